@@ -1,0 +1,1 @@
+"""The registries' vocabulary: pure values and rules, without I/O, clock or framework."""

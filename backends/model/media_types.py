@@ -1,0 +1,19 @@
+"""Media types of manifests, exactly as they stand in `Content-Type` and `mediaType`."""
+
+from __future__ import annotations
+
+SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json"
+SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+SCHEMA2 = "application/vnd.docker.distribution.manifest.v2+json"
+MANIFEST_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+
+IMAGES = frozenset({SCHEMA2, OCI_MANIFEST})
+INDEXES = frozenset({MANIFEST_LIST, OCI_INDEX})
+SCHEMA1_TYPES = frozenset({SCHEMA1, SCHEMA1_SIGNED})
+MANIFESTS = IMAGES | INDEXES | SCHEMA1_TYPES
+
+OCTET_STREAM = "application/octet-stream"
+JSON = "application/json"
+JSON_UTF8 = "application/json; charset=utf-8"

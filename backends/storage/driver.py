@@ -1,0 +1,187 @@
+"""The interface that every place for bytes offers, and what it may raise.
+
+Paths are absolute within the driver's root, `/`-separated, built by `layout` alone and never from a client's text.
+
+Invariants every driver keeps (one suite, `tests/contracts/test_storage_driver.py`, holds them all to it):
+- what `write`, `move`, `link` and `delete` did when they return survives a power cut;
+- a file appears under its name whole or not at all, except the file behind a `Writer`, which grows;
+- one `Writer` at a time has a file, across processes: a second one gets `PathBusy`;
+- a path outside the root is never touched, whatever symbolic links the volume holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from backends.model.digest import Hash
+
+Chunk = bytes | bytearray | memoryview
+
+
+class StorageError(Exception):
+    """Something about storage that a service above turns into its own meaning."""
+
+
+class PathNotFound(StorageError):  # noqa: N818 - a finding, not a fault; reads as a sentence where caught
+    """Nothing has this path (or something that is not a file stands there)."""
+
+
+class PathBusy(StorageError):  # noqa: N818
+    """Another writer, perhaps in another process, has this file."""
+
+
+class StorageFull(StorageError):  # noqa: N818
+    """No space, no inodes, or a quota is used up; nothing became visible."""
+
+
+class StorageReadOnly(StorageError):  # noqa: N818
+    """The place refuses writes: permissions or a read-only mount."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """What is known of a path: size in bytes, time of last change in seconds since 1970, kind."""
+
+    size: int
+    modified: float
+    is_directory: bool
+
+
+class Reader(Protocol):
+    """An open file: its content cannot change under the reader, not even by deletion."""
+
+    @property
+    def size(self) -> int: ...
+
+    def chunks(self, offset: int, length: int) -> AsyncIterator[Chunk]:
+        """Yields `length` bytes from `offset`, in pieces of at most a few hundred KiB.
+
+        Raises:
+            StorageError: the file ended early.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class Writer(Protocol):
+    """A growing file, locked against other writers; hashes run along in the same pass."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file, what was given to `write` included."""
+        ...
+
+    async def write(self, chunk: Chunk) -> None:
+        """Takes a chunk (it must not be changed afterwards); waits when the disk is behind.
+
+        Raises:
+            StorageFull: the bytes before this chunk are kept, so an upload can be continued.
+        """
+        ...
+
+    async def flush(self) -> None:
+        """Hands everything given so far to the operating system and to the hashes."""
+        ...
+
+    async def sync(self) -> None:
+        """Like `flush`, and the content survives a power cut."""
+        ...
+
+    async def close(self) -> None:
+        """Flushes and releases the file and its lock. May be called twice."""
+        ...
+
+
+class StorageDriver(Protocol):
+    """A place for bytes.
+
+    Attributes:
+        epoch: names the time since the machine was started. What was written without syncing is to be believed only
+            while it stays the same.
+    """
+
+    epoch: str
+
+    async def read(self, path: str) -> bytes:
+        """Returns a small file whole.
+
+        Raises:
+            PathNotFound: nothing there.
+        """
+        ...
+
+    async def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        """Creates or replaces a small file, atomically, with the folders above it.
+
+        Args:
+            path: the file.
+            content: all of it.
+            durable: whether it must survive a power cut; only what can be had again may do without.
+        """
+        ...
+
+    async def open(self, path: str) -> Reader:
+        """Opens a file of any size for reading.
+
+        Raises:
+            PathNotFound: nothing there.
+        """
+        ...
+
+    async def writer(self, path: str, *, append: bool = False, hashes: Sequence[Hash] = ()) -> Writer:
+        """Opens a file for writing, at its end or anew, creating the folders above it.
+
+        Args:
+            path: the file.
+            append: go on at its end; the file must exist then.
+            hashes: updated with every byte written, where it is written.
+
+        Raises:
+            PathBusy: somebody else is writing it.
+            PathNotFound: `append` and nothing there.
+        """
+        ...
+
+    async def stat(self, path: str) -> FileInfo:
+        """Raises PathNotFound when nothing is there."""
+        ...
+
+    async def list(self, path: str) -> Sequence[str]:
+        """Returns the names directly below a folder, sorted bytewise; temporary files are left out.
+
+        Raises:
+            PathNotFound: no such folder.
+        """
+        ...
+
+    async def move(self, source: str, target: str) -> None:
+        """Gives a file its final name, replacing what has it, durably."""
+        ...
+
+    async def delete(self, path: str) -> None:
+        """Removes a file or a whole folder, durably.
+
+        Raises:
+            PathNotFound: nothing there.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Releases what the driver holds."""
+        ...
+
+
+@runtime_checkable
+class LinksFiles(Protocol):
+    """A driver that can give one file two names."""
+
+    async def link(self, source: str, target: str) -> bool:
+        """Gives `source` the second name `target`, atomically and durably, replacing what has it.
+
+        Returns:
+            False when this file system or its permissions do not allow it; then nothing was done.
+        """
+        ...

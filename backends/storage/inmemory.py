@@ -1,0 +1,157 @@
+"""Bytes in this process's memory: a real driver for trying things out, gone with the process."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+
+from backends.model.digest import Hash
+from backends.storage.driver import Chunk, FileInfo, PathBusy, PathNotFound, StorageError
+
+READ_SIZE = 512 * 1024
+
+
+class InMemoryDriver:
+    """A `StorageDriver` (and `LinksFiles`) over a dictionary; one process has it, so it means one worker."""
+
+    def __init__(self) -> None:
+        self.epoch = secrets.token_hex(16)
+        self._files: dict[str, _File] = {}
+
+    def _file(self, path: str) -> _File:
+        try:
+            return self._files[path]
+        except KeyError:
+            raise PathNotFound(path) from None
+
+    async def read(self, path: str) -> bytes:
+        return bytes(self._file(path).content)
+
+    async def write(self, path: str, content: bytes, *, durable: bool = True) -> None:  # noqa: ARG002 - memory is as durable as it gets
+        self._refuse_folder(path)
+        self._files[path] = _File(bytearray(content))
+
+    async def open(self, path: str) -> MemoryReader:
+        return MemoryReader(self._file(path).content, path)
+
+    async def writer(self, path: str, *, append: bool = False, hashes: Sequence[Hash] = ()) -> MemoryWriter:
+        if append:
+            file = self._file(path)
+        else:
+            self._refuse_folder(path)
+            busy = self._files.get(path)
+            if busy is not None and busy.locked:
+                raise PathBusy(path)
+            file = self._files[path] = _File(bytearray())
+        if file.locked:
+            raise PathBusy(path)
+        file.locked = True
+        return MemoryWriter(file, hashes)
+
+    async def stat(self, path: str) -> FileInfo:
+        file = self._files.get(path)
+        if file is not None:
+            return FileInfo(len(file.content), file.modified, is_directory=False)
+        if any(other.startswith(_below(path)) for other in self._files):
+            return FileInfo(0, 0.0, is_directory=True)
+        raise PathNotFound(path)
+
+    async def list(self, path: str) -> Sequence[str]:
+        prefix = _below(path)
+        names = {other[len(prefix) :].partition("/")[0] for other in self._files if other.startswith(prefix)}
+        if not names:
+            raise PathNotFound(path)
+        return sorted(names)
+
+    async def move(self, source: str, target: str) -> None:
+        file = self._file(source)
+        self._refuse_folder(target)
+        del self._files[source]
+        self._files[target] = file
+
+    async def link(self, source: str, target: str) -> bool:
+        file = self._file(source)
+        self._refuse_folder(target)
+        self._files[target] = file
+        return True
+
+    async def delete(self, path: str) -> None:
+        gone = [other for other in self._files if other == path or other.startswith(_below(path))]
+        if not gone:
+            raise PathNotFound(path)
+        for other in gone:
+            del self._files[other]
+
+    def _refuse_folder(self, path: str) -> None:
+        if any(other.startswith(_below(path)) for other in self._files):
+            raise StorageError(f"{path} is a folder")
+
+    async def close(self) -> None:
+        self._files.clear()
+
+
+class _File:
+    __slots__ = ("content", "locked", "modified")
+
+    def __init__(self, content: bytearray) -> None:
+        self.content = content
+        self.locked = False
+        self.modified = time.time()
+
+
+class MemoryReader:
+    """A `Reader` of one file's content."""
+
+    def __init__(self, content: bytearray, path: str) -> None:
+        self._content = content
+        self._size = len(content)
+        self._path = path
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    async def chunks(self, offset: int, length: int) -> AsyncIterator[Chunk]:
+        end = offset + length
+        if end > self._size:
+            raise StorageError(f"{self._path} ends at {self._size} bytes where {end} were expected")
+        for start in range(offset, end, READ_SIZE):
+            yield bytes(self._content[start : min(start + READ_SIZE, end)])
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class MemoryWriter:
+    """A `Writer` that appends to one file."""
+
+    def __init__(self, file: _File, hashes: Sequence[Hash]) -> None:
+        self._file = file
+        self._hashes = hashes
+        self._closed = False
+
+    @property
+    def size(self) -> int:
+        return len(self._file.content)
+
+    async def write(self, chunk: Chunk) -> None:
+        self._file.content += chunk
+        self._file.modified = time.time()
+        for running in self._hashes:
+            running.update(chunk)
+
+    async def flush(self) -> None:
+        """Everything is there already."""
+
+    async def sync(self) -> None:
+        """Memory is as durable as it gets."""
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._file.locked = False
+
+
+def _below(path: str) -> str:
+    return path.rstrip("/") + "/"

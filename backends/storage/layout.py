@@ -1,0 +1,137 @@
+"""Both trees on one root, drawn once; every path in Portside is made here and nowhere else. PURE.
+
+    <root>/docker/registry/v2/                                  as distribution writes it
+        blobs/<alg>/<2>/<hex>/data                              every layer, config and manifest, once
+        repositories/<name>/
+            _layers/<alg>/<hex>/link                            this repository may serve that blob
+            _manifests/revisions/<alg>/<hex>/link               ... and that manifest
+            _manifests/tags/<tag>/current/link                  what the tag names
+            _manifests/tags/<tag>/index/<alg>/<hex>/link        what it has ever named
+            _uploads/<uuid>/{data,startedat,progress}           progress is ours; distribution passes over it
+    <root>/images/<id>/{json,layer,ancestry,_checksum}          as docker-registry 0.9.1 writes it
+    <root>/repositories/<ns>/<repo>/{tag_<t>,tag<t>_json,json,_index_images}
+    <root>/docker/registry/portside/primary/                    ours, and truth: never delete
+        schema1/<name>/_signed/<alg>/<hex>                      signed schema 1 documents as pushed
+        keys/schema1.pem                                        signs schema 1 documents that have no signature
+        v1/staging/<id>/{json,<payload hex>/...}                v1 images that are still being pushed
+    <root>/docker/registry/portside/tmp/                        files on their way to their names; swept when old
+
+A `link` holds a digest as text without a newline. Source: distribution `registry/storage/paths.go`; V1API section 11.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote_plus
+
+from backends.model.digest import Digest
+from backends.model.names import ImageId, RepositoryName, TagName, UploadId
+
+V2 = "/docker/registry/v2"
+REPOSITORIES = f"{V2}/repositories"
+PRIMARY = "/docker/registry/portside/primary"
+TEMPORARY = "/docker/registry/portside/tmp"
+V1_IMAGES = "/images"
+V1_REPOSITORIES = "/repositories"
+SCHEMA1_KEY = f"{PRIMARY}/keys/schema1.pem"
+
+
+def blob_data(digest: Digest) -> str:
+    return f"{V2}/blobs/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}/data"
+
+
+def repository(name: RepositoryName) -> str:
+    return f"{REPOSITORIES}/{name}"
+
+
+def layer_link(name: RepositoryName, digest: Digest) -> str:
+    return f"{REPOSITORIES}/{name}/_layers/{digest.algorithm}/{digest.hex}/link"
+
+
+def manifests(name: RepositoryName) -> str:
+    return f"{REPOSITORIES}/{name}/_manifests"
+
+
+def revision_link(name: RepositoryName, digest: Digest) -> str:
+    return f"{REPOSITORIES}/{name}/_manifests/revisions/{digest.algorithm}/{digest.hex}/link"
+
+
+def tags(name: RepositoryName) -> str:
+    return f"{REPOSITORIES}/{name}/_manifests/tags"
+
+
+def tag(name: RepositoryName, tag_name: TagName) -> str:
+    return f"{REPOSITORIES}/{name}/_manifests/tags/{tag_name}"
+
+
+def tag_current_link(name: RepositoryName, tag_name: TagName) -> str:
+    return f"{REPOSITORIES}/{name}/_manifests/tags/{tag_name}/current/link"
+
+
+def tag_index_link(name: RepositoryName, tag_name: TagName, digest: Digest) -> str:
+    return f"{tag(name, tag_name)}/index/{digest.algorithm}/{digest.hex}/link"
+
+
+def signed_schema1(name: RepositoryName, digest: Digest) -> str:
+    return f"{PRIMARY}/schema1/{name}/_signed/{digest.algorithm}/{digest.hex}"
+
+
+def upload(name: RepositoryName, upload_id: UploadId) -> str:
+    return f"{REPOSITORIES}/{name}/_uploads/{upload_id}"
+
+
+def upload_data(name: RepositoryName, upload_id: UploadId) -> str:
+    return f"{REPOSITORIES}/{name}/_uploads/{upload_id}/data"
+
+
+def upload_started_at(name: RepositoryName, upload_id: UploadId) -> str:
+    return f"{REPOSITORIES}/{name}/_uploads/{upload_id}/startedat"
+
+
+def upload_progress(name: RepositoryName, upload_id: UploadId) -> str:
+    return f"{REPOSITORIES}/{name}/_uploads/{upload_id}/progress"
+
+
+# docker-registry 0.9.1
+
+
+def escape_v1(component: str) -> str:
+    """Escapes one path component as 0.9.1's file driver does (V1API section 11)."""
+    if component == "..":
+        component = "%2E%2E"
+    elif component == ".":
+        component = "%2E"
+    return quote_plus(component)
+
+
+def v1_image(image_id: ImageId) -> str:
+    return f"{V1_IMAGES}/{image_id}"
+
+
+def v1_image_json(image_id: ImageId) -> str:
+    return f"{V1_IMAGES}/{image_id}/json"
+
+
+def v1_image_layer(image_id: ImageId) -> str:
+    return f"{V1_IMAGES}/{image_id}/layer"
+
+
+def v1_image_ancestry(image_id: ImageId) -> str:
+    return f"{V1_IMAGES}/{image_id}/ancestry"
+
+
+def v1_image_checksum(image_id: ImageId) -> str:
+    return f"{V1_IMAGES}/{image_id}/_checksum"
+
+
+def v1_image_mark(image_id: ImageId) -> str:
+    """The mark `_inprogress`: its presence says that the upload has not finished."""
+    return f"{V1_IMAGES}/{image_id}/_inprogress"
+
+
+def v1_repository(namespace: str, repository_name: str) -> str:
+    """Takes the namespace raw and the repository as 0.9.1 keeps it: already passed through quote_plus once."""
+    return f"{V1_REPOSITORIES}/{escape_v1(namespace)}/{escape_v1(repository_name)}"
+
+
+def v1_staging(image_id: ImageId) -> str:
+    return f"{PRIMARY}/v1/staging/{image_id}"
