@@ -37,6 +37,7 @@ from backends.storage.driver import (
     StorageReadOnly,
 )
 from backends.storage.nowait import Opener, read_cached
+from backends.storage.settling import settled
 
 T = TypeVar("T")
 
@@ -372,7 +373,7 @@ class FileReader:
             count = read_cached(self._fd, buffer, offset)
             if count < 0:
                 with _told(self._path):
-                    count = await _finished(loop.run_in_executor(self._executor, os.preadv, self._fd, [buffer], offset))
+                    count = await settled(loop.run_in_executor(self._executor, os.preadv, self._fd, [buffer], offset))
             if count == 0:
                 raise StorageError(f"{self._path} ends at {offset} bytes where {end} were expected")
             yield buffer if count == wanted else memoryview(buffer)[:count]
@@ -442,7 +443,7 @@ class FileWriter:
         if running is None:
             return
         try:
-            await _finished(running)
+            await settled(running)
         except StorageError:
             self._written = os.fstat(self._fd).st_size
             self._pending, self._pending_bytes = [], 0
@@ -462,20 +463,6 @@ class FileWriter:
                     running.update(chunk)
             if sync:
                 os.fsync(self._fd)
-
-
-async def _finished(future: asyncio.Future[T]) -> T:
-    """Awaits a thread to its end even when cancelled: its descriptor must not be closed under it."""
-    cancelled = False
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled:
-        future.exception()  # seen; the cancellation is what the caller hears of
-        raise asyncio.CancelledError
-    return future.result()
 
 
 class _Fd:

@@ -1,0 +1,188 @@
+"""libtrust's JSON signatures, as schema 1 manifests carry them (FORMATS section 4.2).
+
+A document is a payload with `signatures` spliced in before its last brace. Each signature's protected header says
+where (`formatLength`) and what followed there (`formatTail`), so the payload can be had back to the byte. Any key is
+accepted: a signature proves that the document is whole, not who made it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.x509 import load_der_x509_certificate
+
+from backends.model.strict_json import parse_json
+
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+_CURVES: dict[str, type[ec.EllipticCurve]] = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1}
+_ES = {"ES256": (hashes.SHA256, 32), "ES384": (hashes.SHA384, 48), "ES512": (hashes.SHA512, 66)}
+_RS: dict[str, type[hashes.HashAlgorithm]] = {
+    "RS256": hashes.SHA256,
+    "RS384": hashes.SHA384,
+    "RS512": hashes.SHA512,
+}
+MAX_SIGNATURES = 16
+
+
+class Unverified(Exception):  # noqa: N818 - a verdict, not a fault
+    """The signatures do not vouch for the document; the message says why."""
+
+
+def verify(document: bytes) -> bytes:
+    """Checks every signature of a document.
+
+    Returns:
+        the payload, to the byte.
+
+    Raises:
+        Unverified: a signature is missing, malformed or wrong.
+    """
+    try:
+        signatures = parse_json(document)["signatures"]
+        if not isinstance(signatures, list) or not 1 <= len(signatures) <= MAX_SIGNATURES:
+            raise Unverified(f"there must be 1 to {MAX_SIGNATURES} signatures")
+        protected = [_protected(signature) for signature in signatures]
+        length, tail = protected[0]
+        if any(other != protected[0] for other in protected):
+            raise Unverified("the signatures disagree about formatLength or formatTail")
+        if not 0 < length <= len(document):
+            raise Unverified("formatLength lies outside the document")
+        payload = document[:length] + tail
+        _same_content(document, payload)
+        for signature in signatures:
+            _check(signature, payload)
+    except (KeyError, TypeError, ValueError, binascii.Error, UnsupportedAlgorithm) as error:
+        raise Unverified(f"a signature is malformed: {error}") from None
+    return payload
+
+
+def sign(payload: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Signs a payload with a P-256 key, in the form distribution writes: the same bytes for the same key and payload.
+
+    Args:
+        payload: a JSON object in text form.
+        key: the registry's own.
+
+    Raises:
+        ValueError: the payload is no JSON object.
+    """
+    text = payload.rstrip()
+    if not text.endswith(b"}"):
+        raise ValueError("only a JSON object can be signed")
+    length = len(text[:-1].rstrip())
+    public = key.public_key()
+    numbers = public.public_numbers()
+    protected = _encode(
+        b'{"formatLength":%d,"formatTail":"%s","time":"1970-01-01T00:00:00Z"}'
+        % (length, _encode(payload[length:]).encode())
+    )
+    der = key.sign(f"{protected}.{_encode(payload)}".encode(), ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
+    r, s = decode_dss_signature(der)
+    entry = {
+        "header": {
+            "jwk": {
+                "crv": "P-256",
+                "kid": key_id(public),
+                "kty": "EC",
+                "x": _encode(numbers.x.to_bytes(32, "big")),
+                "y": _encode(numbers.y.to_bytes(32, "big")),
+            },
+            "alg": "ES256",
+        },
+        "signature": _encode(r.to_bytes(32, "big") + s.to_bytes(32, "big")),
+        "protected": protected,
+    }
+    indent = _indent(payload)
+    if not indent:
+        return payload[:length] + b',"signatures":' + json.dumps([entry], separators=(",", ":")).encode() + b"}"
+    lines = json.dumps([entry], indent=len(indent)).replace("\n", "\n" + " " * len(indent))
+    return payload[:length] + b",\n" + indent + b'"signatures": ' + lines.encode() + b"\n}"
+
+
+def key_id(key: PublicKey) -> str:
+    """Returns libtrust's name of a key: twelve groups of four base 32 digits."""
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    text = base64.b32encode(hashlib.sha256(der).digest()[:30]).decode("ascii")
+    return ":".join(text[start : start + 4] for start in range(0, len(text), 4))
+
+
+def _protected(signature: Mapping[str, Any]) -> tuple[int, bytes]:
+    header = parse_json(_decode(signature["protected"]))
+    length = header["formatLength"]
+    if isinstance(length, bool) or not isinstance(length, int):
+        raise Unverified("formatLength is no number")
+    return length, _decode(header["formatTail"])
+
+
+def _same_content(document: bytes, payload: bytes) -> None:
+    """What is signed must be what is read: the document is the payload plus `signatures`, and nothing else."""
+    read = {key: value for key, value in parse_json(document).items() if key != "signatures"}
+    if parse_json(payload) != read:
+        raise Unverified("the signed payload says something else than the document")
+
+
+def _check(signature: Mapping[str, Any], payload: bytes) -> None:
+    header = signature["header"]
+    key, algorithm = _key(header), header["alg"]
+    signed = f"{signature['protected']}.{_encode(payload)}".encode()
+    value = _decode(signature["signature"])
+    try:
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            algorithm_hash, size = _ES[algorithm]
+            if len(value) != 2 * size:
+                raise Unverified(f"an {algorithm} signature has {2 * size} bytes, not {len(value)}")
+            r, s = int.from_bytes(value[:size], "big"), int.from_bytes(value[size:], "big")
+            key.verify(encode_dss_signature(r, s), signed, ec.ECDSA(algorithm_hash()))
+        else:
+            key.verify(value, signed, padding.PKCS1v15(), _RS[algorithm]())
+    except InvalidSignature:
+        raise Unverified("a signature does not fit the manifest: it was changed after it was signed") from None
+
+
+def _key(header: Mapping[str, Any]) -> PublicKey:
+    if "jwk" in header:
+        jwk = header["jwk"]
+        key = _jwk(jwk)
+        if "kid" in jwk and jwk["kid"] != key_id(key):
+            raise Unverified("a key's `kid` is not its own")
+        return key
+    leaf = load_der_x509_certificate(base64.b64decode(header["x5c"][0], validate=True)).public_key()
+    if not isinstance(leaf, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+        raise Unverified("a certificate's key is neither EC nor RSA")
+    return leaf
+
+
+def _jwk(jwk: Mapping[str, Any]) -> PublicKey:
+    match jwk["kty"]:
+        case "EC":
+            x, y = (int.from_bytes(_decode(jwk[name]), "big") for name in ("x", "y"))
+            return ec.EllipticCurvePublicNumbers(x, y, _CURVES[jwk["crv"]]()).public_key()
+        case "RSA":
+            n, e = (int.from_bytes(_decode(jwk[name]), "big") for name in ("n", "e"))
+            return rsa.RSAPublicNumbers(e, n).public_key()
+        case other:
+            raise Unverified(f"keys of type {str(other)[:20]!r} are not known")
+
+
+def _indent(payload: bytes) -> bytes:
+    start = payload.find(b"{\n") + 2
+    end = payload.find(b'"', start)
+    return payload[start:end] if start >= 2 and not payload[start:end].strip() else b""  # noqa: PLR2004 - found
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def _decode(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

@@ -1,0 +1,12 @@
+"""Manifests of every generation: a closed union, and the one place where bytes become one of them."""
+
+from __future__ import annotations
+
+from backends.model.manifests.images import OciManifest, Schema2
+from backends.model.manifests.indexes import Index
+from backends.model.manifests.reading import parse_manifest, sniff_media_type
+from backends.model.manifests.schema1 import Schema1
+
+Manifest = Schema1 | Schema2 | OciManifest | Index
+
+__all__ = ["Index", "Manifest", "OciManifest", "Schema1", "Schema2", "parse_manifest", "sniff_media_type"]

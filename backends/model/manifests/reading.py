@@ -1,0 +1,116 @@
+"""From bytes and a Content-Type to a manifest that no two clients can understand differently.
+
+The type is what the document says of itself; a Content-Type that says otherwise, and a document that is several things
+at once, are refused (OCI GHSA-mc8v-mgrf-8f4m).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from backends.model import jws, media_types
+from backends.model.descriptors import Descriptor, parse_descriptor
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.manifests.images import OciManifest, Schema2, parse_parts
+from backends.model.manifests.indexes import Index, parse_entries
+from backends.model.manifests.schema1 import Schema1, parse_layers
+from backends.model.strict_json import parse_json
+
+# docker 1.6 and 1.7 send no Content-Type; 1.8 and 1.9 none or application/json
+_SAYS_NOTHING = frozenset({"", media_types.JSON, media_types.OCTET_STREAM, "text/plain"})
+_MARKS = (("fsLayers", "schema 1"), ("layers", "an image"), ("manifests", "an index"))
+
+
+def parse_manifest(content: bytes, content_type: str) -> Schema1 | Schema2 | OciManifest | Index:
+    """Parses a pushed manifest.
+
+    Args:
+        content: the body, to the byte.
+        content_type: the header's value, or "".
+
+    Raises:
+        RegistryError: MANIFEST_INVALID or MANIFEST_UNVERIFIED; the detail says what is wrong.
+    """
+    declared = content_type.partition(";")[0].strip().lower()
+    if declared not in media_types.MANIFESTS and declared not in _SAYS_NOTHING:
+        raise _invalid(f"Content-Type {declared[:100]!r} is no type of manifest")
+    try:
+        document = parse_json(content)
+    except (ValueError, RecursionError) as error:
+        raise _invalid(f"the manifest cannot be read: {error}") from None
+    if not isinstance(document, Mapping):
+        raise _invalid("the manifest is not a JSON object")
+    try:
+        media_type = _media_type(document)
+        _refuse_contradiction(declared, media_type)
+        return _read(document, content, media_type)
+    except ValueError as error:
+        raise _invalid(f"the manifest is malformed: {error}") from None
+
+
+def sniff_media_type(content: bytes) -> str:
+    """Returns the media type of a stored manifest, which volumes do not record anywhere else.
+
+    Raises:
+        ValueError: the content is no manifest.
+    """
+    document = parse_json(content)
+    if not isinstance(document, Mapping):
+        raise ValueError("not a JSON object")
+    return _media_type(document)
+
+
+def _media_type(document: Mapping[str, Any]) -> str:
+    marks = [name for key, name in _MARKS if key in document]
+    if len(marks) > 1:
+        raise ValueError(f"it is {' and '.join(marks)} at once")
+    version = document.get("schemaVersion")
+    if version == 1:
+        if marks and marks != ["schema 1"]:
+            raise ValueError(f"schemaVersion is 1, but it is {marks[0]}")
+        return media_types.SCHEMA1_SIGNED
+    if version != 2 or isinstance(version, bool):  # noqa: PLR2004 - the version's own number
+        raise ValueError(f"schemaVersion must be 1 or 2, not {str(version)[:20]!r}")
+    stated = document.get("mediaType", "")
+    if stated == "":
+        return media_types.OCI_INDEX if "manifests" in document else media_types.OCI_MANIFEST
+    if stated not in media_types.IMAGES | media_types.INDEXES:
+        raise ValueError(f"mediaType {str(stated)[:100]!r} is no type of manifest")
+    return str(stated)
+
+
+def _refuse_contradiction(declared: str, media_type: str) -> None:
+    if declared in _SAYS_NOTHING or declared == media_type:
+        return
+    if declared in media_types.SCHEMA1_TYPES and media_type in media_types.SCHEMA1_TYPES:
+        return
+    raise ValueError(f"Content-Type says {declared}, the document is {media_type}")
+
+
+def _read(document: Mapping[str, Any], content: bytes, media_type: str) -> Schema1 | Schema2 | OciManifest | Index:
+    match media_type:
+        case media_types.SCHEMA1_SIGNED:
+            layers = parse_layers(document)
+            if "signatures" not in document:
+                raise ValueError("a schema 1 manifest must be signed, and it has no `signatures`")
+            try:
+                payload = jws.verify(content)
+            except jws.Unverified as error:
+                raise RegistryError(ErrorCode.MANIFEST_UNVERIFIED, str(error)) from None
+            return Schema1(content, payload, layers)
+        case media_types.SCHEMA2:
+            return Schema2(content, *parse_parts(document))
+        case media_types.OCI_MANIFEST:
+            return OciManifest(content, *parse_parts(document), subject=_subject(document))
+        case _:
+            return Index(content, media_type, parse_entries(document), _subject(document))
+
+
+def _subject(document: Mapping[str, Any]) -> Descriptor | None:
+    subject = document.get("subject")
+    return None if subject is None else parse_descriptor(subject, "subject")
+
+
+def _invalid(detail: str) -> RegistryError:
+    return RegistryError(ErrorCode.MANIFEST_INVALID, detail)

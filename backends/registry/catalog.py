@@ -1,0 +1,39 @@
+"""Which repositories there are: a walk in order that stops when the page is full."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from backends.storage import layout
+from backends.storage.driver import PathNotFound, StorageDriver
+
+
+async def list_repositories(driver: StorageDriver, *, after: str, limit: int) -> Sequence[str]:
+    """Returns names of repositories that have been pushed to, in the order of their components.
+
+    Args:
+        driver: the storage.
+        after: names up to this one, itself included, are left out; "" for the beginning.
+        limit: how many at most.
+    """
+    names: list[str] = []
+    async for name in _walk(driver, (), tuple(after.split("/")) if after else ()):
+        names.append(name)
+        if len(names) == limit:
+            break
+    return names
+
+
+async def _walk(driver: StorageDriver, above: tuple[str, ...], after: tuple[str, ...]) -> AsyncIterator[str]:
+    try:
+        entries = await driver.list("/".join((layout.REPOSITORIES, *above)))
+    except PathNotFound:
+        return
+    if above and "_manifests" in entries and above > after:
+        yield "/".join(above)
+    for entry in entries:
+        below = (*above, entry)
+        if entry.startswith("_") or below < after[: len(below)]:
+            continue
+        async for name in _walk(driver, below, after):
+            yield name

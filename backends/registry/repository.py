@@ -1,0 +1,303 @@
+"""One repository: which blobs and manifests it may serve, and what its tags name.
+
+Invariants:
+- membership is always asked of storage: a link says that this repository has a blob or a manifest, and no cache does;
+- a manifest becomes visible last: content, then its link, then the tag (`put_manifest`);
+- manifests are served to the byte as they were pushed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from backends.model import media_types
+from backends.model.descriptors import Descriptor
+from backends.model.digest import Digest, parse_digest
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.manifests import Index, Manifest, OciManifest, Schema1, Schema2, sniff_media_type
+from backends.model.names import RepositoryName, TagName
+from backends.registry.blobs import Blob, Blobs
+from backends.registry.signing import Signer
+from backends.registry.uploads import Uploads
+from backends.storage import layout
+from backends.storage.driver import PathNotFound, StorageDriver
+from backends.storage.settling import settled
+
+MEDIA_TYPES_KEPT = 4096
+MAY_BE_ELSEWHERE = (
+    "application/vnd.docker.image.rootfs.foreign.",
+    "application/vnd.oci.image.layer.nondistributable.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A manifest as it goes out: bytes, the type they have, the digest that names them."""
+
+    content: bytes
+    media_type: str
+    digest: Digest
+
+
+class Repositories:
+    """Opens repositories over one storage; holds what they share in this process."""
+
+    def __init__(self, driver: StorageDriver) -> None:
+        self.driver = driver
+        self.blobs = Blobs(driver)
+        self.uploads = Uploads(driver, self.blobs)
+        self.signer = Signer(driver)
+        self.media_types: OrderedDict[Digest, str] = OrderedDict()
+
+    def open(self, name: RepositoryName) -> Repository:
+        """Opens a repository; it need not exist."""
+        return Repository(name, self)
+
+
+class Repository:
+    """A repository by name."""
+
+    def __init__(self, name: RepositoryName, shared: Repositories) -> None:
+        self.name = name
+        self._shared = shared
+        self._driver = shared.driver
+        self._blobs = shared.blobs
+
+    # blobs
+
+    async def open_blob(self, digest: Digest) -> Blob:
+        """Opens a blob that this repository has.
+
+        Raises:
+            RegistryError: BLOB_UNKNOWN.
+        """
+        try:
+            target = await self._linked(layout.layer_link(self.name, digest))
+            blob = await self._blobs.open(target)
+        except PathNotFound:
+            raise self._blob_unknown(digest) from None
+        return Blob(digest, blob.reader)
+
+    async def has_blob(self, digest: Digest) -> bool:
+        """Whether this repository has a blob, and the blob is there."""
+        try:
+            target = await self._linked(layout.layer_link(self.name, digest))
+        except PathNotFound:
+            return False
+        return await self._blobs.size(target) is not None
+
+    async def mount(self, digest: Digest, source: RepositoryName) -> bool:
+        """Takes over a blob that another repository has.
+
+        Returns:
+            False when `source` does not have it.
+        """
+        if not await self._shared.open(source).has_blob(digest):
+            return False
+        await self._driver.write(layout.layer_link(self.name, digest), str(digest).encode())
+        return True
+
+    async def delete_blob(self, digest: Digest) -> None:
+        """Takes a blob from this repository; other repositories keep it.
+
+        Raises:
+            RegistryError: BLOB_UNKNOWN.
+        """
+        try:
+            await self._driver.delete(_folder(layout.layer_link(self.name, digest)))
+        except PathNotFound:
+            raise self._blob_unknown(digest) from None
+
+    # manifests
+
+    async def get_manifest(self, reference: Digest | TagName) -> StoredManifest:
+        """Returns a manifest by digest or tag.
+
+        Raises:
+            RegistryError: MANIFEST_UNKNOWN.
+        """
+        try:
+            digest = reference if isinstance(reference, Digest) else await self._resolve(reference)
+            await self._linked(layout.revision_link(self.name, digest))
+            content = await self._blobs.read(digest)
+        except PathNotFound:
+            raise self._manifest_unknown(reference) from None
+        media_type = self._media_type(digest, content)
+        if media_type in media_types.SCHEMA1_TYPES:
+            content = await self._signed(digest, content)
+        return StoredManifest(content, media_type, digest)
+
+    async def put_manifest(self, manifest: Manifest, digest: Digest, tag: TagName | None) -> None:
+        """Stores a manifest, under a tag too if one is given; visible last.
+
+        Args:
+            manifest: parsed; its content's digest is `digest` (a schema 1 manifest's payload's).
+            digest: what names it.
+            tag: the tag that is to name it, or None.
+
+        Raises:
+            RegistryError: MANIFEST_BLOB_UNKNOWN, naming what is missing; nothing was changed.
+        """
+        await self._require_references(manifest)
+        await settled(self._put_manifest(manifest, digest, tag))
+
+    async def _put_manifest(self, manifest: Manifest, digest: Digest, tag: TagName | None) -> None:
+        if isinstance(manifest, Schema1):
+            await self._driver.write(layout.signed_schema1(self.name, digest), manifest.content)
+            await self._blobs.put(manifest.payload, digest)
+        else:
+            await self._blobs.put(manifest.content, digest)
+        link = str(digest).encode()
+        await self._driver.write(layout.revision_link(self.name, digest), link)
+        if tag is not None:
+            # The current link first: with it the tag appears whole. The index only remembers.
+            await self._driver.write(layout.tag_current_link(self.name, tag), link)
+            await self._driver.write(layout.tag_index_link(self.name, tag, digest), link)
+
+    async def delete_manifest(self, digest: Digest) -> None:
+        """Takes a manifest from this repository, and the tags that name it first.
+
+        Raises:
+            RegistryError: MANIFEST_UNKNOWN.
+        """
+        try:
+            await self._linked(layout.revision_link(self.name, digest))
+        except PathNotFound:
+            raise self._manifest_unknown(digest) from None
+        await settled(self._delete_manifest(digest))
+
+    async def _delete_manifest(self, digest: Digest) -> None:
+        for tag in await self._tags_or_none():
+            try:
+                if await self._resolve(TagName(tag)) == digest:
+                    await self._driver.delete(layout.tag(self.name, TagName(tag)))
+            except PathNotFound:
+                continue
+        await self._driver.delete(_folder(layout.revision_link(self.name, digest)))
+
+    # tags
+
+    async def tags(self) -> Sequence[str]:
+        """Returns the tags, sorted bytewise.
+
+        Raises:
+            RegistryError: NAME_UNKNOWN: nothing was ever pushed here.
+        """
+        try:
+            return await self._driver.list(layout.tags(self.name))
+        except PathNotFound:
+            pass
+        try:
+            await self._driver.stat(layout.manifests(self.name))
+        except PathNotFound:
+            raise RegistryError(
+                ErrorCode.NAME_UNKNOWN,
+                f"there is no repository {self.name}; push an image to it first",
+            ) from None
+        return ()
+
+    async def delete_tag(self, tag: TagName) -> None:
+        """Removes a tag; the manifest stays, by its digest.
+
+        Raises:
+            RegistryError: MANIFEST_UNKNOWN.
+        """
+        try:
+            await self._driver.delete(layout.tag(self.name, tag))
+        except PathNotFound:
+            raise self._manifest_unknown(tag) from None
+
+    # within
+
+    async def _tags_or_none(self) -> Sequence[str]:
+        try:
+            return await self._driver.list(layout.tags(self.name))
+        except PathNotFound:
+            return ()
+
+    async def _resolve(self, tag: TagName) -> Digest:
+        return await self._linked(layout.tag_current_link(self.name, tag))
+
+    async def _linked(self, path: str) -> Digest:
+        """Reads a link; one that a crash of another program left empty counts as absent."""
+        text = await self._driver.read(path)
+        try:
+            return parse_digest(text.decode("ascii", "replace").strip())
+        except RegistryError:
+            raise PathNotFound(path) from None
+
+    def _media_type(self, digest: Digest, content: bytes) -> str:
+        known = self._shared.media_types
+        media_type = known.get(digest)
+        if media_type is None:
+            try:
+                media_type = sniff_media_type(content)
+            except ValueError as error:
+                raise RegistryError(
+                    ErrorCode.MANIFEST_UNKNOWN,
+                    f"manifest {digest} is damaged on disk ({error}); push the image again",
+                ) from None
+            known[digest] = media_type
+            if len(known) > MEDIA_TYPES_KEPT:
+                known.popitem(last=False)
+        return media_type
+
+    async def _signed(self, digest: Digest, payload: bytes) -> bytes:
+        """Returns a schema 1 document with signatures: the pusher's, or ours where a volume kept only the payload."""
+        try:
+            return await self._driver.read(layout.signed_schema1(self.name, digest))
+        except PathNotFound:
+            return await self._shared.signer.sign(payload)
+
+    async def _require_references(self, manifest: Manifest) -> None:
+        missing = [what async for what in self._missing(manifest)]
+        if missing:
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""  # noqa: PLR2004 - enough to go by
+            raise RegistryError(
+                ErrorCode.MANIFEST_BLOB_UNKNOWN,
+                f"the manifest names what {self.name} does not have: {', '.join(missing[:3])}{more}; push that first",
+            )
+
+    async def _missing(self, manifest: Manifest) -> AsyncIterator[str]:
+        match manifest:
+            case Schema1():
+                for digest in dict.fromkeys(manifest.layers):
+                    if not await self.has_blob(digest):
+                        yield f"layer {digest}"
+            case Schema2() | OciManifest():
+                if not await self.has_blob(manifest.config.digest):
+                    yield f"config {manifest.config.digest}"
+                for layer in dict.fromkeys(manifest.layers):
+                    if not await self.has_blob(layer.digest) and not _may_be_elsewhere(layer):
+                        yield f"layer {layer.digest}"
+            case Index():
+                for entry in dict.fromkeys(manifest.manifests):
+                    if not await self._has_manifest(entry.digest):
+                        yield f"manifest {entry.digest}"
+
+    async def _has_manifest(self, digest: Digest) -> bool:
+        try:
+            await self._linked(layout.revision_link(self.name, digest))
+        except PathNotFound:
+            return False
+        return True
+
+    def _blob_unknown(self, digest: Digest) -> RegistryError:
+        return RegistryError(ErrorCode.BLOB_UNKNOWN, f"{self.name} has no blob {digest}")
+
+    def _manifest_unknown(self, reference: Digest | TagName) -> RegistryError:
+        kind = "manifest" if isinstance(reference, Digest) else "tag"
+        return RegistryError(
+            ErrorCode.MANIFEST_UNKNOWN,
+            f"{self.name} has no {kind} {reference}; GET /v2/{self.name}/tags/list lists its tags",
+        )
+
+
+def _may_be_elsewhere(layer: Descriptor) -> bool:
+    return layer.media_type.startswith(MAY_BE_ELSEWHERE)
+
+
+def _folder(link: str) -> str:
+    return link.rpartition("/")[0]

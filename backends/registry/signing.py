@@ -1,0 +1,43 @@
+"""The key that signs schema 1 documents which a volume keeps without signatures (distribution 2.3 and later).
+
+The key is made once and kept with the data, so every process and every start gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from backends.model import jws
+from backends.storage import layout
+from backends.storage.driver import PathNotFound, StorageDriver, StorageError
+
+
+class Signer:
+    """Signs with the registry's own key, made when first needed."""
+
+    def __init__(self, driver: StorageDriver) -> None:
+        self._driver = driver
+        self._key: ec.EllipticCurvePrivateKey | None = None
+
+    async def sign(self, payload: bytes) -> bytes:
+        """Returns the signed document of a payload."""
+        if self._key is None:
+            self._key = await self._load()
+        return await asyncio.to_thread(jws.sign, payload, self._key)
+
+    async def _load(self) -> ec.EllipticCurvePrivateKey:
+        try:
+            pem = await self._driver.read(layout.SCHEMA1_KEY)
+        except PathNotFound:
+            fresh = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+            await self._driver.write(layout.SCHEMA1_KEY, fresh)
+            pem = await self._driver.read(layout.SCHEMA1_KEY)
+        key = serialization.load_pem_private_key(pem, password=None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
+            raise StorageError(f"{layout.SCHEMA1_KEY} is no P-256 key; move it away and a new one is made")
+        return key

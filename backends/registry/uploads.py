@@ -1,0 +1,274 @@
+"""Uploads: content on its way to become a blob, resumable by any process, after any crash.
+
+The truth is in storage: the length of the data file is the offset. A process keeps the running hash of uploads that it
+has served lately; where another one wrote in between, it hashes only the gap, in a thread. At the end of each request
+the length and the digest of the bytes so far are written down (`progress`), so a final PUT without a body needs no
+second reading wherever it lands. That record counts only up to its length, and only within the machine's present
+life: after a power cut it could vouch for pages that never reached the disk.
+
+The storage writer's lock lets one request at a time have an upload, across processes.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from backends.model.descriptors import Descriptor
+from backends.model.digest import Digest, Hash, new_hash
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.media_types import OCTET_STREAM
+from backends.model.names import RepositoryName, UploadId
+from backends.registry.blobs import Blobs
+from backends.registry.hashing import hash_range
+from backends.storage import layout
+from backends.storage.driver import (
+    Chunk,
+    PathBusy,
+    PathNotFound,
+    StorageDriver,
+    StorageError,
+    StorageFull,
+    StorageReadOnly,
+    Writer,
+)
+from backends.storage.settling import settled
+
+RUNNING_HASHES_KEPT = 1024
+
+
+@dataclass(slots=True)
+class _Running:
+    """The hash of an upload's first `offset` bytes."""
+
+    offset: int
+    sha256: Hash
+
+
+class Uploads:
+    """All uploads of a registry, as this process sees them."""
+
+    def __init__(self, driver: StorageDriver, blobs: Blobs) -> None:
+        self._driver = driver
+        self._blobs = blobs
+        self._running: OrderedDict[UploadId, _Running] = OrderedDict()
+
+    async def start(self, name: RepositoryName) -> UploadId:
+        """Begins an upload; it is there for every process when this returns."""
+        upload_id = UploadId(str(uuid.uuid4()))
+        writer = await self._driver.writer(layout.upload_data(name, upload_id))
+        await writer.close()
+        started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        await self._driver.write(layout.upload_started_at(name, upload_id), started.encode())
+        self._keep(upload_id, _Running(0, new_hash()))
+        return upload_id
+
+    async def size(self, name: RepositoryName, upload_id: UploadId) -> int:
+        """Returns how many bytes an upload has.
+
+        Raises:
+            RegistryError: BLOB_UPLOAD_UNKNOWN: not begun, finished, or another repository's.
+        """
+        try:
+            return (await self._driver.stat(layout.upload_data(name, upload_id))).size
+        except PathNotFound:
+            raise _unknown(name, upload_id) from None
+
+    @asynccontextmanager
+    async def open(self, name: RepositoryName, upload_id: UploadId) -> AsyncIterator[UploadSession]:
+        """Has an upload for one request, alone.
+
+        Raises:
+            RegistryError: BLOB_UPLOAD_UNKNOWN; RANGE_INVALID while another request has it.
+        """
+        running = self._running.pop(upload_id, None) or _Running(0, new_hash())
+        try:
+            writer = await self._driver.writer(
+                layout.upload_data(name, upload_id), append=True, hashes=[running.sha256]
+            )
+        except PathNotFound:
+            raise _unknown(name, upload_id) from None
+        except PathBusy:
+            self._keep(upload_id, running)
+            raise RegistryError(
+                ErrorCode.RANGE_INVALID,
+                f"another request is writing upload {upload_id}; wait for it, ask where the upload is with GET,"
+                " and go on from there",
+            ) from None
+        session = UploadSession(self._driver, self._blobs, writer, running, name=name, upload_id=upload_id)
+        try:
+            yield session
+        finally:
+            await settled(session.close())
+            if not session.finished and not session.broken:
+                self._keep(upload_id, running)
+
+    async def cancel(self, name: RepositoryName, upload_id: UploadId) -> None:
+        """Forgets an upload and its bytes.
+
+        Raises:
+            RegistryError: BLOB_UPLOAD_UNKNOWN; RANGE_INVALID while another request has it.
+        """
+        async with self.open(name, upload_id) as session:
+            await session.discard()
+
+    def _keep(self, upload_id: UploadId, running: _Running) -> None:
+        self._running[upload_id] = running
+        while len(self._running) > RUNNING_HASHES_KEPT:
+            self._running.popitem(last=False)
+
+
+class UploadSession:
+    """One request's hold on one upload: append, then perhaps commit.
+
+    Attributes:
+        finished: the upload is no more: committed or discarded.
+        broken: the running hash may not fit the file any more.
+    """
+
+    def __init__(
+        self,
+        driver: StorageDriver,
+        blobs: Blobs,
+        writer: Writer,
+        running: _Running,
+        *,
+        name: RepositoryName,
+        upload_id: UploadId,
+    ) -> None:
+        self._driver = driver
+        self._blobs = blobs
+        self._writer = writer
+        self._running = running
+        self._name = name
+        self._id = upload_id
+        self._path = layout.upload_data(name, upload_id)
+        self._recorded = -1
+        self.finished = False
+        self.broken = False
+
+    @property
+    def size(self) -> int:
+        """Bytes that the upload has."""
+        return self._writer.size
+
+    async def append(self, chunks: AsyncIterator[Chunk]) -> None:
+        """Appends what a request carries.
+
+        Raises:
+            StorageFull: what fitted is kept; the upload can be continued when there is room.
+        """
+        await self._catch_up()
+        try:
+            async for chunk in chunks:
+                await self._writer.write(chunk)
+            await self._writer.flush()
+        except StorageError:
+            self.broken = True
+            raise
+        finally:
+            if not self.broken:
+                self._running.offset = self._writer.size
+
+    async def commit(self, expected: Digest) -> Descriptor:
+        """Turns the upload into a blob of this repository: sync, verify, move, link, in this order.
+
+        Raises:
+            RegistryError: DIGEST_INVALID: the content is another one; the upload is discarded.
+        """
+        return await settled(self._commit(expected))
+
+    async def _commit(self, expected: Digest) -> Descriptor:
+        size = self._writer.size
+        actual = await self._digest(expected.algorithm)
+        if actual != expected:
+            await self.discard()
+            raise RegistryError(
+                ErrorCode.DIGEST_INVALID,
+                f"the {size} bytes received have digest {actual}, not {expected}; nothing was stored, push again",
+            )
+        await self._writer.sync()
+        await self._blobs.adopt(self._path, expected, size)
+        await self._driver.write(layout.layer_link(self._name, expected), str(expected).encode())
+        await self._remove()
+        return Descriptor(OCTET_STREAM, expected, size)
+
+    async def discard(self) -> None:
+        """Removes the upload and what it has."""
+        await self._remove()
+
+    async def _remove(self) -> None:
+        self.finished = True
+        with suppress(PathNotFound):
+            await self._driver.delete(layout.upload(self._name, self._id))
+
+    async def close(self) -> None:
+        """Writes down how far the upload has come and lets it go."""
+        try:
+            await self._writer.close()
+        except StorageError:
+            self.broken = True
+        if not self.finished and not self.broken:
+            self._running.offset = self._writer.size
+            await self._record()
+
+    async def _catch_up(self) -> None:
+        """Hashes what other processes appended since this one had the upload."""
+        if self._running.offset < self._writer.size:
+            await hash_range(
+                self._driver, self._path, self._running.sha256, first=self._running.offset, end=self._writer.size
+            )
+            self._running.offset = self._writer.size
+
+    async def _digest(self, algorithm: str) -> Digest:
+        await self._writer.flush()
+        size = self._writer.size
+        if algorithm == "sha256":
+            if self._running.offset == size:
+                return Digest("sha256", self._running.sha256.hexdigest())
+            recorded = await self._read_record()
+            if recorded is not None and recorded[0] == size:
+                return Digest("sha256", recorded[1])
+            await self._catch_up()
+            return Digest("sha256", self._running.sha256.hexdigest())
+        other = new_hash(algorithm)
+        await hash_range(self._driver, self._path, other, first=0, end=size)
+        return Digest(algorithm, other.hexdigest())
+
+    async def _record(self) -> None:
+        if self._recorded == self._running.offset:
+            return
+        record = {
+            "offset": self._running.offset,
+            "sha256": self._running.sha256.hexdigest(),
+            "epoch": self._driver.epoch,
+        }
+        try:
+            await self._driver.write(
+                layout.upload_progress(self._name, self._id), json.dumps(record).encode(), durable=False
+            )
+        except (StorageFull, StorageReadOnly):
+            return  # it only spares a second reading
+        self._recorded = self._running.offset
+
+    async def _read_record(self) -> tuple[int, str] | None:
+        try:
+            record = json.loads(await self._driver.read(layout.upload_progress(self._name, self._id)))
+            if record["epoch"] == self._driver.epoch:
+                return int(record["offset"]), str(record["sha256"])
+        except (PathNotFound, ValueError, KeyError, TypeError):
+            return None  # absent, or half a thought of another program: read the bytes themselves
+        return None
+
+
+def _unknown(name: RepositoryName, upload_id: UploadId) -> RegistryError:
+    return RegistryError(
+        ErrorCode.BLOB_UPLOAD_UNKNOWN,
+        f"there is no upload {upload_id} in {name}: it was finished, cancelled or never begun;"
+        f" begin one with POST /v2/{name}/blobs/uploads/",
+    )

@@ -1,0 +1,13 @@
+"""`GET /v2/`: whether this is a v2 registry, and whether the client may come in."""
+
+from __future__ import annotations
+
+from aiohttp.web import BaseRequest, StreamResponse
+
+from backends.v2.parts import Parts
+from backends.web.sending import respond
+
+
+async def get_base(parts: Parts, request: BaseRequest) -> StreamResponse:
+    """Answers `{}`, as distribution does."""
+    return respond(request, 200, parts.headers(Content_Type="application/json; charset=utf-8"), b"{}")

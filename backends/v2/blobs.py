@@ -1,0 +1,47 @@
+"""Blobs: GET, HEAD, DELETE (distribution specification, "Pulling blobs", "Deleting blobs")."""
+
+from __future__ import annotations
+
+from aiohttp.web import BaseRequest, StreamResponse
+
+from backends.model.digest import Digest
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.media_types import OCTET_STREAM
+from backends.model.names import RepositoryName
+from backends.model.ranges import Unsatisfiable
+from backends.v2.parts import Parts
+from backends.web.sending import respond, send_content
+
+FOREVER = "max-age=31536000"
+
+
+async def get_blob(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest) -> StreamResponse:
+    """Sends a blob or a range of it; `ETag` is the digest."""
+    blob = await parts.repositories.open(name).open_blob(digest)
+    size = blob.size
+    etag = f'"{digest}"'
+    headers = parts.headers(
+        Content_Type=OCTET_STREAM,
+        Accept_Ranges="bytes",
+        Cache_Control=FOREVER,
+        Docker_Content_Digest=str(digest),
+        Etag=etag,
+    )
+    if request.headers.get("If-None-Match") == etag:
+        blob.reader.close()
+        return respond(request, 304, headers)
+    try:
+        return await send_content(request, blob.reader, headers)
+    except Unsatisfiable:
+        raise RegistryError(
+            ErrorCode.RANGE_INVALID,
+            f"the blob has {size} bytes; Range {request.headers.get('Range', '')[:60]!r} lies outside",
+            headers={"Content-Range": f"bytes */{size}"},
+        ) from None
+
+
+async def delete_blob(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest) -> StreamResponse:
+    """Takes a blob from this repository."""
+    parts.require_delete()
+    await parts.repositories.open(name).delete_blob(digest)
+    return respond(request, 202, parts.headers(Docker_Content_Digest=str(digest)))

@@ -1,0 +1,28 @@
+"""`GET /v2/_catalog`: distribution's list of repositories."""
+
+from __future__ import annotations
+
+import json
+
+from aiohttp.web import BaseRequest, StreamResponse
+
+from backends.registry.catalog import list_repositories
+from backends.v2.paging import next_link, parse_page_size
+from backends.v2.parts import Parts
+from backends.web.opening import parse_query
+from backends.web.sending import respond
+
+DEFAULT_PAGE = 100
+
+
+async def list_catalog(parts: Parts, request: BaseRequest) -> StreamResponse:
+    """Lists repositories that hold manifests: a page of `n` (100 unless given) after `last`."""
+    query = parse_query(request)
+    size = parse_page_size(query, default=DEFAULT_PAGE, most=parts.settings.catalog_max_entries) or 0
+    found = await list_repositories(parts.repositories.driver, after=query.get("last", ""), limit=size + 1)
+    page = found[:size]
+    headers = parts.headers(Content_Type="application/json; charset=utf-8")
+    if page and len(found) > size:
+        headers |= next_link("/v2/_catalog", last=page[-1], size=size)
+    body = json.dumps({"repositories": list(page)}, separators=(",", ":")).encode() + b"\n"
+    return respond(request, 200, headers, body)

@@ -1,0 +1,75 @@
+"""Manifests: GET, HEAD, PUT, DELETE (distribution specification, "Pulling/Pushing/Deleting manifests").
+
+Every manifest goes out as it came in, to the byte and under its own type; conversion for other generations comes with
+the bridge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp.web import BaseRequest, StreamResponse
+
+from backends.model.digest import Digest
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.manifests import Manifest, Schema1, parse_manifest
+from backends.model.names import RepositoryName, TagName
+from backends.v2.parts import Parts
+from backends.web.receiving import read_body
+from backends.web.sending import respond
+
+INLINE_BYTES = 64 * 1024
+"""Larger manifests are parsed in a thread."""
+
+
+async def get_manifest(
+    parts: Parts, request: BaseRequest, name: RepositoryName, reference: Digest | TagName
+) -> StreamResponse:
+    """Sends a manifest; `ETag` is its digest."""
+    manifest = await parts.repositories.open(name).get_manifest(reference)
+    etag = f'"{manifest.digest}"'
+    headers = parts.headers(Content_Type=manifest.media_type, Docker_Content_Digest=str(manifest.digest), Etag=etag)
+    if request.headers.get("If-None-Match") == etag:
+        return respond(request, 304, headers)
+    return respond(request, 200, headers, manifest.content)
+
+
+async def put_manifest(
+    parts: Parts, request: BaseRequest, name: RepositoryName, reference: Digest | TagName
+) -> StreamResponse:
+    """Stores a manifest whose blobs are here already."""
+    content = await read_body(request, limit=parts.settings.max_manifest_bytes, too_large=ErrorCode.MANIFEST_TOO_LARGE)
+    content_type = request.headers.get("Content-Type", "")
+    if len(content) > INLINE_BYTES:
+        manifest = await asyncio.to_thread(parse_manifest, content, content_type)
+    else:
+        manifest = parse_manifest(content, content_type)
+    digest = _digest(manifest, reference)
+    tag = None if isinstance(reference, Digest) else reference
+    await parts.repositories.open(name).put_manifest(manifest, digest, tag)
+    location = parts.location(request, f"/v2/{name}/manifests/{digest}")
+    return respond(request, 201, parts.headers(Location=location, Docker_Content_Digest=str(digest)))
+
+
+async def delete_manifest(
+    parts: Parts, request: BaseRequest, name: RepositoryName, reference: Digest | TagName
+) -> StreamResponse:
+    """Deletes a manifest by digest, or only the tag by tag."""
+    parts.require_delete()
+    repository = parts.repositories.open(name)
+    if isinstance(reference, Digest):
+        await repository.delete_manifest(reference)
+    else:
+        await repository.delete_tag(reference)
+    return respond(request, 202, parts.headers())
+
+
+def _digest(manifest: Manifest, reference: Digest | TagName) -> Digest:
+    content = manifest.payload if isinstance(manifest, Schema1) else manifest.content
+    algorithm = reference.algorithm if isinstance(reference, Digest) else "sha256"
+    digest = Digest.of(content, algorithm)
+    if isinstance(reference, Digest) and digest != reference:
+        raise RegistryError(
+            ErrorCode.DIGEST_INVALID, f"the manifest's digest is {digest}, not {reference}; nothing was stored"
+        )
+    return digest

@@ -1,0 +1,45 @@
+"""What the handlers of the v2 registry are given, and the few things they all do with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp.web import BaseRequest
+
+from backends.model.errors import ErrorCode, RegistryError
+from backends.registry.repository import Repositories
+from backends.v2.headers import API_HEADERS
+from backends.v2.settings import V2Settings
+from backends.web.opening import client_address
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The registry's services and settings."""
+
+    repositories: Repositories
+    settings: V2Settings
+
+    def location(self, request: BaseRequest, path: str) -> str:
+        """Returns a path as `Location` tells it: absolute, since Docker up to 1.7 cannot follow another."""
+        if self.settings.relative_urls:
+            return path
+        return (self.settings.host or client_address(request)) + path
+
+    def headers(self, **more: str) -> dict[str, str]:
+        """Returns the headers of an answer; underscores stand for hyphens in the names of `more`."""
+        headers = {**API_HEADERS, **self.settings.headers}
+        for name, value in more.items():
+            headers[name.replace("_", "-")] = value
+        return headers
+
+    def require_delete(self) -> None:
+        """The one gate of every deletion.
+
+        Raises:
+            RegistryError: UNSUPPORTED: deletion is off until it is configured, as in distribution.
+        """
+        if not self.settings.delete_enabled:
+            raise RegistryError(
+                ErrorCode.UNSUPPORTED, "deletion is off; storage.delete.enabled: true in the settings turns it on"
+            )

@@ -1,0 +1,121 @@
+"""Uploads: POST, GET, PATCH, PUT, DELETE (distribution specification, "Pushing blobs")."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+from aiohttp.web import BaseRequest, StreamResponse
+
+from backends.model.digest import Digest, parse_digest
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.names import RepositoryName, UploadId, parse_repository_name
+from backends.model.ranges import parse_content_range
+from backends.registry.uploads import UploadSession
+from backends.v2.parts import Parts
+from backends.web.opening import parse_query
+from backends.web.receiving import body_chunks
+from backends.web.sending import respond
+
+
+async def post_upload(parts: Parts, request: BaseRequest, name: RepositoryName) -> StreamResponse:
+    """Begins an upload; or mounts a blob of another repository; or takes a whole blob at once (`digest=`)."""
+    query = parse_query(request)
+    repositories = parts.repositories
+    if "mount" in query and "from" in query:
+        digest, source = parse_digest(query["mount"]), parse_repository_name(query["from"])
+        if await repositories.open(name).mount(digest, source):
+            return _created(parts, request, name, digest)
+    expected = parse_digest(query["digest"]) if "digest" in query else None
+    upload_id = await repositories.uploads.start(name)
+    if expected is None:
+        return _accepted(parts, request, name, upload_id, size=0)
+    async with repositories.uploads.open(name, upload_id) as session:
+        try:
+            await _append(request, session)
+        except BaseException:
+            await session.discard()  # nobody knows this upload's name: it cannot be continued
+            raise
+        await session.commit(expected)
+    return _created(parts, request, name, expected)
+
+
+async def get_upload(parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId) -> StreamResponse:
+    """Tells how far an upload has come."""
+    size = await parts.repositories.uploads.size(name, upload)
+    return _accepted(parts, request, name, upload, size=size, status=204)
+
+
+async def patch_upload(parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId) -> StreamResponse:
+    """Appends the body: a stream, or a chunk that must begin where the upload ends."""
+    async with parts.repositories.uploads.open(name, upload) as session:
+        _require_place(parts, request, name, upload, session)
+        await _append(request, session)
+        size = session.size
+    return _accepted(parts, request, name, upload, size=size)
+
+
+async def put_upload(parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId) -> StreamResponse:
+    """Finishes an upload, with the last or the only piece in the body, or with none."""
+    query = parse_query(request)
+    if "digest" not in query:
+        raise RegistryError(ErrorCode.DIGEST_INVALID, "the final PUT must name the blob: add ?digest=sha256:<hex>")
+    expected = parse_digest(query["digest"])
+    async with parts.repositories.uploads.open(name, upload) as session:
+        _require_place(parts, request, name, upload, session)
+        if not request.content.is_eof():
+            await _append(request, session)
+        await session.commit(expected)
+    return _created(parts, request, name, expected)
+
+
+async def delete_upload(parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId) -> StreamResponse:
+    """Cancels an upload."""
+    await parts.repositories.uploads.cancel(name, upload)
+    return respond(request, 204, parts.headers(Docker_Upload_UUID=upload))
+
+
+async def _append(request: BaseRequest, session: UploadSession) -> None:
+    async with aclosing(body_chunks(request)) as chunks:
+        await session.append(chunks)
+
+
+def _require_place(
+    parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId, session: UploadSession
+) -> None:
+    header = request.headers.get("Content-Range")
+    if header is None:
+        return
+    chunk = parse_content_range(header)
+    length = request.content_length
+    if length is not None and length != chunk.length:
+        raise RegistryError(
+            ErrorCode.SIZE_INVALID,
+            f"Content-Range {header} has {chunk.length} bytes, but Content-Length says {length}",
+        )
+    if chunk.first != session.size:
+        raise RegistryError(
+            ErrorCode.RANGE_INVALID,
+            f"the upload has {session.size} bytes, so its next chunk begins at {session.size}, not at {chunk.first}",
+            headers=_whereabouts(parts, request, name, upload, session.size),
+        )
+
+
+def _accepted(
+    parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId, *, size: int, status: int = 202
+) -> StreamResponse:
+    return respond(request, status, parts.headers() | _whereabouts(parts, request, name, upload, size))
+
+
+def _whereabouts(
+    parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId, size: int
+) -> dict[str, str]:
+    return {
+        "Location": parts.location(request, f"/v2/{name}/blobs/uploads/{upload}"),
+        "Range": f"0-{max(0, size - 1)}",
+        "Docker-Upload-UUID": upload,
+    }
+
+
+def _created(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest) -> StreamResponse:
+    location = parts.location(request, f"/v2/{name}/blobs/{digest}")
+    return respond(request, 201, parts.headers(Location=location, Docker_Content_Digest=str(digest)))

@@ -1,0 +1,102 @@
+"""From method and path to a handler with parsed values.
+
+A pattern is a path with `{names}`; each name has a parser that turns the (percent-decoded) text into a value or raises
+the protocol's own error, so a handler never sees a raw string. `{name*}` may span several segments. The raw path is
+split before it is decoded: `%2F` never becomes a separator.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp.web import BaseRequest, Response, StreamResponse
+
+from backends.model.errors import ErrorCode, RegistryError
+
+Parser = Callable[[str], Any]
+RouteHandler = Callable[..., Awaitable[StreamResponse]]
+
+_PARAMETER = re.compile(r"\{(\w+)(\*?)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path pattern and the handler of each method; HEAD is GET's unless given."""
+
+    pattern: str
+    methods: Mapping[str, RouteHandler]
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    path: re.Pattern[str]
+    parsers: Sequence[tuple[str, Parser]]
+    methods: Mapping[str, RouteHandler]
+    allow: str
+
+
+class Dispatcher:
+    """A handler that hands over to the handler of the first route whose pattern fits.
+
+    Args:
+        routes: in the order in which they are tried.
+        parsers: one for each parameter name in the patterns.
+        what: the name of the interface, for the message about unknown paths.
+    """
+
+    def __init__(self, routes: Sequence[Route], parsers: Mapping[str, Parser], *, what: str) -> None:
+        self._routes = [_compile(route, parsers) for route in routes]
+        self._what = what
+
+    async def handle(self, request: BaseRequest) -> StreamResponse:
+        """Finds the route and awaits its handler.
+
+        Raises:
+            RegistryError: NOT_FOUND, UNSUPPORTED (405, with `Allow`), or what a parser raised.
+        """
+        path = request.message.path.partition("?")[0]
+        for route in self._routes:
+            match = route.path.fullmatch(path)
+            if match is None:
+                continue
+            handler = route.methods.get(request.method)
+            if handler is None:
+                if request.method == "OPTIONS":
+                    return Response(status=200, headers={"Allow": route.allow})
+                raise RegistryError(
+                    ErrorCode.UNSUPPORTED,
+                    f"{request.method[:20]} is not possible here; possible are {route.allow}",
+                    headers={"Allow": route.allow},
+                )
+            values = {
+                name: parse(text if "%" not in text else unquote(text, errors="surrogateescape"))
+                for (name, parse), text in zip(route.parsers, match.groups(), strict=True)
+            }
+            return await handler(request, **values)
+        raise RegistryError(ErrorCode.NOT_FOUND, f"{self._what} has nothing at {path[:200]!r}")
+
+
+def _compile(route: Route, parsers: Mapping[str, Parser]) -> _Compiled:
+    names: list[str] = []
+
+    def group(match: re.Match[str]) -> str:
+        names.append(match[1])
+        return "(.+)" if match[2] else "([^/]+)"
+
+    text = "".join(
+        _PARAMETER.sub(group, part) if part.startswith("{") else re.escape(part)
+        for part in re.split(r"(\{\w+\*?\})", route.pattern)
+    )
+    methods = dict(route.methods)
+    if "GET" in methods:
+        methods.setdefault("HEAD", methods["GET"])
+    return _Compiled(
+        re.compile(text),
+        [(name, parsers[name]) for name in names],
+        methods,
+        ", ".join(sorted(methods)),
+    )

@@ -1,0 +1,71 @@
+"""The one place where something that went wrong becomes an answer, in the shape of the protocol at hand."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from aiohttp.web import BaseRequest, RequestPayloadError, Response, StreamResponse
+
+from backends.model.errors import ErrorCode, RegistryError
+from backends.storage.driver import StorageFull, StorageReadOnly
+from backends.web import Handler
+from backends.web.receiving import continue_pending
+
+Render = Callable[[BaseRequest, RegistryError], Response]
+
+_log = logging.getLogger("portside.web")
+
+
+def answering(handler: Handler, render: Render) -> Handler:
+    """Wraps a handler so that what it raises is rendered by `render`.
+
+    A client that went away raises CancelledError, which passes. An answer that has begun cannot be replaced: the
+    connection is broken instead, so that the client notices.
+    """
+
+    async def answer(request: BaseRequest) -> StreamResponse:
+        try:
+            return await handler(request)
+        except asyncio.CancelledError:
+            raise
+        except ConnectionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - this is the one place that turns anything into an answer
+            known = _known(request, error)
+        if request.writer.output_size > 0:
+            _log.error("%s %s broke off in the middle: %s", request.method, request.message.path[:300], known)
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the answer had begun and could not be finished")
+        response = render(request, known)
+        if continue_pending(request):
+            # The client waits for leave to send its body. It has none, and what it sends next would be read as one.
+            response.force_close()
+        return response
+
+    return answer
+
+
+def _known(request: BaseRequest, error: Exception) -> RegistryError:
+    if isinstance(error, RegistryError):
+        return error
+    if isinstance(error, StorageFull):
+        _log.error("storage is full: %s", error)
+        return RegistryError(
+            ErrorCode.INSUFFICIENT_STORAGE,
+            "the registry has no room left on its disk; nothing was stored, free some space and push again",
+        )
+    if isinstance(error, StorageReadOnly):
+        _log.error("storage cannot be written: %s", error)
+        return RegistryError(
+            ErrorCode.UNAVAILABLE, "the registry may not write to its data folder; its owner or mount must allow that"
+        )
+    if isinstance(error, RequestPayloadError):
+        detail = f"the request's body broke off or is malformed ({error}); send it again"
+        return RegistryError(ErrorCode.SIZE_INVALID, detail)
+    if isinstance(error, TimeoutError):
+        return RegistryError(ErrorCode.SIZE_INVALID, "the request's body stopped coming; send it again", status=408)
+    _log.error("%s %s failed", request.method, request.message.path[:300], exc_info=error)
+    return RegistryError(ErrorCode.UNKNOWN, "the registry failed at this request; its log has the reason")

@@ -1,0 +1,45 @@
+"""What a request says of itself: the address its client used, its query."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+from aiohttp.web import BaseRequest
+
+from backends.model import exchange
+from backends.model.errors import ErrorCode, RegistryError
+
+_SCHEMES = frozenset({"http", "https"})
+
+
+def client_authority(request: BaseRequest) -> str:
+    """Returns the host and port that the client used, as it wrote them."""
+    return request.headers.get("Host", "localhost")
+
+
+def client_address(request: BaseRequest) -> str:
+    """Returns `scheme://host:port` as the client used it.
+
+    `X-Forwarded-Proto` counts only from our own proxy or a trusted network, which the listener tells.
+    """
+    scheme = request.scheme
+    if request.get(exchange.TRUSTED_PEER):
+        forwarded = request.headers.get("X-Forwarded-Proto", scheme).lower()
+        scheme = forwarded if forwarded in _SCHEMES else scheme
+    return f"{scheme}://{client_authority(request)}"
+
+
+def parse_query(request: BaseRequest) -> dict[str, str]:
+    """Returns the query, the first value of each key.
+
+    Raises:
+        RegistryError: more fields than any client sends.
+    """
+    query = request.message.path.partition("?")[2]
+    if not query:
+        return {}
+    try:
+        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=100)
+    except ValueError as error:
+        raise RegistryError(ErrorCode.UNSUPPORTED, f"the query cannot be read: {error}", status=400) from None
+    return dict(reversed(fields))
