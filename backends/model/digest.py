@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from typing_extensions import override
@@ -45,6 +46,7 @@ def is_digest(text: str) -> bool:
     return ":" in text
 
 
+@lru_cache(maxsize=8192)
 def parse_digest(text: str) -> Digest:
     """Parses `sha256:<64 hex>` or `sha512:<128 hex>`.
 

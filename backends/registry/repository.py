@@ -25,7 +25,8 @@ from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver
 from backends.storage.settling import settled
 
-MEDIA_TYPES_KEPT = 4096
+CACHED_MANIFEST_BYTES = 64 * 1024
+CACHED_BYTES = 8 * 1024 * 1024
 MAY_BE_ELSEWHERE = (
     "application/vnd.docker.image.rootfs.foreign.",
     "application/vnd.oci.image.layer.nondistributable.",
@@ -41,6 +42,34 @@ class StoredManifest:
     digest: Digest
 
 
+class ManifestCache:
+    """Contents of manifests by digest, the latest used of them, within a bound of memory.
+
+    It says what a digest's content is, never whether a repository has it.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Digest, tuple[bytes, str]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, digest: Digest) -> tuple[bytes, str] | None:
+        """Returns content and media type, if they are kept."""
+        found = self._kept.get(digest)
+        if found is not None:
+            self._kept.move_to_end(digest)
+        return found
+
+    def keep(self, digest: Digest, content: bytes, media_type: str) -> None:
+        """Keeps a small manifest; the longest unused go when there is no room."""
+        if len(content) > CACHED_MANIFEST_BYTES or digest in self._kept:
+            return
+        self._kept[digest] = (content, media_type)
+        self._bytes += len(content)
+        while self._bytes > CACHED_BYTES:
+            _, (gone, _) = self._kept.popitem(last=False)
+            self._bytes -= len(gone)
+
+
 class Repositories:
     """Opens repositories over one storage; holds what they share in this process."""
 
@@ -49,7 +78,7 @@ class Repositories:
         self.blobs = Blobs(driver)
         self.uploads = Uploads(driver, self.blobs)
         self.signer = Signer(driver)
-        self.media_types: OrderedDict[Digest, str] = OrderedDict()
+        self.manifests = ManifestCache()
 
     def open(self, name: RepositoryName) -> Repository:
         """Opens a repository; it need not exist."""
@@ -121,10 +150,9 @@ class Repository:
         try:
             digest = reference if isinstance(reference, Digest) else await self._resolve(reference)
             await self._linked(layout.revision_link(self.name, digest))
-            content = await self._blobs.read(digest)
+            content, media_type = await self._content(digest)
         except PathNotFound:
             raise self._manifest_unknown(reference) from None
-        media_type = self._media_type(digest, content)
         if media_type in media_types.SCHEMA1_TYPES:
             content = await self._signed(digest, content)
         return StoredManifest(content, media_type, digest)
@@ -228,21 +256,21 @@ class Repository:
         except RegistryError:
             raise PathNotFound(path) from None
 
-    def _media_type(self, digest: Digest, content: bytes) -> str:
-        known = self._shared.media_types
-        media_type = known.get(digest)
-        if media_type is None:
-            try:
-                media_type = sniff_media_type(content)
-            except ValueError as error:
-                raise RegistryError(
-                    ErrorCode.MANIFEST_UNKNOWN,
-                    f"manifest {digest} is damaged on disk ({error}); push the image again",
-                ) from None
-            known[digest] = media_type
-            if len(known) > MEDIA_TYPES_KEPT:
-                known.popitem(last=False)
-        return media_type
+    async def _content(self, digest: Digest) -> tuple[bytes, str]:
+        """Returns a manifest's bytes and type; small ones are kept, since a digest's content never changes."""
+        known = self._shared.manifests.get(digest)
+        if known is not None:
+            return known
+        content = await self._blobs.read(digest)
+        try:
+            media_type = sniff_media_type(content)
+        except ValueError as error:
+            raise RegistryError(
+                ErrorCode.MANIFEST_UNKNOWN,
+                f"manifest {digest} is damaged on disk ({error}); push the image again",
+            ) from None
+        self._shared.manifests.keep(digest, content, media_type)
+        return content, media_type
 
     async def _signed(self, digest: Digest, payload: bytes) -> bytes:
         """Returns a schema 1 document with signatures: the pusher's, or ours where a volume kept only the payload."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from backends.model.digest import Digest, is_digest, parse_digest
 from backends.model.names import TagName, parse_repository_name, parse_tag, parse_upload_id
 from backends.v2 import base, blobs, catalog, manifests, tags, uploads
 from backends.v2.parts import Parts
-from backends.web.dispatch import Route
+from backends.web.dispatch import Parser, Route
 
 
 def parse_reference(text: str) -> Digest | TagName:
@@ -17,7 +17,7 @@ def parse_reference(text: str) -> Digest | TagName:
     return parse_digest(text) if is_digest(text) else parse_tag(text)
 
 
-PARSERS = {
+PARSERS: Mapping[str, Parser] = {
     "name": parse_repository_name,
     "reference": parse_reference,
     "digest": parse_digest,

@@ -20,6 +20,10 @@ from backends.model.errors import ErrorCode, RegistryError
 Parser = Callable[[str], Any]
 RouteHandler = Callable[..., Awaitable[StreamResponse]]
 
+REMEMBERED = 4096
+REMEMBERED_PATH = 400
+"""What a path means never changes, so the answers for this many paths, up to this long, are kept."""
+
 _PARAMETER = re.compile(r"\{(\w+)(\*?)\}")
 
 
@@ -51,6 +55,7 @@ class Dispatcher:
     def __init__(self, routes: Sequence[Route], parsers: Mapping[str, Parser], *, what: str) -> None:
         self._routes = [_compile(route, parsers) for route in routes]
         self._what = what
+        self._found: dict[tuple[str, str], tuple[RouteHandler, Mapping[str, Any]]] = {}
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
         """Finds the route and awaits its handler.
@@ -58,26 +63,43 @@ class Dispatcher:
         Raises:
             RegistryError: NOT_FOUND, UNSUPPORTED (405, with `Allow`), or what a parser raised.
         """
-        path = request.message.path.partition("?")[0]
+        path = request.raw_path.partition("?")[0]
+        key = (request.method, path)
+        found = self._found.get(key)
+        if found is None:
+            found = self._find(*key)
+            if found is None:
+                return Response(status=200, headers={"Allow": self._allowed(path)})
+            if len(path) <= REMEMBERED_PATH:
+                self._found[key] = found
+                if len(self._found) > REMEMBERED:
+                    del self._found[next(iter(self._found))]
+        handler, values = found
+        return await handler(request, **values)
+
+    def _find(self, method: str, path: str) -> tuple[RouteHandler, Mapping[str, Any]] | None:
+        """Returns handler and parsed values; None when OPTIONS is to be answered."""
         for route in self._routes:
             match = route.path.fullmatch(path)
             if match is None:
                 continue
-            handler = route.methods.get(request.method)
+            handler = route.methods.get(method)
             if handler is None:
-                if request.method == "OPTIONS":
-                    return Response(status=200, headers={"Allow": route.allow})
+                if method == "OPTIONS":
+                    return None
                 raise RegistryError(
                     ErrorCode.UNSUPPORTED,
-                    f"{request.method[:20]} is not possible here; possible are {route.allow}",
+                    f"{method[:20]} is not possible here; possible are {route.allow}",
                     headers={"Allow": route.allow},
                 )
-            values = {
+            return handler, {
                 name: parse(text if "%" not in text else unquote(text, errors="surrogateescape"))
                 for (name, parse), text in zip(route.parsers, match.groups(), strict=True)
             }
-            return await handler(request, **values)
         raise RegistryError(ErrorCode.NOT_FOUND, f"{self._what} has nothing at {path[:200]!r}")
+
+    def _allowed(self, path: str) -> str:
+        return next((route.allow for route in self._routes if route.path.fullmatch(path)), "")
 
 
 def _compile(route: Route, parsers: Mapping[str, Parser]) -> _Compiled:

@@ -35,7 +35,7 @@ def answering(handler: Handler, render: Render) -> Handler:
         except Exception as error:  # noqa: BLE001 - this is the one place that turns anything into an answer
             known = _known(request, error)
         if request.writer.output_size > 0:
-            _log.error("%s %s broke off in the middle: %s", request.method, request.message.path[:300], known)
+            _log.error("%s %s broke off in the middle: %s", request.method, request.raw_path[:300], known)
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError("the answer had begun and could not be finished")
@@ -67,5 +67,5 @@ def _known(request: BaseRequest, error: Exception) -> RegistryError:
         return RegistryError(ErrorCode.SIZE_INVALID, detail)
     if isinstance(error, TimeoutError):
         return RegistryError(ErrorCode.SIZE_INVALID, "the request's body stopped coming; send it again", status=408)
-    _log.error("%s %s failed", request.method, request.message.path[:300], exc_info=error)
+    _log.error("%s %s failed", request.method, request.raw_path[:300], exc_info=error)
     return RegistryError(ErrorCode.UNKNOWN, "the registry failed at this request; its log has the reason")

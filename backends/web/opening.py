@@ -35,7 +35,7 @@ def parse_query(request: BaseRequest) -> dict[str, str]:
     Raises:
         RegistryError: more fields than any client sends.
     """
-    query = request.message.path.partition("?")[2]
+    query = request.raw_path.partition("?")[2]
     if not query:
         return {}
     try:
