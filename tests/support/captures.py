@@ -133,11 +133,11 @@ def shape_of(target: str) -> str:
 
 
 def blocks(lines: Sequence[str]) -> list[str]:
-    """The lines with every stretch of requests on blobs sorted, for those went out in parallel."""
+    """The lines with every stretch of requests that go out in parallel sorted: blobs, and looks at images."""
     ordered: list[str] = []
     stretch: list[str] = []
     for line in [*lines, ""]:
-        if "/blobs/" in line:
+        if "/blobs/" in line or line.startswith("GET /v1/images/ID/json"):
             stretch.append(line)
             continue
         ordered += [*sorted(stretch), line]

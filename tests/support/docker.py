@@ -167,7 +167,8 @@ class Docker:
         def run(http: HttpClient) -> str:
             if not self.profile.private_search:
                 raise CommandError("Get https://index of the vendor: no such host")
-            endpoint = self._find(http, v1_alone=self.profile.search_v1_ping, session=True)
+            v1_alone = self.profile.search_v1_ping or self.profile.finding is Finding.V1_PING
+            endpoint = self._find(http, v1_alone=v1_alone, session=True)
             found.extend(self._v1_session(http, endpoint.base, standalone=endpoint.basic_everywhere).search(term))
             return " ".join(found)
 

@@ -216,7 +216,7 @@ class V2Session:
         refusals = [error for upload in uploads if (error := upload.exception())]
         if refusals:
             raise refusals[0]
-        done |= blobs.keys()
+        done.update(blobs)
         config = image.config()
         if not self._is_there(digest_of(config)):
             self._upload(config, digest_of(config))
@@ -350,8 +350,10 @@ class V2Session:
         entries: dict[str, schema1.Entry] = {}
         for entry in reversed(manifest.entries):
             entries.setdefault(json.loads(entry.v1_json)["id"], entry)
-        blobs = self._fetch_all(dict.fromkeys(entry.blob for entry in entries.values()), store)
-        if self._profile.v2_format is V2Format.PREVIEW:
+        preview = self._profile.v2_format is V2Format.PREVIEW
+        wanted = dict.fromkeys(entry.blob for entry in entries.values())
+        blobs = self._fetch_all(wanted, V2Store() if preview else store)
+        if preview:
             # Blobs named by sha256 are of no use to 1.5, which checks a tarsum: it turns to v1 (WIRE section 5).
             raise RefusedError(Kind.NONSENSE, "verification of the layers failed")
         return Pulled(

@@ -26,6 +26,7 @@ API: Headers = ((API_VERSION, "registry/2.0"),)
 ALICE = Login("alice", "secret")
 _HTML = b"<html>404 Not Found</html>"
 _NAME_UNKNOWN = b'{"errors":[{"code":"NAME_UNKNOWN","message":"repository name not known to registry","detail":null}]}'
+_UNAUTHORIZED = b"<html>401 Unauthorized</html>"
 _JSON: Headers = (("Content-Type", "application/json"),)
 
 
@@ -143,7 +144,7 @@ class Script:
             signed = b'"signatures"' in arrived.body
             digest = schema1.verify(arrived.body).digest if signed else digest_of(arrived.body)
             return Answer(status, (*API, ("Docker-Content-Digest", digest)))
-        tag = reference if reference in self._content.images else next(iter(self._content.images))
+        tag = reference if reference in self._content.images else list(self._content.images)[-1]
         document, media_type, digest = self.manifest(tag)
         headers = (*API, ("Content-Type", media_type), ("Docker-Content-Digest", digest))
         return Answer(status, headers, document)
@@ -200,8 +201,8 @@ def injected_v2(scenario: str, status: int, host: str) -> Answer | None:
         "301": Answer(status, (("Location", f"http://{host}/v1/_ping"),)),
         "401basic": Answer(status, (*API, basic), b"{}"),
         "401basic_noapi": Answer(status, (basic,), b"{}"),
-        "401bearer": Answer(status, (*API, bearer), b"{}"),
-        "401nochallenge": Answer(status, API, b"{}"),
+        "401bearer": Answer(status, (*API, bearer), _UNAUTHORIZED),
+        "401nochallenge": Answer(status, API, _UNAUTHORIZED),
         "404api": Answer(status, API, b"{}"),
         "405": Answer(status),
         "500": Answer(status),

@@ -53,14 +53,16 @@ class StandIn:
     Attributes:
         answer: Decides each answer; called from several threads, one call at a time.
         certificate: Serve TLS with it.
+        port: Where it listens, once it was entered.
         connections: Number of TCP connections accepted.
         sni: Server names that TLS clients asked for, in order.
         tls: Versions of TLS that were spoken, in order.
-        alpn: Whether a client offered ALPN that was selected, by connection.
+        requests: What arrived, in order.
     """
 
     answer: Answerer
     certificate: CertificateFiles | None = None
+    port: int = 0
     connections: int = 0
     sni: list[str] = field(default_factory=list)
     tls: list[str | None] = field(default_factory=list)
@@ -76,6 +78,7 @@ class StandIn:
             self._context.load_cert_chain(self.certificate.chain, self.certificate.key)
             self._context.sni_callback = self._note_name
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
         thread = threading.Thread(target=self._accept)
         thread.start()
         self._threads.append(thread)
@@ -88,11 +91,6 @@ class StandIn:
         self._listener.close()
         for thread in self._threads:
             thread.join(timeout=10)
-
-    @property
-    def port(self) -> int:
-        number: int = self._listener.getsockname()[1]
-        return number
 
     def address(self, host: str = "127.0.0.1") -> Address:
         """As an insecure registry, the way loopback addresses are one."""

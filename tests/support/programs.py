@@ -1,0 +1,89 @@
+"""Programs beyond Python that tests run where they are found, and how to install them where they are not."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.support.certificate import CertificateFiles
+from tests.support.wire import Address
+
+_PACKAGES = {"docker-registry": "docker-registry"}
+
+
+def find_program(name: str) -> str:
+    """The path of a program, or a skip that says how to install it."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed: apt-get install {_PACKAGES.get(name, name)}")
+    return path
+
+
+def free_port() -> int:
+    """A loopback port that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes], *, timeout_s: float = 20.0) -> None:
+    """Wait until a process listens on a loopback port.
+
+    Raises:
+        RuntimeError: It ended instead.
+        TimeoutError: It does not listen in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} ended with status {process.returncode}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"nothing listens on port {port} after {timeout_s} s")
+
+
+@contextlib.contextmanager
+def running(arguments: Sequence[str], log: Path, *, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program until the end of the block; it is ready when it listens on `port`."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(arguments, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            wait_for_port(port, process)
+            yield process
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+@contextlib.contextmanager
+def docker_registry(folder: Path, certificate: CertificateFiles | None = None) -> Iterator[Address]:
+    """Debian's docker-registry (distribution 2.8) with schema 1 enabled, on data of its own below `folder`."""
+    program = find_program("docker-registry")
+    port = free_port()
+    tls = f"\n  tls:\n    certificate: {certificate.chain}\n    key: {certificate.key}" if certificate else ""
+    config = folder / "registry.yml"
+    config.write_text(
+        f"""version: 0.1
+log:
+  level: info
+storage:
+  filesystem:
+    rootdirectory: {folder / "data"}
+http:
+  addr: 127.0.0.1:{port}{tls}
+compatibility:
+  schema1:
+    enabled: true
+"""
+    )
+    host = "localhost" if certificate else "127.0.0.1"
+    with running([program, "serve", str(config)], folder / "registry.log", port=port):
+        yield Address(host, port, certificate.ca if certificate else None)
