@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp.web import BaseRequest
 
-from backends.model import exchange
+from backends import exchange
 from backends.model.errors import ErrorCode, RegistryError
 
 _SCHEMES = frozenset({"http", "https"})

@@ -7,16 +7,16 @@ from collections.abc import AsyncGenerator
 
 from aiohttp.web import BaseRequest
 
+from backends import exchange
 from backends.model.errors import ErrorCode, RegistryError
 
-_CONTINUED = "portside.continued"
 IDLE_SECONDS = 900.0
 """How long a body may pause between two pieces (the guide's read timeout)."""
 
 
 def continue_pending(request: BaseRequest) -> bool:
     """Whether the client waits for `100 Continue` and has not been given it."""
-    return "Expect" in request.headers and _CONTINUED not in request
+    return "Expect" in request.headers and exchange.CONTINUED not in request
 
 
 async def body_chunks(request: BaseRequest) -> AsyncGenerator[bytes, None]:
@@ -68,7 +68,7 @@ async def _continue(request: BaseRequest) -> None:
         raise RegistryError(
             ErrorCode.UNSUPPORTED, f"Expect: {request.headers['Expect'][:60]!r} cannot be met", status=417
         )
-    request[_CONTINUED] = True
+    request[exchange.CONTINUED] = True
     if request.content.is_eof():
         return  # the body came without waiting
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

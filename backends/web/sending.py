@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from aiohttp.web import BaseRequest, Response, StreamResponse
 
-from backends.model import exchange
+from backends import exchange
 from backends.model.ranges import ByteRange, Unsatisfiable, parse_range
 from backends.storage.driver import Reader
 

@@ -1,0 +1,27 @@
+"""What the layers around a handler and the handler itself tell each other about one request.
+
+A request carries these entries in its own mapping (`request[KEY]`); the keys are the whole contract, so the proxy and
+the registries need not know one another.
+"""
+
+from __future__ import annotations
+
+from aiohttp.web import RequestKey
+
+RESPONSE_HEADERS = RequestKey("portside.response_headers", dict[str, str])
+"""Headers that whoever answers adds to its answer (the proxy's `X-Portside-Route`)."""
+
+ROUTE = RequestKey("portside.route", str)
+"""Why the request went the way it went, for the access log."""
+
+BACKEND = RequestKey("portside.backend", str)
+"""`v1`, `v2` or `proxy`: who answered, for log and metric."""
+
+TRUSTED_PEER = RequestKey("portside.trusted_peer", bool)
+"""X-Forwarded-* of this request are the word of our own proxy or of a trusted network."""
+
+DROP_AUTHORIZATION = RequestKey("portside.drop_authorization", bool)
+"""Credentials are not to reach the registry (the guide's literal rule)."""
+
+CONTINUED = RequestKey("portside.continued", bool)
+"""The client was given leave to send its body (`100 Continue`)."""

@@ -1,0 +1,86 @@
+"""What the proxy says itself: pages for people, refusals, and errors in the registries' own shapes. PURE."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backends.model.errors import ErrorCode
+from proxy.routing import API_VERSION, Backend, RouteDecision, raw_path
+
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A short answer: status, headers, body."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+def own_answer(decision: RouteDecision, raw_target: str, accept: Sequence[str], *, client_address: str) -> Answer:
+    """Answers what is not for a registry.
+
+    Args:
+        decision: one without a backend.
+        raw_target: the request's target.
+        accept: the `Accept` lines; JSON is sent to who asks for it and not for text.
+        client_address: `https://localhost:5000`, as the client used it.
+    """
+    if decision.refusal is not None:
+        refusal = decision.refusal
+        return Answer(refusal.status, (("Content-Type", TEXT), *refusal.headers), refusal.body.encode())
+    path = raw_path(raw_target)
+    if path == "/v2":
+        return Answer(301, (("Content-Type", TEXT), ("Location", f"{client_address}/v2/")), b"see /v2/\n")
+    if path == "/favicon.ico":
+        return Answer(404, (("Content-Type", TEXT),), b"there is no icon\n")
+    if path == "/":
+        return _page(
+            200,
+            accept,
+            {
+                "name": "Portside",
+                "what": "a registry for every Docker client: one address, two protocols",
+                "v2": f"{client_address}/v2/",
+                "v1": f"{client_address}/v1/_ping",
+            },
+        )
+    return _page(
+        404,
+        accept,
+        {
+            "error": f"nothing is at {_printable(path)[:200]}",
+            "v2": f"{client_address}/v2/ (Docker 1.6 and later)",
+            "v1": f"{client_address}/v1/ (older ones)",
+        },
+    )
+
+
+def upstream_error(backend: Backend, code: ErrorCode, status: int, detail: str) -> Answer:
+    """Tells in a registry's own shape that it cannot be reached.
+
+    The v2 answer carries `Docker-Distribution-Api-Version`, so that a client takes it for v2's word and does not fall
+    back to v1 by itself.
+    """
+    if backend is Backend.V1:
+        return Answer(status, (("Content-Type", "application/json"),), json.dumps({"error": detail}).encode())
+    error = {"code": code.name, "message": code.message, "detail": {"reason": detail}}
+    body = json.dumps({"errors": [error]}, separators=(",", ":")).encode() + b"\n"
+    return Answer(status, (("Content-Type", JSON), API_VERSION), body)
+
+
+def _page(status: int, accept: Sequence[str], lines: dict[str, str]) -> Answer:
+    wanted = ",".join(accept).lower()
+    if "json" in wanted and "text/" not in wanted:
+        return Answer(status, (("Content-Type", JSON),), json.dumps(lines).encode() + b"\n")
+    text = "".join(f"{key}: {value}\n" for key, value in lines.items())
+    return Answer(status, (("Content-Type", TEXT),), text.encode())
+
+
+def _printable(text: str) -> str:
+    return "".join(character if " " < character < "\x7f" else "?" for character in text)

@@ -1,0 +1,51 @@
+"""What can be set about the proxy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Rule(Enum):
+    """How the way is decided.
+
+    PORTSIDE compares versions as numbers and lets old clients fall back cleanly; LITERAL is the 2015 guide's nginx
+    rule, to the letter (DEPLOYMENT_GUIDE D.5).
+    """
+
+    PORTSIDE = "portside"
+    LITERAL = "literal"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSettings:
+    """A registry in another process or on another machine.
+
+    Attributes:
+        address: `unix:/path` or `http(s)://host[:port]`.
+        ca: a PEM file that its certificate is checked against; "" for the system's.
+        connect_seconds: how long a connection may take.
+        read_seconds: how long it may be silent between two reads; the whole may take as long as it takes.
+    """
+
+    address: str
+    ca: str = ""
+    connect_seconds: float = 5.0
+    read_seconds: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """Settings of the proxy.
+
+    Attributes:
+        rule: how the way is decided.
+        route_header: the response header that tells the way; "" for none.
+        v1: where the v1 registry is; None when it is in this process or there is none.
+        v2: the same for v2.
+    """
+
+    rule: Rule = Rule.PORTSIDE
+    route_header: str = "X-Portside-Route"
+    v1: UpstreamSettings | None = field(default=None)
+    v2: UpstreamSettings | None = field(default=None)
