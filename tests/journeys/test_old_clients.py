@@ -8,9 +8,9 @@ import pytest
 
 from tests.journeys.outcomes import EXPECTED
 from tests.support.docker import VERSIONS, Docker, Outcome
-from tests.support.docker_v1 import Login
 from tests.support.images import Image, make_image
 from tests.support.profiles import PROFILES
+from tests.support.v1_calls import Login
 from tests.support.wire import Address
 
 every_version = pytest.mark.parametrize("version", VERSIONS)

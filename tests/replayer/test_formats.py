@@ -9,8 +9,7 @@ import tarfile
 import pytest
 
 from tests.support import schema1
-from tests.support.docker_v1 import unpacked
-from tests.support.images import digest_of, make_image
+from tests.support.images import digest_of, make_image, unpacked
 from tests.support.tarsum import payload_checksum, tarsum
 
 # The five entries of V1API section 10, all ustar, modification time 1400000000.

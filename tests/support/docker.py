@@ -12,11 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from tests.support.docker_v1 import CommandError, Login, V1Session, V1Store, ping, refuse_namespace, sign_up
-from tests.support.docker_v2 import Challenge, Ping, V2Session, V2Store, ping_v2
 from tests.support.fallback import Command, Next, RefusedError, after_refusal
 from tests.support.images import Image, Pulled, V1Image, digest_of
 from tests.support.profiles import PROFILES, Finding, Profile, V2Format
+from tests.support.v1_calls import CommandError, Login, V1Calls, ping
+from tests.support.v1_index import search, sign_up
+from tests.support.v1_pull import V1Pull, V1Store
+from tests.support.v1_push import V1Push, refuse_namespace
+from tests.support.v2_calls import Challenge, Ping, V2Calls, V2Store, ping_v2
+from tests.support.v2_pull import V2Pull
+from tests.support.v2_push import V2Push
 from tests.support.wire import Address, BrokenConnectionError, Call, Exchange, HttpClient, Transcript
 
 VERSIONS = tuple(PROFILES)
@@ -116,12 +121,13 @@ class Docker:
         """``docker push NAME``: every tag of the repository."""
         digests: dict[str, str] = {}
 
-        def on_v1(session: V1Session) -> str:
-            session.push(name, {tag: self._chain(image) for tag, image in images.items()})
+        def on_v1(calls: V1Calls) -> str:
+            V1Push(calls).push(name, {tag: self._chain(image) for tag, image in images.items()})
             return f"Pushing tag on {name}"
 
-        def on_v2(session: V2Session) -> str:
-            digests.update(session.push(images, self._v2_store))
+        def on_v2(calls: V2Calls) -> str:
+            push = V2Push(calls, self._v2_store, retry_delay=lambda: time.sleep(self._retry_delay_s))
+            digests.update(push.push(images))
             return f"digests: {digests}"
 
         def run(http: HttpClient) -> str:
@@ -142,12 +148,12 @@ class Docker:
     def _pull(self, name: str, reference: str | None) -> Outcome:
         pulled: list[Pulled] = []
 
-        def on_v1(session: V1Session) -> str:
-            pulled.extend(session.pull(name, reference, self._v1_store))
+        def on_v1(calls: V1Calls) -> str:
+            pulled.extend(V1Pull(calls, self._v1_store).pull(name, reference))
             return f"Status: Downloaded {name}"
 
-        def on_v2(session: V2Session) -> str:
-            pulled.extend(session.pull(reference, self._v2_store))
+        def on_v2(calls: V2Calls) -> str:
+            pulled.extend(V2Pull(calls, self._v2_store).pull(reference))
             return f"Status: Downloaded {name}"
 
         output, ok, transcript = self._command(lambda http: self._run(http, name, Command.PULL, on_v1, on_v2))
@@ -169,7 +175,7 @@ class Docker:
                 raise CommandError("Get https://index of the vendor: no such host")
             v1_alone = self.profile.search_v1_ping or self.profile.finding is Finding.V1_PING
             endpoint = self._find(http, v1_alone=v1_alone, session=True)
-            found.extend(self._v1_session(http, endpoint.base, standalone=endpoint.basic_everywhere).search(term))
+            found.extend(search(self._v1_calls(http, endpoint.base, standalone=endpoint.basic_everywhere), term))
             return " ".join(found)
 
         output, ok, transcript = self._command(run)
@@ -209,13 +215,13 @@ class Docker:
         http: HttpClient,
         name: str,
         command: Command,
-        on_v1: Callable[[V1Session], str],
-        on_v2: Callable[[V2Session], str],
+        on_v1: Callable[[V1Calls], str],
+        on_v2: Callable[[V2Calls], str],
     ) -> str:
         match self.profile.finding:
             case Finding.V1_PING:
                 endpoint = self._find(http, v1_alone=True, session=True)
-                return on_v1(self._v1_session(http, endpoint.base, standalone=endpoint.basic_everywhere))
+                return on_v1(self._v1_calls(http, endpoint.base, standalone=endpoint.basic_everywhere))
             case Finding.ONE_PING:
                 return self._run_by_one_ping(http, name, command, on_v1, on_v2)
             case Finding.ENDPOINTS | Finding.V2_ONLY:
@@ -226,21 +232,21 @@ class Docker:
         http: HttpClient,
         name: str,
         command: Command,
-        on_v1: Callable[[V1Session], str],
-        on_v2: Callable[[V2Session], str],
+        on_v1: Callable[[V1Calls], str],
+        on_v2: Callable[[V2Calls], str],
     ) -> str:
         """Docker 1.5 to 1.7: one answer decides, but every failed pull from v2 is tried on v1."""
         endpoint = self._find(http, v1_alone=False, session=True)
-        v1 = self._v1_session(http, endpoint.base, standalone=endpoint.basic_everywhere)
+        v1 = self._v1_calls(http, endpoint.base, standalone=endpoint.basic_everywhere)
         if not endpoint.is_v2:
             return on_v1(v1)
         again = self._find(http, v1_alone=False, session=False)
         basic_everywhere = endpoint.basic_everywhere
-        session = self._v2_session(http, again.base, name, command, again.ping, basic_everywhere=basic_everywhere)
+        v2 = self._v2_calls(http, again.base, name, command, again.ping, basic_everywhere=basic_everywhere)
         if command is Command.PUSH:
-            return on_v2(session)
+            return on_v2(v2)
         try:
-            return on_v2(session)
+            return on_v2(v2)
         except (CommandError, RefusedError, BrokenConnectionError):
             return on_v1(v1)
 
@@ -249,8 +255,8 @@ class Docker:
         http: HttpClient,
         name: str,
         command: Command,
-        on_v1: Callable[[V1Session], str],
-        on_v2: Callable[[V2Session], str],
+        on_v1: Callable[[V1Calls], str],
+        on_v2: Callable[[V2Calls], str],
     ) -> str:
         """Docker 1.9 and later: v2 over TLS, v2 in the clear, v1 over TLS, v1 in the clear."""
         last: Exception = CommandError("no endpoint")
@@ -268,7 +274,7 @@ class Docker:
                 last = CommandError("endpoint does not support v2 API")
                 continue
             try:
-                return on_v2(self._v2_session(http, base, name, command, pong, basic_everywhere=False))
+                return on_v2(self._v2_calls(http, base, name, command, pong, basic_everywhere=False))
             except RefusedError as refused:
                 last = refused
                 following = after_refusal(self.profile, refused, command)
@@ -278,7 +284,7 @@ class Docker:
         if confirmed or self.profile.finding is Finding.V2_ONLY:
             raise last
         base, standalone = self._v1_stage(http, last)
-        return on_v1(self._v1_session(http, base, standalone=standalone))
+        return on_v1(self._v1_calls(http, base, standalone=standalone))
 
     def _v1_stage(self, http: HttpClient, last: Exception) -> tuple[str, bool]:
         """The v1 endpoint of docker 1.9 and later; it is pinged over TLS only."""
@@ -384,10 +390,10 @@ class Docker:
 
     # -- sessions -----------------------------------------------------------------------------------------------
 
-    def _v1_session(self, http: HttpClient, base: str, *, standalone: bool) -> V1Session:
-        return V1Session(http, self.profile, base, login=self._login, standalone_tls=standalone)
+    def _v1_calls(self, http: HttpClient, base: str, *, standalone: bool) -> V1Calls:
+        return V1Calls(http, self.profile, base, login=self._login, standalone_tls=standalone)
 
-    def _v2_session(
+    def _v2_calls(
         self,
         http: HttpClient,
         base: str,
@@ -396,8 +402,8 @@ class Docker:
         pong: Ping | None,
         *,
         basic_everywhere: bool,
-    ) -> V2Session:
-        return V2Session(
+    ) -> V2Calls:
+        return V2Calls(
             http,
             self.profile,
             base,
@@ -406,7 +412,6 @@ class Docker:
             challenge=pong.challenge if pong else None,
             basic_everywhere=basic_everywhere,
             actions="push,pull" if command is Command.PUSH else "pull",
-            retry_delay=lambda: time.sleep(self._retry_delay_s),
         )
 
     def _chain(self, image: Image) -> tuple[V1Image, ...]:

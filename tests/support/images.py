@@ -12,6 +12,8 @@ import gzip
 import io
 import json
 import tarfile
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -25,6 +27,12 @@ _CREATED = "2015-01-01T00:00:00Z"
 def digest_of(data: bytes) -> str:
     """``sha256:`` and the hexadecimal digest of `data`."""
     return "sha256:" + sha256(data).hexdigest()
+
+
+def unpacked(layer: bytes) -> bytes:
+    """The tar in a layer, gzipped or not."""
+    decoder: Callable[[bytes], bytes] = zlib.decompressobj(31).decompress
+    return decoder(layer) if layer.startswith(b"\x1f\x8b") else layer
 
 
 @dataclass(frozen=True, slots=True)

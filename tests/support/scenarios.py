@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 from tests.support import schema1
 from tests.support.captures import Run, shape_of
 from tests.support.docker import Docker, Outcome
-from tests.support.docker_v1 import Login
-from tests.support.docker_v2 import API_VERSION, SCHEMA2, schema2_manifest
 from tests.support.images import Image, V1Image, digest_of, make_image
 from tests.support.profiles import PROFILES, V2Format
 from tests.support.standin import Answer, Arrived
+from tests.support.v1_calls import Login
+from tests.support.v2_calls import API_VERSION, SCHEMA2
+from tests.support.v2_push import schema2_manifest
 from tests.support.wire import Address, Headers
 
 API: Headers = ((API_VERSION, "registry/2.0"),)
