@@ -8,6 +8,7 @@ that is used.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -83,12 +84,20 @@ def running_portside(form: Form, folder: Path) -> Iterator[RunningPortside]:
             config.write_text(yaml.safe_dump(settings))
             command = [sys.executable, "-m", "portside.cli", role, str(config), *arguments]
             with logs[role].open("wb") as output:
-                process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
+                process = subprocess.Popen(
+                    command, stdout=output, stderr=subprocess.STDOUT, cwd=folder, env=_environment()
+                )
             stack.callback(_end, process, logs[role])
             processes[role] = process
         _wait_until_ready(address, processes, logs)
         pids = {role: process.pid for role, process in processes.items()}
         yield RunningPortside(form, address, data, logs, pids)
+
+
+def _environment() -> dict[str, str]:
+    """The tests' own, without variables that would override settings, and with this checkout first."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("REGISTRY_", "PORTSIDE_"))}
+    return {**kept, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def _roles(
@@ -111,12 +120,13 @@ def _roles(
         return {"serve": (["--workers", "1" if form is Form.ONE else "2"], settings)}
     sockets = {role: f"unix:{folder / role}.sock" for role in ("v1", "v2")}
     registries: dict[str, tuple[list[str], dict[str, Any]]] = {
-        role: ([], {"version": 0.1, "storage": storage, "http": {"addr": path}}) for role, path in sockets.items()
+        role: ([], {"version": 0.1, "storage": storage, "http": {"addr": path}, "gateway": {"workers": 1}})
+        for role, path in sockets.items()
     }
     proxy = {
         "version": 0.1,
         "http": {"addr": f"127.0.0.1:{port}", "tls": tls},
-        "gateway": {role: {"upstream": path} for role, path in sockets.items()},
+        "gateway": {"workers": 1, **{role: {"upstream": path} for role, path in sockets.items()}},
     }
     return {**registries, "proxy": ([], proxy)}
 
