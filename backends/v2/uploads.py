@@ -62,7 +62,7 @@ async def put_upload(parts: Parts, request: BaseRequest, name: RepositoryName, u
     expected = parse_digest(query["digest"])
     async with parts.repositories.uploads.open(name, upload) as session:
         _require_place(parts, request, name, upload, session)
-        if not request.content.is_eof():
+        if not request.content.at_eof():  # not is_eof: that is true as soon as all has come, unread
             await _append(request, session)
         await session.commit(expected)
     return _created(parts, request, name, expected)
