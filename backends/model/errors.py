@@ -44,6 +44,14 @@ class ErrorCode(Enum):
     UNKNOWN = (500, "unknown error")
     UNSUPPORTED = (405, "The operation is unsupported.")
 
+    # The v1 protocol has no codes; these name its outcomes. Its clients read the detail, in docker-registry's words.
+    CHECKSUM_MISMATCH = (400, "Checksum mismatch")
+    CHECKSUM_MISSING = (412, "X-Docker-Checksum-Payload not set.")
+    IMAGE_EXISTS = (409, "Image already exists")
+    IMAGE_INVALID = (400, "Invalid JSON")
+    IMAGE_UNKNOWN = (404, "Image not found")
+    IMAGE_UPLOADING = (400, "Image is being uploaded, retry later")
+
     def __init__(self, status: int, message: str) -> None:
         self.status = status
         self.message = message

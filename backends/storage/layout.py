@@ -135,3 +135,38 @@ def v1_repository(namespace: str, repository_name: str) -> str:
 
 def v1_staging(image_id: ImageId) -> str:
     return f"{PRIMARY}/v1/staging/{image_id}"
+
+
+def v1_staged_json(image_id: ImageId) -> str:
+    return f"{v1_staging(image_id)}/json"
+
+
+def v1_incoming_layer(image_id: ImageId, name: str) -> str:
+    """A layer that is being received; `name` is its request's own."""
+    return f"{v1_staging(image_id)}/incoming-{name}/layer"
+
+
+def v1_candidate(image_id: ImageId, payload: str) -> str:
+    """A received layer with its JSON, by the hex of their payload checksum; `layer` is written last."""
+    return f"{v1_staging(image_id)}/{payload}"
+
+
+def v1_tag(namespace: str, repository_name: str, tag_name: str) -> str:
+    """Escaped twice, as 0.9.1 does for tags that need it: once in `tag_...`, once as a path."""
+    return f"{v1_repository(namespace, repository_name)}/{escape_v1('tag_' + tag_name)}"
+
+
+def v1_tag_json(namespace: str, repository_name: str, tag_name: str) -> str:
+    return f"{v1_repository(namespace, repository_name)}/{escape_v1('tag' + tag_name + '_json')}"
+
+
+def v1_repository_json(namespace: str, repository_name: str) -> str:
+    return f"{v1_repository(namespace, repository_name)}/json"
+
+
+def v1_index_images(namespace: str, repository_name: str) -> str:
+    return f"{v1_repository(namespace, repository_name)}/_index_images"
+
+
+def v1_private(namespace: str, repository_name: str) -> str:
+    return f"{v1_repository(namespace, repository_name)}/_private"

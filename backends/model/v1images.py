@@ -1,0 +1,200 @@
+"""v1 images and repositories as values: ids, image JSON, ancestry, names. PURE (V1API sections 0, 3, 4 and 11).
+
+An image id is a global name that its pusher chose; what belongs together is told by `parent`. JSON goes out as
+docker-registry writes it: sorted keys, `", "` and `": "`, ASCII.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote_plus
+
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.names import ImageId, is_image_id, parse_repository_name, parse_tag
+
+MAX_ANCESTRY = 1024
+"""No client makes a tenth of it; a longer chain is a mistake or an attack."""
+
+_PAYLOAD = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageJson:
+    """An image's JSON, to the byte as it was pushed, and what it says of itself."""
+
+    image_id: ImageId
+    parent: ImageId | None
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class V1Name:
+    """A v1 repository: namespace and the rest, which may hold slashes."""
+
+    namespace: str
+    repository: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.namespace}/{self.repository}"
+
+    @property
+    def stored(self) -> str:
+        """The repository as docker-registry keeps it: passed through quote_plus once before it becomes a path."""
+        return quote_plus(self.repository)
+
+
+def parse_image_id(text: str) -> ImageId:
+    """Parses an id in a URL.
+
+    Raises:
+        RegistryError: 404, as docker-registry answers.
+    """
+    if not is_image_id(text):
+        raise RegistryError(ErrorCode.IMAGE_UNKNOWN, "Invalid image ID")
+    return ImageId(text)
+
+
+def parse_v1_name(text: str) -> V1Name:
+    """Splits a path at its first slash; one component is of the namespace `library`.
+
+    Raises:
+        RegistryError: NAME_INVALID: control characters or other than ASCII.
+    """
+    text = text.strip("/")
+    if not text or not text.isascii() or not text.isprintable():
+        raise RegistryError(ErrorCode.NAME_INVALID, f"{text[:80]!r} is no repository name", status=400)
+    namespace, slash, repository = text.partition("/")
+    return V1Name(namespace, repository) if slash else V1Name("library", namespace)
+
+
+def require_new_name(name: V1Name) -> None:
+    """Checks a name that is to be created; volumes may hold older, looser ones, which stay readable.
+
+    Raises:
+        RegistryError: NAME_INVALID.
+    """
+    parse_repository_name(name.text)
+
+
+def parse_tag_to_read(text: str) -> str:
+    """Parses a tag that may have been written by docker-registry, which took anything.
+
+    Raises:
+        RegistryError: TAG_INVALID: control characters or other than ASCII.
+    """
+    if not text or not text.isascii() or not text.isprintable():
+        raise RegistryError(ErrorCode.TAG_INVALID, f"{text[:80]!r} is no tag", status=400)
+    return text
+
+
+def require_new_tag(tag: str) -> None:
+    """Checks a tag that is to be written.
+
+    Raises:
+        RegistryError: TAG_INVALID.
+    """
+    parse_tag(tag)
+
+
+def parse_image_json(content: bytes, image_id: ImageId) -> ImageJson:
+    """Parses the body of `PUT /v1/images/ID/json`, in docker-registry's order of checks.
+
+    Raises:
+        RegistryError: IMAGE_INVALID.
+    """
+    document = load_json(content)
+    if not isinstance(document, Mapping) or not document:
+        raise RegistryError(ErrorCode.IMAGE_INVALID, "Invalid JSON")
+    if "id" not in document:
+        raise RegistryError(ErrorCode.IMAGE_INVALID, "Missing key `id' in JSON")
+    if document["id"] != image_id:
+        raise RegistryError(ErrorCode.IMAGE_INVALID, "JSON data contains invalid id")
+    parent = document.get("parent")
+    if not parent:
+        return ImageJson(image_id, None, content)
+    if not isinstance(parent, str) or not is_image_id(parent):
+        raise RegistryError(ErrorCode.IMAGE_INVALID, "Image depends on a non existing parent")
+    if parent == image_id:
+        raise RegistryError(ErrorCode.IMAGE_INVALID, "Image depends on itself")
+    return ImageJson(image_id, ImageId(parent), content)
+
+
+def parse_ancestry(content: bytes) -> tuple[ImageId, ...]:
+    """Parses a stored ancestry, newest first.
+
+    Raises:
+        ValueError: it is no list of ids, too long, or has one twice.
+    """
+    ids = json.loads(content)
+    if not isinstance(ids, list) or not 1 <= len(ids) <= MAX_ANCESTRY or len(set(map(str, ids))) != len(ids):
+        raise ValueError("an ancestry is a list of different ids")
+    if not all(isinstance(image_id, str) and is_image_id(image_id) for image_id in ids):
+        raise ValueError("an ancestry holds ids only")
+    return tuple(ids)
+
+
+def parse_payload_checksum(text: str) -> str | None:
+    """Returns the hex of `sha256:<hex>`, or None."""
+    match = _PAYLOAD.fullmatch(text.strip())
+    return match[1] if match is not None else None
+
+
+def parse_stored_checksums(content: bytes) -> Sequence[str]:
+    """Returns the checksums of a stored `_checksum`; old volumes hold plain text there."""
+    try:
+        found = json.loads(content)
+    except ValueError:
+        found = content.decode("ascii", "replace").strip()
+    entries = found if isinstance(found, list) else [found]
+    return [entry for entry in entries if isinstance(entry, str) and entry.isprintable()]
+
+
+def merge_index_images(stored: Sequence[Any], new: Sequence[Any]) -> list[dict[str, Any]]:
+    """Merges two lists of images: of each id the first entry with a checksum wins, else the last seen.
+
+    Raises:
+        RegistryError: an entry is no object with an id.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    for entry in (*new, *stored):
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("id"), str):
+            raise RegistryError(ErrorCode.IMAGE_INVALID, "Invalid data")
+        kept = merged.get(entry["id"])
+        if kept is None or "checksum" not in kept:
+            merged[entry["id"]] = {key: entry[key] for key in ("checksum", "id") if key in entry}
+    return list(merged.values())
+
+
+def describe_agent(agent: str, *, now: int) -> dict[str, Any]:
+    """Returns what docker-registry notes of who set a tag (V1API section 5)."""
+    names = {"docker": "docker_version", "go": "docker_go_version", "arch": "arch", "kernel": "kernel", "os": "os"}
+    noted: dict[str, Any] = {}
+    for pair in agent[:1024].split():
+        key, slash, value = pair.partition("/")
+        if slash and key.lower() in names:
+            name = names[key.lower()]
+            noted[name] = value if name.startswith("docker") else value.lower()
+    noted["last_update"] = now
+    return noted
+
+
+def load_json(content: bytes) -> Any:
+    """Parses a body as docker-registry does.
+
+    Returns:
+        the value; None when it is no JSON.
+    """
+    try:
+        return json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def dump_json(value: Any) -> bytes:
+    """Writes JSON as docker-registry does."""
+    return json.dumps(value, sort_keys=True).encode("ascii")

@@ -1,0 +1,185 @@
+"""v1 repositories: tags, the list of images that a push announced, in docker-registry 0.9.1's files.
+
+Invariant: a tag is written last, after what it names was found whole; what describes it comes before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+from urllib.parse import unquote_plus
+
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.names import ImageId, is_image_id
+from backends.model.v1images import V1Name, dump_json, load_json, merge_index_images
+from backends.registry.v1images import Images
+from backends.storage import layout
+from backends.storage.driver import PathNotFound, StorageDriver
+from backends.storage.settling import settled
+
+LATEST = "latest"
+
+
+class V1Repositories:
+    """All v1 repositories over one storage."""
+
+    def __init__(self, driver: StorageDriver, images: Images) -> None:
+        self._driver = driver
+        self._images = images
+
+    # tags
+
+    async def tags(self, name: V1Name) -> dict[str, str]:
+        """Returns tags and the ids they name.
+
+        Raises:
+            RegistryError: NAME_UNKNOWN.
+        """
+        tags: dict[str, str] = {}
+        for entry in await self._entries(name):
+            if entry.startswith("tag_"):
+                tag = unquote_plus(entry).removeprefix("tag_")
+                with suppress(PathNotFound):
+                    tags[tag] = await self._read_id(layout.v1_tag(name.namespace, name.stored, tag))
+        return tags
+
+    async def tag(self, name: V1Name, tag: str) -> str:
+        """Returns the id that a tag names.
+
+        Raises:
+            RegistryError: MANIFEST_UNKNOWN, in docker-registry's words.
+        """
+        try:
+            return await self._read_id(layout.v1_tag(name.namespace, name.stored, tag))
+        except PathNotFound:
+            raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, "Tag not found") from None
+
+    async def put_tag(self, name: V1Name, tag: str, image_id: ImageId, described: dict[str, Any]) -> None:
+        """Moves a tag to an image that is whole, with all its ancestors.
+
+        Raises:
+            RegistryError: IMAGE_UNKNOWN: the image or an ancestor is not here or has no layer.
+        """
+        for ancestor in await self._images.ancestry(image_id):
+            if (await self._images.get(ancestor)).layer_size is None:
+                raise RegistryError(ErrorCode.IMAGE_UNKNOWN, f"Image not found: {ancestor} has no layer; push it again")
+        await settled(self._put_tag(name, tag, image_id, dump_json(described)))
+
+    async def _put_tag(self, name: V1Name, tag: str, image_id: ImageId, described: bytes) -> None:
+        await self._driver.write(layout.v1_tag_json(name.namespace, name.stored, tag), described)
+        if tag == LATEST:
+            await self._driver.write(layout.v1_repository_json(name.namespace, name.stored), described)
+        await self._driver.write(layout.v1_tag(name.namespace, name.stored, tag), image_id.encode())
+
+    async def delete_tag(self, name: V1Name, tag: str) -> None:
+        """Removes a tag; images stay.
+
+        Raises:
+            RegistryError: MANIFEST_UNKNOWN, in docker-registry's words.
+        """
+        try:
+            await self._driver.delete(layout.v1_tag(name.namespace, name.stored, tag))
+        except PathNotFound:
+            raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, f"Tag not found: {tag}") from None
+        with suppress(PathNotFound):
+            await self._driver.delete(layout.v1_tag_json(name.namespace, name.stored, tag))
+        if tag == LATEST:
+            with suppress(PathNotFound):
+                await self._driver.delete(layout.v1_repository_json(name.namespace, name.stored))
+
+    async def description(self, name: V1Name, tag: str | None) -> Any:
+        """Returns what was noted of who set a tag (None: `latest`); None when nothing was."""
+        path = (
+            layout.v1_repository_json(name.namespace, name.stored)
+            if tag is None
+            else layout.v1_tag_json(name.namespace, name.stored, tag)
+        )
+        try:
+            return load_json(await self._driver.read(path))
+        except PathNotFound:
+            return None
+
+    # repositories
+
+    async def put_images(self, name: V1Name, body: bytes, announced: Sequence[Any]) -> None:
+        """Notes the images of a push; the first list is kept to the byte, later ones are merged into it.
+
+        Raises:
+            RegistryError: an entry is no object with an id.
+        """
+        path = layout.v1_index_images(name.namespace, name.stored)
+        try:
+            stored = load_json(await self._driver.read(path))
+        except PathNotFound:
+            merge_index_images([], announced)  # only looks
+            await self._driver.write(path, body)
+            return
+        if announced:
+            merged = merge_index_images(stored if isinstance(stored, list) else [], announced)
+            await self._driver.write(path, dump_json(merged))
+
+    async def images(self, name: V1Name) -> bytes:
+        """Returns the list of images as it is stored.
+
+        Raises:
+            RegistryError: NAME_UNKNOWN, in docker-registry's words.
+        """
+        try:
+            return await self._driver.read(layout.v1_index_images(name.namespace, name.stored))
+        except PathNotFound:
+            raise RegistryError(ErrorCode.NAME_UNKNOWN, "images not found") from None
+
+    async def delete(self, name: V1Name) -> None:
+        """Removes a repository; images stay.
+
+        Raises:
+            RegistryError: NAME_UNKNOWN.
+        """
+        try:
+            await self._driver.delete(layout.v1_repository(name.namespace, name.stored))
+        except PathNotFound:
+            raise RegistryError(ErrorCode.NAME_UNKNOWN, "Repository not found") from None
+
+    async def is_private(self, name: V1Name) -> bool:
+        """Whether a repository is marked private; without an index nobody asks."""
+        try:
+            await self._driver.stat(layout.v1_private(name.namespace, name.stored))
+        except PathNotFound:
+            return False
+        return True
+
+    async def set_private(self, name: V1Name, *, private: bool) -> None:
+        """Sets or removes the mark."""
+        path = layout.v1_private(name.namespace, name.stored)
+        if private:
+            await self._driver.write(path, b"")
+            return
+        with suppress(PathNotFound):
+            await self._driver.delete(path)
+
+    async def names(self) -> Sequence[str]:
+        """Returns all names, `namespace/repository`, sorted."""
+        found: list[str] = []
+        for namespace in await self._list(layout.V1_REPOSITORIES):
+            repositories = await self._list(f"{layout.V1_REPOSITORIES}/{namespace}")
+            found += [f"{unquote_plus(namespace)}/{unquote_plus(entry)}" for entry in repositories]
+        return sorted(found)
+
+    async def _list(self, path: str) -> Sequence[str]:
+        try:
+            return await self._driver.list(path)
+        except PathNotFound:
+            return ()
+
+    async def _entries(self, name: V1Name) -> Sequence[str]:
+        try:
+            return await self._driver.list(layout.v1_repository(name.namespace, name.stored))
+        except PathNotFound:
+            raise RegistryError(ErrorCode.NAME_UNKNOWN, "Repository not found") from None
+
+    async def _read_id(self, path: str) -> str:
+        text = (await self._driver.read(path)).decode("ascii", "replace").strip()
+        if not is_image_id(text):
+            raise PathNotFound(path)
+        return text

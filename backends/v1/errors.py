@@ -1,0 +1,15 @@
+"""How the v1 protocol tells an error: `{"error": "<message>"}`, in docker-registry's words where it has them."""
+
+from __future__ import annotations
+
+from aiohttp.web import BaseRequest, Response
+
+from backends.model.errors import RegistryError
+from backends.model.v1images import dump_json
+from backends.v1.headers import STD
+from backends.web.sending import respond
+
+
+def render(request: BaseRequest, error: RegistryError) -> Response:
+    """Returns the answer for an error."""
+    return respond(request, error.status, {**STD, **error.headers}, dump_json({"error": error.detail}))

@@ -1,0 +1,98 @@
+"""Images: json, layer, ancestry, checksum (V1API section 3)."""
+
+from __future__ import annotations
+
+import time
+from contextlib import aclosing
+
+from aiohttp.web import BaseRequest, StreamResponse
+from multidict import CIMultiDict
+
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.media_types import OCTET_STREAM
+from backends.model.names import ImageId
+from backends.model.ranges import Unsatisfiable
+from backends.model.v1images import dump_json, parse_image_json, parse_payload_checksum
+from backends.v1.headers import cache
+from backends.v1.parts import Parts, done
+from backends.web.receiving import body_chunks
+from backends.web.sending import respond, send_content
+
+
+async def get_json(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
+    """Sends an image's JSON to the byte, with the size and the checksums of its layer."""
+    stored = await parts.images.get(image)
+    if _unchanged(request):
+        return _not_modified(request)
+    headers = CIMultiDict(cache(time.time()))
+    if stored.layer_size is not None:
+        headers["X-Docker-Size"] = str(stored.layer_size)
+    for checksum in stored.checksums:
+        headers.add("X-Docker-Checksum-Payload", checksum)
+    return respond(request, 200, headers, stored.content)
+
+
+async def put_json(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
+    """Takes an image's JSON; its layer follows."""
+    await parts.images.put_json(parse_image_json(await parts.body(request), image))
+    return done(request)
+
+
+async def get_layer(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
+    """Sends a layer or the rest of it.
+
+    Docker resumes with `Range: bytes=<got>-<size>`, one past the end, and takes a 416 with `Content-Length: 0` for the
+    end of the file.
+    """
+    reader = await parts.images.open_layer(image)
+    if _unchanged(request):
+        reader.close()
+        return _not_modified(request)
+    headers = {**cache(time.time()), "Content-Type": OCTET_STREAM, "Accept-Ranges": "bytes"}
+    size = reader.size
+    try:
+        return await send_content(request, reader, headers)
+    except Unsatisfiable:
+        return respond(request, 416, {**headers, "Content-Range": f"bytes */{size}"}, b"")
+
+
+async def put_layer(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
+    """Takes a layer, of any size, chunked or not."""
+    async with aclosing(body_chunks(request)) as chunks:
+        await parts.images.put_layer(image, chunks)
+    return done(request)
+
+
+async def get_ancestry(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
+    """Sends the ids from an image to its base."""
+    ancestry = await parts.images.ancestry(image)
+    if _unchanged(request):
+        return _not_modified(request)
+    return respond(request, 200, cache(time.time()), dump_json(list(ancestry)))
+
+
+async def put_checksum(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
+    """Ends an image's upload: the layer that fits the checksum becomes the image's."""
+    header = request.headers.get("X-Docker-Checksum-Payload")
+    if header is None:
+        raise RegistryError(
+            ErrorCode.CHECKSUM_MISSING,
+            "X-Docker-Checksum-Payload not set.  If you are using the Docker daemon, you should upgrade to version"
+            " 0.10 or later",
+        )
+    if not header.strip():
+        raise RegistryError(ErrorCode.CHECKSUM_MISMATCH, "Missing Image's checksum")
+    payload = parse_payload_checksum(header)
+    # One that is malformed fits nothing; whether there is such an image is still told first.
+    await parts.images.put_checksum(image, payload or "malformed")
+    return done(request)
+
+
+def _unchanged(request: BaseRequest) -> bool:
+    """An image never changes, so any copy that a client has is good (docker-registry asks no further either)."""
+    return "If-Modified-Since" in request.headers
+
+
+def _not_modified(request: BaseRequest) -> StreamResponse:
+    headers = cache(time.time())
+    return respond(request, 304, {name: headers[name] for name in ("Server", "Cache-Control", "Expires")})

@@ -1,0 +1,50 @@
+"""What the handlers of the v1 registry are given, and the few things they all do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp.web import BaseRequest, StreamResponse
+
+from backends.model.errors import ErrorCode
+from backends.model.v1images import dump_json
+from backends.registry.v1images import Images
+from backends.registry.v1repositories import V1Repositories
+from backends.storage.driver import StorageDriver
+from backends.v1.headers import STD
+from backends.v1.settings import V1Settings
+from backends.web.opening import client_authority
+from backends.web.receiving import read_body
+from backends.web.sending import respond
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The registry's services and settings."""
+
+    driver: StorageDriver
+    images: Images
+    repositories: V1Repositories
+    settings: V1Settings
+
+    def endpoints(self, request: BaseRequest) -> str:
+        """Where an old client is to send everything that follows: the address that it used."""
+        return self.settings.endpoints or client_authority(request)
+
+    async def body(self, request: BaseRequest) -> bytes:
+        """Returns a JSON body whole, within the limit."""
+        return await read_body(request, limit=self.settings.max_json_bytes, too_large=ErrorCode.IMAGE_INVALID)
+
+
+def answer(
+    request: BaseRequest, value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> StreamResponse:
+    """Answers JSON as docker-registry does."""
+    return respond(request, status, {**STD, **(headers or {})}, dump_json(value))
+
+
+def done(request: BaseRequest) -> StreamResponse:
+    """Answers `true`: success without anything to tell."""
+    return answer(request, True)

@@ -1,0 +1,84 @@
+"""Repositories as an index knows them: the images of a push, access, properties (V1API section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiohttp.web import BaseRequest, StreamResponse
+
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.v1images import V1Name, load_json, require_new_name
+from backends.v1.headers import STD, token
+from backends.v1.parts import Parts, answer, done
+from backends.web.sending import respond
+
+
+async def put_repository(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
+    """Begins a push: the client announces its images and learns where to send them."""
+    await _put_images(parts, request, name)
+    return answer(request, "", headers=_token(parts, request, name, "write"))
+
+
+async def put_images(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
+    """Ends a push. Docker sends an empty list here, which must not erase the first one."""
+    await _put_images(parts, request, name)
+    return _nothing(request, _token(parts, request, name, "write"))
+
+
+async def get_images(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
+    """Begins a pull."""
+    content = await parts.repositories.images(name)
+    return respond(request, 200, {**STD, **_token(parts, request, name, "read")}, content)
+
+
+async def delete_images(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
+    """Begins a deletion; does nothing by itself."""
+    return _nothing(request, _token(parts, request, name, "delete"))
+
+
+async def put_auth(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:  # noqa: ARG001 - open to all
+    """Answers a client that asks for access; everybody has it as long as there is no access control."""
+    await parts.body(request)
+    return answer(request, "OK")
+
+
+async def get_properties(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
+    """Tells whether a repository is marked private."""
+    private = await parts.repositories.is_private(name)
+    return answer(request, {"access": "private" if private else "public"})
+
+
+async def put_properties(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
+    """Marks a repository private or public."""
+    properties = load_json(await parts.body(request))
+    if not isinstance(properties, Mapping) or "access" not in properties:
+        raise RegistryError(ErrorCode.IMAGE_INVALID, "Invalid data")
+    require_new_name(name)
+    if properties["access"] in {"private", "public"}:
+        await parts.repositories.set_private(name, private=properties["access"] == "private")
+    return done(request)
+
+
+async def delete_repository(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
+    """Removes a repository and its tags; images stay."""
+    await parts.repositories.delete(name)
+    return done(request)
+
+
+async def _put_images(parts: Parts, request: BaseRequest, name: V1Name) -> None:
+    content = await parts.body(request)
+    announced = load_json(content)
+    if announced is None:
+        raise RegistryError(ErrorCode.IMAGE_INVALID, "Error Decoding JSON")
+    if not isinstance(announced, list):
+        raise RegistryError(ErrorCode.IMAGE_INVALID, "Invalid data")
+    require_new_name(name)
+    await parts.repositories.put_images(name, content, announced)
+
+
+def _token(parts: Parts, request: BaseRequest, name: V1Name, access: str) -> dict[str, str]:
+    return token(f"{name.namespace}/{name.stored}", access, parts.endpoints(request))
+
+
+def _nothing(request: BaseRequest, headers: dict[str, str]) -> StreamResponse:
+    return respond(request, 204, {**STD, **headers})

@@ -1,0 +1,40 @@
+"""Ping, root and users: how an old client finds out whom it talks to (V1API sections 1 and 2)."""
+
+from __future__ import annotations
+
+from aiohttp.web import BaseRequest, StreamResponse
+
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.v1images import load_json
+from backends.v1.headers import STD
+from backends.v1.parts import Parts, answer
+from backends.web.sending import respond
+
+
+async def get_ping(_: Parts, request: BaseRequest) -> StreamResponse:
+    """Says that this registry is its own index."""
+    return answer(request, {}, headers={"X-Docker-Registry-Standalone": "True"})
+
+
+async def get_root(parts: Parts, request: BaseRequest) -> StreamResponse:
+    """Says what this is."""
+    return answer(request, parts.settings.issue)
+
+
+async def get_users(_: Parts, request: BaseRequest) -> StreamResponse:
+    """Answers `docker login`; as long as there is no access control, everybody is welcome."""
+    return answer(request, "OK")
+
+
+async def post_user(parts: Parts, request: BaseRequest) -> StreamResponse:
+    """Answers `docker login` of clients that register first."""
+    content = await parts.body(request)
+    if load_json(content) is None and content.strip() != b"null":
+        raise RegistryError(ErrorCode.IMAGE_INVALID, "Error Decoding JSON")
+    return answer(request, "User Created", status=201)
+
+
+async def put_user(parts: Parts, request: BaseRequest, user: str) -> StreamResponse:  # noqa: ARG001 - there are no accounts
+    """Answers a change of an account, of which there are none."""
+    await parts.body(request)
+    return respond(request, 204, {name: value for name, value in STD.items() if name != "Content-Type"})

@@ -1,0 +1,20 @@
+"""What can be set about the v1 registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class V1Settings:
+    """Settings of the v1 registry.
+
+    Attributes:
+        issue: what `GET /` says; docker-registry's own default has the quotes in it.
+        endpoints: what `X-Docker-Endpoints` says; "" for the address that the client used.
+        max_json_bytes: larger JSON bodies are refused with 413.
+    """
+
+    issue: str = '"docker-registry server"'
+    endpoints: str = ""
+    max_json_bytes: int = 4 * 1024 * 1024

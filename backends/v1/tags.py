@@ -1,0 +1,61 @@
+"""Tags (V1API section 5)."""
+
+from __future__ import annotations
+
+import time
+
+from aiohttp.web import BaseRequest, StreamResponse
+
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.names import ImageId, is_image_id
+from backends.model.v1images import V1Name, describe_agent, load_json, require_new_name, require_new_tag
+from backends.v1.parts import Parts, answer, done
+
+UNDESCRIBED = {
+    "arch": "amd64",
+    "docker_go_version": None,
+    "docker_version": None,
+    "kernel": None,
+    "last_update": None,
+    "os": "linux",
+}
+
+
+async def get_tags(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
+    """Sends all tags with the ids they name."""
+    return answer(request, await parts.repositories.tags(name))
+
+
+async def get_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) -> StreamResponse:
+    """Sends the id that a tag names."""
+    return answer(request, await parts.repositories.tag(name, tag))
+
+
+async def put_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) -> StreamResponse:
+    """Moves a tag to an image whose whole chain is here."""
+    image_id = load_json(await parts.body(request))
+    if not isinstance(image_id, str) or not image_id:
+        raise RegistryError(ErrorCode.IMAGE_INVALID, "Invalid data")
+    require_new_name(name)
+    require_new_tag(tag)
+    if not is_image_id(image_id):
+        raise RegistryError(ErrorCode.IMAGE_UNKNOWN, "Image not found")
+    described = describe_agent(request.headers.get("User-Agent", ""), now=int(time.time()))
+    await parts.repositories.put_tag(name, tag, ImageId(image_id), described)
+    return done(request)
+
+
+async def delete_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) -> StreamResponse:
+    """Removes a tag."""
+    await parts.repositories.delete_tag(name, tag)
+    return done(request)
+
+
+async def get_tag_json(parts: Parts, request: BaseRequest, name: V1Name, tag: str) -> StreamResponse:
+    """Sends what was noted of who set a tag."""
+    return answer(request, await parts.repositories.description(name, tag) or UNDESCRIBED)
+
+
+async def get_repository_json(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
+    """Sends what was noted of who set `latest`."""
+    return answer(request, await parts.repositories.description(name, None) or UNDESCRIBED)
