@@ -7,14 +7,41 @@ Docker 1.0 speaks it (PERFORMANCE section 4, rule 4).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import fcntl
+import ipaddress
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PublicKeyTypes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from portside.problems import CertificateProblem
 
-__all__ = ["CertificateDescription", "CertificateFolder", "CertificateProblem"]
+__all__ = [
+    "CertificateDescription",
+    "CertificateFolder",
+    "CertificateProblem",
+    "check_pair",
+    "describe",
+    "ensure_certificates",
+    "own_names",
+    "trust_lines",
+]
+
+CA_DAYS = 3650
+SERVER_DAYS = 820
+RENEW_DAYS = 30
+BACKDATED = timedelta(hours=1)
+"""Clocks differ; a certificate that is valid a little earlier harms nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +81,14 @@ class CertificateDescription:
 
 
 def own_names() -> tuple[str, ...]:
-    """Return the names that every server certificate carries: localhost, this host's name, 127.0.0.1, ::1."""
-    raise NotImplementedError
+    """Returns the names that every server certificate carries: localhost, this host's name, 127.0.0.1, ::1."""
+    host = socket.gethostname().lower()
+    named = (host,) if host and host != "localhost" and len(host) <= 253 else ()  # noqa: PLR2004 - a DNS name's length
+    return ("localhost", *named, "127.0.0.1", "::1")
 
 
 def ensure_certificates(folder: Path, *, names: Sequence[str] = ()) -> CertificateFolder:
-    """Make what is missing in `folder`: CA and server certificate, for `own_names()` and `names`.
+    """Makes what is missing in `folder`: CA and server certificate, for `own_names()` and `names`.
 
     Issues the server certificate anew when the wanted names changed or it expires within 30 days, as long as the
     CA's key is there. Two processes that start at once make one CA.
@@ -71,19 +100,283 @@ def ensure_certificates(folder: Path, *, names: Sequence[str] = ()) -> Certifica
     Raises:
         CertificateProblem: half a pair, a pair that does not match, or a folder that cannot be written.
     """
-    raise NotImplementedError
+    wanted = tuple(dict.fromkeys((*own_names(), *names)))
+    try:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    if _is_settled(folder, wanted):
+        return _found(folder, "")
+    with _locked(folder):
+        return _found(folder, _make_missing(folder, wanted))
+
+
+def _is_settled(folder: Path, wanted: Sequence[str]) -> bool:
+    """Whether nothing needs to be made: also for a folder that may only be read."""
+    certificate, key = folder / "server.crt", folder / "server.key"
+    if not certificate.exists() or not key.exists():
+        return False
+    check_pair(certificate, key)
+    return not (folder / "ca.key").exists() or not _outdated(certificate, wanted)
+
+
+def _make_missing(folder: Path, wanted: Sequence[str]) -> str:
+    ca, ca_key = folder / "ca.crt", folder / "ca.key"
+    certificate, key = folder / "server.crt", folder / "server.key"
+    _require_whole(certificate, key, "server certificate")
+    if certificate.exists():
+        check_pair(certificate, key)
+        if not ca_key.exists() or not _outdated(certificate, wanted):
+            return ""
+        check_pair(ca, ca_key)
+        _issue(folder, wanted)
+        return f"the server certificate {certificate} was issued anew for {', '.join(wanted)}"
+    _require_whole(ca, ca_key, "CA")
+    if ca.exists():
+        check_pair(ca, ca_key)
+        _issue(folder, wanted)
+        return f"a server certificate was made: {certificate}"
+    _make_ca(folder)
+    _issue(folder, wanted)
+    return f"a private CA and a server certificate were made in {folder}: clients must trust {ca}"
+
+
+def _require_whole(certificate: Path, key: Path, what: str) -> None:
+    for present, absent in ((certificate, key), (key, certificate)):
+        if present.exists() and not absent.exists():
+            raise CertificateProblem(
+                f"{present} is there without {absent.name}: put {absent.name} beside it,"
+                f" or move {present.name} away and a new {what} is made"
+            )
+
+
+def _outdated(certificate: Path, wanted: Sequence[str]) -> bool:
+    shown = describe(certificate)
+    missing = {_canonical(name) for name in wanted} - {_canonical(name) for name in shown.names}
+    return bool(missing) or shown.not_after - datetime.now(UTC) < timedelta(days=RENEW_DAYS)
+
+
+def _canonical(name: str) -> str:
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name.lower()
+
+
+def _found(folder: Path, done: str) -> CertificateFolder:
+    ca = folder / "ca.crt"
+    return CertificateFolder(folder / "server.crt", folder / "server.key", ca if ca.exists() else None, done)
+
+
+def _make_ca(folder: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Portside"),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"Portside CA of {socket.gethostname()[:40]}"),
+        ]
+    )
+    certificate = (
+        _builder(name, name, key.public_key(), CA_DAYS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    _write(folder / "ca.key", _pem_key(key), 0o600)
+    _write(folder / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def _issue(folder: Path, wanted: Sequence[str]) -> None:
+    ca_pem = (folder / "ca.crt").read_bytes()
+    ca = x509.load_pem_x509_certificate(ca_pem)
+    ca_key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), password=None)
+    if not isinstance(ca_key, ec.EllipticCurvePrivateKey):
+        raise CertificateProblem(
+            f"{folder / 'ca.key'} is not one of ours (P-256); issue server.crt with your own tools"
+        )
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, wanted[0][:64])])
+    identifier = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
+    certificate = (
+        _builder(subject, ca.subject, key.public_key(), SERVER_DAYS)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in wanted]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    chain = certificate.public_bytes(serialization.Encoding.PEM) + ca_pem
+    # The key first: a certificate without its key is what nobody can mend.
+    _write(folder / "server.key", _pem_key(key), 0o600)
+    _write(folder / "server.crt", chain, 0o644)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: CertificatePublicKeyTypes, days: int
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATED)
+        .not_valid_after(now + timedelta(days=days))
+    )
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        pass
+    try:
+        return x509.DNSName(name.encode("idna").decode("ascii"))
+    except (UnicodeError, ValueError):
+        raise CertificateProblem(f"{name!r} is neither a DNS name nor an IP address") from None
 
 
 def check_pair(certificate: Path, key: Path) -> None:
-    """Raise CertificateProblem unless both files are there, readable, unencrypted, and belong together."""
-    raise NotImplementedError
+    """Raises CertificateProblem unless both files are there, readable, unencrypted, and belong together."""
+    loaded = _load(certificate)
+    try:
+        private = serialization.load_pem_private_key(key.read_bytes(), password=None)
+    except FileNotFoundError:
+        raise CertificateProblem(f"{certificate} is there without its key {key}: put the key there") from None
+    except OSError as error:
+        raise CertificateProblem(f"the key {key} cannot be read: {error.strerror}") from None
+    except TypeError:
+        raise CertificateProblem(f"the key {key} has a passphrase; remove it with `openssl pkey`") from None
+    except ValueError:
+        raise CertificateProblem(f"the key {key} is not a PEM key") from None
+    if _spki(private.public_key()) != _spki(loaded.public_key()):
+        raise CertificateProblem(
+            f"the key {key} is not the one of {certificate}: put the right one there,"
+            " or move both away and a new pair is made"
+        )
 
 
 def describe(certificate: Path) -> CertificateDescription:
-    """Return what the first certificate of a PEM file says; raises CertificateProblem when there is none."""
-    raise NotImplementedError
+    """Returns what the first certificate of a PEM file says; raises CertificateProblem when there is none."""
+    loaded = _load(certificate)
+    try:
+        extension = loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = (
+            *extension.get_values_for_type(x509.DNSName),
+            *(str(address) for address in extension.get_values_for_type(x509.IPAddress)),
+        )
+    except x509.ExtensionNotFound:
+        names = ()
+    now = datetime.now(UTC)
+    warnings: list[str] = []
+    if not names:
+        warnings.append(
+            f"{certificate} has no subjectAltName, so modern clients refuse it;"
+            " `portside certs` makes one that they accept"
+        )
+    if loaded.not_valid_after_utc < now:
+        warnings.append(f"{certificate} expired on {loaded.not_valid_after_utc:%Y-%m-%d}; put a new one there")
+    elif loaded.not_valid_after_utc - now < timedelta(days=RENEW_DAYS):
+        warnings.append(f"{certificate} expires on {loaded.not_valid_after_utc:%Y-%m-%d}; put a new one there soon")
+    if loaded.not_valid_before_utc > now:
+        warnings.append(
+            f"{certificate} is not valid before {loaded.not_valid_before_utc:%Y-%m-%d %H:%M} UTC;"
+            " look at this machine's clock"
+        )
+    return CertificateDescription(
+        loaded.subject.rfc4514_string(),
+        tuple(names),
+        loaded.not_valid_before_utc,
+        loaded.not_valid_after_utc,
+        tuple(warnings),
+    )
 
 
 def trust_lines(ca: Path, hosts: Sequence[str], *, port: int) -> str:
-    """Return the shell lines that make docker, podman and curl trust `ca` for each of `hosts` at `port`."""
-    raise NotImplementedError
+    """Returns the shell lines that make docker, podman and curl trust `ca` for each of `hosts` at `port`."""
+    ca = ca.absolute()
+    lines = [f"clients must trust {ca}:"]
+    for host in hosts:
+        place = f"{f'[{host}]' if ':' in host else host}:{port}"
+        lines += [
+            f"  docker:  sudo install -D -m 644 {ca} /etc/docker/certs.d/{place}/ca.crt",
+            f"  podman:  sudo install -D -m 644 {ca} /etc/containers/certs.d/{place}/ca.crt",
+            f"  curl:    curl --cacert {ca} https://{place}/v2/",
+        ]
+    return "\n".join(lines)
+
+
+def _load(certificate: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(certificate.read_bytes())
+    except FileNotFoundError:
+        raise CertificateProblem(f"the certificate {certificate} does not exist") from None
+    except OSError as error:
+        raise CertificateProblem(f"the certificate {certificate} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise CertificateProblem(f"{certificate} is not a PEM certificate") from None
+
+
+def _spki(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _pem_key(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        fd = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor has no Path
+            file.write(content)
+            file.flush()
+            os.fsync(fd)
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(folder)
+        os.close(folder)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _unwritable(path.parent, error) from None
+
+
+def _unwritable(folder: Path, error: OSError) -> CertificateProblem:
+    return CertificateProblem(
+        f"certificates cannot be made in {folder.absolute()} ({error.strerror}): give it to uid {os.getuid()},"
+        " or name another folder with --certs or gateway.certs"
+    )

@@ -7,7 +7,7 @@ catches one prints it as it is, without a traceback, and ends with status 1.
 from __future__ import annotations
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - it is told to a person, not raised at a programmer
     """Something outside the program must change before it can start; `str()` says what."""
 
 

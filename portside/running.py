@@ -43,8 +43,8 @@ def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
 def _serve(
     settings: Settings, bound: tuple[BoundListener, ...], made: CertificateFolder | None, folder: MetricsFolder
 ) -> int:
-    from portside.serving import serve  # noqa: PLC0415 - what is imported before a check fails is imported for nothing
     from portside.wiring import build  # noqa: PLC0415
+    from portside.workers import serve  # noqa: PLC0415 - what is imported before a check fails is imported for nothing
 
     release = version("portside")
     return serve(

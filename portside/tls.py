@@ -6,9 +6,17 @@ Docker 1.0.1 to 1.13 speak at most TLS 1.2 (WIRE section 7); HTTP/2 is never off
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+
+from portside.problems import CertificateProblem, Problem, TlsProblem
+
+_log = logging.getLogger("portside.tls")
 
 
 class TlsVersion(Enum):
@@ -55,3 +63,154 @@ class TlsSettings:
     client_cas: tuple[Path, ...] = ()
     client_auth: ClientAuth = ClientAuth.REQUIRE
     reload_seconds: float = 5.0
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that the context is built of."""
+        return (*(path for chain in self.chains for path in (chain.certificate, chain.key)), *self.client_cas)
+
+
+_VERSIONS = {
+    TlsVersion.TLS_1_0: ssl.TLSVersion.TLSv1,
+    TlsVersion.TLS_1_1: ssl.TLSVersion.TLSv1_1,
+    TlsVersion.TLS_1_2: ssl.TLSVersion.TLSv1_2,
+    TlsVersion.TLS_1_3: ssl.TLSVersion.TLSv1_3,
+}
+# Go's names of the suites that a registry's configuration may list, in OpenSSL's words.
+_GO_SUITES = {
+    "TLS_RSA_WITH_AES_128_CBC_SHA": "AES128-SHA",
+    "TLS_RSA_WITH_AES_256_CBC_SHA": "AES256-SHA",
+    "TLS_RSA_WITH_AES_128_CBC_SHA256": "AES128-SHA256",
+    "TLS_RSA_WITH_AES_128_GCM_SHA256": "AES128-GCM-SHA256",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384": "AES256-GCM-SHA384",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256": "ECDHE-ECDSA-AES128-SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA": "ECDHE-RSA-AES128-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256": "ECDHE-RSA-AES128-SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
+}
+_TLS13_SUITES = frozenset({"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"})
+# AES-128-GCM first: the cheapest, and what every client back to Docker 1.0 speaks.
+_DEFAULT_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+def build_context(settings: TlsSettings) -> ssl.SSLContext:
+    """Builds a server's context.
+
+    Raises:
+        CertificateProblem: a file is missing or broken.
+        TlsProblem: a cipher is unknown.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = _VERSIONS[settings.minimum]
+    # Clients know best what their machine does fast; Python cannot order TLS 1.3 suites itself.
+    context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    ciphers = _ciphers(settings.ciphers)
+    try:
+        context.set_ciphers(ciphers)
+    except ssl.SSLError:
+        raise TlsProblem(f"no cipher of {', '.join(settings.ciphers)} can be used; leave ciphersuites out") from None
+    for chain in settings.chains:
+        _load(context, chain)
+    for path in settings.client_cas:
+        _trust(context, path)
+    if settings.client_cas:
+        required = settings.client_auth is ClientAuth.REQUIRE
+        context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+    return context
+
+
+def _ciphers(names: Sequence[str]) -> str:
+    wanted = [_GO_SUITES.get(name, name) for name in names if name not in _TLS13_SUITES]
+    unknown = [name for name in wanted if name.startswith("TLS_")]
+    if unknown:
+        raise TlsProblem(f"the cipher suite {unknown[0]} is not known; see Go's crypto/tls for the names")
+    return ":".join(wanted) or _DEFAULT_CIPHERS
+
+
+def _load(context: ssl.SSLContext, chain: CertificateChain) -> None:
+    for path, what in ((chain.certificate, "certificate"), (chain.key, "key")):
+        if not path.exists():
+            raise CertificateProblem(
+                f"the {what} {path} does not exist; put it there, or let `portside certs` make a pair"
+            )
+
+    def no_password() -> str:
+        raise CertificateProblem(f"the key {chain.key} has a passphrase; remove it with `openssl pkey`")
+
+    try:
+        context.load_cert_chain(chain.certificate, chain.key, password=no_password)
+    except PermissionError as error:
+        raise CertificateProblem(
+            f"{error.filename or chain.key} may not be read by this user; change its owner"
+        ) from None
+    except ssl.SSLError as error:
+        why = "they do not belong together" if error.reason == "KEY_VALUES_MISMATCH" else "one of them is not PEM"
+        raise CertificateProblem(
+            f"the certificate {chain.certificate} and the key {chain.key} cannot be used: {why}"
+        ) from None
+
+
+def _trust(context: ssl.SSLContext, path: Path) -> None:
+    before = len(context.get_ca_certs())
+    try:
+        context.load_verify_locations(path)
+    except (OSError, ssl.SSLError) as error:
+        raise CertificateProblem(
+            f"could not add CA to pool: {path} cannot be used ({error.strerror or error})"
+        ) from None
+    if len(context.get_ca_certs()) == before and before == 0:
+        raise CertificateProblem(f"could not add CA to pool: {path} holds no CA certificate")
+
+
+class ReloadingContext:
+    """A context that follows its files.
+
+    Attributes:
+        current: what new connections are to use.
+    """
+
+    def __init__(self, settings: TlsSettings) -> None:
+        self._settings = settings
+        self._seen = _look(settings.files)
+        self.current = build_context(settings)
+
+    async def watch(self) -> None:
+        """Looks at the files for ever; a broken one leaves the old context and a line."""
+        while True:
+            await asyncio.sleep(self._settings.reload_seconds)
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Looks at the files once."""
+        seen = await asyncio.to_thread(_look, self._settings.files)
+        if seen == self._seen:
+            return
+        try:
+            self.current = await asyncio.to_thread(build_context, self._settings)
+        except Problem as problem:
+            _log.error("the changed certificates are not used, the old ones go on: %s", problem)
+        else:
+            _log.info("certificates were read anew: %s", ", ".join(map(str, self._settings.files)))
+        self._seen = seen
+
+
+def _look(files: Sequence[Path]) -> tuple[tuple[int, int, int] | None, ...]:
+    return tuple(_stat(path) for path in files)
+
+
+def _stat(path: Path) -> tuple[int, int, int] | None:
+    try:
+        info = path.stat()
+    except OSError:
+        return None
+    return info.st_mtime_ns, info.st_ino, info.st_size
