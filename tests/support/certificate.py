@@ -23,7 +23,7 @@ class CertificateFiles:
 
 
 def make_certificate(folder: Path) -> CertificateFiles:
-    """Make a CA and a certificate for localhost, 127.0.0.1 and ::1, valid for a day, in `folder`."""
+    """Make a CA and a certificate for localhost, 127.0.0.1 and ::1, valid for 90 days, in `folder`."""
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority = _certificate("a test's authority", authority_key, None, authority_key, names=None)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -66,7 +66,7 @@ def _certificate(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=90))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
         .add_extension(usage, critical=True)
     )
