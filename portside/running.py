@@ -97,6 +97,8 @@ def _say(settings: Settings, bound: tuple[BoundListener, ...], made: Certificate
         lines.append(f"data in {root}")
         lines.append("no access control is configured: anyone who reaches this may push")
     lines += _certificate_lines(bound, made)
+    if settings.ca_copy:
+        lines.append(f"copy the CA to where the clients are first: {settings.ca_copy}")
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
 

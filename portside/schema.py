@@ -175,6 +175,7 @@ class Gateway(Section):
     tls: GatewayTls = GatewayTls()
     certs: str = "certs"
     names: tuple[str, ...] = ()
+    cacopy: str = ""
     rule: Literal["portside", "literal"] = "portside"
     routeheader: str | Literal[False] = "X-Portside-Route"
     trustedproxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()

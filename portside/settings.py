@@ -85,6 +85,7 @@ class Settings:
         listeners: what it listens on.
         certificates: the folder where certificates are made if there are none; None when the user named their own.
         names: further names for a certificate that is made.
+        ca_copy: the command that copies the CA to where clients are; "" where it lies there already.
         workers: how many processes; 0 for one per core.
         notes: sentences to say at start.
     """
@@ -99,6 +100,7 @@ class Settings:
     listeners: tuple[Listener, ...]
     certificates: Path | None
     names: tuple[str, ...]
+    ca_copy: str
     workers: int
     drain_seconds: float
     notes: tuple[str, ...]
@@ -205,6 +207,7 @@ def _settings(role: Role, config: Config, notes: list[str]) -> Settings:
         listeners=(*fronts, *_metrics(role, config)),
         certificates=certificates,
         names=gateway.names,
+        ca_copy=gateway.cacopy,
         workers=workers,
         drain_seconds=DEFAULT_DRAIN if drain is None else drain,
         notes=tuple(notes),
