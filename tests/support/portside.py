@@ -72,7 +72,7 @@ def running_portside(form: Form, folder: Path) -> Iterator[RunningPortside]:
     """
     certificate = make_certificate(folder)
     data = folder / "data"
-    data.mkdir()
+    data.mkdir(exist_ok=True)
     port = free_port()
     roles = _roles(form, folder, certificate, port)
     logs = {role: folder / f"{role}.log" for role in roles}

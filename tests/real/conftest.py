@@ -1,0 +1,108 @@
+"""Real programs against a real Portside, by a name that is not loopback, its CA trusted properly."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.dockerd import Docker, other_address, running_dockerd
+from tests.support.programs import free_port
+
+ADDRESS = "10.254.201.1"
+NAME = "registry.portside.test"
+FOLDER = Path("/var/tmp/portside-tests")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running Portside: by a name of its own, and by loopback."""
+
+    host: str
+    loopback: str
+    ca: Path
+    folder: Path
+    log: Path
+
+    @property
+    def certificates(self) -> Path:
+        """A folder for programs that take `--cert-dir`."""
+        return self.folder / "trust"
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[Served]:
+    """`portside serve` with the certificates that it makes itself."""
+    folder = FOLDER / "served"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    port = free_port()
+    settings = folder / "portside.yml"
+    settings.write_text("gateway:\n  v1: {addr: ''}\n  v2: {addr: ''}\n  metrics: {addr: ''}\n")
+    command = [sys.executable, "-m", "portside.cli", "serve", str(settings), "--addr", f":{port}"]
+    command += ["--data", str(folder / "data"), "--certs", str(folder / "certs"), "--name", NAME, "--name", ADDRESS]
+    log = folder / "log"
+    with other_address(ADDRESS, NAME), contextlib.ExitStack() as stack:
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        stack.callback(_end, process)
+        deadline = time.monotonic() + 30
+        while b"clients must trust" not in log.read_bytes():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        found = Served(f"{NAME}:{port}", f"localhost:{port}", folder / "certs" / "ca.crt", folder, log)
+        found.certificates.mkdir()
+        shutil.copy(found.ca, found.certificates / "ca.crt")
+        yield found
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    assert process.wait(timeout=20) == 0
+
+
+@pytest.fixture(scope="session")
+def docker() -> Iterator[Docker]:
+    """A daemon of our own."""
+    with running_dockerd(FOLDER / "dockerd") as daemon:
+        yield daemon
+
+
+@contextlib.contextmanager
+def docker_trusts(host: str, ca: Path) -> Iterator[None]:
+    """Puts a CA where dockerd looks for it, until the end of the block."""
+    place = Path("/etc/docker/certs.d") / host
+    place.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ca, place / "ca.crt")
+    try:
+        yield
+    finally:
+        shutil.rmtree(place)
+
+
+def small_image(docker: Docker, name: str) -> None:
+    """Makes an image with one layer of random bytes."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        entry = tarfile.TarInfo("data")
+        data = os.urandom(300_000)
+        entry.size = len(data)
+        tar.addfile(entry, io.BytesIO(data))
+    subprocess.run(
+        ["/usr/bin/docker", "import", "-", name],
+        input=content.getvalue(),
+        env=docker.environment(),
+        check=True,
+        capture_output=True,
+    )

@@ -1,0 +1,113 @@
+"""Volumes exchanged with Debian's docker-registry, both ways: what one wrote the other serves, to the byte."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.docker import Docker
+from tests.support.images import make_image
+from tests.support.ocilayout import make_oci_layout
+from tests.support.portside import Form, running_portside
+from tests.support.programs import docker_registry, find_program
+from tests.support.wire import Address
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+
+SCHEMA1_CLIENTS = ("1.6.2", "1.7.1", "1.9.1")
+SCHEMA2_CLIENTS = ("1.10.3", "20.10.24")
+
+
+def fill(address: Address, folder: Path) -> dict[str, str]:
+    """Pushes every kind of image: schema 1, schema 2, OCI, list and index. Returns the digests."""
+    digests: dict[str, str] = {}
+    for version in (*SCHEMA1_CLIENTS, *SCHEMA2_CLIENTS):
+        pushed = Docker(version, address).push(f"team/by-{version}", "b", make_image(f"team/by-{version}"))
+        assert pushed.ok, pushed.output
+        assert pushed.digests is not None
+        digests[f"team/by-{version}:b"] = pushed.digests["b"]
+    layout = make_oci_layout(folder / "layout")
+    for form, reference, tag in (("oci", "one", "oci"), ("oci", "all", "index"), ("v2s2", "all", "list")):
+        target = f"docker://{address.netloc}/team/modern:{tag}"
+        skopeo("copy", "--all", "--format", form, "--dest-tls-verify=false", f"oci:{layout}:{reference}", target)
+        digests[f"team/modern:{tag}"] = inspect(address, f"team/modern:{tag}")
+    return digests
+
+
+def check(address: Address, digests: dict[str, str]) -> None:
+    """Everything is there, by the same digests, and is pulled whole by the clients that pushed it."""
+    for version in (*SCHEMA1_CLIENTS, *SCHEMA2_CLIENTS):
+        pulled = Docker(version, address).pull(f"team/by-{version}", "b")
+        assert pulled.ok, pulled.output
+        image = make_image(f"team/by-{version}")
+        assert pulled.pulled[0].layers == tuple(layer.packed for layer in image.layers)
+        assert pulled.pulled[0].digest == digests[f"team/by-{version}:b"]
+    for reference, digest in digests.items():
+        if reference.startswith("team/modern"):
+            assert inspect(address, reference) == digest
+
+
+def skopeo(*arguments: str) -> str:
+    done = subprocess.run(
+        [find_program("skopeo"), *arguments], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def inspect(address: Address, reference: str) -> str:
+    import hashlib  # noqa: PLC0415 - only here
+
+    raw = skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{address.netloc}/{reference}")
+    json.loads(raw)
+    return f"sha256:{hashlib.sha256(raw.encode()).hexdigest()}"
+
+
+@contextlib.contextmanager
+def portside_on(folder: Path) -> Iterator[Address]:
+    with running_portside(Form.ONE, folder) as portside:
+        yield portside.address
+
+
+def test_it_serves_what_we_wrote(tmp_path: Path) -> None:
+    folder = tmp_path / "v"
+    folder.mkdir()
+    with portside_on(folder) as address:
+        digests = fill(address, tmp_path)
+    with docker_registry(folder) as address:
+        check(address, digests)
+
+
+def test_we_serve_what_it_wrote(tmp_path: Path) -> None:
+    folder = tmp_path / "v"
+    folder.mkdir()
+    with docker_registry(folder) as address:
+        digests = fill(address, tmp_path)
+    with portside_on(folder) as address:
+        check(address, digests)
+
+
+def test_its_garbage_collector_passes_over_what_is_ours(tmp_path: Path) -> None:
+    folder = tmp_path / "v"
+    folder.mkdir()
+    with portside_on(folder) as address:
+        digests = fill(address, tmp_path)
+        old = Docker("1.5.0", address).push("team/old", "b", make_image("team/old"))
+        assert old.ok
+    with docker_registry(folder):
+        pass  # writes its settings file
+    done = subprocess.run(
+        [find_program("docker-registry"), "garbage-collect", str(folder / "registry.yml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with portside_on(folder) as address:
+        check(address, digests)
+        assert Docker("1.5.0", address).pull("team/old", "b").ok
