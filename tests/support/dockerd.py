@@ -121,7 +121,7 @@ def other_address(address: str, name: str) -> Iterator[None]:
     hosts = Path("/etc/hosts")
     line = f"{address} {name}\n"
     subprocess.run([ip, "link", "del", link], check=False, capture_output=True)
-    subprocess.run([ip, "link", "add", link, "type", "dummy"], check=True)
+    subprocess.run([ip, "link", "add", link, "type", "bridge"], check=True)
     try:
         subprocess.run([ip, "addr", "add", f"{address}/32", "dev", link], check=True)
         subprocess.run([ip, "link", "set", link, "up"], check=True)
