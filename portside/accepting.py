@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -18,6 +19,7 @@ FIRST_BYTE_SECONDS = 30.0
 HANDSHAKE_SECONDS = 30.0
 PAUSE_SECONDS = 0.5
 AT_ONCE = 8
+REFUSAL_SECONDS = 5.0
 TLS_HELLO = 0x16
 
 _log = logging.getLogger("portside.tls")
@@ -33,6 +35,8 @@ _ALERTS = {
     "UNSUPPORTED_PROTOCOL": "the client speaks only versions of TLS older than the configured minimum",
     "NO_SHARED_CIPHER": "the client and this server have no cipher in common",
 }
+
+_HOST = re.compile(rb"\r\nHost:[ \t]*([A-Za-z0-9.:\[\]_-]{1,255})[ \t]*\r\n", re.IGNORECASE)
 
 
 class Acceptor:
@@ -67,34 +71,40 @@ class Acceptor:
             self._loop.add_reader(listening, self._accept, listening)
 
     def stop(self) -> None:
-        """Accepts no more; connections that are being greeted go on."""
+        """Takes what waits in the queue, then no more; connections that are being greeted go on."""
         self._stopped = True
         for listening in self._sockets:
             self._loop.remove_reader(listening)
+            while self._accept_one(listening):
+                pass
 
-    async def greeted(self) -> None:
-        """Waits until no connection is being greeted any more; who takes long is dropped."""
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=1.0)
-            for task in late:
-                task.cancel()
+    def is_greeting(self) -> bool:
+        """Whether a connection has not said yet what it speaks."""
+        return bool(self._tasks)
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(AT_ONCE):
-            try:
-                connection, _ = listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            if not self._accept_one(listening):
                 return
-            except OSError as error:
-                if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
-                    _log.error("no more connections can be taken for now: %s; raise the limit of open files", error)
-                    self._pause(listening)
-                    return
+
+    def _accept_one(self, listening: socket.socket) -> bool:
+        try:
+            connection, _ = listening.accept()
+        except (BlockingIOError, InterruptedError):
+            return False
+        except ConnectionAbortedError:
+            return True
+        except OSError as error:
+            if error.errno not in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
                 raise
-            connection.setblocking(False)
-            task = self._loop.create_task(self._greet(connection))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            _log.error("no more connections can be taken for now: %s; raise the limit of open files", error)
+            self._pause(listening)
+            return False
+        connection.setblocking(False)
+        task = self._loop.create_task(self._greet(connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return True
 
     def _pause(self, listening: socket.socket) -> None:
         self._loop.remove_reader(listening)
@@ -109,8 +119,8 @@ class Acceptor:
         if connection.family == socket.AF_UNIX:
             await self._loop.connect_accepted_socket(self._factory, connection)
             return
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             first = await self._first_byte(connection)
         except (OSError, TimeoutError):
             connection.close()
@@ -141,12 +151,13 @@ class Acceptor:
     async def _secure(self, connection: socket.socket) -> None:
         peer = _peer(connection)
         if self._tls is None:
-            connection.close()
             _log.warning(
                 "a TLS hello from %s on %s, which speaks plain HTTP: the client must use http:// or another port",
                 peer,
                 self._address,
             )
+            # Go's programs, docker among them, know this answer: "server gave HTTP response to HTTPS client".
+            await self._refuse(connection, "This port speaks plain HTTP: use http://{host}/")
             return
         try:
             await self._loop.connect_accepted_socket(
@@ -160,14 +171,20 @@ class Acceptor:
     async def _refuse_plain(self, connection: socket.socket) -> None:
         peer = _peer(connection)
         _log.warning("a plain HTTP request from %s on %s, which speaks TLS", peer, self._address)
-        text = f"This port speaks TLS: use https://{_shown(self._address)}/\n"
-        answer = (
-            "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
-            f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}"
-        )
+        await self._refuse(connection, "This port speaks TLS: use https://{host}/")
+
+    async def _refuse(self, connection: socket.socket, sentence: str) -> None:
+        """Answers 400 with a sentence, in which `{host}` is the name that the client used, and closes."""
         try:
-            async with asyncio.timeout(5):
-                await self._loop.sock_recv(connection, 65536)
+            async with asyncio.timeout(REFUSAL_SECONDS):
+                asked = await self._loop.sock_recv(connection, 65536)
+                named = _HOST.search(asked)
+                host = named[1].decode() if named else _shown(self._address)
+                text = f"{sentence.format(host=host)}\n"
+                answer = (
+                    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                    f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}"
+                )
                 await self._loop.sock_sendall(connection, answer.encode())
                 connection.shutdown(socket.SHUT_WR)
                 while await self._loop.sock_recv(connection, 65536):

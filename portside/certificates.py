@@ -19,8 +19,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -70,6 +71,7 @@ class CertificateDescription:
         names: subjectAltName, DNS names first, then addresses; empty when there is none.
         not_before: start of validity, UTC.
         not_after: end of validity, UTC.
+        key_kind: "ECDSA", "RSA" or what else it may be.
         warnings: whole sentences: no subjectAltName, expired, not valid yet, expires soon.
     """
 
@@ -77,6 +79,7 @@ class CertificateDescription:
     names: tuple[str, ...]
     not_before: datetime
     not_after: datetime
+    key_kind: str
     warnings: tuple[str, ...]
 
 
@@ -112,12 +115,18 @@ def ensure_certificates(folder: Path, *, names: Sequence[str] = ()) -> Certifica
 
 
 def _is_settled(folder: Path, wanted: Sequence[str]) -> bool:
-    """Whether nothing needs to be made: also for a folder that may only be read."""
+    """Whether nothing needs to be made, or nothing can be: a folder that may only be read is taken as it is."""
     certificate, key = folder / "server.crt", folder / "server.key"
     if not certificate.exists() or not key.exists():
         return False
-    check_pair(certificate, key)
-    return not (folder / "ca.key").exists() or not _outdated(certificate, wanted)
+    fixed = not os.access(folder, os.W_OK)
+    try:
+        check_pair(certificate, key)
+        return fixed or not _is_ours(folder) or not _outdated(certificate, wanted)
+    except CertificateProblem:
+        if fixed:
+            raise
+        return False  # another process may be in the middle of it: look again under the lock
 
 
 def _make_missing(folder: Path, wanted: Sequence[str]) -> str:
@@ -126,9 +135,8 @@ def _make_missing(folder: Path, wanted: Sequence[str]) -> str:
     _require_whole(certificate, key, "server certificate")
     if certificate.exists():
         check_pair(certificate, key)
-        if not ca_key.exists() or not _outdated(certificate, wanted):
+        if not _is_ours(folder) or not _outdated(certificate, wanted):
             return ""
-        check_pair(ca, ca_key)
         _issue(folder, wanted)
         return f"the server certificate {certificate} was issued anew for {', '.join(wanted)}"
     _require_whole(ca, ca_key, "CA")
@@ -139,6 +147,19 @@ def _make_missing(folder: Path, wanted: Sequence[str]) -> str:
     _make_ca(folder)
     _issue(folder, wanted)
     return f"a private CA and a server certificate were made in {folder}: clients must trust {ca}"
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether the CA in this folder issued its server certificate and can do so again: never the user's own."""
+    ca, ca_key = folder / "ca.crt", folder / "ca.key"
+    if not ca_key.exists():
+        return False
+    check_pair(ca, ca_key)
+    try:
+        _load(folder / "server.crt").verify_directly_issued_by(_load(ca))
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def _require_whole(certificate: Path, key: Path, what: str) -> None:
@@ -183,8 +204,7 @@ def _make_ca(folder: Path) -> None:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    _write(folder / "ca.key", _pem_key(key), 0o600)
-    _write(folder / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    _write_pair(folder, "ca", certificate.public_bytes(serialization.Encoding.PEM), key)
 
 
 def _issue(folder: Path, wanted: Sequence[str]) -> None:
@@ -209,9 +229,7 @@ def _issue(folder: Path, wanted: Sequence[str]) -> None:
         .sign(ca_key, hashes.SHA256())
     )
     chain = certificate.public_bytes(serialization.Encoding.PEM) + ca_pem
-    # The key first: a certificate without its key is what nobody can mend.
-    _write(folder / "server.key", _pem_key(key), 0o600)
-    _write(folder / "server.crt", chain, 0o644)
+    _write_pair(folder, "server", chain, key)
 
 
 def _builder(
@@ -306,6 +324,7 @@ def describe(certificate: Path) -> CertificateDescription:
         tuple(names),
         loaded.not_valid_before_utc,
         loaded.not_valid_after_utc,
+        _kind(loaded.public_key()),
         tuple(warnings),
     )
 
@@ -335,6 +354,16 @@ def _load(certificate: Path) -> x509.Certificate:
         raise CertificateProblem(f"{certificate} is not a PEM certificate") from None
 
 
+def _kind(key: PublicKeyTypes) -> str:
+    match key:
+        case ec.EllipticCurvePublicKey():
+            return "ECDSA"
+        case rsa.RSAPublicKey():
+            return "RSA"
+        case _:
+            return type(key).__name__.removesuffix("PublicKey")
+
+
 def _spki(key: PublicKeyTypes) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
@@ -358,21 +387,29 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _write(path: Path, content: bytes, mode: int) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+def _write_pair(folder: Path, name: str, certificate: bytes, key: ec.EllipticCurvePrivateKey) -> None:
+    """Both are on the disk before either is seen, so that a crash hardly ever leaves half a pair."""
+    written: list[tuple[Path, Path]] = []
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor has no Path
-            file.write(content)
-            file.flush()
-            os.fsync(fd)
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(folder)
-        os.close(folder)
+        for suffix, content, mode in (("key", _pem_key(key), 0o600), ("crt", certificate, 0o644)):
+            temporary = folder / f".{name}.{suffix}.{secrets.token_hex(6)}.tmp"
+            written.append((temporary, folder / f"{name}.{suffix}"))
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+            with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor has no Path
+                file.write(content)
+                file.flush()
+                os.fsync(fd)
+        for temporary, path in written:
+            temporary.replace(path)
+        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise _unwritable(path.parent, error) from None
+        for temporary, _ in written:
+            temporary.unlink(missing_ok=True)
+        raise _unwritable(folder, error) from None
 
 
 def _unwritable(folder: Path, error: OSError) -> CertificateProblem:

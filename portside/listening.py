@@ -84,10 +84,15 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class BoundListener:
-    """A listener with its open sockets (IPv4 and IPv6 are two, with one port)."""
+    """A listener with its open sockets (IPv4 and IPv6 are two, with one port).
+
+    Attributes:
+        made: which file a unix socket's path was when we made it: whoever starts while we end may have replaced it.
+    """
 
     listener: Listener
     sockets: tuple[socket.socket, ...]
+    made: tuple[int, int] | None = None
 
     @property
     def port(self) -> int | None:
@@ -106,12 +111,14 @@ class BoundListener:
         return f"{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def close(self) -> None:
-        """Closes the sockets; a unix socket's path goes too."""
+        """Closes the sockets; a unix socket's path goes too, when it is still ours."""
         for each in self.sockets:
             each.close()
         if isinstance(self.listener.address, UnixAddress):
+            path = self.listener.address.path
             with contextlib.suppress(OSError):
-                self.listener.address.path.unlink()
+                if _identity(path) == self.made:
+                    path.unlink()
 
 
 def bind(listeners: Sequence[Listener]) -> tuple[BoundListener, ...]:
@@ -124,8 +131,10 @@ def bind(listeners: Sequence[Listener]) -> tuple[BoundListener, ...]:
     try:
         for listener in listeners:
             address = listener.address
-            sockets = _bind_unix(address) if isinstance(address, UnixAddress) else _bind_tcp(address, listener.name)
-            bound.append(BoundListener(listener, sockets))
+            if isinstance(address, UnixAddress):
+                bound.append(BoundListener(listener, (_bind_unix(address),), _identity(address.path)))
+            else:
+                bound.append(BoundListener(listener, _bind_tcp(address, listener.name)))
     except BaseException:
         for each in bound:
             each.close()
@@ -214,7 +223,7 @@ def _refused(error: OSError, place: tuple[str, int], name: str) -> ServingProble
             return ServingProblem(f"{host} port {port} cannot be listened on: {error.strerror}")
 
 
-def _bind_unix(address: UnixAddress) -> tuple[socket.socket, ...]:
+def _bind_unix(address: UnixAddress) -> socket.socket:
     path = address.path
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -232,7 +241,13 @@ def _bind_unix(address: UnixAddress) -> tuple[socket.socket, ...]:
     except ServingProblem:
         listening.close()
         raise
-    return (listening,)
+    return listening
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Inode and time: a number alone may be given again at once."""
+    info = path.stat()
+    return info.st_ino, info.st_ctime_ns
 
 
 def _remove_stale(path: Path) -> None:

@@ -8,16 +8,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import signal
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from backends import exchange
 from portside.accepting import Acceptor
+from portside.draining import DrainingServer
 from portside.listening import BoundListener, Listener
 from portside.tls import ReloadingContext
 
@@ -26,6 +30,9 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 READ_BUFFER = 512 * 1024
 KEEPALIVE_SECONDS = 90.0
 MAX_LINE = 65536
+MAX_REASON = 200
+
+_log = logging.getLogger("portside.serving")
 
 
 class Services(Protocol):
@@ -65,14 +72,19 @@ async def serve_here(
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(parent, stop.set)
+    loop.set_exception_handler(_lost)
+    logger = logging.getLogger("portside.http")
+    logger.addFilter(_shorten)
     services = await build()
-    servers: list[web.Server] = []
+    servers: list[DrainingServer] = []
     acceptors: list[Acceptor] = []
     for each, context in zip(bound, contexts, strict=True):
-        server = _server(_trusting(services.handlers[each.listener.name], each.listener))
+        server = _server(_trusting(services.handlers[each.listener.name], each.listener), logger)
         servers.append(server)
         acceptors.append(Acceptor(each.sockets, server, context, address=each.text))
-    watchers = [loop.create_task(context.watch()) for context in contexts if context is not None]
+    for context in filter(None, contexts):
+        await context.refresh()  # a worker that replaces another one was forked with what the parent had read
+    watchers = [loop.create_task(context.watch()) for context in filter(None, contexts)]
     gc.collect()
     gc.freeze()
     for acceptor in acceptors:
@@ -80,30 +92,53 @@ async def serve_here(
     ready()
     await stop.wait()
     loop.remove_reader(parent)
-    for acceptor in acceptors:
-        acceptor.stop()
     for watcher in watchers:
         watcher.cancel()
-    await asyncio.gather(*(acceptor.greeted() for acceptor in acceptors))
-    for server in servers:
-        server.pre_shutdown()
-    await asyncio.gather(*(server.shutdown(drain_seconds) for server in servers))
+    for acceptor in acceptors:
+        acceptor.stop()
+    for each in bound:
+        for listening in each.sockets:
+            listening.close()
+    drains = [
+        server.drain(drain_seconds, arriving=acceptor.is_greeting)
+        for server, acceptor in zip(servers, acceptors, strict=True)
+    ]
+    await asyncio.gather(*drains)
     with contextlib.suppress(asyncio.CancelledError):
         await services.close()
 
 
-def _server(handler: Handler) -> web.Server:
-    """Aiohttp drops all settings when it does not know one: a test sees each of them act."""
-    return web.Server(
+def _server(handler: Handler, logger: logging.Logger) -> DrainingServer:
+    return DrainingServer(
         handler,
-        handler_cancellation=True,
         auto_decompress=False,
         access_log=None,
+        logger=logger,
         max_line_size=MAX_LINE,
         max_field_size=MAX_LINE,
         read_bufsize=READ_BUFFER,
         keepalive_timeout=KEEPALIVE_SECONDS,
     )
+
+
+def _shorten(record: logging.LogRecord) -> bool:
+    """A request that is broken below HTTP is a client's affair: one line, no traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        reason = " ".join(error.message.split())[:MAX_REASON]
+        record.msg, record.args = f"{record.getMessage()}: {reason}", None
+        record.exc_info = None
+        record.levelno, record.levelname = logging.INFO, "INFO"
+    return True
+
+
+def _lost(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A connection that breaks is a client's affair: no traceback either."""
+    error = context.get("exception")
+    if isinstance(error, ConnectionError | ssl.SSLError | TimeoutError):
+        _log.debug("a connection broke: %s", error)
+    else:
+        loop.default_exception_handler(context)
 
 
 def _trusting(handler: Handler, listener: Listener) -> Handler:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -109,16 +110,24 @@ def build_context(settings: TlsSettings) -> ssl.SSLContext:
         TlsProblem: a cipher is unknown.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = _VERSIONS[settings.minimum]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # whoever asks for TLS 1.0 knows its age
+        context.minimum_version = _VERSIONS[settings.minimum]
     # Clients know best what their machine does fast; Python cannot order TLS 1.3 suites itself.
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     ciphers = _ciphers(settings.ciphers)
+    if settings.minimum in {TlsVersion.TLS_1_0, TlsVersion.TLS_1_1}:
+        ciphers += (
+            f"{'' if settings.ciphers else ':ECDHE+AES:AES'}:@SECLEVEL=0"  # they have no others, and sign with SHA-1
+        )
     try:
         context.set_ciphers(ciphers)
     except ssl.SSLError:
         raise TlsProblem(f"no cipher of {', '.join(settings.ciphers)} can be used; leave ciphersuites out") from None
+    if len(settings.chains) > 1:
+        _require_different_keys(settings.chains)
     for chain in settings.chains:
         _load(context, chain)
     for path in settings.client_cas:
@@ -137,6 +146,21 @@ def _ciphers(names: Sequence[str]) -> str:
     return ":".join(wanted) or _DEFAULT_CIPHERS
 
 
+def _require_different_keys(chains: Sequence[CertificateChain]) -> None:
+    """OpenSSL keeps one chain for each kind of key and would drop the others without a word."""
+    from portside.certificates import describe  # noqa: PLC0415 - cryptography is slow to import and seldom needed here
+
+    kinds: dict[str, CertificateChain] = {}
+    for chain in chains:
+        kind = describe(chain.certificate).key_kind
+        if kind in kinds:
+            raise TlsProblem(
+                f"{kinds[kind].certificate} and {chain.certificate} both have {kind} keys, and only one of a kind can"
+                " be served: leave one out, or have one certificate for all names"
+            )
+        kinds[kind] = chain
+
+
 def _load(context: ssl.SSLContext, chain: CertificateChain) -> None:
     for path, what in ((chain.certificate, "certificate"), (chain.key, "key")):
         if not path.exists():
@@ -149,14 +173,15 @@ def _load(context: ssl.SSLContext, chain: CertificateChain) -> None:
 
     try:
         context.load_cert_chain(chain.certificate, chain.key, password=no_password)
-    except PermissionError as error:
-        raise CertificateProblem(
-            f"{error.filename or chain.key} may not be read by this user; change its owner"
-        ) from None
     except ssl.SSLError as error:
         why = "they do not belong together" if error.reason == "KEY_VALUES_MISMATCH" else "one of them is not PEM"
         raise CertificateProblem(
             f"the certificate {chain.certificate} and the key {chain.key} cannot be used: {why}"
+        ) from None
+    except OSError as error:
+        raise CertificateProblem(
+            f"the certificate {chain.certificate} or the key {chain.key} cannot be read ({error.strerror}):"
+            " give them to the user who runs this"
         ) from None
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
+import resource
 import select
 import signal
 import sys
@@ -28,15 +28,31 @@ START_SECONDS = 60.0
 QUICK_SECONDS = 2.0
 QUICK_DEATHS = 5
 GRACE_SECONDS = 1.5
-
-_log = logging.getLogger("portside.workers")
+OPEN_FILES = 65536
 
 
 @dataclass(frozen=True, slots=True)
 class _Worker:
+    """A worker process.
+
+    Attributes:
+        started: by the monotonic clock.
+        ready: a pipe on which it says "ready", or what keeps it from being so.
+    """
+
     pid: int
     started: float
     ready: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Death:
+    """How a worker ended: before it was ready (with its reason, if it said one), or later, by a signal or a status."""
+
+    worker: _Worker
+    unready: bool
+    said: str
+    signal: int | None
 
 
 def serve(
@@ -93,12 +109,14 @@ class _Group:
         self._on_worker_end = on_worker_end
         self._workers: dict[int, _Worker] = {}
         self._quick_deaths = 0
+        self._accepting: set[int] = set()
         self._alive = os.pipe()
 
     def run(self, on_ready: Callable[[], None] | None) -> int:
         """Starts the workers and waits for signals."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
+            _allow_many_files()
             gc.collect()
             gc.freeze()
             for _ in range(self._count):
@@ -143,7 +161,7 @@ class _Group:
                     raise ServingProblem(
                         said or "a worker process ended while it started; the log above has the reason"
                     )
-                waiting.pop(ready)
+                self._accepting.add(waiting.pop(ready).pid)
             if time.monotonic() > deadline:
                 raise ServingProblem(f"the worker processes were not ready after {START_SECONDS:g} seconds")
         return True
@@ -153,17 +171,22 @@ class _Group:
             received = signal.sigtimedwait(SIGNALS, 1.0)
             if received is not None and received.si_signo != signal.SIGCHLD:
                 return self._drain()
-            for worker in self._reap():
-                if not self._replace(worker):
+            for death in self._reap():
+                if not self._replace(death):
                     return 1
 
-    def _replace(self, worker: _Worker) -> bool:
-        """Starts another worker in place of one that died; False when they keep dying."""
-        quick = time.monotonic() - worker.started < QUICK_SECONDS
+    def _replace(self, death: _Death) -> bool:
+        """Starts another worker in place of one that died; False when they keep dying.
+
+        One that was killed from outside (by a person, or for want of memory) is always replaced.
+        """
+        worker = death.worker
+        quick = death.unready or (death.signal != signal.SIGKILL and time.monotonic() - worker.started < QUICK_SECONDS)
         self._quick_deaths = self._quick_deaths + 1 if quick else 0
-        sys.stderr.write(f"portside: worker {worker.pid} died; another one takes its place\n")
+        how = f"by signal {death.signal}" if death.signal else death.said or "by itself"
+        sys.stderr.write(f"portside: worker {worker.pid} ended ({how}); another one takes its place\n")
         if self._quick_deaths >= QUICK_DEATHS:
-            sys.stderr.write("portside: workers keep dying as soon as they start; the log above has the reason\n")
+            sys.stderr.write("portside: workers keep dying as soon as they start; the lines above have the reason\n")
             return False
         if quick:
             time.sleep(min(2.0, 0.1 * 2**self._quick_deaths))
@@ -189,22 +212,26 @@ class _Group:
                 return 128 + received.si_signo if received is not None else 0
         return 0
 
-    def _reap(self) -> list[_Worker]:
+    def _reap(self) -> list[_Death]:
         """Takes note of processes that ended, orphans that came to PID 1 included."""
-        ended: list[_Worker] = []
+        deaths: list[_Death] = []
         while True:
             try:
-                pid, _ = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return ended
+                return deaths
             if pid == 0:
-                return ended
+                return deaths
             worker = self._workers.pop(pid, None)
-            if worker is not None:
-                os.close(worker.ready)
-                if self._on_worker_end is not None:
-                    self._on_worker_end(pid)
-                ended.append(worker)
+            if worker is None:
+                continue
+            said = "ready" if pid in self._accepting else os.read(worker.ready, 65536).decode("utf-8", "replace")
+            self._accepting.discard(pid)
+            os.close(worker.ready)
+            if self._on_worker_end is not None:
+                self._on_worker_end(pid)
+            killed = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+            deaths.append(_Death(worker, said != "ready", "" if said == "ready" else said, killed))
 
 
 def _work(
@@ -244,6 +271,14 @@ def _work(
         sys.excepthook(*sys.exc_info())
         return 1
     return 0
+
+
+def _allow_many_files() -> None:
+    """Every connection is an open file, and the usual limit of 1024 is soft."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
