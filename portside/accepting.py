@@ -26,8 +26,9 @@ _log = logging.getLogger("portside.tls")
 
 # What OpenSSL calls the alerts of clients that reject us, in the words that Go's programs print.
 _ALERTS = {
-    "TLSV1_ALERT_UNKNOWN_CA": "remote error: unknown certificate authority (the client does not trust our CA yet)",
-    "SSLV3_ALERT_BAD_CERTIFICATE": "remote error: bad certificate (the client does not accept our name or CA)",
+    "TLSV1_ALERT_UNKNOWN_CA": "remote error: unknown certificate authority (the client does not trust our CA)",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "remote error: bad certificate (an unknown certificate authority to the client,"
+    " or a name that the certificate does not carry)",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "remote error: expired certificate",
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "remote error: unknown certificate",
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the client showed no certificate, and one is required",

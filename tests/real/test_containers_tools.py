@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -67,10 +68,15 @@ def test_deletion_is_refused_until_it_is_configured(served: Served, tmp_path: Pa
 
 
 @pytest.mark.parametrize("program", ["podman", "buildah"])
-def test_podman_and_buildah_push_and_pull(program: str, served: Served, tmp_path: Path) -> None:
+def test_podman_and_buildah_push_and_pull(program: str, served: Served) -> None:
     tool = find_program(program)
-    layout = make_oci_layout(tmp_path / "in")
-    store = [tool, "--root", str(tmp_path / "root"), "--runroot", str(tmp_path / "run"), "--storage-driver", "vfs"]
+    with tempfile.TemporaryDirectory(prefix="p") as folder:  # podman's paths must be shorter than pytest's
+        push_and_pull(tool, program, served, Path(folder))
+
+
+def push_and_pull(tool: str, program: str, served: Served, folder: Path) -> None:
+    layout = make_oci_layout(folder / "in")
+    store = [tool, "--root", str(folder / "root"), "--runroot", str(folder / "run"), "--storage-driver", "vfs"]
     trust = ["--cert-dir", str(served.certificates)]
     name = new_name(served, program)
     image_id = run(*store, "pull", "-q", f"oci:{layout}:one").split()[-1]
