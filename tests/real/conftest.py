@@ -80,9 +80,9 @@ def docker() -> Iterator[Docker]:
 
 
 @contextlib.contextmanager
-def docker_trusts(host: str, ca: Path) -> Iterator[None]:
-    """Puts a CA where dockerd looks for it, until the end of the block."""
-    place = Path("/etc/docker/certs.d") / host
+def trusted(host: str, ca: Path, folder: Path = Path("/etc/docker/certs.d")) -> Iterator[None]:
+    """Puts a CA where dockerd (or podman) looks for it, until the end of the block."""
+    place = folder / host
     place.mkdir(parents=True, exist_ok=True)
     shutil.copy(ca, place / "ca.crt")
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import FOLDER, docker_trusts, small_image
+from tests.real.conftest import FOLDER, small_image, trusted
 from tests.support.baseimage import import_base_image
 from tests.support.docker import Docker as OldDocker
 from tests.support.dockerd import Docker
@@ -91,7 +91,7 @@ def test_only_the_proxy_has_a_fixed_port(stack: Stack) -> None:
 def test_a_new_client_lands_in_v2(stack: Stack) -> None:
     name = f"localhost:{stack.port}/registry_one:latest"
     small_image(stack.docker, name)
-    with docker_trusts(f"localhost:{stack.port}", stack.ca):
+    with trusted(f"localhost:{stack.port}", stack.ca):
         stack.docker.run("push", name)
     url = f"http://localhost:{stack.published('registryv2')}/v2/registry_one/tags/list"
     with urllib.request.urlopen(url) as answer:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import Served
+from tests.real.conftest import Served, trusted
 from tests.support.ocilayout import make_oci_layout
 from tests.support.programs import find_program
 
@@ -86,7 +86,8 @@ def push_and_pull(tool: str, program: str, served: Served, folder: Path) -> None
     for tag in ("a", "b"):
         run(*store, "pull", *trust, f"docker://{name}:{tag}")
     if program == "podman":
-        found = run(*store, "search", *trust, f"{served.host}/{name.rpartition('/')[2]}")
+        with trusted(served.host, served.ca, Path("/etc/containers/certs.d")):  # search takes no --cert-dir
+            found = run(*store, "search", f"{served.host}/{name.rpartition('/')[2]}")
         assert name.partition("/")[2] in found
 
 

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from tests.real.conftest import Served, docker_trusts, small_image
+from tests.real.conftest import Served, small_image, trusted
 from tests.support.dockerd import Docker
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -24,7 +24,7 @@ def test_a_client_without_our_ca_is_refused_and_leaves_a_line(docker: Docker, se
 
 def test_push_pull_again_and_by_digest(docker: Docker, served: Served) -> None:
     name = f"{served.host}/team/img-{uuid.uuid4().hex[:8]}"
-    with docker_trusts(served.host, served.ca):
+    with trusted(served.host, served.ca):
         small_image(docker, f"{name}:1")
         pushed = docker.run("push", f"{name}:1")
         digest = re.search(r"digest: (sha256:[0-9a-f]{64})", pushed)
@@ -54,7 +54,7 @@ def test_loopback_needs_no_name(docker: Docker, served: Served) -> None:
 
 def test_a_pushed_image_runs(docker: Docker, served: Served) -> None:
     name = f"{served.host}/team/runs:1"
-    with docker_trusts(served.host, served.ca):
+    with trusted(served.host, served.ca):
         docker.run("tag", base_image(docker), name)
         docker.run("push", name)
         docker.run("rmi", name)
