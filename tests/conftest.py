@@ -1,0 +1,20 @@
+"""For all tests: where everything is installed, nothing may be passed over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With PORTSIDE_NO_SKIP set, a skip is a failure that says what was to be installed."""
+    report = yield
+    if report.skipped and os.environ.get("PORTSIDE_NO_SKIP"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and nothing may be skipped here: {report.longrepr}"
+    return report
