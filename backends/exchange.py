@@ -17,6 +17,9 @@ ROUTE = RequestKey("portside.route", str)
 BACKEND = RequestKey("portside.backend", str)
 """`v1`, `v2` or `proxy`: who answered, for log and metric."""
 
+DECIDED = RequestKey("portside.decided", tuple[str, str])
+"""The proxy's decision for the metric: the client's generation and why, both from small closed sets."""
+
 TRUSTED_PEER = RequestKey("portside.trusted_peer", bool)
 """X-Forwarded-* of this request are the word of our own proxy or of a trusted network."""
 

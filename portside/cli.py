@@ -1,4 +1,8 @@
-"""The command line. Each command imports what it needs when it runs: `--help` and `route` answer at once."""
+"""The command line. Each command imports what it needs when it runs: `--help` and `route` answer at once.
+
+Invariant: what keeps a command from doing its work is one sentence on stderr and status 1 (2 where the command itself
+is misspelt), never a traceback.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +17,37 @@ from typing_extensions import override
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+GROUPS = (
+    ("Run", ("serve", "proxy", "v1", "v2")),
+    ("Prepare and look", ("certs", "route", "health")),
+)
 EXAMPLES = """\b
 Examples:
-  portside serve                          everything on https://localhost:5000, data in ./data
-  portside serve portside.yml             the same, by a settings file
-  portside proxy portside.yml             only the proxy, in front of registries elsewhere
-  portside v2 config.yml                  only the v2 registry, by distribution's own file
-  portside route --user-agent 'docker/1.5.0' GET /v2/
-  portside health                         for a container's or systemd's check
+  portside serve                       everything on https://localhost:5000, data in ./data
+  portside serve portside.yml          the same, by a settings file
+  portside proxy portside.yml          only the proxy, in front of registries elsewhere
+  portside v2 config.yml               only the v2 registry, by distribution's own file
+  portside certs --name registry.lan   a certificate for one more name, and how to trust it
+  portside route -A 'docker/1.5.0' GET /v2/
 """
 
 
-class _Help(click.Group):
-    """Lists commands in the order of use rather than of the alphabet."""
+class _Grouped(click.Group):
+    """Shows commands by what one wants, in the order of use."""
 
     @override
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return ["serve", "proxy", "v1", "v2", "certs", "route", "health"]
+        return [name for _, names in GROUPS for name in names]
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in GROUPS:
+            rows = [(name, self.commands[name].get_short_help_str(limit=100)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
 
-@click.group(cls=_Help, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Grouped, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="portside", message="portside %(version)s")
 def main() -> None:
     """One TLS address for every Docker client: v1 and v2 registries behind one port.
@@ -42,23 +57,33 @@ def main() -> None:
     """
 
 
-def _serving(command: Command) -> Command:
-    options = [
-        click.argument("config", required=False, type=click.Path(dir_okay=False, path_type=Path)),
-        click.option("--addr", help="Where clients reach this: :5000, 127.0.0.1:5000, unix:/path."),
-        click.option("--data", help="The folder of the data."),
-        click.option("--workers", type=click.IntRange(min=1, max=256), help="Processes; one per core by default."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
-@main.command()
-@_serving
-@click.option("--certs", help="The folder of certificates, made if there are none.")
-@click.option("--name", "names", multiple=True, help="A further name for a certificate that is made; repeatable.")
-@click.option("--plain", help="A further address that speaks plain HTTP, for a load balancer that ends TLS.")
+_ADDR = click.option("--addr", metavar="ADDRESS", help="Where clients reach this: :5000, 127.0.0.1:5000, unix:/path.")
+_DATA = click.option("--data", metavar="FOLDER", help="Where the data is.  [default: data]")
+_WORKERS = click.option(
+    "--workers", metavar="N", type=click.IntRange(min=1, max=256), help="Processes.  [default: one per core]"
+)
+_CONFIG = click.argument("config", required=False, type=click.Path(path_type=Path))
+_UNIX = click.option("--unix", metavar="PATH", help="A unix socket to listen on too.")
+_FRONT = _options(
+    click.option(
+        "--certs", metavar="FOLDER", help="Certificates; a CA and one are made if there are none.  [default: certs]"
+    ),
+    click.option("--name", "names", metavar="NAME", multiple=True, help="One more name in a certificate that is made."),
+    click.option("--plain", metavar="ADDRESS", help="A further address without TLS, for a load balancer that ends it."),
+)
+
+
+@main.command(short_help="Everything: the proxy and both registries.")
+@_options(_CONFIG, _ADDR, _DATA, _WORKERS, _FRONT)
 def serve(
     config: Path | None,
     addr: str | None,
@@ -68,60 +93,60 @@ def serve(
     names: tuple[str, ...],
     plain: str | None,
 ) -> None:
-    """Run everything in one process group: proxy, v1 and v2."""
-    flags = {"gateway.addr": addr, "gateway.certs": certs, "gateway.names": names or None, "gateway.plain.addr": plain}
-    _run("serve", config, data, workers, flags)
+    """Run everything in each process: the proxy on :5000, and the v1 and v2 registries behind it.
+
+    Without a CONFIG it speaks TLS on all addresses, makes its certificate, and keeps its data in ./data.
+    """
+    _run("serve", config, addr=addr, data=data, workers=workers, **_front(certs, names, plain))
 
 
-@main.command()
-@_serving
-@click.option("--v1", "v1_upstream", help="The v1 registry: unix:/path or http://host:port.")
-@click.option("--v2", "v2_upstream", help="The v2 registry: unix:/path or http://host:port.")
-@click.option("--certs", help="The folder of certificates, made if there are none.")
-@click.option("--name", "names", multiple=True, help="A further name for a certificate that is made; repeatable.")
-@click.option("--plain", help="A further address that speaks plain HTTP, for a load balancer that ends TLS.")
+@main.command(short_help="The proxy alone, in front of registries elsewhere.")
+@_options(
+    _CONFIG,
+    _ADDR,
+    click.option("--v1", "v1_upstream", metavar="PLACE", help="The v1 registry: unix:/path or http://host:port."),
+    click.option("--v2", "v2_upstream", metavar="PLACE", help="The v2 registry, likewise."),
+    _WORKERS,
+    _FRONT,
+)
 def proxy(
     config: Path | None,
     addr: str | None,
-    data: str | None,
-    workers: int | None,
     v1_upstream: str | None,
     v2_upstream: str | None,
+    workers: int | None,
     certs: str | None,
     names: tuple[str, ...],
     plain: str | None,
 ) -> None:
-    """Run the proxy alone, in front of registries in other processes."""
-    flags = {
-        "gateway.addr": addr,
-        "gateway.v1.upstream": v1_upstream,
-        "gateway.v2.upstream": v2_upstream,
-        "gateway.certs": certs,
-        "gateway.names": names or None,
-        "gateway.plain.addr": plain,
-    }
-    _run("proxy", config, data, workers, flags)
+    """Run the proxy alone, in front of registries in other processes or of other makers."""
+    upstreams = {"gateway.v1.upstream": v1_upstream, "gateway.v2.upstream": v2_upstream}
+    _run("proxy", config, addr=addr, data=None, workers=workers, **upstreams, **_front(certs, names, plain))
 
 
-@main.command()
-@_serving
-@click.option("--unix", help="A unix socket to listen on too.")
-def v1(config: Path | None, addr: str | None, data: str | None, workers: int | None, unix: str | None) -> None:
-    """Run the v1 registry alone (docker-registry 0.9.1's protocol and volume)."""
-    _run("v1", config, data, workers, {"gateway.v1.addr": addr, "gateway.v1.unix": unix})
+@main.command(short_help="The v1 registry alone (docker-registry 0.9.1's).")
+@_options(_CONFIG, _ADDR, _UNIX, _DATA, _WORKERS)
+def v1(config: Path | None, addr: str | None, unix: str | None, data: str | None, workers: int | None) -> None:
+    """Run the v1 registry alone: docker-registry 0.9.1's protocol and volume, on 127.0.0.1:5081 unless told otherwise.
+
+    docker-registry's STORAGE_PATH, REGISTRY_HOST, REGISTRY_PORT, LOGLEVEL and GUNICORN_WORKERS are honoured.
+    """
+    _run("v1", config, addr=addr, data=data, workers=workers, **{"gateway.v1.unix": unix})
 
 
-@main.command()
-@_serving
-@click.option("--unix", help="A unix socket to listen on too.")
-def v2(config: Path | None, addr: str | None, data: str | None, workers: int | None, unix: str | None) -> None:
-    """Run the v2 registry alone, by distribution's config.yml."""
-    _run("v2", config, data, workers, {"gateway.v2.addr": addr, "gateway.v2.unix": unix})
+@main.command(short_help="The v2 registry alone, by distribution's config.yml.")
+@_options(_CONFIG, _ADDR, _UNIX, _DATA, _WORKERS)
+def v2(config: Path | None, addr: str | None, unix: str | None, data: str | None, workers: int | None) -> None:
+    """Run the v2 registry alone: distribution's protocol, volume and config.yml.
+
+    It listens where http.addr says, or on 127.0.0.1:5082.
+    """
+    _run("v2", config, addr=addr, data=data, workers=workers, **{"gateway.v2.unix": unix})
 
 
-@main.command()
+@main.command(short_help="Make a CA and a certificate; say how clients trust them.")
 @click.option("--folder", default="certs", show_default=True, type=click.Path(file_okay=False, path_type=Path))
-@click.option("--name", "names", multiple=True, help="A further DNS name or IP address; repeatable.")
+@click.option("--name", "names", metavar="NAME", multiple=True, help="One more DNS name or IP address; repeatable.")
 @click.option("--port", default=5000, show_default=True, help="The port in the lines that make clients trust the CA.")
 def certs(folder: Path, names: tuple[str, ...], port: int) -> None:
     """Make a private CA and a server certificate if there are none, show them, and say how clients trust them."""
@@ -140,36 +165,30 @@ def certs(folder: Path, names: tuple[str, ...], port: int) -> None:
     for warning in shown.warnings:
         click.echo(f"warning: {warning}")
     if made.ca is not None:
-        click.echo("\n" + trust_lines(made.ca, shown.names[:1] or ("localhost",), port=port))
+        click.echo("\n" + trust_lines(made.ca, names or shown.names[:1] or ("localhost",), port=port))
 
 
-@main.command()
-@click.option("--user-agent", "-A", default="", help="The client's User-Agent.")
+@main.command(short_help="Explain which way a request goes, without a server.")
+@click.option("--user-agent", "-A", metavar="AGENT", default="", help="The client's User-Agent.")
 @click.option("--rule", type=click.Choice(["portside", "literal"]), default="portside", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.argument("method")
 @click.argument("path")
 def route(user_agent: str, rule: str, as_json: bool, method: str, path: str) -> None:  # noqa: FBT001 - click's flags
-    """Explain which way a request goes, without a server."""
-    import json  # noqa: PLC0415
+    """Explain which way a request goes, without a server.
 
-    from backends.model.clients import parse_user_agent  # noqa: PLC0415
-    from proxy.routing import Policy, decide  # noqa: PLC0415
-    from proxy.settings import Rule  # noqa: PLC0415
+    \b
+    portside route -A 'docker/1.5.0 go/go1.3.3' GET /v2/
+    portside route -A 'docker/24.0.7 go/go1.20' GET /v2/library/busybox/manifests/latest
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    from portside.explaining import explain  # noqa: PLC0415
 
-    client = parse_user_agent(user_agent)
-    decision = decide(client, user_agent, path, Policy(Rule(rule)))
-    where = decision.backend.value if decision.backend is not None else "proxy"
-    answer = f"{decision.refusal.status}, so that it goes elsewhere" if decision.refusal is not None else None
-    facts = {
-        "client": client.text,
-        "generation": client.generation.value,
-        "request": f"{method} {path}",
-        "goes to": where,
-        "why": decision.reason,
-        "answer": answer,
-    }
+    if not path.startswith(("/", "http://", "https://")):
+        raise click.BadParameter("it begins with a slash, like /v2/", param_hint="PATH")
+    facts = explain(user_agent, method.upper(), path, rule=rule)
     if as_json:
+        import json  # noqa: PLC0415
+
         click.echo(json.dumps(facts))
         return
     for key, value in facts.items():
@@ -177,8 +196,8 @@ def route(user_agent: str, rule: str, as_json: bool, method: str, path: str) -> 
             click.echo(f"{key + ':':12} {value}")
 
 
-@main.command()
-@click.argument("config", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@main.command(short_help="Ask a running process whether it answers.")
+@click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--role",
     type=click.Choice(["serve", "proxy", "v1", "v2"]),
@@ -186,39 +205,44 @@ def route(user_agent: str, rule: str, as_json: bool, method: str, path: str) -> 
     show_default=True,
     help="Which process of these settings is asked.",
 )
-@click.option("--addr", help="Ask this address instead: 127.0.0.1:5000, unix:/path.")
+@click.option("--addr", metavar="ADDRESS", help="Ask this address instead: 127.0.0.1:5000, unix:/path.")
+@click.option("--plain", is_flag=True, help="With --addr: it speaks plain HTTP.")
 @click.option("--timeout", default=5.0, show_default=True, help="Seconds to wait for the answer.")
-def health(config: Path | None, role: str, addr: str | None, timeout: float) -> None:
-    """Ask a running process whether it answers: status 0 or 1, and one line."""
-    from portside.health import ask  # noqa: PLC0415
+def health(config: Path | None, role: str, addr: str | None, plain: bool, timeout: float) -> None:  # noqa: FBT001 - click's flags
+    """Ask a running process whether it answers: one line, and status 0 or 1; for containers and systemd.
+
+    Give it the settings of the process that it asks; it looks at its first address.
+    """
+    from portside.health import ask, place_of  # noqa: PLC0415
     from portside.listening import parse_address  # noqa: PLC0415
     from portside.problems import Problem  # noqa: PLC0415
 
     try:
         if addr is not None:
-            places = [(role, parse_address(addr), role in {"serve", "proxy"} and not addr.startswith("unix:"))]
-        else:
-            from portside.settings import Role, load_settings  # noqa: PLC0415
+            tls = role in {"serve", "proxy"} and not plain and not addr.startswith("unix:")
+            click.echo(ask(role, parse_address(addr), tls=tls, timeout=timeout))
+            return
+        from portside.settings import Role, load_settings, settings_path  # noqa: PLC0415
 
-            settings = load_settings(Role(role), config, os.environ, {})
-            places = [
-                (found.name, found.address, found.tls is not None)
-                for found in settings.listeners
-                if found.name != "metrics"
-            ][:1]
-        name, address, tls = places[0]
-        click.echo(ask(name, address, tls=tls, timeout=timeout))
+        settings = load_settings(Role(role), config or settings_path(os.environ), os.environ, {})
+        listener = place_of(settings.listeners)
+        click.echo(ask(role, listener.address, tls=listener.tls is not None, timeout=timeout))
     except (Problem, ValueError) as problem:
         _fail(str(problem))
 
 
-def _run(role: str, config: Path | None, data: str | None, workers: int | None, flags: dict[str, Any]) -> None:
+def _front(certs: str | None, names: tuple[str, ...], plain: str | None) -> dict[str, Any]:
+    return {"gateway.certs": certs, "gateway.names": names or None, "gateway.plain.addr": plain}
+
+
+def _run(
+    role: str, config: Path | None, *, addr: str | None, data: str | None, workers: int | None, **settings: Any
+) -> None:
     from portside.problems import Problem  # noqa: PLC0415
     from portside.running import run  # noqa: PLC0415
 
-    flags |= {"storage": {"filesystem": {"rootdirectory": data}} if data else None, "gateway.workers": workers}
     try:
-        status = run(role, config, flags)
+        status = run(role, config, {**settings, "addr": addr, "data": data, "gateway.workers": workers})
     except Problem as problem:
         _fail(str(problem))
     sys.exit(status)

@@ -1,23 +1,29 @@
 """The environment over the file: `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=/data`, by distribution's rule.
 
 The name is `REGISTRY_` and the path in capitals, joined by `_`; the value is YAML; names are applied in sorted order,
-so that `REGISTRY_STORAGE=filesystem` comes before what lies below it. A name that fits nothing is a warning, never an
-error: Kubernetes injects `REGISTRY_PORT` and its kin for a service called `registry` (CONFIG_SCHEMA section 1).
+so that `REGISTRY_STORAGE=filesystem` comes before what lies below it. Elements of a list have numbers. A name that fits
+nothing is a warning, never an error: Kubernetes injects `REGISTRY_PORT` and its kin for a service called `registry`
+(CONFIG_SCHEMA section 1).
 """
 
 from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import yaml
 from pydantic import BaseModel
 
+from portside.unhonoured import is_known
+
 PREFIX = "REGISTRY_"
-ELSEWHERE = frozenset({"REGISTRY_CONFIGURATION_PATH"})
+# The path of the file, and what distribution cannot override either.
+ELSEWHERE = frozenset({"REGISTRY_CONFIGURATION_PATH", "REGISTRY_VERSION"})
+
+Place = list[str | int]
 
 
 def apply_environment(
@@ -31,48 +37,58 @@ def apply_environment(
         model: the file's shape.
 
     Returns:
-        mistakes and warnings, a sentence each.
+        mistakes, and the names that fit nothing.
     """
     mistakes: list[str] = []
-    warnings: list[str] = []
+    strangers: list[str] = []
     for name in sorted(environment):
         if not name.startswith(PREFIX) or name in ELSEWHERE:
             continue
-        path = name[len(PREFIX) :].lower().split("_")
-        place = _place(path, model)
+        place = _place(raw, name[len(PREFIX) :].split("_"), model, ())
         if place is None:
-            warnings.append(f"the environment's {name} is no setting and is ignored")
+            strangers.append(name)
             continue
         try:
             value = yaml.safe_load(environment[name])
         except yaml.YAMLError:
-            mistakes.append(f"the environment's {name} is not YAML; quote it")
+            mistakes.append(f"{name} (environment): its value is not YAML; put it in quotes inside the variable")
             continue
-        _set(raw, place, value)
-    return mistakes, warnings
+        if not _set(raw, place, value):
+            mistakes.append(f"{name} (environment): the list has no element with this number, nor is it the next one")
+    return mistakes, strangers
 
 
-def _place(path: list[str], model: type[BaseModel]) -> list[str | int] | None:
+def _place(node: Any, parts: Sequence[str], kind: Any, above: tuple[str, ...]) -> Place | None:
     """Returns the keys that lead to a setting; None when there is no such setting."""
-    place: list[str | int] = []
-    kind: Any = model
-    for index, part in enumerate(path):
-        kind = _inner(kind)
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            field = kind.model_fields.get(part)
-            if field is None:
-                # A known section may hold keys that are not honoured yet: they are named when the file is read.
-                return [*place, *path[index:]] if index else None
-            place.append(part)
-            kind = field.annotation
-        elif typing.get_origin(kind) is dict:
-            return [*place, "_".join(path[index:])]
-        elif typing.get_origin(kind) in {list, tuple} and part.isdigit():
-            place.append(int(part))
-            kind = typing.get_args(kind)[0]
-        else:
+    if not parts:
+        return []
+    head, rest = parts[0], parts[1:]
+    kind = _inner(kind)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        key = head.lower()
+        field = kind.model_fields.get(key) if head == head.upper() else None
+        if field is None:
+            whole = [part.lower() for part in parts]
+            return list(whole) if is_known((*above, *whole)) else None
+        below = _place(_child(node, key), rest, field.annotation, (*above, key))
+        return None if below is None else [key, *below]
+    if typing.get_origin(kind) is dict:
+        keys = node if isinstance(node, Mapping) else {}
+        key = next((str(known) for known in keys if str(known).upper() == head.upper()), head.lower())
+        if rest and typing.get_args(kind)[1] is not Any:
             return None
-    return place
+        return [key, *(part.lower() for part in rest)]
+    if typing.get_origin(kind) in {list, tuple} and head.isascii() and head.isdigit():
+        number = int(head)
+        below = _place(_child(node, number), rest, typing.get_args(kind)[0], (*above, head))
+        return None if below is None else [number, *below]
+    return None
+
+
+def _child(node: Any, key: str | int) -> Any:
+    if isinstance(node, list) and isinstance(key, int):
+        return node[key] if key < len(node) else None
+    return node.get(key) if isinstance(node, Mapping) else None
 
 
 def _inner(kind: Any) -> Any:
@@ -86,24 +102,26 @@ def _inner(kind: Any) -> Any:
     return kind
 
 
-def _set(raw: dict[str, Any], place: list[str | int], value: Any) -> None:
+def _set(raw: dict[str, Any], place: Place, value: Any) -> bool:
+    """Writes a value; False when a list is too short for it."""
     node: Any = raw
     for key, following in pairwise(place):
-        fresh: Any = [] if isinstance(following, int) else {}
-        if isinstance(node, list) and isinstance(key, int):
-            while len(node) <= key:
-                node.append({})
-            if not isinstance(node[key], dict | list):
-                node[key] = fresh
-            node = node[key]
-            continue
-        if isinstance(node.get(key), str):  # `storage: filesystem`
-            node[key] = {node[key]: {}}
-        if not isinstance(node.get(key), dict | list):
-            node[key] = fresh
-        node = node[key]
-    last = place[-1]
-    if isinstance(node, list) and isinstance(last, int):
-        while len(node) <= last:
-            node.append(None)
-    node[last] = value
+        child = _child(node, key)
+        if isinstance(child, str) and isinstance(following, str):  # `storage: filesystem`
+            child = {child: {}}
+        if not isinstance(child, list if isinstance(following, int) else dict):
+            child = [] if isinstance(following, int) else {}
+        if not _put(node, key, child):
+            return False
+        node = child
+    return _put(node, place[-1], value)
+
+
+def _put(node: Any, key: str | int, value: Any) -> bool:
+    if isinstance(node, list) and isinstance(key, int):
+        if key > len(node):
+            return False
+        node[key : key + 1] = [value]
+        return True
+    node[key] = value
+    return True

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Sequence
 
-from portside.listening import Address, TcpAddress
+from portside.listening import Address, Listener, TcpAddress
 from portside.problems import Problem
 
 PATHS = {"serve": "/v2/", "proxy": "/", "v1": "/v1/_ping", "v2": "/v2/"}
 WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - translated, not bound
+
+
+def place_of(listeners: Sequence[Listener]) -> Listener:
+    """Returns the listener to ask: the first one that requests come in by.
+
+    Raises:
+        Problem: its port is not known before it runs.
+    """
+    listener = next(each for each in listeners if each.name != "metrics")
+    if isinstance(listener.address, TcpAddress) and not listener.address.port:
+        raise Problem("these settings let the system choose the port (0): name the address with --addr")
+    return listener
 
 
 def ask(name: str, address: Address, *, tls: bool, timeout: float) -> str:
@@ -44,6 +57,10 @@ def ask(name: str, address: Address, *, tls: bool, timeout: float) -> str:
                 if not piece:
                     break
                 line += piece
+    except ssl.SSLError as error:
+        if error.reason == "TLSV13_ALERT_CERTIFICATE_REQUIRED":
+            return f"{where} answers, and asks for a client's certificate"
+        raise Problem(f"{where} does not answer: {error.reason or error}") from None
     except OSError as error:
         raise Problem(f"{where} does not answer: {error.strerror or error}") from None
     status = line.split(b" ", 2)[1:2]

@@ -1,7 +1,8 @@
 """Logs: one event, as text or JSON, with the configured fields on every line; never waited for by the event loop.
 
-The program's log goes to stderr, the access log to stdout, as distribution does. Lines pass a queue to a thread, so a
-slow terminal or a full pipe stops nobody. Control characters never reach a line: what a client sends cannot forge one.
+The program's log goes to stderr, the access log to stdout, as distribution does. Records pass a queue to a thread that
+formats and writes them, so a slow terminal or a full pipe stops nobody; when it stays full, lines are dropped and
+counted. Control characters never reach a line: what a client sends cannot forge one.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import logging
 import logging.handlers
 import queue
 import sys
-import uuid
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import structlog
 from typing_extensions import override
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor
 
 LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
 QUEUED_LINES = 10_000
@@ -32,26 +34,19 @@ class LogSettings:
 
 
 class Log:
-    """The log of one process; started once, after the fork."""
+    """The log of one process; started once, after the fork.
 
-    def __init__(self, settings: LogSettings, *, version: str) -> None:
-        fields = {**settings.fields, "instance.id": str(uuid.uuid4()), "version": version}
-        formatter = structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[
-                structlog.stdlib.add_log_level,
-                structlog.stdlib.add_logger_name,
-                structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-                _with(fields),
-                structlog.processors.format_exc_info,
-            ],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.EventRenamer("msg" if settings.formatter != "logstash" else "message"),
-                *_renderer(settings.formatter),
-            ],
-        )
+    Args:
+        settings: level, form, fields.
+        version: the program's.
+        instance: one id for all workers of one start, as distribution's `instance.id`.
+    """
+
+    def __init__(self, settings: LogSettings, *, version: str, instance: str) -> None:
         output = logging.StreamHandler(sys.stderr)
-        output.setFormatter(formatter)
+        output.setFormatter(
+            _Structured(settings.formatter, {**settings.fields, "instance.id": instance, "version": version})
+        )
         lines: queue.Queue[logging.LogRecord] = queue.Queue(QUEUED_LINES)
         self._listener = logging.handlers.QueueListener(lines, output)
         self._handler = _Queue(lines)
@@ -66,24 +61,69 @@ class Log:
         logging.getLogger("asyncio").setLevel(max(self._level, logging.WARNING))
 
     def stop(self) -> None:
-        """Writes what is still queued."""
+        """Writes what is still queued, and lets go of the root logger."""
+        root = logging.getLogger()
+        if self._handler in root.handlers:
+            root.removeHandler(self._handler)
         self._listener.stop()
 
 
 class _Queue(logging.handlers.QueueHandler):
     """Keeps the record as it is: the thread formats it."""
 
+    def __init__(self, lines: queue.Queue[logging.LogRecord]) -> None:
+        super().__init__(lines)
+        self._dropped = 0
+
     @override
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        record.msg, record.args = escaped(record.getMessage()), None
+        record.msg, record.args = record.getMessage(), None
         return record
 
     @override
     def enqueue(self, record: logging.LogRecord) -> None:
         try:
+            if self._dropped:
+                text = f"{self._dropped} lines of this log were dropped, since nobody took them"
+                self.queue.put_nowait(logging.LogRecord("portside.log", logging.WARNING, "", 0, text, None, None))
+                self._dropped = 0
             self.queue.put_nowait(record)
         except queue.Full:
-            return  # whoever reads the log has stopped: serving goes on
+            self._dropped += 1  # whoever reads the log has stopped: serving goes on
+
+
+class _Structured(logging.Formatter):
+    """Makes a line of a record. What it needs is imported by its thread at the first line, not at the cold start."""
+
+    def __init__(self, form: str, fields: dict[str, Any]) -> None:
+        super().__init__()
+        self._form = form
+        self._fields = fields
+        self._made: logging.Formatter | None = None
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        if self._made is None:
+            self._made = self._make()
+        return self._made.format(record)
+
+    def _make(self) -> logging.Formatter:
+        import structlog  # noqa: PLC0415 - see the class
+
+        return structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+                structlog.processors.format_exc_info,
+            ],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.EventRenamer("message" if self._form == "logstash" else "msg"),
+                _with(self._fields),
+                *_renderer(self._form),
+            ],
+        )
 
 
 def escaped(text: str) -> str:
@@ -95,22 +135,45 @@ def escaped(text: str) -> str:
     )
 
 
-def _with(fields: dict[str, Any]) -> structlog.typing.Processor:
-    def add(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        return {**event, **fields}
+def _with(fields: dict[str, Any]) -> Processor:
+    """Adds the configured fields; what the event itself says goes before them."""
+
+    def add(_: Any, __: str, event: EventDict) -> EventDict:
+        return {**fields, **event}
 
     return add
 
 
-def _renderer(formatter: str) -> list[structlog.typing.Processor]:
-    match formatter:
+def _renderer(form: str) -> list[Processor]:
+    from structlog.processors import JSONRenderer, LogfmtRenderer  # noqa: PLC0415 - see _Structured
+
+    match form:
         case "json":
-            return [structlog.processors.JSONRenderer()]
+            return [JSONRenderer(default=str)]
         case "logstash":
-            return [_logstash, structlog.processors.JSONRenderer()]
+            return [_logstash, JSONRenderer(default=str)]
         case _:
-            return [structlog.processors.LogfmtRenderer(key_order=["time", "level", "msg"], bool_as_flag=False)]
+            line = LogfmtRenderer(key_order=["time", "level", "msg"], bool_as_flag=False)
+            return [_text(line)]
 
 
-def _logstash(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def _text(line: Processor) -> Processor:
+    """Renders one line; a traceback follows on lines of its own, indented, so that none of them passes for an event."""
+
+    def render(logger: Any, method: str, event: EventDict) -> str:
+        exception = str(event.pop("exception", ""))
+        safe = {_key(key): escaped(value) if isinstance(value, str) else value for key, value in event.items()}
+        below = "".join(f"\n    {escaped(part)}" for part in exception.splitlines())
+        head = line(logger, method, safe)
+        assert isinstance(head, str)
+        return head + below
+
+    return render
+
+
+def _key(key: str) -> str:
+    return "".join(character if character.isprintable() and character not in ' ="' else "_" for character in key)
+
+
+def _logstash(_: Any, __: str, event: EventDict) -> EventDict:
     return {"@version": "1", "@timestamp": event.pop("time"), "type": "portside", **event}

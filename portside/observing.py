@@ -1,4 +1,7 @@
-"""Around every handler that faces a listener: the access line, the metrics, and the last net for what goes wrong."""
+"""Around every handler that faces a listener: the access line, the metrics, and the last net for what goes wrong.
+
+Invariant: every request leaves one line and counts once, the ones whose client went away too.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 
 from backends import exchange
-from portside.access import AccessLog
+from backends.model.errors import ErrorCode, RegistryError
+from backends.v1.errors import render as render_v1
+from backends.v2.errors import render as render_v2
+from portside.access import AccessLog, masked
 from portside.metrics import Metrics
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -21,42 +27,45 @@ CLIENT_GONE = 499
 _log = logging.getLogger("portside.serving")
 
 
-def observed(handler: Handler, listener: str, *, access: AccessLog | None, metrics: Metrics) -> Handler:
+def observed(handler: Handler, listener: str, *, access: AccessLog | None, metrics: Metrics | None) -> Handler:
     """Wraps a handler so that each request leaves a line and counts.
 
     Args:
         handler: what answers.
         listener: `proxy`, `v1` or `v2`: where the request came in.
         access: None when the access log is off.
-        metrics: where it counts.
+        metrics: where it counts; None when nobody can ask for them.
     """
-    flying = metrics.in_flight[listener]
 
     async def observe(request: web.BaseRequest) -> web.StreamResponse:
         start = perf_counter()
-        flying.inc()
-        status, sent = CLIENT_GONE, 0
+        if metrics is not None:
+            metrics.begin(listener)
+        status, sent = CLIENT_GONE, -1
         try:
             response = await handler(request)
             status, sent = response.status, _size(request, response)
         except (asyncio.CancelledError, ConnectionError):
             raise
-        except Exception:  # noqa: BLE001 - the last net: whatever got here is logged, and the client hears of it
+        except Exception as error:  # noqa: BLE001 - the last net: whatever got here is logged, and the client hears of it
             status = 500
-            _log.exception("%s %s failed", request.method, request.raw_path[:300])
-            return web.Response(status=500, text="something failed here; the log has the reason\n")
+            return _failed(request, listener, error)
         else:
             return response
         finally:
-            flying.dec()
             seconds = perf_counter() - start
             backend = request.get(exchange.BACKEND, listener)
-            metrics.count(listener, backend, status, request.method, seconds=seconds, sent=sent)
+            if sent < 0:
+                sent = request.writer.output_size
+            if metrics is not None:
+                decided = request.get(exchange.DECIDED)
+                metrics.end(listener, backend, status, request.method, seconds=seconds, sent=sent, decided=decided)
             if access is not None:
                 access.line(
-                    request.remote or "unix",
+                    _remote(request),
                     request.method,
                     request.raw_path,
+                    "HTTP/1.0" if request.version is HttpVersion10 else "HTTP/1.1",
                     request.headers.get("User-Agent", "-"),
                     status,
                     sent,
@@ -68,9 +77,34 @@ def observed(handler: Handler, listener: str, *, access: AccessLog | None, metri
     return observe
 
 
+def _failed(request: web.BaseRequest, listener: str, error: Exception) -> web.StreamResponse:
+    """Tells of what nobody caught: the log in full, the client in the shape that it understands."""
+    _log.error("%s %s failed", request.method, masked(request.raw_path[:300]), exc_info=error)
+    if request.writer.output_size > 0:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the answer had begun and could not be finished") from error
+    told = RegistryError(ErrorCode.UNKNOWN, "something failed here; the log has the reason")
+    render = render_v1 if request.get(exchange.BACKEND, listener) == "v1" else render_v2
+    response = render(request, told)
+    response.force_close()  # its body may not have been read
+    return response
+
+
+def _remote(request: web.BaseRequest) -> str:
+    """Who asks: the peer, or whom a trusted one forwards for."""
+    if exchange.TRUSTED_PEER in request:
+        said = request.headers.get("X-Real-IP")
+        if said:
+            return said[:64].replace(" ", "_")
+    return request.remote or "unix"
+
+
 def _size(request: web.BaseRequest, response: web.StreamResponse) -> int:
+    """The bytes of the answer's body."""
     if request.method == "HEAD":
         return 0
     if isinstance(response, web.Response):
-        return len(response.body) if isinstance(response.body, bytes) else 0
-    return response.content_length or 0
+        return len(response.body) if isinstance(response.body, bytes | bytearray) else 0
+    length = response.content_length
+    return response.body_length if length is None else length

@@ -8,12 +8,13 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from portside.certificates import CertificateFolder, describe, ensure_certificates, trust_lines
 from portside.listening import BoundListener, TcpAddress, bind
-from portside.metrics import MetricsFolder
 from portside.problems import Problem
-from portside.settings import Role, Settings, load_settings
+from portside.settings import Role, Settings, load_settings, settings_path
+from portside.tls import ClientAuth
 
 
 def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
@@ -25,48 +26,48 @@ def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
     Raises:
         Problem: it cannot start; the sentence says why and what to do.
     """
-    path = config or _from_environment()
-    settings = load_settings(Role(role), path, os.environ, flags)
+    settings = load_settings(Role(role), config or settings_path(os.environ), os.environ, flags)
+    _require_writable(settings)
     made = None
     if settings.certificates is not None:
         made = ensure_certificates(settings.certificates, names=settings.names)
-    if settings.role is not Role.PROXY:
-        _require_writable(settings)
     bound = bind(settings.listeners)
-    folder = MetricsFolder()
     try:
-        return _serve(settings, bound, made, folder)
+        return _serve(settings, bound, made)
     finally:
-        folder.remove()
+        for each in bound:
+            each.close()
 
 
-def _serve(
-    settings: Settings, bound: tuple[BoundListener, ...], made: CertificateFolder | None, folder: MetricsFolder
-) -> int:
+def _serve(settings: Settings, bound: tuple[BoundListener, ...], made: CertificateFolder | None) -> int:
+    # What is imported before a check fails is imported for nothing; what is imported here, the workers share.
+    from portside.metrics import MetricsFolder  # noqa: PLC0415
     from portside.wiring import build  # noqa: PLC0415
-    from portside.workers import serve  # noqa: PLC0415 - what is imported before a check fails is imported for nothing
+    from portside.workers import serve  # noqa: PLC0415
 
-    release = version("portside")
-    return serve(
-        bound,
-        lambda: build(settings, version=release),
-        workers=settings.workers or os.cpu_count() or 1,
-        drain_seconds=settings.drain_seconds,
-        on_ready=lambda: _say(settings, bound, made),
-        on_worker_end=folder.worker_ended,
-    )
-
-
-def _from_environment() -> Path | None:
-    path = os.environ.get("REGISTRY_CONFIGURATION_PATH")
-    return Path(path) if path else None
+    release, instance = version("portside"), str(uuid4())
+    folder = MetricsFolder() if settings.metrics_path else None
+    try:
+        return serve(
+            bound,
+            lambda: build(settings, version=release, instance=instance),
+            workers=settings.workers or len(os.sched_getaffinity(0)),
+            drain_seconds=settings.drain_seconds,
+            on_ready=lambda: _say(settings, bound, made),
+            on_worker_end=folder.worker_ended if folder is not None else None,
+        )
+    finally:
+        if folder is not None:
+            folder.remove()
 
 
 def _require_writable(settings: Settings) -> None:
-    for root in {settings.storage.root, settings.v1_storage.root}:
-        if settings.storage.driver != "filesystem":
+    if settings.v2.read_only and not settings.runs_v1:
+        return
+    for place in settings.places:
+        if place.driver != "filesystem":
             continue
-        folder = Path(root)
+        folder = Path(place.root)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             probe = folder / f".portside-{secrets.token_hex(8)}.tmp"
@@ -88,19 +89,33 @@ def _say(settings: Settings, bound: tuple[BoundListener, ...], made: Certificate
     for found in bound:
         what = {"proxy": "all clients", "metrics": "metrics and health"}.get(found.listener.name, found.listener.name)
         lines.append(f"listening on {found.text}{', tls' if found.listener.tls else ''} ({what})")
+    for place in settings.places:
+        inside = str(Path(place.root).absolute()) if place.driver == "filesystem" else "memory, gone at the end"
+        only = " (v1)" if place == settings.v1_storage != settings.storage else ""
+        lines.append(f"data in {inside}{only}")
     if settings.role is not Role.PROXY:
-        root = (
-            "memory, gone at the end"
-            if settings.storage.driver == "inmemory"
-            else str(Path(settings.storage.root).absolute())
-        )
-        lines.append(f"data in {root}")
-        lines.append("no access control is configured: anyone who reaches this may push")
+        who = "a client with a certificate of these CAs" if _all_guarded(bound) else "anyone who reaches this"
+        lines.append(f"no access control is configured: {who} may push")
     lines += _certificate_lines(bound, made)
     if settings.ca_copy:
         lines.append(f"copy the CA to where the clients are first: {settings.ca_copy}")
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
+
+
+def _all_guarded(bound: tuple[BoundListener, ...]) -> bool:
+    """Whether every address that others can reach asks for a client's certificate."""
+    reachable = [
+        found.listener
+        for found in bound
+        if found.listener.name != "metrics"
+        and isinstance(found.listener.address, TcpAddress)
+        and found.listener.address.host not in {"127.0.0.1", "::1", "localhost"}
+    ]
+    return bool(reachable) and all(
+        each.tls is not None and bool(each.tls.client_cas) and each.tls.client_auth is ClientAuth.REQUIRE
+        for each in reachable
+    )
 
 
 def _certificate_lines(bound: tuple[BoundListener, ...], made: CertificateFolder | None) -> list[str]:

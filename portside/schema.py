@@ -7,6 +7,7 @@ variable (CONFIG_SCHEMA section 0). What each key means stands in docs/settings.
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -30,14 +31,55 @@ def _address(value: object) -> str:
     return text
 
 
+def _socket_path(value: object) -> str:
+    path = str(value or "").removeprefix("unix:")
+    if path and not path.startswith("/"):
+        raise ValueError("a unix socket is named by its path from the root, like /run/portside/v2.sock")
+    return path
+
+
+def _header_name(value: object) -> object:
+    if value is False or value is None:
+        return ""
+    if isinstance(value, str) and not _TOKEN.fullmatch(value) and value:
+        raise ValueError("a header's name has letters, digits and hyphens; false stands for none")
+    return value
+
+
+def _network(value: object) -> object:
+    try:
+        return ipaddress.ip_network(str(value), strict=False)
+    except ValueError:
+        raise ValueError("a network is written like 10.0.0.0/8 or fd00::/8, an address like 192.0.2.7") from None
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _header_value(value: object) -> object:
+    text = str(value)
+    if not text.isprintable():
+        raise ValueError("a header's value has no control characters")
+    return text
+
+
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
 Duration = Annotated[float, BeforeValidator(_duration)]
 AddressText = Annotated[str, BeforeValidator(_address)]
+SocketPath = Annotated[str, BeforeValidator(_socket_path)]
+HeaderName = Annotated[str, BeforeValidator(_header_name)]
+HeaderValue = Annotated[str, BeforeValidator(_header_value)]
+Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
+Level = Annotated[Literal["error", "warn", "info", "debug"], BeforeValidator(_lower)]
 
 
 class Section(BaseModel):
     """A section; keys that it does not know are kept aside, to be named at start. An empty one counts as `{}`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    # YAML reads `secret: 12345` as a number; distribution takes it for text, and so do we.
+    model_config = ConfigDict(extra="allow", frozen=True, coerce_numbers_to_str=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -50,15 +92,10 @@ class AccessLog(Section):
 
 
 class Log(Section):
-    level: Literal["error", "warn", "info", "debug"] = "info"
+    level: Level = "info"
     formatter: Literal["text", "json", "logstash"] = "text"
     fields: dict[str, Any] = Field(default_factory=dict)
     accesslog: AccessLog = AccessLog()
-
-    @field_validator("level", mode="before")
-    @classmethod
-    def _lower(cls, value: Any) -> Any:
-        return value.lower() if isinstance(value, str) else value
 
 
 class Filesystem(Section):
@@ -107,8 +144,21 @@ class Tls(Section):
         return self
 
 
+class Prometheus(Section):
+    enabled: bool = True
+    path: str = "/metrics"
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        if not value.startswith("/"):
+            raise ValueError("it is written like /metrics")
+        return value
+
+
 class Debug(Section):
     addr: AddressText = ""
+    prometheus: Prometheus = Prometheus()
 
 
 class Http(Section):
@@ -118,9 +168,18 @@ class Http(Section):
     host: str = ""
     relativeurls: bool = False
     draintimeout: Duration | None = None
-    headers: dict[str, list[str]] = Field(default_factory=dict)
+    headers: dict[HeaderName, list[HeaderValue]] = Field(default_factory=dict)
     tls: Tls = Tls()
     debug: Debug = Debug()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _socket(cls, value: Any) -> Any:
+        """With `net: unix`, `addr` is a path."""
+        if isinstance(value, dict) and value.get("net") == "unix":
+            addr = str(value.get("addr") or "")
+            return {**value, "addr": addr if addr.startswith("unix:") or not addr else f"unix:{addr}"}
+        return value
 
     @field_validator("host")
     @classmethod
@@ -145,7 +204,7 @@ class GatewayTls(Section):
 
 class Backend(Section):
     addr: AddressText | None = None
-    unix: str = ""
+    unix: SocketPath = ""
     upstream: str = ""
     ca: str = ""
     connecttimeout: Duration = 5.0
@@ -157,7 +216,9 @@ class Backend(Section):
     def _place(cls, value: str) -> str:
         if value and not value.startswith(("unix:/", "http://", "https://")):
             raise ValueError("it is written like unix:/run/registry.sock or http://registry:5000")
-        return value
+        if "@" in value and not value.startswith("unix:"):
+            raise ValueError("it carries no user and no password; clients' own credentials are passed on")
+        return value.rstrip("/")
 
 
 class Metrics(Section):
@@ -171,14 +232,14 @@ class Plain(Section):
 class Gateway(Section):
     addr: AddressText = ""
     plain: Plain = Plain()
-    unix: str = ""
+    unix: SocketPath = ""
     tls: GatewayTls = GatewayTls()
     certs: str = "certs"
     names: tuple[str, ...] = ()
     cacopy: str = ""
     rule: Literal["portside", "literal"] = "portside"
-    routeheader: str | Literal[False] = "X-Portside-Route"
-    trustedproxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    routeheader: HeaderName = "X-Portside-Route"
+    trustedproxies: tuple[Network, ...] = ()
     v1: Backend = Backend()
     v2: Backend = Backend()
     metrics: Metrics = Metrics()
@@ -186,12 +247,22 @@ class Gateway(Section):
     draintimeout: Duration | None = None
 
 
+class Catalog(Section):
+    maxentries: int = 1000
+
+    @field_validator("maxentries")
+    @classmethod
+    def _some(cls, value: int) -> int:
+        return value if value > 0 else 1000
+
+
 class Config(Section):
     version: str = "0.1"
     log: Log = Log()
-    loglevel: str = ""
+    loglevel: Level | None = None
     storage: Storage = Storage()
     http: Http = Http()
+    catalog: Catalog = Catalog()
     gateway: Gateway = Gateway()
 
     @field_validator("version", mode="before")

@@ -6,65 +6,34 @@ use: the proxy's for `serve` and `proxy`, the registry's own for `v1` and `v2`; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import yaml
-from backends.v1.settings import V1Settings
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from backends.storage.open import StorageSettings
+from backends.v1.settings import V1Settings
 from backends.v2.settings import V2Settings
 from portside.environment import apply_environment
-from portside.listening import Listener, UnixAddress, parse_address
+from portside.listening import Listener
 from portside.logging import LogSettings
+from portside.ports import V1 as DEFAULT_V1
+from portside.ports import V2 as DEFAULT_V2
+from portside.ports import Ports, proxy_ports, registry_ports
 from portside.problems import Problem
-from portside.schema import Backend, Config
-from portside.tls import CertificateChain, TlsSettings
+from portside.schema import Backend, Config, Filesystem
+from portside.unhonoured import notes as unhonoured_notes
+from portside.unhonoured import refusals
+from portside.v1environment import LISTENING, v1_environment
 from proxy.settings import ProxySettings, Rule, UpstreamSettings
 
-DEFAULT_PROXY = "[::]:5000"
-DEFAULT_V1 = "127.0.0.1:5081"
-DEFAULT_V2 = "127.0.0.1:5082"
-DEFAULT_METRICS = "127.0.0.1:5083"
 DEFAULT_DRAIN = 8.0
-
-# Keys of distribution whose feature is not there yet: named at start, so that nobody believes them honoured.
-NOT_YET = {
-    "notifications": "no notifications are sent",
-    "redis": "nothing is cached in Redis",
-    "health": "no further health checks are made",
-    "middleware": "no middleware is loaded",
-    "catalog": "the catalog's page is at most 1000",
-    "tags": "a page of tags is at most 10000",
-    "validation": "foreign layers are accepted as OCI asks",
-    "policy": "repository classes are not checked",
-    "compatibility": "schema 1 is always accepted",
-    "reporting": "nothing is reported to others",
-    "storage.cache": "descriptors are not cached; they are read where they are",
-    "storage.redirect": "a file system has no addresses to redirect to",
-    "storage.maintenance.uploadpurging": "abandoned uploads stay until they are cancelled",
-    "storage.tag": "tags are looked up one after another",
-    "storage.filesystem.maxthreads": "the driver has its own bound",
-    "http.debug.prometheus": "metrics are at /metrics of gateway.metrics.addr",
-    "http.http2": "HTTP/2 is never spoken",
-    "http.h2c": "HTTP/2 is never spoken",
-    "log.hooks": "no mail is sent",
-    "log.reportcaller": "callers are not named",
-}
-# What would be unsafe, or serve something else than was asked, when it is passed over.
-REFUSED = {
-    "auth": "access control is not there yet, and serving without it would let everyone in; remove auth to do so",
-    "proxy": "pull-through caching is not there yet; remove proxy",
-    "http.clientcas": "it belongs below http.tls; here it would be ignored, and everyone would be let in",
-    "http.prefix": "a path prefix is not there yet; remove it",
-    "http.tls.letsencrypt": "certificates from Let's Encrypt are not there yet; name certificate and key",
-}
-_DRIVERS = frozenset({"s3", "s3aws", "azure", "gcs", "swift", "oss", "rados", "s3goamz"})
 _SECRET = ("secret", "password", "key", "token")
+_WORDS = (("valid tuple", "list"), ("valid list", "list"), ("valid dictionary", "mapping of keys"))
 
 
 class Role(Enum):
@@ -83,6 +52,7 @@ class Settings:
     Attributes:
         role: which parts it runs.
         listeners: what it listens on.
+        metrics_path: where the metrics are on the listener `metrics`; "" when nothing is counted.
         certificates: the folder where certificates are made if there are none; None when the user named their own.
         names: further names for a certificate that is made.
         ca_copy: the command that copies the CA to where clients are; "" where it lies there already.
@@ -98,12 +68,29 @@ class Settings:
     v2: V2Settings
     proxy: ProxySettings
     listeners: tuple[Listener, ...]
+    metrics_path: str
     certificates: Path | None
     names: tuple[str, ...]
     ca_copy: str
     workers: int
     drain_seconds: float
     notes: tuple[str, ...]
+
+    @property
+    def runs_v1(self) -> bool:
+        """Whether the v1 registry is in this process."""
+        return self.role is Role.V1 or (self.role is Role.SERVE and self.proxy.v1 is None)
+
+    @property
+    def runs_v2(self) -> bool:
+        """Whether the v2 registry is in this process."""
+        return self.role is Role.V2 or (self.role is Role.SERVE and self.proxy.v2 is None)
+
+    @property
+    def places(self) -> tuple[StorageSettings, ...]:
+        """Where this process keeps data."""
+        places = ((self.runs_v2, self.storage), (self.runs_v1, self.v1_storage))
+        return tuple(dict.fromkeys(place for runs, place in places if runs))
 
 
 class SettingsProblem(Problem):
@@ -117,39 +104,42 @@ def load_settings(role: Role, path: Path | None, environment: Mapping[str, str],
         role: which parts are to run.
         path: the file; None for none.
         environment: all variables.
-        flags: settings by their dotted path, as the command line gave them; None values are left out.
+        flags: what the command line gave: settings by their dotted path, and `addr` and `data`, which mean whatever
+            setting decides where the role listens and where its data is. None values are left out.
 
     Raises:
         SettingsProblem: with every mistake there is.
     """
     raw = _read(path)
-    mistakes, notes = apply_environment(raw, environment, Config)
+    notes: list[str] = []
+    if role is Role.V1:
+        older, notes = v1_environment(environment)
+        for dotted, value in older.items():
+            _put(raw, dotted, value)
+    mistakes, strangers = apply_environment(raw, environment, Config)
+    strangers = [name for name in strangers if role is not Role.V1 or name not in LISTENING]
+    if strangers:
+        notes.append(f"no settings, and ignored: {', '.join(strangers)} (environment)")
     for dotted, value in flags.items():
         if value is not None:
-            _put(raw, dotted.split("."), value)
-    mistakes += [f"{key}: {why}" for key, why in REFUSED.items() if _has(raw, key)]
-    storage = raw.get("storage")
-    drivers = {storage} if isinstance(storage, str) else set(storage or ())
-    mistakes += [
-        f"storage.{name}: this driver is not there yet; use filesystem or inmemory"
-        for name in sorted(_DRIVERS & {str(name) for name in drivers})
-    ]
-    if {"filesystem", "inmemory"} <= drivers:
-        mistakes.append("storage: must provide exactly one storage type; remove filesystem or inmemory")
+            _put_flag(raw, role, dotted, value)
+    mistakes += refusals(raw)
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
         mistakes += [_mistake(found) for found in error.errors(include_url=False)]
         raise SettingsProblem(_listed(path, mistakes)) from None
-    notes += _unhonoured(config)
-    settings = None
-    try:
-        settings = _settings(role, config, notes)
-    except ValueError as error:
-        mistakes.append(str(error))
-    if mistakes or settings is None:
+    ports = _ports(role, config)
+    mistakes += ports.mistakes
+    if mistakes:
         raise SettingsProblem(_listed(path, mistakes))
-    return settings
+    return _settings(role, config, ports, [*notes, *unhonoured_notes(config), *ports.notes])
+
+
+def settings_path(environment: Mapping[str, str]) -> Path | None:
+    """Returns the file that the environment names, as distribution does."""
+    path = environment.get("REGISTRY_CONFIGURATION_PATH")
+    return Path(path) if path else None
 
 
 def _read(path: Path | None) -> dict[str, Any]:
@@ -160,11 +150,10 @@ def _read(path: Path | None) -> dict[str, Any]:
     except OSError as error:
         raise SettingsProblem(f"the settings file {path} cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where is not None else ""
-        raise SettingsProblem(
-            f"the settings file {path} is not YAML{line}: {getattr(error, 'problem', error)}"
-        ) from None
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark is not None else ""
+        why = getattr(error, "problem", None) or "it is not UTF-8 text"
+        raise SettingsProblem(f"the settings file {path} is not YAML{where}: {why}") from None
     if raw is None:
         return {}
     if not isinstance(raw, dict):
@@ -172,144 +161,100 @@ def _read(path: Path | None) -> dict[str, Any]:
     return raw
 
 
-def _settings(role: Role, config: Config, notes: list[str]) -> Settings:
-    gateway = config.gateway
-    level = config.loglevel if config.loglevel and "level" not in config.log.model_fields_set else config.log.level
-    log = LogSettings(level, config.log.formatter, dict(config.log.fields), access=not config.log.accesslog.disabled)
-    storage = _storage(config)
-    fronts, certificates = _front(role, config, notes)
-    drain = gateway.draintimeout if gateway.draintimeout is not None else config.http.draintimeout
-    headers = {name: ", ".join(values) for name, values in config.http.headers.items()}
+def _put_flag(raw: dict[str, Any], role: Role, name: str, value: Any) -> None:
+    if name == "data":
+        storage = raw.get("storage")
+        if isinstance(storage, dict):
+            storage.pop("inmemory", None)
+        elif storage == "inmemory":
+            raw["storage"] = {}
+        _put(raw, "storage.filesystem.rootdirectory", value)
+        if role is Role.V1:
+            _put(raw, "gateway.v1.storagepath", "")
+    elif name != "addr":
+        _put(raw, name, value)
+    elif role in {Role.V1, Role.V2}:
+        _put(raw, f"gateway.{role.value}.addr", value)
+    elif _get(raw, "gateway.addr") or not _get(raw, "http.addr"):
+        _put(raw, "gateway.addr", value)
+    else:
+        _put(raw, "http.net", "tcp")
+        _put(raw, "http.addr", value)
+
+
+def _put(raw: dict[str, Any], dotted: str, value: Any) -> None:
+    *above, last = dotted.split(".")
+    for key in above:
+        below = raw.get(key)
+        if isinstance(below, str) and key == "storage":
+            below = {below: {}}
+        raw[key] = below if isinstance(below, dict) else {}
+        raw = raw[key]
+    raw[last] = value
+
+
+def _get(raw: Any, dotted: str) -> Any:
+    for key in dotted.split("."):
+        raw = raw.get(key) if isinstance(raw, dict) else None
+    return raw
+
+
+def _ports(role: Role, config: Config) -> Ports:
+    match role:
+        case Role.V1:
+            return registry_ports(config, "v1", config.gateway.v1, default=DEFAULT_V1)
+        case Role.V2:
+            return registry_ports(config, "v2", config.gateway.v2, default=DEFAULT_V2)
+        case Role.SERVE | Role.PROXY:
+            return proxy_ports(config, with_registries=role is Role.SERVE)
+
+
+def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Settings:
+    gateway, http = config.gateway, config.http
+    level = config.log.level if "level" in config.log.model_fields_set else config.loglevel or config.log.level
+    storage = StorageSettings("filesystem", (config.storage.filesystem or Filesystem()).rootdirectory)
+    if config.storage.inmemory is not None:
+        storage = StorageSettings("inmemory")
+    v1_storage = StorageSettings("filesystem", gateway.v1.storagepath) if gateway.v1.storagepath else storage
+    drain = next((each for each in (gateway.draintimeout, http.draintimeout) if each is not None), DEFAULT_DRAIN)
     workers = gateway.workers
-    if storage.driver == "inmemory":
+    if role is not Role.PROXY and "inmemory" in {storage.driver, v1_storage.driver}:
         if workers > 1:
             notes.append("storage inmemory lives in one process, so there is one worker")
         workers = 1
+    if config.loglevel is not None:
+        notes.append("loglevel is deprecated: write log.level")
+    if http.secret:
+        notes.append("http.secret is not needed: what is known about an upload is in storage, for every worker")
     return Settings(
         role=role,
-        log=log,
+        log=LogSettings(level, config.log.formatter, dict(config.log.fields), access=not config.log.accesslog.disabled),
         storage=storage,
-        v1_storage=StorageSettings("filesystem", gateway.v1.storagepath) if gateway.v1.storagepath else storage,
-        v1=V1Settings(),
+        v1_storage=v1_storage,
+        v1=V1Settings(endpoints=http.host.partition("://")[2]),
         v2=V2Settings(
             delete_enabled=config.storage.delete.enabled,
             read_only=config.storage.maintenance.readonly.enabled,
-            host=config.http.host,
-            relative_urls=config.http.relativeurls,
-            headers=headers,
+            host=http.host,
+            relative_urls=http.relativeurls,
+            headers={name: ", ".join(values) for name, values in http.headers.items()},
+            catalog_max_entries=config.catalog.maxentries,
         ),
         proxy=ProxySettings(
             rule=Rule(gateway.rule),
-            route_header=gateway.routeheader or "",
+            route_header=gateway.routeheader,
             v1=_upstream(gateway.v1),
             v2=_upstream(gateway.v2),
         ),
-        listeners=(*fronts, *_metrics(role, config)),
-        certificates=certificates,
+        listeners=tuple(ports.listeners),
+        metrics_path=ports.metrics_path,
+        certificates=ports.certificates,
         names=gateway.names,
         ca_copy=gateway.cacopy,
         workers=workers,
-        drain_seconds=DEFAULT_DRAIN if drain is None else drain,
+        drain_seconds=drain,
         notes=tuple(notes),
     )
-
-
-def _storage(config: Config) -> StorageSettings:
-    if config.storage.inmemory is not None:
-        return StorageSettings("inmemory")
-    filesystem = config.storage.filesystem
-    return StorageSettings("filesystem", filesystem.rootdirectory if filesystem is not None else "data")
-
-
-def _front(role: Role, config: Config, notes: list[str]) -> tuple[list[Listener], Path | None]:
-    """Returns the listeners for clients, and the folder of certificates if they are to be made."""
-    gateway, http = config.gateway, config.http
-    if role in {Role.V1, Role.V2}:
-        backend = gateway.v1 if role is Role.V1 else gateway.v2
-        default = DEFAULT_V1 if role is Role.V1 else DEFAULT_V2
-        if backend.addr is None and not backend.unix and http.addr:
-            return [_listener(config, role.value, _http_addr(config), _http_tls(config))], None
-        addr = backend.addr if backend.addr is not None else ("" if backend.unix else default)
-        return _own(config, role.value, addr, backend.unix), None
-    tls, certificates = _proxy_tls(config)
-    addr = gateway.addr or _http_addr(config) or DEFAULT_PROXY
-    if tls is None:
-        notes.append(f"{addr} speaks plain HTTP, since http.addr is set and http.tls is not")
-    listeners = [_listener(config, "proxy", addr, tls)]
-    if gateway.plain.addr:
-        listeners.append(_listener(config, "proxy", gateway.plain.addr, None))
-    if gateway.unix:
-        listeners.append(_listener(config, "proxy", f"unix:{gateway.unix}", None))
-    if role is Role.PROXY and not (gateway.v1.upstream or gateway.v2.upstream):
-        raise ValueError("gateway.v1.upstream, gateway.v2.upstream: a proxy alone needs a registry; name one or both")
-    if role is Role.SERVE:
-        for name, backend, default in (("v1", gateway.v1, DEFAULT_V1), ("v2", gateway.v2, DEFAULT_V2)):
-            if not backend.upstream:
-                own = backend.addr if backend.addr is not None else default
-                listeners += _own(config, name, own, backend.unix)
-    return listeners, certificates
-
-
-def _own(config: Config, name: str, addr: str, unix: str) -> list[Listener]:
-    places = ([addr] if addr else []) + ([f"unix:{unix}"] if unix else [])
-    return [_listener(config, name, place, None) for place in places]
-
-
-def _metrics(role: Role, config: Config) -> list[Listener]:
-    addr = config.gateway.metrics.addr
-    if addr is None:
-        addr = config.http.debug.addr or (DEFAULT_METRICS if role is Role.SERVE else "")
-    return [_listener(config, "metrics", addr, None)] if addr else []
-
-
-def _listener(config: Config, name: str, addr: str, tls: TlsSettings | None) -> Listener:
-    address = parse_address(addr)
-    return Listener(
-        name,
-        address,
-        tls,
-        trusted_peer=isinstance(address, UnixAddress),
-        trusted_networks=config.gateway.trustedproxies,
-    )
-
-
-def _http_addr(config: Config) -> str:
-    addr = config.http.addr
-    return f"unix:{addr}" if addr and config.http.net == "unix" and not addr.startswith("unix:") else addr
-
-
-def _http_tls(config: Config) -> TlsSettings | None:
-    tls = config.http.tls
-    if not tls.certificate:
-        return None
-    return TlsSettings(
-        chains=(CertificateChain(Path(tls.certificate), Path(tls.key)),),
-        minimum=tls.minimumtls,
-        ciphers=tls.ciphersuites,
-        client_cas=tuple(map(Path, tls.clientcas)),
-        client_auth=tls.clientauth,
-    )
-
-
-def _proxy_tls(config: Config) -> tuple[TlsSettings | None, Path | None]:
-    tls = config.gateway.tls
-    theirs = tls if "tls" in config.gateway.model_fields_set else None
-    if theirs is None and config.http.tls.certificate:
-        return _http_tls(config), None
-    if theirs is None and config.http.addr and not config.gateway.addr:
-        return None, None
-    folder = None if tls.certificates else Path(config.gateway.certs)
-    chains = tuple(CertificateChain(Path(pair.certificate), Path(pair.key)) for pair in tls.certificates)
-    if folder is not None:
-        chains = (CertificateChain(folder / "server.crt", folder / "server.key"),)
-    settings = TlsSettings(
-        chains=chains,
-        minimum=tls.minimumtls,
-        ciphers=tls.ciphersuites,
-        client_cas=tuple(map(Path, tls.clientcas)),
-        client_auth=tls.clientauth,
-    )
-    return settings, folder
 
 
 def _upstream(backend: Backend) -> UpstreamSettings | None:
@@ -320,56 +265,15 @@ def _upstream(backend: Backend) -> UpstreamSettings | None:
     )
 
 
-def _unhonoured(config: Config) -> list[str]:
-    notes: list[str] = []
-    for path in _extras(config, ()):
-        known = next((why for key, why in NOT_YET.items() if path == key or path.startswith(f"{key}.")), None)
-        if known is not None:
-            notes.append(f"{path} is not honoured yet: {known}")
-        elif path not in REFUSED and path.partition(".")[2] not in _DRIVERS:
-            notes.append(f"{path} is no setting and is ignored")
-    if config.loglevel:
-        notes.append("loglevel is deprecated: write log.level")
-    return notes
-
-
-def _extras(section: BaseModel, above: tuple[str, ...]) -> Iterator[str]:
-    for key in section.model_extra or {}:
-        yield ".".join((*above, key))
-    for name in type(section).model_fields:
-        value = getattr(section, name)
-        if isinstance(value, BaseModel):
-            yield from _extras(value, (*above, name))
-
-
 def _mistake(found: Any) -> str:
-    path = ".".join(str(part) for part in found["loc"] if not _is_branch(part))
+    path = ".".join(str(part) for part in found["loc"])
     message = str(found["msg"]).removeprefix("Value error, ")
+    for theirs, plain in _WORDS:
+        message = message.replace(theirs, plain)
     value = found.get("input")
-    shown = "" if any(word in path for word in _SECRET) or isinstance(value, dict | list) else f" (it is {value!r:.80})"
+    secret = any(word in path.rpartition(".")[2] for word in _SECRET)
+    shown = "" if secret or isinstance(value, dict | list | tuple) or "@" in str(value) else f" (it is {value!r:.80})"
     return f"{path}: {message[:1].lower()}{message[1:]}{shown}"
-
-
-def _is_branch(part: object) -> bool:
-    """Pydantic names the branch of a union too; a reader knows only keys."""
-    return isinstance(part, str) and (part.startswith(("literal[", "function-")) or part in {"str", "Section"})
-
-
-def _has(raw: Mapping[str, Any], dotted: str) -> bool:
-    node: Any = raw
-    for key in dotted.split("."):
-        if not isinstance(node, Mapping) or key not in node:
-            return False
-        node = node[key]
-    return node is not None and node not in ("", {}, "none", {"none": None}, {"none": {}})
-
-
-def _put(raw: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        if not isinstance(raw.get(key), dict):
-            raw[key] = {}
-        raw = raw[key]
-    raw[keys[-1]] = value
 
 
 def _listed(path: Path | None, mistakes: list[str]) -> str:

@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from backends.v1.registry import Registry as V1Registry
-
 from backends.storage.driver import PathNotFound, StorageDriver, StorageError
 from backends.storage.open import StorageSettings, open_storage
+from backends.v1.registry import Registry as V1Registry
 from backends.v2.registry import Registry as V2Registry
 from portside.access import AccessLog
 from portside.logging import Log
@@ -43,53 +42,57 @@ class Parts:
         await asyncio.to_thread(self.log.stop)
 
 
-async def build(settings: Settings, *, version: str) -> Parts:
+async def build(settings: Settings, *, version: str, instance: str) -> Parts:
     """Builds what the role needs.
 
+    Args:
+        settings: what to build.
+        version: the program's, for the log.
+        instance: one id for all workers, for the log.
+
     Raises:
-        Problem: the storage cannot be opened.
+        Problem: the storage cannot be opened, or an upstream's CA cannot be read.
     """
-    log = Log(settings.log, version=version)
-    log.start()
+    log = Log(settings.log, version=version, instance=instance)
     drivers: list[StorageDriver] = []
     registries = _registries(settings, drivers)
     handlers: dict[str, Handler] = {backend.value: handle for backend, handle in registries.items()}
     proxy = None
     if settings.role in {Role.SERVE, Role.PROXY}:
-        upstreams: dict[Backend, Upstream] = {backend: InProcess(handle) for backend, handle in registries.items()}
-        for backend, elsewhere in ((Backend.V1, settings.proxy.v1), (Backend.V2, settings.proxy.v2)):
-            if elsewhere is not None:
-                upstreams[backend] = Forwarder(backend, elsewhere)
-        proxy = Proxy(settings.proxy, upstreams)
+        proxy = Proxy(settings.proxy, _upstreams(settings, registries))
         handlers["proxy"] = proxy.handle
+    log.start()
     access = AccessLog() if settings.log.access else None
-    metrics = Metrics()
+    metrics = Metrics() if settings.metrics_path else None
     faces = {name: observed(handle, name, access=access, metrics=metrics) for name, handle in handlers.items()}
-    faces["metrics"] = metrics_page(lambda: _storage_wrong(drivers))
+    faces["metrics"] = metrics_page(settings.metrics_path, metrics, lambda: _storage_wrong(drivers))
     return Parts(faces, proxy, drivers, access, log)
 
 
 def _registries(settings: Settings, drivers: list[StorageDriver]) -> dict[Backend, Handler]:
-    wanted = {
-        Role.SERVE: {
-            backend
-            for backend, elsewhere in ((Backend.V1, settings.proxy.v1), (Backend.V2, settings.proxy.v2))
-            if elsewhere is None
-        },
-        Role.PROXY: set[Backend](),
-        Role.V1: {Backend.V1},
-        Role.V2: {Backend.V2},
-    }[settings.role]
-    if not wanted:
-        return {}
-    driver = _open(settings.storage, drivers)
+    """Returns the registries of this process; one place for bytes is opened once."""
+    opened = {place: _open(place, drivers) for place in settings.places}
     registries: dict[Backend, Handler] = {}
-    if Backend.V2 in wanted:
-        registries[Backend.V2] = V2Registry(driver, settings.v2).handle
-    if Backend.V1 in wanted:
-        own = driver if settings.v1_storage == settings.storage else _open(settings.v1_storage, drivers)
-        registries[Backend.V1] = V1Registry(own, settings.v1).handle
+    if settings.runs_v2:
+        registries[Backend.V2] = V2Registry(opened[settings.storage], settings.v2).handle
+    if settings.runs_v1:
+        registries[Backend.V1] = V1Registry(opened[settings.v1_storage], settings.v1).handle
     return registries
+
+
+def _upstreams(settings: Settings, registries: Mapping[Backend, Handler]) -> dict[Backend, Upstream]:
+    upstreams: dict[Backend, Upstream] = {backend: InProcess(handle) for backend, handle in registries.items()}
+    for backend, elsewhere in ((Backend.V1, settings.proxy.v1), (Backend.V2, settings.proxy.v2)):
+        if elsewhere is None:
+            continue
+        try:
+            upstreams[backend] = Forwarder(backend, elsewhere)
+        except OSError as error:  # ssl's own errors are among them
+            raise Problem(
+                f"gateway.{backend.value}.ca: {elsewhere.ca} cannot be used ({error.strerror or error});"
+                " name a PEM file that holds the CA of the registry"
+            ) from None
+    return upstreams
 
 
 def _open(settings: StorageSettings, drivers: list[StorageDriver]) -> StorageDriver:

@@ -1,0 +1,159 @@
+"""Which part listens where, with what TLS, by role: from the parsed file to listeners.
+
+- `serve` and `proxy`: `http.addr` and `http.tls` describe the address that clients use, so they are the proxy's,
+  unless `gateway:` names its own; without either it is `[::]:5000` with TLS from `gateway.certs`.
+- `v1` and `v2`: `http:` to the letter, as distribution has it; `gateway.v1.addr` and `.unix` go before `http.addr`.
+- Where TLS is configured it is never left out in silence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from portside.listening import Listener, TcpAddress, UnixAddress, parse_address
+from portside.schema import Backend, Config
+from portside.tls import CertificateChain, TlsSettings
+
+PROXY = "[::]:5000"
+V1 = "127.0.0.1:5081"
+V2 = "127.0.0.1:5082"
+METRICS = "127.0.0.1:5083"
+
+
+@dataclass(slots=True)
+class Ports:
+    """What a role listens on.
+
+    Attributes:
+        listeners: everything, in the order in which it is told.
+        certificates: the folder where certificates are made if there are none; None when the user named their own.
+        metrics_path: where the metrics are on the listener called `metrics`; "" for nowhere.
+        mistakes: a sentence each.
+        notes: a sentence each.
+    """
+
+    listeners: list[Listener] = field(default_factory=list)
+    certificates: Path | None = None
+    metrics_path: str = ""
+    mistakes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def proxy_ports(config: Config, *, with_registries: bool) -> Ports:
+    """Returns what the proxy listens on, and the registries beside it if they are in the same process."""
+    gateway = config.gateway
+    ports = Ports()
+    tls, ports.certificates = _proxy_tls(config)
+    addr = gateway.addr or config.http.addr or PROXY
+    if tls is None:
+        ports.notes.append(f"{addr} speaks plain HTTP, since http.addr is set and http.tls is not")
+    _add(ports, config, "proxy", addr, tls)
+    _add(ports, config, "proxy", gateway.plain.addr, None)
+    _add(ports, config, "proxy", gateway.unix and f"unix:{gateway.unix}", None)
+    if not with_registries and not (gateway.v1.upstream or gateway.v2.upstream):
+        ports.mistakes.append(
+            "gateway.v1.upstream, gateway.v2.upstream: a proxy alone needs a registry; name one or both, or use serve"
+        )
+    for name, backend, default in (("v1", gateway.v1, V1), ("v2", gateway.v2, V2)):
+        if with_registries and not backend.upstream:
+            _add(ports, config, name, default if backend.addr is None else backend.addr, None)
+            _add(ports, config, name, backend.unix and f"unix:{backend.unix}", None)
+    _add_metrics(ports, config, METRICS if with_registries else "")
+    return _checked(ports)
+
+
+def registry_ports(config: Config, name: str, backend: Backend, *, default: str) -> Ports:
+    """Returns what a registry alone listens on."""
+    ports = Ports()
+    addr = backend.addr if backend.addr is not None else config.http.addr
+    if backend.addr is None and not addr and not backend.unix:
+        addr = default
+    _add(ports, config, name, addr, _http_tls(config))
+    _add(ports, config, name, backend.unix and f"unix:{backend.unix}", None)
+    if not ports.listeners:
+        ports.mistakes.append(f"gateway.{name}.addr, gateway.{name}.unix: the registry needs one of them")
+    _add_metrics(ports, config, "")
+    return _checked(ports)
+
+
+def _add(ports: Ports, config: Config, name: str, addr: str, tls: TlsSettings | None) -> None:
+    if not addr:
+        return
+    address = parse_address(addr)
+    unix = isinstance(address, UnixAddress)
+    ports.listeners.append(
+        Listener(
+            name,
+            address,
+            None if unix else tls,
+            trusted_peer=unix,
+            trusted_networks=config.gateway.trustedproxies,
+        )
+    )
+
+
+def _add_metrics(ports: Ports, config: Config, default: str) -> None:
+    addr = config.gateway.metrics.addr
+    if addr is not None:
+        ports.metrics_path = "/metrics"
+    elif config.http.debug.addr:
+        addr = config.http.debug.addr
+        prometheus = config.http.debug.prometheus
+        ports.metrics_path = prometheus.path if prometheus.enabled else ""
+    else:
+        addr, ports.metrics_path = default, "/metrics"
+    if not addr:
+        ports.metrics_path = ""
+    _add(ports, config, "metrics", addr, None)
+
+
+def _checked(ports: Ports) -> Ports:
+    seen: set[object] = set()
+    for listener in ports.listeners:
+        address = listener.address
+        if address in seen:
+            shown = f"{address.host}:{address.port}" if isinstance(address, TcpAddress) else f"unix:{address.path}"
+            ports.mistakes.append(f"{shown} is given to two listeners, {listener.name} the second; choose another")
+        if isinstance(address, UnixAddress) or address.port:
+            seen.add(address)
+    return ports
+
+
+def _http_tls(config: Config) -> TlsSettings | None:
+    tls = config.http.tls
+    if not tls.certificate:
+        return None
+    return _tls(config, (CertificateChain(Path(tls.certificate), Path(tls.key)),), ours=False)
+
+
+def _proxy_tls(config: Config) -> tuple[TlsSettings | None, Path | None]:
+    """Returns TLS of the proxy (None for plain HTTP), and the folder where its certificates are to be made."""
+    gateway, http = config.gateway, config.http
+    said = gateway.model_fields_set
+    if gateway.tls.certificates:
+        chains = tuple(CertificateChain(Path(pair.certificate), Path(pair.key)) for pair in gateway.tls.certificates)
+        return _tls(config, chains, ours=True), None
+    if http.tls.certificate and "certs" not in said:
+        return _tls(config, (CertificateChain(Path(http.tls.certificate), Path(http.tls.key)),), ours=True), None
+    if http.addr and not said & {"addr", "certs", "names", "tls"}:
+        return None, None
+    folder = Path(gateway.certs)
+    return _tls(config, (CertificateChain(folder / "server.crt", folder / "server.key"),), ours=True), folder
+
+
+def _tls(config: Config, chains: tuple[CertificateChain, ...], *, ours: bool) -> TlsSettings:
+    """Each key is `gateway.tls`'s where it is named there (for the proxy), otherwise `http.tls`'s."""
+
+    def of(key: str) -> Any:
+        own = config.gateway.tls
+        return getattr(own if ours and key in own.model_fields_set else config.http.tls, key)
+
+    return TlsSettings(
+        chains=chains,
+        minimum=of("minimumtls"),
+        ciphers=of("ciphersuites"),
+        client_cas=tuple(map(Path, of("clientcas"))),
+        client_auth=of("clientauth"),
+    )

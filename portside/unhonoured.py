@@ -1,0 +1,121 @@
+"""Keys of distribution's file that Portside knows and does not honour, and how each is met.
+
+Most are named at start, so that nobody believes them honoured. Those that would be unsafe to pass over, or would serve
+something else than was asked, keep Portside from starting. Keys that nobody knows are warned of (CONFIG_SCHEMA
+sections 0 and 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+NOT_YET = {
+    "notifications": "no notifications are sent",
+    "redis": "nothing is cached in Redis",
+    "health": "no further health checks are made",
+    "middleware": "no middleware is loaded",
+    "tags": "a page of tags has as many as are asked for",
+    "validation": "foreign layers are accepted as OCI asks",
+    "policy": "repository classes are not checked",
+    "compatibility": "schema 1 is always accepted",
+    "reporting": "nothing is reported to others",
+    "proxy": "without a remoteurl it means nothing in distribution either",
+    "storage.cache": "descriptors are not cached; they are read where they are",
+    "storage.redirect": "a file system has no addresses to redirect to",
+    "storage.maintenance.uploadpurging": "abandoned uploads stay until they are cancelled",
+    "storage.tag": "tags are looked up one after another",
+    "storage.filesystem.maxthreads": "the driver has its own bound",
+    "http.http2": "HTTP/2 is never spoken",
+    "http.h2c": "HTTP/2 is never spoken",
+    "log.hooks": "no mail is sent",
+    "log.reportcaller": "callers are not named",
+}
+
+REFUSED = {
+    "auth": "access control is not there yet, and serving without it would let everyone in; remove auth to do so",
+    "proxy.remoteurl": "pull-through caching is not there yet; remove proxy",
+    "http.clientcas": "it belongs below http.tls; here it would be ignored, and everyone would be let in",
+    "http.prefix": "a path prefix is not there yet; remove it",
+    "http.tls.letsencrypt": "certificates from Let's Encrypt are not there yet; name certificate and key",
+}
+_HARMLESS: tuple[object, ...] = (None, "", {}, [], "/", "none", {"none": None}, {"none": {}})
+
+DRIVERS = frozenset({"filesystem", "inmemory"})
+OTHER_DRIVERS = frozenset({"s3", "s3aws", "s3goamz", "azure", "gcs", "swift", "oss", "rados"})
+_STORAGE = frozenset({"cache", "delete", "maintenance", "redirect", "tag"}) | DRIVERS
+
+# What the environment may name although the file's shape has no place for it. Nothing looser: Kubernetes gives a
+# container `REGISTRY_AUTH_PORT` when there is a service called registry-auth.
+_SCHEMES = ("silly", "token", "htpasswd", "none")
+_EXACT = frozenset({"auth", "proxy"})
+_BELOW = (
+    *(f"auth.{scheme}" for scheme in _SCHEMES),
+    *(f"proxy.{key}" for key in ("remoteurl", "username", "password", "ttl", "exec", "cachewritetimeout")),
+    *(f"storage.{driver}" for driver in sorted(OTHER_DRIVERS)),
+    *(key for key in NOT_YET if key != "proxy"),
+    *(key for key in REFUSED if "." in key),
+)
+
+
+def is_known(path: Sequence[str]) -> bool:
+    """Whether distribution has this setting; asked for names of the environment."""
+    dotted = ".".join(path)
+    return dotted in _EXACT or any(dotted == key or dotted.startswith(f"{key}.") for key in _BELOW)
+
+
+def refusals(raw: Mapping[Any, Any]) -> list[str]:
+    """Returns a sentence for each setting that keeps Portside from starting."""
+    found = [f"{key}: {why}" for key, why in REFUSED.items() if _value(raw, key) not in _HARMLESS]
+    storage = raw.get("storage")
+    keys = [storage] if isinstance(storage, str) else list(storage) if isinstance(storage, Mapping) else []
+    for key in sorted(str(key) for key in keys):
+        if key in OTHER_DRIVERS:
+            found.append(f"storage.{key}: this driver is not there yet; use filesystem or inmemory")
+        elif key not in _STORAGE:
+            found.append(f"storage.{key}: there is no such driver{_meant(key, _STORAGE)}; use filesystem or inmemory")
+    if set(keys) >= DRIVERS:
+        found.append("storage: it must have exactly one driver; remove filesystem or inmemory")
+    return found
+
+
+def notes(config: BaseModel) -> list[str]:
+    """Returns a sentence for each key that is there and does nothing."""
+    found: list[str] = []
+    for path, siblings in _extras(config, ()):
+        known = next((why for key, why in NOT_YET.items() if path == key or path.startswith(f"{key}.")), None)
+        if known is not None:
+            found.append(f"{path} is not honoured yet: {known}")
+        elif not any(key == path or key.startswith(f"{path}.") for key in REFUSED) and not path.startswith("storage."):
+            found.append(f"{path} is no setting and is ignored{_meant(path.rpartition('.')[2], siblings)}")
+    return found
+
+
+def _extras(section: BaseModel, above: tuple[str, ...]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yields the path of each key that the shape does not know, and the keys that it knows in that place."""
+    fields = list(type(section).model_fields)
+    for key in section.model_extra or {}:
+        yield ".".join((*above, key)), fields
+    for name in fields:
+        value = getattr(section, name)
+        inside = value if isinstance(value, tuple) else (value,)
+        for index, part in enumerate(inside):
+            if isinstance(part, BaseModel):
+                yield from _extras(part, (*above, name, *((str(index),) if isinstance(value, tuple) else ())))
+
+
+def _value(raw: Any, dotted: str) -> Any:
+    for key in dotted.split("."):
+        if not isinstance(raw, Mapping):
+            return None
+        raw = raw.get(key)
+    return raw
+
+
+def _meant(key: str, possible: Sequence[str] | frozenset[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - only where something is misspelt
+
+    close = get_close_matches(key.lower().replace("_", "").replace("-", ""), possible, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
