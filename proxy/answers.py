@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backends.model.errors import ErrorCode
-from proxy.routing import API_VERSION, Backend, RouteDecision, raw_path
-
-TEXT = "text/plain; charset=utf-8"
-JSON = "application/json; charset=utf-8"
+from proxy.routing import API_VERSION, JSON, TEXT, Backend, RouteDecision, raw_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,54 +30,59 @@ def own_answer(decision: RouteDecision, raw_target: str, accept: Sequence[str], 
     """
     if decision.refusal is not None:
         refusal = decision.refusal
-        return Answer(refusal.status, (("Content-Type", TEXT), *refusal.headers), refusal.body.encode())
+        return Answer(refusal.status, (_typed(refusal.content_type), *refusal.headers), refusal.body.encode())
     path = raw_path(raw_target)
     if path == "/v2":
-        return Answer(301, (("Content-Type", TEXT), ("Location", f"{client_address}/v2/")), b"see /v2/\n")
+        # Relative, as distribution's: it is right behind whatever stands in front of the proxy.
+        return Answer(301, (_typed(TEXT), ("Location", "/v2/")), b"see /v2/\n")
     if path == "/favicon.ico":
-        return Answer(404, (("Content-Type", TEXT),), b"there is no icon\n")
+        return Answer(404, (_typed(TEXT),), b"there is no icon\n")
     if path == "/":
-        return _page(
-            200,
-            accept,
-            {
-                "name": "Portside",
-                "what": "a registry for every Docker client: one address, two protocols",
-                "v2": f"{client_address}/v2/",
-                "v1": f"{client_address}/v1/_ping",
-            },
-        )
-    return _page(
-        404,
-        accept,
-        {
-            "error": f"nothing is at {_printable(path)[:200]}",
-            "v2": f"{client_address}/v2/ (Docker 1.6 and later)",
-            "v1": f"{client_address}/v1/ (older ones)",
-        },
-    )
+        page = {
+            "name": "Portside",
+            "what": "a registry for every Docker client: one address, two protocols",
+            "v2": f"{client_address}/v2/",
+            "v1": f"{client_address}/v1/_ping",
+        }
+        return _page(200, accept, page)
+    page = {
+        "error": f"nothing is at {printable(path)[:200]}",
+        "v2": f"{client_address}/v2/ (Docker 1.6 and later)",
+        "v1": f"{client_address}/v1/ (older ones)",
+    }
+    return _page(404, accept, page)
 
 
-def upstream_error(backend: Backend, code: ErrorCode, status: int, detail: str) -> Answer:
-    """Tells in a registry's own shape that it cannot be reached.
+def registry_error(backend: Backend, code: ErrorCode, status: int, detail: str) -> Answer:
+    """Tells something that went wrong on the way to a registry in that registry's own shape.
 
     The v2 answer carries `Docker-Distribution-Api-Version`, so that a client takes it for v2's word and does not fall
     back to v1 by itself.
     """
     if backend is Backend.V1:
-        return Answer(status, (("Content-Type", "application/json"),), json.dumps({"error": detail}).encode())
+        return Answer(status, (_typed(JSON),), json.dumps({"error": detail}).encode() + b"\n")
     error = {"code": code.name, "message": code.message, "detail": {"reason": detail}}
     body = json.dumps({"errors": [error]}, separators=(",", ":")).encode() + b"\n"
-    return Answer(status, (("Content-Type", JSON), API_VERSION), body)
+    return Answer(status, (_typed(JSON), API_VERSION), body)
+
+
+def printable(text: str) -> str:
+    """Returns text with all but printable ASCII replaced, so that it fits on one line of a log or a page."""
+    return "".join(character if " " <= character < "\x7f" else "?" for character in text)
 
 
 def _page(status: int, accept: Sequence[str], lines: dict[str, str]) -> Answer:
     wanted = ",".join(accept).lower()
     if "json" in wanted and "text/" not in wanted:
-        return Answer(status, (("Content-Type", JSON),), json.dumps(lines).encode() + b"\n")
+        return Answer(status, (_typed(JSON),), json.dumps(lines).encode() + b"\n")
     text = "".join(f"{key}: {value}\n" for key, value in lines.items())
-    return Answer(status, (("Content-Type", TEXT),), text.encode())
+    return Answer(status, (_typed(TEXT),), printable_lines(text).encode())
 
 
-def _printable(text: str) -> str:
-    return "".join(character if " " < character < "\x7f" else "?" for character in text)
+def printable_lines(text: str) -> str:
+    """Returns text with all but printable ASCII and line ends replaced: a page repeats what the client sent."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def _typed(content_type: str) -> tuple[str, str]:
+    return ("Content-Type", content_type)

@@ -4,14 +4,18 @@
 - A request that changes something gets a connection of its own: a pooled one may have been closed meanwhile, and only
   what can be repeated may be tried twice.
 - Leave to send a body (`100 Continue`) is given when the registry gives it.
+- An answer that comes before the body has been read is passed on at once, and the body is not read any further.
 - A registry that breaks off in the middle breaks the client's connection too: half a body never looks whole.
+- A registry that cannot be reached or breaks off is 502, one that stays silent 504; a client that does 408.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator
+import string
+from urllib.parse import quote
 
 import aiohttp
 from aiohttp import web
@@ -20,131 +24,177 @@ from yarl import URL
 
 from backends import exchange
 from backends.model.errors import ErrorCode
-from proxy.answers import Answer, upstream_error
+from proxy.answers import printable, registry_error
 from proxy.headers import request_headers, response_headers
-from proxy.routing import Backend
+from proxy.receiving import ClientBody, expects_continue
+from proxy.replying import client_address, in_step, noted, reply
+from proxy.routing import Backend, origin_form
 from proxy.settings import UpstreamSettings
 
 READ_BUFFER = 512 * 1024
+MAX_LINE = 65536
 SMALL_BODY = 64 * 1024
 PROBE_SECONDS = 3.0
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
+_NO_BODY = frozenset({204, 304})
 _AUTOMATIC = frozenset({"User-Agent", "Accept", "Accept-Encoding", "Content-Type"})
 
 _log = logging.getLogger("portside.proxy")
 
 
 class Forwarder:
-    """An upstream: a registry behind a unix socket or a URL."""
+    """An upstream: a registry behind a unix socket or a URL. Made inside a running event loop."""
 
     def __init__(self, backend: Backend, settings: UpstreamSettings) -> None:
         self._backend = backend
         self._settings = settings
-        unix = settings.address.removeprefix("unix:") if settings.address.startswith("unix:") else ""
-        self._unix = unix
-        self._origin = f"http://{backend.value}" if unix else settings.address.rstrip("/")
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=settings.connect_seconds, sock_read=settings.read_seconds
-        )
-        self._pooled = self._session(timeout, pooled=True)
-        self._fresh = self._session(timeout, pooled=False)
+        self._unix = settings.address.removeprefix("unix:") if settings.address.startswith("unix:") else ""
+        self._origin = f"http://{backend.value}" if self._unix else settings.address.rstrip("/")
+        self._pooled = self._session(pooled=True)
+        self._fresh = self._session(pooled=False)
 
-    def _session(self, timeout: aiohttp.ClientTimeout, *, pooled: bool) -> aiohttp.ClientSession:
+    def _session(self, *, pooled: bool) -> aiohttp.ClientSession:
+        settings = self._settings
         connector: aiohttp.BaseConnector
         if self._unix:
             connector = aiohttp.UnixConnector(self._unix, limit=0, force_close=not pooled)
         else:
             tls: ssl.SSLContext | bool = True
-            if self._settings.ca:
-                tls = ssl.create_default_context(cafile=self._settings.ca)
+            if settings.ca:
+                tls = ssl.create_default_context(cafile=settings.ca)
             connector = aiohttp.TCPConnector(
                 ssl=tls, limit=0, force_close=not pooled, resolver=aiohttp.ThreadedResolver()
             )
         return aiohttp.ClientSession(
             connector=connector,
-            timeout=timeout,
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=settings.connect_seconds, sock_read=settings.read_seconds
+            ),
             auto_decompress=False,
             skip_auto_headers=_AUTOMATIC,
             read_bufsize=READ_BUFFER,
-            max_line_size=65536,
-            max_field_size=65536,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Forwards a request and streams the answer back."""
+        expected = request.headers.get("Expect", "100-continue")
+        if expected.lower() != "100-continue":
+            detail = f"Expect: {printable(expected[:60])} cannot be met"
+            return reply(request, registry_error(self._backend, ErrorCode.UNSUPPORTED, 417, detail))
+        body = ClientBody(request, idle_seconds=self._settings.read_seconds) if request.body_exists else None
         try:
-            async with self._send(request) as answer:
-                return await self._pass_back(request, answer)
-        except aiohttp.ClientConnectorError as error:
-            return self._failed(request, 502, f"it cannot be reached ({error.os_error.strerror or error})")
-        except TimeoutError:
-            return self._failed(request, 504, f"it said nothing for {self._settings.read_seconds:g} seconds")
-        except aiohttp.ClientError as error:
-            return self._failed(request, 502, f"it broke off ({str(error) or type(error).__name__})")
+            answer = await self._ask(request, body)
+            small = await _small_body(request, answer)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return self._failed(request, body, error)
+        async with answer:
+            headers = self._headers_back(request, answer)
+            if small is None:
+                return await self._stream_back(request, answer, headers)
+            headers.popall("Content-Length")
+            response = web.Response(status=answer.status, reason=answer.reason, headers=headers, body=small)
+            return in_step(request, response)
 
-    def _send(self, request: web.BaseRequest) -> aiohttp.client._BaseRequestContextManager[aiohttp.ClientResponse]:
-        peer = request.remote or "unix"
-        trusted = bool(request.get(exchange.TRUSTED_PEER))
+    async def _ask(self, request: web.BaseRequest, body: ClientBody | None) -> aiohttp.ClientResponse:
+        """Sends the request and returns the answer as soon as its head is there."""
+        if body is None or not expects_continue(request):
+            return await self._send(request, body, expects=False)
+        patience = asyncio.timeout(self._settings.expect_seconds)
+        try:
+            async with patience:
+                body.when_begun = lambda: patience.reschedule(None)
+                return await self._send(request, body, expects=True)
+        except TimeoutError:
+            if not patience.expired():
+                raise
+        # It said nothing, and nothing of the body was sent: ask again, and send the body without its leave.
+        return await self._send(request, body, expects=False)
+
+    async def _send(
+        self, request: web.BaseRequest, body: ClientBody | None, *, expects: bool
+    ) -> aiohttp.ClientResponse:
         headers = request_headers(
-            [(name, value) for name, value in request.headers.items()],
-            peer=peer,
+            list(request.headers.items()),
+            peer=request.remote or "",
             scheme=request.scheme,
-            trusted=trusted,
+            trusted=bool(request.get(exchange.TRUSTED_PEER)),
             drop_authorization=exchange.DROP_AUTHORIZATION in request,
         )
-        has_body = request.body_exists
-        session = self._pooled if request.method in _REPEATABLE and not has_body else self._fresh
-        return session.request(
+        session = self._pooled if request.method in _REPEATABLE and body is None else self._fresh
+        return await session.request(
             request.method,
-            URL(self._origin + _origin_form(request.raw_path), encoded=True),
+            URL(self._origin + _ascii(origin_form(request.raw_path)), encoded=True),
             headers=CIMultiDict(headers),
-            data=_body(request) if has_body else None,
-            expect100=has_body and request.headers.get("Expect", "").lower() == "100-continue",
+            data=None if body is None else body.chunks(),
+            expect100=expects,
             allow_redirects=False,
         )
 
-    async def _pass_back(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-        client = f"{_scheme(request)}://{request.headers.get('Host', 'localhost')}"
-        headers = CIMultiDict(response_headers(list(answer.headers.items()), upstream=self._origin, client=client))
-        for name, value in request.get(exchange.RESPONSE_HEADERS, {}).items():
-            headers[name] = value
-        length = answer.content_length
-        small = length is not None and length <= SMALL_BODY
-        if small and request.method != "HEAD" and answer.status not in {204, 304}:
-            body = await answer.read()
-            headers.popall("Content-Length", None)
-            whole = web.Response(status=answer.status, reason=answer.reason, headers=headers, body=body)
-            return _closing(request, whole)
+    def _headers_back(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
+        passed = response_headers(list(answer.headers.items()), upstream=self._origin, client=client_address(request))
+        return noted(request, CIMultiDict(passed))
+
+    async def _stream_back(
+        self, request: web.BaseRequest, answer: aiohttp.ClientResponse, headers: CIMultiDict[str]
+    ) -> web.StreamResponse:
         response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
-        _closing(request, response)
+        in_step(request, response)
         await response.prepare(request)
-        try:
-            async for chunk in answer.content.iter_any():
-                await response.write(chunk)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            name, path = self._backend.value, request.raw_path[:200]
-            _log.error("the %s registry broke off in the middle of %s: %r", name, path, error)
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError("the registry broke off in the middle of its answer") from error
+        while chunk := await self._next(request, answer):
+            await response.write(chunk)
         await response.write_eof()
         return response
 
-    def _failed(self, request: web.BaseRequest, status: int, why: str) -> web.StreamResponse:
+    async def _next(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> bytes:
+        try:
+            return await answer.content.readany()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            name, path = self._backend.value, printable(request.raw_path[:200])
+            _log.error("the %s registry broke off in the middle of %s: %s", name, path, printable(repr(error)))
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the registry broke off in the middle of its answer") from error
+
+    def _failed(self, request: web.BaseRequest, body: ClientBody | None, error: Exception) -> web.StreamResponse:
+        if body is not None and body.failure is not None:
+            silent = isinstance(body.failure, TimeoutError)
+            what = "stopped coming" if silent else f"is malformed ({printable(str(body.failure))})"
+            status, detail = 408 if silent else 400, f"the request's body {what}; send it again"
+            return reply(request, registry_error(self._backend, ErrorCode.SIZE_INVALID, status, detail))
+        status, why = self._why(error)
         detail = (
-            f"the {self._backend.value} registry at {self._settings.address} does not answer: {why};"
-            " start it or mend gateway.upstreams"
+            f"the {self._backend.value} registry at {self._settings.address} does not answer: {printable(why)};"
+            f" start it or mend gateway.{self._backend.value}.upstream"
         )
         _log.error("%s", detail)
-        return reply(request, upstream_error(self._backend, ErrorCode.UNAVAILABLE, status, detail))
+        return reply(request, registry_error(self._backend, ErrorCode.UNAVAILABLE, status, detail))
+
+    def _why(self, error: Exception) -> tuple[int, str]:
+        match error:
+            case aiohttp.ConnectionTimeoutError():
+                return 504, f"no connection within {self._settings.connect_seconds:g} seconds"
+            case TimeoutError():
+                return 504, f"it said nothing for {self._settings.read_seconds:g} seconds"
+            case aiohttp.ClientConnectorCertificateError():
+                return 502, f"its certificate is not trusted ({error.certificate_error})"
+            case aiohttp.ClientConnectorError():
+                return 502, f"it cannot be reached ({error.os_error.strerror or error.os_error})"
+            case aiohttp.ClientResponseError():
+                return 502, f"its answer is not HTTP ({error.message})"
+            case _:
+                return 502, f"it broke off ({str(error) or type(error).__name__})"
 
     async def available(self) -> bool:
         """Whether the registry answers now."""
         path = "/v2/" if self._backend is Backend.V2 else "/v1/_ping"
         try:
             async with self._fresh.get(
-                URL(self._origin + path, encoded=True), timeout=aiohttp.ClientTimeout(total=PROBE_SECONDS)
+                URL(self._origin + path, encoded=True),
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=PROBE_SECONDS),
             ) as answer:
                 return answer.status < 500  # noqa: PLR2004 - HTTP's own border between their fault and ours
         except (aiohttp.ClientError, TimeoutError):
@@ -156,41 +206,16 @@ class Forwarder:
         await self._fresh.close()
 
 
-def reply(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-    """Makes a response of a short answer, with what the layers around want on it."""
-    headers = CIMultiDict(answer.headers)
-    headers["Server"] = "Portside"
-    for name, value in request.get(exchange.RESPONSE_HEADERS, {}).items():
-        headers[name] = value
-    return _closing(request, web.Response(status=answer.status, headers=headers, body=answer.body))
+async def _small_body(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> bytes | None:
+    """Returns a body that is small and of known length whole, so that head and body leave in one write."""
+    length = answer.content_length
+    if length is None or length > SMALL_BODY or request.method == "HEAD" or answer.status in _NO_BODY:
+        return None
+    return await answer.read()
 
 
-def _closing(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
-    """A client that waits for leave to send a body and gets an answer instead must not send it as its next request."""
-    if "Expect" in request.headers and exchange.CONTINUED not in request:
-        response.force_close()
-    return response
-
-
-async def _body(request: web.BaseRequest) -> AsyncIterator[bytes]:
-    if "Expect" in request.headers:
-        request[exchange.CONTINUED] = True
-        if not request.content.is_eof():
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0
-    while chunk := await request.content.readany():
-        yield chunk
-
-
-def _origin_form(target: str) -> str:
-    if target.startswith("/"):
+def _ascii(target: str) -> str:
+    """Returns a target with bytes beyond ASCII percent-encoded: no request line may hold them as they are."""
+    if target.isascii():
         return target
-    return "/" + target.partition("://")[2].partition("/")[2]
-
-
-def _scheme(request: web.BaseRequest) -> str:
-    if request.get(exchange.TRUSTED_PEER):
-        said = request.headers.get("X-Forwarded-Proto", "")
-        if said in {"http", "https"}:
-            return said
-    return request.scheme
+    return quote(target.encode("utf-8", "surrogateescape"), safe=string.printable)

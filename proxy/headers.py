@@ -2,7 +2,7 @@
 
 Hop-by-hop headers end here (RFC 9110 section 7.6.1). What a stranger says of forwarding is not believed; what a trusted
 peer says is passed on and added to. `Host` passes unchanged: docker-registry builds `X-Docker-Endpoints` of it, and
-distribution its `Location`s.
+distribution its `Location`s; `X-Forwarded-Host`, which could name another one, never passes.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ HOP_BY_HOP = frozenset(
 )
 _FORWARDED = frozenset({"x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"})
 _DROPPED = HOP_BY_HOP | _FORWARDED | {"expect"}
+_NEVER_NAMED = frozenset({"host", "content-length"})
+"""What frames and addresses a message; a `Connection` header that names these does not make them disappear."""
+_SCHEMES = frozenset({"http", "https"})
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def request_headers(
@@ -35,8 +39,8 @@ def request_headers(
 
     Args:
         headers: as the client sent them, in order.
-        peer: the client's address as the connection shows it.
-        scheme: the client's, `http` or `https`.
+        peer: the client's address as the connection shows it; "" behind a unix socket, which shows none.
+        scheme: the connection's own, `http` or `https`.
         trusted: whether the peer is a proxy whose word on forwarding counts.
         drop_authorization: leave credentials out.
     """
@@ -44,12 +48,22 @@ def request_headers(
     if drop_authorization:
         dropped |= {"authorization"}
     passed = [(name, value) for name, value in headers if name.lower() not in dropped]
-    said = {name.lower(): value for name, value in headers} if trusted else {}
-    chain = said.get("x-forwarded-for")
-    passed.append(("X-Real-IP", said.get("x-real-ip", peer)))
-    passed.append(("X-Forwarded-For", f"{chain}, {peer}" if chain else peer))
-    passed.append(("X-Forwarded-Proto", said.get("x-forwarded-proto", scheme)))
+    chain = [value for name, value in headers if name.lower() == "x-forwarded-for" and value] if trusted else []
+    real = (_said(headers, "x-real-ip") if trusted else "") or peer
+    if real:
+        passed.append(("X-Real-IP", real))
+    if peer:
+        chain.append(peer)
+    if chain:
+        passed.append(("X-Forwarded-For", ", ".join(chain)))
+    passed.append(("X-Forwarded-Proto", client_scheme(headers, scheme=scheme, trusted=trusted)))
     return passed
+
+
+def client_scheme(headers: Sequence[Header], *, scheme: str, trusted: bool) -> str:
+    """Returns the scheme that the client used: the connection's, unless a trusted peer says otherwise."""
+    said = _said(headers, "x-forwarded-proto").lower() if trusted else ""
+    return said if said in _SCHEMES else scheme
 
 
 def response_headers(headers: Sequence[Header], *, upstream: str, client: str) -> list[Header]:
@@ -78,22 +92,39 @@ def response_headers(headers: Sequence[Header], *, upstream: str, client: str) -
 def rewrite_location(location: str, *, upstream: str, client: str) -> str:
     """Makes a `Location` on the registry itself one on the address that the client used.
 
-    One that is relative, or leads elsewhere (a bucket, a token server), stays as it is.
+    The registry's own address is recognised, and the client's with either scheme: behind a TLS port a registry that
+    does not look at `X-Forwarded-Proto` writes `http://`. A relative one, or one that leads elsewhere (a bucket, a
+    token server), stays as it is.
     """
-    authority = client.partition("://")[2]
-    for own in (upstream, *(f"{scheme}://{authority}" for scheme in ("http", "https"))):
-        if location == own or location.startswith((f"{own}/", f"{own}?")):
-            return client + location[len(own) :]
+    scheme, separator, rest = location.partition("://")
+    scheme = scheme.lower()
+    if not separator or scheme not in _SCHEMES:
+        return location
+    end = min((at for at in (rest.find("/"), rest.find("?"), rest.find("#")) if at >= 0), default=len(rest))
+    authority = rest[:end].lower()
+    own_scheme, _, own = upstream.lower().partition("://")
+    is_upstream = scheme == own_scheme and _without_default_port(scheme, authority) == _without_default_port(
+        scheme, own
+    )
+    if is_upstream or authority == client.lower().partition("://")[2]:
+        return client + rest[end:]
     return location
 
 
 def rewrite_endpoint(endpoints: str, *, upstream: str, client: str) -> str:
     """Makes `X-Docker-Endpoints` name the proxy: an old client sends everything that follows straight there."""
-    own, authority = upstream.partition("://")[2], client.partition("://")[2]
-    return ", ".join(authority if entry.strip() == own else entry.strip() for entry in endpoints.split(","))
+    own, authority = upstream.partition("://")[2].lower(), client.partition("://")[2]
+    return ", ".join(authority if entry.strip().lower() == own else entry.strip() for entry in endpoints.split(","))
+
+
+def _without_default_port(scheme: str, authority: str) -> str:
+    return authority.removesuffix(_DEFAULT_PORTS[scheme])
+
+
+def _said(headers: Sequence[Header], wanted: str) -> str:
+    return next((value for name, value in headers if name.lower() == wanted), "")
 
 
 def _named_by_connection(headers: Iterable[Header]) -> frozenset[str]:
-    return frozenset(
-        token.strip().lower() for name, value in headers if name.lower() == "connection" for token in value.split(",")
-    )
+    named = (token for name, value in headers if name.lower() == "connection" for token in value.split(","))
+    return frozenset(token.strip().lower() for token in named) - _NEVER_NAMED

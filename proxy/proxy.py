@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aiohttp import web
+from yarl import URL
 
 from backends import exchange
 from backends.model.clients import parse_user_agent
 from backends.model.errors import ErrorCode
-from proxy.answers import own_answer, upstream_error
-from proxy.forwarding import reply
-from proxy.routing import API_VERSION, Backend, Policy, RouteDecision, decide, is_v1_push
+from proxy.answers import own_answer, registry_error
+from proxy.replying import client_address, reply
+from proxy.routing import API_VERSION, Backend, Policy, RouteDecision, decide, origin_form
 from proxy.settings import ProxySettings
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -38,6 +39,12 @@ class InProcess:
     handler: Handler
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Hands the request over; as it came, but for what a registry elsewhere would not see either."""
+        if exchange.DROP_AUTHORIZATION in request and "Authorization" in request.headers:
+            kept = [(name, value) for name, value in request.headers.items() if name.lower() != "authorization"]
+            request = request.clone(headers=[(name, _utf8(value)) for name, value in kept])
+        if not request.raw_path.startswith("/"):
+            request = request.clone(rel_url=URL(origin_form(request.raw_path), encoded=True))
         return await self.handler(request)
 
     async def available(self) -> bool:
@@ -62,22 +69,16 @@ class Proxy:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Decides, notes the decision for log, metric and header, and hands over."""
-        agent = request.headers.get("User-Agent", "")
-        client = parse_user_agent(agent)
+        client = parse_user_agent(request.headers.get("User-Agent"))
         target = request.raw_path
-        decision = decide(client, agent, target, self._policy)
+        decision = decide(client, request.method, target, self._policy)
         self._note(request, decision)
         if decision.backend is None:
-            address = f"{request.scheme}://{request.headers.get('Host', 'localhost')}"
-            return reply(
-                request, own_answer(decision, target, request.headers.getall("Accept", []), client_address=address)
-            )
-        if decision.backend is Backend.V1 and client.speaks_v2 and is_v1_push(request.method, target):
-            v2 = self._upstreams.get(Backend.V2)
-            if v2 is not None and not await v2.available():
-                # Docker 1.6 to 1.13 go to v1 when v2 fails: the image would land in the wrong registry in silence.
-                detail = f"the v2 registry does not answer, and {client.text} speaks v2; push again when it is back"
-                return reply(request, upstream_error(Backend.V1, ErrorCode.UNAVAILABLE, 503, detail))
+            accept = request.headers.getall("Accept", [])
+            return reply(request, own_answer(decision, target, accept, client_address=client_address(request)))
+        if decision.only_while_v2_answers and not await self._upstreams[Backend.V2].available():
+            detail = f"the v2 registry does not answer, and {client.text} speaks v2; push again when it is back"
+            return reply(request, registry_error(decision.backend, ErrorCode.UNAVAILABLE, 503, detail))
         return await self._upstreams[decision.backend].handle(request)
 
     def _note(self, request: web.BaseRequest, decision: RouteDecision) -> None:
@@ -97,3 +98,8 @@ class Proxy:
         """Lets go of the upstreams' connections."""
         for upstream in self._upstreams.values():
             await upstream.close()
+
+
+def _utf8(value: str) -> str:
+    """Returns a header's value with bytes that are no UTF-8 replaced: a request cannot be copied with them."""
+    return value.encode("utf-8", "replace").decode()

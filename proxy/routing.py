@@ -7,10 +7,14 @@ The rules, all of them:
    makes it fall back to v1. All others, unknown ones too, go to v2.
 3. Everything else the proxy answers itself.
 The guide's literal rule (a setting) refuses below `/v2/` by its regular expression and sends everything else to v1.
+
+Invariant: a target is looked at as it came. `/v2%2f`, `//v2/` and `/x/../v2/` are not below `/v2/`; what is below it is
+read by the registry's own grammar.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -20,8 +24,23 @@ from backends.model.clients import ClientProfile
 from proxy.settings import Rule
 
 API_VERSION = ("Docker-Distribution-Api-Version", "registry/2.0")
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json; charset=utf-8"
 _GUIDE = re.compile(r"(docker/1\.(3|4|5(?!\.[0-9]-dev))|Go )")
-_MAX_AGENT = 1024
+_PUSHED = ("/v1/repositories/", "/v1/images/")
+
+
+class Why(Enum):
+    """The kinds of reasons: a small closed set, for metrics."""
+
+    PATH = "path"
+    SPEAKS_V2 = "speaks_v2"
+    OLDER_THAN_1_6 = "older_than_1_6"
+    OWN = "own_path"
+    MALFORMED = "malformed"
+    NO_REGISTRY = "no_registry"
+    GUIDE = "guide"
+    V2_IS_DOWN = "v2_is_down"
 
 
 class Backend(Enum):
@@ -38,6 +57,7 @@ class Refusal:
     status: int
     body: str
     headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = TEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +67,19 @@ class RouteDecision:
     Attributes:
         backend: the registry; None when the proxy answers.
         reason: one sentence for log, header and `portside route`; printable ASCII.
+        why: the kind of reason, for metrics.
         refusal: what the proxy answers; None with no backend means a page of its own.
+        only_while_v2_answers: a push over v1 by a client that speaks v2: while v2 is down it would land in the wrong
+            registry in silence, so v2 is asked first.
         drop_authorization: the literal rule's empty `Authorization` towards v1.
         api_version: the literal rule's header on every answer below /v2/.
     """
 
     backend: Backend | None
     reason: str
+    why: Why
     refusal: Refusal | None = None
+    only_while_v2_answers: bool = False
     drop_authorization: bool = False
     api_version: bool = False
 
@@ -67,75 +92,109 @@ class Policy:
     backends: frozenset[Backend] = frozenset(Backend)
 
 
+class Place(Enum):
+    """What a method and a raw target mean, as far as the way depends on them."""
+
+    BELOW_V2 = "below /v2/"
+    V1 = "v1's"
+    V1_PUSH = "a push over v1"
+    OWN = "the proxy's own"
+    MALFORMED = "no target"
+
+
 FALL_BACK = Refusal(404, "404 page not found\n")
-_OWN = RouteDecision(None, "the proxy answers this path itself")
-_TO_V1 = RouteDecision(Backend.V1, "the path is v1's, whoever asks")
+_NO_TARGET = Refusal(400, "a request's target cannot hold a '#': write it as %23\n")
 
 
-def decide(client: ClientProfile, agent: str, raw_target: str, policy: Policy) -> RouteDecision:
+def decide(client: ClientProfile, method: str, raw_target: str, policy: Policy) -> RouteDecision:
     """Decides where a request goes.
 
     Args:
         client: what its User-Agent says.
-        agent: the User-Agent itself, for the literal rule.
+        method: `GET`, `PUT`.
         raw_target: the request's target as it came, never decoded.
         policy: rule and registries.
     """
+    return decide_place(client, place_of(method, raw_target), policy)
+
+
+def place_of(method: str, raw_target: str) -> Place:
+    """Returns what a method and a target mean for the way."""
+    if "#" in raw_target:
+        # No client may send a fragment, and what comes after it would be lost on the way to some upstreams.
+        return Place.MALFORMED
+    if raw_target.startswith("/v2/"):
+        return Place.BELOW_V2
     path = raw_path(raw_target)
     if path.startswith("/v2/"):
-        return _below_v2(client, policy) if policy.rule is Rule.PORTSIDE else _literal_v2(agent[:_MAX_AGENT], policy)
-    if policy.rule is Rule.LITERAL:
-        return _literal_rest(policy)
-    if path.startswith("/v1/") or path in {"/v1", "/_ping"}:
-        return _TO_V1 if Backend.V1 in policy.backends else _missing(Backend.V1)
-    return _OWN
+        return Place.BELOW_V2
+    if path.startswith("/v1/"):
+        return Place.V1_PUSH if method == "PUT" and path.startswith(_PUSHED) else Place.V1
+    return Place.V1 if path in {"/v1", "/_ping"} else Place.OWN
+
+
+@lru_cache(maxsize=4096)
+def decide_place(client: ClientProfile, place: Place, policy: Policy) -> RouteDecision:
+    """Decides where a request to a place goes; remembered, for clients are few and ask much."""
+    if place is Place.MALFORMED:
+        return RouteDecision(None, "the target holds a '#', which no request's may", Why.MALFORMED, _NO_TARGET)
+    literal = policy.rule is Rule.LITERAL
+    if place is Place.BELOW_V2:
+        return _literal_v2(client, policy) if literal else _below_v2(client, policy)
+    if place is Place.OWN and not literal:
+        return RouteDecision(None, "the proxy answers this path itself", Why.OWN)
+    if Backend.V1 not in policy.backends:
+        return _missing(Backend.V1, json.dumps({"error": _MISSING.format("v1")}))
+    asks = place is Place.V1_PUSH and client.speaks_v2 and Backend.V2 in policy.backends
+    reason = "the guide sends everything else to v1" if literal else "the path is v1's, whoever asks"
+    why = Why.GUIDE if literal else Why.PATH
+    return RouteDecision(Backend.V1, reason, why, only_while_v2_answers=asks, drop_authorization=literal)
 
 
 def raw_path(raw_target: str) -> str:
     """Returns the path of a target, still encoded: of `/path?query`, or of `http://host/path`."""
-    path = raw_target.partition("?")[0]
-    if path.startswith("/"):
-        return path
-    _, scheme, rest = path.partition("://")
-    return "/" + rest.partition("/")[2] if scheme else path
+    return origin_form(raw_target).partition("?")[0]
 
 
-@lru_cache(maxsize=1024)
+def origin_form(raw_target: str) -> str:
+    """Returns a target without the `http://host` of the absolute form; `*` and the like stay as they are."""
+    if raw_target.startswith("/"):
+        return raw_target
+    _, scheme, rest = raw_target.partition("://")
+    if not scheme:
+        return raw_target
+    authority = re.split("[/?]", rest, maxsplit=1)[0]
+    target = rest[len(authority) :]
+    return target if target.startswith("/") else "/" + target
+
+
 def _below_v2(client: ClientProfile, policy: Policy) -> RouteDecision:
     if not client.speaks_v2:
-        return RouteDecision(
-            None, f"{client.text} is older than docker 1.6: a bare 404 makes it fall back to v1", FALL_BACK
-        )
+        reason = f"{client.text} is older than docker 1.6: a bare 404 makes it fall back to v1"
+        return RouteDecision(None, reason, Why.OLDER_THAN_1_6, FALL_BACK)
     if Backend.V2 not in policy.backends:
-        return _missing(Backend.V2)
-    return RouteDecision(Backend.V2, f"{client.text} speaks v2")
+        return _missing(Backend.V2, _missing_v2())
+    return RouteDecision(Backend.V2, f"{client.text} speaks v2", Why.SPEAKS_V2)
 
 
-@lru_cache(maxsize=1024)
-def _literal_v2(agent: str, policy: Policy) -> RouteDecision:
-    if _GUIDE.match(agent):
+def _literal_v2(client: ClientProfile, policy: Policy) -> RouteDecision:
+    if _GUIDE.match(client.agent):
         refusal = Refusal(404, FALL_BACK.body, (API_VERSION,))
-        return RouteDecision(None, "the guide's expression refuses this User-Agent below /v2/", refusal)
+        return RouteDecision(None, "the guide's expression refuses this User-Agent below /v2/", Why.GUIDE, refusal)
     if Backend.V2 not in policy.backends:
-        return _missing(Backend.V2)
-    return RouteDecision(Backend.V2, "the guide's expression lets this User-Agent pass", api_version=True)
+        return _missing(Backend.V2, _missing_v2(), API_VERSION)
+    return RouteDecision(Backend.V2, "the guide's expression lets this User-Agent pass", Why.GUIDE, api_version=True)
 
 
-def _literal_rest(policy: Policy) -> RouteDecision:
-    if Backend.V1 not in policy.backends:
-        return _missing(Backend.V1)
-    return RouteDecision(Backend.V1, "the guide sends everything else to v1", drop_authorization=True)
+_MISSING = "there is no {0} registry behind this proxy; gateway.{0}.upstream names one"
 
 
-@lru_cache(maxsize=2)
-def _missing(backend: Backend) -> RouteDecision:
-    return RouteDecision(
-        None,
-        f"there is no {backend.value} registry behind this proxy",
-        Refusal(404, f"there is no {backend.value} registry behind this proxy; gateway.upstreams names them\n"),
-    )
+def _missing_v2() -> str:
+    # Without the header of the API's version this sends Docker up to 1.13 to v1; later ones show the message.
+    error = {"code": "UNSUPPORTED", "message": "there is no v2 registry here", "detail": _MISSING.format("v2")}
+    return json.dumps({"errors": [error]})
 
 
-def is_v1_push(method: str, raw_target: str) -> bool:
-    """Whether a request begins or continues a push over v1."""
-    return method == "PUT" and raw_path(raw_target).startswith(("/v1/repositories/", "/v1/images/"))
+def _missing(backend: Backend, body: str, *headers: tuple[str, str]) -> RouteDecision:
+    reason = f"there is no {backend.value} registry behind this proxy"
+    return RouteDecision(None, reason, Why.NO_REGISTRY, Refusal(404, body + "\n", headers, JSON))

@@ -25,13 +25,17 @@ class UpstreamSettings:
         address: `unix:/path` or `http(s)://host[:port]`.
         ca: a PEM file that its certificate is checked against; "" for the system's.
         connect_seconds: how long a connection may take.
-        read_seconds: how long it may be silent between two reads; the whole may take as long as it takes.
+        read_seconds: how long it, or the client that sends a body, may be silent between two reads; the whole may take
+            as long as it takes.
+        expect_seconds: how long it may take to answer `Expect: 100-continue` with anything at all; then the body is
+            sent without its leave, since there are servers that never give it.
     """
 
     address: str
     ca: str = ""
     connect_seconds: float = 5.0
     read_seconds: float = 900.0
+    expect_seconds: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
