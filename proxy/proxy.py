@@ -10,11 +10,11 @@ from aiohttp import web
 from yarl import URL
 
 from backends import exchange
-from backends.model.clients import parse_user_agent
+from backends.model.clients import ClientProfile, parse_user_agent
 from backends.model.errors import ErrorCode
 from proxy.answers import own_answer, registry_error
 from proxy.replying import client_address, reply
-from proxy.routing import API_VERSION, Backend, Policy, RouteDecision, decide, origin_form
+from proxy.routing import API_VERSION, Backend, Policy, RouteDecision, Why, decide, origin_form
 from proxy.settings import ProxySettings
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -72,19 +72,21 @@ class Proxy:
         client = parse_user_agent(request.headers.get("User-Agent"))
         target = request.raw_path
         decision = decide(client, request.method, target, self._policy)
-        self._note(request, decision)
+        self._note(request, client, decision)
         if decision.backend is None:
             accept = request.headers.getall("Accept", [])
             return reply(request, own_answer(decision, target, accept, client_address=client_address(request)))
         if decision.only_while_v2_answers and not await self._upstreams[Backend.V2].available():
             detail = f"the v2 registry does not answer, and {client.text} speaks v2; push again when it is back"
+            self._note(request, client, RouteDecision(None, detail, Why.V2_IS_DOWN))
             return reply(request, registry_error(decision.backend, ErrorCode.UNAVAILABLE, 503, detail))
         return await self._upstreams[decision.backend].handle(request)
 
-    def _note(self, request: web.BaseRequest, decision: RouteDecision) -> None:
+    def _note(self, request: web.BaseRequest, client: ClientProfile, decision: RouteDecision) -> None:
         way = "proxy" if decision.backend is None else decision.backend.value
         request[exchange.BACKEND] = way
         request[exchange.ROUTE] = decision.reason
+        request[exchange.DECIDED] = (client.generation.value, decision.why.value)
         headers: dict[str, str] = {}
         if self._header:
             headers[self._header] = f"{way}; {decision.reason}"

@@ -1,0 +1,131 @@
+"""The proxy on a socket of its own, with the server settings of the program, and a client that speaks by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from backends import exchange
+from proxy.forwarding import Forwarder
+from proxy.proxy import InProcess, Proxy, Upstream
+from proxy.routing import Backend
+from proxy.settings import ProxySettings, UpstreamSettings
+from tests.support.upstreams import Head, Peer
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+DOCKER = "docker/20.10.24+dfsg1 go/go1.19.8 git-commit/5d6db84 kernel/6.1 os/linux arch/amd64"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A whole answer."""
+
+    head: Head
+    body: bytes
+
+    @property
+    def status(self) -> int:
+        return self.head.status
+
+
+@dataclass(slots=True)
+class RunningProxy:
+    """A proxy that listens on a loopback port.
+
+    Attributes:
+        port: where.
+        requests: those that were handled, as the layers around the proxy see them afterwards.
+    """
+
+    port: int
+    requests: list[web.BaseRequest]
+
+    @property
+    def authority(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Peer]:
+        """A connection to it."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        peer = Peer(reader, writer)
+        try:
+            yield peer
+        finally:
+            await peer.close()
+
+    async def ask(
+        self, method: str, target: str, *headers: str, body: bytes = b"", agent: str | None = DOCKER
+    ) -> Answered:
+        """Sends one request on a connection of its own and reads the whole answer."""
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {self.authority}", *headers]
+        if agent is not None:
+            lines.append(f"User-Agent: {agent}")
+        if body:
+            lines.append(f"Content-Length: {len(body)}")
+        async with asyncio.timeout(10), self.connection() as peer:
+            await peer.send("\r\n".join([*lines, "", ""]), body)
+            return await answered(peer, of=method)
+
+
+async def answered(peer: Peer, *, of: str = "GET") -> Answered:
+    """Reads one whole answer."""
+    head = await peer.read_head()
+    return Answered(head, await peer.read_body(head, of=of))
+
+
+@contextlib.asynccontextmanager
+async def running_proxy(
+    upstreams: Mapping[Backend, str | UpstreamSettings | Handler],
+    *,
+    settings: ProxySettings | None = None,
+    trusted: bool = False,
+) -> AsyncIterator[RunningProxy]:
+    """Runs a proxy.
+
+    Args:
+        upstreams: for each registry its address, its settings, or a handler in this process.
+        settings: rule and header.
+        trusted: believe what every peer says of forwarding.
+    """
+    parts = {backend: _upstream(backend, upstream) for backend, upstream in upstreams.items()}
+    proxy = Proxy(settings or ProxySettings(), parts)
+    requests: list[web.BaseRequest] = []
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        requests.append(request)
+        if trusted:
+            request[exchange.TRUSTED_PEER] = True
+        return await proxy.handle(request)
+
+    server = web.Server(
+        handle,
+        handler_cancellation=True,
+        auto_decompress=False,
+        access_log=None,
+        max_line_size=65536,
+        max_field_size=65536,
+        read_bufsize=512 * 1024,
+    )
+    runner = web.ServerRunner(server)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=1)
+    await site.start()
+    port: int = runner.addresses[0][1]
+    try:
+        yield RunningProxy(port, requests)
+    finally:
+        await runner.cleanup()
+        await proxy.close()
+
+
+def _upstream(backend: Backend, upstream: str | UpstreamSettings | Handler) -> Upstream:
+    if isinstance(upstream, str):
+        return Forwarder(backend, UpstreamSettings(upstream))
+    if isinstance(upstream, UpstreamSettings):
+        return Forwarder(backend, upstream)
+    return InProcess(upstream)
