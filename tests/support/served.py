@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from backends import exchange
 from portside.listening import Listener, bind, parse_address
 from portside.problems import Problem
 from portside.serving import Handler
@@ -158,7 +159,7 @@ class _Services:
             case "/echo":
                 return web.Response(body=await request.read())
             case "/peer":
-                trusted = bool(request.get("portside.trusted_peer"))
+                trusted = bool(request.get(exchange.TRUSTED_PEER))
                 return web.json_response({"remote": request.remote, "trusted": trusted})
             case "/long":
                 return web.Response(text=str(len(request.headers.get("X-Long", "")) + len(request.query_string)))

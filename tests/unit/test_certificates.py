@@ -1,0 +1,341 @@
+"""Certificates as made, as described, and what is said of halves and strangers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import multiprocessing
+import os
+import shutil
+import socket
+import ssl
+import stat
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from portside.certificates import (
+    CertificateFolder,
+    check_pair,
+    describe,
+    ensure_certificates,
+    own_names,
+    trust_lines,
+)
+from portside.problems import CertificateProblem
+from portside.tls import CertificateChain, TlsSettings, build_context
+from tests.support.programs import find_program
+
+
+def load(path: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> CertificateFolder:
+    return ensure_certificates(tmp_path_factory.mktemp("made") / "certs", names=["registry.test", "10.99.0.1"])
+
+
+@pytest.fixture
+def folder(made: CertificateFolder, tmp_path: Path) -> Path:
+    """A copy of what was made, to be spoiled."""
+    target = tmp_path / "certs"
+    shutil.copytree(made.certificate.parent, target)
+    return target
+
+
+def test_what_is_missing_is_made(made: CertificateFolder) -> None:
+    folder = made.certificate.parent
+    assert {path.name for path in folder.iterdir()} - {".lock"} == {"ca.crt", "ca.key", "server.crt", "server.key"}
+    assert (mode(folder / "ca.key"), mode(made.key)) == (0o600, 0o600)
+    assert (mode(folder / "ca.crt"), mode(made.certificate)) == (0o644, 0o644)
+    assert str(made.ca) in made.done
+
+
+def test_the_certificate_names_this_host_and_what_was_asked(made: CertificateFolder) -> None:
+    shown = describe(made.certificate)
+    assert set(shown.names) == {*own_names(), "registry.test", "10.99.0.1"}
+    assert {"localhost", "127.0.0.1", "::1"} <= set(shown.names)
+    assert (shown.subject, shown.key_kind, shown.warnings) == ("CN=localhost", "ECDSA", ())
+
+
+def test_validity_is_what_clients_accept(made: CertificateFolder) -> None:
+    assert made.ca is not None
+    server, ca = load(made.certificate), load(made.ca)
+    assert server.not_valid_after_utc - server.not_valid_before_utc <= dt.timedelta(days=825)
+    assert ca.not_valid_after_utc - ca.not_valid_before_utc > dt.timedelta(days=3649)
+    assert server.not_valid_after_utc < ca.not_valid_after_utc
+
+
+def test_extensions_are_those_that_strict_clients_want(made: CertificateFolder) -> None:
+    assert made.ca is not None
+    server, ca = load(made.certificate), load(made.ca)
+    for certificate, is_ca in ((server, False), (ca, True)):
+        assert isinstance(certificate.public_key(), ec.EllipticCurvePublicKey)
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage)
+        assert (constraints.critical, constraints.value.ca) == (True, is_ca)
+        assert (usage.critical, usage.value.key_cert_sign, usage.value.digital_signature) == (True, is_ca, True)
+    identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    issuer = server.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    assert issuer.key_identifier == identifier.digest
+    purposes = server.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(purposes) == [ExtendedKeyUsageOID.SERVER_AUTH]
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "::1", "registry.test", "10.99.0.1"])
+def test_pythons_strictest_verification_accepts_it(made: CertificateFolder, name: str) -> None:
+    client = ssl.create_default_context(cafile=str(made.ca))
+    client.verify_flags |= ssl.VERIFY_X509_STRICT
+    server = build_context(TlsSettings((CertificateChain(made.certificate, made.key),)))
+    ours, theirs = socket.socketpair()
+    thread = threading.Thread(target=lambda: server.wrap_socket(theirs, server_side=True).close())
+    thread.start()
+    with client.wrap_socket(ours, server_hostname=name) as connection:
+        assert connection.version() == "TLSv1.3"
+    thread.join()
+
+
+@pytest.mark.real
+def test_openssl_accepts_it(made: CertificateFolder) -> None:
+    command = [find_program("openssl"), "verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname"]
+    done = subprocess.run(
+        [*command, "registry.test", "-CAfile", str(made.ca), str(made.certificate)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.endswith(": OK\n"), done.stderr
+
+
+@pytest.mark.real
+def test_go_accepts_it(made: CertificateFolder, tmp_path: Path) -> None:
+    program = tmp_path / "verify.go"
+    program.write_text(
+        """package main
+import ("crypto/x509"; "encoding/pem"; "fmt"; "os")
+func main() {
+    ca, _ := os.ReadFile(os.Args[1]); pool := x509.NewCertPool(); pool.AppendCertsFromPEM(ca)
+    chain, _ := os.ReadFile(os.Args[2]); block, _ := pem.Decode(chain)
+    leaf, err := x509.ParseCertificate(block.Bytes)
+    if err == nil { _, err = leaf.Verify(x509.VerifyOptions{Roots: pool, DNSName: os.Args[3]}) }
+    fmt.Print(err)
+}
+"""
+    )
+    environment = {**os.environ, "GOFLAGS": "-mod=mod"}
+    command = [find_program("go"), "run", str(program), str(made.ca), str(made.certificate), "registry.test"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+    assert done.stdout == "<nil>", done.stderr
+
+
+def test_a_second_start_changes_nothing(folder: Path) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    found = ensure_certificates(folder, names=["registry.test", "10.99.0.1"])
+    assert found.done == ""
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_further_name_brings_a_new_certificate_of_the_same_ca(folder: Path) -> None:
+    ca, old = (folder / "ca.crt").read_bytes(), load(folder / "server.crt")
+    found = ensure_certificates(folder, names=["registry.test", "10.99.0.1", "other.test"])
+    assert "issued anew" in found.done
+    assert "other.test" in describe(found.certificate).names
+    assert (folder / "ca.crt").read_bytes() == ca
+    assert load(found.certificate).serial_number != old.serial_number
+    check_pair(found.certificate, found.key)
+
+
+def test_names_given_in_other_spellings_change_nothing(folder: Path) -> None:
+    assert ensure_certificates(folder, names=["REGISTRY.test", "0:0::1"]).done == ""
+
+
+def test_without_the_cas_key_nothing_is_issued_anew(folder: Path) -> None:
+    (folder / "ca.key").unlink()
+    before = (folder / "server.crt").read_bytes()
+    assert ensure_certificates(folder, names=["other.test"]).done == ""
+    assert (folder / "server.crt").read_bytes() == before
+
+
+def signed(
+    folder: Path,
+    *,
+    by: Path | None = None,
+    ends: dt.timedelta = dt.timedelta(days=90),
+    begins: dt.timedelta = dt.timedelta(days=-400),
+    names: tuple[str, ...] = ("localhost",),
+) -> None:
+    """Write a server certificate as a person might: by a CA's folder, or by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name.from_rfc4514_string("CN=localhost")
+    issuer, issuer_key = subject, key
+    if by is not None:
+        issuer = load(by / "ca.crt").subject
+        loaded = serialization.load_pem_private_key((by / "ca.key").read_bytes(), None)
+        assert isinstance(loaded, ec.EllipticCurvePrivateKey)
+        issuer_key = loaded
+    now = dt.datetime.now(dt.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(now + begins)
+        .not_valid_after(now + ends)
+    )
+    if names:
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), critical=False
+        )
+    folder.mkdir(exist_ok=True)
+    (folder / "server.crt").write_bytes(
+        builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    )
+    (folder / "server.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+
+
+def test_one_that_expires_within_30_days_is_issued_anew(folder: Path) -> None:
+    signed(folder, by=folder, ends=dt.timedelta(days=29), names=own_names())
+    assert "issued anew" in ensure_certificates(folder).done
+    assert describe(folder / "server.crt").not_after > dt.datetime.now(dt.UTC) + dt.timedelta(days=800)
+
+
+def test_a_users_own_certificate_beside_our_ca_is_never_replaced(folder: Path) -> None:
+    signed(folder, ends=dt.timedelta(days=3))
+    before = (folder / "server.crt").read_bytes()
+    assert ensure_certificates(folder, names=["other.test"]).done == ""
+    assert (folder / "server.crt").read_bytes() == before
+
+
+def test_a_users_own_certificate_needs_no_ca(tmp_path: Path) -> None:
+    signed(tmp_path / "certs")
+    found = ensure_certificates(tmp_path / "certs")
+    assert (found.ca, found.done) == (None, "")
+    assert not (tmp_path / "certs" / "ca.crt").exists()
+
+
+def test_a_ca_of_our_own_is_used_again_when_only_the_server_certificate_is_gone(folder: Path) -> None:
+    ca = (folder / "ca.crt").read_bytes()
+    (folder / "server.crt").unlink()
+    (folder / "server.key").unlink()
+    assert "server certificate was made" in ensure_certificates(folder).done
+    assert (folder / "ca.crt").read_bytes() == ca
+
+
+@pytest.mark.parametrize(
+    ("gone", "left", "also"),
+    [
+        ("server.key", "server.crt", ()),
+        ("server.crt", "server.key", ()),
+        ("ca.key", "ca.crt", ("server.crt", "server.key")),
+        ("ca.crt", "ca.key", ("server.crt", "server.key")),
+    ],
+)
+def test_half_a_pair_is_told_with_what_to_do(folder: Path, gone: str, left: str, also: tuple[str, ...]) -> None:
+    for name in (gone, *also):
+        (folder / name).unlink()
+    with pytest.raises(CertificateProblem, match=rf"{left} is there without {gone}: put {gone} beside it"):
+        ensure_certificates(folder)
+    assert not (folder / gone).exists()
+
+
+def test_a_key_of_another_certificate_is_told(folder: Path, tmp_path: Path) -> None:
+    signed(tmp_path / "other")
+    shutil.copy(tmp_path / "other" / "server.key", folder / "server.key")
+    with pytest.raises(
+        CertificateProblem, match=r"server\.key is not the one of .*server\.crt: put the right one there"
+    ):
+        ensure_certificates(folder)
+
+
+def encrypt(folder: Path) -> None:
+    command = ["openssl", "pkey", "-aes128", "-passout", "pass:secret", "-in", "server.key", "-out", "locked.key"]
+    subprocess.run(command, check=True, cwd=folder, capture_output=True)
+    (folder / "locked.key").replace(folder / "server.key")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda folder: (folder / "server.key").write_text("x"), r"server\.key is not a PEM key"),
+        (lambda folder: (folder / "server.crt").write_text("x"), r"server\.crt is not a PEM certificate"),
+        (encrypt, r"server\.key has a passphrase; remove it with `openssl pkey`"),
+    ],
+)
+def test_files_that_cannot_be_used_are_told(folder: Path, spoil: Callable[[Path], object], sentence: str) -> None:
+    spoil(folder)
+    with pytest.raises(CertificateProblem, match=sentence):
+        ensure_certificates(folder)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CertificateProblem, match=r"certificates cannot be made in .*file/certs .*--certs"):
+        ensure_certificates(tmp_path / "file" / "certs")
+
+
+def test_a_name_that_is_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CertificateProblem, match="neither a DNS name nor an IP address"):
+        ensure_certificates(tmp_path / "certs", names=["a" * 64 + ".test"])
+
+
+def make(folder: Path, start: threading.Barrier) -> None:
+    start.wait()
+    ensure_certificates(folder)
+
+
+def test_processes_that_start_at_once_make_one_ca(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    start = context.Barrier(4)
+    processes = [context.Process(target=make, args=(tmp_path / "certs", start)) for _ in range(4)]
+    for each in processes:
+        each.start()
+    for each in processes:
+        each.join(30)
+    assert [each.exitcode for each in processes] == [0] * 4
+    ca, server = load(tmp_path / "certs" / "ca.crt"), load(tmp_path / "certs" / "server.crt")
+    server.verify_directly_issued_by(ca)
+    check_pair(tmp_path / "certs" / "server.crt", tmp_path / "certs" / "server.key")
+    assert not list((tmp_path / "certs").glob(".*.tmp"))
+
+
+def test_the_guides_own_certificate_is_described_with_a_warning(tmp_path: Path) -> None:
+    guide = "openssl req -newkey rsa:2048 -nodes -keyout domain.key -x509 -days 365 -subj /CN=localhost -out domain.crt"
+    subprocess.run(guide.split(), check=True, cwd=tmp_path, capture_output=True, timeout=60)
+    shown = describe(tmp_path / "domain.crt")
+    assert (shown.subject, shown.names, shown.key_kind) == ("CN=localhost", (), "RSA")
+    (warning,) = shown.warnings
+    assert "has no subjectAltName, so modern clients refuse it" in warning
+    assert "`portside certs`" in warning
+    build_context(TlsSettings((CertificateChain(tmp_path / "domain.crt", tmp_path / "domain.key"),)))
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "warning"),
+    [(-9, -1, "expired on"), (-9, 5, "expires on"), (2, 90, "is not valid before")],
+)
+def test_a_certificate_out_of_its_time_is_warned_of(tmp_path: Path, begins: int, ends: int, warning: str) -> None:
+    signed(tmp_path, begins=dt.timedelta(days=begins), ends=dt.timedelta(days=ends))
+    (said,) = describe(tmp_path / "server.crt").warnings
+    assert warning in said
+
+
+def test_lines_make_each_client_trust_the_ca_for_each_name() -> None:
+    text = trust_lines(Path("/srv/certs/ca.crt"), ["localhost", "registry.test"], port=5000)
+    for host in ("localhost", "registry.test"):
+        assert f"install -D -m 644 /srv/certs/ca.crt /etc/docker/certs.d/{host}:5000/ca.crt" in text
+        assert f"install -D -m 644 /srv/certs/ca.crt /etc/containers/certs.d/{host}:5000/ca.crt" in text
+        assert f"curl --cacert /srv/certs/ca.crt https://{host}:5000/v2/" in text
