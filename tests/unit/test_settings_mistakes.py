@@ -1,0 +1,207 @@
+"""What in settings is refused, and what is told at start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from portside.settings import Role, SettingsProblem, load_settings
+from tests.support.settings_files import Load, mistakes_of, places
+
+# The 2015 guide's own file, its indentation repaired.
+GUIDE = """
+version: 0.1
+log:
+  level: debug
+  fields:
+    service: registry
+    environment: development
+storage:
+  cache:
+    layerinfo: inmemory
+  filesystem:
+    rootdirectory: /tmp/registry-dev
+http:
+  addr: :5000
+  secret: asecretforlocaldevelopment
+  debug:
+    addr: localhost:5001
+redis:
+  addr: localhost:6379
+  pool:
+    maxidle: 16
+    maxactive: 64
+    idletimeout: 300s
+  dialtimeout: 10ms
+  readtimeout: 10ms
+  writetimeout: 10ms
+notifications:
+  endpoints:
+    - name: local-8082
+      url: http://localhost:5003/callback
+      headers:
+        Authorization: [Bearer <an example token>]
+      timeout: 1s
+      threshold: 10
+      backoff: 1s
+      disabled: true
+    - name: local-8083
+      url: http://localhost:8083/callback
+      timeout: 1s
+      threshold: 10
+      backoff: 1s
+      disabled: true
+"""
+
+
+def test_all_mistakes_are_told_at_once_each_with_its_path_and_what_is_allowed(load: Load) -> None:
+    text = """
+    version: 0.2
+    log: {level: loud, formatter: xml}
+    storage: {s3: {bucket: b}, filesytem: {}}
+    auth: {htpasswd: {realm: r, path: p}}
+    http: {addr: 5000, draintimeout: soon, clientcas: [ca], tls: {certificate: a}}
+    gateway: {workers: 1000, trustedproxies: [10.0.0.0/99], routeheader: 'a b', v1: {upstream: ftp://r, unix: here}}
+    """
+    mistakes = mistakes_of(
+        load, Role.SERVE, text, environment={"REGISTRY_GATEWAY_NAMES": "[", "REGISTRY_GATEWAY_NAMES_3": "x"}
+    )
+    expected = [
+        ("REGISTRY_GATEWAY_NAMES ", "YAML"),
+        ("REGISTRY_GATEWAY_NAMES_3", "no element"),
+        ("auth:", "everyone"),
+        ("http.clientcas:", "below http.tls"),
+        ("storage.filesytem:", "did you mean filesystem?"),
+        ("storage.s3:", "use filesystem or inmemory"),
+        ("version:", "0.1"),
+        ("log.level:", "'debug' (it is 'loud')"),
+        ("log.formatter:", "'logstash' (it is 'xml')"),
+        ("http.addr:", "such as :5000"),
+        ("http.draintimeout:", "30s"),
+        ("http.tls:", "go together"),
+        ("gateway.trustedproxies.0:", "10.0.0.0/8"),
+        ("gateway.routeheader:", "false stands for none"),
+        ("gateway.v1.upstream:", "unix:/run"),
+        ("gateway.v1.unix:", "from the root"),
+        ("gateway.workers:", "256"),
+    ]
+    for start, words in expected:
+        assert any(line.startswith(start) and words in line for line in mistakes), (start, mistakes)
+    assert len(mistakes) == len(expected)
+
+
+def test_secrets_are_never_printed(load: Load) -> None:
+    text = """
+    http: {secret: [hunter2]}
+    gateway: {v2: {upstream: 'http://me:hunter2@r'}}
+    """
+    mistakes = mistakes_of(load, Role.SERVE, text, environment={"REGISTRY_HTTP_HOST": "hunter2: ["})
+    assert len(mistakes) == 3
+    assert "hunter2" not in "".join(mistakes)
+
+
+UNSAFE: list[tuple[str | None, dict[str, str], str]] = [
+    ("auth: {htpasswd: {realm: r, path: p}}", {}, "auth:"),
+    ("auth: {mine: {}}", {}, "auth:"),
+    (None, {"REGISTRY_AUTH": "htpasswd"}, "auth:"),
+    (None, {"REGISTRY_AUTH_HTPASSWD_REALM": "r"}, "auth:"),
+    (None, {"REGISTRY_AUTH_TOKEN_SERVICE": "s"}, "auth:"),
+    ("proxy: {remoteurl: 'https://r'}", {}, "proxy.remoteurl:"),
+    (None, {"REGISTRY_PROXY_REMOTEURL": "https://r"}, "proxy.remoteurl:"),
+    ("http: {clientcas: [ca]}", {}, "http.clientcas:"),
+    (None, {"REGISTRY_HTTP_CLIENTCAS": "[ca]"}, "http.clientcas:"),
+    ("http: {prefix: /registry/}", {}, "http.prefix:"),
+    (None, {"REGISTRY_HTTP_TLS_LETSENCRYPT_CACHEFILE": "/c"}, "http.tls.letsencrypt:"),
+    ("http: {tls: {clientcas: [ca]}}", {}, "http.tls:"),
+    ("storage: {filesystem: {}, inmemory: {}}", {}, "storage:"),
+    ("storage: swift", {}, "storage.swift:"),
+    (None, {"REGISTRY_STORAGE_S3_BUCKET": "b"}, "storage.s3:"),
+    ("gateway: {v2: {addr: ''}}", {}, "gateway.v2.addr, gateway.v2.unix:"),
+    ("gateway: {v2: {addr: ':7'}, metrics: {addr: ':7'}}", {}, ":7 is given to two listeners"),
+]
+
+
+@pytest.mark.parametrize(("text", "environment", "start"), UNSAFE)
+def test_what_would_be_unsafe_to_pass_over_keeps_it_from_starting(
+    load: Load, text: str | None, environment: dict[str, str], start: str
+) -> None:
+    (mistake,) = mistakes_of(load, Role.V2, text, environment=environment)
+    assert mistake.startswith(start)
+
+
+@pytest.mark.parametrize("text", ["auth: none", "auth: {none: {}}", "auth:", "proxy: {}", "http: {prefix: /}"])
+def test_what_asks_for_nothing_is_no_obstacle(load: Load, text: str) -> None:
+    load(Role.V2, text)
+
+
+def test_a_proxy_alone_needs_a_registry(load: Load) -> None:
+    (mistake,) = mistakes_of(load, Role.PROXY)
+    assert mistake.startswith("gateway.v1.upstream, gateway.v2.upstream:")
+
+
+def test_keys_that_are_not_honoured_and_keys_that_nobody_knows_are_named(load: Load) -> None:
+    text = """
+    health: {storagedriver: {enabled: true}}
+    storage: {filesystem: {rootdirectory: /d, maxthreads: 50}, cache: {blobdescriptor: inmemory}}
+    http: {adr: ':1', http2: {disabled: true}}
+    gateway: {tls: {certificates: [{certificate: a, key: b, chian: c}]}}
+    x-mine: {}
+    """
+    notes = load(Role.SERVE, text, {"REGISTRY_NOTIFICATIONS_ENDPOINTS": "[]"}).notes
+    expected = [
+        "health is not honoured yet:",
+        "storage.filesystem.maxthreads is not honoured yet:",
+        "storage.cache is not honoured yet:",
+        "http.http2 is not honoured yet:",
+        "notifications is not honoured yet:",
+        "http.adr is no setting and is ignored (did you mean addr?)",
+        "gateway.tls.certificates.0.chian is no setting and is ignored",
+        "x-mine is no setting and is ignored",
+    ]
+    for start in expected:
+        assert any(note.startswith(start) for note in notes), (start, notes)
+    assert len(notes) == len(expected)
+
+
+def test_the_guide_s_own_file_loads_and_says_what_it_does_not_do(load: Load) -> None:
+    settings = load(Role.V2, GUIDE)
+    assert places(settings) == [("v2", ":5000", False), ("metrics", "localhost:5001", False)]
+    assert settings.metrics_path == "/metrics"
+    assert settings.storage.root == "/tmp/registry-dev"
+    assert settings.log.level == "debug"
+    assert settings.log.fields == {"service": "registry", "environment": "development"}
+    assert [note.partition(" is not")[0] for note in settings.notes] == [
+        "redis",
+        "notifications",
+        "storage.cache",
+        "http.secret",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- a\n- b\n", "must hold keys"),
+        ("a: [\n", "is not YAML at line 2"),
+        ("http:\n\taddr: :5000\n", "is not YAML at line 2"),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_told_in_one_sentence(load: Load, text: str, words: str) -> None:
+    with pytest.raises(SettingsProblem, match=words) as caught:
+        load(Role.V2, text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_told_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SettingsProblem, match="cannot be read: No such file"):
+        load_settings(Role.V2, tmp_path / "none.yml", {}, {})
+    with pytest.raises(SettingsProblem, match="cannot be read: Is a directory"):
+        load_settings(Role.V2, tmp_path, {}, {})
+
+
+def test_metrics_of_the_debug_address_have_distribution_s_switch_and_path(load: Load) -> None:
+    text = "http: {debug: {addr: ':1', prometheus: {enabled: %s, path: /m}}}"
+    assert load(Role.V2, text % "true").metrics_path == "/m"
+    assert load(Role.V2, text % "false").metrics_path == ""
+    assert load(Role.V2, "gateway: {metrics: {addr: ''}}").metrics_path == ""
