@@ -29,6 +29,7 @@ clean:
 
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "Portside needs Python 3.11 or later: install it, or name one with 'make $(MAKECMDGOALS) PYTHON=/path/to/python3'." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "Portside needs Python 3.11 or later, and $(PYTHON) is not: name another one with 'make $(MAKECMDGOALS) PYTHON=/path/to/python3'." >&2; exit 1; }
 	@rm -rf $(VENV)
 	@if command -v uv >/dev/null 2>&1; then uv venv -q --seed --python "$(PYTHON)" $(VENV); \
 	elif ! "$(PYTHON)" -c 'import ensurepip, venv' >/dev/null 2>&1; then \
