@@ -186,11 +186,9 @@ class FilesystemDriver:
 
     def _open_for_writing(self, path: str, append: bool) -> int:  # noqa: FBT001 - run_in_executor passes by position
         with _told(path):
-            if append:
-                fd = self._opener.open(path[1:].encode(), os.O_RDWR)
-            else:
-                self._put(path, _make_empty, durable=True)
-                fd = self._opener.open(path[1:].encode(), os.O_RDWR)
+            if not append:
+                self._make_new(path)
+            fd = self._opener.open(path[1:].encode(), os.O_RDWR)
             try:
                 _lock(fd, path)
                 # Whoever had the lock before may have moved the file away: what is at the path now is what counts.
@@ -202,12 +200,40 @@ class FilesystemDriver:
                 raise
             return fd
 
-    def _put(self, path: str, fill: Callable[[int, str], None], *, durable: bool) -> None:
-        """Makes `path` appear, filled, together with whatever folders are missing above it."""
+    def _make_new(self, path: str) -> None:
+        """Makes an empty file; one that is there already gives way unless somebody is writing it."""
+        for _ in range(BUILD_ATTEMPTS):
+            try:
+                self._put(path, _make_empty, durable=True, replace=False)
+            except FileExistsError:
+                with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+                    self._give_way(path)
+            else:
+                return
+        raise PathBusy(path)
+
+    def _give_way(self, path: str) -> None:
+        """Removes a file that nobody is writing."""
+        with contextlib.closing(_Fd(self._opener.open(path[1:].encode(), os.O_RDWR))) as old:
+            _lock(old.fd, path)
+            with self._parent(path) as (folder, name):
+                if os.path.samestat(os.stat(name, dir_fd=folder, follow_symlinks=False), os.fstat(old.fd)):
+                    os.unlink(name, dir_fd=folder)
+
+    def _put(self, path: str, fill: Callable[[int, str], None], *, durable: bool, replace: bool = True) -> None:
+        """Makes `path` appear, filled, together with whatever folders are missing above it.
+
+        Raises:
+            FileExistsError: not `replace`, and something has this path.
+        """
         parts = path[1:].split("/")
         for _ in range(BUILD_ATTEMPTS):
             folder, depth = self._deepest(parts[:-1])
             try:
+                if not replace and depth == len(parts) - 1:
+                    fill(folder, parts[-1])  # creates exclusively: of two, one gets FileExistsError
+                    os.fsync(folder)
+                    return
                 if self._appear(folder, parts[depth:], fill, durable=durable):
                     return
             finally:
