@@ -26,7 +26,7 @@ from backends import exchange
 from backends.model.errors import ErrorCode
 from proxy.answers import printable, registry_error
 from proxy.headers import request_headers, response_headers
-from proxy.receiving import ClientBody, expects_continue
+from proxy.receiving import ClientBody, expects_continue, nothing
 from proxy.replying import client_address, in_step, noted, reply
 from proxy.routing import Backend, origin_form
 from proxy.settings import UpstreamSettings
@@ -52,6 +52,7 @@ class Forwarder:
         self._origin = f"http://{backend.value}" if self._unix else settings.address.rstrip("/")
         self._pooled = self._session(pooled=True)
         self._fresh = self._session(pooled=False)
+        self._fresh._retry_connection = False  # noqa: SLF001 - the only switch there is; a test sees it act
 
     def _session(self, *, pooled: bool) -> aiohttp.ClientSession:
         settings = self._settings
@@ -110,6 +111,7 @@ class Forwarder:
         except TimeoutError:
             if not patience.expired():
                 raise
+            body.when_begun = nothing
         # It said nothing, and nothing of the body was sent: ask again, and send the body without its leave.
         return await self._send(request, body, expects=False)
 

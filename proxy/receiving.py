@@ -40,7 +40,7 @@ class ClientBody:
         self._idle_seconds = idle_seconds
         self.failure: Exception | None = None
         self.begun = False
-        self.when_begun: Callable[[], None] = _nothing
+        self.when_begun: Callable[[], None] = nothing
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yields the body as it comes.
@@ -73,5 +73,5 @@ class ClientBody:
             request.writer.output_size = 0  # the answer has not begun: an error can still become one
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """What happens when a body begins that nobody waits for."""

@@ -111,9 +111,9 @@ async def running_proxy(
         max_field_size=65536,
         read_bufsize=512 * 1024,
     )
-    runner = web.ServerRunner(server)
+    runner = web.ServerRunner(server, shutdown_timeout=1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=1)
+    site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port: int = runner.addresses[0][1]
     try:

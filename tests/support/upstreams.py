@@ -133,6 +133,10 @@ class RunningUpstream:
     failures: list[BaseException] = field(default_factory=list)
 
 
+Registry = Callable[[Conversation], contextlib.AbstractAsyncContextManager[RunningUpstream]]
+"""Starts a registry that has the same conversation on each connection."""
+
+
 @contextlib.asynccontextmanager
 async def spoken_by_hand(
     converse: Conversation, *, unix: Path | None = None, tls: ssl.SSLContext | None = None

@@ -1,0 +1,63 @@
+"""The proxy's own words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from backends.model.clients import parse_user_agent
+from backends.model.errors import ErrorCode
+from proxy.answers import Answer, own_answer, registry_error
+from proxy.routing import Backend, Policy, decide
+
+ADDRESS = "https://localhost:5000"
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+def _page(target: str, *accept: str) -> Answer:
+    return own_answer(
+        decide(parse_user_agent("curl/8"), "GET", target, Policy()), target, accept, client_address=ADDRESS
+    )
+
+
+@pytest.mark.parametrize("accept", [(), ("*/*",), (BROWSER,), ("text/plain", "application/json")])
+def test_the_first_page_says_what_this_is_and_where_the_registries_are(accept: tuple[str, ...]) -> None:
+    page = _page("/", *accept)
+    assert (page.status, page.headers) == (200, (("Content-Type", "text/plain; charset=utf-8"),))
+    assert f"v2: {ADDRESS}/v2/\n".encode() in page.body
+    assert f"v1: {ADDRESS}/v1/_ping\n".encode() in page.body
+
+
+@pytest.mark.parametrize("target", ["/", "/unknown"])
+def test_a_program_that_asks_for_json_gets_it(target: str) -> None:
+    page = _page(target, "application/json")
+    assert page.headers == (("Content-Type", "application/json; charset=utf-8"),)
+    assert json.loads(page.body)["v2"].startswith(f"{ADDRESS}/v2/")
+
+
+def test_v2_without_its_slash_leads_there() -> None:
+    page = _page("/v2?n=1")
+    assert page.status == 301
+    assert ("Location", "/v2/") in page.headers
+
+
+def test_an_unknown_path_is_named_and_cannot_break_out_of_its_line() -> None:
+    page = _page("/a\x1b[31m\n<é>" + "x" * 5000)
+    assert page.status == 404
+    assert page.body.startswith(b"error: nothing is at /a?[31m?<?>xx")
+    assert len(page.body) < 500
+
+
+def test_v2_errors_carry_the_header_that_keeps_clients_from_falling_back() -> None:
+    answer = registry_error(Backend.V2, ErrorCode.UNAVAILABLE, 502, "why")
+    assert dict(answer.headers)["Docker-Distribution-Api-Version"] == "registry/2.0"
+    assert json.loads(answer.body) == {
+        "errors": [{"code": "UNAVAILABLE", "message": "service unavailable", "detail": {"reason": "why"}}]
+    }
+
+
+def test_v1_errors_have_v1s_shape() -> None:
+    answer = registry_error(Backend.V1, ErrorCode.UNAVAILABLE, 503, "why")
+    assert [name for name, _ in answer.headers] == ["Content-Type"]
+    assert json.loads(answer.body) == {"error": "why"}

@@ -1,0 +1,146 @@
+"""Which headers pass the proxy, and what becomes of them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.headers import (
+    HOP_BY_HOP,
+    Header,
+    client_scheme,
+    request_headers,
+    response_headers,
+    rewrite_endpoint,
+    rewrite_location,
+)
+
+CLIENT = "https://registry.example:5000"
+UPSTREAM = "http://10.0.0.7:5001"
+
+
+def _sent(*headers: Header, trusted: bool = False, peer: str = "192.0.2.9", scheme: str = "https") -> list[Header]:
+    return request_headers(headers, peer=peer, scheme=scheme, trusted=trusted)
+
+
+@pytest.mark.parametrize("name", sorted(HOP_BY_HOP | {"expect"}))
+def test_what_belongs_to_one_connection_ends_here(name: str) -> None:
+    assert name not in {key.lower() for key, _ in _sent((name.title(), "x"))}
+    if name != "expect":
+        assert response_headers([(name.upper(), "x")], upstream=UPSTREAM, client=CLIENT) == []
+
+
+def test_what_connection_names_ends_here_too_but_not_what_frames_the_message() -> None:
+    headers = [("Connection", "close, X-One"), ("connection", "x-two , Host, Content-Length"), ("X-One", "1"),
+               ("x-TWO", "2"), ("Host", "h"), ("Content-Length", "3"), ("X-Three", "3")]  # fmt: skip
+    assert _sent(*headers)[:3] == [("Host", "h"), ("Content-Length", "3"), ("X-Three", "3")]
+    assert response_headers(headers, upstream=UPSTREAM, client=CLIENT) == headers[4:]
+
+
+def test_a_stranger_is_not_believed() -> None:
+    lies = [("X-Forwarded-For", "10.0.0.1"), ("X-Real-IP", "10.0.0.1"), ("X-Forwarded-Proto", "http"),
+            ("Forwarded", "for=10.0.0.1"), ("X-Forwarded-Host", "evil.example")]  # fmt: skip
+    assert _sent(*lies) == [
+        ("X-Real-IP", "192.0.2.9"),
+        ("X-Forwarded-For", "192.0.2.9"),
+        ("X-Forwarded-Proto", "https"),
+    ]
+
+
+def test_a_trusted_peer_is_believed_and_added_to() -> None:
+    said = [("x-forwarded-for", "198.51.100.1"), ("X-Forwarded-For", "203.0.113.5"), ("X-Real-Ip", "198.51.100.1"),
+            ("X-Forwarded-Proto", "HTTPS"), ("X-Forwarded-Host", "evil.example")]  # fmt: skip
+    assert _sent(*said, trusted=True, scheme="http") == [
+        ("X-Real-IP", "198.51.100.1"),
+        ("X-Forwarded-For", "198.51.100.1, 203.0.113.5, 192.0.2.9"),
+        ("X-Forwarded-Proto", "https"),
+    ]
+
+
+def test_a_trusted_peer_that_says_nothing_is_the_client() -> None:
+    assert _sent(trusted=True, scheme="http") == [
+        ("X-Real-IP", "192.0.2.9"),
+        ("X-Forwarded-For", "192.0.2.9"),
+        ("X-Forwarded-Proto", "http"),
+    ]
+
+
+def test_a_unix_socket_has_no_address_to_add() -> None:
+    assert _sent(trusted=True, peer="", scheme="http") == [("X-Forwarded-Proto", "http")]
+    assert _sent(("X-Forwarded-For", "198.51.100.1"), trusted=True, peer="")[0] == ("X-Forwarded-For", "198.51.100.1")
+
+
+@pytest.mark.parametrize("said", ["", "javascript", "https, http", "https\x00"])
+def test_only_a_real_scheme_is_believed(said: str) -> None:
+    assert client_scheme([("X-Forwarded-Proto", said)], scheme="http", trusted=True) == "http"
+
+
+def test_credentials_are_left_out_when_the_guide_says_so() -> None:
+    headers = [("authorization", "Basic Og=="), ("Cookie", "session=a.b")]
+    kept = request_headers(headers, peer="p", scheme="http", trusted=False, drop_authorization=True)
+    assert kept[0] == ("Cookie", "session=a.b")
+    assert _sent(*headers)[:2] == headers
+
+
+def test_everything_else_passes_in_order_and_as_often_as_it_came() -> None:
+    headers = [("Host", "localhost:5000"), ("ACCEPT", "a/b"), ("accept", "c/d"), ("Content-Type", ""),
+               ("X-Docker-Token", "true"), ("Cookie", "a=b")]  # fmt: skip
+    assert _sent(*headers)[: len(headers)] == headers
+    answers = [("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("WWW-Authenticate", "Basic"), ("www-authenticate", "X"),
+               ("Warning", "299 - x"), ("Warning", "299 - y"), ("Link", "</v2/x>; rel=next")]  # fmt: skip
+    assert response_headers(answers, upstream=UPSTREAM, client=CLIENT) == answers
+
+
+@pytest.mark.parametrize(
+    ("location", "passed"),
+    [
+        ("http://10.0.0.7:5001/v2/a/blobs/uploads/x?_state=%2b", f"{CLIENT}/v2/a/blobs/uploads/x?_state=%2b"),
+        ("http://10.0.0.7:5001", CLIENT),
+        ("http://10.0.0.7:5001?x", f"{CLIENT}?x"),
+        ("HTTP://10.0.0.7:5001/x", f"{CLIENT}/x"),
+        ("http://registry.example:5000/v2/x", f"{CLIENT}/v2/x"),
+        ("https://Registry.Example:5000/v2/x", f"{CLIENT}/v2/x"),
+        ("/v2/a/blobs/uploads/x", "/v2/a/blobs/uploads/x"),
+        ("//10.0.0.7:5001/x", "//10.0.0.7:5001/x"),
+        ("https://10.0.0.7:5001/x", "https://10.0.0.7:5001/x"),
+        ("http://10.0.0.7:50010/x", "http://10.0.0.7:50010/x"),
+        ("http://10.0.0.7/x", "http://10.0.0.7/x"),
+        ("https://bucket.s3.amazonaws.com/a?X-Amz-Signature=x%2Fy", "https://bucket.s3.amazonaws.com/a?X-Amz-Signature=x%2Fy"),
+        ("ftp://10.0.0.7:5001/x", "ftp://10.0.0.7:5001/x"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_a_location_names_the_address_that_the_client_used(location: str, passed: str) -> None:
+    assert response_headers([("location", location)], upstream=UPSTREAM, client=CLIENT) == [("location", passed)]
+
+
+def test_a_default_port_may_be_written_or_not() -> None:
+    for upstream in ("http://registry", "http://registry:80"):
+        for location in ("http://registry/x", "http://registry:80/x"):
+            assert rewrite_location(location, upstream=upstream, client=CLIENT) == f"{CLIENT}/x"
+    assert (
+        rewrite_location("https://registry:80/x", upstream="http://registry", client=CLIENT) == "https://registry:80/x"
+    )
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "passed"),
+    [
+        ("10.0.0.7:5001", "registry.example:5000"),
+        ("registry.example:5000", "registry.example:5000"),
+        ("cdn.example, 10.0.0.7:5001", "cdn.example, registry.example:5000"),
+        ("10.0.0.70:5001", "10.0.0.70:5001"),
+    ],
+)
+def test_endpoints_name_the_proxy(endpoints: str, passed: str) -> None:
+    assert rewrite_endpoint(endpoints, upstream=UPSTREAM, client=CLIENT) == passed
+
+
+_text = st.text(st.characters(codec="utf-8"), max_size=40)
+
+
+@given(st.lists(st.tuples(_text, _text), max_size=8), st.booleans())
+def test_no_header_is_too_strange(headers: list[Header], trusted: bool) -> None:  # noqa: FBT001 - drawn
+    request_headers(headers, peer="p", scheme="http", trusted=trusted)
+    response_headers([*headers, ("Location", headers[0][1] if headers else "")], upstream=UPSTREAM, client=CLIENT)
