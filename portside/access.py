@@ -131,7 +131,10 @@ def _pieces(lines: list[str], size: int) -> Iterator[bytes]:
     """Yields lines as bytes, as many whole ones at a time as stay within a size."""
     piece = bytearray()
     for line in lines:
-        data = line.encode("utf-8", "backslashreplace")[:MAX_LINE] + b"\n"
+        data = line.encode("utf-8", "backslashreplace")
+        if len(data) > MAX_LINE:
+            data = data[:MAX_LINE].decode("utf-8", "ignore").encode()
+        data += b"\n"
         if len(piece) + len(data) > size and piece:
             yield bytes(piece)
             piece.clear()

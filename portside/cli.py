@@ -211,9 +211,9 @@ def route(user_agent: str, rule: str, as_json: bool, method: str, path: str) -> 
 def health(config: Path | None, role: str, addr: str | None, plain: bool, timeout: float) -> None:  # noqa: FBT001 - click's flags
     """Ask a running process whether it answers: one line, and status 0 or 1; for containers and systemd.
 
-    Give it the settings of the process that it asks; it looks at its first address.
+    Give it the settings of the process that it asks; it asks at its first address that wants no certificate.
     """
-    from portside.health import ask, place_of  # noqa: PLC0415
+    from portside.health import ask, place_of, wants_certificate  # noqa: PLC0415
     from portside.listening import parse_address  # noqa: PLC0415
     from portside.problems import Problem  # noqa: PLC0415
 
@@ -226,7 +226,10 @@ def health(config: Path | None, role: str, addr: str | None, plain: bool, timeou
 
         settings = load_settings(Role(role), config or settings_path(os.environ), os.environ, {})
         listener = place_of(settings.listeners)
-        click.echo(ask(role, listener.address, tls=listener.tls is not None, timeout=timeout))
+        name = role if listener.name == "proxy" else listener.name
+        only_greet = wants_certificate(listener)
+        tls = listener.tls is not None
+        click.echo(ask(name, listener.address, tls=tls, timeout=timeout, only_greet=only_greet))
     except (Problem, ValueError) as problem:
         _fail(str(problem))
 

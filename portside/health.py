@@ -8,24 +8,32 @@ from collections.abc import Sequence
 
 from portside.listening import Address, Listener, TcpAddress
 from portside.problems import Problem
+from portside.tls import ClientAuth
 
 PATHS = {"serve": "/v2/", "proxy": "/", "v1": "/v1/_ping", "v2": "/v2/"}
 WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - translated, not bound
 
 
 def place_of(listeners: Sequence[Listener]) -> Listener:
-    """Returns the listener to ask: the first one that requests come in by.
+    """Returns the listener to ask: the first one that requests come in by and that asks for no certificate.
 
     Raises:
         Problem: its port is not known before it runs.
     """
-    listener = next(each for each in listeners if each.name != "metrics")
+    ours = [each for each in listeners if each.name != "metrics"]
+    listener = next((each for each in ours if not wants_certificate(each)), ours[0])
     if isinstance(listener.address, TcpAddress) and not listener.address.port:
         raise Problem("these settings let the system choose the port (0): name the address with --addr")
     return listener
 
 
-def ask(name: str, address: Address, *, tls: bool, timeout: float) -> str:
+def wants_certificate(listener: Listener) -> bool:
+    """Whether a client without a certificate is turned away."""
+    tls = listener.tls
+    return tls is not None and bool(tls.client_cas) and tls.client_auth is ClientAuth.REQUIRE
+
+
+def ask(name: str, address: Address, *, tls: bool, timeout: float, only_greet: bool = False) -> str:
     """Sends one request.
 
     Args:
@@ -33,6 +41,7 @@ def ask(name: str, address: Address, *, tls: bool, timeout: float) -> str:
         address: where.
         tls: whether it speaks TLS.
         timeout: seconds.
+        only_greet: it wants a certificate, which we have not: that it shows its own must do.
 
     Returns:
         one line that says it is well.
@@ -41,32 +50,32 @@ def ask(name: str, address: Address, *, tls: bool, timeout: float) -> str:
         Problem: it does not answer, or not well.
     """
     where = f"{address.host}:{address.port}" if isinstance(address, TcpAddress) else f"unix:{address.path}"
-    path = PATHS.get(name, "/")
     try:
         with _connect(address, timeout) as plain:
             # The question is whether it answers, asked over loopback by whoever may read its settings: the name in
             # the certificate says nothing here, and the check must go on when a certificate expires.
             connection = _unverified().wrap_socket(plain, server_hostname="localhost") if tls else plain
-            request = (
-                f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: portside-health\r\nConnection: close\r\n\r\n"
-            )
-            connection.sendall(request.encode())
-            line = b""
-            while b"\n" not in line and len(line) < 1000:  # noqa: PLR2004 - a status line
-                piece = connection.recv(1000)
-                if not piece:
-                    break
-                line += piece
-    except ssl.SSLError as error:
-        if error.reason == "TLSV13_ALERT_CERTIFICATE_REQUIRED":
-            return f"{where} answers, and asks for a client's certificate"
-        raise Problem(f"{where} does not answer: {error.reason or error}") from None
+            if only_greet:
+                return f"{where} answers, and asks for a client's certificate"
+            line = _status_line(connection, PATHS.get(name, "/"))
     except OSError as error:
         raise Problem(f"{where} does not answer: {error.strerror or error}") from None
     status = line.split(b" ", 2)[1:2]
     if not status or not status[0].isdigit() or int(status[0]) >= 500:  # noqa: PLR2004 - its own fault
-        raise Problem(f"{where} answers {line.splitlines()[0][:80].decode('latin-1') if line else 'nothing'}")
+        raise Problem(f"{where} answers {line[:80].decode('latin-1').strip() or 'nothing'}")
     return f"{where} answers {status[0].decode()}"
+
+
+def _status_line(connection: socket.socket, path: str) -> bytes:
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: portside-health\r\nConnection: close\r\n\r\n"
+    connection.sendall(request.encode())
+    line = b""
+    while b"\n" not in line and len(line) < 1000:  # noqa: PLR2004 - a status line
+        piece = connection.recv(1000)
+        if not piece:
+            break
+        line += piece
+    return line.partition(b"\n")[0]
 
 
 def _connect(address: Address, timeout: float) -> socket.socket:

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from aiohttp import web
 from portside.problems import Problem
 
 if TYPE_CHECKING:
-    from prometheus_client import Histogram
+    from prometheus_client import Histogram, Metric
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 FLUSH_SECONDS = 0.25
@@ -75,7 +75,7 @@ class Metrics:
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram  # noqa: PLC0415 - see MetricsFolder
 
-        own = CollectorRegistry()
+        own = self._own = CollectorRegistry()
         self._requests = Counter(
             "registry_http_requests_total",
             "Requests answered.",
@@ -152,6 +152,10 @@ class Metrics:
             self._decided[way] = self._decided.get(way, 0) + 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+
+    def collect(self) -> Iterable[Metric]:
+        """Returns what this worker alone has counted up to the last flush."""
+        return self._own.collect()
 
     def flush(self) -> None:
         """Writes what was counted since the last time into this worker's file."""

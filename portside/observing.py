@@ -43,14 +43,14 @@ def observed(handler: Handler, listener: str, *, access: AccessLog | None, metri
             metrics.begin(listener)
         status, sent = CLIENT_GONE, -1
         try:
-            response = await handler(request)
+            try:
+                response = await handler(request)
+            except (asyncio.CancelledError, ConnectionError):
+                raise
+            except Exception as error:  # noqa: BLE001 - the last net: it is logged, and the client hears of it
+                status = 500
+                response = _failed(request, listener, error)
             status, sent = response.status, _size(request, response)
-        except (asyncio.CancelledError, ConnectionError):
-            raise
-        except Exception as error:  # noqa: BLE001 - the last net: whatever got here is logged, and the client hears of it
-            status = 500
-            return _failed(request, listener, error)
-        else:
             return response
         finally:
             seconds = perf_counter() - start

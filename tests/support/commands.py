@@ -1,0 +1,107 @@
+"""Portside's command line, run as people run it: a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_ROOT: Final = Path(__file__).parents[2]
+_READY_S: Final = 30.0
+
+
+def portside(
+    *arguments: str | Path, folder: Path, environment: Mapping[str, str] | None = None, timeout_s: float = 30.0
+) -> subprocess.CompletedProcess[str]:
+    """Run a command until it ends, in a folder."""
+    command = _command(arguments)
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=_variables(environment),
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunningCommand:
+    """A command that serves.
+
+    Attributes:
+        process: its parent process.
+        out: the file of its stdout: what it says at start, then the access log.
+        err: the file of its stderr: its log.
+    """
+
+    process: subprocess.Popen[bytes]
+    out: Path
+    err: Path
+
+    def port(self, what: str) -> int:
+        """The port that it said it listens on, for `all clients`, `v1`, `v2`, `metrics and health`."""
+        found = re.search(rf"listening on \S*:(\d+)(?:, tls)? \({what}\)", self.out.read_text())
+        assert found is not None, self.out.read_text()
+        return int(found[1])
+
+    def wait_for_line(self, path: Path, *words: str, seconds: float = 10.0) -> str:
+        """Wait for a line of a log that has all the words."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for line in path.read_text(errors="replace").splitlines():
+                if all(word in line for word in words):
+                    return line
+            time.sleep(0.02)
+        raise AssertionError(f"no line with {words} in:\n{path.read_text(errors='replace')}")
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end; returns its status."""
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+@contextlib.contextmanager
+def running_command(
+    *arguments: str | Path, folder: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[RunningCommand]:
+    """Run a command until the end of the block; it is ready when it has said what it listens on."""
+    out, err = folder / "stdout", folder / "stderr"
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        process = subprocess.Popen(
+            _command(arguments), cwd=folder, env=_variables(environment), stdout=stdout, stderr=stderr
+        )
+    running = RunningCommand(process, out, err)
+    try:
+        deadline = time.monotonic() + _READY_S
+        while "listening on" not in out.read_text():
+            assert process.poll() is None, err.read_text()
+            assert time.monotonic() < deadline, err.read_text()
+            time.sleep(0.02)
+        yield running
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _command(arguments: Sequence[str | Path]) -> list[str]:
+    return [sys.executable, "-m", "portside.cli", *map(str, arguments)]
+
+
+def _variables(more: Mapping[str, str] | None) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
+    return {**kept, "PYTHONPATH": str(_ROOT), **(more or {})}
