@@ -15,11 +15,16 @@ from urllib.parse import quote_plus
 
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId, is_image_id, parse_repository_name, parse_tag
+from backends.model.strict_json import parse_json
 
 MAX_ANCESTRY = 1024
 """No client makes a tenth of it; a longer chain is a mistake or an attack."""
 
+MAX_AGENT = 1024
+"""Of a longer User-Agent only the beginning is looked at."""
+
 _PAYLOAD = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
+_AGENT_PAIR = re.compile(r"([^\s/]+)/([^\s/]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +68,10 @@ def parse_v1_name(text: str) -> V1Name:
     """Splits a path at its first slash; one component is of the namespace `library`.
 
     Raises:
-        RegistryError: NAME_INVALID: control characters or other than ASCII.
+        RegistryError: NAME_INVALID: no namespace, control characters, or other than ASCII.
     """
-    text = text.strip("/")
-    if not text or not text.isascii() or not text.isprintable():
+    text = text.rstrip("/")
+    if not text or text.startswith("/") or not text.isascii() or not text.isprintable():
         raise RegistryError(ErrorCode.NAME_INVALID, f"{text[:80]!r} is no repository name", status=400)
     namespace, slash, repository = text.partition("/")
     return V1Name(namespace, repository) if slash else V1Name("library", namespace)
@@ -105,9 +110,12 @@ def parse_image_json(content: bytes, image_id: ImageId) -> ImageJson:
     """Parses the body of `PUT /v1/images/ID/json`, in docker-registry's order of checks.
 
     Raises:
-        RegistryError: IMAGE_INVALID.
+        RegistryError: IMAGE_INVALID; also when two readers could take it for two different things.
     """
-    document = load_json(content)
+    try:
+        document = parse_json(content)
+    except (ValueError, RecursionError):
+        document = None
     if not isinstance(document, Mapping) or not document:
         raise RegistryError(ErrorCode.IMAGE_INVALID, "Invalid JSON")
     if "id" not in document:
@@ -157,34 +165,66 @@ def parse_stored_checksums(content: bytes) -> Sequence[str]:
 def merge_index_images(stored: Sequence[Any], new: Sequence[Any]) -> list[dict[str, Any]]:
     """Merges two lists of images: of each id the first entry with a checksum wins, else the last seen.
 
+    Stored entries that are no objects with an id, which docker-registry took in a first list, are dropped.
+
     Raises:
-        RegistryError: an entry is no object with an id.
+        RegistryError: a new entry is no object with an id.
     """
+    if not all(map(_has_id, new)):
+        raise RegistryError(ErrorCode.IMAGE_INVALID, "Invalid data")
     merged: dict[str, dict[str, Any]] = {}
-    for entry in (*new, *stored):
-        if not isinstance(entry, Mapping) or not isinstance(entry.get("id"), str):
-            raise RegistryError(ErrorCode.IMAGE_INVALID, "Invalid data")
+    for entry in (*new, *filter(_has_id, stored)):
         kept = merged.get(entry["id"])
         if kept is None or "checksum" not in kept:
             merged[entry["id"]] = {key: entry[key] for key in ("checksum", "id") if key in entry}
     return list(merged.values())
 
 
+def _has_id(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and isinstance(entry.get("id"), str)
+
+
+def without_tags(content: bytes) -> bytes:
+    """Returns a stored list of images as it goes out: without the `Tag` that a push noted of an image.
+
+    Docker takes it for a tag of that image, even when the tag has long moved on (FORMATS section 1.3).
+    """
+    listed = load_json(content)
+    if not isinstance(listed, list) or not any(isinstance(entry, Mapping) and "Tag" in entry for entry in listed):
+        return content
+    kept = [
+        {key: entry[key] for key in entry if key != "Tag"} if isinstance(entry, Mapping) else entry for entry in listed
+    ]
+    return dump_json([entry for at, entry in enumerate(kept) if entry not in kept[:at]])
+
+
 def describe_agent(agent: str, *, now: int) -> dict[str, Any]:
     """Returns what docker-registry notes of who set a tag (V1API section 5)."""
-    names = {"docker": "docker_version", "go": "docker_go_version", "arch": "arch", "kernel": "kernel", "os": "os"}
-    noted: dict[str, Any] = {}
-    for pair in agent[:1024].split():
-        key, slash, value = pair.partition("/")
-        if slash and key.lower() in names:
-            name = names[key.lower()]
-            noted[name] = value if name.startswith("docker") else value.lower()
-    noted["last_update"] = now
+    said = dict(_AGENT_PAIR.findall(agent[:MAX_AGENT]))
+    noted: dict[str, Any] = {"last_update": now}
+    for key, name in (("docker", "docker_version"), ("go", "docker_go_version")):
+        if key in said:
+            noted[name] = said[key]
+    for key in ("arch", "kernel", "os"):
+        if key in said:
+            noted[key] = said[key].lower()
     return noted
 
 
-def load_json(content: bytes) -> Any:
+def parse_body(content: bytes, refusal: str) -> Any:
     """Parses a body as docker-registry does.
+
+    Raises:
+        RegistryError: IMAGE_INVALID, with the words of `refusal`: it is no JSON.
+    """
+    try:
+        return json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise RegistryError(ErrorCode.IMAGE_INVALID, refusal) from None
+
+
+def load_json(content: bytes) -> Any:
+    """Parses what is stored.
 
     Returns:
         the value; None when it is no JSON.

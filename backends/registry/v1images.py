@@ -1,25 +1,21 @@
 """v1 images: staged by id while they are pushed, there for everybody once their JSON has its final name.
 
-A push is three requests, json, layer and checksum, and their URLs name no repository and no session. So what arrives is
-staged by image id. Each layer that was received whole is a candidate, keyed by the payload checksum of the JSON it was
-received for and its own bytes; `PUT checksum` names the candidate that becomes the image. Two who push one id at once,
-in two processes, do not disturb one another.
+A push is three requests, json, layer and checksum. `v1staging` keeps what arrives; `PUT checksum` names the candidate
+that becomes the image, and whoever makes it one is alone at that.
 
-Invariant: `images/<id>/json` is written last. Until then the image is not there, whatever else lies in its folder; a
-mark `_inprogress` of docker-registry, on a volume of its own, says the same and is removed last.
+Invariant: `images/<id>/json` is written last. Until then the image is not there, whatever else lies in its folder. A
+mark `_inprogress`, which docker-registry left on a volume of its own, says the same of an image that has a JSON.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
-from backends.model.digest import Digest, new_hash, parse_digest
+from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId
 from backends.model.v1images import (
@@ -31,6 +27,8 @@ from backends.model.v1images import (
     parse_stored_checksums,
 )
 from backends.registry.blobs import Blobs
+from backends.registry.locking import alone
+from backends.registry.v1staging import LOCK, Candidate, Staging
 from backends.storage import layout
 from backends.storage.driver import Chunk, LinksFiles, PathNotFound, Reader, StorageDriver
 from backends.storage.settling import settled
@@ -61,6 +59,7 @@ class Images:
     def __init__(self, driver: StorageDriver, blobs: Blobs) -> None:
         self._driver = driver
         self._blobs = blobs
+        self._staging = Staging(driver)
 
     # reading
 
@@ -70,7 +69,7 @@ class Images:
             return State.UPLOADING
         if await self._there(layout.v1_image_json(image_id)):
             return State.COMPLETE
-        return State.UPLOADING if await self._there(layout.v1_staged_json(image_id)) else State.ABSENT
+        return State.UPLOADING if await self._staging.is_announced(image_id) else State.ABSENT
 
     async def require_complete(self, image_id: ImageId) -> None:
         """Raises what docker-registry answers for an image that cannot be read."""
@@ -138,97 +137,96 @@ class Images:
             raise RegistryError(ErrorCode.IMAGE_INVALID, "Image depends on a non existing parent")
         if await self.state(image.image_id) is State.COMPLETE:
             raise _exists()
-        await self._driver.write(layout.v1_staged_json(image.image_id), image.content)
+        await self._staging.announce(image)
 
     async def put_layer(self, image_id: ImageId, chunks: AsyncIterator[Chunk]) -> None:
-        """Receives a layer in one pass: written, hashed as a blob, hashed for the payload checksum.
+        """Receives a layer for the JSON that was put before.
 
         Raises:
-            RegistryError: IMAGE_UNKNOWN: no JSON came before; IMAGE_EXISTS.
+            RegistryError: IMAGE_UNKNOWN: no JSON came before; IMAGE_EXISTS: and nobody else is still pushing it.
         """
-        image_json = await self._pending_json(image_id)
-        blob, payload = new_hash(), new_hash()
-        payload.update(image_json + b"\n")
-        path = layout.v1_incoming_layer(image_id, uuid.uuid4().hex)
-        try:
-            writer = await self._driver.writer(path, hashes=[blob, payload])
-            try:
-                async for chunk in chunks:
-                    await writer.write(chunk)
-                await writer.sync()
-                size = writer.size
-            finally:
-                await settled(writer.close())
-            candidate = layout.v1_candidate(image_id, payload.hexdigest())
-            facts: dict[str, str | int] = {"digest": f"sha256:{blob.hexdigest()}", "size": size}
-            await settled(self._keep_candidate(path, candidate, image_json, facts))
-        finally:
-            await settled(self._forget(path.rpartition("/")[0]))
-
-    async def _keep_candidate(self, path: str, candidate: str, image_json: bytes, facts: dict[str, str | int]) -> None:
-        await self._driver.write(f"{candidate}/facts", json.dumps(facts).encode())
-        await self._driver.write(f"{candidate}/json", image_json)
-        await self._driver.move(path, f"{candidate}/layer")
+        texts = await self._pending_texts(image_id)
+        name = await self._staging.receive(image_id, texts, chunks)
+        if await self._is_whole(image_id):
+            await settled(self._staging.drop_layer(image_id, name))
 
     async def put_checksum(self, image_id: ImageId, payload: str) -> None:
         """Makes the candidate with this payload checksum the image.
+
+        Of several who pushed the same at once all succeed, each once.
 
         Args:
             image_id: the image.
             payload: hex of the sha256 over JSON, a newline, and the layer as pushed.
 
         Raises:
-            RegistryError: CHECKSUM_MISMATCH, IMAGE_UNKNOWN; IMAGE_EXISTS when another content has this id already.
+            RegistryError: CHECKSUM_MISMATCH, IMAGE_UNKNOWN; IMAGE_EXISTS when it was set already.
         """
         state = await self.state(image_id)
         if state is State.ABSENT:
             raise _unknown()
-        if state is State.COMPLETE:
-            # Somebody else who pushed the same was quicker: both are content.
-            if f"sha256:{payload}" not in (await self.get(image_id)).checksums:
-                raise RegistryError(ErrorCode.IMAGE_EXISTS, "Cannot set this image checksum")
-            await self._forget(layout.v1_staging(image_id))
-            return
-        await settled(self._commit(image_id, payload))
+        if await self._staging.candidate(image_id, payload) is None:
+            raise _set_already() if state is State.COMPLETE else _mismatch()
+        await settled(self._complete(image_id, payload))
 
-    async def _commit(self, image_id: ImageId, payload: str) -> None:
-        candidate = layout.v1_candidate(image_id, payload)
+    async def _complete(self, image_id: ImageId, payload: str) -> None:
+        async with alone(self._driver, layout.v1_staged(image_id, LOCK)):
+            candidate = await self._staging.candidate(image_id, payload)
+            whole = await self._is_whole(image_id)
+            if candidate is None:
+                await self._staging.tidy(image_id)
+                raise _set_already() if whole else _mismatch()
+            if not whole:
+                await self._commit(image_id, candidate, payload)
+            same = not whole or f"sha256:{payload}" in (await self.get(image_id)).checksums
+            await self._staging.finish(image_id, candidate, payload)
+            if not same:
+                raise _set_already()
+
+    async def _commit(self, image_id: ImageId, candidate: Candidate, payload: str) -> None:
+        ancestry = await self._ancestry_of(parse_image_json(candidate.content, image_id))
         try:
-            content = await self._driver.read(f"{candidate}/json")
-            facts = json.loads(await self._driver.read(f"{candidate}/facts"))
-            await self._driver.stat(f"{candidate}/layer")
+            await self._blobs.adopt(self._staging.layer(image_id, candidate.name), candidate.digest, candidate.size)
         except PathNotFound:
-            raise RegistryError(ErrorCode.CHECKSUM_MISMATCH, "Checksum mismatch") from None
-        digest, size = parse_digest(facts["digest"]), int(facts["size"])
-        ancestry = await self._ancestry_of(parse_image_json(content, image_id))
-        await self._blobs.adopt(f"{candidate}/layer", digest, size)
-        await self._name_layer(image_id, digest)
+            raise _mismatch() from None
+        await self._clear_ruin(image_id)
+        await self._name_layer(image_id, candidate.digest)
         await self._driver.write(layout.v1_image_ancestry(image_id), dump_json(list(ancestry)))
         await self._driver.write(layout.v1_image_checksum(image_id), dump_json([f"sha256:{payload}"]))
-        await self._driver.write(layout.v1_image_json(image_id), content)
-        with suppress(PathNotFound):
-            await self._driver.delete(layout.v1_image_mark(image_id))
-        await self._forget(layout.v1_staging(image_id))
+        await self._driver.write(layout.v1_image_json(image_id), candidate.content)
+
+    async def _clear_ruin(self, image_id: ImageId) -> None:
+        """Takes away JSON and mark of an upload that docker-registry began, in this order: it is never complete.
+
+        Both are gone before the layer gets its second name: docker-registry would truncate a layer beside a mark, and
+        with it the blob.
+        """
+        if await self._there(layout.v1_image_mark(image_id)):
+            await self._forget(layout.v1_image_json(image_id))
+            await self._forget(layout.v1_image_mark(image_id))
 
     async def _name_layer(self, image_id: ImageId, digest: Digest) -> None:
         """Gives a blob its second name as this image's layer: one file by hard link, else a copy."""
         source, target = layout.blob_data(digest), layout.v1_image_layer(image_id)
         if isinstance(self._driver, LinksFiles) and await self._driver.link(source, target):
             return
-        _log.warning("layer of image %s is copied: this file system gives a file no second name", image_id)
-        incoming = layout.v1_incoming_layer(image_id, uuid.uuid4().hex)
+        _log.warning("layer of image %s is copied: this storage gives a file no second name", image_id)
+        copy = self._staging.layer(image_id)
         reader = await self._driver.open(source)
         try:
-            writer = await self._driver.writer(incoming)
+            writer = await self._driver.writer(copy)
             try:
                 async for chunk in reader.chunks(0, reader.size):
                     await writer.write(chunk)
                 await writer.sync()
             finally:
                 await writer.close()
+            await self._driver.move(copy, target)
+        except BaseException:
+            await self._forget(copy)
+            raise
         finally:
             reader.close()
-        await self._driver.move(incoming, target)
 
     async def _ancestry_of(self, image: ImageJson) -> Sequence[ImageId]:
         ids = [image.image_id]
@@ -242,25 +240,27 @@ class Images:
                     raise RegistryError(ErrorCode.IMAGE_INVALID, "the image's ancestry is endless")
                 return [*ids, *rest]
             ids.append(parent)
-            parent = parse_image_json(await self._pending_json(parent), parent).parent
+            parent = parse_image_json((await self._pending_texts(parent))[0], parent).parent
         return ids
 
-    async def _pending_json(self, image_id: ImageId) -> bytes:
-        """Returns the JSON of an image whose layer may still come."""
-        match await self.state(image_id):
-            case State.COMPLETE:
-                raise _exists()
-            case State.ABSENT:
-                raise _unknown()
-            case State.UPLOADING:
-                try:
-                    return await self._driver.read(layout.v1_staged_json(image_id))
-                except PathNotFound:
-                    pass
-        try:  # begun with docker-registry, on a volume of its own
-            return await self._driver.read(layout.v1_image_json(image_id))
+    async def _pending_texts(self, image_id: ImageId) -> Sequence[bytes]:
+        """Returns the JSON texts of an image whose layer may still come, the newest first, at least one."""
+        texts = await self._staging.texts(image_id)
+        if texts:
+            return texts
+        state = await self.state(image_id)
+        if state is State.COMPLETE and await self._is_whole(image_id):
+            raise _exists()
+        if state is State.ABSENT:
+            raise _unknown()
+        try:  # begun with docker-registry, or it has lost its layer since
+            content = await self._driver.read(layout.v1_image_json(image_id))
         except PathNotFound:
             raise _unknown() from None
+        return [parse_image_json(content, image_id).content]
+
+    async def _is_whole(self, image_id: ImageId) -> bool:
+        return await self.state(image_id) is State.COMPLETE and await self._there(layout.v1_image_layer(image_id))
 
     async def _there(self, path: str) -> bool:
         try:
@@ -280,3 +280,11 @@ def _unknown() -> RegistryError:
 
 def _exists() -> RegistryError:
     return RegistryError(ErrorCode.IMAGE_EXISTS, "Image already exists")
+
+
+def _set_already() -> RegistryError:
+    return RegistryError(ErrorCode.IMAGE_EXISTS, "Cannot set this image checksum")
+
+
+def _mismatch() -> RegistryError:
+    return RegistryError(ErrorCode.CHECKSUM_MISMATCH, "Checksum mismatch")

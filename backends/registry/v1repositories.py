@@ -12,7 +12,8 @@ from urllib.parse import unquote_plus
 
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId, is_image_id
-from backends.model.v1images import V1Name, dump_json, load_json, merge_index_images
+from backends.model.v1images import V1Name, dump_json, load_json, merge_index_images, without_tags
+from backends.registry.locking import alone
 from backends.registry.v1images import Images
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver
@@ -36,12 +37,16 @@ class V1Repositories:
         Raises:
             RegistryError: NAME_UNKNOWN.
         """
+        try:
+            entries = await self._driver.list(layout.v1_repository(name.namespace, name.stored))
+        except PathNotFound:
+            raise RegistryError(ErrorCode.NAME_UNKNOWN, "Repository not found") from None
         tags: dict[str, str] = {}
-        for entry in await self._entries(name):
-            if entry.startswith("tag_"):
-                tag = unquote_plus(entry).removeprefix("tag_")
+        for entry in entries:
+            tag = layout.v1_tag_of(entry)
+            if tag is not None:
                 with suppress(PathNotFound):
-                    tags[tag] = await self._read_id(layout.v1_tag(name.namespace, name.stored, tag))
+                    tags[tag] = await self._read_id(layout.v1_repository_entry(name.namespace, name.stored, entry))
         return tags
 
     async def tag(self, name: V1Name, tag: str) -> str:
@@ -63,7 +68,10 @@ class V1Repositories:
         """
         for ancestor in await self._images.ancestry(image_id):
             if (await self._images.get(ancestor)).layer_size is None:
-                raise RegistryError(ErrorCode.IMAGE_UNKNOWN, f"Image not found: {ancestor} has no layer; push it again")
+                raise RegistryError(
+                    ErrorCode.IMAGE_UNKNOWN,
+                    f"Image not found: {ancestor} has lost its layer; PUT its layer and its checksum again",
+                )
         await settled(self._put_tag(name, tag, image_id, dump_json(described)))
 
     async def _put_tag(self, name: V1Name, tag: str, image_id: ImageId, described: bytes) -> None:
@@ -108,25 +116,29 @@ class V1Repositories:
         Raises:
             RegistryError: an entry is no object with an id.
         """
+        merge_index_images([], announced)  # only looks
+        await settled(self._put_images(name, body, announced))
+
+    async def _put_images(self, name: V1Name, body: bytes, announced: Sequence[Any]) -> None:
         path = layout.v1_index_images(name.namespace, name.stored)
-        try:
-            stored = load_json(await self._driver.read(path))
-        except PathNotFound:
-            merge_index_images([], announced)  # only looks
-            await self._driver.write(path, body)
-            return
-        if announced:
-            merged = merge_index_images(stored if isinstance(stored, list) else [], announced)
-            await self._driver.write(path, dump_json(merged))
+        async with alone(self._driver, layout.v1_list_lock(name.namespace, name.stored)):
+            try:
+                stored = load_json(await self._driver.read(path))
+            except PathNotFound:
+                await self._driver.write(path, body)
+                return
+            if announced:
+                merged = merge_index_images(stored if isinstance(stored, list) else [], announced)
+                await self._driver.write(path, dump_json(merged))
 
     async def images(self, name: V1Name) -> bytes:
-        """Returns the list of images as it is stored.
+        """Returns the list of images, as it goes out.
 
         Raises:
             RegistryError: NAME_UNKNOWN, in docker-registry's words.
         """
         try:
-            return await self._driver.read(layout.v1_index_images(name.namespace, name.stored))
+            return without_tags(await self._driver.read(layout.v1_index_images(name.namespace, name.stored)))
         except PathNotFound:
             raise RegistryError(ErrorCode.NAME_UNKNOWN, "images not found") from None
 
@@ -159,24 +171,19 @@ class V1Repositories:
             await self._driver.delete(path)
 
     async def names(self) -> Sequence[str]:
-        """Returns all names, `namespace/repository`, sorted."""
+        """Returns all names, `namespace/repository` as one writes them to pull, sorted."""
         found: list[str] = []
         for namespace in await self._list(layout.V1_REPOSITORIES):
             repositories = await self._list(f"{layout.V1_REPOSITORIES}/{namespace}")
-            found += [f"{unquote_plus(namespace)}/{unquote_plus(entry)}" for entry in repositories]
+            found += [f"{unquote_plus(namespace)}/{unquote_plus(unquote_plus(entry))}" for entry in repositories]
         return sorted(found)
 
     async def _list(self, path: str) -> Sequence[str]:
+        """Returns what is in a folder; names that docker-registry cannot have written are passed over."""
         try:
-            return await self._driver.list(path)
+            return [entry for entry in await self._driver.list(path) if entry.isascii()]
         except PathNotFound:
             return ()
-
-    async def _entries(self, name: V1Name) -> Sequence[str]:
-        try:
-            return await self._driver.list(layout.v1_repository(name.namespace, name.stored))
-        except PathNotFound:
-            raise RegistryError(ErrorCode.NAME_UNKNOWN, "Repository not found") from None
 
     async def _read_id(self, path: str) -> str:
         text = (await self._driver.read(path)).decode("ascii", "replace").strip()

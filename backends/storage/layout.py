@@ -13,7 +13,12 @@
     <root>/docker/registry/portside/primary/                    ours, and truth: never delete
         schema1/<name>/_signed/<alg>/<hex>                      signed schema 1 documents as pushed
         keys/schema1.pem                                        signs schema 1 documents that have no signature
-        v1/staging/<id>/{json,<payload hex>/...}                v1 images that are still being pushed
+        v1/staging/<id>/                                        a v1 image that is still being pushed (v1staging.py):
+            json-<sha256>-<name>                                    its JSON as announced, a file for each announcement
+            layer-<name>                                            a layer, growing or whole
+            payload-<hex>-<name>                                    layer <name> and its JSON have this checksum
+            lock                                                    whoever makes it an image has this, alone
+        v1/locks/<ns>/<repo>                                    whoever merges lists of images has this, alone
     <root>/docker/registry/portside/tmp/                        files on their way to their names; swept when old
 
 A `link` holds a digest as text without a newline. Source: distribution `registry/storage/paths.go`; V1API section 11.
@@ -21,7 +26,7 @@ A `link` holds a digest as text without a newline. Source: distribution `registr
 
 from __future__ import annotations
 
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, unquote_plus
 
 from backends.model.digest import Digest
 from backends.model.names import ImageId, RepositoryName, TagName, UploadId
@@ -32,6 +37,7 @@ PRIMARY = "/docker/registry/portside/primary"
 TEMPORARY = "/docker/registry/portside/tmp"
 V1_IMAGES = "/images"
 V1_REPOSITORIES = "/repositories"
+V1_TAG = "tag_"
 SCHEMA1_KEY = f"{PRIMARY}/keys/schema1.pem"
 
 
@@ -137,27 +143,33 @@ def v1_staging(image_id: ImageId) -> str:
     return f"{PRIMARY}/v1/staging/{image_id}"
 
 
-def v1_staged_json(image_id: ImageId) -> str:
-    return f"{v1_staging(image_id)}/json"
+def v1_staged(image_id: ImageId, entry: str) -> str:
+    return f"{v1_staging(image_id)}/{entry}"
 
 
-def v1_incoming_layer(image_id: ImageId, name: str) -> str:
-    """A layer that is being received; `name` is its request's own."""
-    return f"{v1_staging(image_id)}/incoming-{name}/layer"
+def v1_list_lock(namespace: str, repository_name: str) -> str:
+    return f"{PRIMARY}/v1/locks/{escape_v1(namespace)}/{escape_v1(repository_name)}"
 
 
-def v1_candidate(image_id: ImageId, payload: str) -> str:
-    """A received layer with its JSON, by the hex of their payload checksum; `layer` is written last."""
-    return f"{v1_staging(image_id)}/{payload}"
+def v1_repository_entry(namespace: str, repository_name: str, entry: str) -> str:
+    """Takes the name of a file as it was listed."""
+    return f"{v1_repository(namespace, repository_name)}/{entry}"
 
 
 def v1_tag(namespace: str, repository_name: str, tag_name: str) -> str:
-    """Escaped twice, as 0.9.1 does for tags that need it: once in `tag_...`, once as a path."""
-    return f"{v1_repository(namespace, repository_name)}/{escape_v1('tag_' + tag_name)}"
+    return f"{v1_repository(namespace, repository_name)}/{V1_TAG}{escape_v1(tag_name)}"
+
+
+def v1_tag_of(entry: str) -> str | None:
+    """Returns the tag that a file of a repository's folder is for; None when it is for none."""
+    if not entry.startswith(V1_TAG) or not entry.isascii():
+        return None
+    tag_name = unquote_plus(entry.removeprefix(V1_TAG))
+    return {"%2E%2E": "..", "%2E": "."}.get(tag_name, tag_name)
 
 
 def v1_tag_json(namespace: str, repository_name: str, tag_name: str) -> str:
-    return f"{v1_repository(namespace, repository_name)}/{escape_v1('tag' + tag_name + '_json')}"
+    return f"{v1_repository(namespace, repository_name)}/tag{escape_v1(tag_name)}_json"
 
 
 def v1_repository_json(namespace: str, repository_name: str) -> str:

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from aiohttp.web import BaseRequest, StreamResponse
 from multidict import CIMultiDict
 
+from backends.model.clients import parse_user_agent
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.media_types import OCTET_STREAM
 from backends.model.names import ImageId
@@ -17,6 +18,9 @@ from backends.v1.headers import cache
 from backends.v1.parts import Parts, done
 from backends.web.receiving import body_chunks
 from backends.web.sending import respond, send_content
+
+FIRST_WITH_PAYLOAD_CHECKSUM = (0, 10)
+"""Older daemons could not name the layer that they mean; their upload is refused before it is sent."""
 
 
 async def get_json(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
@@ -58,6 +62,9 @@ async def get_layer(parts: Parts, request: BaseRequest, image: ImageId) -> Strea
 
 async def put_layer(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
     """Takes a layer, of any size, chunked or not."""
+    client = parse_user_agent(request.headers.get("User-Agent"))
+    if client.product == "docker" and () < client.version < FIRST_WITH_PAYLOAD_CHECKSUM:
+        raise RegistryError(ErrorCode.CHECKSUM_MISSING, "This endpoint does not support Docker daemons older than 0.10")
     async with aclosing(body_chunks(request)) as chunks:
         await parts.images.put_layer(image, chunks)
     return done(request)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.v1images import V1Name, load_json, require_new_name
+from backends.model.v1images import V1Name, parse_body, require_new_name
 from backends.v1.headers import STD, token
 from backends.v1.parts import Parts, answer, done
 from backends.web.sending import respond
@@ -50,7 +50,7 @@ async def get_properties(parts: Parts, request: BaseRequest, name: V1Name) -> St
 
 async def put_properties(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
     """Marks a repository private or public."""
-    properties = load_json(await parts.body(request))
+    properties = parse_body(await parts.body(request), "Invalid data")
     if not isinstance(properties, Mapping) or "access" not in properties:
         raise RegistryError(ErrorCode.IMAGE_INVALID, "Invalid data")
     require_new_name(name)
@@ -67,9 +67,7 @@ async def delete_repository(parts: Parts, request: BaseRequest, name: V1Name) ->
 
 async def _put_images(parts: Parts, request: BaseRequest, name: V1Name) -> None:
     content = await parts.body(request)
-    announced = load_json(content)
-    if announced is None:
-        raise RegistryError(ErrorCode.IMAGE_INVALID, "Error Decoding JSON")
+    announced = parse_body(content, "Error Decoding JSON")
     if not isinstance(announced, list):
         raise RegistryError(ErrorCode.IMAGE_INVALID, "Invalid data")
     require_new_name(name)

@@ -37,6 +37,7 @@ def routes(parts: Parts) -> Sequence[Route]:
             {"GET": partial(session.get_users, parts), "POST": partial(session.post_user, parts)},
         ),
         Route("/v1/users/{user}/", {"PUT": partial(session.put_user, parts)}),
+        Route("/v1/users/{user}", {"PUT": partial(session.put_user, parts)}),
         Route(
             "/v1/images/{image}/json",
             {"GET": partial(images.get_json, parts), "PUT": partial(images.put_json, parts)},

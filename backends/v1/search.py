@@ -1,6 +1,11 @@
-"""Search over names (V1API section 6): every client searches through v1, so repositories of both are found."""
+"""Search over names (V1API section 6): every client searches through v1, so repositories of both are found.
+
+Numbers of pages and sizes are passed over, as in docker-registry: all that is found is sent.
+"""
 
 from __future__ import annotations
+
+from collections.abc import AsyncIterator
 
 from aiohttp.web import BaseRequest, StreamResponse
 
@@ -8,14 +13,22 @@ from backends.registry.catalog import list_repositories
 from backends.v1.parts import Parts, answer
 from backends.web.opening import parse_query
 
-MOST = 1000
+AT_ONCE = 1000
 
 
 async def get_search(parts: Parts, request: BaseRequest) -> StreamResponse:
     """Sends the repositories whose name has the term in it, whatever its case."""
     term = parse_query(request).get("q", "")
-    names = {*await parts.repositories.names()}
-    names.update(await list_repositories(parts.driver, after="", limit=MOST))
-    found = sorted(name for name in names if term.lower() in name.lower())[:MOST]
-    results = [{"description": "", "name": name} for name in found]
+    wanted = term.lower()
+    found = {name for name in await parts.repositories.names() if wanted in name.lower()}
+    found.update([name async for name in _v2_names(parts) if wanted in name.lower()])
+    results = [{"description": "", "name": name} for name in sorted(found)]
     return answer(request, {"num_results": len(results), "query": term, "results": results})
+
+
+async def _v2_names(parts: Parts) -> AsyncIterator[str]:
+    after = ""
+    while names := await list_repositories(parts.driver, after=after, limit=AT_ONCE):
+        for name in names:
+            yield name
+        after = names[-1]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from aiohttp.web import BaseRequest, StreamResponse
 
-from backends.model.errors import ErrorCode, RegistryError
-from backends.model.v1images import load_json
+from backends.model.v1images import parse_body
 from backends.v1.headers import STD
 from backends.v1.parts import Parts, answer
 from backends.web.sending import respond
@@ -28,9 +27,7 @@ async def get_users(_: Parts, request: BaseRequest) -> StreamResponse:
 
 async def post_user(parts: Parts, request: BaseRequest) -> StreamResponse:
     """Answers `docker login` of clients that register first."""
-    content = await parts.body(request)
-    if load_json(content) is None and content.strip() != b"null":
-        raise RegistryError(ErrorCode.IMAGE_INVALID, "Error Decoding JSON")
+    parse_body(await parts.body(request), "Error Decoding JSON")
     return answer(request, "User Created", status=201)
 
 

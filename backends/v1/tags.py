@@ -8,7 +8,7 @@ from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId, is_image_id
-from backends.model.v1images import V1Name, describe_agent, load_json, require_new_name, require_new_tag
+from backends.model.v1images import V1Name, describe_agent, parse_body, require_new_name, require_new_tag
 from backends.v1.parts import Parts, answer, done
 
 UNDESCRIBED = {
@@ -33,7 +33,7 @@ async def get_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) ->
 
 async def put_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) -> StreamResponse:
     """Moves a tag to an image whose whole chain is here."""
-    image_id = load_json(await parts.body(request))
+    image_id = parse_body(await parts.body(request), "Invalid data")
     if not isinstance(image_id, str) or not image_id:
         raise RegistryError(ErrorCode.IMAGE_INVALID, "Invalid data")
     require_new_name(name)

@@ -1,0 +1,194 @@
+"""v1 images on their way in, by image id: the requests of a push name no repository and no session.
+
+Any number may push one id at once, from different processes, with the same JSON or another. So nobody's file is ever
+another's: each announcement of a JSON and each received layer is a file with a name of its own, and for each pair of
+them a *candidate* is noted under its payload checksum, which is how `PUT checksum` says which pair it means.
+
+When one of them has become the image, the others' announcements and candidates of the same content stay until they
+come back for them: theirs is a success too. Everything else goes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+
+from backends.model.digest import Digest, Hash, new_hash, parse_digest
+from backends.model.errors import RegistryError
+from backends.model.names import ImageId
+from backends.model.v1images import ImageJson
+from backends.storage import layout
+from backends.storage.driver import Chunk, PathNotFound, StorageDriver
+from backends.storage.settling import settled
+
+TEXTS = 4
+"""So many different JSON texts of one id are hashed along with a layer: the newest."""
+
+ANNOUNCEMENTS = 64
+"""So many announcements of one id are kept: the newest."""
+
+FORGOTTEN_SECONDS = 24 * 3600
+"""Whoever has not come back for so long does not count any more when an image is complete."""
+
+LOCK = "lock"
+
+_ENTRY = re.compile(r"(?:(?P<kind>json|payload)-(?P<key>[0-9a-f]{64})|layer)-(?P<name>(?P<time>\d{20})-[0-9a-f]{8})")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A layer and the JSON it was received for; both together have a payload checksum.
+
+    Attributes:
+        name: of the layer within the staging of its image.
+        content: the JSON.
+        digest: of the layer alone.
+        size: of the layer in bytes.
+    """
+
+    name: str
+    content: bytes
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    kind: str
+    key: str
+    name: str
+    since: int
+    file: str
+
+
+class Staging:
+    """The staging of all images over one storage."""
+
+    def __init__(self, driver: StorageDriver) -> None:
+        self._driver = driver
+
+    async def announce(self, image: ImageJson) -> None:
+        """Notes a JSON whose layer is to come."""
+        entries = await self._entries(image.image_id, "json")
+        for old in entries[ANNOUNCEMENTS - 1 :]:
+            await self._forget(image.image_id, old.file)
+        key = sha256(image.content).hexdigest()
+        await self._driver.write(layout.v1_staged(image.image_id, f"json-{key}-{_new_name()}"), image.content)
+
+    async def is_announced(self, image_id: ImageId) -> bool:
+        """Whether somebody is pushing this image, or has begun to."""
+        return bool(await self._entries(image_id, "json"))
+
+    async def texts(self, image_id: ImageId) -> Sequence[bytes]:
+        """Returns the JSON texts that were announced, the newest first."""
+        texts: dict[str, bytes] = {}
+        for entry in await self._entries(image_id, "json"):
+            if entry.key not in texts and len(texts) < TEXTS:
+                with suppress(PathNotFound):
+                    texts[entry.key] = await self._driver.read(layout.v1_staged(image_id, entry.file))
+        return list(texts.values())
+
+    async def receive(self, image_id: ImageId, texts: Sequence[bytes], chunks: AsyncIterator[Chunk]) -> str:
+        """Receives a layer in one pass: written, hashed as a blob, hashed for the payload checksum with each text.
+
+        Returns:
+            its name. When anything goes wrong nothing of it is left.
+        """
+        name = _new_name()
+        path = self.layer(image_id, name)
+        blob = new_hash()
+        payloads = [_seeded(text) for text in texts]
+        try:
+            writer = await self._driver.writer(path, hashes=[blob, *payloads])
+            try:
+                async for chunk in chunks:
+                    await writer.write(chunk)
+                await writer.sync()
+                size = writer.size
+            finally:
+                await settled(writer.close())
+            digest = Digest("sha256", blob.hexdigest())
+            for text, payload in zip(texts, payloads, strict=True):
+                note = {"digest": str(digest), "size": size, "json": text.decode()}
+                entry = f"payload-{payload.hexdigest()}-{name}"
+                await self._driver.write(layout.v1_staged(image_id, entry), json.dumps(note).encode())
+        except BaseException:
+            await settled(self._forget(image_id, f"layer-{name}"))
+            raise
+        return name
+
+    async def candidate(self, image_id: ImageId, payload: str) -> Candidate | None:
+        """Returns the newest candidate with this payload checksum (hex)."""
+        for entry in await self._entries(image_id, "payload"):
+            if entry.key != payload:
+                continue
+            try:
+                note = json.loads(await self._driver.read(layout.v1_staged(image_id, entry.file)))
+                return Candidate(entry.name, note["json"].encode(), parse_digest(note["digest"]), int(note["size"]))
+            except (PathNotFound, ValueError, KeyError, TypeError, RegistryError):
+                continue  # taken meanwhile, or not ours
+        return None
+
+    def layer(self, image_id: ImageId, name: str | None = None) -> str:
+        """Returns the path of a layer: of a received one, or of one that is to be made."""
+        return layout.v1_staged(image_id, f"layer-{name or _new_name()}")
+
+    async def drop_layer(self, image_id: ImageId, name: str) -> None:
+        """Removes a layer that has come too late to be needed; its candidate stays."""
+        await self._forget(image_id, f"layer-{name}")
+
+    async def finish(self, image_id: ImageId, candidate: Candidate, payload: str) -> None:
+        """Takes away what a push has used up, and all that nobody will come back for, now that the image is there."""
+        await self._forget(image_id, f"payload-{payload}-{candidate.name}")
+        own = sha256(candidate.content).hexdigest()
+        announced = [entry for entry in await self._entries(image_id, "json") if entry.key == own]
+        if announced:
+            await self._forget(image_id, announced[-1].file)
+        before = time.time_ns() - FORGOTTEN_SECONDS * 1_000_000_000
+        for entry in await self._entries(image_id):
+            other_content = entry.kind == "payload" and entry.key != payload
+            if entry.kind == "layer" or other_content or entry.since < before:
+                await self._forget(image_id, entry.file)
+        await self.tidy(image_id)
+
+    async def tidy(self, image_id: ImageId) -> None:
+        """Removes the folder when nothing is in it."""
+        with suppress(PathNotFound):
+            if not set(await self._driver.list(layout.v1_staging(image_id))) - {LOCK}:
+                await self._driver.delete(layout.v1_staging(image_id))
+
+    async def _entries(self, image_id: ImageId, kind: str | None = None) -> Sequence[_Entry]:
+        """Returns what is staged, the newest first."""
+        try:
+            files = await self._driver.list(layout.v1_staging(image_id))
+        except PathNotFound:
+            return ()
+        matches = [match for file in files if (match := _ENTRY.fullmatch(file)) is not None]
+        entries = [
+            _Entry(match["kind"] or "layer", match["key"] or "", match["name"], int(match["time"]), match[0])
+            for match in matches
+        ]
+        wanted = [entry for entry in entries if kind is None or entry.kind == kind]
+        return sorted(wanted, key=lambda entry: entry.name, reverse=True)
+
+    async def _forget(self, image_id: ImageId, file: str) -> None:
+        with suppress(PathNotFound):
+            await self._driver.delete(layout.v1_staged(image_id, file))
+
+
+def _new_name() -> str:
+    """Returns a name that nobody else has; names sort by time."""
+    return f"{time.time_ns():020d}-{secrets.token_hex(4)}"
+
+
+def _seeded(text: bytes) -> Hash:
+    """A payload checksum is over the JSON as it was put, a newline, and the layer as it was put (V1API section 10)."""
+    payload = new_hash()
+    payload.update(text + b"\n")
+    return payload
