@@ -27,19 +27,19 @@ def answering(handler: Handler, render: Render) -> Handler:
 
     async def answer(request: BaseRequest) -> StreamResponse:
         try:
-            return await handler(request)
+            response = await handler(request)
         except asyncio.CancelledError:
             raise
         except ConnectionError:
             raise
-        except Exception as error:  # noqa: BLE001 - this is the one place that turns anything into an answer
+        except Exception as error:
             known = _known(request, error)
-        if request.writer.output_size > 0:
-            _log.error("%s %s broke off in the middle: %s", request.method, request.raw_path[:300], known)
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError("the answer had begun and could not be finished")
-        response = render(request, known)
+            if request.writer.output_size > 0:
+                _log.error("%s %s broke off in the middle: %s", request.method, request.raw_path[:300], known)
+                if request.transport is not None:
+                    request.transport.abort()
+                raise ConnectionResetError("the answer had begun and could not be finished") from error
+            response = render(request, known)
         if continue_pending(request):
             # The client waits for leave to send its body. It has none, and what it sends next would be read as one.
             response.force_close()
