@@ -31,7 +31,9 @@ async def test_malformed_chunks_never_seem_whole_and_are_no_fault_of_the_registr
             proxy.connection() as client,
         ):
             await client.send("PUT /v2/a/blobs/uploads/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
-            await client.send("5\r\nhello\r\n", nonsense)
+            await client.send("5\r\nhello\r\n")
+            await asyncio.sleep(0.1)
+            await client.send(nonsense)
             answer = await answered(client, of="PUT")
             assert answer.status in {400, 408}
             assert answer.head.value("Connection") == "close"
