@@ -181,14 +181,15 @@ class _Group:
         One that was killed from outside (by a person, or for want of memory) is always replaced.
         """
         worker = death.worker
-        quick = death.unready or (death.signal != signal.SIGKILL and time.monotonic() - worker.started < QUICK_SECONDS)
+        recent = time.monotonic() - worker.started < QUICK_SECONDS
+        quick = death.signal != signal.SIGKILL and (death.unready or recent)
         self._quick_deaths = self._quick_deaths + 1 if quick else 0
         how = f"by signal {death.signal}" if death.signal else death.said or "by itself"
         sys.stderr.write(f"portside: worker {worker.pid} ended ({how}); another one takes its place\n")
         if self._quick_deaths >= QUICK_DEATHS:
             sys.stderr.write("portside: workers keep dying as soon as they start; the lines above have the reason\n")
             return False
-        if quick:
+        if quick or death.unready:
             time.sleep(min(2.0, 0.1 * 2**self._quick_deaths))
         self._start()
         return True

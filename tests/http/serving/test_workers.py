@@ -56,9 +56,9 @@ def test_every_worker_is_a_child_that_answers(tmp_path: Path) -> None:
 def test_a_worker_that_is_killed_is_replaced_and_nobody_notices(tmp_path: Path) -> None:
     with running_server(tmp_path, workers=2) as server:
         for _ in range(6):
-            before = children(server.process.pid)
-            victim = max(before)
+            victim = worker_that_answers(server)
             os.kill(victim, signal.SIGKILL)
+            wait_until_gone({victim})
             for _ in range(5):
                 assert worker_that_answers(server) != victim
             deadline = time.monotonic() + 10
