@@ -37,7 +37,8 @@ class Opener:
         self._patient = _syscall(ctypes.CDLL(None, use_errno=True))
         self._size = size
         beneath = _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS
-        self._read_cached = _OpenHow(os.O_RDONLY | os.O_CLOEXEC, 0, beneath | _RESOLVE_CACHED)
+        # O_NONBLOCK means nothing to files, but a named pipe in a foreign volume would hold up the loop without it.
+        self._read_cached = _OpenHow(os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, 0, beneath | _RESOLVE_CACHED)
         self._read_cached_address = ctypes.addressof(self._read_cached)
         self._beneath = beneath
         self.confined = self._works(0)
@@ -114,6 +115,6 @@ def read_cached(fd: int, buffer: bytearray | memoryview, offset: int) -> int:
     except BlockingIOError:
         return -1
     except OSError as error:
-        if error.errno == errno.EOPNOTSUPP:
+        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ESPIPE):  # no page cache, or no file
             return -1
         raise

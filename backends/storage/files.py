@@ -1,0 +1,182 @@
+"""Open files of the filesystem driver: reading and growing them without making the event loop wait for a disk.
+
+Invariant: length, content and running hashes of a growing file are of one mind, whatever fails or is cancelled when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
+
+from backends.model.digest import Hash
+from backends.storage.driver import Chunk, PathNotFound, StorageError, StorageFull, StorageReadOnly
+from backends.storage.nowait import read_cached
+from backends.storage.settling import settled
+
+T = TypeVar("T")
+
+READ_SIZE = 512 * 1024
+IOV_MAX = 512
+
+
+class Disk(Protocol):
+    """What an open file needs of its driver: the threads that may wait."""
+
+    def batch(self) -> int:
+        """How many bytes a writer collects before a thread takes them."""
+        ...
+
+    def submit(self, function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        """Starts work in one of the disk's threads."""
+        ...
+
+    def released(self) -> None:
+        """Tells that a writer has finished."""
+        ...
+
+
+class FileReader:
+    """A `Reader` of one descriptor."""
+
+    def __init__(self, fd: int, size: int, path: str, disk: Disk) -> None:
+        self._fd = fd
+        self._size = size
+        self._path = path
+        self._disk = disk
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    async def chunks(self, offset: int, length: int) -> AsyncIterator[Chunk]:
+        end = offset + length
+        while offset < end:
+            wanted = min(READ_SIZE, end - offset)
+            buffer = bytearray(wanted)
+            count = read_cached(self._fd, buffer, offset)
+            if count < 0:
+                with told(self._path):
+                    count = await settled(self._disk.submit(os.preadv, self._fd, [buffer], offset))
+            if count == 0:
+                raise StorageError(f"{self._path} ends at {offset} bytes where {end} were expected")
+            yield buffer if count == wanted else memoryview(buffer)[:count]
+            offset += count
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class FileWriter:
+    """A `Writer`: collects chunks, and a thread writes and hashes one batch while the next is being collected."""
+
+    def __init__(self, fd: int, path: str, hashes: Sequence[Hash], disk: Disk) -> None:
+        self._fd = fd
+        self._path = path
+        self._hashes = hashes
+        self._disk = disk
+        self._written = os.fstat(fd).st_size
+        os.lseek(fd, self._written, os.SEEK_SET)
+        self._pending: list[Chunk] = []
+        self._pending_bytes = 0
+        self._running: asyncio.Future[None] | None = None
+        self._closed = False
+
+    @property
+    def size(self) -> int:
+        return self._written + self._pending_bytes
+
+    async def write(self, chunk: Chunk) -> None:
+        self._pending.append(chunk)
+        self._pending_bytes += len(chunk)
+        if self._pending_bytes >= self._disk.batch() or len(self._pending) >= IOV_MAX:
+            await self._settle()
+            self._start(sync=False)
+
+    async def flush(self) -> None:
+        await self._settle()
+        if self._pending:
+            self._start(sync=False)
+            await self._settle()
+
+    async def sync(self) -> None:
+        await self._settle()
+        self._start(sync=True)
+        await self._settle()
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await self.flush()
+        finally:
+            os.close(self._fd)
+            self._disk.released()
+
+    def _start(self, *, sync: bool) -> None:
+        batch, self._pending = self._pending, []
+        size, self._pending_bytes = self._pending_bytes, 0
+        before, self._written = self._written, self._written + size
+        self._running = self._disk.submit(self._work, batch, before, sync)
+
+    async def _settle(self) -> None:
+        running, self._running = self._running, None
+        if running is None:
+            return
+        try:
+            await settled(running)
+        finally:
+            # Cancelled or not: when a batch could not be written, what came after it has no place any more.
+            if not running.cancelled() and running.exception() is not None:
+                self._written = os.fstat(self._fd).st_size
+                self._pending, self._pending_bytes = [], 0
+
+    def _work(self, batch: list[Chunk], before: int, sync: bool) -> None:  # noqa: FBT001 - run_in_executor passes by position
+        with told(self._path):
+            try:
+                write_all(self._fd, batch)
+            except OSError:
+                # What was not written whole is taken back, so that length and running hash stay of one mind.
+                os.ftruncate(self._fd, before)
+                os.lseek(self._fd, before, os.SEEK_SET)
+                raise
+            for chunk in batch:
+                for running in self._hashes:
+                    running.update(chunk)
+            if sync:
+                os.fsync(self._fd)
+
+
+def write_all(fd: int, chunks: Sequence[Chunk]) -> None:
+    """Writes chunks to a descriptor, however often the kernel takes only a part."""
+    rest = [memoryview(chunk).cast("B") for chunk in chunks if len(chunk)]
+    while rest:
+        count = os.writev(fd, rest[:IOV_MAX])
+        while rest and count >= len(rest[0]):
+            count -= len(rest[0])
+            del rest[0]
+        if count:
+            rest[0] = rest[0][count:]
+
+
+@contextlib.contextmanager
+def told(path: str) -> Iterator[None]:
+    """Turns what the operating system says into the driver's own words."""
+    try:
+        yield
+    except OSError as error:
+        match error.errno:
+            case errno.ENOENT | errno.ENOTDIR | errno.EISDIR | errno.ENAMETOOLONG | errno.EXDEV | errno.ELOOP:
+                raise PathNotFound(path) from error
+            case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+                raise StorageFull(f"no room to write {path}: {error.strerror}") from error
+            case errno.EROFS | errno.EACCES | errno.EPERM:
+                raise StorageReadOnly(f"{path} cannot be written or read: {error.strerror}") from error
+            case _:
+                raise StorageError(f"{path}: {error.strerror}") from error
