@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from aiohttp.web import BaseRequest, Response, StreamResponse
+from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.model.errors import ErrorCode, RegistryError
+from backends.web.sending import respond
 
 Parser = Callable[[str], Any]
 RouteHandler = Callable[..., Awaitable[StreamResponse]]
@@ -69,7 +70,7 @@ class Dispatcher:
         if found is None:
             found = self._find(*key)
             if found is None:
-                return Response(status=200, headers={"Allow": self._allowed(path)})
+                return respond(request, 200, {"Server": "Portside", "Allow": self._allowed(path)})
             if len(path) <= REMEMBERED_PATH:
                 self._found[key] = found
                 if len(self._found) > REMEMBERED:
