@@ -40,7 +40,8 @@ async def test_malformed_chunks_never_seem_whole_and_are_no_fault_of_the_registr
     assert not [record for record in caplog.records if record.name == "portside.proxy"]
 
 
-async def test_a_body_that_stops_coming_is_408(registry: Registry) -> None:
+@pytest.mark.parametrize("begun", ["", "hello"])
+async def test_a_body_that_stops_coming_is_408(registry: Registry, begun: str) -> None:
     async with registry(_reads) as upstream:
         settings = UpstreamSettings(upstream.address, read_seconds=0.3)
         async with (
@@ -48,7 +49,7 @@ async def test_a_body_that_stops_coming_is_408(registry: Registry) -> None:
             asyncio.timeout(5),
             proxy.connection() as client,
         ):
-            await client.send("PUT /v2/a/blobs/uploads/x HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhello")
+            await client.send("PUT /v2/a/blobs/uploads/x HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n", begun)
             answer = await answered(client, of="PUT")
             assert (answer.status, answer.head.value("Connection")) == (408, "close")
             assert "stopped coming" in json.loads(answer.body)["errors"][0]["detail"]["reason"]
