@@ -6,6 +6,7 @@ is misspelt), never a traceback.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -241,6 +242,7 @@ def _front(certs: str | None, names: tuple[str, ...], plain: str | None) -> dict
 def _run(
     role: str, config: Path | None, *, addr: str | None, data: str | None, workers: int | None, **settings: Any
 ) -> None:
+    gc.disable()  # until everything is imported: `running` turns it on again
     from portside.problems import Problem  # noqa: PLC0415
     from portside.running import run  # noqa: PLC0415
 

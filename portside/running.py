@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import secrets
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from portside.certificates import CertificateFolder, describe, ensure_certificates, trust_lines
 from portside.listening import BoundListener, TcpAddress, bind
 from portside.problems import Problem
 from portside.settings import Role, Settings, load_settings, settings_path
 from portside.tls import ClientAuth
+
+if TYPE_CHECKING:
+    from portside.certificates import CertificateFolder
 
 
 def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
@@ -30,6 +35,8 @@ def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
     _require_writable(settings)
     made = None
     if settings.certificates is not None:
+        from portside.certificates import ensure_certificates  # noqa: PLC0415 - slow to import
+
         made = ensure_certificates(settings.certificates, names=settings.names)
     bound = bind(settings.listeners)
     try:
@@ -41,10 +48,12 @@ def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
 
 def _serve(settings: Settings, bound: tuple[BoundListener, ...], made: CertificateFolder | None) -> int:
     # What is imported before a check fails is imported for nothing; what is imported here, the workers share.
-    from portside.metrics import MetricsFolder  # noqa: PLC0415
-    from portside.wiring import build  # noqa: PLC0415
-    from portside.workers import serve  # noqa: PLC0415
+    with _no_default_cas():
+        from portside.metrics import MetricsFolder  # noqa: PLC0415
+        from portside.wiring import build  # noqa: PLC0415
+        from portside.workers import serve  # noqa: PLC0415
 
+    gc.enable()  # off since the start: nothing that a module makes when it is imported is garbage
     release, instance = version("portside"), str(uuid4())
     folder = MetricsFolder() if settings.metrics_path else None
     try:
@@ -59,6 +68,24 @@ def _serve(settings: Settings, bound: tuple[BoundListener, ...], made: Certifica
     finally:
         if folder is not None:
             folder.remove()
+
+
+@contextlib.contextmanager
+def _no_default_cas() -> Iterator[None]:
+    """Spares a tenth of the cold start: aiohttp loads the system's CAs when it is imported.
+
+    An https upstream is all that needs them, and has its own context (`proxy.forwarding`).
+    """
+    kept = {name: os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
+    os.environ.update(dict.fromkeys(kept, os.devnull))
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _require_writable(settings: Settings) -> None:
@@ -120,6 +147,10 @@ def _all_guarded(bound: tuple[BoundListener, ...]) -> bool:
 
 def _certificate_lines(bound: tuple[BoundListener, ...], made: CertificateFolder | None) -> list[str]:
     lines: list[str] = []
+    if all(found.listener.tls is None for found in bound):
+        return lines
+    from portside.certificates import describe, trust_lines  # noqa: PLC0415 - slow to import
+
     for found in bound:
         tls = found.listener.tls
         if tls is None:

@@ -60,9 +60,11 @@ class Forwarder:
         if self._unix:
             connector = aiohttp.UnixConnector(self._unix, limit=0, force_close=not pooled)
         else:
+            # Its own context also without a CA of its own: aiohttp's default one is made without the system's CAs,
+            # which take a tenth of the cold start to load.
             tls: ssl.SSLContext | bool = True
-            if settings.ca:
-                tls = ssl.create_default_context(cafile=settings.ca)
+            if self._origin.startswith("https://"):
+                tls = ssl.create_default_context(cafile=settings.ca or None)
             connector = aiohttp.TCPConnector(
                 ssl=tls, limit=0, force_close=not pooled, resolver=aiohttp.ThreadedResolver()
             )

@@ -6,13 +6,13 @@ The key is made once and kept with the data, so every process and every start gi
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
-from backends.model import jws
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver, StorageError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
 
 
 class Signer:
@@ -24,11 +24,16 @@ class Signer:
 
     async def sign(self, payload: bytes) -> bytes:
         """Returns the signed document of a payload."""
+        from backends.model import jws  # noqa: PLC0415 - cryptography is slow to import, and schema 1 is seldom
+
         if self._key is None:
             self._key = await self._load()
         return await asyncio.to_thread(jws.sign, payload, self._key)
 
     async def _load(self) -> ec.EllipticCurvePrivateKey:
+        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - as above
+        from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+
         try:
             pem = await self._driver.read(layout.SCHEMA1_KEY)
         except PathNotFound:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from backends.model import jws, media_types
+from backends.model import media_types
 from backends.model.descriptors import Descriptor, parse_descriptor
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests.images import OciManifest, Schema2, parse_parts
@@ -91,6 +91,8 @@ def _refuse_contradiction(declared: str, media_type: str) -> None:
 def _read(document: Mapping[str, Any], content: bytes, media_type: str) -> Schema1 | Schema2 | OciManifest | Index:
     match media_type:
         case media_types.SCHEMA1_SIGNED:
+            from backends.model import jws  # noqa: PLC0415 - cryptography is slow to import, and schema 1 is seldom
+
             layers = parse_layers(document)
             if "signatures" not in document:
                 raise ValueError("a schema 1 manifest must be signed, and it has no `signatures`")
