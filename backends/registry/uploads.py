@@ -16,16 +16,15 @@ import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from backends.model.descriptors import Descriptor
-from backends.model.digest import Digest, Hash, new_hash
+from backends.model.digest import Digest, parse_digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.media_types import OCTET_STREAM
 from backends.model.names import RepositoryName, UploadId
 from backends.registry.blobs import Blobs
-from backends.registry.hashing import hash_range
+from backends.registry.hashing import RunningHash
 from backends.storage import layout
 from backends.storage.driver import (
     Chunk,
@@ -42,21 +41,13 @@ from backends.storage.settling import settled
 RUNNING_HASHES_KEPT = 1024
 
 
-@dataclass(slots=True)
-class _Running:
-    """The hash of an upload's first `offset` bytes."""
-
-    offset: int
-    sha256: Hash
-
-
 class Uploads:
     """All uploads of a registry, as this process sees them."""
 
     def __init__(self, driver: StorageDriver, blobs: Blobs) -> None:
         self._driver = driver
         self._blobs = blobs
-        self._running: OrderedDict[UploadId, _Running] = OrderedDict()
+        self._running: OrderedDict[UploadId, RunningHash] = OrderedDict()
 
     async def start(self, name: RepositoryName) -> UploadId:
         """Begins an upload; it is there for every process when this returns."""
@@ -65,7 +56,7 @@ class Uploads:
         await writer.close()
         started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         await self._driver.write(layout.upload_started_at(name, upload_id), started.encode())
-        self._keep(upload_id, _Running(0, new_hash()))
+        self._keep(upload_id, RunningHash())
         return upload_id
 
     async def size(self, name: RepositoryName, upload_id: UploadId) -> int:
@@ -86,15 +77,16 @@ class Uploads:
         Raises:
             RegistryError: BLOB_UPLOAD_UNKNOWN; RANGE_INVALID while another request has it.
         """
-        running = self._running.pop(upload_id, None) or _Running(0, new_hash())
+        running = self._running.pop(upload_id, None) or RunningHash()
         try:
-            writer = await self._driver.writer(
-                layout.upload_data(name, upload_id), append=True, hashes=[running.sha256]
-            )
+            writer = await self._driver.writer(layout.upload_data(name, upload_id), append=True, hashes=[running.value])
         except PathNotFound:
             raise _unknown(name, upload_id) from None
-        except PathBusy:
-            self._keep(upload_id, running)
+        except BaseException as error:
+            if running.offset:  # else a fresh one, and whoever has the upload may have kept its own meanwhile
+                self._keep(upload_id, running)
+            if not isinstance(error, PathBusy):
+                raise
             raise RegistryError(
                 ErrorCode.RANGE_INVALID,
                 f"another request is writing upload {upload_id}; wait for it, ask where the upload is with GET,"
@@ -117,7 +109,7 @@ class Uploads:
         async with self.open(name, upload_id) as session:
             await session.discard()
 
-    def _keep(self, upload_id: UploadId, running: _Running) -> None:
+    def _keep(self, upload_id: UploadId, running: RunningHash) -> None:
         self._running[upload_id] = running
         while len(self._running) > RUNNING_HASHES_KEPT:
             self._running.popitem(last=False)
@@ -136,7 +128,7 @@ class UploadSession:
         driver: StorageDriver,
         blobs: Blobs,
         writer: Writer,
-        running: _Running,
+        running: RunningHash,
         *,
         name: RepositoryName,
         upload_id: UploadId,
@@ -148,7 +140,7 @@ class UploadSession:
         self._name = name
         self._id = upload_id
         self._path = layout.upload_data(name, upload_id)
-        self._recorded = -1
+        self._caught_up = False
         self.finished = False
         self.broken = False
 
@@ -171,9 +163,6 @@ class UploadSession:
         except StorageError:
             self.broken = True
             raise
-        finally:
-            if not self.broken:
-                self._running.offset = self._writer.size
 
     async def commit(self, expected: Digest) -> Descriptor:
         """Turns the upload into a blob of this repository: sync, verify, move, link, in this order.
@@ -192,7 +181,12 @@ class UploadSession:
                 ErrorCode.DIGEST_INVALID,
                 f"the {size} bytes received have digest {actual}, not {expected}; nothing was stored, push again",
             )
-        await self._writer.sync()
+        try:
+            await self._writer.sync()
+        except StorageError:
+            # The kernel forgets what it could not write and says so once: a second sync would vouch for nothing.
+            await self.discard()
+            raise
         await self._blobs.adopt(self._path, expected, size)
         await self._driver.write(layout.layer_link(self._name, expected), str(expected).encode())
         await self._remove()
@@ -210,42 +204,39 @@ class UploadSession:
     async def close(self) -> None:
         """Writes down how far the upload has come and lets it go."""
         try:
-            await self._writer.close()
+            await self._writer.flush()
+            if self._caught_up and not self.finished and not self.broken:
+                self._running.offset = self._writer.size
+                await self._record()  # before another request can have the upload, or finish it
         except StorageError:
             self.broken = True
-        if not self.finished and not self.broken:
-            self._running.offset = self._writer.size
-            await self._record()
+        finally:
+            await self._writer.close()
 
     async def _catch_up(self) -> None:
-        """Hashes what other processes appended since this one had the upload."""
-        if self._running.offset < self._writer.size:
-            await hash_range(
-                self._driver, self._path, self._running.sha256, first=self._running.offset, end=self._writer.size
-            )
-            self._running.offset = self._writer.size
+        """Hashes what other processes appended since this one had the upload; from here on the writer does."""
+        if not self._caught_up:
+            await self._running.advance(self._driver, self._path, self._writer.size)
+            self._caught_up = True
 
     async def _digest(self, algorithm: str) -> Digest:
         await self._writer.flush()
         size = self._writer.size
-        if algorithm == "sha256":
-            if self._running.offset == size:
-                return Digest("sha256", self._running.sha256.hexdigest())
+        if algorithm != "sha256":
+            other = RunningHash(algorithm)
+            await other.advance(self._driver, self._path, size)
+            return Digest(algorithm, other.value.hexdigest())
+        if not self._caught_up and self._running.offset < size:
             recorded = await self._read_record()
             if recorded is not None and recorded[0] == size:
-                return Digest("sha256", recorded[1])
-            await self._catch_up()
-            return Digest("sha256", self._running.sha256.hexdigest())
-        other = new_hash(algorithm)
-        await hash_range(self._driver, self._path, other, first=0, end=size)
-        return Digest(algorithm, other.hexdigest())
+                return recorded[1]
+        await self._catch_up()
+        return Digest("sha256", self._running.value.hexdigest())
 
     async def _record(self) -> None:
-        if self._recorded == self._running.offset:
-            return
         record = {
             "offset": self._running.offset,
-            "sha256": self._running.sha256.hexdigest(),
+            "sha256": self._running.value.hexdigest(),
             "epoch": self._driver.epoch,
         }
         try:
@@ -254,14 +245,13 @@ class UploadSession:
             )
         except (StorageFull, StorageReadOnly):
             return  # it only spares a second reading
-        self._recorded = self._running.offset
 
-    async def _read_record(self) -> tuple[int, str] | None:
+    async def _read_record(self) -> tuple[int, Digest] | None:
         try:
             record = json.loads(await self._driver.read(layout.upload_progress(self._name, self._id)))
             if record["epoch"] == self._driver.epoch:
-                return int(record["offset"]), str(record["sha256"])
-        except (PathNotFound, ValueError, KeyError, TypeError):
+                return int(record["offset"]), parse_digest(f"sha256:{record['sha256']}")
+        except (PathNotFound, ValueError, KeyError, TypeError, RegistryError):
             return None  # absent, or half a thought of another program: read the bytes themselves
         return None
 

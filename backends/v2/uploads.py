@@ -32,10 +32,10 @@ async def post_upload(parts: Parts, request: BaseRequest, name: RepositoryName) 
     async with repositories.uploads.open(name, upload_id) as session:
         try:
             await _append(request, session)
+            await session.commit(expected)
         except BaseException:
             await session.discard()  # nobody knows this upload's name: it cannot be continued
             raise
-        await session.commit(expected)
     return _created(parts, request, name, expected)
 
 

@@ -1,0 +1,304 @@
+"""Uploads: resumed by any process at any byte, one request at a time, and never a blob that its name does not fit."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import pytest
+
+from backends.model.digest import Digest
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.names import RepositoryName, UploadId
+from backends.registry.repository import Repositories
+from backends.storage import layout
+from backends.storage.driver import PathNotFound, StorageDriver
+from tests.support.counting import CountingDriver
+
+Reopen = Callable[[], StorageDriver]
+NAME = RepositoryName("team/app")
+CONTENT = bytes(range(256)) * 2000
+
+
+async def chunks(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+async def broken_off(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+    raise ConnectionResetError("the client is gone")
+
+
+async def append(process: Repositories, upload: UploadId, *pieces: bytes) -> None:
+    async with process.uploads.open(NAME, upload) as session:
+        await session.append(chunks(*pieces))
+
+
+async def commit(process: Repositories, upload: UploadId, digest: Digest) -> None:
+    async with process.uploads.open(NAME, upload) as session:
+        await session.commit(digest)
+
+
+async def stored(process: Repositories, digest: Digest) -> bytes:
+    blob = await process.open(NAME).open_blob(digest)
+    try:
+        return b"".join([bytes(chunk) async for chunk in blob.reader.chunks(0, blob.size)])
+    finally:
+        blob.reader.close()
+
+
+async def everything(driver: StorageDriver, path: str = "/") -> Sequence[str]:
+    """All files below a path, temporary ones left out."""
+    try:
+        names = await driver.list(path)
+    except PathNotFound:
+        return [path]
+    found = [await everything(driver, f"{path.rstrip('/')}/{name}") for name in names]
+    return [each for part in found for each in part if not each.startswith(layout.TEMPORARY)]
+
+
+def code(caught: pytest.ExceptionInfo[RegistryError]) -> ErrorCode:
+    return caught.value.code
+
+
+@pytest.mark.parametrize("content", [b"", b"x", CONTENT, CONTENT * 5])
+async def test_an_upload_becomes_a_blob_and_nothing_else_stays(reopen: Reopen, content: bytes) -> None:
+    driver = reopen()
+    process = Repositories(driver)
+    upload = await process.uploads.start(NAME)
+    await append(process, upload, content[:100], content[100:])
+    digest = Digest.of(content)
+    await commit(process, upload, digest)
+    assert await stored(Repositories(reopen()), digest) == content
+    assert set(await everything(driver)) == {layout.blob_data(digest), layout.layer_link(NAME, digest)}
+    with pytest.raises(RegistryError) as caught:
+        await process.uploads.size(NAME, upload)
+    assert code(caught) is ErrorCode.BLOB_UPLOAD_UNKNOWN
+
+
+async def test_an_upload_is_sha512_when_it_is_named_so_at_the_end(reopen: Reopen) -> None:
+    process = Repositories(reopen())
+    upload = await process.uploads.start(NAME)
+    await append(process, upload, CONTENT)
+    digest = Digest.of(CONTENT, "sha512")
+    await commit(process, upload, digest)
+    assert await stored(process, digest) == CONTENT
+
+
+async def test_two_processes_take_turns_and_each_hashes_only_the_gap(reopen: Reopen) -> None:
+    drivers = [CountingDriver(reopen()), CountingDriver(reopen())]
+    processes = [Repositories(driver) for driver in drivers]
+    upload = await processes[0].uploads.start(NAME)
+    pieces = [CONTENT[at : at + 64_000] for at in range(0, len(CONTENT), 64_000)]
+    for turn, piece in enumerate(pieces):
+        await append(processes[turn % 2], upload, piece)
+    digest = Digest.of(CONTENT)
+    await commit(processes[len(pieces) % 2], upload, digest)
+    assert await stored(Repositories(reopen()), digest) == CONTENT
+    for driver in drivers:
+        assert driver.hashed + driver.reread <= len(CONTENT)
+
+
+async def test_one_process_hashes_no_byte_twice_whatever_happens_on_the_way(reopen: Reopen) -> None:
+    driver = CountingDriver(reopen())
+    process = Repositories(driver)
+    upload = await process.uploads.start(NAME)
+    await append(process, upload, CONTENT[:1000])
+    with pytest.raises(ConnectionResetError):
+        async with process.uploads.open(NAME, upload) as session:
+            await session.append(broken_off(CONTENT[1000:5000]))
+    async with process.uploads.open(NAME, upload):  # a request that is refused after it has the upload
+        with pytest.raises(RegistryError):
+            async with process.uploads.open(NAME, upload):
+                raise AssertionError("two requests have one upload")
+    await append(process, upload, CONTENT[5000:])
+    await commit(process, upload, Digest.of(CONTENT))
+    assert (driver.hashed, driver.reread) == (len(CONTENT), 0)
+
+
+async def test_a_final_put_at_another_process_reads_nothing_again(reopen: Reopen) -> None:
+    first = Repositories(reopen())
+    upload = await first.uploads.start(NAME)
+    await append(first, upload, CONTENT)
+    driver = CountingDriver(reopen())
+    second = Repositories(driver)
+    await commit(second, upload, Digest.of(CONTENT))
+    assert (driver.hashed, driver.reread) == (0, 0)
+    assert await stored(second, Digest.of(CONTENT)) == CONTENT
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"epoch": "another life of this machine"},
+        {"offset": 5},
+        {"offset": len(CONTENT) + 1},
+        {"offset": "many"},
+        {"sha256": None},
+        None,
+    ],
+)
+async def test_a_record_that_cannot_vouch_for_all_bytes_is_not_believed(
+    reopen: Reopen, record: dict[str, object] | None
+) -> None:
+    driver = reopen()
+    first = Repositories(driver)
+    upload = await first.uploads.start(NAME)
+    await append(first, upload, CONTENT)
+    path = layout.upload_progress(NAME, upload)
+    lie = Digest.of(b"something else").hex
+    good = json.loads(await driver.read(path))
+    assert good == {"offset": len(CONTENT), "sha256": Digest.of(CONTENT).hex, "epoch": driver.epoch}
+    text = b"{half a thou" if record is None else json.dumps({**good, "sha256": lie, **record}).encode()
+    await driver.write(path, text)
+    second = Repositories(reopen())
+    await commit(second, upload, Digest.of(CONTENT))
+    assert await stored(second, Digest.of(CONTENT)) == CONTENT
+
+
+async def test_a_request_that_only_looks_at_an_upload_does_not_make_its_hash_wrong(reopen: Reopen) -> None:
+    """A refused chunk at a new worker once recorded the hash of nothing for all bytes, and an empty blob was taken."""
+    first = Repositories(reopen())
+    upload = await first.uploads.start(NAME)
+    await append(first, upload, CONTENT)
+    second = Repositories(reopen())
+    with pytest.raises(RegistryError):
+        async with second.uploads.open(NAME, upload):
+            raise RegistryError(ErrorCode.RANGE_INVALID, "the chunk begins elsewhere")
+    with pytest.raises(RegistryError) as caught:
+        await commit(second, upload, Digest.of(b""))
+    assert code(caught) is ErrorCode.DIGEST_INVALID
+
+
+async def test_a_refused_chunk_at_a_new_worker_leaves_the_upload_good(reopen: Reopen) -> None:
+    first = Repositories(reopen())
+    upload = await first.uploads.start(NAME)
+    await append(first, upload, CONTENT)
+    second = Repositories(reopen())
+    with pytest.raises(RegistryError):
+        async with second.uploads.open(NAME, upload):
+            raise RegistryError(ErrorCode.RANGE_INVALID, "the chunk begins elsewhere")
+    await append(second, upload, b"more")
+    await commit(Repositories(reopen()), upload, Digest.of(CONTENT + b"more"))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 8, 13, 21])
+async def test_a_client_that_hangs_up_while_a_gap_is_hashed_can_go_on(reopen: Reopen, steps: int) -> None:
+    content = CONTENT * 8
+    first = Repositories(reopen())
+    upload = await first.uploads.start(NAME)
+    await append(first, upload, content)
+    second = Repositories(reopen())
+    task = asyncio.ensure_future(append(second, upload, b"x"))
+    for _ in range(steps):
+        await asyncio.sleep(0.0005)
+    task.cancel()
+    await asyncio.wait([task])
+    await asyncio.sleep(0.05)  # a thread that was opening the file is done with it
+    size = await second.uploads.size(NAME, upload)
+    await append(second, upload, b"rest")
+    await commit(second, upload, Digest.of((content + b"x")[:size] + b"rest"))
+
+
+async def test_of_two_requests_at_one_upload_one_wins_and_the_other_is_told_where_it_stands(reopen: Reopen) -> None:
+    first, second = Repositories(reopen()), Repositories(reopen())
+    upload = await first.uploads.start(NAME)
+    async with first.uploads.open(NAME, upload) as session:
+        for process in (first, second):
+            for operation in (append(process, upload, b"other"), process.uploads.cancel(NAME, upload)):
+                with pytest.raises(RegistryError) as caught:
+                    await operation
+                assert (code(caught), caught.value.status) == (ErrorCode.RANGE_INVALID, 416)
+        await session.append(chunks(b"mine"))
+    await commit(second, upload, Digest.of(b"mine"))
+
+
+async def test_many_at_one_upload_leave_one_content_that_one_of_them_sent(reopen: Reopen) -> None:
+    processes = [Repositories(reopen()) for _ in range(3)]
+    upload = await processes[0].uploads.start(NAME)
+    results = await asyncio.gather(
+        *(append(processes[n % 3], upload, b"%d" % n * 300_000) for n in range(9)), return_exceptions=True
+    )
+    won = [n for n, result in enumerate(results) if result is None]
+    assert won
+    assert all(isinstance(result, RegistryError) for n, result in enumerate(results) if n not in won)
+    assert await processes[1].uploads.size(NAME, upload) == 300_000 * len(won)
+
+
+async def test_a_wrong_digest_discards_the_upload_and_links_nothing(reopen: Reopen) -> None:
+    driver = reopen()
+    process = Repositories(driver)
+    upload = await process.uploads.start(NAME)
+    await append(process, upload, CONTENT)
+    for expected in (ErrorCode.DIGEST_INVALID, ErrorCode.BLOB_UPLOAD_UNKNOWN):
+        with pytest.raises(RegistryError) as caught:
+            await commit(process, upload, Digest.of(b"other"))
+        assert code(caught) is expected
+    assert not [path for path in await everything(driver) if path.endswith(("data", "link"))]
+
+
+async def test_an_upload_of_another_repository_is_unknown(reopen: Reopen) -> None:
+    process = Repositories(reopen())
+    upload = await process.uploads.start(NAME)
+    other = RepositoryName("team/other")
+    with pytest.raises(RegistryError) as caught:
+        await process.uploads.size(other, upload)
+    assert code(caught) is ErrorCode.BLOB_UPLOAD_UNKNOWN
+    with pytest.raises(RegistryError) as caught:
+        await process.uploads.cancel(other, upload)
+    assert code(caught) is ErrorCode.BLOB_UPLOAD_UNKNOWN
+    assert await process.uploads.size(NAME, upload) == 0
+
+
+async def test_a_cancelled_upload_is_gone(reopen: Reopen) -> None:
+    driver = reopen()
+    process = Repositories(driver)
+    upload = await process.uploads.start(NAME)
+    await append(process, upload, CONTENT)
+    await process.uploads.cancel(NAME, upload)
+    with pytest.raises(RegistryError):
+        await Repositories(reopen()).uploads.size(NAME, upload)
+    assert not [path for path in await everything(driver) if str(upload) in path]
+
+
+async def test_a_ruin_of_another_size_is_replaced_by_the_blob(reopen: Reopen) -> None:
+    driver = reopen()
+    digest = Digest.of(CONTENT)
+    await driver.write(layout.blob_data(digest), CONTENT[:100])
+    process = Repositories(driver)
+    upload = await process.uploads.start(NAME)
+    await append(process, upload, CONTENT)
+    await commit(process, upload, digest)
+    assert await stored(process, digest) == CONTENT
+
+
+async def test_a_blob_that_is_here_already_keeps_its_file(reopen: Reopen) -> None:
+    driver = reopen()
+    digest = Digest.of(CONTENT)
+    process = Repositories(driver)
+    modified = []
+    for _ in range(2):
+        upload = await process.uploads.start(NAME)
+        await append(process, upload, CONTENT)
+        await commit(process, upload, digest)
+        modified.append((await driver.stat(layout.blob_data(digest))).modified)
+    assert modified[0] == modified[1]
+
+
+async def test_a_commit_goes_to_its_end_when_its_client_hangs_up(reopen: Reopen) -> None:
+    process = Repositories(reopen())
+    upload = await process.uploads.start(NAME)
+    await append(process, upload, CONTENT)
+
+    async def put() -> None:
+        async with process.uploads.open(NAME, upload) as session:
+            asyncio.get_running_loop().call_soon(task.cancel)
+            await session.commit(Digest.of(CONTENT))
+
+    task = asyncio.ensure_future(put())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await stored(Repositories(reopen()), Digest.of(CONTENT)) == CONTENT
