@@ -138,7 +138,7 @@ def parse_ancestry(content: bytes) -> tuple[ImageId, ...]:
     Raises:
         ValueError: it is no list of ids, too long, or has one twice.
     """
-    ids = json.loads(content)
+    ids = load_json(content)
     if not isinstance(ids, list) or not 1 <= len(ids) <= MAX_ANCESTRY or len(set(map(str, ids))) != len(ids):
         raise ValueError("an ancestry is a list of different ids")
     if not all(isinstance(image_id, str) and is_image_id(image_id) for image_id in ids):
@@ -154,9 +154,8 @@ def parse_payload_checksum(text: str) -> str | None:
 
 def parse_stored_checksums(content: bytes) -> Sequence[str]:
     """Returns the checksums of a stored `_checksum`; old volumes hold plain text there."""
-    try:
-        found = json.loads(content)
-    except ValueError:
+    found = load_json(content)
+    if found is None:
         found = content.decode("ascii", "replace").strip()
     entries = found if isinstance(found, list) else [found]
     return [entry for entry in entries if isinstance(entry, str) and entry.isprintable()]

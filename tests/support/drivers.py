@@ -1,0 +1,129 @@
+"""Drivers around drivers: one whose process dies, one whose disk fills, one that gives no file a second name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from typing_extensions import override
+
+from backends.model.digest import Hash
+from backends.storage.driver import Chunk, FileInfo, LinksFiles, Reader, StorageDriver, StorageFull, Writer
+
+
+class Died(BaseException):
+    """The process is no more: nothing catches this."""
+
+
+class Unlinked:
+    """A `StorageDriver` without hard links, over another driver."""
+
+    def __init__(self, driver: StorageDriver) -> None:
+        self.driver = driver
+        self.epoch = driver.epoch
+
+    async def read(self, path: str) -> bytes:
+        return await self.driver.read(path)
+
+    async def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        await self.driver.write(path, content, durable=durable)
+
+    async def open(self, path: str) -> Reader:
+        return await self.driver.open(path)
+
+    async def writer(self, path: str, *, append: bool = False, hashes: Sequence[Hash] = ()) -> Writer:
+        return await self.driver.writer(path, append=append, hashes=hashes)
+
+    async def stat(self, path: str) -> FileInfo:
+        return await self.driver.stat(path)
+
+    async def list(self, path: str) -> Sequence[str]:
+        return await self.driver.list(path)
+
+    async def move(self, source: str, target: str) -> None:
+        await self.driver.move(source, target)
+
+    async def delete(self, path: str) -> None:
+        await self.driver.delete(path)
+
+    async def close(self) -> None:
+        await self.driver.close()
+
+
+class Failing(Unlinked):
+    """A driver (with links) that fails at its `steps`-th change.
+
+    Args:
+        driver: does the work.
+        steps: so many changes succeed.
+        dies: the process dies then, and nothing more is done; else the disk is full for that one change.
+    """
+
+    def __init__(self, driver: StorageDriver, steps: int, *, dies: bool) -> None:
+        super().__init__(driver)
+        self._left = steps
+        self._dies = dies
+        self.failed = False
+
+    def step(self, *, frees: bool = False) -> None:
+        """Counts a change; one that `frees` space works on a full disk too."""
+        if self.failed and self._dies:
+            raise Died
+        if frees and not self._dies:
+            return
+        if self._left == 0 and not self.failed:
+            self.failed = True
+            if self._dies:
+                raise Died
+            raise StorageFull("no room")
+        self._left -= 1
+
+    @override
+    async def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        self.step()
+        await super().write(path, content, durable=durable)
+
+    @override
+    async def writer(self, path: str, *, append: bool = False, hashes: Sequence[Hash] = ()) -> Writer:
+        self.step()
+        return FailingWriter(await super().writer(path, append=append, hashes=hashes), self.step)
+
+    @override
+    async def move(self, source: str, target: str) -> None:
+        self.step()
+        await super().move(source, target)
+
+    async def link(self, source: str, target: str) -> bool:
+        self.step()
+        assert isinstance(self.driver, LinksFiles)
+        return await self.driver.link(source, target)
+
+    @override
+    async def delete(self, path: str) -> None:
+        self.step(frees=True)
+        await super().delete(path)
+
+
+class FailingWriter:
+    """A writer of it; the lock goes with the process."""
+
+    def __init__(self, writer: Writer, step: Callable[[], None]) -> None:
+        self._writer = writer
+        self._step = step
+
+    @property
+    def size(self) -> int:
+        return self._writer.size
+
+    async def write(self, chunk: Chunk) -> None:
+        self._step()
+        await self._writer.write(chunk)
+
+    async def flush(self) -> None:
+        await self._writer.flush()
+
+    async def sync(self) -> None:
+        self._step()
+        await self._writer.sync()
+
+    async def close(self) -> None:
+        await self._writer.close()

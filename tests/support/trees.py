@@ -1,0 +1,30 @@
+"""Folders as values: what lies where, to compare before and after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+OWN = "docker/registry/portside/tmp"
+"""The folder of temporary files; it may come, and must stay empty."""
+
+
+def read_tree(root: Path) -> dict[str, bytes | None]:
+    """Every path below a folder: the content of a file, None for a folder."""
+    return {
+        str(path.relative_to(root)): path.read_bytes() if path.is_file() else None
+        for path in sorted(root.rglob("*"))
+        if not OWN.startswith(str(path.relative_to(root)))
+    }
+
+
+def read_files(root: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {path: content for path, content in read_tree(root).items() if content is not None}
+
+
+def write_tree(root: Path, files: dict[str, bytes | str]) -> None:
+    """Writes files, with the folders above them."""
+    for path, content in files.items():
+        target = root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content if isinstance(content, bytes) else content.encode())
