@@ -1,0 +1,117 @@
+"""`python -m bench`: Portside against nginx + distribution and nginx with static files, as one table.
+
+Status 0: every floor is kept; 1: a line is below its floor; 2: it could not be measured, and a sentence says why.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from bench.floors import ROWS, rows_named
+from bench.peers import CONTESTANTS
+from bench.programs import Hindrance
+from bench.running import machine, run_bench
+from bench.scale import FULL, QUICK
+from bench.size import run_size
+from bench.table import as_json, below_floor, render
+
+PLACE = click.option(
+    "--dir",
+    "place",
+    default="/var/tmp",  # on a disk; /tmp is memory on some machines
+    show_default=True,
+    type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
+    help="Where servers and data lie meanwhile.",
+)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--quick", is_flag=True, help="Two minutes: three short rounds of everything.")
+@click.option("--only", multiple=True, metavar="ROW", help="Only this row, or rows beginning so (small); repeatable.")
+@click.option("--contestants", metavar="NAMES", help=f"Only these, joined by commas: {', '.join(CONTESTANTS)}.")
+@click.option(
+    "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write everything there too."
+)
+@click.option("--list", "show", is_flag=True, help="Show the rows.")
+@PLACE
+@click.pass_context
+def main(
+    context: click.Context,
+    *,
+    quick: bool,
+    only: tuple[str, ...],
+    contestants: str | None,
+    json_path: Path | None,
+    show: bool,
+    place: Path,
+) -> None:
+    """Measure Portside in both forms against nginx with docker-registry, and nginx with static files.
+
+    Ratios within one run count; CPU is that of all server processes, in seconds.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    if context.invoked_subcommand is not None:
+        return
+    if show:
+        click.echo("\n".join(f"{row.name:12} {row.title}" for row in ROWS))
+        return
+    scale = QUICK if quick else FULL
+    names = _contestants(contestants)
+    try:
+        rows = rows_named(only)
+    except ValueError as error:
+        _fail(error)
+    try:
+        lines = run_bench(rows, names, scale, place=place)
+    except Hindrance as hindrance:
+        _fail(hindrance)
+    about = f"{scale.name}: {scale.rounds} rounds, medians ± half the spread; {machine(place)}"
+    click.echo(f"{about}\n{render(lines, names)}")
+    if json_path is not None:
+        json_path.write_text(json.dumps({"about": about, "lines": as_json(lines)}, indent=2) + "\n")
+    sys.exit(1 if below_floor(lines) else 0)
+
+
+@main.command()
+@click.option("--gib", default=10.0, show_default=True, type=click.FloatRange(min=0.01), help="The layer's size.")
+@PLACE
+def size(*, gib: float, place: Path) -> None:
+    """Push and pull one huge layer through both forms, and watch the memory."""
+    kept = True
+    try:
+        for sentence, fine in run_size(gib, place=place):
+            click.echo(sentence)
+            kept = kept and fine
+    except Hindrance as hindrance:
+        _fail(hindrance)
+    sys.exit(0 if kept else 1)
+
+
+def _contestants(wanted: str | None) -> tuple[str, ...]:
+    if wanted is None:
+        return tuple(CONTESTANTS)
+    names = [name.strip() for name in wanted.split(",")]
+    for name in names:
+        if name not in CONTESTANTS:
+            _fail(f"there is no contestant {name}; there are {', '.join(CONTESTANTS)}")
+    return tuple(name for name in CONTESTANTS if name in names)
+
+
+def _fail(sentence: Any) -> NoReturn:
+    click.echo(f"bench: {sentence}", err=True)
+    sys.exit(2)
+
+
+def _end(number: int, _: Any) -> NoReturn:
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""What is measured, what Portside must reach and what it aims at (PERFORMANCE section 2). PURE.
+
+A bound says: the subject's median, divided by the other's median where there is one, keeps a limit. Separate processes
+have floors only where the row is about them; everything else is asked of the one-process form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+REFERENCE = "n+d2"
+STATIC = "static"
+PORTSIDE = "portside"
+SEPARATE = "separate"
+
+
+class Better(Enum):
+    """Which way is better."""
+
+    LESS = "≤"
+    MORE = "≥"
+
+
+class Verdict(Enum):
+    """What a bound, or a line with several, says; the worst first."""
+
+    BELOW = "below floor"
+    FLOOR = "floor kept"
+    AIM = "aim reached"
+    OPEN = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What is asked.
+
+    Attributes:
+        subject: the contestant that must keep it.
+        against: the contestant whose median divides the subject's; None for absolute figures.
+        floor: the limit that must be kept.
+        aim: the limit that one wishes to keep; None for none.
+    """
+
+    subject: str
+    against: str | None
+    floor: float
+    aim: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One figure of a row.
+
+    Attributes:
+        key: `row.figure`, as in `small.tag.cpu`.
+        title: what it is, for readers.
+        unit: of its samples.
+    """
+
+    key: str
+    title: str
+    unit: str
+    better: Better
+    bounds: tuple[Bound, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is measured together."""
+
+    name: str
+    title: str
+    metrics: tuple[Metric, ...]
+
+
+def keeps(value: float, limit: float, better: Better) -> bool:
+    return value <= limit if better is Better.LESS else value >= limit
+
+
+def judge(metric: Metric, bound: Bound, medians: Mapping[str, float]) -> Verdict:
+    """Says whether a bound is kept; OPEN when a contestant was not measured."""
+    value = compared(bound.subject, bound.against, medians)
+    if value is None:
+        return Verdict.OPEN
+    if not keeps(value, bound.floor, metric.better):
+        return Verdict.BELOW
+    return Verdict.AIM if bound.aim is not None and keeps(value, bound.aim, metric.better) else Verdict.FLOOR
+
+
+def compared(subject: str, against: str | None, medians: Mapping[str, float]) -> float | None:
+    """Returns a median, or the ratio of two; None when there is none."""
+    if subject not in medians:
+        return None
+    if against is None:
+        return medians[subject]
+    other = medians.get(against)
+    return medians[subject] / other if other else None
+
+
+def _small(name: str, title: str) -> Row:
+    cpu = (Bound(PORTSIDE, REFERENCE, 1 / 8, 1 / 18), Bound(SEPARATE, REFERENCE, 1 / 3, 1 / 5))
+    return Row(
+        f"small.{name}",
+        title,
+        (
+            Metric(f"small.{name}.cpu", f"{title}: CPU", "s/10k", Better.LESS, cpu),
+            Metric(f"small.{name}.rps", f"{title}: rate", "1/s", Better.MORE, (Bound(PORTSIDE, REFERENCE, 8, 18),)),
+            Metric(f"small.{name}.faults", f"{title}: page faults", "each", Better.LESS, (_absolute(0.1, 0.1),)),
+        ),
+    )
+
+
+def _moved(name: str, title: str, cpu: tuple[Bound, ...]) -> Row:
+    return Row(
+        name,
+        title,
+        (
+            Metric(f"{name}.cpu", f"{title}: CPU", "s/GB", Better.LESS, cpu),
+            Metric(f"{name}.rate", f"{title}: rate", "MB/s", Better.MORE),
+            Metric(f"{name}.faults", f"{title}: page faults", "/MiB", Better.LESS, (_absolute(10, 10),)),
+        ),
+    )
+
+
+def _absolute(floor: float, aim: float) -> Bound:
+    return Bound(PORTSIDE, None, floor, aim)
+
+
+_PULL = (Bound(PORTSIDE, REFERENCE, 1 / 2), Bound(PORTSIDE, STATIC, 1, 0.75))
+_PUSH = (Bound(PORTSIDE, REFERENCE, 1 / 2),)
+GROWN = 1.25
+"""Many against few: what does not grow differs by noise alone."""
+
+ROWS = (
+    _small("base", "GET /v2/"),
+    _small("tag", "GET manifest by tag"),
+    _small("digest", "GET manifest by digest"),
+    _small("head", "HEAD blob"),
+    _small("blob", "GET blob of 4 KiB"),
+    _moved("pull.one", "pull one large blob", _PULL),
+    _moved("pull.eight", "pull by 8 clients", _PULL),
+    _moved("push.one", "push one large blob", _PUSH),
+    _moved("push.eight", "push by 8 clients", _PUSH),
+    Row(
+        "latency",
+        "manifest by tag, 500 a second",
+        (
+            Metric("latency.p50", "manifest at 500/s: p50", "ms", Better.LESS),
+            Metric(
+                "latency.p99", "manifest at 500/s: p99", "ms", Better.LESS, (Bound(PORTSIDE, REFERENCE, 1 / 3, 1 / 10),)
+            ),
+        ),
+    ),
+    Row(
+        "start",
+        "cold start",
+        (Metric("start.ms", "cold start to first answer", "ms", Better.LESS, (_absolute(600, 300),)),),
+    ),
+    Row(
+        "memory",
+        "memory",
+        (
+            Metric("memory.idle", "idle, largest process (RSS)", "MB", Better.LESS, (_absolute(90, 60),)),
+            Metric("memory.all", "idle, all processes (PSS)", "MB", Better.LESS),
+            Metric("memory.growth", "32 clients move much: growth", "MB", Better.LESS, (_absolute(64, 16),)),
+        ),
+    ),
+    Row(
+        "growth",
+        "cost with many against few",
+        tuple(
+            Metric(f"growth.{name}", f"many/few: {title}", "ratio", Better.LESS, (_absolute(GROWN, GROWN),))
+            for name, title in (
+                ("tag", "manifest by tag"),
+                ("head", "HEAD blob"),
+                ("upload", "start an upload, cancel it"),
+                ("list", "10 names of the tags"),
+                ("catalog", "10 names of the catalog"),
+            )
+        ),
+    ),
+)
+
+
+def rows_named(wanted: tuple[str, ...]) -> tuple[Row, ...]:
+    """Returns the rows whose name is one of `wanted` or begins with it (`small`, `pull.one`); all for none.
+
+    Raises:
+        ValueError: one of them names no row.
+    """
+    for name in wanted:
+        if not any(_fits(row, name) for row in ROWS):
+            raise ValueError(f"there is no row {name}; there are {', '.join(row.name for row in ROWS)}")
+    return tuple(row for row in ROWS if not wanted or any(_fits(row, name) for name in wanted))
+
+
+def _fits(row: Row, name: str) -> bool:
+    return row.name == name or row.name.startswith(f"{name}.")

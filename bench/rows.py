@@ -1,0 +1,191 @@
+"""How each row is measured: contestants in turn, A B C A B C, one figure of each metric in every round."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import proc
+from bench.contents import MANIFEST_TYPE, PUSHED, Contents, blobs_of, forget_pushes
+from bench.contestants import Contestant, Credentials
+from bench.floors import PORTSIDE, SEPARATE, Metric, Row
+from bench.growth import measure_growth
+from bench.load import Load, Measured
+from bench.moving import grown, idle, move
+from bench.programs import Programs
+from bench.scale import EIGHT, MIB, RATE, Scale
+
+Samples = dict[str, dict[str, list[float]]]
+"""Figures of each round: by metric, by contestant."""
+
+ACCEPT = f"-header=Accept: {MANIFEST_TYPE}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What rows are measured with.
+
+    Attributes:
+        contestants: running, with the contents in them, in the table's order.
+        seeds: numbers of contents that nobody has pushed yet.
+    """
+
+    contestants: Sequence[Contestant]
+    contents: Contents
+    load: Load
+    scale: Scale
+    programs: Programs
+    credentials: Credentials
+    folder: Path
+    seeds: Iterator[int] = field(default_factory=lambda: itertools.count(1000))
+
+    @property
+    def registries(self) -> list[Contestant]:
+        return [each for each in self.contestants if each.takes_pushes]
+
+
+def measure_row(bench: Bench, row: Row) -> Samples:
+    """Measures one row.
+
+    Raises:
+        Hindrance: an answer was wrong, or a server ended.
+    """
+    kind = row.name.partition(".")[0]
+    samples = {metric.key: dict[str, list[float]]() for metric in row.metrics}
+    for contestant, figures in _MEASURES[kind](bench, row):
+        for metric in row.metrics:
+            if (figure := figures.get(_figure(metric))) is not None:
+                samples[metric.key].setdefault(contestant, []).append(figure)
+    return samples
+
+
+Figures = Iterator[tuple[str, Mapping[str, float]]]
+"""Contestant's name and what one round found, by the last word of the metrics' keys."""
+
+
+def _figure(metric: Metric) -> str:
+    return metric.key.rpartition(".")[2]
+
+
+def _small(bench: Bench, row: Row) -> Figures:
+    contents = bench.contents
+    request = {
+        "base": ("-path=/v2/",),
+        "tag": (f"-path={contents.tag_path}", ACCEPT, f"-length={len(contents.manifest)}"),
+        "digest": (f"-path={contents.digest_path}", ACCEPT, f"-length={len(contents.manifest)}"),
+        "head": ("-method=HEAD", f"-path={contents.small.path}", f"-length={contents.small.size}"),
+        "blob": (f"-path={contents.small.path}", f"-length={contents.small.size}"),
+    }[row.name.partition(".")[2]]
+    for _ in range(bench.scale.rounds):
+        for contestant in bench.contestants:
+            found = bench.load.measure(contestant, "small", f"-seconds={bench.scale.small_seconds}", *request)
+            requests = found.result.requests
+            yield (
+                contestant.name,
+                {
+                    "cpu": found.used.cpu / requests * 10_000,
+                    "rps": requests / found.result.seconds,
+                    "faults": found.used.faults / requests,
+                },
+            )
+
+
+def _pull(bench: Bench, row: Row) -> Figures:
+    blobs = [bench.contents.large] if row.name.endswith("one") else list(bench.contents.several)
+    paths = [f"-path={blob.path}" for blob in blobs]
+    for number in range(bench.scale.rounds + 1):
+        for contestant in bench.contestants:
+            found = bench.load.measure(contestant, "pull", f"-clients={len(blobs)}", *paths)
+            if number > 0:  # the first one warms up
+                yield contestant.name, _moved(found)
+
+
+def _push(bench: Bench, row: Row) -> Figures:
+    one = row.name.endswith("one")
+    size = bench.scale.large if one else bench.scale.pushed_each
+    for number in range(bench.scale.rounds + 1):
+        seeds = tuple(itertools.islice(bench.seeds, 1 if one else EIGHT))
+        digests = bench.load.digests(seeds, size=size)
+        known = [*(f"-seed={seed}" for seed in seeds), *(f"-digest={digest}" for digest in digests)]
+        for contestant in bench.registries:
+            found = bench.load.measure(contestant, "push", f"-repository={PUSHED}", f"-size={size}", *known)
+            if number > 0:
+                yield contestant.name, _moved(found)
+            else:
+                paths = [f"-path=/v2/{PUSHED}/blobs/{digest}" for digest in digests]
+                bench.load.measure(contestant, "pull", "-verify", f"-clients={len(paths)}", *paths)
+            forget_pushes(contestant, digests)
+
+
+def _moved(found: Measured) -> dict[str, float]:
+    return {
+        "cpu": found.used.cpu / (found.result.bytes / 1e9),
+        "rate": found.result.bytes / 1e6 / found.result.seconds,
+        "faults": found.used.faults / (found.result.bytes / MIB),
+    }
+
+
+def _latency(bench: Bench, _: Row) -> Figures:
+    for _round in range(bench.scale.rounds):
+        for contestant in bench.contestants:
+            request = (f"-path={bench.contents.tag_path}", ACCEPT, f"-length={len(bench.contents.manifest)}")
+            pace = (f"-rate={RATE}", f"-seconds={bench.scale.paced_seconds}")
+            found = bench.load.measure(contestant, "paced", *pace, *request)
+            yield contestant.name, {"p50": found.result.p50_ms, "p99": found.result.p99_ms}
+
+
+def _start(bench: Bench, _: Row) -> Figures:
+    for _round in range(bench.scale.rounds):
+        for contestant in bench.contestants:
+            contestant.stop()
+            yield contestant.name, {"ms": contestant.start() * 1e3}
+
+
+def _memory(bench: Bench, _: Row) -> Figures:
+    """Every contestant anew; Portside's forms then work hard."""
+    for contestant in bench.contestants:
+        contestant.stop()
+        contestant.start()
+        bench.load.measure(contestant, "small", f"-path={bench.contents.tag_path}", ACCEPT, "-seconds=0.3")
+        time.sleep(0.5)
+        before = idle(contestant)
+        figures = {
+            "idle": max(each.resident for each in before.values()) / 1e6,
+            "all": sum(each.share for each in before.values()) / 1e6,
+        }
+        if contestant.name in {PORTSIDE, SEPARATE}:
+            kept = set(blobs_of(contestant))
+            for pid in before:
+                proc.forget_peak(pid)
+            move(contestant, bench.contents, bench.load, each=bench.scale.moved_each, seeds=bench.seeds)
+            figures["growth"] = grown(before) / 1e6
+            forget_pushes(contestant, tuple(digest for digest in blobs_of(contestant) if digest not in kept))
+        yield contestant.name, figures
+
+
+def _growth(bench: Bench, _: Row) -> Figures:
+    if any(contestant.name == PORTSIDE for contestant in bench.contestants):
+        found = measure_growth(
+            bench.folder,
+            bench.credentials,
+            bench.programs,
+            bench.load,
+            rounds=bench.scale.rounds,
+            seconds=bench.scale.small_seconds,
+            many=bench.scale.many,
+        )
+        yield from ((PORTSIDE, figures) for figures in found)
+
+
+_MEASURES: Mapping[str, Callable[[Bench, Row], Figures]] = {
+    "small": _small,
+    "pull": _pull,
+    "push": _push,
+    "latency": _latency,
+    "start": _start,
+    "memory": _memory,
+    "growth": _growth,
+}

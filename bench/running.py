@@ -1,0 +1,92 @@
+"""One whole run: servers up, contents in, answers compared, rows measured, servers down."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench.contents import check, make_contents, put_in
+from bench.contestants import Contestant, Credentials
+from bench.floors import REFERENCE, STATIC, Row
+from bench.load import Load
+from bench.peers import make_contestant
+from bench.programs import find_programs
+from bench.rows import Bench, measure_row
+from bench.scale import Scale
+from bench.table import Line, lines_of
+from portside.certificates import ensure_certificates
+
+
+def run_bench(rows: Sequence[Row], contestants: Sequence[str], scale: Scale, *, place: Path) -> list[Line]:
+    """Measures rows.
+
+    Args:
+        rows: which.
+        contestants: their names, in the table's order.
+        scale: how much.
+        place: where data may lie; it is empty again afterwards.
+
+    Raises:
+        Hindrance: a program is missing, or an answer was wrong.
+    """
+    with opened(contestants, scale, place=place) as bench:
+        lines: list[Line] = []
+        for row in rows:
+            tell(row.title)
+            samples = measure_row(bench, row)
+            lines += [line for metric in row.metrics for line in lines_of(metric, samples[metric.key])]
+        return lines
+
+
+@contextlib.contextmanager
+def opened(contestants: Sequence[str], scale: Scale, *, place: Path) -> Iterator[Bench]:
+    """Starts contestants, gives them the contents and compares their answers; ends them after the block."""
+    with tempfile.TemporaryDirectory(prefix="portside-bench.", dir=place) as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        programs = find_programs(folder, peers=bool({REFERENCE, STATIC} & set(contestants)))
+        credentials = make_credentials(folder)
+        load = Load(programs.load, folder)
+        contents = make_contents(load, large=scale.large, several=scale.pulled_each)
+        running: list[Contestant] = []
+        for each in contestants:
+            contestant = make_contestant(each, folder, credentials, programs)
+            stack.callback(contestant.stop)
+            contestant.start()
+            put_in(contestant, contents, load)
+            spoken = check(contestant, contents, load)
+            tell(f"{each} answers rightly, over {spoken}, with {len(contestant.pids())} processes")
+            running.append(contestant)
+        yield Bench(running, contents, load, scale, programs, credentials, folder)
+
+
+def make_credentials(folder: Path) -> Credentials:
+    """Makes a throw-away CA and a P-256 certificate of 127.0.0.1 and localhost, once for each folder."""
+    made = ensure_certificates(folder / "certs")
+    assert made.ca is not None
+    return Credentials(made.ca, made.certificate, made.key)
+
+
+def machine(place: Path) -> str:
+    """Returns in one line where this was measured."""
+    cores = len(os.sched_getaffinity(0))
+    return f"{cores} cores, Linux {platform.release()}, Python {platform.python_version()}, data on {_mounted(place)}"
+
+
+def tell(sentence: str) -> None:
+    """Says what is going on, to whoever waits."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def _mounted(place: Path) -> str:
+    """The type of the file system that holds a folder."""
+    best, kind = "", "an unknown file system"
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, point, found, *_ = line.split()
+        if place.resolve().is_relative_to(point) and len(point) >= len(best):
+            best, kind = point, found
+    return kind

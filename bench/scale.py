@@ -1,0 +1,61 @@
+"""How much is measured: enough to mean something, or enough to see in two minutes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Sizes in bytes, times in seconds.
+
+    Attributes:
+        rounds: how often each row goes through its contestants, one after another.
+        small_seconds: one measurement of a small request.
+        paced_seconds: one measurement at a fixed rate.
+        large: the large layer.
+        pulled_each: each of eight layers that are pulled at once.
+        pushed_each: each of eight layers that are pushed at once.
+        moved_each: what each of 32 clients moves while memory is watched.
+        many: tags, repositories, blobs and uploads where a request's cost must not grow.
+    """
+
+    name: str
+    rounds: int
+    small_seconds: float
+    paced_seconds: float
+    large: int
+    pulled_each: int
+    pushed_each: int
+    moved_each: int
+    many: int
+
+
+FULL = Scale(
+    "full",
+    rounds=5,
+    small_seconds=2.5,
+    paced_seconds=6,
+    large=256 * MIB,
+    pulled_each=64 * MIB,
+    pushed_each=32 * MIB,
+    moved_each=GIB,
+    many=20_000,
+)
+QUICK = Scale(
+    "quick",
+    rounds=3,
+    small_seconds=0.6,
+    paced_seconds=1.5,
+    large=128 * MIB,
+    pulled_each=32 * MIB,
+    pushed_each=16 * MIB,
+    moved_each=64 * MIB,
+    many=2_000,
+)
+EIGHT = 8
+CLIENTS = 32
+RATE = 500
