@@ -10,7 +10,6 @@ has just come may still ask one thing.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -39,6 +38,7 @@ class DrainingServer(web.Server):
     def __init__(self, handler: Handler, **settings: Any) -> None:
         super().__init__(self._answer, handler_cancellation=True, **settings)
         self._handler = handler
+        self._open: dict[RequestHandler, asyncio.Transport] = {}
         self._fresh: set[RequestHandler] = set()
         self._busy: set[RequestHandler] = set()
         self._draining = False
@@ -46,11 +46,13 @@ class DrainingServer(web.Server):
     @override
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
+        self._open[handler] = transport
         self._fresh.add(handler)
 
     @override
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
+        self._open.pop(handler, None)
         self._fresh.discard(handler)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -61,10 +63,7 @@ class DrainingServer(web.Server):
             response = await self._handler(request)
             if self._draining:
                 response.force_close()
-            # aiohttp does this again, to no effect; done here, a connection counts as busy until its last byte.
-            with contextlib.suppress(ConnectionError):
-                await response.prepare(request)
-                await response.write_eof()
+            # What aiohttp has to write of it is in the transport's buffer before anything else runs.
             return response
         finally:
             self._busy.discard(protocol)
@@ -92,11 +91,16 @@ class DrainingServer(web.Server):
         self._fresh.clear()
         self._close_idle()
         tail = loop.time() + TAIL_SECONDS
-        while set(self.connections) - self._busy and loop.time() < tail:  # noqa: ASYNC110 - aiohttp tells of no end
-            await asyncio.sleep(TICK_SECONDS)  # what was answered is still being sent
+        while loop.time() < tail or (self._is_sending() and loop.time() < start + seconds):
+            if not self._open.keys() - self._busy:
+                break
+            await asyncio.sleep(TICK_SECONDS)
         await self.shutdown(0.1)
 
     def _close_idle(self) -> None:
-        for connection in self.connections:
+        for connection in tuple(self._open):
             if connection not in self._busy and connection not in self._fresh:
                 connection.force_close()
+
+    def _is_sending(self) -> bool:
+        return any(transport.get_write_buffer_size() for transport in self._open.values())

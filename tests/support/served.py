@@ -142,6 +142,9 @@ class _Services:
                 self._mark("slow-began")
                 await asyncio.sleep(float(request.query["seconds"]))
                 return web.Response(text="slow but whole")
+            case "/large":
+                self._mark("large-began")
+                return web.Response(body=b"x" * (32 << 20))
             case "/hang":
                 self._mark("hang-began")
                 try:

@@ -63,6 +63,29 @@ def test_an_upload_in_flight_goes_on_to_its_end(tmp_path: Path, loop: str, *, se
         assert server.process.wait(10) == 0
 
 
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_slow_reader_gets_the_whole_of_an_answer_that_was_given_before(
+    tmp_path: Path, loop: str, *, secure: bool
+) -> None:
+    files = make_certificate(tmp_path)
+    tls = {"chains": [(files.chain, files.key)]} if secure else None
+    with running_server(tmp_path, tls=tls, loop=loop) as server:
+        connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        if secure:
+            context = ssl.create_default_context(cafile=str(files.ca))
+            connection = context.wrap_socket(connection, server_hostname="localhost")
+        with connection:
+            connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+            server.wait_for_mark("large-began")
+            time.sleep(0.2)
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(2.5)
+            answer = connection.makefile("rb").read()
+        assert len(answer.partition(b"\r\n\r\n")[2]) == 32 << 20
+        assert server.process.wait(10) == 0
+
+
 def test_idle_connections_are_closed_at_once(tmp_path: Path) -> None:
     with running_server(tmp_path, drain_seconds=8) as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
