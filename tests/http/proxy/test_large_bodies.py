@@ -137,8 +137,9 @@ async def test_a_registry_that_does_not_read_stops_the_client_from_sending(regis
         assert 0 < sent < MAY_BE_UNDER_WAY
         go_on.set()
         await went_on.wait()
+        pushing.cancel()
+        await asyncio.wait([pushing])
         client.reset()
-        await pushing
 
 
 async def _until_still(amount: Callable[[], int]) -> None:
