@@ -253,8 +253,7 @@ async def test_lines_into_a_pipe_are_written_whole_and_none_is_lost() -> None:
     for number in range(2_000):
         for name, access in zip("ab", logs, strict=True):
             access.line("127.0.0.1", "GET", f"/{name}{number}", "HTTP/1.1", "x" * 300, 200, 2, 0.001, "v2", "because")
-    for access in logs:
-        await access.stop()
+    await asyncio.gather(*(access.stop() for access in logs))
     os.close(writing)
     lines = (await collected).decode().splitlines()
     assert len(lines) == 4_000

@@ -80,6 +80,12 @@ PORTS = [
         {"addr": ":81"},
         [("proxy", ":81", False)],
     ),
+    (
+        Role.PROXY,
+        "{http: {net: unix, addr: /p.sock}, gateway: {v2: {upstream: 'http://r'}}}",
+        {"addr": ":81"},
+        [("proxy", ":81", False)],
+    ),
     (Role.PROXY, "gateway: {addr: ':80', v2: {upstream: 'http://r'}}", {"addr": ":81"}, [("proxy", ":81", True)]),
     (
         Role.PROXY,
