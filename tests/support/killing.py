@@ -1,8 +1,9 @@
 """A server that dies: both registries in one process that ends by SIGKILL, at a moment that the test chooses.
 
 Run as a program it is a nursery. It imports everything and binds the ports once, and for each line on its standard
-input, `<operation> <before|after>` (operation 0: live until killed from outside), forks a child that serves from a storage
-driver which counts what changes files and kills its own process at that operation. It answers with the child's pid.
+input, `<operation> <before|after>` (operation 0: live until killed from outside), forks a child that serves from a
+storage driver which counts what changes files and kills its own process at that operation. It answers with the child's
+pid.
 """
 
 from __future__ import annotations
