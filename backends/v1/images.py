@@ -57,7 +57,7 @@ async def get_layer(parts: Parts, request: BaseRequest, image: ImageId) -> Strea
     try:
         return await send_content(request, reader, headers)
     except Unsatisfiable:
-        return respond(request, 416, {**headers, "Content-Range": f"bytes */{size}"}, b"")
+        return respond(request, 416, {**headers, "Content-Range": f"bytes */{size}", "Content-Length": "0"}, b"")
 
 
 async def put_layer(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:

@@ -1,0 +1,25 @@
+"""A v1 registry over a folder, on a real socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from backends.storage.filesystem import FilesystemDriver
+from tests.support.v1server import RunningRegistry, running_v1
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The folder; a test may put something there first."""
+    return tmp_path / "root"
+
+
+@pytest.fixture
+async def registry(root: Path) -> AsyncIterator[RunningRegistry]:
+    driver = FilesystemDriver(root)
+    async with running_v1(driver) as running:
+        yield running
+    await driver.close()
