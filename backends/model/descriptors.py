@@ -8,6 +8,9 @@ from typing import Any
 
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
+from backends.model.strict_json import refuse_lookalikes
+
+FIELDS = ("mediaType", "digest", "size", "urls", "data", "platform", "annotations", "artifactType")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,10 @@ def parse_descriptor(value: object, where: str) -> Descriptor:
     if not isinstance(value, Mapping):
         raise ValueError(f"{where} is not a descriptor")
     fields: Mapping[str, Any] = value
+    try:
+        refuse_lookalikes(fields, FIELDS)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
     media_type, digest, size = fields.get("mediaType"), fields.get("digest"), fields.get("size")
     if not isinstance(media_type, str) or not media_type:
         raise ValueError(f"{where} has no mediaType")

@@ -28,7 +28,6 @@ class ErrorCode(Enum):
     INSUFFICIENT_STORAGE = (507, "the registry's storage is full")
     MANIFEST_BLOB_UNKNOWN = (400, "blob unknown to registry")
     MANIFEST_INVALID = (400, "manifest invalid")
-    MANIFEST_TOO_LARGE = (413, "manifest too large")
     MANIFEST_UNKNOWN = (404, "manifest unknown")
     MANIFEST_UNVERIFIED = (400, "manifest failed signature verification")
     NAME_INVALID = (400, "invalid repository name")

@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-from cryptography.x509 import load_der_x509_certificate
+from cryptography.x509 import InvalidVersion, load_der_x509_certificate
 
 from backends.model.strict_json import parse_json
 
@@ -61,7 +61,7 @@ def verify(document: bytes) -> bytes:
         _same_content(document, payload)
         for signature in signatures:
             _check(signature, payload)
-    except (KeyError, TypeError, ValueError, binascii.Error, UnsupportedAlgorithm) as error:
+    except (LookupError, TypeError, ValueError, binascii.Error, UnsupportedAlgorithm, InvalidVersion) as error:
         raise Unverified(f"a signature is malformed: {error}") from None
     return payload
 
@@ -127,8 +127,13 @@ def _protected(signature: Mapping[str, Any]) -> tuple[int, bytes]:
 def _same_content(document: bytes, payload: bytes) -> None:
     """What is signed must be what is read: the document is the payload plus `signatures`, and nothing else."""
     read = {key: value for key, value in parse_json(document).items() if key != "signatures"}
-    if parse_json(payload) != read:
+    if _spelled(parse_json(payload)) != _spelled(read):
         raise Unverified("the signed payload says something else than the document")
+
+
+def _spelled(value: Any) -> str:
+    """Returns JSON that differs where Python's `==` sees no difference: true, 1 and 1.0."""
+    return json.dumps(value, sort_keys=True)
 
 
 def _check(signature: Mapping[str, Any], payload: bytes) -> None:
@@ -175,9 +180,10 @@ def _jwk(jwk: Mapping[str, Any]) -> PublicKey:
 
 
 def _indent(payload: bytes) -> bytes:
-    start = payload.find(b"{\n") + 2
-    end = payload.find(b'"', start)
-    return payload[start:end] if start >= 2 and not payload[start:end].strip() else b""  # noqa: PLR2004 - found
+    if not payload.startswith(b"{\n"):
+        return b""
+    indent = payload[2 : payload.find(b'"')]
+    return indent if not indent.strip() else b""
 
 
 def _encode(data: bytes) -> str:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from backends.model.errors import ErrorCode, RegistryError
 
-MAX_DIGITS = 19
-_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
+MAX_HEADER = 100
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII | re.IGNORECASE)
 _CONTENT_RANGE = re.compile(r"(?:bytes )?(\d{1,19})-(\d{1,19})(?:/(?:\d{1,19}|\*))?", re.ASCII)
 
 
@@ -41,7 +41,7 @@ def parse_range(header: str, size: int) -> ByteRange | None:
     Raises:
         Unsatisfiable: it lies outside, or its end lies before its beginning.
     """
-    match = _RANGE.fullmatch(header.strip())
+    match = _RANGE.fullmatch(header.strip()) if len(header) <= MAX_HEADER else None
     if match is None or not (match[1] or match[2]):
         return None
     if not match[1]:

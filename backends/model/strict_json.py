@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 MAX_DEPTH = 64
@@ -28,6 +29,19 @@ def parse_json(content: bytes) -> Any:
         except UnicodeEncodeError:
             raise ValueError("it has an unpaired surrogate") from None
     return value
+
+
+def refuse_lookalikes(document: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Refuses keys that some readers (Go's) take for one of `names`, since they do not mind upper and lower case.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    known = {name.casefold(): name for name in names}
+    for key in document:
+        name = known.get(key.casefold(), key)
+        if name != key:
+            raise ValueError(f"some clients would read the key {key!r} as {name!r}")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

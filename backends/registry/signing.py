@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from backends.registry.locking import alone
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver, StorageError
+from backends.storage.settling import settled
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -37,12 +39,23 @@ class Signer:
         try:
             pem = await self._driver.read(layout.SCHEMA1_KEY)
         except PathNotFound:
-            fresh = ec.generate_private_key(ec.SECP256R1()).private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-            await self._driver.write(layout.SCHEMA1_KEY, fresh)
-            pem = await self._driver.read(layout.SCHEMA1_KEY)
+            pem = await settled(self._make())
         key = serialization.load_pem_private_key(pem, password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
             raise StorageError(f"{layout.SCHEMA1_KEY} is no P-256 key; move it away and a new one is made")
         return key
+
+    async def _make(self) -> bytes:
+        """Makes the key, or reads the one that another process has made in this moment."""
+        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - as above
+        from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+
+        async with alone(self._driver, layout.SCHEMA1_KEY_LOCK):
+            try:
+                return await self._driver.read(layout.SCHEMA1_KEY)
+            except PathNotFound:
+                fresh = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+                )
+                await self._driver.write(layout.SCHEMA1_KEY, fresh)
+                return fresh

@@ -39,6 +39,7 @@ V1_IMAGES = "/images"
 V1_REPOSITORIES = "/repositories"
 V1_TAG = "tag_"
 SCHEMA1_KEY = f"{PRIMARY}/keys/schema1.pem"
+SCHEMA1_KEY_LOCK = f"{PRIMARY}/keys/lock"
 
 
 def blob_data(digest: Digest) -> str:

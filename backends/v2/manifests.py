@@ -38,7 +38,7 @@ async def put_manifest(
     parts: Parts, request: BaseRequest, name: RepositoryName, reference: Digest | TagName
 ) -> StreamResponse:
     """Stores a manifest whose blobs are here already."""
-    content = await read_body(request, limit=parts.settings.max_manifest_bytes, too_large=ErrorCode.MANIFEST_TOO_LARGE)
+    content = await read_body(request, limit=parts.settings.max_manifest_bytes, too_large=ErrorCode.MANIFEST_INVALID)
     content_type = request.headers.get("Content-Type", "")
     if len(content) > INLINE_BYTES:
         manifest = await asyncio.to_thread(parse_manifest, content, content_type)

@@ -94,13 +94,18 @@ class Dispatcher:
                     headers={"Allow": route.allow},
                 )
             return handler, {
-                name: parse(text if "%" not in text else unquote(text, errors="surrogateescape"))
+                name: parse(text if "%" not in text else _decode(text))
                 for (name, parse), text in zip(route.parsers, match.groups(), strict=True)
             }
         raise RegistryError(ErrorCode.NOT_FOUND, f"{self._what} has nothing at {path[:200]!r}")
 
     def _allowed(self, path: str) -> str:
         return next((route.allow for route in self._routes if route.path.fullmatch(path)), "")
+
+
+def _decode(text: str) -> str:
+    """Decodes all but `%2F`: a parser sees it as it is, and refuses it."""
+    return unquote(text.replace("%2F", "%252F").replace("%2f", "%252f"), errors="surrogateescape")
 
 
 def _compile(route: Route, parsers: Mapping[str, Parser]) -> _Compiled:

@@ -15,11 +15,15 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests.images import OciManifest, Schema2, parse_parts
 from backends.model.manifests.indexes import Index, parse_entries
 from backends.model.manifests.schema1 import Schema1, parse_layers
-from backends.model.strict_json import parse_json
+from backends.model.strict_json import parse_json, refuse_lookalikes
 
 # docker 1.6 and 1.7 send no Content-Type; 1.8 and 1.9 none or application/json
 _SAYS_NOTHING = frozenset({"", media_types.JSON, media_types.OCTET_STREAM, "text/plain"})
-_MARKS = (("fsLayers", "schema 1"), ("layers", "an image"), ("manifests", "an index"))
+_MARKS = {"fsLayers": "schema 1", "config": "an image", "layers": "an image", "manifests": "an index"}
+
+
+_FIELDS = (*_MARKS, "schemaVersion", "mediaType", "artifactType", "subject", "annotations", "history", "signatures",
+           "name", "tag", "architecture")  # fmt: skip
 
 
 def parse_manifest(content: bytes, content_type: str) -> Schema1 | Schema2 | OciManifest | Index:
@@ -42,6 +46,7 @@ def parse_manifest(content: bytes, content_type: str) -> Schema1 | Schema2 | Oci
     if not isinstance(document, Mapping):
         raise _invalid("the manifest is not a JSON object")
     try:
+        refuse_lookalikes(document, _FIELDS)
         media_type = _media_type(document)
         _refuse_contradiction(declared, media_type)
         return _read(document, content, media_type)
@@ -62,22 +67,24 @@ def sniff_media_type(content: bytes) -> str:
 
 
 def _media_type(document: Mapping[str, Any]) -> str:
-    marks = [name for key, name in _MARKS if key in document]
+    marks = list(dict.fromkeys(name for key, name in _MARKS.items() if key in document))
     if len(marks) > 1:
         raise ValueError(f"it is {' and '.join(marks)} at once")
     version = document.get("schemaVersion")
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise ValueError(f"schemaVersion must be 1 or 2, not {str(version)[:20]!r}")
     if version == 1:
         if marks and marks != ["schema 1"]:
             raise ValueError(f"schemaVersion is 1, but it is {marks[0]}")
         return media_types.SCHEMA1_SIGNED
-    if version != 2 or isinstance(version, bool):  # noqa: PLR2004 - the version's own number
+    if version != 2:  # noqa: PLR2004 - the version's own number
         raise ValueError(f"schemaVersion must be 1 or 2, not {str(version)[:20]!r}")
     stated = document.get("mediaType", "")
     if stated == "":
         return media_types.OCI_INDEX if "manifests" in document else media_types.OCI_MANIFEST
-    if stated not in media_types.IMAGES | media_types.INDEXES:
+    if not isinstance(stated, str) or stated not in media_types.IMAGES | media_types.INDEXES:
         raise ValueError(f"mediaType {str(stated)[:100]!r} is no type of manifest")
-    return str(stated)
+    return stated
 
 
 def _refuse_contradiction(declared: str, media_type: str) -> None:

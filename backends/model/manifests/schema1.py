@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeGuard
 from backends.model import media_types
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
+from backends.model.strict_json import refuse_lookalikes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ def parse_layers(document: Mapping[str, Any]) -> tuple[Digest, ...]:
     for index, entry in enumerate(history):
         if not isinstance(entry, Mapping) or not isinstance(entry.get("v1Compatibility"), str):
             raise ValueError(f"history[{index}] has no text `v1Compatibility`")
+        refuse_lookalikes(entry, ["v1Compatibility"])
     for key in ("name", "tag"):
         if not isinstance(document.get(key), str):
             raise ValueError(f"it has no text `{key}`")
@@ -50,8 +52,9 @@ def parse_layers(document: Mapping[str, Any]) -> tuple[Digest, ...]:
 
 def _blob_sum(layer: object, index: int) -> Digest:
     text = layer.get("blobSum") if isinstance(layer, Mapping) else None
-    if not isinstance(text, str):
+    if not isinstance(layer, Mapping) or not isinstance(text, str):
         raise ValueError(f"fsLayers[{index}] has no text `blobSum`")
+    refuse_lookalikes(layer, ["blobSum"])
     try:
         return parse_digest(text)
     except RegistryError as error:

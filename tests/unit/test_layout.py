@@ -1,0 +1,61 @@
+"""Where distribution keeps what; the golden paths are its own (`registry/storage/paths.go`)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.model.digest import Digest
+from backends.model.errors import RegistryError
+from backends.model.names import RepositoryName, TagName, UploadId, parse_repository_name, parse_tag
+from backends.storage import layout
+
+HEX = "0123456789abcdef" * 4
+DIGEST = Digest("sha256", HEX)
+NAME = RepositoryName("library/busybox")
+TAG = TagName("1.0")
+UPLOAD = UploadId("0ff71b58-9f1e-4a5c-8a9d-0123456789ab")
+ROOT = "/docker/registry/v2"
+REPOSITORY = f"{ROOT}/repositories/library/busybox"
+
+
+@pytest.mark.parametrize(
+    ("path", "golden"),
+    [
+        (layout.blob_data(DIGEST), f"{ROOT}/blobs/sha256/01/{HEX}/data"),
+        (layout.blob_data(Digest("sha512", HEX * 2)), f"{ROOT}/blobs/sha512/01/{HEX * 2}/data"),
+        (layout.repository(NAME), REPOSITORY),
+        (layout.layer_link(NAME, DIGEST), f"{REPOSITORY}/_layers/sha256/{HEX}/link"),
+        (layout.revision_link(NAME, DIGEST), f"{REPOSITORY}/_manifests/revisions/sha256/{HEX}/link"),
+        (layout.manifests(NAME), f"{REPOSITORY}/_manifests"),
+        (layout.tags(NAME), f"{REPOSITORY}/_manifests/tags"),
+        (layout.tag(NAME, TAG), f"{REPOSITORY}/_manifests/tags/1.0"),
+        (layout.tag_current_link(NAME, TAG), f"{REPOSITORY}/_manifests/tags/1.0/current/link"),
+        (layout.tag_index_link(NAME, TAG, DIGEST), f"{REPOSITORY}/_manifests/tags/1.0/index/sha256/{HEX}/link"),
+        (layout.upload(NAME, UPLOAD), f"{REPOSITORY}/_uploads/{UPLOAD}"),
+        (layout.upload_data(NAME, UPLOAD), f"{REPOSITORY}/_uploads/{UPLOAD}/data"),
+        (layout.upload_started_at(NAME, UPLOAD), f"{REPOSITORY}/_uploads/{UPLOAD}/startedat"),
+    ],
+)
+def test_everything_lies_where_distribution_looks_for_it(path: str, golden: str) -> None:
+    assert path == golden
+
+
+@pytest.mark.parametrize(
+    "path", [layout.PRIMARY, layout.TEMPORARY, layout.SCHEMA1_KEY, layout.signed_schema1(NAME, DIGEST)]
+)
+def test_what_is_ours_lies_where_no_original_program_looks(path: str) -> None:
+    assert path.startswith("/docker/registry/portside/")
+
+
+@given(st.text(alphabet="a0._-/_", min_size=1, max_size=20), st.text(alphabet="A0._-", min_size=1, max_size=5))
+def test_no_name_that_passes_collides_with_the_layouts_own_folders(name: str, tag: str) -> None:
+    try:
+        repository, tag_name = parse_repository_name(name), parse_tag(tag)
+    except RegistryError:
+        return
+    path = layout.tag_current_link(repository, tag_name)
+    above, mark, below = path.partition("/_manifests/")
+    assert (above, mark, below) == (layout.repository(repository), "/_manifests/", f"tags/{tag}/current/link")
+    assert not {".", "..", ""} & set(path[1:].split("/"))
