@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
-from bench.floors import ROWS, rows_named
+from bench.floors import PORTSIDE, ROLES, ROWS, rows_named
 from bench.peers import CONTESTANTS
 from bench.programs import Hindrance
 from bench.running import machine, run_bench
@@ -30,10 +30,12 @@ PLACE = click.option(
     help="Where servers and data lie meanwhile.",
 )
 
+FORMS = {"one": PORTSIDE, "roles": ROLES}
+
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--quick", is_flag=True, help="Two minutes: three short rounds of everything.")
-@click.option("--only", multiple=True, metavar="ROW", help="Only this row, or rows beginning so (small); repeatable.")
+@click.option("--only", multiple=True, metavar="SUBSTRING", help="Only rows with this in name or title; repeatable.")
 @click.option("--contestants", metavar="NAMES", help=f"Only these, joined by commas: {', '.join(CONTESTANTS)}.")
 @click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write everything there too."
@@ -72,7 +74,7 @@ def main(
         lines = run_bench(rows, names, scale, place=place)
     except Hindrance as hindrance:
         _fail(hindrance)
-    about = f"{scale.name}: {scale.rounds} rounds, medians ± half the spread; {machine(place)}"
+    about = f"{scale.name}: {scale.rounds} rounds, medians (least..most); {machine(place)}"
     click.echo(f"{about}\n{render(lines, names)}")
     if json_path is not None:
         json_path.write_text(json.dumps({"about": about, "lines": as_json(lines)}, indent=2) + "\n")
@@ -81,12 +83,13 @@ def main(
 
 @main.command()
 @click.option("--gib", default=10.0, show_default=True, type=click.FloatRange(min=0.01), help="The layer's size.")
+@click.option("--form", type=click.Choice(list(FORMS)), help="Only this one.  [default: both]")
 @PLACE
-def size(*, gib: float, place: Path) -> None:
+def size(*, gib: float, form: str | None, place: Path) -> None:
     """Push and pull one huge layer through both forms, and watch the memory."""
     kept = True
     try:
-        for sentence, fine in run_size(gib, place=place):
+        for sentence, fine in run_size(gib, place=place, forms=[FORMS[form]] if form else list(FORMS.values())):
             click.echo(sentence)
             kept = kept and fine
     except Hindrance as hindrance:

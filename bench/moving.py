@@ -1,4 +1,4 @@
-"""Memory while much is moved: how far each process goes above what it had when it was idle."""
+"""Memory while much is moved: how far the processes go above what it had when it was idle."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def idle(contestant: Contestant) -> dict[int, proc.Memory]:
 
 
 def grown(before: Mapping[int, proc.Memory]) -> int:
-    """Returns by how many bytes the process that grew most has exceeded its idle size since `proc.forget_peak`."""
-    return max(proc.memory(pid).peak - memory.resident for pid, memory in before.items())
+    """Returns by how many bytes the processes have exceeded their idle sizes since `proc.forget_peak`, summed up."""
+    return sum(proc.memory(pid).peak - memory.resident for pid, memory in before.items())
 
 
 def move(contestant: Contestant, contents: Contents, load: Load, *, each: int, seeds: Iterator[int]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from bench.contestants import HOST, Contestant, Credentials, free_port
-from bench.floors import PORTSIDE, REFERENCE, SEPARATE, STATIC
+from bench.floors import PORTSIDE, REFERENCE, ROLES, STATIC
 from bench.programs import Programs
 
 RECIPE = r"""
@@ -77,7 +77,7 @@ def portside(folder: Path, credentials: Credentials, programs: Programs, *, name
     return Contestant(name, port, credentials, folder, folder / "data", {"serve": command})
 
 
-def separate(folder: Path, credentials: Credentials, programs: Programs, *, name: str = SEPARATE) -> Contestant:
+def roles(folder: Path, credentials: Credentials, programs: Programs, *, name: str = ROLES) -> Contestant:
     """Portside as proxy, v1 and v2 in processes of their own, joined by unix sockets."""
     port = free_port()
     commands: dict[str, tuple[str, ...]] = {}
@@ -96,7 +96,7 @@ CONTESTANTS: Mapping[str, Callable[[Path, Credentials, Programs], Contestant]] =
     REFERENCE: nginx_and_distribution,
     STATIC: static_files,
     PORTSIDE: portside,
-    SEPARATE: separate,
+    ROLES: roles,
 }
 
 

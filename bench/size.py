@@ -6,13 +6,13 @@ import contextlib
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench import proc
 from bench.contents import PUSHED, blobs_of
 from bench.contestants import Contestant
-from bench.floors import PORTSIDE, SEPARATE, Verdict
+from bench.floors import PORTSIDE, ROLES, Verdict
 from bench.load import Load
 from bench.moving import grown, idle
 from bench.peers import make_contestant
@@ -25,11 +25,12 @@ GROWTH_FLOOR = 64e6
 SEED = 77
 
 
-def run_size(gib: float, *, place: Path) -> Iterator[tuple[str, bool]]:
-    """Pushes and pulls one layer through both forms.
+def run_size(gib: float, *, place: Path, forms: Sequence[str] = (PORTSIDE, ROLES)) -> Iterator[tuple[str, bool]]:
+    """Pushes and pulls one layer through forms of Portside.
 
     Args:
         gib: the layer's size in GiB.
+        forms: which.
         place: where data may lie; it is empty again afterwards.
 
     Yields:
@@ -46,7 +47,7 @@ def run_size(gib: float, *, place: Path) -> Iterator[tuple[str, bool]]:
         folder = Path(name)
         programs = find_programs(folder, peers=False)
         load = Load(programs.load, folder)
-        for form in (PORTSIDE, SEPARATE):
+        for form in forms:
             yield _through(form, folder, programs, load, size=size)
 
 

@@ -56,10 +56,9 @@ def below_floor(lines: Sequence[Line]) -> bool:
     return any(line.verdict is Verdict.BELOW for line in lines)
 
 
-def spread(figures: Sequence[float]) -> float:
-    """Returns half the distance of the extremes, as a part of the median; 0 where that says nothing."""
-    middle = median(figures)
-    return (max(figures) - min(figures)) / 2 / middle if middle else 0.0
+def figure(samples: Sequence[float]) -> str:
+    """Returns the median and, in parentheses, the least and the most."""
+    return f"{number(median(samples))} ({number(min(samples))}..{number(max(samples))})"
 
 
 def render(lines: Sequence[Line], contestants: Sequence[str]) -> str:
@@ -104,9 +103,7 @@ def number(value: float) -> str:
 
 def _cells(line: Line, contestants: Sequence[str]) -> list[str]:
     medians = line.medians
-    figures = [
-        f"{number(medians[name])} ±{spread(line.samples[name]):.0%}" if name in medians else "" for name in contestants
-    ]
+    figures = [figure(line.samples[name]) if name in medians else "" for name in contestants]
     ratios = ["" if (ratio := line.ratio(other)) is None else number(ratio) for other in (REFERENCE, STATIC)]
     title = line.metric.title if line.subject == PORTSIDE else f"  {line.subject}"
     return [title, line.metric.unit, *figures, *ratios, _asked(line), line.verdict.value]
