@@ -16,12 +16,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.baseimage import download_wheels, import_base_image
 from tests.support.dockerd import Docker, other_address, running_dockerd
-from tests.support.programs import free_port
+from tests.support.programs import find_program, free_port
 
 ADDRESS = "10.254.201.1"
 NAME = "registry.portside.test"
 FOLDER = Path("/var/tmp/portside-tests")
+ROOT = Path(__file__).resolve().parents[2]
+LOCKS = ("requirements.lock", "requirements-build.lock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +102,43 @@ def small_image(docker: Docker, name: str) -> None:
         data = os.urandom(300_000)
         entry.size = len(data)
         tar.addfile(entry, io.BytesIO(data))
-    subprocess.run(
-        ["/usr/bin/docker", "import", "-", name],
-        input=content.getvalue(),
-        env=docker.environment(),
-        check=True,
+    docker.load(content.getvalue(), name)
+
+
+@pytest.fixture(scope="session")
+def base_image(docker: Docker) -> str:
+    """A base image with Python, in the daemon."""
+    return import_base_image(docker)
+
+
+@pytest.fixture(scope="session")
+def wheels(docker: Docker, base_image: str) -> Path:
+    """A folder with all that the image is built of."""
+    return download_wheels(docker, base_image, [ROOT / lock for lock in LOCKS])
+
+
+def copy_tree(folder: Path, wheels: Path | None) -> Path:
+    """Copies what an image is built from, as a fresh clone has it, with wheels handed in or without."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name in ("compose", "portside", "proxy", "backends"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.whl"))
+    for name in (*LOCKS, "pyproject.toml", "README.md", ".env", ".dockerignore"):
+        shutil.copy(ROOT / name, folder / name)
+    if wheels is not None:
+        shutil.copytree(wheels, folder / "compose" / "wheels", dirs_exist_ok=True)
+    return folder
+
+
+def curl(*arguments: str, check: bool = True) -> str:
+    """Runs curl and returns head and body of the answer, lines ended alike; or its error with its status."""
+    done = subprocess.run(
+        [find_program("curl"), "-sS", "-i", "--max-time", "30", *arguments],
+        env={name: value for name, value in os.environ.items() if name != "CURL_CA_BUNDLE"},
         capture_output=True,
+        text=True,
+        check=False,
     )
+    if check and done.returncode:
+        raise AssertionError(f"curl {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
+    return done.stdout if done.returncode == 0 else f"status {done.returncode}: {done.stderr}"

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.client
 import json
-import shutil
+import os
+import re
+import ssl
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import FOLDER, small_image, trusted
-from tests.support.baseimage import import_base_image
+from tests.real.conftest import FOLDER, copy_tree, curl, small_image, trusted
 from tests.support.docker import Docker as OldDocker
 from tests.support.dockerd import Docker
 from tests.support.images import make_image
@@ -23,69 +25,111 @@ from tests.support.wire import Address
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).resolve().parents[2]
+SERVICES = ("proxy", "registryv1", "registryv2")
+PLUGINS = ("/usr/libexec/docker/cli-plugins", "/usr/lib/docker/cli-plugins", "~/.docker/cli-plugins")
+
+
+def tools() -> list[str]:
+    """Debian's docker-compose always; the second generation where it is installed (Debian 12 has no package of it)."""
+    newer = any((Path(folder).expanduser() / "docker-compose").exists() for folder in PLUGINS)
+    return ["docker-compose", *(["docker compose"] if newer else [])]
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The running stack."""
+    """The running stack, and the program that runs it."""
 
     docker: Docker
+    tree: Path
+    tool: tuple[str, ...]
+    environment: dict[str, str]
     port: int
     ca: Path
+
+    def compose(self, *arguments: str, folder: str = ".") -> str:
+        done = subprocess.run(
+            [*self.tool, *arguments],
+            cwd=self.tree / folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{' '.join([*self.tool, *arguments])}:\n{done.stdout}"
+        return done.stdout
 
     @property
     def address(self) -> Address:
         return Address("localhost", self.port, self.ca)
 
     def container(self, service: str) -> str:
-        found = self.docker.run("ps", "-q", "--filter", f"label=com.docker.compose.service={service}").split()
+        found = self.docker.run("ps", "-aq", "--filter", f"label=com.docker.compose.service={service}").split()
         assert len(found) == 1, f"{service}: {found}"
         return found[0]
 
     def published(self, service: str) -> int:
         return int(self.docker.run("port", self.container(service), "5000").splitlines()[0].rpartition(":")[2])
 
+    def wait_until_healthy(self) -> None:
+        """Waits until `docker ps` shows all three as healthy."""
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            states = self.docker.run("ps", "--format", "{{.Status}}").splitlines()
+            if len(states) == len(SERVICES) and all("(healthy)" in state for state in states):
+                return
+            time.sleep(0.5)
+        raise AssertionError(self.docker.run("ps", "-a") + self.compose("logs"))
 
-@pytest.fixture(scope="module")
-def stack(docker: Docker) -> Iterator[Stack]:
-    compose = find_program("docker-compose")
+    def copy_ca(self) -> None:
+        """Copies the CA out by the very line that the proxy's log shows."""
+        log = self.docker.run("logs", self.container("proxy"))
+        line = re.search(r"^copy the CA to where the clients are first: (docker cp .*)$", log, re.MULTILINE)
+        assert line is not None, log
+        path = f"{Path('/usr/bin')}:{os.environ['PATH']}"
+        subprocess.run(["sh", "-ec", line[1]], cwd=self.ca.parent, env={**self.environment, "PATH": path}, check=True)
+
+
+@pytest.fixture(scope="module", params=tools())
+def stack(request: pytest.FixtureRequest, docker: Docker, base_image: str, wheels: Path) -> Iterator[Stack]:
+    """Builds without any package index, brings up, waits, copies the CA out; in the end takes all down."""
+    tree = copy_tree(FOLDER / "compose", wheels)
+    tool = (find_program("docker-compose"),) if request.param == "docker-compose" else ("/usr/bin/docker", "compose")
     port = free_port()
-    environment = docker.environment(BASE_IMAGE=import_base_image(docker), PORTSIDE_PORT=str(port))
-
-    def run(*arguments: str) -> None:
-        done = subprocess.run(
-            [compose, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"docker-compose {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
-
-    run("build", "-q", "proxy")
-    run("up", "-d")
+    environment = docker.environment(BASE_IMAGE=base_image, PORTSIDE_PORT=str(port), PIP_NO_INDEX="1")
+    made = Stack(docker, tree, tool, environment, port, tree / "ca.crt")
+    made.compose("build", "-q")
+    made.compose("up", "-d")
     try:
-        folder = FOLDER / "compose"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        made = Stack(docker, port, folder / "ca.crt")
-        _wait_until_healthy(made)
-        docker.run("cp", f"{made.container('proxy')}:/certs/ca.crt", str(made.ca))
+        made.wait_until_healthy()
+        made.copy_ca()
         yield made
     finally:
-        run("down", "-v")
+        made.compose("down", "-v")
+        assert docker.run("ps", "-aq") + docker.run("volume", "ls", "-q") == ""
 
 
-def _wait_until_healthy(stack: Stack) -> None:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        states = stack.docker.run("ps", "--format", "{{.Status}}").splitlines()
-        if len(states) == 3 and all("(healthy)" in state for state in states):
-            return
-        time.sleep(1)
-    raise AssertionError(stack.docker.run("ps", "-a") + stack.docker.run("logs", stack.container("proxy")))
-
-
-def test_only_the_proxy_has_a_fixed_port(stack: Stack) -> None:
+def test_docker_ps_shows_three_and_only_the_proxy_has_a_fixed_port(stack: Stack) -> None:
     assert stack.published("proxy") == stack.port
     assert stack.published("registryv1") != stack.published("registryv2")
+    for folder in (".", "compose"):  # the same project from both
+        assert len(stack.compose("ps", "-q", folder=folder).split()) == len(SERVICES)
+
+
+def test_without_an_override_the_port_is_5000(stack: Stack) -> None:
+    environment = {name: value for name, value in stack.environment.items() if name != "PORTSIDE_PORT"}
+    done = subprocess.run(
+        [*stack.tool, "config"], cwd=stack.tree, env=environment, capture_output=True, text=True, check=True
+    )
+    assert re.search(r"published: \"?5000\b", done.stdout)
+
+
+def test_curl_is_refused_until_it_trusts_the_copied_ca(stack: Stack) -> None:
+    url = f"https://localhost:{stack.port}/v2/"
+    assert curl(url, check=False).startswith("status 60")
+    answer = curl("--cacert", str(stack.ca), url)
+    assert answer.startswith("HTTP/1.1 200")
+    assert "docker-distribution-api-version: registry/2.0" in answer.lower()
 
 
 def test_a_new_client_lands_in_v2(stack: Stack) -> None:
@@ -93,30 +137,102 @@ def test_a_new_client_lands_in_v2(stack: Stack) -> None:
     small_image(stack.docker, name)
     with trusted(f"localhost:{stack.port}", stack.ca):
         stack.docker.run("push", name)
-    url = f"http://localhost:{stack.published('registryv2')}/v2/registry_one/tags/list"
-    with urllib.request.urlopen(url) as answer:
-        body = answer.read()
-        assert answer.headers["Docker-Distribution-Api-Version"] == "registry/2.0"
-        assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
-    assert body == b'{"name":"registry_one","tags":["latest"]}\n'
+        stack.docker.run("rmi", name)
+        stack.docker.run("pull", name)
+        stack.docker.run("rmi", name)
+    head, body = curl(f"http://localhost:{stack.published('registryv2')}/v2/registry_one/tags/list").split("\n\n")
+    assert body == '{"name":"registry_one","tags":["latest"]}\n'
+    assert head.splitlines()[0] == "HTTP/1.1 200 OK"
+    for line in (
+        "Content-Type: application/json; charset=utf-8",
+        f"Content-Length: {len(body)}",
+        "Docker-Distribution-Api-Version: registry/2.0",
+    ):
+        assert line in head.splitlines()
 
 
-def test_an_old_client_lands_in_v1_and_stays_through_a_restart(stack: Stack) -> None:
+def test_an_old_client_lands_in_v1_and_its_image_survives_a_kill(stack: Stack) -> None:
     image = make_image("team/old")
-    assert OldDocker("1.5.0", stack.address).push("team/old", "b", image).statement == "ok v1"
-    url = f"http://localhost:{stack.published('registryv1')}/v1/repositories/team/old/tags"
-    with urllib.request.urlopen(url) as answer:
-        assert list(json.load(answer)) == ["b"]
-    stack.docker.run("restart", "-t", "10", stack.container("registryv1"))
-    _wait_until_healthy(stack)
-    assert OldDocker("1.0.1", stack.address).pull("team/old", "b").statement == "ok v1"
+    pushed = OldDocker("1.5.0", stack.address).push("team/old", "b", image)
+    assert pushed.statement == "ok v1", pushed.output
+    answer = curl(f"http://localhost:{stack.published('registryv1')}/v1/repositories/team/old/tags")
+    assert list(json.loads(answer.split("\n\n")[1])) == ["b"]
+    stack.docker.run("restart", "-t", "0", stack.container("registryv1"))
+    stack.wait_until_healthy()
+    pulled = OldDocker("1.0.1", stack.address).pull("team/old", "b")
+    assert pulled.statement == "ok v1", pulled.output
+    assert pulled.pulled[0].layers == tuple(layer.packed for layer in image.layers)
 
 
-def test_nothing_runs_as_root_and_the_root_filesystem_is_read_only(stack: Stack) -> None:
-    for service in ("proxy", "registryv1", "registryv2"):
-        inspected = json.loads(stack.docker.run("inspect", stack.container(service)))[0]
-        assert inspected["Config"]["User"] == "5000:5000"
-        assert inspected["HostConfig"]["ReadonlyRootfs"] is True
-        assert inspected["HostConfig"]["CapDrop"] == ["ALL"]
-    log = stack.docker.run("logs", stack.container("proxy"))
-    assert "docker cp" in log
+@pytest.mark.parametrize("version", ["1.6.2", "1.9.1"])
+def test_a_client_that_speaks_schema_1_lands_in_v2(version: str, stack: Stack) -> None:
+    name = f"team/by-{version}"
+    assert OldDocker(version, stack.address).push(name, "b", make_image(name)).ok
+    assert OldDocker(version, stack.address).pull(name, "b").statement == "ok v2"
+    body = curl(f"http://localhost:{stack.published('registryv2')}/v2/{name}/tags/list").split("\n\n")[1]
+    assert json.loads(body)["tags"] == ["b"]
+
+
+def test_an_upload_goes_on_after_its_registry_was_killed(stack: Stack) -> None:
+    content = os.urandom(3_000_000)
+    status, headers = ask(stack, "POST", "/v2/team/resumed/blobs/uploads/")
+    assert status == 202
+    status, headers = ask(stack, "PATCH", headers["location"], content[:2_000_000], {"Content-Range": "0-1999999"})
+    assert (status, headers["range"]) == (202, "0-1999999")
+    location = headers["location"]
+    stack.docker.run("restart", "-t", "0", stack.container("registryv2"))
+    stack.wait_until_healthy()
+    status, headers = ask(stack, "GET", location)
+    assert (status, headers["range"]) == (204, "0-1999999")
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    joint = "&" if "?" in location else "?"
+    status, headers = ask(stack, "PUT", f"{location}{joint}digest={digest}", content[2_000_000:])
+    assert (status, headers["docker-content-digest"]) == (201, digest)
+    assert ask(stack, "HEAD", f"/v2/team/resumed/blobs/{digest}")[1]["content-length"] == str(len(content))
+
+
+def ask(
+    stack: Stack, method: str, url: str, body: bytes = b"", headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, str]]:
+    """One request through the proxy: status, and headers by their names in small letters."""
+    context = ssl.create_default_context(cafile=stack.ca)
+    connection = http.client.HTTPSConnection("localhost", stack.port, context=context, timeout=30)
+    connection.request(method, url.removeprefix(f"https://localhost:{stack.port}"), body, headers or {})
+    with connection.getresponse() as answer:
+        answer.read()
+        connection.close()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_container_runs_as_root_or_writes_outside_its_volumes(service: str, stack: Stack) -> None:
+    container = stack.container(service)
+    inspected = json.loads(stack.docker.run("inspect", container))[0]
+    assert inspected["HostConfig"]["CapDrop"] == ["ALL"]
+    assert inspected["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+    assert any(option.startswith("no-new-privileges") for option in inspected["HostConfig"]["SecurityOpt"])
+    assert stack.docker.run("exec", container, "id", "-u").strip() == "5000"
+    refused = stack.docker.run("exec", container, "touch", "/opt/portside/x", check=False)
+    assert "Read-only file system" in refused
+
+
+def test_the_image_adds_little_to_its_base(stack: Stack, base_image: str) -> None:
+    whole, base = (
+        int(stack.docker.run("image", "inspect", "-f", "{{.Size}}", name)) for name in ("portside", base_image)
+    )
+    assert whole - base < 100_000_000
+
+
+def test_down_and_up_again_keeps_images_and_ca(stack: Stack) -> None:
+    image = make_image("team/kept")
+    assert OldDocker("1.3.3", stack.address).push("team/kept", "b", image).ok
+    assert OldDocker("20.10.24", stack.address).push("team/kept", "b", image).ok
+    stack.compose("stop")
+    for service in SERVICES:  # ended by themselves when asked to
+        inspected = stack.docker.run("inspect", "-f", "{{.State.ExitCode}}", stack.container(service))
+        assert inspected.strip() == "0", f"{service}: {inspected}"
+    stack.compose("down")
+    stack.compose("up", "-d")
+    stack.wait_until_healthy()
+    assert OldDocker("1.3.3", stack.address).pull("team/kept", "b").statement == "ok v1"
+    assert OldDocker("20.10.24", stack.address).pull("team/kept", "b").statement == "ok v2"

@@ -1,4 +1,8 @@
-"""A Docker daemon of the tests' own: its socket, data, bridge and pid file in one folder, nothing of it left behind."""
+"""A Docker daemon of the tests' own: its socket, data, bridge and pid file are its own, and nothing of it stays behind.
+
+It writes no firewall rules, so that it neither needs nor disturbs another Docker on this machine: published ports go
+through its userland proxy, and what must reach the package index runs on the host's network.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,10 @@ from tests.support.programs import find_program
 # Another docker may stand earlier in PATH; the daemon and its client are Debian's.
 CLIENT = Path("/usr/bin/docker")
 DAEMON = Path("/usr/sbin/dockerd")
-BRIDGE = "10.201.7.1/24"
+BRIDGE = "portside-docker"
+BRIDGE_ADDRESS = "10.254.202.1/24"
+POOL = "10.254.208.0/20"
+OTHER_LINK = "portside-test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +36,18 @@ class Docker:
 
     socket: Path
 
-    def run(self, *arguments: str, check: bool = True, env: dict[str, str] | None = None) -> str:
-        """Runs `docker ...` and returns what it printed, errors included."""
+    def run(
+        self, *arguments: str, check: bool = True, env: dict[str, str] | None = None, folder: Path | None = None
+    ) -> str:
+        """Runs `docker ...` in a folder and returns what it printed, errors included.
+
+        Raises:
+            AssertionError: `check`, and it did not end with status 0; with all that it printed.
+        """
         done = subprocess.run(
             [str(CLIENT), *arguments],
             env=self.environment(**(env or {})),
+            cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -44,6 +58,12 @@ class Docker:
             raise AssertionError(f"docker {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}")
         return done.stdout if done.returncode == 0 else f"status {done.returncode}: {done.stdout}"
 
+    def load(self, archive: bytes, name: str) -> None:
+        """Makes an image of one layer from an uncompressed tar archive (`docker import`)."""
+        subprocess.run(
+            [str(CLIENT), "import", "-", name], input=archive, env=self.environment(), check=True, capture_output=True
+        )
+
     def environment(self, **more: str) -> dict[str, str]:
         """The environment that leads any docker program to this daemon."""
         return {**os.environ, "DOCKER_HOST": f"unix://{self.socket}", "DOCKER_CONTENT_TRUST": "0", **more}
@@ -53,22 +73,28 @@ class Docker:
 def running_dockerd(folder: Path) -> Iterator[Docker]:
     """Runs a daemon in `folder` until the end of the block."""
     if os.geteuid() != 0:
-        pytest.skip("dockerd needs root")
+        pytest.skip("dockerd needs root: run the tests as root")
     for program in (CLIENT, DAEMON):
         if not program.exists():
             pytest.skip(f"{program} is not installed: apt-get install docker.io")
     clean_leftovers(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True)
     settings = {
         "data-root": str(folder / "data"),
         "exec-root": str(folder / "exec"),
         "pidfile": str(folder / "pid"),
         "hosts": [f"unix://{folder / 'docker.sock'}"],
-        "bip": BRIDGE,
+        "bridge": BRIDGE,
+        "default-address-pools": [{"base": POOL, "size": 24}],
+        "iptables": False,
         "log-level": "warn",
     }
     config = folder / "daemon.json"
     config.write_text(json.dumps(settings))
+    ip = find_program("ip")
+    subprocess.run([ip, "link", "add", BRIDGE, "type", "bridge"], check=True)
+    subprocess.run([ip, "addr", "add", BRIDGE_ADDRESS, "dev", BRIDGE], check=True)
+    subprocess.run([ip, "link", "set", BRIDGE, "up"], check=True)
     with (folder / "dockerd.log").open("ab") as log:
         process = subprocess.Popen([str(DAEMON), "--config-file", str(config)], stdout=log, stderr=subprocess.STDOUT)
     docker = Docker(folder / "docker.sock")
@@ -76,7 +102,7 @@ def running_dockerd(folder: Path) -> Iterator[Docker]:
         _wait_until_ready(docker, process, folder / "dockerd.log")
         yield docker
     finally:
-        process.send_signal(signal.SIGTERM)
+        process.terminate()
         try:
             process.wait(timeout=30)
         except subprocess.TimeoutExpired:
@@ -96,40 +122,69 @@ def _wait_until_ready(docker: Docker, process: subprocess.Popen[bytes], log: Pat
 
 
 def clean_leftovers(folder: Path) -> None:
-    """Ends what an earlier, broken run left in `folder`: its daemon and containerd, their mounts, the files."""
-    if not folder.exists():
-        return
-    for pid_file in (folder / "pid", folder / "exec/containerd/containerd.pid"):
-        with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
-            pid = int(pid_file.read_text())
-            command = Path(f"/proc/{pid}/cmdline").read_bytes() if Path(f"/proc/{pid}").exists() else b""
-            if b"dockerd" in command or b"containerd" in command:
-                os.kill(pid, signal.SIGKILL)
+    """Ends what a daemon in `folder` left: itself, containerd and containers after a crash, mounts, bridges, files."""
+    for pid in _processes_of(folder):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in sorted((mount for mount in mounts if mount.startswith(f"{folder}/")), reverse=True):
         subprocess.run(["umount", "-l", mount], check=False, capture_output=True)
+    if (ip := shutil.which("ip")) is not None:
+        for bridge in _our_bridges(ip):
+            subprocess.run([ip, "link", "del", bridge], check=False, capture_output=True)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _our_bridges(ip: str) -> list[str]:
+    """The daemon's own bridge, and those of the networks it made: all in `10.254.202` and the pool, or nobody's."""
+    shown = subprocess.run([ip, "-4", "-o", "addr", "show", "type", "bridge"], capture_output=True, check=True).stdout
+    found = [line.split() for line in shown.decode().splitlines()]
+    pooled = [fields[1] for fields in found if fields[1].startswith("br-") and _in_pool(fields[3])]
+    return [BRIDGE, *pooled]
+
+
+def _in_pool(address: str) -> bool:
+    first, second, third, _ = (int(part) for part in address.partition("/")[0].split("."))
+    return (first, second) == (10, 254) and 208 <= third < 224  # POOL
+
+
+def _processes_of(folder: Path) -> list[int]:
+    """The daemon's own processes in `folder`, by the paths on their command lines, and all that descend from them."""
+    parents: dict[int, int] = {}
+    found: list[int] = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        pid = int(status.parent.name)
+        with contextlib.suppress(OSError):
+            parents[pid] = int(status.read_text().rpartition(")")[2].split()[1])
+            command = (status.parent / "cmdline").read_bytes().split(b"\0")
+            program = os.path.basename(command[0])  # noqa: PTH119 - bytes
+            if program.startswith((b"dockerd", b"containerd", b"runc")) and any(
+                argument.startswith(os.fsencode(f"{folder}/")) for argument in command[1:]
+            ):
+                found.append(pid)
+    for pid in found:  # grows while it is walked: down to the last descendant
+        found += [child for child, parent in parents.items() if parent == pid and child not in found]
+    return found
 
 
 @contextlib.contextmanager
 def other_address(address: str, name: str) -> Iterator[None]:
     """Gives this machine an address that is not loopback, and a name for it, until the end of the block."""
     if os.geteuid() != 0:
-        pytest.skip("an address of our own needs root")
+        pytest.skip("an address of our own needs root: run the tests as root")
     ip = find_program("ip")
-    link = "portside-test"
     hosts = Path("/etc/hosts")
     line = f"{address} {name}\n"
-    subprocess.run([ip, "link", "del", link], check=False, capture_output=True)
-    subprocess.run([ip, "link", "add", link, "type", "bridge"], check=True)
+    subprocess.run([ip, "link", "del", OTHER_LINK], check=False, capture_output=True)
+    subprocess.run([ip, "link", "add", OTHER_LINK, "type", "bridge"], check=True)
     try:
-        subprocess.run([ip, "addr", "add", f"{address}/32", "dev", link], check=True)
-        subprocess.run([ip, "link", "set", link, "up"], check=True)
+        subprocess.run([ip, "addr", "add", f"{address}/32", "dev", OTHER_LINK], check=True)
+        subprocess.run([ip, "link", "set", OTHER_LINK, "up"], check=True)
         _write_hosts(hosts, line, there=True)
         yield
     finally:
         _write_hosts(hosts, line, there=False)
-        subprocess.run([ip, "link", "del", link], check=False, capture_output=True)
+        subprocess.run([ip, "link", "del", OTHER_LINK], check=False, capture_output=True)
 
 
 def _write_hosts(hosts: Path, line: str, *, there: bool) -> None:

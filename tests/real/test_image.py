@@ -1,0 +1,76 @@
+"""The image without compose: built from the package index with BuildKit, everything in one container."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.real.conftest import FOLDER, copy_tree, curl
+from tests.support.certificate import make_certificate
+from tests.support.docker import Docker as OldDocker
+from tests.support.dockerd import Docker
+from tests.support.images import make_image
+from tests.support.programs import free_port
+from tests.support.wire import Address
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+
+HARDENED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+
+
+@pytest.fixture(scope="module")
+def image(docker: Docker, base_image: str) -> str:
+    tree = copy_tree(FOLDER / "image", None)
+    options = ["--network", "host", "--build-arg", f"BASE_IMAGE={base_image}", "-f", "compose/Dockerfile"]
+    if index := os.environ.get("PIP_INDEX_URL"):
+        options += ["--build-arg", f"PIP_INDEX_URL={index}"]
+    docker.run("build", "-t", "portside-one", *options, str(tree), env={"DOCKER_BUILDKIT": "1"}, folder=tree)
+    return "portside-one"
+
+
+@pytest.fixture
+def container(docker: Docker) -> Iterator[str]:
+    """A container's name; whatever has it is removed in the end."""
+    yield "portside-one"
+    docker.run("rm", "-f", "-v", "portside-one")
+
+
+def wait_until_healthy(docker: Docker, container: str) -> None:
+    deadline = time.monotonic() + 60
+    while (state := docker.run("inspect", "-f", "{{.State.Health.Status}}", container).strip()) != "healthy":
+        assert time.monotonic() < deadline, f"{state}\n{docker.run('logs', container)}"
+        time.sleep(0.5)
+
+
+def test_one_container_serves_every_client(docker: Docker, image: str, container: str, tmp_path: Path) -> None:
+    port = free_port()
+    published = ("-p", f"127.0.0.1:{port}:5000", "-v", "one-data:/data", "-v", "one-certs:/certs")
+    docker.run("run", "-d", "--name", container, *HARDENED, *published, image)
+    wait_until_healthy(docker, container)
+    docker.run("cp", f"{container}:/certs/ca.crt", str(tmp_path / "ca.crt"))
+    address = Address("localhost", port, tmp_path / "ca.crt")
+    for version, statement in (("1.3.3", "ok v1"), ("1.9.1", "ok v2"), ("20.10.24", "ok v2")):
+        name = f"team/by-{version}"
+        assert OldDocker(version, address).push(name, "b", make_image(name)).statement == statement
+        assert OldDocker(version, address).pull(name, "b").statement == statement
+    docker.run("stop", container)
+    assert docker.run("inspect", "-f", "{{.State.ExitCode}}", container).strip() == "0"
+
+
+def test_a_mounted_certificate_is_served(docker: Docker, image: str, container: str, tmp_path: Path) -> None:
+    made = make_certificate(tmp_path)
+    own = tmp_path / "own"
+    own.mkdir()
+    for source, name in ((made.chain, "server.crt"), (made.key, "server.key")):
+        shutil.copy(source, own / name)
+        os.chown(own / name, 5000, 5000)
+    port = free_port()
+    published = ("-p", f"127.0.0.1:{port}:5000", "-v", f"{own}:/certs:ro")
+    docker.run("run", "-d", "--name", container, *HARDENED, *published, "-v", "one-data:/data", image)
+    wait_until_healthy(docker, container)
+    assert curl("--cacert", str(made.ca), f"https://localhost:{port}/v2/").startswith("HTTP/1.1 200")
