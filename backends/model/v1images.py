@@ -194,7 +194,7 @@ def without_tags(content: bytes) -> bytes:
     kept = [
         {key: entry[key] for key in entry if key != "Tag"} if isinstance(entry, Mapping) else entry for entry in listed
     ]
-    return dump_json([entry for at, entry in enumerate(kept) if entry not in kept[:at]])
+    return dump_json(list({dump_json(entry): entry for entry in kept}.values()))
 
 
 def describe_agent(agent: str, *, now: int) -> dict[str, Any]:

@@ -51,7 +51,7 @@ async def get_properties(parts: Parts, request: BaseRequest, name: V1Name) -> St
 async def put_properties(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
     """Marks a repository private or public."""
     properties = parse_body(await parts.body(request), "Invalid data")
-    if not isinstance(properties, Mapping) or "access" not in properties:
+    if not isinstance(properties, Mapping) or not isinstance(properties.get("access"), str):
         raise RegistryError(ErrorCode.IMAGE_INVALID, "Invalid data")
     require_new_name(name)
     if properties["access"] in {"private", "public"}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 OWN = "docker/registry/portside/tmp"
@@ -28,3 +29,8 @@ def write_tree(root: Path, files: dict[str, bytes | str]) -> None:
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def read_stats(root: Path) -> dict[str, os.stat_result]:
+    """What the file system says of every path below a folder."""
+    return {str(path.relative_to(root)): path.stat() for path in root.rglob("*")}

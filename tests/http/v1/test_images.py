@@ -19,7 +19,10 @@ TOP = make_pushed("b", parent=BASE.id, layer=b"top layer")
 SIZE = len(BASE.layer)
 YEAR = 31_536_000
 STATES = ("absent", "json", "layer", "complete")
-NO_CHECKSUM = "X-Docker-Checksum-Payload not set.  If you are using the Docker daemon, you should upgrade to version 0.10 or later"
+NO_CHECKSUM = (
+    "X-Docker-Checksum-Payload not set.  If you are using the Docker daemon,"
+    " you should upgrade to version 0.10 or later"
+)
 
 
 async def wait_until(true: Callable[[], bool]) -> None:
