@@ -129,6 +129,7 @@ async def test_a_layer_that_is_on_its_way_survives_the_success_of_another(
     await put_checksum(one, BASE)
     go_on.set()
     await late
+    assert of_kind("layer", await staged(driver, BASE)) == set(), "nobody needs its bytes any more"
     await put_checksum(two, BASE)
     await assert_whole(two, BASE)
     assert await staged(driver, BASE) == []
