@@ -57,8 +57,9 @@ def main(
 
     Ratios within one run count; CPU is that of all server processes, in seconds.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)  # by an exception, so that servers are ended and files removed
     if context.invoked_subcommand is not None:
         return
     if show:

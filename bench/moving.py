@@ -1,4 +1,4 @@
-"""Memory while much is moved: how far the processes go above what it had when it was idle."""
+"""Memory while much is moved: how far the processes go above what they had when they were idle."""
 
 from __future__ import annotations
 

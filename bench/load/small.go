@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"runtime"
 	"sort"
 	"time"
 )
@@ -41,7 +42,10 @@ func (a *asking) once(on *connection, request []byte) error {
 	return nil
 }
 
+// prepare connects and warms up. One thread runs it all from here on: more of them would spin between answers and take
+// the servers' cores.
 func (a *asking) prepare() ([]*connection, []byte, error) {
+	runtime.GOMAXPROCS(1)
 	connections, err := a.connectAll(a.connections)
 	if err != nil {
 		return nil, nil, err
