@@ -104,6 +104,7 @@ async def test_one_who_is_slower_at_every_step_succeeds_too(driver: StorageDrive
     await put_layer(one, BASE)
     await put_checksum(one, BASE)
     await put_layer(two, BASE)
+    assert of_kind("layer", await staged(driver, BASE)) == set(), "nobody needs its bytes any more"
     await put_checksum(two, BASE)
     await assert_whole(one, BASE)
     assert await staged(driver, BASE) == []
