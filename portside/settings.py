@@ -231,7 +231,10 @@ def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Set
         log=LogSettings(level, config.log.formatter, dict(config.log.fields), access=not config.log.accesslog.disabled),
         storage=storage,
         v1_storage=v1_storage,
-        v1=V1Settings(endpoints=http.host.partition("://")[2]),
+        v1=V1Settings(
+            endpoints=http.host.partition("://")[2],
+            read_only=config.storage.maintenance.readonly.enabled,
+        ),
         v2=V2Settings(
             delete_enabled=config.storage.delete.enabled,
             read_only=config.storage.maintenance.readonly.enabled,

@@ -16,4 +16,3 @@ MANIFESTS = IMAGES | INDEXES | SCHEMA1_TYPES
 
 OCTET_STREAM = "application/octet-stream"
 JSON = "application/json"
-JSON_UTF8 = "application/json; charset=utf-8"

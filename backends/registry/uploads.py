@@ -165,7 +165,7 @@ class UploadSession:
             raise
 
     async def commit(self, expected: Digest) -> Descriptor:
-        """Turns the upload into a blob of this repository: sync, verify, move, link, in this order.
+        """Turns the upload into a blob of this repository: verify, sync, move, link, in this order.
 
         Raises:
             RegistryError: DIGEST_INVALID: the content is another one; the upload is discarded.

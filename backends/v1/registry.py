@@ -12,6 +12,10 @@ from backends.v1.routes import PARSERS, routes
 from backends.v1.settings import V1Settings
 from backends.web.dispatch import Dispatcher
 from backends.web.errors import answering
+from backends.web.gates import refusing
+
+# A login is a POST, and changes nothing.
+CHANGES = frozenset({"PUT", "DELETE"})
 
 
 class Registry:
@@ -24,4 +28,5 @@ class Registry:
     def __init__(self, driver: StorageDriver, settings: V1Settings) -> None:
         images = Images(driver, Blobs(driver))
         parts = Parts(driver, images, V1Repositories(driver, images), settings)
-        self.handle = answering(Dispatcher(routes(parts), PARSERS, what="this registry").handle, render)
+        dispatch = Dispatcher(routes(parts), PARSERS, what="this registry").handle
+        self.handle = answering(refusing(dispatch, CHANGES) if settings.read_only else dispatch, render)

@@ -1,4 +1,4 @@
-"""The headers that every v2 answer carries, as prepared dictionaries: nothing of this is built per request."""
+"""The headers that every v2 answer carries, as prepared dictionaries."""
 
 from __future__ import annotations
 
@@ -7,4 +7,3 @@ API_HEADERS = {
     "Docker-Distribution-Api-Version": "registry/2.0",
     "X-Content-Type-Options": "nosniff",
 }
-JSON_HEADERS = {**API_HEADERS, "Content-Type": "application/json; charset=utf-8"}
