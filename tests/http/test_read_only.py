@@ -48,10 +48,13 @@ def registry(protocol: str) -> Handler:
     ],
 )
 async def test_what_would_change_something_is_refused(protocol: str, method: str, path: str) -> None:
-    async with serving(registry(protocol)) as base, aiohttp.ClientSession() as client:
-        async with client.request(method, base + path, data=b"[]") as answer:
-            assert answer.status == 405
-            assert "read-only" in await answer.text()
+    async with (
+        serving(registry(protocol)) as base,
+        aiohttp.ClientSession() as client,
+        client.request(method, base + path, data=b"[]") as answer,
+    ):
+        assert answer.status == 405
+        assert "read-only" in await answer.text()
 
 
 @pytest.mark.parametrize(
@@ -65,6 +68,9 @@ async def test_what_would_change_something_is_refused(protocol: str, method: str
     ],
 )
 async def test_everything_else_goes_on(protocol: str, method: str, path: str, status: int) -> None:
-    async with serving(registry(protocol)) as base, aiohttp.ClientSession() as client:
-        async with client.request(method, base + path, data=b"{}" if method == "POST" else None) as answer:
-            assert answer.status == status
+    async with (
+        serving(registry(protocol)) as base,
+        aiohttp.ClientSession() as client,
+        client.request(method, base + path, data=b"{}" if method == "POST" else None) as answer,
+    ):
+        assert answer.status == status
