@@ -13,7 +13,7 @@ run: $(VENV)/.run
 
 test: $(VENV)/.test
 	@$(BIN)/lint-imports --no-logo >/tmp/portside-lint-imports.$$$$ 2>&1 || { cat /tmp/portside-lint-imports.$$$$; exit 1; }; rm -f /tmp/portside-lint-imports.$$$$
-	@$(BIN)/pytest -q -n $(JOBS) $(ARGS)
+	@$(BIN)/pytest -q -n $(JOBS) --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .

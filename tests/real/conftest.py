@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import shutil
@@ -18,11 +19,9 @@ import pytest
 
 from tests.support.baseimage import download_wheels, import_base_image
 from tests.support.dockerd import Docker, other_address, running_dockerd
+from tests.support.leftovers import FOLDER, OTHER_ADDRESS, OTHER_NAME
 from tests.support.programs import find_program, free_port
 
-ADDRESS = "10.254.201.1"
-NAME = "registry.portside.test"
-FOLDER = Path("/var/tmp/portside-tests")
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ("requirements.lock", "requirements-build.lock")
 
@@ -44,7 +43,19 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def served() -> Iterator[Served]:
+def alone() -> Iterator[None]:
+    """Bridge, name and folder exist once on a machine: a second run at the same time is told so."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with FOLDER.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.fail("another run of tests/real is under way on this machine: wait for its end")
+        yield
+
+
+@pytest.fixture(scope="session")
+def served(alone: None) -> Iterator[Served]:
     """`portside serve` with the certificates that it makes itself."""
     folder = FOLDER / "served"
     shutil.rmtree(folder, ignore_errors=True)
@@ -52,19 +63,20 @@ def served() -> Iterator[Served]:
     port = free_port()
     settings = folder / "portside.yml"
     settings.write_text("gateway:\n  v1: {addr: ''}\n  v2: {addr: ''}\n  metrics: {addr: ''}\n")
-    command = [sys.executable, "-m", "portside.cli", "serve", str(settings), "--addr", f":{port}"]
-    command += ["--data", str(folder / "data"), "--certs", str(folder / "certs"), "--name", NAME, "--name", ADDRESS]
+    places = ["--data", str(folder / "data"), "--certs", str(folder / "certs")]
+    names = ["--name", OTHER_NAME, "--name", OTHER_ADDRESS]
+    serve = [sys.executable, "-m", "portside.cli", "serve", str(settings), "--addr", f":{port}"]
     log = folder / "log"
-    with other_address(ADDRESS, NAME), contextlib.ExitStack() as stack:
+    with other_address(OTHER_ADDRESS, OTHER_NAME), contextlib.ExitStack() as stack:
         with log.open("wb") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+            process = subprocess.Popen([*serve, *places, *names], stdout=output, stderr=subprocess.STDOUT)
         stack.callback(_end, process)
         deadline = time.monotonic() + 30
         while b"clients must trust" not in log.read_bytes():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
-        found = Served(f"{NAME}:{port}", f"localhost:{port}", folder / "certs" / "ca.crt", folder, log)
+        found = Served(f"{OTHER_NAME}:{port}", f"localhost:{port}", folder / "certs" / "ca.crt", folder, log)
         found.certificates.mkdir()
         shutil.copy(found.ca, found.certificates / "ca.crt")
         yield found
@@ -76,7 +88,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="session")
-def docker() -> Iterator[Docker]:
+def docker(alone: None) -> Iterator[Docker]:
     """A daemon of our own."""
     with running_dockerd(FOLDER / "dockerd") as daemon:
         yield daemon

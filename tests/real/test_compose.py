@@ -16,14 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import FOLDER, copy_tree, curl, small_image, trusted
+from tests.real.conftest import copy_tree, curl, small_image, trusted
 from tests.support.docker import Docker as OldDocker
 from tests.support.dockerd import Docker
 from tests.support.images import make_image
+from tests.support.leftovers import FOLDER
 from tests.support.programs import find_program, free_port
 from tests.support.wire import Address
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.timeout(600)]
 
 SERVICES = ("proxy", "registryv1", "registryv2")
 PLUGINS = ("/usr/libexec/docker/cli-plugins", "/usr/lib/docker/cli-plugins", "~/.docker/cli-plugins")

@@ -14,7 +14,7 @@ from tests.real.conftest import Served, trusted
 from tests.support.ocilayout import make_oci_layout
 from tests.support.programs import find_program
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.timeout(300)]
 
 
 def run(*command: str) -> str:

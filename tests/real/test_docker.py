@@ -11,7 +11,7 @@ import pytest
 from tests.real.conftest import Served, small_image, trusted
 from tests.support.dockerd import Docker
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.timeout(300)]
 
 
 def test_a_client_without_our_ca_is_refused_and_leaves_a_line(docker: Docker, served: Served) -> None:

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import FOLDER, copy_tree, curl
+from tests.real.conftest import copy_tree, curl
 from tests.support.certificate import make_certificate
 from tests.support.docker import Docker as OldDocker
 from tests.support.dockerd import Docker
 from tests.support.images import make_image
+from tests.support.leftovers import FOLDER
 from tests.support.programs import free_port
 from tests.support.wire import Address
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.timeout(600)]
 
 HARDENED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 

@@ -15,14 +15,16 @@ import pytest
 from tests.support.certificate import CertificateFiles
 from tests.support.wire import Address
 
-_PACKAGES = {"docker-registry": "docker-registry"}
+CRANE = "github.com/google/go-containerregistry/cmd/crane@v0.21.9"
+# Where `apt-get install` of the same name is not what brings it.
+_INSTALL = {"crane": f"go install {CRANE}", "go": "apt-get install golang-go", "ip": "apt-get install iproute2"}
 
 
 def find_program(name: str) -> str:
     """The path of a program, or a skip that says how to install it."""
     path = shutil.which(name)
     if path is None:
-        pytest.skip(f"{name} is not installed: apt-get install {_PACKAGES.get(name, name)}")
+        pytest.skip(f"{name} is not installed: {_INSTALL.get(name, f'apt-get install {name}')}")
     return path
 
 
