@@ -331,7 +331,6 @@ def describe(certificate: Path) -> CertificateDescription:
 
 def trust_lines(ca: Path, hosts: Sequence[str], *, port: int) -> str:
     """Returns the shell lines that make docker, podman and curl trust `ca` for each of `hosts` at `port`."""
-    ca = ca.absolute()
     lines = [f"clients must trust {ca}:"]
     for host in hosts:
         place = f"{f'[{host}]' if ':' in host else host}:{port}"

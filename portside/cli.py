@@ -166,7 +166,7 @@ def certs(folder: Path, names: tuple[str, ...], port: int) -> None:
     for warning in shown.warnings:
         click.echo(f"warning: {warning}")
     if made.ca is not None:
-        click.echo("\n" + trust_lines(made.ca, names or shown.names[:1] or ("localhost",), port=port))
+        click.echo("\n" + trust_lines(made.ca.absolute(), names or shown.names[:1] or ("localhost",), port=port))
 
 
 @main.command(short_help="Explain which way a request goes, without a server.")

@@ -123,9 +123,7 @@ def _say(settings: Settings, bound: tuple[BoundListener, ...], made: Certificate
     if settings.role is not Role.PROXY:
         who = "a client with a certificate of these CAs" if _all_guarded(bound) else "anyone who reaches this"
         lines.append(f"no access control is configured: {who} may push")
-    lines += _certificate_lines(bound, made)
-    if settings.ca_copy:
-        lines.append(f"copy the CA to where the clients are first: {settings.ca_copy}")
+    lines += _certificate_lines(bound, made, ca_copy=settings.ca_copy)
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
 
@@ -145,7 +143,7 @@ def _all_guarded(bound: tuple[BoundListener, ...]) -> bool:
     )
 
 
-def _certificate_lines(bound: tuple[BoundListener, ...], made: CertificateFolder | None) -> list[str]:
+def _certificate_lines(bound: tuple[BoundListener, ...], made: CertificateFolder | None, *, ca_copy: str) -> list[str]:
     lines: list[str] = []
     if all(found.listener.tls is None for found in bound):
         return lines
@@ -160,5 +158,9 @@ def _certificate_lines(bound: tuple[BoundListener, ...], made: CertificateFolder
             lines += [f"warning: {warning}" for warning in each.warnings]
         if made is not None and made.ca is not None and isinstance(found.listener.address, TcpAddress):
             hosts = [name for name in shown[0].names if name not in {"127.0.0.1", "::1"}]
-            lines += ["", trust_lines(made.ca, hosts or ["localhost"], port=found.port or 0)]
+            lines.append("")
+            if ca_copy:
+                lines.append(f"copy the CA to where the clients are first: {ca_copy}")
+            here = Path("ca.crt") if ca_copy else made.ca.absolute()
+            lines.append(trust_lines(here, hosts or ["localhost"], port=found.port or 0))
     return lines

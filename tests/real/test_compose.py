@@ -87,6 +87,7 @@ class Stack:
         log = self.docker.run("logs", self.container("proxy"))
         line = re.search(r"^copy the CA to where the clients are first: (docker cp .*)$", log, re.MULTILINE)
         assert line is not None, log
+        assert "sudo install -D -m 644 ca.crt /etc/docker/certs.d/registry.example:5000/ca.crt" in log
         path = f"{Path('/usr/bin')}:{os.environ['PATH']}"
         subprocess.run(["sh", "-ec", line[1]], cwd=self.ca.parent, env={**self.environment, "PATH": path}, check=True)
 
@@ -98,6 +99,7 @@ def stack(request: pytest.FixtureRequest, docker: Docker, base_image: str, wheel
     tool = (find_program("docker-compose"),) if request.param == "docker-compose" else ("/usr/bin/docker", "compose")
     port = free_port()
     environment = docker.environment(BASE_IMAGE=base_image, PORTSIDE_PORT=str(port), PIP_NO_INDEX="1")
+    environment["PORTSIDE_NAMES"] = "[registry.example]"
     made = Stack(docker, tree, tool, environment, port, tree / "ca.crt")
     made.compose("build", "-q")
     made.compose("up", "-d")
