@@ -41,6 +41,7 @@ $(VENV)/.run: $(VENV)/.made requirements.lock requirements-build.lock pyproject.
 	@echo "installing Portside into $(VENV) ..."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock -r requirements-build.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q portside proxy backends
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run requirements-test.lock
