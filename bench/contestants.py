@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import ssl
@@ -24,6 +25,7 @@ HOST = "127.0.0.1"
 READY_SECONDS = 60.0
 END_SECONDS = 20.0
 POLL_SECONDS = 0.001
+PORTS = (20000, 30000)
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -156,7 +158,8 @@ def _environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Returns a loopback port that is free now."""
-    with socket.create_server((HOST, 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+    """Returns a loopback port that is free now, of those that the kernel gives to no outgoing connection."""
+    for port in random.sample(range(*PORTS), PORTS[1] - PORTS[0]):
+        with contextlib.suppress(OSError), socket.create_server((HOST, port)):
+            return port
+    raise Hindrance(f"no port between {PORTS[0]} and {PORTS[1]} is free on {HOST}; end what listens there")

@@ -18,9 +18,9 @@ def idle(contestant: Contestant) -> dict[int, proc.Memory]:
     return {pid: proc.memory(pid) for pid in contestant.pids()}
 
 
-def grown(before: Mapping[int, proc.Memory]) -> int:
-    """Returns by how many bytes the processes have exceeded their idle sizes since `proc.forget_peak`, summed up."""
-    return sum(proc.memory(pid).peak - memory.resident for pid, memory in before.items())
+def grown(before: Mapping[int, proc.Memory]) -> list[int]:
+    """Returns by how many bytes each process has exceeded its idle size since `proc.forget_peak`."""
+    return [proc.memory(pid).peak - memory.resident for pid, memory in before.items()]
 
 
 def move(contestant: Contestant, contents: Contents, load: Load, *, each: int, seeds: Iterator[int]) -> None:

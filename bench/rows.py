@@ -161,7 +161,8 @@ def _memory(bench: Bench, _: Row) -> Figures:
             for pid in before:
                 proc.forget_peak(pid)
             move(contestant, bench.contents, bench.load, each=bench.scale.moved_each, seeds=bench.seeds)
-            figures["growth"] = grown(before) / 1e6
+            growths = grown(before)
+            figures |= {"growth": sum(growths) / 1e6, "most": max(growths) / 1e6}
             forget_pushes(contestant, tuple(digest for digest in blobs_of(contestant) if digest not in kept))
         yield contestant.name, figures
 

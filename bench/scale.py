@@ -54,7 +54,7 @@ QUICK = Scale(
     pulled_each=32 * MIB,
     pushed_each=16 * MIB,
     moved_each=64 * MIB,
-    many=2_000,
+    many=5_000,
 )
 EIGHT = 8
 CLIENTS = 32

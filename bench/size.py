@@ -62,7 +62,7 @@ def _through(form: str, folder: Path, programs: Programs, load: Load, *, size: i
         for pid in before:
             proc.forget_peak(pid)
         push, pull = _move(contestant, load, size=size)
-        largest, growth = max(each.resident for each in before.values()), grown(before)
+        largest, growth = max(each.resident for each in before.values()), sum(grown(before))
     kept = largest <= IDLE_FLOOR and growth <= GROWTH_FLOOR
     sentence = (
         f"{form}: {size / GIB:g} GiB pushed at {size / 1e6 / push:.0f} MB/s, pulled at {size / 1e6 / pull:.0f} MB/s;"
