@@ -7,6 +7,7 @@ compared to the byte.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shutil
 import ssl
@@ -97,9 +98,9 @@ def put_in(contestant: Contestant, contents: Contents, load: Load) -> None:
     if not contestant.takes_pushes:
         _put_files(contestant, contents, load)
         return
-    for blob in contents.blobs:
-        known = (f"-seed={blob.seed}", f"-size={blob.size}", f"-digest={blob.digest}")
-        load.measure(contestant, "push", f"-repository={REPOSITORY}", *known)
+    for size, blobs in itertools.groupby(contents.blobs, key=lambda blob: blob.size):
+        known = [flag for blob in blobs for flag in (f"-seed={blob.seed}", f"-digest={blob.digest}")]
+        load.measure(contestant, "push", f"-repository={REPOSITORY}", f"-size={size}", *known)
     status, _, body = _ask(contestant, "PUT", contents.tag_path, body=contents.manifest)
     if status != 201:
         raise Hindrance(f"{contestant.name} answered {status} to the manifest: {body.decode(errors='replace')[:300]}")

@@ -56,12 +56,14 @@ def opened(contestants: Sequence[str], scale: Scale, *, place: Path) -> Iterator
         contents = make_contents(load, large=scale.large, several=scale.pulled_each)
         running: list[Contestant] = []
         for each in contestants:
+            begun = time.perf_counter()
             contestant = make_contestant(each, folder, credentials, programs)
             stack.callback(contestant.stop)
             contestant.start()
             put_in(contestant, contents, load)
             spoken = check(contestant, contents, load)
-            tell(f"{each} answers rightly, over {spoken}, with {len(contestant.pids())} processes")
+            seconds = time.perf_counter() - begun
+            tell(f"{each} answers rightly, over {spoken}, with {len(contestant.pids())} processes ({seconds:.0f} s)")
             running.append(contestant)
         yield Bench(running, contents, load, scale, programs, credentials, folder)
 

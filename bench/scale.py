@@ -49,11 +49,11 @@ QUICK = Scale(
     "quick",
     rounds=3,
     small_seconds=0.6,
-    paced_seconds=1.5,
+    paced_seconds=1,
     large=128 * MIB,
     pulled_each=32 * MIB,
     pushed_each=16 * MIB,
-    moved_each=64 * MIB,
+    moved_each=32 * MIB,
     many=5_000,
 )
 EIGHT = 8
