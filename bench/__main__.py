@@ -75,7 +75,8 @@ def main(
         lines = run_bench(rows, names, scale, place=place)
     except Hindrance as hindrance:
         _fail(hindrance)
-    about = f"{scale.name}: {scale.rounds} rounds, medians (least..most); {machine(place)}"
+    rounds = f"{scale.rounds} rounds ({scale.small_rounds} of small requests)"
+    about = f"{scale.name}: {rounds}, medians (least..most); {machine(place)}"
     click.echo(f"{about}\n{render(lines, names)}")
     if json_path is not None:
         json_path.write_text(json.dumps({"about": about, "lines": as_json(lines)}, indent=2) + "\n")

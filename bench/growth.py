@@ -57,23 +57,17 @@ def measure_growth(
 
 
 def fill(data: Path, contents: Contents, *, count: int) -> None:
-    """Puts `count` more tags, repositories, blobs and uploads below a registry's root."""
+    """Puts `count` more tags, repositories, blobs and uploads below a registry's root, each with what makes it one."""
     root = data / "docker/registry/v2"
-    digest = contents.manifest_digest
-    algorithm, _, text = digest.partition(":")
     image = root / "repositories" / REPOSITORY
     for number in range(count):
-        tag = image / "_manifests/tags" / f"tag-{number:06}"
-        _link(tag / "current", digest)
-        _link(tag / "index" / algorithm / text, digest)
-        _link(root / "repositories/many" / f"r{number:06}" / "_manifests/revisions" / algorithm / text, digest)
+        _link(image / "_manifests/tags" / f"tag-{number:06}" / "current", contents.manifest_digest)
+        (root / "repositories/many" / f"r{number:06}" / "_manifests").mkdir(parents=True)
         content = number.to_bytes(8, "big")
         name = hashlib.sha256(content).hexdigest()
         _file(root / "blobs/sha256" / name[:2] / name, "data", content)
         _link(image / "_layers/sha256" / name, f"sha256:{name}")
-        upload = image / "_uploads" / str(UUID(int=number, version=4))
-        _file(upload, "startedat", STARTED.encode())
-        _file(upload, "data", b"")
+        _file(image / "_uploads" / str(UUID(int=number, version=4)), "startedat", STARTED.encode())
 
 
 def _requests(contents: Contents, seconds: float) -> dict[str, tuple[str, tuple[str, ...]]]:

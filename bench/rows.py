@@ -79,7 +79,7 @@ def _small(bench: Bench, row: Row) -> Figures:
         "head": ("-method=HEAD", f"-path={contents.small.path}", f"-length={contents.small.size}"),
         "blob": (f"-path={contents.small.path}", f"-length={contents.small.size}"),
     }[row.name.partition(".")[2]]
-    for _ in range(bench.scale.rounds):
+    for _ in range(bench.scale.small_rounds):
         for contestant in bench.contestants:
             found = bench.load.measure(contestant, "small", f"-seconds={bench.scale.small_seconds}", *request)
             requests = found.result.requests

@@ -14,6 +14,7 @@ class Scale:
 
     Attributes:
         rounds: how often each row goes through its contestants, one after another.
+        small_rounds: the same for small requests, which a burst of other work on the machine hits hardest.
         small_seconds: one measurement of a small request.
         paced_seconds: one measurement at a fixed rate.
         large: the large layer.
@@ -25,6 +26,7 @@ class Scale:
 
     name: str
     rounds: int
+    small_rounds: int
     small_seconds: float
     paced_seconds: float
     large: int
@@ -37,7 +39,8 @@ class Scale:
 FULL = Scale(
     "full",
     rounds=5,
-    small_seconds=2.5,
+    small_rounds=7,
+    small_seconds=2,
     paced_seconds=6,
     large=256 * MIB,
     pulled_each=64 * MIB,
@@ -48,13 +51,14 @@ FULL = Scale(
 QUICK = Scale(
     "quick",
     rounds=3,
-    small_seconds=0.6,
+    small_rounds=5,
+    small_seconds=0.35,
     paced_seconds=1,
     large=128 * MIB,
     pulled_each=32 * MIB,
     pushed_each=16 * MIB,
     moved_each=32 * MIB,
-    many=5_000,
+    many=2_000,
 )
 EIGHT = 8
 CLIENTS = 32
