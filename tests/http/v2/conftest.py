@@ -1,0 +1,42 @@
+"""A v2 registry over a folder, on a real socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from backends.storage.filesystem import FilesystemDriver
+from backends.v2.registry import Registry
+from backends.v2.settings import V2Settings
+from tests.support.serving_here import Client, serving_here
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The folder; a test may put something there first."""
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def settings() -> V2Settings:
+    """A module that needs others has its own."""
+    return V2Settings(delete_enabled=True)
+
+
+@pytest.fixture
+async def registry(root: Path, settings: V2Settings) -> AsyncIterator[Client]:
+    driver = FilesystemDriver(root)
+    async with serving_here(Registry(driver, settings).handle) as client:
+        yield client
+    await driver.close()
+
+
+@pytest.fixture
+async def other_worker(root: Path, settings: V2Settings) -> AsyncIterator[Client]:
+    """Another process's registry over the same folder."""
+    driver = FilesystemDriver(root)
+    async with serving_here(Registry(driver, settings).handle) as client:
+        yield client
+    await driver.close()
