@@ -164,8 +164,8 @@ ROWS = (
         (
             Metric("memory.idle", "idle, largest process (RSS)", "MB", Better.LESS, (_absolute(90, 60),)),
             Metric("memory.all", "idle, all processes (PSS)", "MB", Better.LESS),
-            Metric("memory.growth", "32 clients move much: growth of all", "MB", Better.LESS, (_absolute(64, 16),)),
-            Metric("memory.most", "the same: of the process that grows most", "MB", Better.LESS),
+            Metric("memory.growth", "32 clients move much: growth of all", "MB", Better.LESS),
+            Metric("memory.most", "the same: of the worker that grows most", "MB", Better.LESS, (_absolute(64, 16),)),
         ),
     ),
     Row(

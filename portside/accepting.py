@@ -19,6 +19,7 @@ FIRST_BYTE_SECONDS = 30.0
 HANDSHAKE_SECONDS = 30.0
 PAUSE_SECONDS = 0.5
 AT_ONCE = 8
+WRITE_BUFFER = 128 * 1024
 REFUSAL_SECONDS = 5.0
 TLS_HELLO = 0x16
 
@@ -161,9 +162,11 @@ class Acceptor:
             await self._refuse(connection, "This port speaks plain HTTP: use http://{host}/")
             return
         try:
-            await self._loop.connect_accepted_socket(
+            transport, _ = await self._loop.connect_accepted_socket(
                 self._factory, connection, ssl=self._tls.current, ssl_handshake_timeout=HANDSHAKE_SECONDS
             )
+            # By default a TLS transport takes half a megabyte of a slow reader's answer: too much for many of them.
+            transport.set_write_buffer_limits(high=WRITE_BUFFER, low=WRITE_BUFFER // 4)
         except ssl.SSLError as error:
             _log.warning("TLS handshake error from %s: %s", peer, _ALERTS.get(error.reason or "", str(error)))
         except (OSError, TimeoutError) as error:

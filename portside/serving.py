@@ -27,7 +27,7 @@ from portside.tls import ReloadingContext
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-READ_BUFFER = 512 * 1024
+READ_BUFFER = 256 * 1024
 KEEPALIVE_SECONDS = 90.0
 MAX_LINE = 65536
 MAX_REASON = 200

@@ -31,7 +31,7 @@ from proxy.replying import client_address, in_step, noted, reply
 from proxy.routing import Backend, origin_form
 from proxy.settings import UpstreamSettings
 
-READ_BUFFER = 512 * 1024
+READ_BUFFER = 256 * 1024
 MAX_LINE = 65536
 SMALL_BODY = 64 * 1024
 PROBE_SECONDS = 3.0

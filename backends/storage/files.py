@@ -19,15 +19,22 @@ from backends.storage.settling import settled
 
 T = TypeVar("T")
 
-READ_SIZE = 512 * 1024
 IOV_MAX = 512
 
 
 class Disk(Protocol):
     """What an open file needs of its driver: the threads that may wait."""
 
+    def piece(self) -> int:
+        """How many bytes a reader reads at once."""
+        ...
+
     def batch(self) -> int:
         """How many bytes a writer collects before a thread takes them."""
+        ...
+
+    def taken(self) -> None:
+        """Tells that a reader or writer begins to move bytes."""
         ...
 
     def submit(self, function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
@@ -35,7 +42,7 @@ class Disk(Protocol):
         ...
 
     def released(self) -> None:
-        """Tells that a writer has finished."""
+        """Tells that it has finished."""
         ...
 
 
@@ -54,17 +61,21 @@ class FileReader:
 
     async def chunks(self, offset: int, length: int) -> AsyncIterator[Chunk]:
         end = offset + length
-        while offset < end:
-            wanted = min(READ_SIZE, end - offset)
-            buffer = bytearray(wanted)
-            count = read_cached(self._fd, buffer, offset)
-            if count < 0:
-                with told(self._path):
-                    count = await settled(self._disk.submit(os.preadv, self._fd, [buffer], offset))
-            if count == 0:
-                raise StorageError(f"{self._path} ends at {offset} bytes where {end} were expected")
-            yield buffer if count == wanted else memoryview(buffer)[:count]
-            offset += count
+        self._disk.taken()
+        try:
+            while offset < end:
+                wanted = min(self._disk.piece(), end - offset)
+                buffer = bytearray(wanted)
+                count = read_cached(self._fd, buffer, offset)
+                if count < 0:
+                    with told(self._path):
+                        count = await settled(self._disk.submit(os.preadv, self._fd, [buffer], offset))
+                if count == 0:
+                    raise StorageError(f"{self._path} ends at {offset} bytes where {end} were expected")
+                yield buffer if count == wanted else memoryview(buffer)[:count]
+                offset += count
+        finally:
+            self._disk.released()
 
     def close(self) -> None:
         if self._fd >= 0:

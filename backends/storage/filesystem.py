@@ -31,8 +31,10 @@ SMALL_READ = 4096
 SMALL_FILE = 8 * 1024 * 1024
 THREADS = 16
 BATCH_LARGE = 1024 * 1024
-BATCH_SMALL = 256 * 1024
-BATCHES_TOTAL = 8 * 1024 * 1024
+BATCH_SMALL = 128 * 1024
+PIECE_LARGE = 512 * 1024
+PIECE_SMALL = 64 * 1024
+MOVING_TOTAL = 4 * 1024 * 1024
 LISTINGS_KEPT = 64
 SETTLED_SECONDS = 2
 
@@ -54,7 +56,7 @@ class FilesystemDriver:
         self._opener = Opener(self._root)
         self._placer = Placer(self._root, self._opener)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
-        self._writers = 0
+        self._moving = 0
         self._listings: OrderedDict[str, tuple[_Version, tuple[str, ...]]] = OrderedDict()
         self.epoch = _boot_id()
 
@@ -163,7 +165,7 @@ class FilesystemDriver:
 
     async def writer(self, path: str, *, append: bool = False, hashes: Sequence[Hash] = ()) -> FileWriter:
         fd = await self._opened(self._open_for_writing, path, append)
-        self._writers += 1
+        self.taken()
         return FileWriter(fd, path, hashes, self)
 
     def _open_for_writing(self, path: str, append: bool) -> int:  # noqa: FBT001 - run_in_executor passes by position
@@ -222,9 +224,17 @@ class FilesystemDriver:
 
     # threads
 
+    def piece(self) -> int:
+        """How many bytes a reader reads at once: the more that move, the fewer each, so that memory has a bound."""
+        return max(PIECE_SMALL, min(PIECE_LARGE, MOVING_TOTAL // max(1, self._moving)))
+
     def batch(self) -> int:
-        """How many bytes a writer collects before a thread takes them: the more writers, the fewer each."""
-        return max(BATCH_SMALL, min(BATCH_LARGE, BATCHES_TOTAL // max(1, self._writers)))
+        """How many bytes a writer collects before a thread takes them: the more that move, the fewer each."""
+        return max(BATCH_SMALL, min(BATCH_LARGE, MOVING_TOTAL // max(1, self._moving)))
+
+    def taken(self) -> None:
+        """Tells that a reader or writer begins to move bytes."""
+        self._moving += 1
 
     def submit(self, function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
         """Starts work in one of the disk's threads."""
@@ -240,8 +250,8 @@ class FilesystemDriver:
             raise
 
     def released(self) -> None:
-        """Tells that a writer has finished."""
-        self._writers -= 1
+        """Tells that it has finished."""
+        self._moving -= 1
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self._executor.shutdown)
