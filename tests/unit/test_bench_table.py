@@ -105,5 +105,5 @@ def test_every_row_but_those_that_inform_has_a_floor() -> None:
         "push.eight.rate",
         "latency.p50",
         "memory.all",
-        "memory.most",
+        "memory.growth",
     }
