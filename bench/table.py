@@ -47,8 +47,10 @@ class Line:
 
 
 def lines_of(metric: Metric, samples: Mapping[str, Sequence[float]]) -> tuple[Line, ...]:
-    """Returns one line for each form that the metric asks something of; one for Portside where it asks nothing."""
-    subjects = dict.fromkeys(bound.subject for bound in metric.bounds) or {PORTSIDE: None}
+    """Returns one line for each form that the metric asks something of; one for Portside where it asks nothing
+    of those that were measured."""
+    asked = dict.fromkeys(bound.subject for bound in metric.bounds)
+    subjects = [subject for subject in asked if subject in samples] or [PORTSIDE]
     return tuple(Line(metric, samples, subject) for subject in subjects)
 
 

@@ -48,6 +48,11 @@ def test_each_form_that_has_a_floor_gets_its_own_line() -> None:
     assert [(line.subject, line.verdict) for line in lines] == [(PORTSIDE, Verdict.FLOOR), (ROLES, Verdict.BELOW)]
 
 
+def test_a_form_that_was_not_measured_gets_no_line() -> None:
+    assert [line.subject for line in lines_of(CPU, {REFERENCE: [16.0], PORTSIDE: [1.0]})] == [PORTSIDE]
+    assert [line.subject for line in lines_of(CPU, {REFERENCE: [16.0]})] == [PORTSIDE]
+
+
 def test_the_worst_of_several_floors_decides() -> None:
     line = Line(PULL, {REFERENCE: [2.2], STATIC: [0.9], PORTSIDE: [1.0]}, PORTSIDE)
     assert line.verdict is Verdict.BELOW
