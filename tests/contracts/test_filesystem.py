@@ -1,0 +1,556 @@
+"""What only disks do: fill up, become read-only, hold links that lead out, be mounted in pieces, show half states."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from backends.storage import layout
+from backends.storage.driver import (
+    PathBusy,
+    PathNotFound,
+    StorageError,
+    StorageFull,
+    StorageReadOnly,
+    Writer,
+)
+from backends.storage.filesystem import FilesystemDriver
+from tests.support.mounts import fill_up, make_larger, make_read_only, mounted_tmpfs
+from tests.support.trees import read_tree
+
+Open = Callable[[Path], FilesystemDriver]
+
+TMP = layout.TEMPORARY[1:]
+
+
+@pytest.fixture(params=["openat2", "walking"])
+async def opening(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
+    opened: list[FilesystemDriver] = []
+
+    def again(root: Path) -> FilesystemDriver:
+        driver = FilesystemDriver(root)
+        if request.param == "walking":  # a kernel or a container's profile without openat2
+            driver._opener.confined = driver._opener.cached = False
+        opened.append(driver)
+        return driver
+
+    yield again
+    for driver in opened:
+        await driver.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    with mounted_tmpfs(tmp_path / "disk") as folder:
+        yield folder
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def write_many(writer: Writer, size: int) -> None:
+    """Writes a hundred different chunks of one size."""
+    for number in range(100):
+        await writer.write(bytes([number]) * size)
+
+
+def leftovers(root: Path) -> list[str]:
+    return [path for path in map(str, root.rglob("*")) if ".tmp" in path]
+
+
+# a full disk
+
+
+async def test_a_small_file_that_does_not_fit_leaves_the_old_one_and_no_trace(small_disk: Path, opening: Open) -> None:
+    driver = opening(small_disk)
+    await driver.write("/a/file", b"old")
+    filler = fill_up(small_disk)
+    before = read_tree(small_disk)
+    for path in ("/a/file", "/a/new", "/new/folders/above/file"):
+        with pytest.raises(StorageFull):
+            await driver.write(path, bytes(100_000))
+    assert read_tree(small_disk) == before
+    assert not leftovers(small_disk)
+    assert await driver.read("/a/file") == b"old"
+    filler.unlink()
+    await driver.write("/new/folders/above/file", bytes(100_000))
+    assert await driver.read("/new/folders/above/file") == bytes(100_000)
+
+
+async def test_a_disk_without_inodes_is_full_too(tmp_path: Path, opening: Open) -> None:
+    with mounted_tmpfs(tmp_path / "disk", inodes=40) as disk:
+        driver = opening(disk)
+        written: list[str] = []
+
+        async def write_many() -> None:
+            for number in range(100):
+                await driver.write(f"/x/{number}/link", b"")
+                written.append(f"/x/{number}/link")
+
+        with pytest.raises(StorageFull):
+            await write_many()
+        assert written
+        assert sorted(await driver.list("/x"), key=int) == [path.split("/")[2] for path in written]
+        assert not leftovers(disk)
+        await driver.delete(written[0])
+
+
+async def test_a_growing_file_keeps_what_fitted_and_its_hash_is_of_that(small_disk: Path, opening: Open) -> None:
+    driver = opening(small_disk)
+    running = hashlib.sha256()
+    writer = await driver.writer("/upload/data", hashes=[running])
+    with pytest.raises(StorageFull):
+        await write_many(writer, 200_000)
+    await writer.close()
+    kept = (await driver.stat("/upload/data")).size
+    assert writer.size == kept > 0
+    content = (small_disk / "upload/data").read_bytes()
+    assert running.hexdigest() == hashlib.sha256(content).hexdigest()
+    assert content == b"".join(bytes([number]) * 200_000 for number in range(100))[:kept]
+    # reads go on; and when there is room so does the upload
+    reader = await driver.open("/upload/data")
+    assert reader.size == kept
+    reader.close()
+    make_larger(small_disk)
+    writer = await driver.writer("/upload/data", append=True, hashes=[running])
+    await writer.write(b"rest")
+    await writer.sync()
+    await writer.close()
+    assert running.hexdigest() == hashlib.sha256((small_disk / "upload/data").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.001, 0.01])
+async def test_cancelled_while_the_disk_fills_length_and_hash_are_of_one_mind(
+    small_disk: Path, opening: Open, pause: float
+) -> None:
+    driver = opening(small_disk)
+    running = hashlib.sha256()
+    writer = await driver.writer("/upload/data", hashes=[running])
+    task = asyncio.ensure_future(write_many(writer, 300_000))
+    await asyncio.sleep(pause)
+    task.cancel()
+    await asyncio.wait([task])
+    with contextlib.suppress(StorageFull):
+        await writer.flush()
+    await writer.close()
+    content = (small_disk / "upload/data").read_bytes()
+    assert writer.size == len(content)
+    assert running.hexdigest() == hashlib.sha256(content).hexdigest()
+    assert content == b"".join(bytes([number]) * 300_000 for number in range(100))[: len(content)]
+
+
+async def test_on_a_full_disk_files_are_still_moved_linked_and_deleted(small_disk: Path, opening: Open) -> None:
+    driver = opening(small_disk)
+    await driver.write("/a/one", b"1")
+    await driver.write("/b/two", b"2")
+    fill_up(small_disk)
+    await driver.move("/a/one", "/b/one")
+    assert await driver.read("/b/one") == b"1"
+    await driver.delete("/b/two")
+    assert list(await driver.list("/b")) == ["one"]
+
+
+# a disk that refuses
+
+
+async def test_a_read_only_mount_is_read_and_says_so_when_written(small_disk: Path, opening: Open) -> None:
+    await opening(small_disk).write("/a/file", b"content")
+    driver = opening(small_disk)
+    make_read_only(small_disk)
+    assert await driver.read("/a/file") == b"content"
+    assert list(await driver.list("/a")) == ["file"]
+    for operation in (
+        driver.write("/a/file", b"x"),
+        driver.write("/new/file", b"x"),
+        driver.writer("/a/new"),
+        driver.writer("/a/file", append=True),
+        driver.move("/a/file", "/b"),
+        driver.link("/a/file", "/b"),
+        driver.delete("/a/file"),
+    ):
+        with pytest.raises(StorageReadOnly):
+            await operation
+    assert await driver.read("/a/file") == b"content"
+
+
+async def test_a_read_only_mount_without_our_folder_is_served_too(small_disk: Path, opening: Open) -> None:
+    (small_disk / "file").write_bytes(b"content")
+    make_read_only(small_disk)
+    driver = opening(small_disk)
+    assert await driver.read("/file") == b"content"
+    with pytest.raises(StorageReadOnly):
+        await driver.write("/other", b"")
+
+
+def test_a_root_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError):
+        FilesystemDriver(tmp_path / "file" / "root")
+    with pytest.raises(StorageError):
+        FilesystemDriver(tmp_path / "file")
+
+
+# links that lead out
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder beside the root that nobody may touch."""
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / "secret").write_bytes(b"secret")
+    return folder
+
+
+@pytest.mark.parametrize("relative", [True, False])
+async def test_links_that_lead_out_of_the_root_are_never_followed(
+    tmp_path: Path,
+    outside: Path,
+    opening: Open,
+    relative: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    root = tmp_path / "root"
+    (root / "a").mkdir(parents=True)
+    (root / "a/folder").symlink_to(Path("../../outside") if relative else outside)
+    (root / "a/file").symlink_to(Path("../../outside/secret") if relative else outside / "secret")
+    (root / "a/new").symlink_to(Path("../../outside/made") if relative else outside / "made")
+    (root / "own").write_bytes(b"own")
+    before = read_tree(outside)
+    driver = opening(root)
+    for path in ("/a/folder/secret", "/a/file", "/a/new"):
+        for reading in (driver.read(path), driver.open(path), driver.stat(path), driver.writer(path, append=True)):
+            with pytest.raises(PathNotFound):
+                await reading
+    with pytest.raises(PathNotFound):
+        await driver.list("/a/folder")
+    for writing in (
+        driver.write("/a/folder/secret", b"x"),
+        driver.write("/a/folder/deep/er", b"x"),
+        driver.writer("/a/folder/new"),
+        driver.move("/own", "/a/folder/own"),
+        driver.move("/a/folder/secret", "/stolen"),
+        driver.link("/a/folder/secret", "/stolen"),
+        driver.delete("/a/folder/secret"),
+    ):
+        with pytest.raises(StorageError):
+            await writing
+    with contextlib.suppress(StorageError):
+        assert not await driver.link("/own", "/a/folder/own")
+    await driver.write("/a/file", b"replaced, not followed")
+    await driver.delete("/a/folder")
+    assert read_tree(outside) == before
+    assert await driver.read("/a/file") == b"replaced, not followed"
+    assert await driver.read("/own") == b"own"
+
+
+async def test_our_own_folder_is_not_made_through_a_link(tmp_path: Path, outside: Path, opening: Open) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "docker").symlink_to(outside)
+    driver = opening(root)
+    with pytest.raises(StorageError):
+        await driver.write("/file", b"x")
+    assert sorted(read_tree(outside)) == ["secret"]
+
+
+async def test_a_pipe_in_a_foreign_volume_holds_up_nobody(tmp_path: Path, opening: Open) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    os.mkfifo(root / "link")
+    driver = opening(root)
+    async with asyncio.timeout(5):
+        with pytest.raises(PathNotFound):
+            await driver.read("/link")
+        with pytest.raises(PathNotFound):
+            await driver.open("/link")
+
+
+# volumes in pieces
+
+
+async def test_moving_and_linking_work_where_a_folder_is_another_file_system(tmp_path: Path, opening: Open) -> None:
+    root = tmp_path / "root"
+    with mounted_tmpfs(root / "images") as images:
+        driver = opening(root)
+        content = bytes(range(256)) * 4000
+        await driver.write("/blobs/x/data", content)
+        assert not await driver.link("/blobs/x/data", "/images/id/layer")
+        assert not list(images.iterdir())
+        await driver.write("/staging/id/layer", content)
+        await driver.move("/staging/id/layer", "/images/id/layer")
+        assert await driver.read("/images/id/layer") == content
+        with pytest.raises(PathNotFound):
+            await driver.stat("/staging/id/layer")
+        await driver.write("/staging/id/layer", b"second")
+        await driver.move("/staging/id/layer", "/images/id/layer")
+        assert await driver.read("/images/id/layer") == b"second"
+        await driver.write("/images/id/json", b"{}")
+        writer = await driver.writer("/images/other/deep/layer")
+        await writer.write(b"x")
+        await writer.close()
+        await driver.delete("/images/id")
+        assert list(await driver.list("/images")) == ["other"]
+        assert not leftovers(root)
+
+
+async def test_a_move_that_does_not_fit_on_the_other_file_system_leaves_the_source(
+    tmp_path: Path, opening: Open
+) -> None:
+    root = tmp_path / "root"
+    with mounted_tmpfs(root / "images", size="1m") as images:
+        driver = opening(root)
+        await driver.write("/staging/layer", bytes(3_000_000))
+        with pytest.raises(StorageFull):
+            await driver.move("/staging/layer", "/images/id/layer")
+        assert (await driver.stat("/staging/layer")).size == 3_000_000
+        assert not list(images.iterdir())
+
+
+# half states
+
+
+async def test_an_observer_sees_files_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A thread looks at the folder as fast as it can while files come, are replaced and go, folders and all."""
+    root = tmp_path / "root"
+    driver = FilesystemDriver(root)
+    contents = [bytes([number]) * 200_000 for number in range(4)]
+    wrong: list[str] = []
+    looks = 0
+    done = threading.Event()
+
+    def look() -> None:
+        nonlocal looks
+        whole = {hashlib.sha256(content).digest() for content in contents}
+        while not done.is_set():
+            looks += 1
+            try:
+                names = [path.name for path in (root / "repositories").iterdir()]
+            except FileNotFoundError:
+                continue
+            for name in names:
+                if name.startswith("."):
+                    wrong.append(f"temporary {name} is seen")
+                try:
+                    content = (root / "repositories" / name / "deep" / "link").read_bytes()
+                except FileNotFoundError:
+                    # it may have gone between the two looks; a folder that is still there lacks its file
+                    if (root / "repositories" / name).exists() and not (root / "repositories" / name / "deep").exists():
+                        wrong.append(f"{name} is an empty folder")
+                    continue
+                if hashlib.sha256(content).digest() not in whole:
+                    wrong.append(f"{name} has {len(content)} bytes")
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        for turn in range(12):
+            for content in contents:
+                await driver.write(f"/repositories/{turn}/deep/link", content)
+            await driver.write("/staged", contents[turn % 4])
+            await driver.move("/staged", f"/repositories/moved-{turn}/deep/link")
+            await driver.link(f"/repositories/{turn}/deep/link", f"/repositories/linked-{turn}/deep/link")
+            for name in (f"{turn}", f"moved-{turn}", f"linked-{turn}"):
+                await driver.delete(f"/repositories/{name}")
+    finally:
+        done.set()
+        thread.join()
+        await driver.close()
+    assert not wrong, wrong[:5]
+    assert looks > 50
+
+
+async def test_a_listing_is_never_older_than_the_last_change(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    driver, other = FilesystemDriver(root), FilesystemDriver(root)
+    for number in range(5):
+        await driver.write(f"/folder/{number}", b"")
+    old = time.time() - 1000
+    os.utime(root / "folder", (old, old))  # settled long ago, as far as the time of modification tells
+    await asyncio.sleep(2.2)
+    assert len(await driver.list("/folder")) == 5
+    assert len(await driver.list("/folder")) == 5
+    await other.write("/folder/new", b"")
+    os.utime(root / "folder", (old, old))  # what a restored backup does
+    assert "new" in await driver.list("/folder")
+    await other.delete("/folder")
+    with pytest.raises(PathNotFound):
+        await driver.list("/folder")
+    await other.write("/folder/again", b"")
+    os.utime(root / "folder", (old, old))
+    assert list(await driver.list("/folder")) == ["again"]
+    await driver.close()
+    await other.close()
+
+
+# processes
+
+
+async def test_a_lock_holds_across_processes_and_goes_with_its_process(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    driver = FilesystemDriver(root)
+    await driver.write("/upload/data", b"123")
+    program = (
+        "import asyncio, pathlib, sys\n"
+        "from backends.storage.filesystem import FilesystemDriver\n"
+        "async def main():\n"
+        "    driver = FilesystemDriver(pathlib.Path(sys.argv[1]))\n"
+        "    writer = await driver.writer('/upload/data', append=True)\n"
+        "    await writer.write(b'45'); await writer.flush()\n"
+        "    print('has it', flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    command = [sys.executable, "-c", program, str(root)]
+    cwd = Path(__file__).parents[2]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=cwd) as process:  # noqa: ASYNC220 - it is waited for
+        assert process.stdout is not None
+        assert process.stdout.readline() == "has it\n"
+        with pytest.raises(PathBusy):
+            await driver.writer("/upload/data", append=True)
+        process.kill()
+        process.wait()
+    writer = await driver.writer("/upload/data", append=True)
+    assert writer.size == 5
+    await writer.close()
+    await driver.close()
+
+
+async def test_what_killed_processes_left_is_swept_and_what_is_under_way_is_not(tmp_path: Path) -> None:
+    tmp = tmp_path / "root" / TMP
+    (tmp / ".old-folder.tmp" / "deep").mkdir(parents=True)
+    (tmp / ".old-folder.tmp" / "deep" / "data").write_bytes(b"x")
+    (tmp / ".old.tmp").write_bytes(b"x")
+    (tmp / ".young.tmp").write_bytes(b"x")
+    (tmp / "link.tmp").symlink_to(tmp_path / "kept")
+    (tmp_path / "kept").mkdir()
+    long_ago = time.time() - 10_000
+    for name in (".old-folder.tmp", ".old.tmp"):
+        os.utime(tmp / name, (long_ago, long_ago))
+    os.utime(tmp / "link.tmp", (long_ago, long_ago), follow_symlinks=False)
+    driver = FilesystemDriver(tmp_path / "root")
+    await driver.write("/file", b"")
+    assert [path.name for path in tmp.iterdir()] == [".young.tmp"]
+    assert "kept" in read_tree(tmp_path)
+    await driver.close()
+
+
+async def test_a_root_that_was_emptied_under_us_is_written_again(tmp_path: Path, opening: Open) -> None:
+    root = tmp_path / "root"
+    driver = opening(root)
+    await driver.write("/a/file", b"x")
+    subprocess.run(["rm", "-r", *root.iterdir()], check=True)  # noqa: ASYNC221 - quick
+    await driver.write("/a/file", b"y")
+    assert await driver.read("/a/file") == b"y"
+
+
+# cancellation
+
+
+async def test_no_descriptor_is_lost_and_no_lock_kept_when_requests_are_cancelled(
+    tmp_path: Path, opening: Open
+) -> None:
+    driver = opening(tmp_path / "root")
+    await driver.write("/a/file", bytes(2_000_000))
+    before = open_descriptors()
+    for turn in range(60):
+        tasks: list[asyncio.Task[object]] = [
+            asyncio.create_task(driver.open("/a/file")),
+            asyncio.create_task(driver.writer("/a/file", append=True)),
+            asyncio.create_task(driver.writer(f"/a/new-{turn}")),
+        ]
+        for _ in range(turn % 4):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.0003 * (turn % 3))
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, BaseException):
+                # busy: the thread of the turn before has only now begun
+                assert isinstance(result, asyncio.CancelledError | PathBusy), result
+            else:
+                closing = result.close()  # type: ignore[attr-defined] # a reader or a writer
+                if closing is not None:
+                    await closing
+    await asyncio.gather(*(driver.stat("/a/file") for _ in range(50)))
+    await until(lambda: open_descriptors() == before)
+    writer = await driver.writer("/a/file", append=True)
+    await writer.close()
+
+
+@pytest.mark.parametrize("what", ["write", "sync", "read"])
+async def test_cancelling_never_closes_a_descriptor_under_a_thread(tmp_path: Path, opening: Open, what: str) -> None:
+    """A closed descriptor's number goes to the next file at once: what a thread still wrote would land there."""
+    driver = opening(tmp_path / "root")
+    driver._opener.cached = False
+    await driver.write("/source", os.urandom(3_000_000))
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"untouched")
+    for turn in range(25):
+
+        async def work(turn: int = turn) -> None:
+            if what == "read":
+                reader = await driver.open("/source")
+                try:
+                    async for _ in reader.chunks(0, reader.size):
+                        await asyncio.sleep(0)
+                finally:
+                    reader.close()
+                return
+            writer = await driver.writer(f"/target-{turn}")
+            try:
+                for _ in range(4):
+                    await writer.write(bytes(1_500_000))
+                if what == "sync":
+                    await writer.sync()
+            finally:
+                await writer.close()
+
+        task = asyncio.ensure_future(work())
+        await asyncio.sleep(0.001 * (turn % 6))
+        task.cancel()
+        await asyncio.wait([task])
+        fds = [os.open(victim, os.O_RDWR) for _ in range(3)]
+        await asyncio.sleep(0.002)
+        for fd in fds:
+            assert os.read(fd, 100) == b"untouched"
+            os.close(fd)
+        assert task.cancelled() or task.exception() is None
+    assert victim.read_bytes() == b"untouched"
+
+
+async def test_two_workers_that_begin_at_once_make_one_folder_of_temporary_files(tmp_path: Path) -> None:
+    drivers = [FilesystemDriver(tmp_path / "root") for _ in range(4)]
+    before = open_descriptors()
+    await asyncio.gather(*(driver.write(f"/{n}/{m}", b"") for n, driver in enumerate(drivers) for m in range(8)))
+    assert open_descriptors() == before + len(drivers)
+    for driver in drivers:
+        await driver.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came to pass")
+
+
+async def test_the_lock_is_one_that_other_programs_see(tmp_path: Path) -> None:
+    driver = FilesystemDriver(tmp_path / "root")
+    writer = await driver.writer("/file")
+    with (tmp_path / "root/file").open() as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    await writer.close()
+    await driver.close()
