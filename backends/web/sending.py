@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import aclosing
 
 from aiohttp.web import BaseRequest, Response, StreamResponse
 
@@ -45,8 +46,9 @@ async def send_content(request: BaseRequest, reader: Reader, headers: Mapping[st
         response.content_length = part.length
         await response.prepare(request)
         if request.method != "HEAD" and part.length:
-            async for chunk in reader.chunks(part.first, part.length):
-                await response.write(chunk)
+            async with aclosing(reader.chunks(part.first, part.length)) as chunks:
+                async for chunk in chunks:
+                    await response.write(chunk)
         await response.write_eof()
         return response
     finally:
