@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import shutil
 import sys
 import tempfile
 import time
@@ -16,9 +17,9 @@ from bench.contestants import Contestant, Credentials
 from bench.floors import REFERENCE, STATIC, Row
 from bench.load import Load
 from bench.peers import make_contestant
-from bench.programs import find_programs
+from bench.programs import Hindrance, find_programs
 from bench.rows import Bench, measure_row
-from bench.scale import Scale
+from bench.scale import GIB, Scale
 from bench.table import Line, lines_of
 from portside.certificates import ensure_certificates
 
@@ -48,6 +49,11 @@ def run_bench(rows: Sequence[Row], contestants: Sequence[str], scale: Scale, *, 
 @contextlib.contextmanager
 def opened(contestants: Sequence[str], scale: Scale, *, place: Path) -> Iterator[Bench]:
     """Starts contestants, gives them the contents and compares their answers; ends them after the block."""
+    free = shutil.disk_usage(place).free
+    if free < scale.room:
+        raise Hindrance(
+            f"{place} has {free / GIB:.1f} GiB free, and {scale.room / GIB:.1f} are needed; name another with --dir"
+        )
     with tempfile.TemporaryDirectory(prefix="portside-bench.", dir=place) as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         programs = find_programs(folder, peers=bool({REFERENCE, STATIC} & set(contestants)))

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 MIB = 1 << 20
 GIB = 1 << 30
+EIGHT = 8
+CLIENTS = 32
+RATE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,11 @@ class Scale:
     moved_each: int
     many: int
 
+    @property
+    def room(self) -> int:
+        """Bytes of disk that are needed at once: half of the clients push, and each contestant has the contents."""
+        return CLIENTS // 2 * self.moved_each + 5 * (self.large + EIGHT * (self.pulled_each + self.pushed_each)) + GIB
+
 
 FULL = Scale(
     "full",
@@ -57,9 +65,6 @@ QUICK = Scale(
     large=128 * MIB,
     pulled_each=32 * MIB,
     pushed_each=16 * MIB,
-    moved_each=32 * MIB,
+    moved_each=64 * MIB,
     many=2_000,
 )
-EIGHT = 8
-CLIENTS = 32
-RATE = 500
