@@ -11,7 +11,7 @@ Invariants every driver keeps (one suite, `tests/contracts/test_storage_driver.p
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -55,7 +55,7 @@ class Reader(Protocol):
     @property
     def size(self) -> int: ...
 
-    def chunks(self, offset: int, length: int) -> AsyncIterator[Chunk]:
+    def chunks(self, offset: int, length: int) -> AsyncGenerator[Chunk, None]:
         """Yields `length` bytes from `offset`, in pieces of at most a few hundred KiB.
 
         Raises:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from backends.model.digest import Hash
@@ -59,7 +59,7 @@ class FileReader:
     def size(self) -> int:
         return self._size
 
-    async def chunks(self, offset: int, length: int) -> AsyncIterator[Chunk]:
+    async def chunks(self, offset: int, length: int) -> AsyncGenerator[Chunk, None]:
         end = offset + length
         self._disk.taken()
         try:

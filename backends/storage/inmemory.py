@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from backends.model.digest import Hash
 from backends.storage.driver import Chunk, FileInfo, PathBusy, PathNotFound, StorageError
@@ -112,7 +112,7 @@ class MemoryReader:
     def size(self) -> int:
         return self._size
 
-    async def chunks(self, offset: int, length: int) -> AsyncIterator[Chunk]:
+    async def chunks(self, offset: int, length: int) -> AsyncGenerator[Chunk, None]:
         end = offset + length
         if end > self._size:
             raise StorageError(f"{self._path} ends at {self._size} bytes where {end} were expected")

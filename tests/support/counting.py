@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from typing_extensions import override
 
@@ -62,7 +62,7 @@ class _Reader:
     def size(self) -> int:
         return self._reader.size
 
-    async def chunks(self, offset: int, length: int) -> AsyncIterator[Chunk]:
+    async def chunks(self, offset: int, length: int) -> AsyncGenerator[Chunk, None]:
         async for chunk in self._reader.chunks(offset, length):
             self._counter.reread += len(chunk)
             yield chunk
