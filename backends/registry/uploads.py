@@ -55,7 +55,12 @@ class Uploads:
         writer = await self._driver.writer(layout.upload_data(name, upload_id))
         await writer.close()
         started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        await self._driver.write(layout.upload_started_at(name, upload_id), started.encode())
+        try:
+            await self._driver.write(layout.upload_started_at(name, upload_id), started.encode())
+        except StorageError:
+            with suppress(StorageError):
+                await self._driver.delete(layout.upload(name, upload_id))  # nobody will ever know its name
+            raise
         self._keep(upload_id, RunningHash())
         return upload_id
 

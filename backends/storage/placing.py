@@ -183,6 +183,7 @@ class Placer:
             try:
                 with contextlib.suppress(FileExistsError):  # another worker starts too
                     os.mkdir(part, 0o755, dir_fd=fd)
+                os.fsync(fd)  # content will lie below these folders too
                 below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
             finally:
                 os.close(fd)
