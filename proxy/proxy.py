@@ -10,14 +10,16 @@ from aiohttp import web
 from yarl import URL
 
 from backends import exchange
-from backends.model.clients import ClientProfile, parse_user_agent
+from backends.model.clients import MAX_AGENT, ClientProfile, parse_user_agent
 from backends.model.errors import ErrorCode
 from proxy.answers import own_answer, registry_error
 from proxy.replying import client_address, reply
-from proxy.routing import API_VERSION, Backend, Policy, RouteDecision, Why, decide, origin_form
+from proxy.routing import API_VERSION, Backend, Place, Policy, RouteDecision, Why, decide_place, origin_form, place_of
 from proxy.settings import ProxySettings
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+REMEMBERED = 4096
 
 
 class Upstream(Protocol):
@@ -66,32 +68,59 @@ class Proxy:
         self._header = settings.route_header
         self._policy = Policy(settings.rule, frozenset(upstreams))
         self._upstreams = dict(upstreams)
+        # Clients are few and ask much: what is decided of one, and how it is told, is remembered.
+        self._told: dict[tuple[str, Place], tuple[ClientProfile, RouteDecision, str, dict[str, str]]] = {}
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Decides, notes the decision for log, metric and header, and hands over."""
-        client = parse_user_agent(request.headers.get("User-Agent"))
         target = request.raw_path
-        decision = decide(client, request.method, target, self._policy)
-        self._note(request, client, decision)
+        client, decision, way, headers = self._decide(
+            request.headers.get("User-Agent"), place_of(request.method, target)
+        )
+        self._note(request, client, decision, way=way, headers=headers)
         if decision.backend is None:
             accept = request.headers.getall("Accept", [])
             return reply(request, own_answer(decision, target, accept, client_address=client_address(request)))
         if decision.only_while_v2_answers and not await self._upstreams[Backend.V2].available():
             detail = f"the v2 registry does not answer, and {client.text} speaks v2; push again when it is back"
-            self._note(request, client, RouteDecision(None, detail, Why.V2_IS_DOWN))
+            down = RouteDecision(None, detail, Why.V2_IS_DOWN)
+            self._note(request, client, down, way="proxy", headers=self._headers(down, "proxy"))
             return reply(request, registry_error(decision.backend, ErrorCode.UNAVAILABLE, 503, detail))
         return await self._upstreams[decision.backend].handle(request)
 
-    def _note(self, request: web.BaseRequest, client: ClientProfile, decision: RouteDecision) -> None:
-        way = "proxy" if decision.backend is None else decision.backend.value
-        request[exchange.BACKEND] = way
-        request[exchange.ROUTE] = decision.reason
-        request[exchange.DECIDED] = (client.generation.value, decision.why.value)
+    def _decide(self, agent: str | None, place: Place) -> tuple[ClientProfile, RouteDecision, str, dict[str, str]]:
+        """Returns who asks, the decision, its way in a word, and the headers that tell it."""
+        key = ((agent or "")[:MAX_AGENT], place)
+        told = self._told.get(key)
+        if told is None:
+            client = parse_user_agent(agent)
+            decision = decide_place(client, place, self._policy)
+            way = "proxy" if decision.backend is None else decision.backend.value
+            told = self._told[key] = (client, decision, way, self._headers(decision, way))
+            if len(self._told) > REMEMBERED:
+                del self._told[next(iter(self._told))]
+        return told
+
+    def _headers(self, decision: RouteDecision, way: str) -> dict[str, str]:
         headers: dict[str, str] = {}
         if self._header:
             headers[self._header] = f"{way}; {decision.reason}"
         if decision.api_version:
             headers[API_VERSION[0]] = API_VERSION[1]
+        return headers
+
+    def _note(
+        self,
+        request: web.BaseRequest,
+        client: ClientProfile,
+        decision: RouteDecision,
+        *,
+        way: str,
+        headers: dict[str, str],
+    ) -> None:
+        request[exchange.BACKEND] = way
+        request[exchange.ROUTE] = decision.reason
+        request[exchange.DECIDED] = (client.generation.value, decision.why.value)
         request[exchange.RESPONSE_HEADERS] = headers
         if decision.drop_authorization:
             request[exchange.DROP_AUTHORIZATION] = True

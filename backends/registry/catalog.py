@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Sequence
+from itertools import islice
 
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver
@@ -29,11 +31,19 @@ async def _walk(driver: StorageDriver, above: tuple[str, ...], after: tuple[str,
         entries = await driver.list("/".join((layout.REPOSITORIES, *above)))
     except PathNotFound:
         return
-    if above and "_manifests" in entries and above > after:
+    if above and above > after and _has(entries, "_manifests"):
         yield "/".join(above)
-    for entry in entries:
+    # Folders before the one that leads to `after` are passed over at once, however many they are.
+    depth = len(above)
+    first = bisect_left(entries, after[depth]) if above == after[:depth] and depth < len(after) else 0
+    for entry in islice(entries, first, None):
         below = (*above, entry)
-        if entry.startswith("_") or below < after[: len(below)]:
+        if entry.startswith("_"):
             continue
         async for name in _walk(driver, below, after):
             yield name
+
+
+def _has(entries: Sequence[str], name: str) -> bool:
+    place = bisect_left(entries, name)
+    return place < len(entries) and entries[place] == name

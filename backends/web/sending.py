@@ -11,6 +11,9 @@ from backends import exchange
 from backends.model.ranges import ByteRange, Unsatisfiable, parse_range
 from backends.storage.driver import Reader
 
+SMALL = 64 * 1024
+"""Content up to this size goes out with its head in one piece."""
+
 
 def respond(request: BaseRequest, status: int, headers: Mapping[str, str], body: bytes | None = None) -> Response:
     """Builds an answer, with what the layers around want on it (`exchange.RESPONSE_HEADERS`).
@@ -37,22 +40,31 @@ async def send_content(request: BaseRequest, reader: Reader, headers: Mapping[st
     try:
         size = reader.size
         part = _part(request, size)
-        response = StreamResponse(status=200 if part is None else 206, headers=headers)
+        status = 200 if part is None else 206
+        told = dict(headers) if part is None else {**headers, "Content-Range": f"bytes {part.first}-{part.last}/{size}"}
+        part = part or ByteRange(0, size - 1)
+        if request.method == "HEAD":
+            return respond(request, status, {**told, "Content-Length": str(part.length)})
+        if part.length <= SMALL:
+            return respond(request, status, told, await _read(reader, part))
+        response = StreamResponse(status=status, headers=told)
         add_outer_headers(request, response)
-        if part is None:
-            part = ByteRange(0, size - 1)
-        else:
-            response.headers["Content-Range"] = f"bytes {part.first}-{part.last}/{size}"
         response.content_length = part.length
         await response.prepare(request)
-        if request.method != "HEAD" and part.length:
-            async with aclosing(reader.chunks(part.first, part.length)) as chunks:
-                async for chunk in chunks:
-                    await response.write(chunk)
+        async with aclosing(reader.chunks(part.first, part.length)) as chunks:
+            async for chunk in chunks:
+                await response.write(chunk)
         await response.write_eof()
         return response
     finally:
         reader.close()
+
+
+async def _read(reader: Reader, part: ByteRange) -> bytes:
+    if not part.length:
+        return b""
+    async with aclosing(reader.chunks(part.first, part.length)) as chunks:
+        return b"".join([bytes(chunk) async for chunk in chunks])
 
 
 def _part(request: BaseRequest, size: int) -> ByteRange | None:
