@@ -1,0 +1,52 @@
+"""Pages of the catalog against a list of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backends.model.digest import Digest
+from backends.model.names import RepositoryName
+from backends.registry.catalog import list_repositories
+from backends.storage import layout
+from backends.storage.driver import StorageDriver
+from backends.storage.inmemory import InMemoryDriver
+
+Reopen = Callable[[], StorageDriver]
+
+component = st.sampled_from(["a", "b", "a-b", "a.b", "a_b", "ab", "0", "z"])
+name = st.lists(component, min_size=1, max_size=3).map("/".join)
+anything = name | st.text(alphabet="ab-./_z", max_size=6)
+
+
+async def make(driver: StorageDriver, names: set[str]) -> None:
+    digest = Digest.of(b"x")
+    for each in names:
+        await driver.write(layout.revision_link(RepositoryName(each), digest), str(digest).encode())
+
+
+@given(st.sets(name, max_size=12), anything, st.integers(1, 5))
+@settings(max_examples=150, deadline=None)
+async def test_pages_are_slices_of_the_whole(names: set[str], after: str, limit: int) -> None:
+    driver = InMemoryDriver()
+    await make(driver, names)
+    await driver.write(layout.layer_link(RepositoryName("only/blobs"), Digest.of(b"x")), b"")
+    whole = sorted(names, key=lambda each: each.split("/"))
+    expected = [each for each in whole if not after or each.split("/") > after.split("/")][:limit]
+    assert list(await list_repositories(driver, after=after, limit=limit)) == expected
+
+
+async def test_a_walk_by_pages_meets_every_repository_once(reopen: Reopen) -> None:
+    driver = reopen()
+    names = {"a", "a/b", "a/b/c", "a-b", "a-b/c", "b/x", "zz/y/x", "z"}
+    await make(driver, names)
+    found: list[str] = []
+    while page := await list_repositories(reopen(), after=found[-1] if found else "", limit=2):
+        found += page
+    assert found == sorted(names, key=lambda each: each.split("/"))
+
+
+async def test_an_empty_place_has_an_empty_catalog(reopen: Reopen) -> None:
+    assert list(await list_repositories(reopen(), after="", limit=5)) == []
