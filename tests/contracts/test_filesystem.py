@@ -9,6 +9,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -490,14 +491,16 @@ async def test_no_descriptor_is_lost_and_no_lock_kept_when_requests_are_cancelle
 
 
 @pytest.mark.parametrize("what", ["write", "sync", "read"])
-async def test_cancelling_never_closes_a_descriptor_under_a_thread(tmp_path: Path, opening: Open, what: str) -> None:
+async def test_cancelling_never_closes_a_descriptor_under_a_thread(
+    tmp_path: Path, memory: Path, opening: Open, what: str
+) -> None:
     """A closed descriptor's number goes to the next file at once: what a thread still wrote would land there."""
-    driver = opening(tmp_path / "root")
+    driver = opening(memory if what == "read" else tmp_path / "root")
     driver._opener.cached = False
     await driver.write("/source", os.urandom(3_000_000))
     victim = tmp_path / "victim"
     victim.write_bytes(b"untouched")
-    for turn in range(25):
+    for turn in range(40):
 
         async def work(turn: int = turn) -> None:
             if what == "read":
@@ -518,7 +521,7 @@ async def test_cancelling_never_closes_a_descriptor_under_a_thread(tmp_path: Pat
                 await writer.close()
 
         task = asyncio.ensure_future(work())
-        await asyncio.sleep(0.001 * (turn % 6))
+        await asyncio.sleep(0.0004 * (turn % 15))
         task.cancel()
         await asyncio.wait([task])
         fds = [os.open(victim, os.O_RDWR) for _ in range(3)]
@@ -537,6 +540,14 @@ async def test_two_workers_that_begin_at_once_make_one_folder_of_temporary_files
     assert open_descriptors() == before + len(drivers)
     for driver in drivers:
         await driver.close()
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder on a file system that never answers at once: every read of it is a thread's."""
+    place = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=place if place.is_dir() else None) as folder:
+        yield Path(folder)
 
 
 async def until(condition: Callable[[], bool]) -> None:
