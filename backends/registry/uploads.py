@@ -50,19 +50,41 @@ class Uploads:
         self._running: OrderedDict[UploadId, RunningHash] = OrderedDict()
 
     async def start(self, name: RepositoryName) -> UploadId:
-        """Begins an upload; it is there for every process when this returns."""
+        """Begins an upload; it is there for every process when this returns, and not at all when it fails."""
         upload_id = UploadId(str(uuid.uuid4()))
-        writer = await self._driver.writer(layout.upload_data(name, upload_id))
-        await writer.close()
-        started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         try:
-            await self._driver.write(layout.upload_started_at(name, upload_id), started.encode())
-        except StorageError:
-            with suppress(StorageError):
-                await self._driver.delete(layout.upload(name, upload_id))  # nobody will ever know its name
+            await settled(self._begin(name, upload_id))
+        except BaseException:
+            await self._forget(name, upload_id)
             raise
         self._keep(upload_id, RunningHash())
         return upload_id
+
+    async def _begin(self, name: RepositoryName, upload_id: UploadId) -> None:
+        writer = await self._driver.writer(layout.upload_data(name, upload_id))
+        await writer.close()
+        started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        await self._driver.write(layout.upload_started_at(name, upload_id), started.encode())
+
+    async def receive(self, name: RepositoryName, chunks: AsyncIterator[Chunk], expected: Digest) -> Descriptor:
+        """Takes a whole blob at once; whatever breaks it off removes it, for nobody knows the upload's name.
+
+        Raises:
+            RegistryError: DIGEST_INVALID.
+        """
+        upload_id = await self.start(name)
+        try:
+            async with self.open(name, upload_id) as session:
+                await session.append(chunks)
+                return await session.commit(expected)
+        except BaseException:
+            await self._forget(name, upload_id)
+            raise
+
+    async def _forget(self, name: RepositoryName, upload_id: UploadId) -> None:
+        self._running.pop(upload_id, None)
+        with suppress(StorageError):  # gone already, or the disk refuses even that: what broke it is told
+            await settled(self._driver.delete(layout.upload(name, upload_id)))
 
     async def size(self, name: RepositoryName, upload_id: UploadId) -> int:
         """Returns how many bytes an upload has.

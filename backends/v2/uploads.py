@@ -26,16 +26,11 @@ async def post_upload(parts: Parts, request: BaseRequest, name: RepositoryName) 
         if await repositories.open(name).mount(digest, source):
             return _created(parts, request, name, digest)
     expected = parse_digest(query["digest"]) if "digest" in query else None
-    upload_id = await repositories.uploads.start(name)
     if expected is None:
+        upload_id = await repositories.uploads.start(name)
         return _accepted(parts, request, name, upload_id, size=0)
-    async with repositories.uploads.open(name, upload_id) as session:
-        try:
-            await _append(request, session)
-            await session.commit(expected)
-        except BaseException:
-            await session.discard()  # nobody knows this upload's name: it cannot be continued
-            raise
+    async with aclosing(body_chunks(request)) as chunks:
+        await repositories.uploads.receive(name, chunks, expected)
     return _created(parts, request, name, expected)
 
 
