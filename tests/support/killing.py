@@ -9,7 +9,9 @@ pid.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -172,7 +174,8 @@ def main(root: Path) -> None:
     sys.stdout.write(" ".join(str(each.port) for each in bound) + "\n")
     sys.stdout.flush()
     alive, _held = os.pipe()
-    for line in sys.stdin:
+    sockets = [each for listener in bound for each in listener.sockets]
+    while line := _next_line(sockets):
         fatal, when = line.split()
         pid = os.fork()
         if pid == 0:
@@ -181,6 +184,18 @@ def main(root: Path) -> None:
         os.waitpid(pid, 0)
         sys.stdout.write("dead\n")
         sys.stdout.flush()
+
+
+def _next_line(sockets: Sequence[socket.socket]) -> str:
+    """Waits for the next line; whoever connects while no server lives is turned away, rather than left waiting."""
+    while True:
+        ready, _, _ = select.select([sys.stdin, *sockets], [], [])
+        for each in sockets:
+            if each in ready:
+                with contextlib.suppress(OSError):
+                    each.accept()[0].close()
+        if sys.stdin in ready:
+            return sys.stdin.readline()
 
 
 if __name__ == "__main__":
