@@ -1,6 +1,11 @@
 # Two commands do everything on a fresh machine with Python 3.11 or later: `make run` and `make test`.
-PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
-	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# The distribution's own Python comes first where it will do: it is built optimised, which is worth a sixth of the CPU.
+# `make run PYTHON=/path/to/python3` names another.
+PYTHON ?= $(shell for p in /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		&& echo $$p && exit; done; \
+	for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done)
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
