@@ -21,7 +21,7 @@ from bench.programs import Hindrance, find_programs
 from bench.rows import Bench, measure_row
 from bench.scale import GIB, Scale
 from bench.table import Line, lines_of
-from portside.certificates import ensure_certificates
+from portside.tls.certificates import ensure_certificates
 
 
 def run_bench(rows: Sequence[Row], contestants: Sequence[str], scale: Scale, *, place: Path) -> list[Line]:

@@ -151,8 +151,8 @@ def v2(config: Path | None, addr: str | None, unix: str | None, data: str | None
 @click.option("--port", default=5000, show_default=True, help="The port in the lines that make clients trust the CA.")
 def certs(folder: Path, names: tuple[str, ...], port: int) -> None:
     """Make a private CA and a server certificate if there are none, show them, and say how clients trust them."""
-    from portside.certificates import describe, ensure_certificates, trust_lines  # noqa: PLC0415 - slow to import
     from portside.problems import Problem  # noqa: PLC0415
+    from portside.tls.certificates import describe, ensure_certificates, trust_lines  # noqa: PLC0415 - slow to import
 
     try:
         made = ensure_certificates(folder, names=names)
@@ -182,7 +182,7 @@ def route(user_agent: str, rule: str, as_json: bool, method: str, path: str) -> 
     portside route -A 'docker/1.5.0 go/go1.3.3' GET /v2/
     portside route -A 'docker/24.0.7 go/go1.20' GET /v2/library/busybox/manifests/latest
     """  # noqa: D301 - click's mark for lines that stay as they are
-    from portside.explaining import explain  # noqa: PLC0415
+    from portside.explain_route import explain  # noqa: PLC0415
 
     if not path.startswith(("/", "http://", "https://")):
         raise click.BadParameter("it begins with a slash, like /v2/", param_hint="PATH")
@@ -214,19 +214,19 @@ def health(config: Path | None, role: str, addr: str | None, plain: bool, timeou
 
     Give it the settings of the process that it asks; it asks at its first address that wants no certificate.
     """
-    from portside.health import ask, place_of, wants_certificate  # noqa: PLC0415
-    from portside.listening import parse_address  # noqa: PLC0415
+    from portside.observe.health import ask, listener_for, wants_certificate  # noqa: PLC0415
     from portside.problems import Problem  # noqa: PLC0415
+    from portside.server.listening import parse_address  # noqa: PLC0415
 
     try:
         if addr is not None:
             tls = role in {"serve", "proxy"} and not plain and not addr.startswith("unix:")
             click.echo(ask(role, parse_address(addr), tls=tls, timeout=timeout))
             return
-        from portside.settings import Role, load_settings, settings_path  # noqa: PLC0415
+        from portside.settings.loading import Role, load_settings, settings_path  # noqa: PLC0415
 
         settings = load_settings(Role(role), config or settings_path(os.environ), os.environ, {})
-        listener = place_of(settings.listeners)
+        listener = listener_for(settings.listeners)
         name = role if listener.name == "proxy" else listener.name
         only_greet = wants_certificate(listener)
         tls = listener.tls is not None

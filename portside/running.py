@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from portside.listening import BoundListener, TcpAddress, bind
 from portside.problems import Problem
-from portside.settings import Role, Settings, load_settings, settings_path
-from portside.tls import ClientAuth
+from portside.server.listening import BoundListener, TcpAddress, bind
+from portside.settings.loading import Role, Settings, load_settings, settings_path
+from portside.tls.contexts import ClientAuth
 
 if TYPE_CHECKING:
-    from portside.certificates import CertificateFolder
+    from portside.tls.certificates import CertificateFolder
 
 
 def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
@@ -35,7 +35,7 @@ def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
     _require_writable(settings)
     made = None
     if settings.certificates is not None:
-        from portside.certificates import ensure_certificates  # noqa: PLC0415 - slow to import
+        from portside.tls.certificates import ensure_certificates  # noqa: PLC0415 - slow to import
 
         made = ensure_certificates(settings.certificates, names=settings.names)
     bound = bind(settings.listeners)
@@ -49,9 +49,9 @@ def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
 def _serve(settings: Settings, bound: tuple[BoundListener, ...], made: CertificateFolder | None) -> int:
     # What is imported before a check fails is imported for nothing; what is imported here, the workers share.
     with _no_default_cas():
-        from portside.metrics import MetricsFolder  # noqa: PLC0415
+        from portside.observe.metrics import MetricsFolder  # noqa: PLC0415
+        from portside.server.workers import serve  # noqa: PLC0415
         from portside.wiring import build  # noqa: PLC0415
-        from portside.workers import serve  # noqa: PLC0415
 
     gc.enable()  # off since the start: nothing that a module makes when it is imported is garbage
     release, instance = version("portside"), str(uuid4())
@@ -91,7 +91,7 @@ def _no_default_cas() -> Iterator[None]:
 def _require_writable(settings: Settings) -> None:
     if settings.v2.read_only and not settings.runs_v1:
         return
-    for place in settings.places:
+    for place in settings.roots:
         if place.driver != "filesystem":
             continue
         folder = Path(place.root)
@@ -116,7 +116,7 @@ def _say(settings: Settings, bound: tuple[BoundListener, ...], made: Certificate
     for found in bound:
         what = {"proxy": "all clients", "metrics": "metrics and health"}.get(found.listener.name, found.listener.name)
         lines.append(f"listening on {found.text}{', tls' if found.listener.tls else ''} ({what})")
-    for place in settings.places:
+    for place in settings.roots:
         inside = str(Path(place.root).absolute()) if place.driver == "filesystem" else "memory, gone at the end"
         only = " (v1)" if place == settings.v1_storage != settings.storage else ""
         lines.append(f"data in {inside}{only}")
@@ -147,7 +147,7 @@ def _certificate_lines(bound: tuple[BoundListener, ...], made: CertificateFolder
     lines: list[str] = []
     if all(found.listener.tls is None for found in bound):
         return lines
-    from portside.certificates import describe, trust_lines  # noqa: PLC0415 - slow to import
+    from portside.tls.certificates import describe, trust_lines  # noqa: PLC0415 - slow to import
 
     for found in bound:
         tls = found.listener.tls

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from backends.storage.driver import PathNotFound, StorageDriver, StorageError
-from backends.storage.open import StorageSettings, open_storage
+from backends.storage.factory import StorageSettings, open_storage
 from backends.v1.registry import Registry as V1Registry
 from backends.v2.registry import Registry as V2Registry
-from portside.access import AccessLog
-from portside.logging import Log
-from portside.metrics import Metrics, metrics_page
-from portside.observing import Handler, observed
+from portside.observe.access_log import AccessLog
+from portside.observe.logging import Log
+from portside.observe.metrics import Metrics, metrics_page
+from portside.observe.requests import Handler, observed
 from portside.problems import Problem
-from portside.settings import Role, Settings
+from portside.settings.loading import Role, Settings
 from proxy.forwarding import Forwarder
 from proxy.proxy import InProcess, Proxy, Upstream
 from proxy.routing import Backend
@@ -71,7 +71,7 @@ async def build(settings: Settings, *, version: str, instance: str) -> Parts:
 
 def _registries(settings: Settings, drivers: list[StorageDriver]) -> dict[Backend, Handler]:
     """Returns the registries of this process; one place for bytes is opened once."""
-    opened = {place: _open(place, drivers) for place in settings.places}
+    opened = {place: _open(place, drivers) for place in settings.roots}
     registries: dict[Backend, Handler] = {}
     if settings.runs_v2:
         registries[Backend.V2] = V2Registry(opened[settings.storage], settings.v2).handle

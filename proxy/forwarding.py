@@ -22,7 +22,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from backends import exchange
+from backends import request_context
 from backends.model.errors import ErrorCode
 from proxy.answers import printable, registry_error
 from proxy.headers import request_headers, response_headers
@@ -124,8 +124,8 @@ class Forwarder:
             list(request.headers.items()),
             peer=request.remote or "",
             scheme=request.scheme,
-            trusted=bool(request.get(exchange.TRUSTED_PEER)),
-            drop_authorization=exchange.DROP_AUTHORIZATION in request,
+            trusted=bool(request.get(request_context.TRUSTED_PEER)),
+            drop_authorization=request_context.DROP_AUTHORIZATION in request,
         )
         session = self._pooled if request.method in _REPEATABLE and body is None else self._fresh
         return await session.request(

@@ -9,12 +9,22 @@ from typing import Protocol
 from aiohttp import web
 from yarl import URL
 
-from backends import exchange
+from backends import request_context
 from backends.model.clients import MAX_AGENT, ClientProfile, parse_user_agent
 from backends.model.errors import ErrorCode
 from proxy.answers import own_answer, registry_error
 from proxy.replying import client_address, reply
-from proxy.routing import API_VERSION, Backend, Place, Policy, RouteDecision, Why, decide_place, origin_form, place_of
+from proxy.routing import (
+    API_VERSION,
+    Backend,
+    Policy,
+    RouteClass,
+    RouteDecision,
+    Why,
+    decide_class,
+    origin_form,
+    route_class,
+)
 from proxy.settings import ProxySettings
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -42,7 +52,7 @@ class InProcess:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Hands the request over; as it came, but for what a registry elsewhere would not see either."""
-        if exchange.DROP_AUTHORIZATION in request and "Authorization" in request.headers:
+        if request_context.DROP_AUTHORIZATION in request and "Authorization" in request.headers:
             kept = [(name, value) for name, value in request.headers.items() if name.lower() != "authorization"]
             request = request.clone(headers=[(name, _utf8(value)) for name, value in kept])
         if not request.raw_path.startswith("/"):
@@ -68,43 +78,43 @@ class Proxy:
         self._header = settings.route_header
         self._policy = Policy(settings.rule, frozenset(upstreams))
         self._upstreams = dict(upstreams)
-        # Clients are few and ask much: what is decided of one, and how it is told, is remembered.
-        self._told: dict[tuple[str, Place], tuple[ClientProfile, RouteDecision, str, dict[str, str]]] = {}
+        # Clients are few and ask much: what is decided of one, and how it is remembered, is remembered.
+        self._decisions: dict[tuple[str, RouteClass], tuple[ClientProfile, RouteDecision, str, dict[str, str]]] = {}
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Decides, notes the decision for log, metric and header, and hands over."""
         target = request.raw_path
-        client, decision, way, headers = self._decide(
-            request.headers.get("User-Agent"), place_of(request.method, target)
+        client, decision, route, headers = self._decide(
+            request.headers.get("User-Agent"), route_class(request.method, target)
         )
-        self._note(request, client, decision, way=way, headers=headers)
+        self._note(request, client, decision, route=route, headers=headers)
         if decision.backend is None:
             accept = request.headers.getall("Accept", [])
             return reply(request, own_answer(decision, target, accept, client_address=client_address(request)))
         if decision.only_while_v2_answers and not await self._upstreams[Backend.V2].available():
             detail = f"the v2 registry does not answer, and {client.text} speaks v2; push again when it is back"
             down = RouteDecision(None, detail, Why.V2_IS_DOWN)
-            self._note(request, client, down, way="proxy", headers=self._headers(down, "proxy"))
+            self._note(request, client, down, route="proxy", headers=self._headers(down, "proxy"))
             return reply(request, registry_error(decision.backend, ErrorCode.UNAVAILABLE, 503, detail))
         return await self._upstreams[decision.backend].handle(request)
 
-    def _decide(self, agent: str | None, place: Place) -> tuple[ClientProfile, RouteDecision, str, dict[str, str]]:
+    def _decide(self, agent: str | None, place: RouteClass) -> tuple[ClientProfile, RouteDecision, str, dict[str, str]]:
         """Returns who asks, the decision, its way in a word, and the headers that tell it."""
         key = ((agent or "")[:MAX_AGENT], place)
-        told = self._told.get(key)
-        if told is None:
+        remembered = self._decisions.get(key)
+        if remembered is None:
             client = parse_user_agent(agent)
-            decision = decide_place(client, place, self._policy)
-            way = "proxy" if decision.backend is None else decision.backend.value
-            told = self._told[key] = (client, decision, way, self._headers(decision, way))
-            if len(self._told) > REMEMBERED:
-                del self._told[next(iter(self._told))]
-        return told
+            decision = decide_class(client, place, self._policy)
+            route = "proxy" if decision.backend is None else decision.backend.value
+            remembered = self._decisions[key] = (client, decision, route, self._headers(decision, route))
+            if len(self._decisions) > REMEMBERED:
+                del self._decisions[next(iter(self._decisions))]
+        return remembered
 
-    def _headers(self, decision: RouteDecision, way: str) -> dict[str, str]:
+    def _headers(self, decision: RouteDecision, route: str) -> dict[str, str]:
         headers: dict[str, str] = {}
         if self._header:
-            headers[self._header] = f"{way}; {decision.reason}"
+            headers[self._header] = f"{route}; {decision.reason}"
         if decision.api_version:
             headers[API_VERSION[0]] = API_VERSION[1]
         return headers
@@ -115,15 +125,15 @@ class Proxy:
         client: ClientProfile,
         decision: RouteDecision,
         *,
-        way: str,
+        route: str,
         headers: dict[str, str],
     ) -> None:
-        request[exchange.BACKEND] = way
-        request[exchange.ROUTE] = decision.reason
-        request[exchange.DECIDED] = (client.generation.value, decision.why.value)
-        request[exchange.RESPONSE_HEADERS] = headers
+        request[request_context.BACKEND] = route
+        request[request_context.ROUTE] = decision.reason
+        request[request_context.DECIDED] = (client.generation.value, decision.why.value)
+        request[request_context.RESPONSE_HEADERS] = headers
         if decision.drop_authorization:
-            request[exchange.DROP_AUTHORIZATION] = True
+            request[request_context.DROP_AUTHORIZATION] = True
 
     async def close(self) -> None:
         """Lets go of the upstreams' connections."""

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 
 from aiohttp import HttpVersion11, web
 
-from backends import exchange
+from backends import request_context
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -65,9 +65,9 @@ class ClientBody:
 
     async def _give_leave(self) -> None:
         request = self._request
-        if not expects_continue(request) or exchange.CONTINUED in request:
+        if not expects_continue(request) or request_context.CONTINUED in request:
             return
-        request[exchange.CONTINUED] = True
+        request[request_context.CONTINUED] = True
         if not request.content.is_eof():
             await request.writer.write(CONTINUE)
             request.writer.output_size = 0  # the answer has not begun: an error can still become one

@@ -9,7 +9,7 @@ from __future__ import annotations
 from aiohttp import web
 from multidict import CIMultiDict
 
-from backends import exchange
+from backends import request_context
 from proxy.answers import Answer
 from proxy.headers import client_scheme
 
@@ -23,14 +23,14 @@ def reply(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
 def noted(request: web.BaseRequest, headers: CIMultiDict[str]) -> CIMultiDict[str]:
     """Adds to an answer's headers what the layers around want there."""
     headers.setdefault("Server", "Portside")
-    for name, value in request.get(exchange.RESPONSE_HEADERS, {}).items():
+    for name, value in request.get(request_context.RESPONSE_HEADERS, {}).items():
         headers[name] = value
     return headers
 
 
 def in_step(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
     """Closes the connection after an answer that comes before the request's body has."""
-    waits_for_leave = "Expect" in request.headers and exchange.CONTINUED not in request
+    waits_for_leave = "Expect" in request.headers and request_context.CONTINUED not in request
     if waits_for_leave or not request.content.is_eof():
         response.force_close()
     return response
@@ -39,6 +39,6 @@ def in_step(request: web.BaseRequest, response: web.StreamResponse) -> web.Strea
 def client_address(request: web.BaseRequest) -> str:
     """Returns `scheme://host:port` as the client used it."""
     scheme = request.scheme
-    if request.get(exchange.TRUSTED_PEER):
+    if request.get(request_context.TRUSTED_PEER):
         scheme = client_scheme(list(request.headers.items()), scheme=scheme, trusted=True)
     return f"{scheme}://{request.headers.get('Host', 'localhost')}"

@@ -92,7 +92,7 @@ class Policy:
     backends: frozenset[Backend] = frozenset(Backend)
 
 
-class Place(Enum):
+class RouteClass(Enum):
     """What a method and a raw target mean, as far as the way depends on them."""
 
     BELOW_V2 = "below /v2/"
@@ -115,37 +115,37 @@ def decide(client: ClientProfile, method: str, raw_target: str, policy: Policy) 
         raw_target: the request's target as it came, never decoded.
         policy: rule and registries.
     """
-    return decide_place(client, place_of(method, raw_target), policy)
+    return decide_class(client, route_class(method, raw_target), policy)
 
 
-def place_of(method: str, raw_target: str) -> Place:
+def route_class(method: str, raw_target: str) -> RouteClass:
     """Returns what a method and a target mean for the way."""
     if "#" in raw_target:
         # No client may send a fragment, and what comes after it would be lost on the way to some upstreams.
-        return Place.MALFORMED
+        return RouteClass.MALFORMED
     if raw_target.startswith("/v2/"):
-        return Place.BELOW_V2
+        return RouteClass.BELOW_V2
     path = raw_path(raw_target)
     if path.startswith("/v2/"):
-        return Place.BELOW_V2
+        return RouteClass.BELOW_V2
     if path.startswith("/v1/"):
-        return Place.V1_PUSH if method == "PUT" and path.startswith(_PUSHED) else Place.V1
-    return Place.V1 if path in {"/v1", "/_ping"} else Place.OWN
+        return RouteClass.V1_PUSH if method == "PUT" and path.startswith(_PUSHED) else RouteClass.V1
+    return RouteClass.V1 if path in {"/v1", "/_ping"} else RouteClass.OWN
 
 
 @lru_cache(maxsize=4096)
-def decide_place(client: ClientProfile, place: Place, policy: Policy) -> RouteDecision:
+def decide_class(client: ClientProfile, place: RouteClass, policy: Policy) -> RouteDecision:
     """Decides where a request to a place goes; remembered, for clients are few and ask much."""
-    if place is Place.MALFORMED:
+    if place is RouteClass.MALFORMED:
         return RouteDecision(None, "the target holds a '#', which no request's may", Why.MALFORMED, _NO_TARGET)
     literal = policy.rule is Rule.LITERAL
-    if place is Place.BELOW_V2:
+    if place is RouteClass.BELOW_V2:
         return _literal_v2(client, policy) if literal else _below_v2(client, policy)
-    if place is Place.OWN and not literal:
+    if place is RouteClass.OWN and not literal:
         return RouteDecision(None, "the proxy answers this path itself", Why.OWN)
     if Backend.V1 not in policy.backends:
         return _missing(Backend.V1, json.dumps({"error": _MISSING.format("v1")}))
-    asks = place is Place.V1_PUSH and client.speaks_v2 and Backend.V2 in policy.backends
+    asks = place is RouteClass.V1_PUSH and client.speaks_v2 and Backend.V2 in policy.backends
     reason = "the guide sends everything else to v1" if literal else "the path is v1's, whoever asks"
     why = Why.GUIDE if literal else Why.PATH
     return RouteDecision(Backend.V1, reason, why, only_while_v2_answers=asks, drop_authorization=literal)

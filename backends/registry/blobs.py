@@ -56,7 +56,7 @@ class Blobs:
         if await self.size(digest) != len(content):
             await self._driver.write(layout.blob_data(digest), content)
 
-    async def adopt(self, path: str, digest: Digest, size: int) -> None:
+    async def commit_file(self, path: str, digest: Digest, size: int) -> None:
         """Takes in a synced file whose digest was verified. What is here already stays; the file is left then.
 
         A blob of another size is a ruin, left by a crash of a program that does not sync: it is replaced.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from backends.model.digest import Hash, new_hash
+from backends.storage.completion import run_to_completion
 from backends.storage.driver import Chunk, StorageDriver
-from backends.storage.settling import settled
 
 
 class RunningHash:
@@ -26,7 +26,7 @@ class RunningHash:
         reader = await driver.open(path)
         try:
             async for chunk in reader.chunks(self.offset, end - self.offset):
-                await settled(asyncio.to_thread(self._take, chunk))
+                await run_to_completion(asyncio.to_thread(self._take, chunk))
         finally:
             reader.close()
 

@@ -22,8 +22,8 @@ from backends.registry.blobs import Blob, Blobs
 from backends.registry.signing import Signer
 from backends.registry.uploads import Uploads
 from backends.storage import layout
+from backends.storage.completion import run_to_completion
 from backends.storage.driver import PathNotFound, StorageDriver
-from backends.storage.settling import settled
 
 CACHED_MANIFEST_BYTES = 64 * 1024
 CACHED_BYTES = 8 * 1024 * 1024
@@ -169,7 +169,7 @@ class Repository:
             RegistryError: MANIFEST_BLOB_UNKNOWN, naming what is missing; nothing was changed.
         """
         await self._require_references(manifest)
-        await settled(self._put_manifest(manifest, digest, tag))
+        await run_to_completion(self._put_manifest(manifest, digest, tag))
 
     async def _put_manifest(self, manifest: Manifest, digest: Digest, tag: TagName | None) -> None:
         if isinstance(manifest, Schema1):
@@ -194,7 +194,7 @@ class Repository:
             await self._linked(layout.revision_link(self.name, digest))
         except PathNotFound:
             raise self._manifest_unknown(digest) from None
-        await settled(self._delete_manifest(digest))
+        await run_to_completion(self._delete_manifest(digest))
 
     async def _delete_manifest(self, digest: Digest) -> None:
         for tag in await self._tags_or_none():

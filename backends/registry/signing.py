@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from backends.registry.locking import alone
+from backends.registry.exclusive_lock import exclusive_lock
 from backends.storage import layout
+from backends.storage.completion import run_to_completion
 from backends.storage.driver import PathNotFound, StorageDriver, StorageError
-from backends.storage.settling import settled
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -39,7 +39,7 @@ class Signer:
         try:
             pem = await self._driver.read(layout.SCHEMA1_KEY)
         except PathNotFound:
-            pem = await settled(self._make())
+            pem = await run_to_completion(self._make())
         key = serialization.load_pem_private_key(pem, password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
             raise StorageError(f"{layout.SCHEMA1_KEY} is no P-256 key; move it away and a new one is made")
@@ -50,7 +50,7 @@ class Signer:
         from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - as above
         from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
 
-        async with alone(self._driver, layout.SCHEMA1_KEY_LOCK):
+        async with exclusive_lock(self._driver, layout.SCHEMA1_KEY_LOCK):
             try:
                 return await self._driver.read(layout.SCHEMA1_KEY)
             except PathNotFound:

@@ -26,6 +26,7 @@ from backends.model.names import RepositoryName, UploadId
 from backends.registry.blobs import Blobs
 from backends.registry.hashing import RunningHash
 from backends.storage import layout
+from backends.storage.completion import run_to_completion
 from backends.storage.driver import (
     Chunk,
     PathBusy,
@@ -36,7 +37,6 @@ from backends.storage.driver import (
     StorageReadOnly,
     Writer,
 )
-from backends.storage.settling import settled
 
 RUNNING_HASHES_KEPT = 1024
 
@@ -53,7 +53,7 @@ class Uploads:
         """Begins an upload; it is there for every process when this returns, and not at all when it fails."""
         upload_id = UploadId(str(uuid.uuid4()))
         try:
-            await settled(self._begin(name, upload_id))
+            await run_to_completion(self._begin(name, upload_id))
         except BaseException:
             await self._forget(name, upload_id)
             raise
@@ -84,7 +84,7 @@ class Uploads:
     async def _forget(self, name: RepositoryName, upload_id: UploadId) -> None:
         self._running.pop(upload_id, None)
         with suppress(StorageError):  # gone already, or the disk refuses even that: what broke it is told
-            await settled(self._driver.delete(layout.upload(name, upload_id)))
+            await run_to_completion(self._driver.delete(layout.upload(name, upload_id)))
 
     async def size(self, name: RepositoryName, upload_id: UploadId) -> int:
         """Returns how many bytes an upload has.
@@ -123,7 +123,7 @@ class Uploads:
         try:
             yield session
         finally:
-            await settled(session.close())
+            await run_to_completion(session.close())
             if not session.finished and not session.broken:
                 self._keep(upload_id, running)
 
@@ -197,7 +197,7 @@ class UploadSession:
         Raises:
             RegistryError: DIGEST_INVALID: the content is another one; the upload is discarded.
         """
-        return await settled(self._commit(expected))
+        return await run_to_completion(self._commit(expected))
 
     async def _commit(self, expected: Digest) -> Descriptor:
         size = self._writer.size
@@ -214,7 +214,7 @@ class UploadSession:
             # The kernel forgets what it could not write and says so once: a second sync would vouch for nothing.
             await self.discard()
             raise
-        await self._blobs.adopt(self._path, expected, size)
+        await self._blobs.commit_file(self._path, expected, size)
         await self._driver.write(layout.layer_link(self._name, expected), str(expected).encode())
         await self._remove()
         return Descriptor(OCTET_STREAM, expected, size)
@@ -264,7 +264,7 @@ class UploadSession:
         record = {
             "offset": self._running.offset,
             "sha256": self._running.value.hexdigest(),
-            "epoch": self._driver.epoch,
+            "epoch": self._driver.boot_id,
         }
         try:
             await self._driver.write(
@@ -276,7 +276,7 @@ class UploadSession:
     async def _read_record(self) -> tuple[int, Digest] | None:
         try:
             record = json.loads(await self._driver.read(layout.upload_progress(self._name, self._id)))
-            if record["epoch"] == self._driver.epoch:
+            if record["epoch"] == self._driver.boot_id:
                 return int(record["offset"]), parse_digest(f"sha256:{record['sha256']}")
         except (PathNotFound, ValueError, KeyError, TypeError, RegistryError):
             return None  # absent, or half a thought of another program: read the bytes themselves

@@ -103,7 +103,7 @@ class StorageDriver(Protocol):
             while it stays the same.
     """
 
-    epoch: str
+    boot_id: str
 
     async def read(self, path: str) -> bytes:
         """Returns a small file whole.

@@ -13,9 +13,9 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from backends.model.digest import Hash
+from backends.storage.cached_reads import read_cached
+from backends.storage.completion import run_to_completion
 from backends.storage.driver import Chunk, PathNotFound, StorageError, StorageFull, StorageReadOnly
-from backends.storage.nowait import read_cached
-from backends.storage.settling import settled
 
 T = TypeVar("T")
 
@@ -25,15 +25,15 @@ IOV_MAX = 512
 class Disk(Protocol):
     """What an open file needs of its driver: the threads that may wait."""
 
-    def piece(self) -> int:
+    def read_size(self) -> int:
         """How many bytes a reader reads at once."""
         ...
 
-    def batch(self) -> int:
+    def write_batch_size(self) -> int:
         """How many bytes a writer collects before a thread takes them."""
         ...
 
-    def taken(self) -> None:
+    def transfer_started(self) -> None:
         """Tells that a reader or writer begins to move bytes."""
         ...
 
@@ -41,7 +41,7 @@ class Disk(Protocol):
         """Starts work in one of the disk's threads."""
         ...
 
-    def released(self) -> None:
+    def transfer_finished(self) -> None:
         """Tells that it has finished."""
         ...
 
@@ -61,21 +61,21 @@ class FileReader:
 
     async def chunks(self, offset: int, length: int) -> AsyncGenerator[Chunk, None]:
         end = offset + length
-        self._disk.taken()
+        self._disk.transfer_started()
         try:
             while offset < end:
-                wanted = min(self._disk.piece(), end - offset)
+                wanted = min(self._disk.read_size(), end - offset)
                 buffer = bytearray(wanted)
                 count = read_cached(self._fd, buffer, offset)
                 if count < 0:
-                    with told(self._path):
-                        count = await settled(self._disk.submit(os.preadv, self._fd, [buffer], offset))
+                    with map_os_errors(self._path):
+                        count = await run_to_completion(self._disk.submit(os.preadv, self._fd, [buffer], offset))
                 if count == 0:
                     raise StorageError(f"{self._path} ends at {offset} bytes where {end} were expected")
                 yield buffer if count == wanted else memoryview(buffer)[:count]
                 offset += count
         finally:
-            self._disk.released()
+            self._disk.transfer_finished()
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -105,20 +105,20 @@ class FileWriter:
     async def write(self, chunk: Chunk) -> None:
         self._pending.append(chunk)
         self._pending_bytes += len(chunk)
-        if self._pending_bytes >= self._disk.batch() or len(self._pending) >= IOV_MAX:
-            await self._settle()
+        if self._pending_bytes >= self._disk.write_batch_size() or len(self._pending) >= IOV_MAX:
+            await self._await_batch()
             self._start(sync=False)
 
     async def flush(self) -> None:
-        await self._settle()
+        await self._await_batch()
         if self._pending:
             self._start(sync=False)
-            await self._settle()
+            await self._await_batch()
 
     async def sync(self) -> None:
-        await self._settle()
+        await self._await_batch()
         self._start(sync=True)
-        await self._settle()
+        await self._await_batch()
 
     async def close(self) -> None:
         if self._closed:
@@ -128,7 +128,7 @@ class FileWriter:
             await self.flush()
         finally:
             os.close(self._fd)
-            self._disk.released()
+            self._disk.transfer_finished()
 
     def _start(self, *, sync: bool) -> None:
         batch, self._pending = self._pending, []
@@ -136,12 +136,12 @@ class FileWriter:
         before, self._written = self._written, self._written + size
         self._running = self._disk.submit(self._work, batch, before, sync)
 
-    async def _settle(self) -> None:
+    async def _await_batch(self) -> None:
         running, self._running = self._running, None
         if running is None:
             return
         try:
-            await settled(running)
+            await run_to_completion(running)
         finally:
             # Cancelled or not: when a batch could not be written, what came after it has no place any more.
             if not running.cancelled() and running.exception() is not None:
@@ -149,7 +149,7 @@ class FileWriter:
                 self._pending, self._pending_bytes = [], 0
 
     def _work(self, batch: list[Chunk], before: int, sync: bool) -> None:  # noqa: FBT001 - run_in_executor passes by position
-        with told(self._path):
+        with map_os_errors(self._path):
             try:
                 write_all(self._fd, batch)
             except OSError:
@@ -177,7 +177,7 @@ def write_all(fd: int, chunks: Sequence[Chunk]) -> None:
 
 
 @contextlib.contextmanager
-def told(path: str) -> Iterator[None]:
+def map_os_errors(path: str) -> Iterator[None]:
     """Turns what the operating system says into the driver's own words."""
     try:
         yield

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from backends.model.digest import Hash
+from backends.storage.atomic_writes import BUILD_ATTEMPTS, AtomicWrites, is_temporary
+from backends.storage.cached_reads import Opener, read_cached
 from backends.storage.driver import FileInfo, PathBusy, PathNotFound, StorageError
-from backends.storage.files import FileReader, FileWriter, told, write_all
-from backends.storage.nowait import Opener, read_cached
-from backends.storage.placing import BUILD_ATTEMPTS, Placer, is_temporary
+from backends.storage.files import FileReader, FileWriter, map_os_errors, write_all
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ PIECE_LARGE = 512 * 1024
 PIECE_SMALL = 64 * 1024
 MOVING_TOTAL = 4 * 1024 * 1024
 LISTINGS_KEPT = 64
-SETTLED_SECONDS = 2
+RACY_MTIME_SECONDS = 2
 
 
 class FilesystemDriver:
@@ -50,15 +50,15 @@ class FilesystemDriver:
     """
 
     def __init__(self, root: Path) -> None:
-        with told(str(root)):
+        with map_os_errors(str(root)):
             root.mkdir(parents=True, exist_ok=True)
             self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._opener = Opener(self._root)
-        self._placer = Placer(self._root, self._opener)
+        self._atomic = AtomicWrites(self._root, self._opener)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
         self._moving = 0
         self._listings: OrderedDict[str, tuple[_Version, tuple[str, ...]]] = OrderedDict()
-        self.epoch = _boot_id()
+        self.boot_id = _boot_id()
 
     # reading
 
@@ -81,7 +81,7 @@ class FilesystemDriver:
         return await self.submit(self._read, path)
 
     def _read(self, path: str) -> bytes:
-        with told(path):
+        with map_os_errors(path):
             fd = self._opener.open(path[1:].encode(), os.O_RDONLY | os.O_NONBLOCK)
             with open(fd, "rb", buffering=0) as file:
                 info = os.fstat(fd)
@@ -107,7 +107,7 @@ class FilesystemDriver:
         return FileReader(fd, info.st_size, path, self)
 
     def _open(self, path: str) -> int:
-        with told(path):
+        with map_os_errors(path):
             return self._opener.open(path[1:].encode(), os.O_RDONLY | os.O_NONBLOCK)
 
     async def stat(self, path: str) -> FileInfo:
@@ -121,7 +121,7 @@ class FilesystemDriver:
         return await self.submit(self._stat, path)
 
     def _stat(self, path: str) -> FileInfo:
-        with told(path):
+        with map_os_errors(path):
             return _info(self._opener.open(path[1:].encode() or b".", os.O_PATH), path)
 
     async def list(self, path: str) -> Sequence[str]:
@@ -129,7 +129,7 @@ class FilesystemDriver:
 
     def _list(self, path: str) -> tuple[str, ...]:
         """Keeps the sorted names of a folder for as long as it is the same: a page costs a page."""
-        with told(path):
+        with map_os_errors(path):
             fd = self._opener.open(path[1:].encode() or b".", os.O_RDONLY | os.O_DIRECTORY)
             try:
                 version, changed = _version(fd)
@@ -139,7 +139,7 @@ class FilesystemDriver:
                 names = tuple(sorted(name for name in os.listdir(fd) if not is_temporary(name)))
             finally:
                 os.close(fd)
-        if time.time_ns() - changed > SETTLED_SECONDS * 1_000_000_000:  # later changes get another time
+        if time.time_ns() - changed > RACY_MTIME_SECONDS * 1_000_000_000:  # later changes get another time
             self._listings[path] = (version, names)
             while len(self._listings) > LISTINGS_KEPT:
                 self._listings.popitem(last=False)
@@ -160,16 +160,16 @@ class FilesystemDriver:
             finally:
                 os.close(fd)
 
-        with told(path):
-            self._placer.put(path, fill, durable=durable)
+        with map_os_errors(path):
+            self._atomic.put(path, fill, durable=durable)
 
     async def writer(self, path: str, *, append: bool = False, hashes: Sequence[Hash] = ()) -> FileWriter:
         fd = await self._opened(self._open_for_writing, path, append)
-        self.taken()
+        self.transfer_started()
         return FileWriter(fd, path, hashes, self)
 
     def _open_for_writing(self, path: str, append: bool) -> int:  # noqa: FBT001 - run_in_executor passes by position
-        with told(path):
+        with map_os_errors(path):
             if not append:
                 self._make_new(path)
             fd = self._opener.open(path[1:].encode(), os.O_RDWR)
@@ -187,7 +187,7 @@ class FilesystemDriver:
     def _make_new(self, path: str) -> None:
         """Makes an empty file; one that is there already gives way unless somebody is writing it."""
         for _ in range(BUILD_ATTEMPTS):
-            if self._placer.create(path, _make_empty):
+            if self._atomic.create(path, _make_empty):
                 return
             with contextlib.suppress(FileNotFoundError):  # gone meanwhile, or only a folder was in the way
                 self._give_way(path)
@@ -197,7 +197,7 @@ class FilesystemDriver:
         """Removes a file that nobody is writing."""
         with contextlib.closing(_Fd(self._opener.open(path[1:].encode(), os.O_RDWR))) as old:
             _lock(old.fd, path)
-            with self._placer.parent(path) as (folder, name):
+            with self._atomic.parent(path) as (folder, name):
                 if os.path.samestat(os.stat(name, dir_fd=folder, follow_symlinks=False), os.fstat(old.fd)):
                     os.unlink(name, dir_fd=folder)
 
@@ -205,34 +205,34 @@ class FilesystemDriver:
         await self.submit(self._move, source, target)
 
     def _move(self, source: str, target: str) -> None:
-        with told(source):
-            self._placer.move(source, target)
+        with map_os_errors(source):
+            self._atomic.move(source, target)
 
     async def link(self, source: str, target: str) -> bool:
         return await self.submit(self._link, source, target)
 
     def _link(self, source: str, target: str) -> bool:
-        with told(source):
-            return self._placer.link(source, target)
+        with map_os_errors(source):
+            return self._atomic.link(source, target)
 
     async def delete(self, path: str) -> None:
         await self.submit(self._delete, path)
 
     def _delete(self, path: str) -> None:
-        with told(path):
-            self._placer.delete(path)
+        with map_os_errors(path):
+            self._atomic.delete(path)
 
     # threads
 
-    def piece(self) -> int:
+    def read_size(self) -> int:
         """How many bytes a reader reads at once: the more that move, the fewer each, so that memory has a bound."""
         return max(PIECE_SMALL, min(PIECE_LARGE, MOVING_TOTAL // max(1, self._moving)))
 
-    def batch(self) -> int:
+    def write_batch_size(self) -> int:
         """How many bytes a writer collects before a thread takes them: the more that move, the fewer each."""
         return max(BATCH_SMALL, min(BATCH_LARGE, MOVING_TOTAL // max(1, self._moving)))
 
-    def taken(self) -> None:
+    def transfer_started(self) -> None:
         """Tells that a reader or writer begins to move bytes."""
         self._moving += 1
 
@@ -249,14 +249,14 @@ class FilesystemDriver:
             future.add_done_callback(_close_opened)
             raise
 
-    def released(self) -> None:
+    def transfer_finished(self) -> None:
         """Tells that it has finished."""
         self._moving -= 1
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self._executor.shutdown)
         os.close(self._root)
-        self._placer.close()
+        self._atomic.close()
 
 
 class _Fd:

@@ -16,7 +16,7 @@ class InMemoryDriver:
     """A `StorageDriver` (and `LinksFiles`) over a dictionary; one process has it, so it means one worker."""
 
     def __init__(self) -> None:
-        self.epoch = secrets.token_hex(16)
+        self.boot_id = secrets.token_hex(16)
         self._files: dict[str, _File] = {}
 
     def _file(self, path: str) -> _File:

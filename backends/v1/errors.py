@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from aiohttp.web import BaseRequest, Response
 
+from backends.http.sending import respond
 from backends.model.errors import RegistryError
 from backends.model.v1images import dump_json
 from backends.v1.headers import STD
-from backends.web.sending import respond
 
 
 def render(request: BaseRequest, error: RegistryError) -> Response:

@@ -8,6 +8,8 @@ from contextlib import aclosing
 from aiohttp.web import BaseRequest, StreamResponse
 from multidict import CIMultiDict
 
+from backends.http.receiving import body_chunks
+from backends.http.sending import respond, send_content
 from backends.model.clients import parse_user_agent
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.media_types import OCTET_STREAM
@@ -16,8 +18,6 @@ from backends.model.ranges import Unsatisfiable
 from backends.model.v1images import dump_json, parse_image_json, parse_payload_checksum
 from backends.v1.headers import cache
 from backends.v1.parts import Parts, done
-from backends.web.receiving import body_chunks
-from backends.web.sending import respond, send_content
 
 FIRST_WITH_PAYLOAD_CHECKSUM = (0, 10)
 """Older daemons could not name the layer that they mean; their upload is refused before it is sent."""

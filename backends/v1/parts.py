@@ -8,16 +8,16 @@ from typing import Any
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.http.receiving import read_body
+from backends.http.request_info import client_authority
+from backends.http.sending import respond
 from backends.model.errors import ErrorCode
 from backends.model.v1images import dump_json
-from backends.registry.v1images import Images
-from backends.registry.v1repositories import V1Repositories
+from backends.registry.v1.images import Images
+from backends.registry.v1.repositories import V1Repositories
 from backends.storage.driver import StorageDriver
 from backends.v1.headers import STD
 from backends.v1.settings import V1Settings
-from backends.web.opening import client_authority
-from backends.web.receiving import read_body
-from backends.web.sending import respond
 
 
 @dataclass(frozen=True, slots=True)

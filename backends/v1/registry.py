@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from backends.registry.blobs import Blobs
-from backends.registry.v1images import Images
-from backends.registry.v1repositories import V1Repositories
+from backends.registry.v1.images import Images
+from backends.registry.v1.repositories import V1Repositories
 from backends.storage.driver import StorageDriver
 from backends.v1.errors import render
 from backends.v1.parts import Parts
 from backends.v1.routes import PARSERS, routes
 from backends.v1.settings import V1Settings
 from backends.web.dispatch import Dispatcher
-from backends.web.errors import answering
-from backends.web.gates import refusing
+from backends.web.errors import render_errors
+from backends.web.gates import read_only
 
 # A login is a POST, and changes nothing.
 CHANGES = frozenset({"PUT", "DELETE"})
@@ -29,4 +29,4 @@ class Registry:
         images = Images(driver, Blobs(driver))
         parts = Parts(driver, images, V1Repositories(driver, images), settings)
         dispatch = Dispatcher(routes(parts), PARSERS, what="this registry").handle
-        self.handle = answering(refusing(dispatch, CHANGES) if settings.read_only else dispatch, render)
+        self.handle = render_errors(read_only(dispatch, CHANGES) if settings.read_only else dispatch, render)

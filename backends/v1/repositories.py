@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.http.sending import respond
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.v1images import V1Name, parse_body, require_new_name
 from backends.v1.headers import STD, token
 from backends.v1.parts import Parts, answer, done
-from backends.web.sending import respond
 
 
 async def put_repository(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:

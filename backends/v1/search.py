@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.http.request_info import parse_query
 from backends.registry.catalog import list_repositories
 from backends.v1.parts import Parts, answer
-from backends.web.opening import parse_query
 
 AT_ONCE = 1000
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.http.sending import respond
 from backends.model.v1images import parse_body
 from backends.v1.headers import STD
 from backends.v1.parts import Parts, answer
-from backends.web.sending import respond
 
 
 async def get_ping(_: Parts, request: BaseRequest) -> StreamResponse:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.http.sending import respond
 from backends.v2.parts import Parts
-from backends.web.sending import respond
 
 
 async def get_base(parts: Parts, request: BaseRequest) -> StreamResponse:

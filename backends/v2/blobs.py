@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.http.sending import respond, send_content
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.media_types import OCTET_STREAM
 from backends.model.names import RepositoryName
 from backends.model.ranges import Unsatisfiable
 from backends.v2.parts import Parts
-from backends.web.sending import respond, send_content
 
 FOREVER = "max-age=31536000"
 

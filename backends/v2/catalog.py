@@ -6,11 +6,11 @@ import json
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.http.request_info import parse_query
+from backends.http.sending import respond
 from backends.registry.catalog import list_repositories
 from backends.v2.paging import next_link, parse_page_size
 from backends.v2.parts import Parts
-from backends.web.opening import parse_query
-from backends.web.sending import respond
 
 DEFAULT_PAGE = 100
 

@@ -10,9 +10,9 @@ import json
 
 from aiohttp.web import BaseRequest, Response
 
+from backends.http.sending import respond
 from backends.model.errors import RegistryError
 from backends.v2.headers import API_HEADERS
-from backends.web.sending import respond
 
 
 def render(request: BaseRequest, error: RegistryError) -> Response:

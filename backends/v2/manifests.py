@@ -10,13 +10,13 @@ import asyncio
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.http.receiving import read_body
+from backends.http.sending import respond
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Manifest, Schema1, parse_manifest
 from backends.model.names import RepositoryName, TagName
 from backends.v2.parts import Parts
-from backends.web.receiving import read_body
-from backends.web.sending import respond
 
 INLINE_BYTES = 64 * 1024
 """Larger manifests are parsed in a thread."""

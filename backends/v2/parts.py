@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from aiohttp.web import BaseRequest
 
+from backends.http.request_info import client_address
 from backends.model.errors import ErrorCode, RegistryError
 from backends.registry.repository import Repositories
 from backends.v2.headers import API_HEADERS
 from backends.v2.settings import V2Settings
-from backends.web.opening import client_address
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from backends.v2.parts import Parts
 from backends.v2.routes import PARSERS, routes
 from backends.v2.settings import V2Settings
 from backends.web.dispatch import Dispatcher
-from backends.web.errors import answering
-from backends.web.gates import refusing
+from backends.web.errors import render_errors
+from backends.web.gates import read_only
 
 CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -25,4 +25,4 @@ class Registry:
     def __init__(self, driver: StorageDriver, settings: V2Settings) -> None:
         parts = Parts(Repositories(driver), settings)
         dispatch = Dispatcher(routes(parts), PARSERS, what="this registry").handle
-        self.handle = answering(refusing(dispatch, CHANGES) if settings.read_only else dispatch, render)
+        self.handle = render_errors(read_only(dispatch, CHANGES) if settings.read_only else dispatch, render)

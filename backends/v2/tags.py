@@ -7,11 +7,11 @@ from bisect import bisect_right
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.http.request_info import parse_query
+from backends.http.sending import respond
 from backends.model.names import RepositoryName
 from backends.v2.paging import next_link, parse_page_size
 from backends.v2.parts import Parts
-from backends.web.opening import parse_query
-from backends.web.sending import respond
 
 MAX_PAGE = 10_000
 

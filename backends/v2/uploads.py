@@ -6,15 +6,15 @@ from contextlib import aclosing
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.http.receiving import body_chunks
+from backends.http.request_info import parse_query
+from backends.http.sending import respond
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import RepositoryName, UploadId, parse_repository_name
 from backends.model.ranges import parse_content_range
 from backends.registry.uploads import UploadSession
 from backends.v2.parts import Parts
-from backends.web.opening import parse_query
-from backends.web.receiving import body_chunks
-from backends.web.sending import respond
 
 
 async def post_upload(parts: Parts, request: BaseRequest, name: RepositoryName) -> StreamResponse:

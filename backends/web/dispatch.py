@@ -15,8 +15,8 @@ from urllib.parse import unquote
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.http.sending import respond
 from backends.model.errors import ErrorCode, RegistryError
-from backends.web.sending import respond
 
 Parser = Callable[[str], Any]
 RouteHandler = Callable[..., Awaitable[StreamResponse]]

@@ -8,17 +8,17 @@ from collections.abc import Callable
 
 from aiohttp.web import BaseRequest, RequestPayloadError, Response, StreamResponse
 
+from backends.http.receiving import continue_pending
 from backends.model.errors import ErrorCode, RegistryError
 from backends.storage.driver import StorageFull, StorageReadOnly
 from backends.web import Handler
-from backends.web.receiving import continue_pending
 
 Render = Callable[[BaseRequest, RegistryError], Response]
 
 _log = logging.getLogger("portside.web")
 
 
-def answering(handler: Handler, render: Render) -> Handler:
+def render_errors(handler: Handler, render: Render) -> Handler:
     """Wraps a handler so that what it raises is rendered by `render`.
 
     A client that went away raises CancelledError, which passes. An answer that has begun cannot be replaced: the

@@ -10,7 +10,7 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.web import Handler
 
 
-def refusing(handler: Handler, methods: Container[str]) -> Handler:
+def read_only(handler: Handler, methods: Container[str]) -> Handler:
     """Wraps a handler of a registry that is read-only.
 
     Args:

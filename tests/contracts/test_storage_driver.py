@@ -303,4 +303,4 @@ async def test_many_writes_below_one_missing_folder_all_arrive(reopen: Reopen) -
 
 
 async def test_epochs_are_the_same_within_one_life_of_the_machine(reopen: Reopen) -> None:
-    assert reopen().epoch == reopen().epoch
+    assert reopen().boot_id == reopen().boot_id

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from backends.model.errors import RegistryError
-from backends.registry.locking import alone
+from backends.registry.exclusive_lock import exclusive_lock
 from backends.storage.driver import PathNotFound, StorageDriver
 from backends.storage.filesystem import FilesystemDriver
 
@@ -21,11 +21,11 @@ ROOT = Path(__file__).parents[2]
 HOLDER = f"""
 import asyncio, sys
 from pathlib import Path
-from backends.registry.locking import alone
+from backends.registry.exclusive_lock import exclusive_lock
 from backends.storage.filesystem import FilesystemDriver
 
 async def hold():
-    async with alone(FilesystemDriver(Path(sys.argv[1])), {PATH!r}):
+    async with exclusive_lock(FilesystemDriver(Path(sys.argv[1])), {PATH!r}):
         print("inside", flush=True)
         await asyncio.sleep(600)
 
@@ -40,7 +40,7 @@ async def test_many_are_alone_one_after_another_and_leave_nothing(reopen: Callab
     async def enter(driver: StorageDriver) -> None:
         nonlocal inside, most
         for _ in range(5):
-            async with alone(driver, PATH):
+            async with exclusive_lock(driver, PATH):
                 inside += 1
                 most = max(most, inside)
                 await asyncio.sleep(0.001)
@@ -54,18 +54,18 @@ async def test_many_are_alone_one_after_another_and_leave_nothing(reopen: Callab
 
 
 async def test_whoever_waits_too_long_is_told_to_come_again(reopen: Callable[[], StorageDriver]) -> None:
-    async with alone(reopen(), PATH):
+    async with exclusive_lock(reopen(), PATH):
         with pytest.raises(RegistryError, match="again later") as raised:
-            async with alone(reopen(), PATH, patience=0.05):
+            async with exclusive_lock(reopen(), PATH, patience=0.05):
                 pytest.fail("two are alone")
         assert raised.value.status == 503
 
 
 async def test_a_failure_inside_gives_the_place_free(reopen: Callable[[], StorageDriver]) -> None:
     with pytest.raises(ValueError, match="inside"):
-        async with alone(reopen(), PATH):
+        async with exclusive_lock(reopen(), PATH):
             raise ValueError("inside")
-    async with alone(reopen(), PATH, patience=0):
+    async with exclusive_lock(reopen(), PATH, patience=0):
         pass
 
 
@@ -78,7 +78,7 @@ def test_a_process_that_is_killed_gives_the_place_free(tmp_path: Path) -> None:
         async def enter(patience: float) -> None:
             driver = FilesystemDriver(tmp_path)
             try:
-                async with alone(driver, PATH, patience=patience):
+                async with exclusive_lock(driver, PATH, patience=patience):
                     pass
             finally:
                 await driver.close()

@@ -151,7 +151,7 @@ async def test_a_record_that_cannot_vouch_for_all_bytes_is_not_believed(
     path = layout.upload_progress(NAME, upload)
     lie = Digest.of(b"something else").hex
     good = json.loads(await driver.read(path))
-    assert good == {"offset": len(CONTENT), "sha256": Digest.of(CONTENT).hex, "epoch": driver.epoch}
+    assert good == {"offset": len(CONTENT), "sha256": Digest.of(CONTENT).hex, "epoch": driver.boot_id}
     text = b"{half a thou" if record is None else json.dumps({**good, "sha256": lie, **record}).encode()
     await driver.write(path, text)
     second = Repositories(reopen())

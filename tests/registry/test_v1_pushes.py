@@ -13,8 +13,8 @@ import pytest
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId
-from backends.registry.v1images import Images, State
-from backends.registry.v1staging import ANNOUNCEMENTS, TEXTS
+from backends.registry.v1.images import Images, State
+from backends.registry.v1.staging import ANNOUNCEMENTS, TEXTS
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver, StorageFull
 from tests.support.drivers import Died, Failing, Unlinked

@@ -13,8 +13,8 @@ from backends.model.errors import RegistryError
 from backends.model.names import ImageId
 from backends.model.v1images import parse_v1_name
 from backends.registry.blobs import Blobs
-from backends.registry.v1images import Images
-from backends.registry.v1repositories import V1Repositories
+from backends.registry.v1.images import Images
+from backends.registry.v1.repositories import V1Repositories
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver
 from tests.support.drivers import Died, Failing

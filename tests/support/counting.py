@@ -20,7 +20,7 @@ class CountingDriver:
 
     def __init__(self, driver: StorageDriver) -> None:
         self._driver = driver
-        self.epoch = driver.epoch
+        self.boot_id = driver.boot_id
         self.hashed = 0
         self.reread = 0
 

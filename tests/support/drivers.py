@@ -19,7 +19,7 @@ class Unlinked:
 
     def __init__(self, driver: StorageDriver) -> None:
         self.driver = driver
-        self.epoch = driver.epoch
+        self.boot_id = driver.boot_id
 
     async def read(self, path: str) -> bytes:
         return await self.driver.read(path)

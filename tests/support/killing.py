@@ -26,8 +26,8 @@ from backends.v1.registry import Registry as V1Registry
 from backends.v1.settings import V1Settings
 from backends.v2.registry import Registry as V2Registry
 from backends.v2.settings import V2Settings
-from portside.listening import BoundListener, Listener, TcpAddress
-from portside.serving import Handler, serve_here
+from portside.server.listening import BoundListener, Listener, TcpAddress
+from portside.server.serving import Handler, serve_here
 
 
 class KillingDriver:
@@ -39,7 +39,7 @@ class KillingDriver:
         self._before = before
         self._count = 0
         self._log = log
-        self.epoch = driver.epoch
+        self.boot_id = driver.boot_id
 
     def enter(self, what: str) -> None:
         self._count += 1

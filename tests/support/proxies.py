@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from backends import exchange
+from backends import request_context
 from proxy.forwarding import Forwarder
 from proxy.proxy import InProcess, Proxy, Upstream
 from proxy.routing import Backend
@@ -99,7 +99,7 @@ async def running_proxy(
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         requests.append(request)
         if trusted:
-            request[exchange.TRUSTED_PEER] = True
+            request[request_context.TRUSTED_PEER] = True
         return await proxy.handle(request)
 
     server = web.Server(

@@ -22,12 +22,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from backends import exchange
-from portside.listening import Listener, bind, parse_address
+from backends import request_context
 from portside.problems import Problem
-from portside.serving import Handler
-from portside.tls import CertificateChain, ClientAuth, TlsSettings, TlsVersion
-from portside.workers import serve
+from portside.server.listening import Listener, bind, parse_address
+from portside.server.serving import Handler
+from portside.server.workers import serve
+from portside.tls.contexts import CertificateChain, ClientAuth, TlsSettings, TlsVersion
 
 _ROOT: Final = Path(__file__).parents[2]
 
@@ -162,7 +162,7 @@ class _Services:
             case "/echo":
                 return web.Response(body=await request.read())
             case "/peer":
-                trusted = bool(request.get(exchange.TRUSTED_PEER))
+                trusted = bool(request.get(request_context.TRUSTED_PEER))
                 return web.json_response({"remote": request.remote, "trusted": trusted})
             case "/long":
                 return web.Response(text=str(len(request.headers.get("X-Long", "")) + len(request.query_string)))

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from portside.listening import UnixAddress
-from portside.settings import Role, Settings, SettingsProblem, load_settings
+from portside.server.listening import UnixAddress
+from portside.settings.loading import Role, Settings, SettingsProblem, load_settings
 
 Load = Callable[..., Settings]
 
@@ -32,7 +32,7 @@ def loader(folder: Path) -> Load:
     return load
 
 
-def places(settings: Settings) -> list[tuple[str, str, bool]]:
+def roots(settings: Settings) -> list[tuple[str, str, bool]]:
     """Name, address and whether it speaks TLS, of every listener."""
     return [
         (

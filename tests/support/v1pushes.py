@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from backends.model.names import ImageId
 from backends.model.v1images import parse_image_json
 from backends.registry.blobs import Blobs
-from backends.registry.v1images import Images
+from backends.registry.v1.images import Images
 from backends.storage.driver import StorageDriver
 from tests.support.v1server import Pushed
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from portside.listening import Listener, TcpAddress, UnixAddress, bind, parse_address
 from portside.problems import ServingProblem
+from portside.server.listening import Listener, TcpAddress, UnixAddress, bind, parse_address
 
 
 @pytest.mark.parametrize(

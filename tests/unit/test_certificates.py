@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from portside.certificates import (
+from portside.problems import CertificateProblem
+from portside.tls.certificates import (
     CertificateFolder,
     check_pair,
     describe,
@@ -28,8 +29,7 @@ from portside.certificates import (
     own_names,
     trust_lines,
 )
-from portside.problems import CertificateProblem
-from portside.tls import CertificateChain, TlsSettings, build_context
+from portside.tls.contexts import CertificateChain, TlsSettings, build_context
 from tests.support.programs import find_program
 
 

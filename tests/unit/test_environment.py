@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from backends.storage.open import StorageSettings
-from portside.listening import TcpAddress
-from portside.settings import Role, Settings
-from tests.support.settings_files import Load, places
+from backends.storage.factory import StorageSettings
+from portside.server.listening import TcpAddress
+from portside.settings.loading import Role, Settings
+from tests.support.settings_files import Load, roots
 
 ENVIRONMENT: list[tuple[dict[str, str], Callable[[Settings], object], object]] = [
     ({"REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": "/env"}, lambda s: s.storage.root, "/env"),
@@ -84,9 +84,9 @@ def test_docker_registry_s_variables_are_honoured_by_v1_alone(load: Load) -> Non
         "SEARCH_BACKEND": "sqlalchemy",
     }
     settings = load(Role.V1, None, older)
-    assert settings.places == (StorageSettings("filesystem", "/registry"),)
-    assert places(settings) == [("v1", "127.0.0.1:5555", False)]
+    assert settings.roots == (StorageSettings("filesystem", "/registry"),)
+    assert roots(settings) == [("v1", "127.0.0.1:5555", False)]
     assert (settings.log.level, settings.workers) == ("warn", 4)
     assert settings.notes == ("SEARCH_BACKEND is not honoured yet",)
     assert load(Role.V2, None, older).storage.root == "data"
-    assert places(load(Role.V1, None, {"REGISTRY_PORT": "tcp://10.0.0.1:5000"})) == [("v1", "127.0.0.1:5081", False)]
+    assert roots(load(Role.V1, None, {"REGISTRY_PORT": "tcp://10.0.0.1:5000"})) == [("v1", "127.0.0.1:5081", False)]

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portside.logging import Log, LogSettings, escaped
+from portside.observe.logging import Log, LogSettings, escaped
 
 FIELDS = {"service": "registry", "odd key": 'a "b" c', "level": "mine", "nested": {"a": 1}}
 

@@ -20,10 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from backends import exchange
-from portside.access import AccessLog
-from portside.metrics import Metrics
-from portside.observing import observed
+from backends import request_context
+from portside.observe.access_log import AccessLog
+from portside.observe.metrics import Metrics
+from portside.observe.requests import observed
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -82,9 +82,9 @@ def _value(metrics: Metrics, name: str, **labels: str) -> float:
 
 async def test_a_request_leaves_a_line_with_its_way_and_counts_once(tmp_path: Path) -> None:
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
-        request[exchange.BACKEND] = "v2"
-        request[exchange.ROUTE] = "docker 24.0.7 speaks v2"
-        request[exchange.DECIDED] = ("modern", "client")
+        request[request_context.BACKEND] = "v2"
+        request[request_context.ROUTE] = "docker 24.0.7 speaks v2"
+        request[request_context.DECIDED] = ("modern", "client")
         return web.Response(status=202, body=b"12345")
 
     async with observing(handler, tmp_path) as served, aiohttp.ClientSession() as client:
@@ -161,7 +161,7 @@ async def test_what_nobody_caught_is_logged_once_and_told_in_the_registry_s_shap
     tmp_path: Path, caplog: pytest.LogCaptureFixture, backend: str
 ) -> None:
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
-        request[exchange.BACKEND] = backend
+        request[request_context.BACKEND] = backend
         raise RuntimeError("nobody expected this")
 
     with caplog.at_level(logging.INFO):
@@ -197,7 +197,7 @@ async def test_an_answer_that_breaks_in_the_middle_never_looks_whole(tmp_path: P
 async def test_a_trusted_peer_s_word_on_who_asks_is_logged_and_a_stranger_s_is_not(tmp_path: Path) -> None:
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/trusted":
-            request[exchange.TRUSTED_PEER] = True
+            request[request_context.TRUSTED_PEER] = True
         return web.Response()
 
     async with observing(handler, tmp_path) as served, aiohttp.ClientSession() as client:

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from backends.storage.open import StorageSettings
-from portside.listening import TcpAddress
-from portside.settings import Role
-from portside.tls import ClientAuth, TlsVersion
+from backends.storage.factory import StorageSettings
+from portside.server.listening import TcpAddress
+from portside.settings.loading import Role
+from portside.tls.contexts import ClientAuth, TlsVersion
 from proxy.settings import Rule, UpstreamSettings
-from tests.support.settings_files import Load, places
+from tests.support.settings_files import Load, roots
 
 
 def test_without_anything_the_proxy_speaks_tls_on_5000_and_the_registries_on_loopback(load: Load) -> None:
     settings = load(Role.SERVE)
-    assert places(settings) == [
+    assert roots(settings) == [
         ("proxy", ":::5000", True),
         ("v1", "127.0.0.1:5081", False),
         ("v2", "127.0.0.1:5082", False),
@@ -100,7 +100,7 @@ PORTS = [
 def test_a_role_listens_where_its_settings_say(
     load: Load, role: Role, text: str, flags: dict[str, Any], expected: list[tuple[str, str, bool]]
 ) -> None:
-    assert places(load(role, text, flags=flags)) == expected
+    assert roots(load(role, text, flags=flags)) == expected
 
 
 def test_the_gateway_has_certificates_of_its_own_and_takes_the_rest_from_http(load: Load) -> None:
@@ -157,7 +157,7 @@ def test_every_part_gets_what_the_file_says_about_it(load: Load) -> None:
     assert settings.storage == StorageSettings("filesystem", "/srv")
     assert settings.v1_storage == StorageSettings("filesystem", "/old")
     assert (settings.runs_v1, settings.runs_v2) == (True, False)
-    assert settings.places == (settings.v1_storage,)
+    assert settings.roots == (settings.v1_storage,)
     assert settings.v1.endpoints == "registry.example:5000"
     assert settings.v2.delete_enabled
     assert settings.v2.read_only

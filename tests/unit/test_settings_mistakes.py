@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from portside.settings import Role, SettingsProblem, load_settings
-from tests.support.settings_files import Load, mistakes_of, places
+from portside.settings.loading import Role, SettingsProblem, load_settings
+from tests.support.settings_files import Load, mistakes_of, roots
 
 # The 2015 guide's own file, its indentation repaired.
 GUIDE = """
@@ -166,7 +166,7 @@ def test_keys_that_are_not_honoured_and_keys_that_nobody_knows_are_named(load: L
 
 def test_the_guide_s_own_file_loads_and_says_what_it_does_not_do(load: Load) -> None:
     settings = load(Role.V2, GUIDE)
-    assert places(settings) == [("v2", ":5000", False), ("metrics", "localhost:5001", False)]
+    assert roots(settings) == [("v2", ":5000", False), ("metrics", "localhost:5001", False)]
     assert settings.metrics_path == "/metrics"
     assert settings.storage.root == "/tmp/registry-dev"
     assert settings.log.level == "debug"

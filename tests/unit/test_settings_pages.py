@@ -10,9 +10,9 @@ from typing import Any, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
-from portside.schema import Config
-from portside.settings import Role
-from portside.unhonoured import NOT_YET, REFUSED
+from portside.settings.loading import Role
+from portside.settings.schema import Config
+from portside.settings.unsupported import NOT_YET, REFUSED
 from tests.support.settings_files import Load
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from portside.problems import CertificateProblem, Problem, TlsProblem
-from portside.tls import CertificateChain, TlsSettings, build_context
+from portside.tls.contexts import CertificateChain, TlsSettings, build_context
 from tests.support.certificate import CertificateFiles, make_certificate
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from backends import exchange
+from backends import request_context
 from proxy.proxy import Handler
 from proxy.routing import Backend
 from proxy.settings import ProxySettings, Rule
@@ -20,7 +20,7 @@ GO = "Go 1.1 package http"
 def _named(name: str) -> Handler:
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         credentials = request.headers.get("Authorization", "none")
-        return web.Response(text=f"{name} {credentials}", headers=request[exchange.RESPONSE_HEADERS])
+        return web.Response(text=f"{name} {credentials}", headers=request[request_context.RESPONSE_HEADERS])
 
     return handle
 
@@ -54,7 +54,7 @@ async def test_the_way_and_its_reason_are_told(
     async with running_proxy(BOTH) as proxy:
         assert await _said(proxy, method, target, agent) == (status, body, route)
         request = proxy.requests[-1]
-        assert f"{request[exchange.BACKEND]}; {request[exchange.ROUTE]}" == route
+        assert f"{request[request_context.BACKEND]}; {request[request_context.ROUTE]}" == route
 
 
 async def test_an_old_clients_refusal_does_not_keep_it_on_v2() -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 from aiohttp import web
 
-from backends import exchange
+from backends import request_context
 from proxy.routing import Backend
 from proxy.settings import ProxySettings, Rule
 from tests.support.programs import free_port
@@ -34,7 +34,10 @@ async def test_it_gets_503_with_the_reason(target: str, rule: Rule) -> None:
         }
         assert (answer.head.value("X-Portside-Route") or "").startswith("proxy; the v2 registry does not answer")
         request = proxy.requests[-1]
-        assert (request[exchange.BACKEND], request[exchange.DECIDED]) == ("proxy", ("schema 1", "v2_is_down"))
+        assert (request[request_context.BACKEND], request[request_context.DECIDED]) == (
+            "proxy",
+            ("schema 1", "v2_is_down"),
+        )
 
 
 @pytest.mark.parametrize(

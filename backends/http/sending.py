@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from aiohttp.web import BaseRequest, Response, StreamResponse
 
-from backends import exchange
+from backends import request_context
 from backends.model.ranges import ByteRange, Unsatisfiable, parse_range
 from backends.storage.driver import Reader
 
@@ -16,7 +16,7 @@ SMALL = 64 * 1024
 
 
 def respond(request: BaseRequest, status: int, headers: Mapping[str, str], body: bytes | None = None) -> Response:
-    """Builds an answer, with what the layers around want on it (`exchange.RESPONSE_HEADERS`).
+    """Builds an answer, with what the layers around want on it (`request_context.RESPONSE_HEADERS`).
 
     `Content-Type`, if any, comes in `headers`, exactly as it is to stand there.
     """
@@ -27,7 +27,7 @@ def respond(request: BaseRequest, status: int, headers: Mapping[str, str], body:
 
 def add_outer_headers(request: BaseRequest, response: StreamResponse) -> None:
     """Adds the headers that the layers around this registry want on every answer."""
-    for name, value in request.get(exchange.RESPONSE_HEADERS, {}).items():
+    for name, value in request.get(request_context.RESPONSE_HEADERS, {}).items():
         response.headers[name] = value
 
 

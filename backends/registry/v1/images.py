@@ -27,11 +27,11 @@ from backends.model.v1images import (
     parse_stored_checksums,
 )
 from backends.registry.blobs import Blobs
-from backends.registry.locking import alone
-from backends.registry.v1staging import LOCK, Candidate, Staging
+from backends.registry.exclusive_lock import exclusive_lock
+from backends.registry.v1.staging import LOCK, Candidate, Staging
 from backends.storage import layout
+from backends.storage.completion import run_to_completion
 from backends.storage.driver import Chunk, LinksFiles, PathNotFound, Reader, StorageDriver
-from backends.storage.settling import settled
 
 _log = logging.getLogger("portside.v1")
 
@@ -148,7 +148,7 @@ class Images:
         texts = await self._pending_texts(image_id)
         name = await self._staging.receive(image_id, texts, chunks)
         if await self._is_whole(image_id):
-            await settled(self._staging.drop_layer(image_id, name))
+            await run_to_completion(self._staging.drop_layer(image_id, name))
 
     async def put_checksum(self, image_id: ImageId, payload: str) -> None:
         """Makes the candidate with this payload checksum the image.
@@ -167,10 +167,10 @@ class Images:
             raise _unknown()
         if await self._staging.candidate(image_id, payload) is None:
             raise _set_already() if state is State.COMPLETE else _mismatch()
-        await settled(self._complete(image_id, payload))
+        await run_to_completion(self._complete(image_id, payload))
 
     async def _complete(self, image_id: ImageId, payload: str) -> None:
-        async with alone(self._driver, layout.v1_staged(image_id, LOCK)):
+        async with exclusive_lock(self._driver, layout.v1_staged(image_id, LOCK)):
             candidate = await self._staging.candidate(image_id, payload)
             whole = await self._is_whole(image_id)
             if candidate is None:
@@ -186,7 +186,9 @@ class Images:
     async def _commit(self, image_id: ImageId, candidate: Candidate, payload: str) -> None:
         ancestry = await self._ancestry_of(parse_image_json(candidate.content, image_id))
         try:
-            await self._blobs.adopt(self._staging.layer(image_id, candidate.name), candidate.digest, candidate.size)
+            await self._blobs.commit_file(
+                self._staging.layer(image_id, candidate.name), candidate.digest, candidate.size
+            )
         except PathNotFound:
             raise _mismatch() from None
         await self._clear_ruin(image_id)

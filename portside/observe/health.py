@@ -6,15 +6,15 @@ import socket
 import ssl
 from collections.abc import Sequence
 
-from portside.listening import Address, Listener, TcpAddress
 from portside.problems import Problem
-from portside.tls import ClientAuth
+from portside.server.listening import Address, Listener, TcpAddress
+from portside.tls.contexts import ClientAuth
 
 PATHS = {"serve": "/v2/", "proxy": "/", "v1": "/v1/_ping", "v2": "/v2/"}
 WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - translated, not bound
 
 
-def place_of(listeners: Sequence[Listener]) -> Listener:
+def listener_for(listeners: Sequence[Listener]) -> Listener:
     """Returns the listener to ask: the first one that requests come in by and that asks for no certificate.
 
     Raises:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from portside.problems import CertificateProblem, Problem, TlsProblem
 
-_log = logging.getLogger("portside.tls")
+_log = logging.getLogger("portside.tls.contexts")
 
 
 class TlsVersion(Enum):
@@ -148,7 +148,7 @@ def _ciphers(names: Sequence[str]) -> str:
 
 def _require_different_keys(chains: Sequence[CertificateChain]) -> None:
     """OpenSSL keeps one chain for each kind of key and would drop the others without a word."""
-    from portside.certificates import describe  # noqa: PLC0415 - cryptography is slow to import and seldom needed here
+    from portside.tls.certificates import describe  # noqa: PLC0415 - cryptography is slow to import and seldom needed here
 
     kinds: dict[str, CertificateChain] = {}
     for chain in chains:

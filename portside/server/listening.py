@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from portside.problems import ServingProblem
-from portside.tls import TlsSettings
+from portside.tls.contexts import TlsSettings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from portside.durations import parse_duration
-from portside.listening import parse_address
-from portside.tls import ClientAuth, TlsVersion
+from portside.server.listening import parse_address
+from portside.settings.durations import parse_duration
+from portside.tls.contexts import ClientAuth, TlsVersion
 
 
 def _duration(value: object) -> float:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from portside.listening import Listener, TcpAddress, UnixAddress, parse_address
-from portside.schema import Backend, Config
-from portside.tls import CertificateChain, TlsSettings
+from portside.server.listening import Listener, TcpAddress, UnixAddress, parse_address
+from portside.settings.schema import Backend, Config
+from portside.tls.contexts import CertificateChain, TlsSettings
 
 PROXY = "[::]:5000"
 V1 = "127.0.0.1:5081"

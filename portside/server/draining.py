@@ -24,7 +24,7 @@ FIRST_REQUEST_SECONDS = 1.0
 TAIL_SECONDS = 1.0
 TICK_SECONDS = 0.02
 
-_log = logging.getLogger("portside.serving")
+_log = logging.getLogger("portside.server.serving")
 
 
 class DrainingServer(web.Server):

@@ -1,6 +1,6 @@
 """The access log: one line a request, formatted by hand, collected and written in batches by a thread.
 
-The form is nginx's combined one, with duration, way and reason at the end:
+The form is nginx's combined one, with duration, route and reason at the end:
 `127.0.0.1 - - [24/Nov/2026:09:00:00 +0000] "GET /v2/ HTTP/1.1" 200 2 "-" "docker/24.0.7" 0.0004 v2 "docker 24.0.7 ..."`
 
 Invariant: a request is one line, whole, whatever a client sends and however many workers write to one pipe; and the
@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from portside.logging import escaped
+from portside.observe.logging import escaped
 
 FLUSH_SECONDS = 0.2
 STOP_SECONDS = 1.0
@@ -59,7 +59,7 @@ class AccessLog:
         status: int,
         size: int,
         seconds: float,
-        way: str,
+        route: str,
         reason: str,
     ) -> None:
         """Adds a line. Nothing is formatted that need not be; what a client sent cannot forge a second one."""
@@ -74,7 +74,7 @@ class AccessLog:
             path, agent = path.replace('"', "\\x22"), agent.replace('"', "\\x22")
         text = (
             f'{remote} - - [{self._stamp}] "{method} {path} {version}" {status} {size} "-" "{agent}" '
-            f'{seconds:.4f} {way} "{reason}"'
+            f'{seconds:.4f} {route} "{reason}"'
         )
         if not text.isprintable():
             text = escaped(text)

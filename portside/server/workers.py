@@ -17,11 +17,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from portside.allocator import keep_large_buffers
-from portside.listening import BoundListener
 from portside.problems import Problem, ServingProblem
-from portside.serving import Build, serve_here
-from portside.tls import ReloadingContext
+from portside.server.allocator import keep_large_buffers
+from portside.server.listening import BoundListener
+from portside.server.serving import Build, serve_here
+from portside.tls.contexts import ReloadingContext
 
 SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
 START_SECONDS = 60.0

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 from aiohttp.web import BaseRequest
 
-from backends import exchange
+from backends import request_context
 from backends.model.errors import ErrorCode, RegistryError
 
 IDLE_SECONDS = 900.0
@@ -16,7 +16,7 @@ IDLE_SECONDS = 900.0
 
 def continue_pending(request: BaseRequest) -> bool:
     """Whether the client waits for `100 Continue` and has not been given it."""
-    return "Expect" in request.headers and exchange.CONTINUED not in request
+    return "Expect" in request.headers and request_context.CONTINUED not in request
 
 
 async def body_chunks(request: BaseRequest) -> AsyncGenerator[bytes, None]:
@@ -68,7 +68,7 @@ async def _continue(request: BaseRequest) -> None:
         raise RegistryError(
             ErrorCode.UNSUPPORTED, f"Expect: {request.headers['Expect'][:60]!r} cannot be met", status=417
         )
-    request[exchange.CONTINUED] = True
+    request[request_context.CONTINUED] = True
     if request.content.is_eof():
         return  # the body came without waiting
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

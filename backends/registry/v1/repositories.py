@@ -13,11 +13,11 @@ from urllib.parse import unquote_plus
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId, is_image_id
 from backends.model.v1images import V1Name, dump_json, load_json, merge_index_images, without_tags
-from backends.registry.locking import alone
-from backends.registry.v1images import Images
+from backends.registry.exclusive_lock import exclusive_lock
+from backends.registry.v1.images import Images
 from backends.storage import layout
+from backends.storage.completion import run_to_completion
 from backends.storage.driver import PathNotFound, StorageDriver
-from backends.storage.settling import settled
 
 LATEST = "latest"
 
@@ -72,7 +72,7 @@ class V1Repositories:
                     ErrorCode.IMAGE_UNKNOWN,
                     f"Image not found: {ancestor} has lost its layer; PUT its layer and its checksum again",
                 )
-        await settled(self._put_tag(name, tag, image_id, dump_json(described)))
+        await run_to_completion(self._put_tag(name, tag, image_id, dump_json(described)))
 
     async def _put_tag(self, name: V1Name, tag: str, image_id: ImageId, described: bytes) -> None:
         await self._driver.write(layout.v1_tag_json(name.namespace, name.stored, tag), described)
@@ -117,11 +117,11 @@ class V1Repositories:
             RegistryError: an entry is no object with an id.
         """
         merge_index_images([], announced)  # only looks
-        await settled(self._put_images(name, body, announced))
+        await run_to_completion(self._put_images(name, body, announced))
 
     async def _put_images(self, name: V1Name, body: bytes, announced: Sequence[Any]) -> None:
         path = layout.v1_index_images(name.namespace, name.stored)
-        async with alone(self._driver, layout.v1_list_lock(name.namespace, name.stored)):
+        async with exclusive_lock(self._driver, layout.v1_list_lock(name.namespace, name.stored)):
             try:
                 stored = load_json(await self._driver.read(path))
             except PathNotFound:

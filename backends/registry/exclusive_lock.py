@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from backends.model.errors import ErrorCode, RegistryError
+from backends.storage.completion import run_to_completion
 from backends.storage.driver import PathBusy, PathNotFound, StorageDriver, Writer
-from backends.storage.settling import settled
 
 PATIENCE_SECONDS = 300.0
 _FIRST_PAUSE = 0.005
@@ -19,7 +19,9 @@ _LONGEST_PAUSE = 0.25
 
 
 @asynccontextmanager
-async def alone(driver: StorageDriver, path: str, *, patience: float = PATIENCE_SECONDS) -> AsyncIterator[None]:
+async def exclusive_lock(
+    driver: StorageDriver, path: str, *, patience: float = PATIENCE_SECONDS
+) -> AsyncIterator[None]:
     """Waits until nobody else is in here with this path; the file at `path` is gone afterwards.
 
     Raises:
@@ -31,9 +33,9 @@ async def alone(driver: StorageDriver, path: str, *, patience: float = PATIENCE_
     finally:
         try:
             with suppress(PathNotFound):
-                await settled(driver.delete(path))
+                await run_to_completion(driver.delete(path))
         finally:
-            await settled(writer.close())
+            await run_to_completion(writer.close())
 
 
 async def _acquire(driver: StorageDriver, path: str, patience: float) -> Writer:

@@ -12,19 +12,19 @@ from time import perf_counter
 
 from aiohttp import HttpVersion10, web
 
-from backends import exchange
+from backends import request_context
 from backends.model.errors import ErrorCode, RegistryError
 from backends.v1.errors import render as render_v1
 from backends.v2.errors import render as render_v2
-from portside.access import AccessLog, masked
-from portside.metrics import Metrics
+from portside.observe.access_log import AccessLog, masked
+from portside.observe.metrics import Metrics
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 CLIENT_GONE = 499
 """nginx's number for a client that went away before its answer was whole."""
 
-_log = logging.getLogger("portside.serving")
+_log = logging.getLogger("portside.server.serving")
 
 
 def observed(handler: Handler, listener: str, *, access: AccessLog | None, metrics: Metrics | None) -> Handler:
@@ -54,11 +54,11 @@ def observed(handler: Handler, listener: str, *, access: AccessLog | None, metri
             return response
         finally:
             seconds = perf_counter() - start
-            backend = request.get(exchange.BACKEND, listener)
+            backend = request.get(request_context.BACKEND, listener)
             if sent < 0:
                 sent = request.writer.output_size
             if metrics is not None:
-                decided = request.get(exchange.DECIDED)
+                decided = request.get(request_context.DECIDED)
                 metrics.end(listener, backend, status, request.method, seconds=seconds, sent=sent, decided=decided)
             if access is not None:
                 access.line(
@@ -71,7 +71,7 @@ def observed(handler: Handler, listener: str, *, access: AccessLog | None, metri
                     sent,
                     seconds,
                     backend,
-                    request.get(exchange.ROUTE, ""),
+                    request.get(request_context.ROUTE, ""),
                 )
 
     return observe
@@ -85,7 +85,7 @@ def _failed(request: web.BaseRequest, listener: str, error: Exception) -> web.St
             request.transport.abort()
         raise ConnectionResetError("the answer had begun and could not be finished") from error
     told = RegistryError(ErrorCode.UNKNOWN, "something failed here; the log has the reason")
-    render = render_v1 if request.get(exchange.BACKEND, listener) == "v1" else render_v2
+    render = render_v1 if request.get(request_context.BACKEND, listener) == "v1" else render_v2
     response = render(request, told)
     response.force_close()  # its body may not have been read
     return response
@@ -93,7 +93,7 @@ def _failed(request: web.BaseRequest, listener: str, error: Exception) -> web.St
 
 def _remote(request: web.BaseRequest) -> str:
     """Who asks: the peer, or whom a trusted one forwards for."""
-    if exchange.TRUSTED_PEER in request:
+    if request_context.TRUSTED_PEER in request:
         said = request.headers.get("X-Real-IP")
         if said:
             return said[:64].replace(" ", "_")

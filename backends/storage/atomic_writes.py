@@ -20,8 +20,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from backends.storage import layout
+from backends.storage.cached_reads import Opener
 from backends.storage.driver import StorageError
-from backends.storage.nowait import Opener
 
 BUILD_ATTEMPTS = 10
 SWEEP_SECONDS = 3600
@@ -33,7 +33,7 @@ Fill = Callable[[int, str], None]
 _NO_SECOND_NAME = frozenset({errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
-class Placer:
+class AtomicWrites:
     """Puts files below one root.
 
     Args:

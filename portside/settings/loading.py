@@ -15,20 +15,20 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from backends.storage.open import StorageSettings
+from backends.storage.factory import StorageSettings
 from backends.v1.settings import V1Settings
 from backends.v2.settings import V2Settings
-from portside.environment import apply_environment
-from portside.listening import Listener
-from portside.logging import LogSettings
-from portside.ports import V1 as DEFAULT_V1
-from portside.ports import V2 as DEFAULT_V2
-from portside.ports import Ports, proxy_ports, registry_ports
+from portside.observe.logging import LogSettings
 from portside.problems import Problem
-from portside.schema import Backend, Config, Filesystem
-from portside.unhonoured import notes as unhonoured_notes
-from portside.unhonoured import refusals
-from portside.v1environment import LISTENING, v1_environment
+from portside.server.listening import Listener
+from portside.settings.environment import apply_environment
+from portside.settings.listeners import V1 as DEFAULT_V1
+from portside.settings.listeners import V2 as DEFAULT_V2
+from portside.settings.listeners import Ports, proxy_ports, registry_ports
+from portside.settings.schema import Backend, Config, Filesystem
+from portside.settings.unsupported import notes as unsupported_notes
+from portside.settings.unsupported import refusals
+from portside.settings.v1_environment import LISTENING, v1_environment
 from proxy.settings import ProxySettings, Rule, UpstreamSettings
 
 DEFAULT_DRAIN = 8.0
@@ -87,10 +87,10 @@ class Settings:
         return self.role is Role.V2 or (self.role is Role.SERVE and self.proxy.v2 is None)
 
     @property
-    def places(self) -> tuple[StorageSettings, ...]:
+    def roots(self) -> tuple[StorageSettings, ...]:
         """Where this process keeps data."""
-        places = ((self.runs_v2, self.storage), (self.runs_v1, self.v1_storage))
-        return tuple(dict.fromkeys(place for runs, place in places if runs))
+        roots = ((self.runs_v2, self.storage), (self.runs_v1, self.v1_storage))
+        return tuple(dict.fromkeys(place for runs, place in roots if runs))
 
 
 class SettingsProblem(Problem):
@@ -116,10 +116,10 @@ def load_settings(role: Role, path: Path | None, environment: Mapping[str, str],
         older, notes = v1_environment(environment)
         for dotted, value in older.items():
             _put(raw, dotted, value)
-    mistakes, strangers = apply_environment(raw, environment, Config)
-    strangers = [name for name in strangers if role is not Role.V1 or name not in LISTENING]
-    if strangers:
-        notes.append(f"no settings, and ignored: {', '.join(strangers)} (environment)")
+    mistakes, unknown = apply_environment(raw, environment, Config)
+    unknown = [name for name in unknown if role is not Role.V1 or name not in LISTENING]
+    if unknown:
+        notes.append(f"no settings, and ignored: {', '.join(unknown)} (environment)")
     for dotted, value in flags.items():
         if value is not None:
             _put_flag(raw, role, dotted, value)
@@ -133,7 +133,7 @@ def load_settings(role: Role, path: Path | None, environment: Mapping[str, str],
     mistakes += ports.mistakes
     if mistakes:
         raise SettingsProblem(_listed(path, mistakes))
-    return _settings(role, config, ports, [*notes, *unhonoured_notes(config), *ports.notes])
+    return _settings(role, config, ports, [*notes, *unsupported_notes(config), *ports.notes])
 
 
 def settings_path(environment: Mapping[str, str]) -> Path | None:

@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from portside.tls import ReloadingContext
+from portside.tls.contexts import ReloadingContext
 
 FIRST_BYTE_SECONDS = 30.0
 HANDSHAKE_SECONDS = 30.0
@@ -23,7 +23,7 @@ WRITE_BUFFER = 128 * 1024
 REFUSAL_SECONDS = 5.0
 TLS_HELLO = 0x16
 
-_log = logging.getLogger("portside.tls")
+_log = logging.getLogger("portside.tls.contexts")
 
 # What OpenSSL calls the alerts of clients that reject us, in the words that Go's programs print.
 _ALERTS = {

@@ -24,8 +24,8 @@ from backends.model.errors import RegistryError
 from backends.model.names import ImageId
 from backends.model.v1images import ImageJson
 from backends.storage import layout
+from backends.storage.completion import run_to_completion
 from backends.storage.driver import Chunk, PathNotFound, StorageDriver
-from backends.storage.settling import settled
 
 TEXTS = 4
 """So many different JSON texts of one id are hashed along with a layer: the newest."""
@@ -112,14 +112,14 @@ class Staging:
                 await writer.sync()
                 size = writer.size
             finally:
-                await settled(writer.close())
+                await run_to_completion(writer.close())
             digest = Digest("sha256", blob.hexdigest())
             for text, payload in zip(texts, payloads, strict=True):
                 note = {"digest": str(digest), "size": size, "json": text.decode()}
                 entry = f"payload-{payload.hexdigest()}-{name}"
                 await self._driver.write(layout.v1_staged(image_id, entry), json.dumps(note).encode())
         except BaseException:
-            await settled(self._forget(image_id, f"layer-{name}"))
+            await run_to_completion(self._forget(image_id, f"layer-{name}"))
             raise
         return name
 

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from portside.unhonoured import is_known
+from portside.settings.unsupported import is_known
 
 PREFIX = "REGISTRY_"
 # The path of the file, and what distribution cannot override either.
@@ -40,13 +40,13 @@ def apply_environment(
         mistakes, and the names that fit nothing.
     """
     mistakes: list[str] = []
-    strangers: list[str] = []
+    unknown: list[str] = []
     for name in sorted(environment):
         if not name.startswith(PREFIX) or name in ELSEWHERE:
             continue
         place = _place(raw, name[len(PREFIX) :].split("_"), model, ())
         if place is None:
-            strangers.append(name)
+            unknown.append(name)
             continue
         try:
             value = yaml.safe_load(environment[name])
@@ -55,7 +55,7 @@ def apply_environment(
             continue
         if not _set(raw, place, value):
             mistakes.append(f"{name} (environment): the list has no element with this number, nor is it the next one")
-    return mistakes, strangers
+    return mistakes, unknown
 
 
 def _place(node: Any, parts: Sequence[str], kind: Any, above: tuple[str, ...]) -> Place | None:

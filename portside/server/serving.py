@@ -19,11 +19,11 @@ from typing import Any, Protocol
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from backends import exchange
-from portside.accepting import Acceptor
-from portside.draining import DrainingServer
-from portside.listening import BoundListener, Listener
-from portside.tls import ReloadingContext
+from backends import request_context
+from portside.server.accepting import Acceptor
+from portside.server.draining import DrainingServer
+from portside.server.listening import BoundListener, Listener
+from portside.tls.contexts import ReloadingContext
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -32,7 +32,7 @@ KEEPALIVE_SECONDS = 90.0
 MAX_LINE = 65536
 MAX_REASON = 200
 
-_log = logging.getLogger("portside.serving")
+_log = logging.getLogger("portside.server.serving")
 
 
 class Services(Protocol):
@@ -157,7 +157,7 @@ def _trusting(handler: Handler, listener: Listener) -> Handler:
 
     async def mark(request: web.BaseRequest) -> web.StreamResponse:
         if listener.trusted_peer or within(request.remote or ""):
-            request[exchange.TRUSTED_PEER] = True
+            request[request_context.TRUSTED_PEER] = True
         return await handler(request)
 
     return mark

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp.web import BaseRequest
 
-from backends import exchange
+from backends import request_context
 from backends.model.errors import ErrorCode, RegistryError
 
 _SCHEMES = frozenset({"http", "https"})
@@ -23,7 +23,7 @@ def client_address(request: BaseRequest) -> str:
     `X-Forwarded-Proto` counts only from our own proxy or a trusted network, which the listener tells.
     """
     scheme = request.scheme
-    if request.get(exchange.TRUSTED_PEER):
+    if request.get(request_context.TRUSTED_PEER):
         forwarded = request.headers.get("X-Forwarded-Proto", scheme).lower()
         scheme = forwarded if forwarded in _SCHEMES else scheme
     return f"{scheme}://{client_authority(request)}"

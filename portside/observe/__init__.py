@@ -1,0 +1,1 @@
+"""What an operator sees: access log, program log, metrics, health."""

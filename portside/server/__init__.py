@@ -1,0 +1,1 @@
+"""Sockets, worker processes and connections: everything between the kernel and a handler."""

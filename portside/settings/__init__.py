@@ -1,0 +1,1 @@
+"""From the settings file, the environment and flags to frozen, typed values."""

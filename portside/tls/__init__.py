@@ -1,0 +1,1 @@
+"""Certificates, and the TLS contexts that are made of them."""
