@@ -89,7 +89,7 @@ def _no_default_cas() -> Iterator[None]:
 
 
 def _require_writable(settings: Settings) -> None:
-    if settings.v2.read_only and not settings.runs_v1:
+    if settings.gates.read_only:
         return
     for place in settings.roots:
         if place.driver != "filesystem":

@@ -10,6 +10,7 @@ from backends.storage.driver import PathNotFound, StorageDriver, StorageError
 from backends.storage.factory import StorageSettings, open_storage
 from backends.v1.registry import Registry as V1Registry
 from backends.v2.registry import Registry as V2Registry
+from backends.web.gates import make_gates
 from portside.observe.access_log import AccessLog
 from portside.observe.logging import Log
 from portside.observe.metrics import Metrics, metrics_page
@@ -72,11 +73,12 @@ async def build(settings: Settings, *, version: str, instance: str) -> Parts:
 def _registries(settings: Settings, drivers: list[StorageDriver]) -> dict[Backend, Handler]:
     """Returns the registries of this process; one place for bytes is opened once."""
     opened = {place: _open(place, drivers) for place in settings.roots}
+    gates = make_gates(settings.gates)
     registries: dict[Backend, Handler] = {}
     if settings.runs_v2:
-        registries[Backend.V2] = V2Registry(opened[settings.storage], settings.v2).handle
+        registries[Backend.V2] = V2Registry(opened[settings.storage], settings.v2, gates=gates).handle
     if settings.runs_v1:
-        registries[Backend.V1] = V1Registry(opened[settings.v1_storage], settings.v1).handle
+        registries[Backend.V1] = V1Registry(opened[settings.v1_storage], settings.v1, gates=gates).handle
     return registries
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus
 
+from typing_extensions import override
+
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId, is_image_id, parse_repository_name, parse_tag
 from backends.model.strict_json import parse_json
@@ -46,6 +48,10 @@ class V1Name:
     @property
     def text(self) -> str:
         return f"{self.namespace}/{self.repository}"
+
+    @override
+    def __str__(self) -> str:
+        return self.text
 
     @property
     def stored(self) -> str:

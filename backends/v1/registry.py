@@ -1,6 +1,8 @@
-"""The v1 registry as one handler: routes, and errors around the handlers of this folder."""
+"""The v1 registry as one handler: routes, gates, errors around the handlers of this folder."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from backends.registry.blobs import Blobs
 from backends.registry.v1.images import Images
@@ -8,25 +10,27 @@ from backends.registry.v1.repositories import V1Repositories
 from backends.storage.driver import StorageDriver
 from backends.v1.errors import render
 from backends.v1.parts import Parts
-from backends.v1.routes import PARSERS, routes
+from backends.v1.routes import PARSERS, ROUTES
 from backends.v1.settings import V1Settings
 from backends.web.dispatch import Dispatcher
 from backends.web.errors import render_errors
-from backends.web.gates import read_only
-
-# A login is a POST, and changes nothing.
-CHANGES = frozenset({"PUT", "DELETE"})
+from backends.web.gates import Gate
 
 
 class Registry:
     """A docker-registry over one storage driver.
 
+    Args:
+        driver: where the data is.
+        settings: what is v1's own.
+        gates: what stands before every operation, in this order.
+
     Attributes:
         handle: the handler (aiohttp's low-level server interface).
     """
 
-    def __init__(self, driver: StorageDriver, settings: V1Settings) -> None:
+    def __init__(self, driver: StorageDriver, settings: V1Settings, *, gates: Sequence[Gate] = ()) -> None:
         images = Images(driver, Blobs(driver))
         parts = Parts(driver, images, V1Repositories(driver, images), settings)
-        dispatch = Dispatcher(routes(parts), PARSERS, what="this registry").handle
-        self.handle = render_errors(read_only(dispatch, CHANGES) if settings.read_only else dispatch, render)
+        dispatcher = Dispatcher(ROUTES, PARSERS, parts, gates=gates, what="this registry")
+        self.handle = render_errors(dispatcher.handle, render)

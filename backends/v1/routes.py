@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 from backends.model.v1images import parse_image_id, parse_tag_to_read, parse_v1_name
 from backends.v1 import images, repositories, search, session, tags
-from backends.v1.parts import Parts
+from backends.v1.accesses import touches_for_deletion
 from backends.web.dispatch import Parser, Route
+from backends.web.operations import Action, Operation
 
 PARSERS: Mapping[str, Parser] = {
     "image": parse_image_id,
@@ -18,70 +18,68 @@ PARSERS: Mapping[str, Parser] = {
 }
 
 
-def routes(parts: Parts) -> Sequence[Route]:
-    """Returns the routes, each handler bound to the registry's parts."""
-    repository = {
-        "PUT": partial(repositories.put_repository, parts),
-        "DELETE": partial(repositories.delete_repository, parts),
-    }
-    return [
-        Route("/v1/_ping", {"GET": partial(session.get_ping, parts)}),
-        Route("/_ping", {"GET": partial(session.get_ping, parts)}),
-        Route("/", {"GET": partial(session.get_root, parts)}),
-        Route(
-            "/v1/users/",
-            {"GET": partial(session.get_users, parts), "POST": partial(session.post_user, parts)},
-        ),
-        Route(
-            "/v1/users",
-            {"GET": partial(session.get_users, parts), "POST": partial(session.post_user, parts)},
-        ),
-        Route("/v1/users/{user}/", {"PUT": partial(session.put_user, parts)}),
-        Route("/v1/users/{user}", {"PUT": partial(session.put_user, parts)}),
-        Route(
-            "/v1/images/{image}/json",
-            {"GET": partial(images.get_json, parts), "PUT": partial(images.put_json, parts)},
-        ),
-        Route(
-            "/v1/images/{image}/layer",
-            {"GET": partial(images.get_layer, parts), "PUT": partial(images.put_layer, parts)},
-        ),
-        Route("/v1/images/{image}/checksum", {"PUT": partial(images.put_checksum, parts)}),
-        Route("/v1/images/{image}/ancestry", {"GET": partial(images.get_ancestry, parts)}),
-        Route(
-            "/v1/repositories/{name*}/images",
-            {
-                "GET": partial(repositories.get_images, parts),
-                "PUT": partial(repositories.put_images, parts),
-                "DELETE": partial(repositories.delete_images, parts),
-            },
-        ),
-        Route("/v1/repositories/{name*}/auth", {"PUT": partial(repositories.put_auth, parts)}),
-        Route(
-            "/v1/repositories/{name*}/properties",
-            {
-                "GET": partial(repositories.get_properties, parts),
-                "PUT": partial(repositories.put_properties, parts),
-            },
-        ),
-        Route("/v1/repositories/{name*}/tags/{tag}/json", {"GET": partial(tags.get_tag_json, parts)}),
-        Route(
-            "/v1/repositories/{name*}/tags/{tag}",
-            {
-                "GET": partial(tags.get_tag, parts),
-                "PUT": partial(tags.put_tag, parts),
-                "DELETE": partial(tags.delete_tag, parts),
-            },
-        ),
-        Route(
-            "/v1/repositories/{name*}/tags",
-            {
-                "GET": partial(tags.get_tags, parts),
-                "DELETE": partial(repositories.delete_repository, parts),
-            },
-        ),
-        Route("/v1/repositories/{name*}/json", {"GET": partial(tags.get_repository_json, parts)}),
-        Route("/v1/repositories/{name*}/", repository),
-        Route("/v1/repositories/{name*}", repository),
-        Route("/v1/search", {"GET": partial(search.get_search, parts)}),
-    ]
+_USERS = {
+    "GET": Operation(Action.LOGIN, session.get_users),
+    "POST": Operation(Action.LOGIN, session.post_user),
+}
+_REPOSITORY = {
+    "PUT": Operation(Action.PUSH, repositories.put_repository),
+    "DELETE": Operation(Action.DELETE, repositories.delete_repository),
+}
+
+ROUTES: Sequence[Route] = (
+    Route("/v1/_ping", {"GET": Operation(Action.NONE, session.get_ping)}),
+    Route("/_ping", {"GET": Operation(Action.NONE, session.get_ping)}),
+    Route("/", {"GET": Operation(Action.NONE, session.get_root)}),
+    Route("/v1/users/", _USERS),
+    Route("/v1/users", _USERS),
+    Route("/v1/users/{user}/", {"PUT": Operation(Action.LOGIN, session.put_user)}),
+    Route("/v1/users/{user}", {"PUT": Operation(Action.LOGIN, session.put_user)}),
+    Route(
+        "/v1/images/{image}/json",
+        {"GET": Operation(Action.PULL, images.get_json), "PUT": Operation(Action.PUSH, images.put_json)},
+    ),
+    Route(
+        "/v1/images/{image}/layer",
+        {"GET": Operation(Action.PULL, images.get_layer), "PUT": Operation(Action.PUSH, images.put_layer)},
+    ),
+    Route("/v1/images/{image}/checksum", {"PUT": Operation(Action.PUSH, images.put_checksum)}),
+    Route("/v1/images/{image}/ancestry", {"GET": Operation(Action.PULL, images.get_ancestry)}),
+    Route(
+        "/v1/repositories/{name*}/images",
+        {
+            "GET": Operation(Action.PULL, repositories.get_images),
+            "PUT": Operation(Action.PUSH, repositories.put_images),
+            # It only asks for the right to delete, so it passes where nothing may be deleted.
+            "DELETE": Operation(Action.NONE, repositories.delete_images, touches_for_deletion),
+        },
+    ),
+    Route("/v1/repositories/{name*}/auth", {"PUT": Operation(Action.NONE, repositories.put_auth)}),
+    Route(
+        "/v1/repositories/{name*}/properties",
+        {
+            "GET": Operation(Action.PULL, repositories.get_properties),
+            "PUT": Operation(Action.PUSH, repositories.put_properties),
+        },
+    ),
+    Route("/v1/repositories/{name*}/tags/{tag}/json", {"GET": Operation(Action.PULL, tags.get_tag_json)}),
+    Route(
+        "/v1/repositories/{name*}/tags/{tag}",
+        {
+            "GET": Operation(Action.PULL, tags.get_tag),
+            "PUT": Operation(Action.PUSH, tags.put_tag),
+            "DELETE": Operation(Action.DELETE, tags.delete_tag),
+        },
+    ),
+    Route(
+        "/v1/repositories/{name*}/tags",
+        {
+            "GET": Operation(Action.PULL, tags.get_tags),
+            "DELETE": Operation(Action.DELETE, repositories.delete_repository),
+        },
+    ),
+    Route("/v1/repositories/{name*}/json", {"GET": Operation(Action.PULL, tags.get_repository_json)}),
+    Route("/v1/repositories/{name*}/", _REPOSITORY),
+    Route("/v1/repositories/{name*}", _REPOSITORY),
+    Route("/v1/search", {"GET": Operation(Action.SEARCH, search.get_search)}),
+)

@@ -11,12 +11,10 @@ class V1Settings:
 
     Attributes:
         issue: what `GET /` says; docker-registry's own default has the quotes in it.
-        read_only: nothing may be changed (`storage.maintenance.readonly.enabled`).
         endpoints: what `X-Docker-Endpoints` says; "" for the address that the client used.
         max_json_bytes: larger JSON bodies are refused with 413.
     """
 
     issue: str = '"docker-registry server"'
     endpoints: str = ""
-    read_only: bool = False
     max_json_bytes: int = 4 * 1024 * 1024

@@ -42,6 +42,5 @@ async def get_blob(parts: Parts, request: BaseRequest, name: RepositoryName, dig
 
 async def delete_blob(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest) -> StreamResponse:
     """Takes a blob from this repository."""
-    parts.require_delete()
     await parts.repositories.open(name).delete_blob(digest)
     return respond(request, 202, parts.headers(Docker_Content_Digest=str(digest)))

@@ -55,7 +55,6 @@ async def delete_manifest(
     parts: Parts, request: BaseRequest, name: RepositoryName, reference: Digest | TagName
 ) -> StreamResponse:
     """Deletes a manifest by digest, or only the tag by tag."""
-    parts.require_delete()
     repository = parts.repositories.open(name)
     if isinstance(reference, Digest):
         await repository.delete_manifest(reference)

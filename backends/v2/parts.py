@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from aiohttp.web import BaseRequest
 
 from backends.http.request_info import client_address
-from backends.model.errors import ErrorCode, RegistryError
 from backends.registry.repository import Repositories
 from backends.v2.headers import API_HEADERS
 from backends.v2.settings import V2Settings
@@ -32,14 +31,3 @@ class Parts:
         for name, value in more.items():
             headers[name.replace("_", "-")] = value
         return headers
-
-    def require_delete(self) -> None:
-        """The one gate of every deletion.
-
-        Raises:
-            RegistryError: UNSUPPORTED: deletion is off until it is configured, as in distribution.
-        """
-        if not self.settings.delete_enabled:
-            raise RegistryError(
-                ErrorCode.UNSUPPORTED, "deletion is off; storage.delete.enabled: true in the settings turns it on"
-            )

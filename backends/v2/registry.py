@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from backends.registry.repository import Repositories
 from backends.storage.driver import StorageDriver
 from backends.v2.errors import render
 from backends.v2.parts import Parts
-from backends.v2.routes import PARSERS, routes
+from backends.v2.routes import PARSERS, ROUTES
 from backends.v2.settings import V2Settings
 from backends.web.dispatch import Dispatcher
 from backends.web.errors import render_errors
-from backends.web.gates import read_only
-
-CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+from backends.web.gates import Gate
 
 
 class Registry:
     """A distribution registry over one storage driver.
 
+    Args:
+        driver: where the data is.
+        settings: what is v2's own.
+        gates: what stands before every operation, in this order.
+
     Attributes:
         handle: the handler (aiohttp's low-level server interface).
     """
 
-    def __init__(self, driver: StorageDriver, settings: V2Settings) -> None:
+    def __init__(self, driver: StorageDriver, settings: V2Settings, *, gates: Sequence[Gate] = ()) -> None:
         parts = Parts(Repositories(driver), settings)
-        dispatch = Dispatcher(routes(parts), PARSERS, what="this registry").handle
-        self.handle = render_errors(read_only(dispatch, CHANGES) if settings.read_only else dispatch, render)
+        dispatcher = Dispatcher(ROUTES, PARSERS, parts, gates=gates, what="this registry")
+        self.handle = render_errors(dispatcher.handle, render)

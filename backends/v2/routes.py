@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 from backends.model.digest import Digest, is_digest, parse_digest
 from backends.model.names import TagName, parse_repository_name, parse_tag, parse_upload_id
 from backends.v2 import base, blobs, catalog, manifests, tags, uploads
-from backends.v2.parts import Parts
+from backends.v2.accesses import touches_mount_source
 from backends.web.dispatch import Parser, Route
+from backends.web.operations import Action, Operation
 
 
 def parse_reference(text: str) -> Digest | TagName:
@@ -25,35 +25,36 @@ PARSERS: Mapping[str, Parser] = {
 }
 
 
-def routes(parts: Parts) -> Sequence[Route]:
-    """Returns the routes, each handler bound to the registry's parts."""
-    return [
-        Route("/v2/", {"GET": partial(base.get_base, parts)}),
-        Route(
-            "/v2/{name*}/manifests/{reference}",
-            {
-                "GET": partial(manifests.get_manifest, parts),
-                "PUT": partial(manifests.put_manifest, parts),
-                "DELETE": partial(manifests.delete_manifest, parts),
-            },
-        ),
-        Route(
-            "/v2/{name*}/blobs/uploads/",
-            {"POST": partial(uploads.post_upload, parts)},
-        ),
-        Route(
-            "/v2/{name*}/blobs/uploads/{upload}",
-            {
-                "GET": partial(uploads.get_upload, parts),
-                "PATCH": partial(uploads.patch_upload, parts),
-                "PUT": partial(uploads.put_upload, parts),
-                "DELETE": partial(uploads.delete_upload, parts),
-            },
-        ),
-        Route(
-            "/v2/{name*}/blobs/{digest}",
-            {"GET": partial(blobs.get_blob, parts), "DELETE": partial(blobs.delete_blob, parts)},
-        ),
-        Route("/v2/{name*}/tags/list", {"GET": partial(tags.list_tags, parts)}),
-        Route("/v2/_catalog", {"GET": partial(catalog.list_catalog, parts)}),
-    ]
+ROUTES: Sequence[Route] = (
+    Route("/v2/", {"GET": Operation(Action.LOGIN, base.get_base)}),
+    Route(
+        "/v2/{name*}/manifests/{reference}",
+        {
+            "GET": Operation(Action.PULL, manifests.get_manifest),
+            "PUT": Operation(Action.PUSH, manifests.put_manifest),
+            "DELETE": Operation(Action.DELETE, manifests.delete_manifest),
+        },
+    ),
+    Route(
+        "/v2/{name*}/blobs/uploads/",
+        {"POST": Operation(Action.PUSH, uploads.post_upload, touches_mount_source)},
+    ),
+    Route(
+        "/v2/{name*}/blobs/uploads/{upload}",
+        {
+            "GET": Operation(Action.PUSH, uploads.get_upload),
+            "PATCH": Operation(Action.PUSH, uploads.patch_upload),
+            "PUT": Operation(Action.PUSH, uploads.put_upload),
+            "DELETE": Operation(Action.PUSH, uploads.delete_upload),
+        },
+    ),
+    Route(
+        "/v2/{name*}/blobs/{digest}",
+        {
+            "GET": Operation(Action.PULL, blobs.get_blob),
+            "DELETE": Operation(Action.DELETE, blobs.delete_blob),
+        },
+    ),
+    Route("/v2/{name*}/tags/list", {"GET": Operation(Action.PULL, tags.list_tags)}),
+    Route("/v2/_catalog", {"GET": Operation(Action.CATALOG, catalog.list_catalog)}),
+)

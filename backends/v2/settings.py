@@ -10,8 +10,6 @@ class V2Settings:
     """Settings of the v2 registry; the names in brackets are config.yml's.
 
     Attributes:
-        delete_enabled: manifests, tags and blobs may be deleted (`storage.delete.enabled`).
-        read_only: nothing may be changed (`storage.maintenance.readonly.enabled`).
         host: scheme and authority for `Location` where the client's own cannot be known (`http.host`).
         relative_urls: `Location` without scheme and authority; Docker up to 1.7 cannot follow it
             (`http.relativeurls`).
@@ -20,8 +18,6 @@ class V2Settings:
         catalog_max_entries: the most names on one page of the catalog (`catalog.maxentries`).
     """
 
-    delete_enabled: bool = False
-    read_only: bool = False
     host: str = ""
     relative_urls: bool = False
     headers: dict[str, str] = field(default_factory=dict)

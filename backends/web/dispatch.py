@@ -1,4 +1,4 @@
-"""From method and path to a handler with parsed values.
+"""From method and path to an operation with parsed values; then the gates, then its handler.
 
 A pattern is a path with `{names}`; each name has a parser that turns the (percent-decoded) text into a value or raises
 the protocol's own error, so a handler never sees a raw string. `{name*}` may span several segments. The raw path is
@@ -8,7 +8,7 @@ split before it is decoded: `%2F` never becomes a separator.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -17,9 +17,10 @@ from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.http.sending import respond
 from backends.model.errors import ErrorCode, RegistryError
+from backends.web.gates import Gate
+from backends.web.operations import Operation, Values
 
 Parser = Callable[[str], Any]
-RouteHandler = Callable[..., Awaitable[StreamResponse]]
 
 REMEMBERED = 4096
 REMEMBERED_PATH = 400
@@ -30,39 +31,57 @@ _PARAMETER = re.compile(r"\{(\w+)(\*?)\}")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path pattern and the handler of each method; HEAD is GET's unless given."""
+    """A path pattern and the operation of each method; HEAD is GET's unless given."""
 
     pattern: str
-    methods: Mapping[str, RouteHandler]
+    operations: Mapping[str, Operation]
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
     path: re.Pattern[str]
     parsers: Sequence[tuple[str, Parser]]
-    methods: Mapping[str, RouteHandler]
+    operations: Mapping[str, tuple[Operation, Sequence[Gate]]]
     allow: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    operation: Operation
+    gates: Sequence[Gate]
+    values: Values
+
+
 class Dispatcher:
-    """A handler that hands over to the handler of the first route whose pattern fits.
+    """A handler that hands over to the operation of the first route whose pattern fits.
 
     Args:
         routes: in the order in which they are tried.
         parsers: one for each parameter name in the patterns.
+        parts: what every operation's handler is given first.
+        gates: what stands before the handlers, in this order.
         what: the name of the interface, for the message about unknown paths.
     """
 
-    def __init__(self, routes: Sequence[Route], parsers: Mapping[str, Parser], *, what: str) -> None:
-        self._routes = [_compile(route, parsers) for route in routes]
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        parsers: Mapping[str, Parser],
+        parts: object,
+        *,
+        gates: Sequence[Gate],
+        what: str,
+    ) -> None:
+        self._routes = [_compile(route, parsers, gates) for route in routes]
+        self._parts = parts
         self._what = what
-        self._found: dict[tuple[str, str], tuple[RouteHandler, Mapping[str, Any]]] = {}
+        self._found: dict[tuple[str, str], _Found] = {}
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
-        """Finds the route and awaits its handler.
+        """Finds the operation, lets the gates judge it, and awaits its handler.
 
         Raises:
-            RegistryError: NOT_FOUND, UNSUPPORTED (405, with `Allow`), or what a parser raised.
+            RegistryError: NOT_FOUND, UNSUPPORTED (405, with `Allow`), or what a parser or a gate raised.
         """
         path = request.raw_path.partition("?")[0]
         key = (request.method, path)
@@ -75,17 +94,19 @@ class Dispatcher:
                 self._found[key] = found
                 if len(self._found) > REMEMBERED:
                     del self._found[next(iter(self._found))]
-        handler, values = found
-        return await handler(request, **values)
+        operation = found.operation
+        for gate in found.gates:
+            await gate.check(operation, found.values, request)
+        return await operation.handler(self._parts, request, **found.values)
 
-    def _find(self, method: str, path: str) -> tuple[RouteHandler, Mapping[str, Any]] | None:
-        """Returns handler and parsed values; None when OPTIONS is to be answered."""
+    def _find(self, method: str, path: str) -> _Found | None:
+        """Returns the operation and its values; None when OPTIONS is to be answered."""
         for route in self._routes:
             match = route.path.fullmatch(path)
             if match is None:
                 continue
-            handler = route.methods.get(method)
-            if handler is None:
+            named = route.operations.get(method)
+            if named is None:
                 if method == "OPTIONS":
                     return None
                 raise RegistryError(
@@ -93,10 +114,11 @@ class Dispatcher:
                     f"{method[:20]} is not possible here; possible are {route.allow}",
                     headers={"Allow": route.allow},
                 )
-            return handler, {
+            values = {
                 name: parse(text if "%" not in text else _decode(text))
                 for (name, parse), text in zip(route.parsers, match.groups(), strict=True)
             }
+            return _Found(*named, values)
         raise RegistryError(ErrorCode.NOT_FOUND, f"{self._what} has nothing at {path[:200]!r}")
 
     def _allowed(self, path: str) -> str:
@@ -108,7 +130,7 @@ def _decode(text: str) -> str:
     return unquote(text.replace("%2F", "%252F").replace("%2f", "%252f"), errors="surrogateescape")
 
 
-def _compile(route: Route, parsers: Mapping[str, Parser]) -> _Compiled:
+def _compile(route: Route, parsers: Mapping[str, Parser], gates: Sequence[Gate]) -> _Compiled:
     names: list[str] = []
 
     def group(match: re.Match[str]) -> str:
@@ -119,12 +141,15 @@ def _compile(route: Route, parsers: Mapping[str, Parser]) -> _Compiled:
         _PARAMETER.sub(group, part) if part.startswith("{") else re.escape(part)
         for part in re.split(r"(\{\w+\*?\})", route.pattern)
     )
-    methods = dict(route.methods)
-    if "GET" in methods:
-        methods.setdefault("HEAD", methods["GET"])
+    operations = dict(route.operations)
+    if "GET" in operations:
+        operations.setdefault("HEAD", operations["GET"])
     return _Compiled(
         re.compile(text),
         [(name, parsers[name]) for name in names],
-        methods,
-        ", ".join(sorted(methods)),
+        {
+            method: (each, [gate for gate in gates if each.action in gate.actions])
+            for method, each in operations.items()
+        },
+        ", ".join(sorted(operations)),
     )

@@ -1,28 +1,55 @@
-"""What stands before every handler of a registry, whatever its protocol: one gate an effect."""
+"""What stands between a route and its handler, whatever the protocol: one gate for each effect."""
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
-from aiohttp.web import BaseRequest, StreamResponse
+from aiohttp.web import BaseRequest
 
 from backends.model.errors import ErrorCode, RegistryError
-from backends.web import Handler
+from backends.web.operations import Action, Operation, Values
+from backends.web.settings import GateSettings
 
 
-def read_only(handler: Handler, methods: Container[str]) -> Handler:
-    """Wraps a handler of a registry that is read-only.
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A check before every operation that has one of some actions.
 
-    Args:
-        handler: what answers everything else.
-        methods: those by which this protocol changes something.
+    Attributes:
+        actions: which; an operation of another one does not pay for the gate.
+        check: raises RegistryError to refuse.
     """
 
-    async def gate(request: BaseRequest) -> StreamResponse:
-        if request.method in methods:
-            raise RegistryError(
-                ErrorCode.UNSUPPORTED, "this registry is read-only for now (storage.maintenance.readonly)"
-            )
-        return await handler(request)
+    actions: frozenset[Action]
+    check: Callable[[Operation, Values, BaseRequest], Awaitable[None]]
 
-    return gate
+
+def make_gates(settings: GateSettings) -> Sequence[Gate]:
+    """Returns the gates of a registry in the order in which they are met."""
+    gates: list[Gate] = []
+    if settings.read_only:
+        gates.append(Gate(frozenset({Action.PUSH, Action.DELETE}), refuse_changes))
+    if not settings.delete_enabled:
+        gates.append(Gate(frozenset({Action.DELETE}), refuse_deletion))
+    return gates
+
+
+async def refuse_changes(operation: Operation, values: Values, request: BaseRequest) -> None:  # noqa: ARG001 - a gate
+    """Refuses whatever would change something.
+
+    Raises:
+        RegistryError: UNSUPPORTED.
+    """
+    raise RegistryError(ErrorCode.UNSUPPORTED, "this registry is read-only for now (storage.maintenance.readonly)")
+
+
+async def refuse_deletion(operation: Operation, values: Values, request: BaseRequest) -> None:  # noqa: ARG001 - a gate
+    """Refuses to delete: it is off until it is configured, as in distribution.
+
+    Raises:
+        RegistryError: UNSUPPORTED.
+    """
+    raise RegistryError(
+        ErrorCode.UNSUPPORTED, "deletion is off; storage.delete.enabled: true in the settings turns it on"
+    )

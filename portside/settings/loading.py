@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from backends.storage.factory import StorageSettings
 from backends.v1.settings import V1Settings
 from backends.v2.settings import V2Settings
+from backends.web.settings import GateSettings
 from portside.observe.logging import LogSettings
 from portside.problems import Problem
 from portside.server.listening import Listener
@@ -64,6 +65,7 @@ class Settings:
     log: LogSettings
     storage: StorageSettings
     v1_storage: StorageSettings
+    gates: GateSettings
     v1: V1Settings
     v2: V2Settings
     proxy: ProxySettings
@@ -231,13 +233,12 @@ def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Set
         log=LogSettings(level, config.log.formatter, dict(config.log.fields), access=not config.log.accesslog.disabled),
         storage=storage,
         v1_storage=v1_storage,
-        v1=V1Settings(
-            endpoints=http.host.partition("://")[2],
+        gates=GateSettings(
             read_only=config.storage.maintenance.readonly.enabled,
-        ),
-        v2=V2Settings(
             delete_enabled=config.storage.delete.enabled,
-            read_only=config.storage.maintenance.readonly.enabled,
+        ),
+        v1=V1Settings(endpoints=http.host.partition("://")[2]),
+        v2=V2Settings(
             host=http.host,
             relative_urls=http.relativeurls,
             headers={name: ", ".join(values) for name, values in http.headers.items()},

@@ -15,6 +15,8 @@ from aiohttp import web
 from backends.storage.driver import StorageDriver
 from backends.v1.registry import Registry
 from backends.v1.settings import V1Settings
+from backends.web.gates import make_gates
+from backends.web.settings import GateSettings
 from tests.support.upstreams import Head, Peer
 
 DOCKER = "docker/1.5.0 go/go1.4.1 git-commit/a8a31ef kernel/3.16.0-4-amd64 os/linux arch/amd64"
@@ -141,10 +143,12 @@ def chunk_of(data: bytes) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def running_v1(driver: StorageDriver, settings: V1Settings | None = None) -> AsyncIterator[RunningRegistry]:
+async def running_v1(
+    driver: StorageDriver, settings: V1Settings | None = None, *, gates: GateSettings | None = None
+) -> AsyncIterator[RunningRegistry]:
     """Runs a registry over a storage; several over one storage are as several processes."""
     server = web.Server(
-        Registry(driver, settings or V1Settings()).handle,
+        Registry(driver, settings or V1Settings(), gates=make_gates(gates or GateSettings(delete_enabled=True))).handle,
         handler_cancellation=True,
         auto_decompress=False,
         access_log=None,

@@ -13,8 +13,8 @@ from tests.support.settings_files import Load, roots
 
 ENVIRONMENT: list[tuple[dict[str, str], Callable[[Settings], object], object]] = [
     ({"REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": "/env"}, lambda s: s.storage.root, "/env"),
-    ({"REGISTRY_STORAGE_DELETE_ENABLED": "true"}, lambda s: s.v2.delete_enabled, True),
-    ({"REGISTRY_STORAGE_MAINTENANCE_READONLY": "{enabled: true}"}, lambda s: s.v2.read_only, True),
+    ({"REGISTRY_STORAGE_DELETE_ENABLED": "true"}, lambda s: s.gates.delete_enabled, True),
+    ({"REGISTRY_STORAGE_MAINTENANCE_READONLY": "{enabled: true}"}, lambda s: s.gates.read_only, True),
     ({"REGISTRY_HTTP_HEADERS": "{X-A: [b]}"}, lambda s: s.v2.headers, {"X-A": "b"}),
     ({"REGISTRY_HTTP_HEADERS_X-A": "[b]"}, lambda s: s.v2.headers, {"x-a": "b"}),
     ({"REGISTRY_HTTP_SECRET": "123456"}, lambda s: s.role, Role.V2),
@@ -27,7 +27,7 @@ ENVIRONMENT: list[tuple[dict[str, str], Callable[[Settings], object], object]] =
     # Sorted: the map is erased first, then filled.
     (
         {"REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": "/env", "REGISTRY_STORAGE": "filesystem"},
-        lambda s: (s.storage.root, s.v2.delete_enabled),
+        lambda s: (s.storage.root, s.gates.delete_enabled),
         ("/env", False),
     ),
 ]
@@ -70,7 +70,7 @@ def test_flags_override_the_environment(load: Load) -> None:
         {"data": "/flag", "gateway.workers": 3, "gateway.v2.unix": None},
     )
     assert settings.storage == StorageSettings("filesystem", "/flag")
-    assert settings.v2.delete_enabled
+    assert settings.gates.delete_enabled
     assert settings.workers == 3
 
 

@@ -159,8 +159,8 @@ def test_every_part_gets_what_the_file_says_about_it(load: Load) -> None:
     assert (settings.runs_v1, settings.runs_v2) == (True, False)
     assert settings.roots == (settings.v1_storage,)
     assert settings.v1.endpoints == "registry.example:5000"
-    assert settings.v2.delete_enabled
-    assert settings.v2.read_only
+    assert settings.gates.delete_enabled
+    assert settings.gates.read_only
     assert settings.v2.relative_urls
     assert settings.v2.host == "https://registry.example:5000"
     assert settings.v2.headers == {"X-Content-Type-Options": "nosniff", "X-Two": "a, b"}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from backends.storage.filesystem import FilesystemDriver
+from backends.web.settings import GateSettings
 from tests.support.v1server import RunningRegistry, running_v1
 
 
@@ -18,8 +19,14 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def registry(root: Path) -> AsyncIterator[RunningRegistry]:
+def gates() -> GateSettings:
+    """A module that needs others has its own."""
+    return GateSettings(delete_enabled=True)
+
+
+@pytest.fixture
+async def registry(root: Path, gates: GateSettings) -> AsyncIterator[RunningRegistry]:
     driver = FilesystemDriver(root)
-    async with running_v1(driver) as running:
+    async with running_v1(driver, gates=gates) as running:
         yield running
     await driver.close()

@@ -10,6 +10,8 @@ import pytest
 from backends.storage.filesystem import FilesystemDriver
 from backends.v2.registry import Registry
 from backends.v2.settings import V2Settings
+from backends.web.gates import make_gates
+from backends.web.settings import GateSettings
 from tests.support.serving_here import Client, serving_here
 
 
@@ -22,21 +24,27 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings() -> V2Settings:
     """A module that needs others has its own."""
-    return V2Settings(delete_enabled=True)
+    return V2Settings()
 
 
 @pytest.fixture
-async def registry(root: Path, settings: V2Settings) -> AsyncIterator[Client]:
+def gates() -> GateSettings:
+    """A module that needs others has its own."""
+    return GateSettings(delete_enabled=True)
+
+
+@pytest.fixture
+async def registry(root: Path, settings: V2Settings, gates: GateSettings) -> AsyncIterator[Client]:
     driver = FilesystemDriver(root)
-    async with serving_here(Registry(driver, settings).handle) as client:
+    async with serving_here(Registry(driver, settings, gates=make_gates(gates)).handle) as client:
         yield client
     await driver.close()
 
 
 @pytest.fixture
-async def other_worker(root: Path, settings: V2Settings) -> AsyncIterator[Client]:
+async def other_worker(root: Path, settings: V2Settings, gates: GateSettings) -> AsyncIterator[Client]:
     """Another process's registry over the same folder."""
     driver = FilesystemDriver(root)
-    async with serving_here(Registry(driver, settings).handle) as client:
+    async with serving_here(Registry(driver, settings, gates=make_gates(gates)).handle) as client:
         yield client
     await driver.close()

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from backends.v2.settings import V2Settings
+from backends.web.settings import GateSettings
 from tests.support.serving_here import Client, blob_file, digest_of
 from tests.support.trees import read_files, read_tree
 
 NAME = "team/app"
 CONTENT = bytes(range(256)) * 8  # 2048 bytes
 DIGEST = digest_of(CONTENT)
+UPLOAD = "01234567-89ab-cdef-0123-456789abcdef"
 PATH = f"/v2/{NAME}/blobs/{DIGEST}"
 
 
@@ -146,8 +147,8 @@ async def test_deleting_takes_a_blob_from_one_repository_at_once(registry: Clien
 
 class TestWhereDeletionIsOff:
     @pytest.fixture
-    def settings(self) -> V2Settings:
-        return V2Settings()
+    def gates(self) -> GateSettings:
+        return GateSettings()
 
     async def test_no_way_deletes_anything(self, registry: Client, root: Path) -> None:
         content = await registry.push_image(NAME, "latest")
@@ -160,15 +161,15 @@ class TestWhereDeletionIsOff:
 
 class TestWhereEverythingIsReadOnly:
     @pytest.fixture
-    def settings(self) -> V2Settings:
-        return V2Settings(read_only=True, delete_enabled=True)
+    def gates(self) -> GateSettings:
+        return GateSettings(read_only=True, delete_enabled=True)
 
     async def test_no_way_changes_anything(self, registry: Client, root: Path) -> None:
         for method, path in (
             ("POST", "blobs/uploads/"),
-            ("PATCH", "blobs/uploads/x"),
-            ("PUT", "blobs/uploads/x"),
-            ("DELETE", "blobs/uploads/x"),
+            ("PATCH", f"blobs/uploads/{UPLOAD}"),
+            ("PUT", f"blobs/uploads/{UPLOAD}"),
+            ("DELETE", f"blobs/uploads/{UPLOAD}"),
             ("PUT", "manifests/latest"),
             ("DELETE", "manifests/latest"),
             ("DELETE", f"blobs/{DIGEST}"),

@@ -1,0 +1,14 @@
+"""What an operation of the v1 API touches, where its action does not say it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp.web import BaseRequest
+
+from backends.web.operations import Access, Action, RepositoryAccess, Values
+
+
+def touches_for_deletion(action: Action, values: Values, request: BaseRequest) -> Sequence[Access]:  # noqa: ARG001 - as every `touches`
+    """Returns the right to delete the repository: what `DELETE .../images` asks for, although it changes nothing."""
+    return (RepositoryAccess(Action.DELETE, str(values["name"])),)

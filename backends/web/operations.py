@@ -1,0 +1,103 @@
+"""What a route stands for: an action, what it touches, and the handler that carries it out.
+
+Invariant: every route of both protocols names its action, so a gate can never meet a request that it cannot judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from aiohttp.web import BaseRequest, StreamResponse
+
+from backends.model.names import ImageId
+
+Values = Mapping[str, Any]
+"""The parsed parameters of a path, by their names in the route's pattern."""
+
+OperationHandler = Callable[..., Awaitable[StreamResponse]]
+"""Called with the registry's parts, the request, and the values by name."""
+
+
+class Action(Enum):
+    """The effect of an operation; gates decide by it."""
+
+    PULL = "pull"
+    PUSH = "push"
+    DELETE = "delete"
+    CATALOG = "catalog"
+    SEARCH = "search"
+    LOGIN = "login"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryAccess:
+    """An action on one repository.
+
+    Attributes:
+        action: PULL, PUSH or DELETE.
+        name: the repository as the client named it; v1's `busybox` and `library/busybox` are one (V1API section 0).
+        required: whether the operation is refused without it; if not, the handler does without (a mount becomes an
+            upload).
+    """
+
+    action: Action
+    name: str
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ImageAccess:
+    """An action on a v1 image, whose address names no repository.
+
+    Reading is allowed through any repository that the caller may read and that holds the image: one of its tags names
+    the image or a descendant of it. What a push announced (`_index_images`) does not count, for it is the client's
+    claim. Writing needs the right to push to some repository; `PUT tags` then checks the whole chain.
+    """
+
+    action: Action
+    image: ImageId
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryAccess:
+    """An action on no repository in particular: CATALOG, SEARCH, LOGIN."""
+
+    action: Action
+
+
+Access = RepositoryAccess | ImageAccess | RegistryAccess
+Touches = Callable[[Action, Values, BaseRequest], Sequence[Access]]
+
+
+def touches_what_the_path_names(action: Action, values: Values, request: BaseRequest) -> Sequence[Access]:  # noqa: ARG001 - others look at the query
+    """Returns the operation's own action on the repository or the image in its path; of neither, on the registry."""
+    if action is Action.NONE:
+        return ()
+    if "name" in values:
+        return (RepositoryAccess(action, str(values["name"])),)
+    if "image" in values:
+        return (ImageAccess(action, values["image"]),)
+    return (RegistryAccess(action),)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What one method of a route does.
+
+    Attributes:
+        action: its effect.
+        handler: carries it out.
+        touches: what it touches, where the path does not say it all.
+    """
+
+    action: Action
+    handler: OperationHandler
+    touches: Touches = touches_what_the_path_names
+
+    def accesses(self, values: Values, request: BaseRequest) -> Sequence[Access]:
+        """Returns everything that a caller must be allowed, the most specific first."""
+        return self.touches(self.action, values, request)
