@@ -52,15 +52,17 @@ def parse_address(text: str) -> Address:
     if text.startswith("unix:"):
         path = text.removeprefix("unix:").removeprefix("//")
         if not path.startswith("/"):
-            raise ValueError(f"{text!r} is no address: a unix socket is written unix:/path/from/the/root")
+            raise ValueError(f"{text!r} is not a valid address: a unix socket is written unix:/path/from/the/root")
         return UnixAddress(Path(path))
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > MAX_PORT:
-        raise ValueError(f"{text!r} is no address: write host:port, such as :5000, 127.0.0.1:5000 or [::1]:5000")
+        raise ValueError(
+            f"{text!r} is not a valid address: write host:port, such as :5000, 127.0.0.1:5000 or [::1]:5000"
+        )
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise ValueError(f"{text!r} is no address: an IPv6 address stands in brackets, such as [::1]:{port}")
+        raise ValueError(f"{text!r} is not a valid address: an IPv6 address stands in brackets, such as [::1]:{port}")
     return TcpAddress(host, int(port))
 
 
@@ -149,7 +151,7 @@ def _bind_tcp(address: TcpAddress, name: str) -> tuple[socket.socket, ...]:
     try:
         found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
-        raise ServingProblem(f"{host} is no address of this machine: {error.strerror}") from None
+        raise ServingProblem(f"{host} is not an address of this machine: {error.strerror}") from None
     # `localhost` may be two addresses; the second one gets the first one's port.
     sockets: list[socket.socket] = []
     port = address.port
@@ -218,7 +220,9 @@ def _refused(error: OSError, place: tuple[str, int], name: str) -> ServingProble
         case errno.EACCES | errno.EPERM:
             return ServingProblem(f"port {port} may not be opened by uid {os.getuid()}: choose one above 1023")
         case errno.EADDRNOTAVAIL:
-            return ServingProblem(f"{host} is no address of this machine: choose one of `ip addr`, or :{port} for all")
+            return ServingProblem(
+                f"{host} is not an address of this machine: choose one of `ip addr`, or :{port} for all"
+            )
         case _:
             return ServingProblem(f"{host} port {port} cannot be listened on: {error.strerror}")
 

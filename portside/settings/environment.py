@@ -8,7 +8,6 @@ nothing is a warning, never an error: Kubernetes injects `REGISTRY_PORT` and its
 
 from __future__ import annotations
 
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -17,7 +16,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from portside.settings.schema import inner_type
 from portside.settings.unsupported import is_known
+from portside.settings.yaml_values import parse_yaml
 
 PREFIX = "REGISTRY_"
 # The path of the file, and what distribution cannot override either.
@@ -49,9 +50,9 @@ def apply_environment(
             unknown.append(name)
             continue
         try:
-            value = yaml.safe_load(environment[name])
-        except yaml.YAMLError:
-            mistakes.append(f"{name} (environment): its value is not YAML; put it in quotes inside the variable")
+            value = parse_yaml(environment[name])
+        except (yaml.YAMLError, RecursionError):
+            mistakes.append(f"{name} (environment): its value is not valid YAML; put it in quotes inside the variable")
             continue
         if not _set(raw, place, value):
             mistakes.append(f"{name} (environment): the list has no element with this number, nor is it the next one")
@@ -63,7 +64,7 @@ def _place(node: Any, parts: Sequence[str], kind: Any, above: tuple[str, ...]) -
     if not parts:
         return []
     head, rest = parts[0], parts[1:]
-    kind = _inner(kind)
+    kind = inner_type(kind)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         key = head.lower()
         field = kind.model_fields.get(key) if head == head.upper() else None
@@ -89,17 +90,6 @@ def _child(node: Any, key: str | int) -> Any:
     if isinstance(node, list) and isinstance(key, int):
         return node[key] if key < len(node) else None
     return node.get(key) if isinstance(node, Mapping) else None
-
-
-def _inner(kind: Any) -> Any:
-    """Strips `| None` and annotations."""
-    origin = typing.get_origin(kind)
-    if origin is typing.Annotated:
-        return _inner(typing.get_args(kind)[0])
-    if origin in {typing.Union, types.UnionType}:
-        rest = [part for part in typing.get_args(kind) if part is not type(None)]
-        return _inner(rest[0])
-    return kind
 
 
 def _set(raw: dict[str, Any], place: Place, value: Any) -> bool:

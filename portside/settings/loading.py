@@ -6,6 +6,7 @@ use: the proxy's for `serve` and `proxy`, the registry's own for `v1` and `v2`; 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -30,11 +31,18 @@ from portside.settings.schema import Backend, Config, Filesystem
 from portside.settings.unsupported import notes as unsupported_notes
 from portside.settings.unsupported import refusals
 from portside.settings.v1_environment import LISTENING, v1_environment
+from portside.settings.yaml_values import parse_yaml
 from proxy.settings import ProxySettings, Rule, UpstreamSettings
 
 DEFAULT_DRAIN = 8.0
 _SECRET = ("secret", "password", "key", "token")
-_WORDS = (("valid tuple", "list"), ("valid list", "list"), ("valid dictionary", "mapping of keys"))
+_UNREADABLE = {UnicodeDecodeError: "it is not UTF-8 text", RecursionError: "it is nested too deeply"}
+_WORDS = (
+    ("a valid tuple", "a list, such as [a, b]"),
+    ("a valid list", "a list, such as [a, b]"),
+    ("a valid dictionary", "a mapping of keys"),
+)
+_INSTANCE = re.compile(r" or instance of \w+")
 
 
 class Role(Enum):
@@ -121,7 +129,7 @@ def load_settings(role: Role, path: Path | None, environment: Mapping[str, str],
     mistakes, unknown = apply_environment(raw, environment, Config)
     unknown = [name for name in unknown if role is not Role.V1 or name not in LISTENING]
     if unknown:
-        notes.append(f"no settings, and ignored: {', '.join(unknown)} (environment)")
+        notes.append(f"unknown variables, ignored: {', '.join(unknown)}")
     for dotted, value in flags.items():
         if value is not None:
             _put_flag(raw, role, dotted, value)
@@ -148,14 +156,16 @@ def _read(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsProblem(f"the settings file {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark is not None else ""
-        why = getattr(error, "problem", None) or "it is not UTF-8 text"
-        raise SettingsProblem(f"the settings file {path} is not YAML{where}: {why}") from None
+        why = getattr(error, "problem", None) or _UNREADABLE.get(type(error), "it holds characters that YAML forbids")
+        if "'\\t'" in why:
+            why = "a tab stands there; YAML is indented with spaces alone"
+        raise SettingsProblem(f"the settings file {path} is not valid YAML{where}: {why}") from None
     if raw is None:
         return {}
     if not isinstance(raw, dict):
@@ -241,7 +251,7 @@ def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Set
         v2=V2Settings(
             host=http.host,
             relative_urls=http.relativeurls,
-            headers={name: ", ".join(values) for name, values in http.headers.items()},
+            headers={name: ", ".join(values) for name, values in http.headers.items() if values},
             catalog_max_entries=config.catalog.maxentries,
         ),
         proxy=ProxySettings(
@@ -271,12 +281,13 @@ def _upstream(backend: Backend) -> UpstreamSettings | None:
 
 def _mistake(found: Any) -> str:
     path = ".".join(str(part) for part in found["loc"])
-    message = str(found["msg"]).removeprefix("Value error, ")
+    message = _INSTANCE.sub("", str(found["msg"]).removeprefix("Value error, "))
     for theirs, plain in _WORDS:
         message = message.replace(theirs, plain)
     value = found.get("input")
     secret = any(word in path.rpartition(".")[2] for word in _SECRET)
-    shown = "" if secret or isinstance(value, dict | list | tuple) or "@" in str(value) else f" (it is {value!r:.80})"
+    hidden = secret or isinstance(value, dict | list | tuple) or "@" in str(value) or repr(value) in message
+    shown = "" if hidden else " (it is empty)" if value is None else f" (it is {value!r:.80})"
     return f"{path}: {message[:1].lower()}{message[1:]}{shown}"
 
 

@@ -2,18 +2,26 @@
 
 Names follow distribution's habit: lower case, no `_` and no `-`, since `_` separates the levels of an environment
 variable (CONFIG_SCHEMA section 0). What each key means stands in docs/settings.md.
+
+An empty scalar means "not set" everywhere, as in distribution, so that a section may list all of its keys and fill in
+some (`tls: {certificate: , key: }`).
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Any, Literal
+import types
+import typing
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from portside.server.listening import parse_address
 from portside.settings.durations import parse_duration
+from portside.settings.unsupported import DRIVERS
+from portside.settings.yaml_values import is_empty, plain
 from portside.tls.contexts import ClientAuth, TlsVersion
 
 
@@ -39,7 +47,7 @@ def _socket_path(value: object) -> str:
 
 
 def _header_name(value: object) -> object:
-    if value is False or value is None:
+    if plain(value) is False:
         return ""
     if isinstance(value, str) and not _TOKEN.fullmatch(value) and value:
         raise ValueError("a header's name has letters, digits and hyphens; false stands for none")
@@ -58,7 +66,7 @@ def _lower(value: object) -> object:
 
 
 def _header_value(value: object) -> object:
-    text = str(value)
+    text = "" if value is None else str(value)
     if not text.isprintable():
         raise ValueError("a header's value has no control characters")
     return text
@@ -78,13 +86,49 @@ Level = Annotated[Literal["error", "warn", "info", "debug"], BeforeValidator(_lo
 class Section(BaseModel):
     """A section; keys that it does not know are kept aside, to be named at start. An empty one counts as `{}`."""
 
-    # YAML reads `secret: 12345` as a number; distribution takes it for text, and so do we.
     model_config = ConfigDict(extra="allow", frozen=True, coerce_numbers_to_str=True)
+    without: ClassVar[frozenset[str]] = frozenset()
+    """Keys that have a default and may be `""` to go without."""
 
     @model_validator(mode="before")
     @classmethod
-    def _empty(cls, value: Any) -> Any:
-        return {} if value is None else value
+    def _as_meant(cls, value: Any) -> Any:
+        """Leaves out what is empty, and gives each key text or a value, as its type wants it."""
+        if is_empty(value):
+            return {}
+        if not isinstance(value, Mapping):
+            return value
+        given: dict[Any, Any] = {}
+        for key, part in value.items():
+            field = cls.model_fields.get(key)
+            if field is None:
+                given[key] = plain(part)
+            elif not is_empty(part) or (part is not None and key in cls.without):
+                given[key] = _typed(part, field.annotation)
+        return given
+
+
+def inner_type(annotation: Any) -> Any:
+    """Returns a key's type without `| None` and what pydantic is told beside it."""
+    origin = typing.get_origin(annotation)
+    if origin is Annotated:
+        return inner_type(typing.get_args(annotation)[0])
+    if origin in {typing.Union, types.UnionType}:
+        return inner_type(next(part for part in typing.get_args(annotation) if part is not types.NoneType))
+    return annotation
+
+
+def _typed(value: Any, annotation: Any) -> Any:
+    """Returns scalars as they are written where text is wanted (`secret: 0123`), else what YAML takes them for."""
+    kind = inner_type(annotation)
+    arguments = typing.get_args(kind)
+    if kind is Any or kind in {bool, int, float}:
+        return plain(value)
+    if isinstance(value, list) and typing.get_origin(kind) in {list, tuple}:
+        return [_typed(part, arguments[0]) for part in value]
+    if isinstance(value, dict) and typing.get_origin(kind) is dict:
+        return {key: _typed(part, arguments[1]) for key, part in value.items() if not is_empty(part)}
+    return value
 
 
 class AccessLog(Section):
@@ -120,10 +164,10 @@ class Storage(Section):
     @classmethod
     def _by_name(cls, value: Any) -> Any:
         """`storage: inmemory` names a driver; a driver without settings is one too."""
-        if isinstance(value, str):
-            value = {value: {}}
+        if isinstance(value, str) and value:
+            return {str(value): {}}
         if isinstance(value, dict):
-            return {key: ({} if part is None else part) for key, part in value.items()}
+            return {key: ({} if is_empty(part) and key in DRIVERS else part) for key, part in value.items()}
         return value
 
 
@@ -203,6 +247,8 @@ class GatewayTls(Section):
 
 
 class Backend(Section):
+    without = frozenset({"addr"})
+
     addr: AddressText | None = None
     unix: SocketPath = ""
     upstream: str = ""
@@ -222,6 +268,8 @@ class Backend(Section):
 
 
 class Metrics(Section):
+    without = frozenset({"addr"})
+
     addr: AddressText | None = None
 
 

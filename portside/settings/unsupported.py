@@ -12,6 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from portside.settings.yaml_values import is_empty, plain
+
 NOT_YET = {
     "notifications": "no notifications are sent",
     "redis": "nothing is cached in Redis",
@@ -41,7 +43,6 @@ REFUSED = {
     "http.prefix": "a path prefix is not there yet; remove it",
     "http.tls.letsencrypt": "certificates from Let's Encrypt are not there yet; name certificate and key",
 }
-_HARMLESS: tuple[object, ...] = (None, "", {}, [], "/", "none", {"none": None}, {"none": {}})
 
 DRIVERS = frozenset({"filesystem", "inmemory"})
 OTHER_DRIVERS = frozenset({"s3", "s3aws", "s3goamz", "azure", "gcs", "swift", "oss", "rados"})
@@ -68,8 +69,8 @@ def is_known(path: Sequence[str]) -> bool:
 
 def refusals(raw: Mapping[Any, Any]) -> list[str]:
     """Returns a sentence for each setting that keeps Portside from starting."""
-    found = [f"{key}: {why}" for key, why in REFUSED.items() if _value(raw, key) not in _HARMLESS]
-    storage = raw.get("storage")
+    found = [f"{key}: {why}" for key, why in REFUSED.items() if not _asks_nothing(key, plain(_value(raw, key)))]
+    storage = raw.get("storage") or {}
     keys = [storage] if isinstance(storage, str) else list(storage) if isinstance(storage, Mapping) else []
     for key in sorted(str(key) for key in keys):
         if key in OTHER_DRIVERS:
@@ -84,26 +85,42 @@ def refusals(raw: Mapping[Any, Any]) -> list[str]:
 def notes(config: BaseModel) -> list[str]:
     """Returns a sentence for each key that is there and does nothing."""
     found: list[str] = []
-    for path, siblings in _extras(config, ()):
+    for path, value, siblings in _extras(config, ()):
         known = next((why for key, why in NOT_YET.items() if path == key or path.startswith(f"{key}.")), None)
-        if known is not None:
+        met = any(key == path or key.startswith(f"{path}.") for key in (*NOT_YET, *REFUSED))
+        if known is not None and not _sets_nothing(value):
             found.append(f"{path} is not honoured yet: {known}")
-        elif not any(key == path or key.startswith(f"{path}.") for key in REFUSED) and not path.startswith("storage."):
-            found.append(f"{path} is no setting and is ignored{_meant(path.rpartition('.')[2], siblings)}")
+        elif known is None and not met and not path.startswith("storage."):
+            found.append(f"{path} is not a known setting and is ignored{_meant(path.rpartition('.')[2], siblings)}")
     return found
 
 
-def _extras(section: BaseModel, above: tuple[str, ...]) -> Iterator[tuple[str, Sequence[str]]]:
-    """Yields the path of each key that the shape does not know, and the keys that it knows in that place."""
+def _extras(section: BaseModel, above: tuple[str, ...]) -> Iterator[tuple[str, Any, Sequence[str]]]:
+    """Yields path and value of each key that the shape does not know, and the keys that it knows in that place."""
     fields = list(type(section).model_fields)
-    for key in section.model_extra or {}:
-        yield ".".join((*above, key)), fields
+    for key, extra in (section.model_extra or {}).items():
+        yield ".".join((*above, key)), extra, fields
     for name in fields:
         value = getattr(section, name)
         inside = value if isinstance(value, tuple) else (value,)
         for index, part in enumerate(inside):
             if isinstance(part, BaseModel):
                 yield from _extras(part, (*above, name, *((str(index),) if isinstance(value, tuple) else ())))
+
+
+def _asks_nothing(key: str, value: Any) -> bool:
+    """Whether a refused key is there without an effect in distribution: empty, or saying that nothing is wanted."""
+    if key == "auth":  # naming a scheme is enough, with settings or without
+        return set(value) <= {"none"} if isinstance(value, Mapping) else is_empty(value) or value == "none"
+    if isinstance(value, Mapping):
+        return all(_asks_nothing(f"{key}.{name}", part) for name, part in value.items())
+    return is_empty(value) or value == [] or (key == "http.prefix" and value == "/")
+
+
+def _sets_nothing(value: Any) -> bool:
+    if isinstance(value, Mapping) and value:
+        return all(map(_sets_nothing, value.values()))
+    return is_empty(value)
 
 
 def _value(raw: Any, dotted: str) -> Any:

@@ -36,7 +36,7 @@ def test_an_address_is_read(text: str, address: TcpAddress | UnixAddress) -> Non
     ["", "5000", "localhost", "::1:5000", ":65536", ":-1", ":5000x", ":\u0665\u0660", "unix:", "unix:relative.sock"],
 )
 def test_what_is_no_address_is_told_with_an_example(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no address: .*(:5000|:\d+|unix:/)"):
+    with pytest.raises(ValueError, match=r"is not a valid address: .*(:5000|:\d+|unix:/)"):
         parse_address(text)
 
 
@@ -98,7 +98,7 @@ def test_when_one_cannot_be_bound_none_is() -> None:
 
 
 def test_an_address_of_another_machine_is_told() -> None:
-    with pytest.raises(ServingProblem, match=r"192\.0\.2\.1 is no address of this machine"):
+    with pytest.raises(ServingProblem, match=r"192\.0\.2\.1 is not an address of this machine"):
         bind([Listener("proxy", TcpAddress("192.0.2.1", 0))])
 
 

@@ -155,9 +155,9 @@ def test_keys_that_are_not_honoured_and_keys_that_nobody_knows_are_named(load: L
         "storage.cache is not honoured yet:",
         "http.http2 is not honoured yet:",
         "notifications is not honoured yet:",
-        "http.adr is no setting and is ignored (did you mean addr?)",
-        "gateway.tls.certificates.0.chian is no setting and is ignored",
-        "x-mine is no setting and is ignored",
+        "http.adr is not a known setting and is ignored (did you mean addr?)",
+        "gateway.tls.certificates.0.chian is not a known setting and is ignored",
+        "x-mine is not a known setting and is ignored",
     ]
     for start in expected:
         assert any(note.startswith(start) for note in notes), (start, notes)
@@ -183,11 +183,14 @@ def test_the_guide_s_own_file_loads_and_says_what_it_does_not_do(load: Load) -> 
     ("text", "words"),
     [
         ("- a\n- b\n", "must hold keys"),
-        ("a: [\n", "is not YAML at line 2"),
-        ("http:\n\taddr: :5000\n", "is not YAML at line 2"),
+        ("a: [\n", "is not valid YAML at line 2"),
+        ("http:\n\taddr: :5000\n", "is not valid YAML at line 2: a tab stands there"),
+        ("http: {addr: ':1'}\nlog: {}\nhttp: {tls: {}}\n", "at line 3: the key 'http' stands there a second time"),
+        ("a: \x01", "characters that YAML forbids"),
+        ("[" * 3000, "nested too deeply"),
     ],
 )
-def test_a_file_that_is_no_mapping_is_told_in_one_sentence(load: Load, text: str, words: str) -> None:
+def test_a_file_that_is_not_a_valid_mapping_is_told_in_one_sentence(load: Load, text: str, words: str) -> None:
     with pytest.raises(SettingsProblem, match=words) as caught:
         load(Role.V2, text)
     assert "\n" not in str(caught.value)
