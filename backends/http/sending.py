@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 from aiohttp.web import BaseRequest, Response, StreamResponse
 
 from backends import request_context
-from backends.model.ranges import ByteRange, Unsatisfiable, parse_range
-from backends.storage.driver import Reader
+from backends.http.multipart import Multipart, plan_multipart
+from backends.model.etags import range_holds
+from backends.model.ranges import ByteRange, Unsatisfiable, parse_ranges
+from backends.storage.driver import Chunk, Reader
 
 SMALL = 64 * 1024
 """Content up to this size goes out with its head in one piece."""
+
+PIECES_AT_ONCE = 64
+"""After so many pieces of a body of many parts, other requests get their turn."""
 
 
 def respond(request: BaseRequest, status: int, headers: Mapping[str, str], body: bytes | None = None) -> Response:
@@ -31,52 +38,111 @@ def add_outer_headers(request: BaseRequest, response: StreamResponse) -> None:
         response.headers[name] = value
 
 
-async def send_content(request: BaseRequest, reader: Reader, headers: Mapping[str, str]) -> StreamResponse:
-    """Answers GET and HEAD with a file's bytes, honouring `Range`; closes the reader.
+async def send_content(
+    request: BaseRequest, reader: Reader, headers: Mapping[str, str], *, ranges_of_head: bool = False
+) -> StreamResponse:
+    """Answers GET and HEAD with a file's bytes, honouring `Range`.
+
+    Args:
+        request: the request.
+        reader: the content; whoever opened it closes it.
+        headers: of an answer with the whole content, `Content-Type` among them.
+        ranges_of_head: honour `Range` of a HEAD too, as docker-registry does; RFC 9110 section 14.2 ignores it.
 
     Raises:
-        Unsatisfiable: the range lies outside the content; each protocol answers that in its own way.
+        Unsatisfiable: the ranges lie outside the content; each protocol answers that in its own way.
     """
-    try:
-        size = reader.size
-        part = _part(request, size)
-        status = 200 if part is None else 206
-        told = dict(headers) if part is None else {**headers, "Content-Range": f"bytes {part.first}-{part.last}/{size}"}
-        part = part or ByteRange(0, size - 1)
-        if request.method == "HEAD":
-            return respond(request, status, {**told, "Content-Length": str(part.length)})
-        if part.length <= SMALL:
-            return respond(request, status, told, await _read(reader, part))
-        response = StreamResponse(status=status, headers=told)
-        add_outer_headers(request, response)
-        response.content_length = part.length
+    size = reader.size
+    asked = _asked(request, headers, size) if request.method == "GET" or ranges_of_head else None
+    if isinstance(asked, tuple):
+        return await _send_parts(request, reader, headers, asked)
+    status = 200
+    if asked is None:
+        asked = ByteRange(0, size - 1)
+    else:
+        status = 206
+        headers = {**headers, "Content-Range": f"bytes {asked.first}-{asked.last}/{size}"}
+    if request.method == "HEAD":
+        return respond(request, status, {**headers, "Content-Length": str(asked.length)})
+    chunks = reader.chunks(asked.first, asked.length)
+    if asked.length <= SMALL:
+        return respond(request, status, headers, await _join(chunks))
+    return await _stream(request, status, headers, chunks, length=asked.length)
+
+
+async def _send_parts(
+    request: BaseRequest, reader: Reader, headers: Mapping[str, str], ranges: tuple[ByteRange, ...]
+) -> StreamResponse:
+    plan = plan_multipart(
+        ranges, size=reader.size, content_type=headers["Content-Type"], boundary=secrets.token_hex(16)
+    )
+    headers = {**headers, "Content-Type": plan.content_type}
+    if request.method == "HEAD":
+        return respond(request, 206, {**headers, "Content-Length": str(plan.length)})
+    pieces = _gather(_parts(reader, plan))
+    if plan.length <= SMALL:
+        return respond(request, 206, headers, await _join(pieces))
+    return await _stream(request, 206, headers, pieces, length=plan.length)
+
+
+async def _stream(
+    request: BaseRequest, status: int, headers: Mapping[str, str], chunks: AsyncGenerator[Chunk, None], *, length: int
+) -> StreamResponse:
+    response = StreamResponse(status=status, headers=headers)
+    add_outer_headers(request, response)
+    response.content_length = length
+    async with aclosing(chunks):
         await response.prepare(request)
-        async with aclosing(reader.chunks(part.first, part.length)) as chunks:
-            async for chunk in chunks:
-                await response.write(chunk)
-        await response.write_eof()
-        return response
-    finally:
-        reader.close()
+        async for chunk in chunks:
+            await response.write(chunk)
+    await response.write_eof()
+    return response
 
 
-async def _read(reader: Reader, part: ByteRange) -> bytes:
-    if not part.length:
-        return b""
-    async with aclosing(reader.chunks(part.first, part.length)) as chunks:
+async def _join(chunks: AsyncGenerator[Chunk, None]) -> bytes:
+    async with aclosing(chunks):
         return b"".join([bytes(chunk) async for chunk in chunks])
 
 
-def _part(request: BaseRequest, size: int) -> ByteRange | None:
+async def _parts(reader: Reader, plan: Multipart) -> AsyncGenerator[Chunk, None]:
+    for head, part in plan.parts:
+        yield head
+        async with aclosing(reader.chunks(part.first, part.length)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+    yield plan.end
+
+
+async def _gather(pieces: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Chunk, None]:
+    """Joins small pieces, so that each write carries more than a few bytes."""
+    async with aclosing(pieces):
+        waiting: list[Chunk] = []
+        size = 0
+        async for piece in pieces:
+            if len(piece) >= SMALL:
+                yield b"".join(waiting)
+                yield piece
+                waiting, size = [], 0
+                continue
+            waiting.append(piece)
+            size += len(piece)
+            if size >= SMALL or len(waiting) >= PIECES_AT_ONCE:
+                yield b"".join(waiting)
+                waiting, size = [], 0
+                await asyncio.sleep(0)
+        yield b"".join(waiting)
+
+
+def _asked(request: BaseRequest, headers: Mapping[str, str], size: int) -> ByteRange | tuple[ByteRange, ...] | None:
     header = request.headers.get("Range")
-    if header is None or ("If-Range" in request.headers and not _if_range_holds(request)):
+    if header is None:
         return None
-    return parse_range(header, size)
-
-
-def _if_range_holds(request: BaseRequest) -> bool:
-    """Content here never changes under its address, so any strong validator that a client got from us holds."""
-    return request.headers["If-Range"].startswith('"')
+    condition = request.headers.get("If-Range")
+    if condition is not None and not range_holds(
+        condition, etag=headers.get("Etag"), last_modified=headers.get("Last-Modified")
+    ):
+        return None
+    return parse_ranges(header, size)
 
 
 __all__ = ["Unsatisfiable", "add_outer_headers", "respond", "send_content"]

@@ -34,6 +34,7 @@ class ErrorCode(Enum):
     NAME_UNKNOWN = (404, "repository name not known to registry")
     NOT_FOUND = (404, "not found")
     PAGINATION_NUMBER_INVALID = (400, "invalid number of results requested")
+    PRECONDITION_FAILED = (412, "precondition failed")
     RANGE_INVALID = (416, "invalid content range")
     SIZE_INVALID = (400, "provided length did not match content length")
     TAG_INVALID = (400, "manifest tag did not match URI")

@@ -2,6 +2,10 @@
 
 An upload's chunk says `<first>-<last>`, both inclusive, without unit or total (distribution specification, "Pushing a
 blob in chunks"); clients that follow RFC 9110 write `bytes <first>-<last>/<total>`, which is understood too.
+
+Lazy and partial pulls (podman and CRI-O with zstd:chunked, stargz-snapshotter) ask for many ranges at once. podman
+counts the parts of the answer and never reads their `Content-Range`, so it must get one part for each range that it
+asked for, in its order, even where they touch or overlap.
 """
 
 from __future__ import annotations
@@ -11,8 +15,12 @@ from dataclasses import dataclass
 
 from backends.model.errors import ErrorCode, RegistryError
 
-MAX_HEADER = 100
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII | re.IGNORECASE)
+MAX_RANGES = 1024
+"""podman asks for up to 1024 ranges in one request; whoever asks for more gets the whole content."""
+
+MAX_HEADER = 64 * 1024
+_LONGEST_RANGE = 100
+_RANGE = re.compile(r"[ \t]*(\d*)-(\d*)[ \t]*", re.ASCII)
 _CONTENT_RANGE = re.compile(r"(?:bytes )?(\d{1,19})-(\d{1,19})(?:/(?:\d{1,19}|\*))?", re.ASCII)
 
 
@@ -29,44 +37,62 @@ class ByteRange:
 
 
 class Unsatisfiable(Exception):  # noqa: N818 - a finding, not a fault
-    """The range is well-formed, but the content has none of it."""
+    """The ranges are well-formed, but the content has no byte of them."""
 
 
-def parse_range(header: str, size: int) -> ByteRange | None:
+def parse_ranges(header: str, size: int) -> ByteRange | tuple[ByteRange, ...] | None:
     """Parses a `Range` header for content of `size` bytes.
 
     Returns:
-        the range, its end clamped; None when the header is to be ignored (other units, several ranges, nonsense).
+        one range, its end clamped, when one was asked for; when several were, those that the content has, in the order
+        asked and never merged, even if only one of them is left; None when the header is to be ignored and the whole
+        content sent: another unit, a syntax error, more than `MAX_RANGES` ranges, or ranges that are together longer
+        than the content (the whole costs less).
 
     Raises:
-        Unsatisfiable: it lies outside, or its end lies before its beginning.
+        Unsatisfiable: the content has no byte of any range; one whose end lies before its beginning has none.
     """
-    match = _RANGE.fullmatch(header.strip()) if len(header) <= MAX_HEADER else None
-    if match is None or not (match[1] or match[2]):
+    if len(header) > MAX_HEADER:
         return None
-    if not match[1]:
-        suffix = min(int(match[2]), size)
-        if suffix == 0:
-            raise Unsatisfiable
-        return ByteRange(size - suffix, size - 1)
-    first = int(match[1])
-    last = min(int(match[2]), size - 1) if match[2] else size - 1
-    if first >= size or last < first:
+    unit, equals, text = header.strip().partition("=")
+    if not equals or unit.lower() != "bytes":
+        return None
+    specs = [spec for spec in text.split(",") if spec.strip(" \t")]  # RFC 9110 section 5.6.1: elements may be empty
+    if not 1 <= len(specs) <= MAX_RANGES or any(len(spec) > _LONGEST_RANGE for spec in specs):
+        return None
+    matches = [_RANGE.fullmatch(spec) for spec in specs]
+    if any(match is None or not (match[1] or match[2]) for match in matches):
+        return None
+    found = [_clamp(match[1], match[2], size) for match in matches if match is not None]
+    ranges = tuple(each for each in found if each is not None)
+    if not ranges:
         raise Unsatisfiable
-    return ByteRange(first, last)
+    if len(specs) == 1:
+        return ranges[0]
+    return ranges if sum(each.length for each in ranges) <= size else None
+
+
+def _clamp(first: str, last: str, size: int) -> ByteRange | None:
+    """Returns what the content has of a range that is well-formed; None when that is nothing."""
+    if not first:
+        suffix = min(int(last), size)
+        return ByteRange(size - suffix, size - 1) if suffix else None
+    begin = int(first)
+    end = min(int(last), size - 1) if last else size - 1
+    return ByteRange(begin, end) if begin <= end else None
 
 
 def parse_content_range(header: str) -> ByteRange:
     """Parses the `Content-Range` of a chunk.
 
     Raises:
-        RegistryError: RANGE_INVALID with status 400: it is no range at all.
+        RegistryError: RANGE_INVALID with status 400: it is not a range.
     """
     match = _CONTENT_RANGE.fullmatch(header.strip())
     if match is None or int(match[2]) < int(match[1]):
         raise RegistryError(
             ErrorCode.RANGE_INVALID,
-            f"Content-Range {header[:60]!r} is no range; write <first byte>-<last byte>, such as 0-1023",
+            f"Content-Range {header[:60]!r} is not a valid range; write <first byte>-<last byte>, such as 0-1023",
             status=400,
         )
     return ByteRange(int(match[1]), int(match[2]))

@@ -49,15 +49,16 @@ async def get_layer(parts: Parts, request: BaseRequest, image: ImageId) -> Strea
     end of the file.
     """
     reader = await parts.images.open_layer(image)
-    if _unchanged(request):
-        reader.close()
-        return _not_modified(request)
     headers = {**cache(time.time()), "Content-Type": OCTET_STREAM, "Accept-Ranges": "bytes"}
-    size = reader.size
     try:
-        return await send_content(request, reader, headers)
+        if _unchanged(request):
+            return _not_modified(request)
+        return await send_content(request, reader, headers, ranges_of_head=True)
     except Unsatisfiable:
-        return respond(request, 416, {**headers, "Content-Range": f"bytes */{size}", "Content-Length": "0"}, b"")
+        outside = {"Content-Range": f"bytes */{reader.size}", "Content-Length": "0"}
+        return respond(request, 416, {**headers, **outside}, b"")
+    finally:
+        reader.close()
 
 
 async def put_layer(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:

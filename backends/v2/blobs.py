@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.http.conditions import is_unchanged
 from backends.http.sending import respond, send_content
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
@@ -16,7 +17,7 @@ FOREVER = "max-age=31536000"
 
 
 async def get_blob(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest) -> StreamResponse:
-    """Sends a blob or a range of it; `ETag` is the digest."""
+    """Sends a blob or ranges of it; `ETag` is the digest."""
     blob = await parts.repositories.open(name).open_blob(digest)
     size = blob.size
     etag = f'"{digest}"'
@@ -27,17 +28,18 @@ async def get_blob(parts: Parts, request: BaseRequest, name: RepositoryName, dig
         Docker_Content_Digest=str(digest),
         Etag=etag,
     )
-    if request.headers.get("If-None-Match") == etag:
-        blob.reader.close()
-        return respond(request, 304, headers)
     try:
+        if is_unchanged(request, etag):
+            return respond(request, 304, headers)
         return await send_content(request, blob.reader, headers)
     except Unsatisfiable:
         raise RegistryError(
             ErrorCode.RANGE_INVALID,
-            f"the blob has {size} bytes; Range {request.headers.get('Range', '')[:60]!r} lies outside",
+            f"the blob has {size} bytes; Range {request.headers.get('Range', '')[:60]!r} lies outside it",
             headers={"Content-Range": f"bytes */{size}"},
         ) from None
+    finally:
+        blob.reader.close()
 
 
 async def delete_blob(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest) -> StreamResponse:

@@ -10,6 +10,7 @@ import asyncio
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.http.conditions import is_unchanged
 from backends.http.receiving import read_body
 from backends.http.sending import respond
 from backends.model.digest import Digest
@@ -29,7 +30,7 @@ async def get_manifest(
     manifest = await parts.repositories.open(name).get_manifest(reference)
     etag = f'"{manifest.digest}"'
     headers = parts.headers(Content_Type=manifest.media_type, Docker_Content_Digest=str(manifest.digest), Etag=etag)
-    if request.headers.get("If-None-Match") == etag:
+    if is_unchanged(request, etag):
         return respond(request, 304, headers)
     return respond(request, 200, headers, manifest.content)
 

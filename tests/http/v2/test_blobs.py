@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from pathlib import Path
 
 import pytest
 
 from backends.web.settings import GateSettings
+from tests.support.byteranges import Part, parse_byteranges
 from tests.support.serving_here import Client, blob_file, digest_of
 from tests.support.trees import read_files, read_tree
 
@@ -64,12 +66,11 @@ async def test_a_large_blob_comes_whole(registry: Client) -> None:
 )
 async def test_a_range_is_a_part(registry: Client, header: str, first: int, last: int) -> None:
     await registry.push_blob(NAME, CONTENT)
-    for method in ("GET", "HEAD"):
-        answer = await registry.ask(method, PATH, {"Range": header})
-        assert answer.status == 206
-        assert answer["Content-Range"] == f"bytes {first}-{last}/2048"
-        assert answer["Content-Length"] == str(last - first + 1)
-        assert answer.body == (CONTENT[first : last + 1] if method == "GET" else b"")
+    answer = await registry.ask("GET", PATH, {"Range": header})
+    assert answer.status == 206
+    assert answer["Content-Range"] == f"bytes {first}-{last}/2048"
+    assert answer["Content-Length"] == str(last - first + 1)
+    assert answer.body == CONTENT[first : last + 1]
 
 
 @pytest.mark.parametrize("header", ["bytes=500-0", "bytes=5000-10000", "bytes=2048-", "bytes=-0", f"bytes={'9' * 30}-"])
@@ -78,15 +79,97 @@ async def test_a_range_outside_is_416_with_the_size(registry: Client, header: st
     answer = await registry.ask("GET", PATH, {"Range": header})
     assert answer.told == (416, "RANGE_INVALID")
     assert answer["Content-Range"] == "bytes */2048"
+
+
+@pytest.mark.parametrize("header", ["bytes=0-9", "bytes=0-9,20-29", "bytes=5000-", "bytes=x"])
+async def test_a_head_has_no_ranges(registry: Client, header: str) -> None:
+    """RFC 9110 section 14.2: ranges are defined for GET alone, and ignored everywhere else."""
+    await registry.push_blob(NAME, CONTENT)
     head = await registry.ask("HEAD", PATH, {"Range": header})
-    assert (head.status, head["Content-Range"], head.body) == (416, "bytes */2048", b"")
+    assert (head.status, head["Content-Length"], head["Accept-Ranges"]) == (200, "2048", "bytes")
+    assert (head.head.value("Content-Range"), head["Content-Type"]) == (None, "application/octet-stream")
 
 
-@pytest.mark.parametrize("header", ["bytes=0-1,5-6", "lines=0-1", "bytes=", "bytes=x-y", "bytes=-"])
-async def test_a_range_that_is_none_is_ignored(registry: Client, header: str) -> None:
+@pytest.mark.parametrize("header", ["lines=0-1", "bytes=", "bytes=x-y", "bytes=-", "bytes=0-1,x", "bytes=0-,0-"])
+async def test_a_range_that_is_not_valid_or_asks_for_too_much_is_ignored(registry: Client, header: str) -> None:
     await registry.push_blob(NAME, CONTENT)
     answer = await registry.ask("GET", PATH, {"Range": header})
     assert (answer.status, answer.body) == (200, CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("header", "ranges"),
+    [
+        ("bytes=0-3,10-13", [(0, 3), (10, 13)]),
+        ("bytes=10-13,0-3", [(10, 13), (0, 3)]),
+        ("bytes=0-3,4-7", [(0, 3), (4, 7)]),
+        ("bytes=0-9,5-14, -5", [(0, 9), (5, 14), (2043, 2047)]),
+        ("bytes=0-0,0-0,0-0", [(0, 0), (0, 0), (0, 0)]),
+        ("bytes=0-3,5000-", [(0, 3)]),  # several asked, one left
+        ("bytes=2048-,2000-9999", [(2000, 2047)]),
+        ("bytes=0-1023,1024-2047", [(0, 1023), (1024, 2047)]),
+    ],
+)
+async def test_several_ranges_come_as_parts_in_the_order_asked(
+    registry: Client, header: str, ranges: list[tuple[int, int]]
+) -> None:
+    await registry.push_blob(NAME, CONTENT)
+    answer = await registry.ask("GET", PATH, {"Range": header})
+    assert (answer.status, answer["Content-Length"]) == (206, str(len(answer.body)))
+    assert (answer.head.value("Content-Range"), answer["Etag"]) == (None, f'"{DIGEST}"')
+    assert parse_byteranges(answer["Content-Type"], answer.body) == [
+        Part(first, last, 2048, CONTENT[first : last + 1]) for first, last in ranges
+    ]
+
+
+async def test_several_ranges_that_all_lie_outside_are_416(registry: Client) -> None:
+    await registry.push_blob(NAME, CONTENT)
+    answer = await registry.ask("GET", PATH, {"Range": "bytes=2048-,5000-6000,-0"})
+    assert answer.told == (416, "RANGE_INVALID")
+    assert answer["Content-Range"] == "bytes */2048"
+
+
+async def test_as_many_ranges_as_podman_asks_for_come_as_parts(registry: Client) -> None:
+    content = secrets.token_bytes(8_000_000)
+    digest = await registry.push_blob(NAME, content)
+    ranges = [(first, first + 700 + first % 999) for first in range(0, 1024 * 4000, 4000)]
+    ranges[7] = (4_200_000, 5_400_000)  # larger than what is read at once
+    header = "bytes=" + ",".join(f"{first}-{last}" for first, last in ranges)
+    answer = await registry.ask("GET", f"/v2/{NAME}/blobs/{digest}", {"Range": header})
+    assert answer.status == 206
+    parts = parse_byteranges(answer["Content-Type"], answer.body)
+    assert [(part.first, part.last) for part in parts] == ranges
+    assert all(part.content == content[part.first : part.last + 1] for part in parts)
+    answer = await registry.ask("GET", f"/v2/{NAME}/blobs/{digest}", {"Range": header + ",0-0"})
+    assert (answer.status, answer["Content-Length"]) == (200, "8000000")
+
+
+async def test_parts_of_two_answers_are_divided_differently(registry: Client) -> None:
+    """Else whoever makes a blob could put the line that divides the parts into it."""
+    await registry.push_blob(NAME, CONTENT)
+    said = {(await registry.ask("GET", PATH, {"Range": "bytes=0-3,10-13"}))["Content-Type"] for _ in range(5)}
+    assert len(said) == 5
+
+
+@pytest.mark.parametrize("header", ["bytes=0-9", "bytes=0-9,20-29"])
+@pytest.mark.parametrize(
+    ("condition", "status"),
+    [
+        (f'"{DIGEST}"', 206),
+        ('"other"', 200),
+        (f'W/"{DIGEST}"', 200),
+        (f'"other", "{DIGEST}"', 200),
+        ("*", 200),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 200),
+    ],
+)
+async def test_a_part_is_sent_only_of_the_content_that_if_range_names(
+    registry: Client, header: str, condition: str, status: int
+) -> None:
+    await registry.push_blob(NAME, CONTENT)
+    answer = await registry.ask("GET", PATH, {"Range": header, "If-Range": condition})
+    assert answer.status == status
+    assert (answer.body == CONTENT) == (status == 200)
 
 
 async def test_an_empty_blob_has_no_range(registry: Client) -> None:
@@ -97,11 +180,38 @@ async def test_an_empty_blob_has_no_range(registry: Client) -> None:
     assert answer.told == (416, "RANGE_INVALID")
 
 
-async def test_who_has_a_blob_is_told_that_it_has_not_changed(registry: Client) -> None:
+@pytest.mark.parametrize("kind", ["blobs", "manifests by digest", "manifests by tag"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_who_has_the_content_is_told_that_it_has_not_changed(registry: Client, kind: str, method: str) -> None:
+    manifest = await registry.push_image(NAME, "latest")
     await registry.push_blob(NAME, CONTENT)
-    answer = await registry.ask("GET", PATH, {"If-None-Match": f'"{DIGEST}"'})
-    assert (answer.status, answer.body) == (304, b"")
-    assert (await registry.ask("GET", PATH, {"If-None-Match": '"other"'})).status == 200
+    digest, path = {
+        "blobs": (DIGEST, PATH),
+        "manifests by digest": (digest_of(manifest), f"/v2/{NAME}/manifests/{digest_of(manifest)}"),
+        "manifests by tag": (digest_of(manifest), f"/v2/{NAME}/manifests/latest"),
+    }[kind]
+    has = [f'"{digest}"', f'W/"{digest}"', f'"x", W/"y" , "{digest}"', "*", digest]
+    for value in has:
+        answer = await registry.ask(method, path, {"If-None-Match": value, "Range": "bytes=0-1"})
+        assert (answer.status, answer.body, answer["Etag"]) == (304, b"", f'"{digest}"'), value
+    answer = await registry.ask(method, path, [("If-None-Match", '"x"'), ("If-None-Match", f'"{digest}"')])
+    assert answer.status == 304
+    for value in ('"other"', '"*"', "", f'"{digest}x"'):
+        assert (await registry.ask(method, path, {"If-None-Match": value})).status == 200, value
+    for value in (f'"{digest}"', f'"x", "{digest}"', "*"):
+        assert (await registry.ask(method, path, {"If-Match": value})).status == 200, value
+    for value in ('"other"', f'W/"{digest}"', digest):
+        answer = await registry.ask(method, path, {"If-Match": value, "If-None-Match": "*"})
+        assert answer.status == 412, value
+        if method == "GET":
+            assert answer.told == (412, "PRECONDITION_FAILED")
+
+
+async def test_a_condition_does_not_hide_that_nothing_is_there(registry: Client) -> None:
+    await registry.push_blob(NAME, b"other")
+    for path in (PATH, f"/v2/{NAME}/manifests/latest"):
+        for condition in ({"If-None-Match": "*"}, {"If-Match": "*"}):
+            assert (await registry.ask("GET", path, condition)).status == 404
 
 
 @pytest.mark.parametrize(
@@ -179,12 +289,18 @@ class TestWhereEverythingIsReadOnly:
         assert (await registry.ask("GET", "/v2/")).status == 200
 
 
-async def test_a_client_that_stops_reading_holds_up_nobody_and_a_hang_up_frees_the_file(registry: Client) -> None:
+IN_PARTS = "Range: bytes=0-14999999,15000000-\r\n"
+
+
+@pytest.mark.parametrize("ranges", ["", IN_PARTS], ids=["whole", "in parts"])
+async def test_a_client_that_stops_reading_holds_up_nobody_and_a_hang_up_frees_the_file(
+    registry: Client, ranges: str
+) -> None:
     content = bytes(30_000_000)
     digest = await registry.push_blob(NAME, content)
     async with registry.connection() as slow:
-        await slow.send(f"GET /v2/{NAME}/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert (await slow.read_head()).status == 200
+        await slow.send(f"GET /v2/{NAME}/blobs/{digest} HTTP/1.1\r\nHost: x\r\n{ranges}\r\n")
+        assert (await slow.read_head()).status == (206 if ranges else 200)
         assert await slow.reader.readexactly(1000)
         assert (await registry.ask("GET", f"/v2/{NAME}/blobs/{digest}", {"Range": "bytes=0-9"})).body == bytes(10)
         assert count_open(digest) == 1
@@ -207,14 +323,17 @@ def count_open(digest: str) -> int:
     return found
 
 
-async def test_a_blob_that_is_shorter_on_disk_than_it_was_breaks_the_connection(registry: Client, root: Path) -> None:
+@pytest.mark.parametrize("ranges", ["", IN_PARTS], ids=["whole", "in parts"])
+async def test_a_blob_that_is_shorter_on_disk_than_it_was_breaks_the_connection(
+    registry: Client, root: Path, ranges: str
+) -> None:
     content = bytes(5_000_000)
     digest = await registry.push_blob(NAME, content)
     data = blob_file(root, digest)
     async with registry.connection() as peer:
-        await peer.send(f"GET /v2/{NAME}/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n")
+        await peer.send(f"GET /v2/{NAME}/blobs/{digest} HTTP/1.1\r\nHost: x\r\n{ranges}\r\n")
         head = await peer.read_head()
-        assert head.value("Content-Length") == str(len(content))
+        assert int(head.value("Content-Length") or 0) >= len(content)
         with data.open("r+b") as file:
             file.truncate(1_000_000)
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
