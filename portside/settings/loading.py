@@ -29,8 +29,8 @@ from portside.settings.listeners import V2 as DEFAULT_V2
 from portside.settings.listeners import Ports, proxy_ports, registry_ports
 from portside.settings.schema import Backend, Config, Filesystem
 from portside.settings.unsupported import notes as unsupported_notes
-from portside.settings.unsupported import refusals
-from portside.settings.v1_environment import LISTENING, v1_environment
+from portside.settings.unsupported import refusals, unknown_refusals, variable_refusals
+from portside.settings.v1_environment import LISTENING, V1Environment, v1_environment, v1_refusals
 from portside.settings.yaml_values import parse_yaml
 from proxy.settings import ProxySettings, Rule, UpstreamSettings
 
@@ -121,13 +121,21 @@ def load_settings(role: Role, path: Path | None, environment: Mapping[str, str],
         SettingsProblem: with every mistake there is.
     """
     raw = _read(path)
-    notes: list[str] = []
+    older = V1Environment()
     if role is Role.V1:
-        older, notes = v1_environment(environment)
-        for dotted, value in older.items():
+        older = v1_environment(environment)
+        for dotted, value in older.values.items():
             _put(raw, dotted, value)
+    elif role is Role.SERVE:
+        older.mistakes += v1_refusals(environment)
+        if environment.get("STORAGE_PATH"):
+            older.notes.append("STORAGE_PATH is honoured by `portside v1` alone; name the folder with --data")
+    notes = older.notes
     mistakes, unknown = apply_environment(raw, environment, Config)
+    if role is Role.V1 or not _get(raw, "gateway.v1.upstream"):
+        mistakes += older.mistakes
     unknown = [name for name in unknown if role is not Role.V1 or name not in LISTENING]
+    mistakes += variable_refusals(unknown)
     if unknown:
         notes.append(f"unknown variables, ignored: {', '.join(unknown)}")
     for dotted, value in flags.items():
@@ -140,7 +148,7 @@ def load_settings(role: Role, path: Path | None, environment: Mapping[str, str],
         mistakes += [_mistake(found) for found in error.errors(include_url=False)]
         raise SettingsProblem(_listed(path, mistakes)) from None
     ports = _ports(role, config)
-    mistakes += ports.mistakes
+    mistakes += [*unknown_refusals(config), *ports.mistakes]
     if mistakes:
         raise SettingsProblem(_listed(path, mistakes))
     return _settings(role, config, ports, [*notes, *unsupported_notes(config), *ports.notes])

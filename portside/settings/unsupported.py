@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from portside.settings.lookalikes import protecting_key
 from portside.settings.yaml_values import is_empty, plain
 
 NOT_YET = {
@@ -82,17 +83,45 @@ def refusals(raw: Mapping[Any, Any]) -> list[str]:
     return found
 
 
+def unknown_refusals(config: BaseModel) -> list[str]:
+    """Returns a sentence for each unknown key that looks like one that protects."""
+    return [
+        f"{path} is not a known setting, and it would be unsafe to ignore it: write {meant}, or remove it"
+        for path, _, _ in _extras(config, ())
+        if not _is_met(path) and (meant := protecting_key(path.rpartition(".")[2]))
+    ]
+
+
+def variable_refusals(names: Sequence[str]) -> list[str]:
+    """Returns a sentence for each unknown variable that looks like one that protects.
+
+    Kubernetes' own end in `_PORT`, `_HOST`, `_ADDR` or `_PROTO`, never in such a key.
+    """
+    return [
+        f"{name} (environment) is not a known setting, and it would be unsafe to ignore it: set {meant}, or remove it"
+        for name in names
+        if (meant := protecting_key(name.rpartition("_")[2]))
+    ]
+
+
 def notes(config: BaseModel) -> list[str]:
     """Returns a sentence for each key that is there and does nothing."""
     found: list[str] = []
     for path, value, siblings in _extras(config, ()):
         known = next((why for key, why in NOT_YET.items() if path == key or path.startswith(f"{key}.")), None)
-        met = any(key == path or key.startswith(f"{path}.") for key in (*NOT_YET, *REFUSED))
         if known is not None and not _sets_nothing(value):
             found.append(f"{path} is not honoured yet: {known}")
-        elif known is None and not met and not path.startswith("storage."):
+        elif not _is_met(path):
             found.append(f"{path} is not a known setting and is ignored{_meant(path.rpartition('.')[2], siblings)}")
     return found
+
+
+def _is_met(path: str) -> bool:
+    """Whether a key that the shape does not know, or what lies below it, has its own answer here."""
+    above, _, _ = path.rpartition(".")
+    return above == "storage" or any(
+        key == path or key.startswith(f"{path}.") or path.startswith(f"{key}.") for key in (*NOT_YET, *REFUSED)
+    )
 
 
 def _extras(section: BaseModel, above: tuple[str, ...]) -> Iterator[tuple[str, Any, Sequence[str]]]:

@@ -9,7 +9,7 @@ import pytest
 from backends.storage.factory import StorageSettings
 from portside.server.listening import TcpAddress
 from portside.settings.loading import Role, Settings
-from tests.support.settings_files import Load, roots
+from tests.support.settings_files import Load, mistakes_of, roots
 
 ENVIRONMENT: list[tuple[dict[str, str], Callable[[Settings], object], object]] = [
     ({"REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": "/env"}, lambda s: s.storage.root, "/env"),
@@ -81,12 +81,104 @@ def test_docker_registry_s_variables_are_honoured_by_v1_alone(load: Load) -> Non
         "REGISTRY_PORT": "5555",
         "LOGLEVEL": "warning",
         "GUNICORN_WORKERS": "4",
+        "GUNICORN_GRACEFUL_TIMEOUT": "3600",
         "SEARCH_BACKEND": "sqlalchemy",
+        "SETTINGS_FLAVOR": "dev",
+        "STANDALONE": "true",
+        "GUNICORN_OPTS": "[--preload, --timeout, 100]",
+        "GUNICORN_ERROR_LOG_FILE": '"-"',
     }
     settings = load(Role.V1, None, older)
     assert settings.roots == (StorageSettings("filesystem", "/registry"),)
     assert roots(settings) == [("v1", "127.0.0.1:5555", False)]
-    assert (settings.log.level, settings.workers) == ("warn", 4)
-    assert settings.notes == ("SEARCH_BACKEND is not honoured yet",)
+    assert (settings.log.level, settings.workers, settings.drain_seconds) == ("warn", 4, 3600)
+    assert settings.notes == ()
     assert load(Role.V2, None, older).storage.root == "data"
     assert roots(load(Role.V1, None, {"REGISTRY_PORT": "tcp://10.0.0.1:5000"})) == [("v1", "127.0.0.1:5081", False)]
+
+
+def test_distribution_s_variable_of_the_same_setting_goes_before_docker_registry_s(load: Load) -> None:
+    both = {"STORAGE_PATH": "/older", "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": "/newer"}
+    both |= {"GUNICORN_GRACEFUL_TIMEOUT": "3600", "REGISTRY_HTTP_DRAINTIMEOUT": "5s"}
+    settings = load(Role.V1, "storage: {filesystem: {rootdirectory: /file}}", both)
+    assert (settings.storage.root, settings.drain_seconds) == ("/newer", 5)
+
+
+NOT_HONOURED = {
+    "SEARCH_BACKEND": "my.module",
+    "SQLALCHEMY_INDEX_DATABASE": "sqlite:////x",
+    "INDEX_ENDPOINT": "https://index.example",
+    "PRIVILEGED_KEY": "/key",
+    "STORAGE_REDIRECT": "true",
+    "CACHE_REDIS_HOST": "redis",
+    "CACHE_LRU_REDIS_HOST": "redis",
+    "SMTP_HOST": "mail",
+    "BUGSNAG": "hunter2",
+    "NEW_RELIC_LICENSE_KEY": "hunter2",
+    "CORS_ORIGINS": "['*']",
+    "LOGLEVEL": "loud",
+    "GUNICORN_ACCESS_LOG_FILE": "/var/log/access",
+}
+
+
+@pytest.mark.parametrize("name", NOT_HONOURED)
+def test_docker_registry_s_variables_without_an_effect_are_named(load: Load, name: str) -> None:
+    (note,) = load(Role.V1, None, {name: NOT_HONOURED[name]}).notes
+    assert note.startswith(f"{name} is not honoured: ")
+    assert "hunter2" not in note
+    assert load(Role.V1, None, {name: ""}).notes == ()
+
+
+UNSAFE: list[tuple[str, str, str]] = [
+    *[("STANDALONE", value, "let everyone in") for value in ("false", "False", "no", "0", "1", "", "maybe", "{")],
+    *[("SETTINGS_FLAVOR", value, "in S3") for value in ("s3", "prod", "cloudfronts3", "ceph-s3")],
+    *[("SETTINGS_FLAVOR", value, "no driver for") for value in ("azureblob", "gcs", "swift", "glance", "oss")],
+    *[("SETTINGS_FLAVOR", value, "does not know") for value in ("mine", "Dev")],
+    ("DOCKER_REGISTRY_CONFIG", "/config.yml", "docs/settings.md"),
+    ("MIRROR_SOURCE", "https://registry-1.docker.io", "mirroring"),
+    ("GUNICORN_USER", "www-data", "start it as that user"),
+    ("GUNICORN_GROUP", "www-data", "start it as that group"),
+    ("GUNICORN_OPTS", "[--certfile, /c, --preload]", "--certfile is not honoured"),
+    ("GUNICORN_OPTS", "['--bind=0.0.0.0:80']", "--bind is not honoured"),
+    ("GUNICORN_OPTS", "[-e, STANDALONE=false]", "-e is not honoured"),
+    ("GUNICORN_OPTS", "--preload", "not a YAML list"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "words"), UNSAFE)
+@pytest.mark.parametrize("role", [Role.V1, Role.SERVE])
+def test_what_would_be_unsafe_to_pass_over_in_docker_registry_s_environment_keeps_it_from_starting(
+    load: Load, monkeypatch: pytest.MonkeyPatch, role: Role, name: str, value: str, words: str
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    (mistake,) = mistakes_of(load, role, None, environment={name: value})
+    assert mistake.startswith(f"{name}: ")
+    assert words in mistake
+    load(Role.V2, None, {name: value})
+    load(Role.SERVE, "gateway: {v1: {upstream: 'http://r'}}", {name: value})
+
+
+def test_whoever_is_not_root_drops_no_privileges(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 5000)
+    assert load(Role.V1, None, {"GUNICORN_USER": "www-data", "GUNICORN_GROUP": "www-data"}).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GUNICORN_WORKERS", "many"),
+        ("GUNICORN_WORKERS", "0"),
+        ("GUNICORN_WORKERS", "257"),
+        ("GUNICORN_GRACEFUL_TIMEOUT", "1h"),
+        ("REGISTRY_PORT", "http"),
+        ("REGISTRY_PORT", "65536"),
+    ],
+)
+def test_a_mistake_in_docker_registry_s_environment_names_the_variable(load: Load, name: str, value: str) -> None:
+    (mistake,) = mistakes_of(load, Role.V1, None, environment={name: value})
+    assert mistake.startswith(f"{name}: {value!r} is not a ")
+
+
+def test_serve_says_that_it_does_not_take_docker_registry_s_data_folder(load: Load) -> None:
+    (note,) = load(Role.SERVE, None, {"STORAGE_PATH": "/registry"}).notes
+    assert note.startswith("STORAGE_PATH is honoured by `portside v1` alone")

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from portside.settings.loading import Role, SettingsProblem, load_settings
+from portside.settings.lookalikes import edits
 from tests.support.settings_files import Load, mistakes_of, roots
 
 # The 2015 guide's own file, its indentation repaired.
@@ -130,6 +133,46 @@ def test_what_would_be_unsafe_to_pass_over_keeps_it_from_starting(
     assert mistake.startswith(start)
 
 
+LOOKALIKES: list[tuple[str | None, dict[str, str], str, str]] = [
+    ("oauth: {htpasswd: {}}", {}, "oauth", "write auth"),
+    ("auht: {htpasswd: {}}", {}, "auht", "write auth"),
+    ("gateway: {auth: {}}", {}, "gateway.auth", "write auth"),
+    ("clientcas: [ca]", {}, "clientcas", "http.tls.clientcas"),
+    ("gateway: {clientcas: [ca]}", {}, "gateway.clientcas", "gateway.tls.clientcas"),
+    ("gateway: {tls: {client_cas: [ca]}}", {}, "gateway.tls.client_cas", "gateway.tls.clientcas"),
+    ("http: {tls: {certificate: a, key: b, clientCA: [ca]}}", {}, "http.tls.clientCA", "http.tls.clientcas"),
+    ("http: {tls: {certificate: a, key: b, client-auth: x}}", {}, "http.tls.client-auth", "http.tls.clientauth"),
+    ("http: {certificate: a, addr: ':1'}", {}, "http.certificate", "http.tls.certificate"),
+    ("tls: {certificate: a, key: b}", {}, "tls", "http.tls"),
+    ("readonly: {enabled: true}", {}, "readonly", "storage.maintenance.readonly"),
+    ("storage: {maintenance: {read_only: {}}}", {}, "storage.maintenance.read_only", "maintenance.readonly"),
+    (None, {"REGISTRY_GATEWAY_CLIENTCAS": "[ca]"}, "REGISTRY_GATEWAY_CLIENTCAS (environment)", "http.tls.clientcas"),
+    (None, {"REGISTRY_HTTP_TLS_CLIENTCA": "[ca]"}, "REGISTRY_HTTP_TLS_CLIENTCA (environment)", "http.tls.clientcas"),
+]
+
+
+@pytest.mark.parametrize(("text", "environment", "path", "meant"), LOOKALIKES)
+def test_an_unknown_key_that_looks_like_one_that_protects_keeps_it_from_starting(
+    load: Load, text: str | None, environment: dict[str, str], path: str, meant: str
+) -> None:
+    (mistake,) = mistakes_of(load, Role.SERVE, text, environment=environment)
+    assert mistake.startswith(f"{path} is not a known setting, and it would be unsafe to ignore it")
+    assert meant in mistake
+
+
+@pytest.mark.parametrize("key", ["x-auth", "author", "path", "host", "key", "certs", "tags", "cache"])
+def test_an_unknown_key_that_looks_like_nothing_of_the_kind_is_only_named(load: Load, key: str) -> None:
+    assert load(Role.V2, f"http: {{debug: {{{key}: 1}}}}").notes[0].startswith(f"http.debug.{key} is not a known")
+
+
+@given(st.text("abct", max_size=6), st.text("abct", max_size=6))
+def test_edits_count_letters_and_swapped_neighbours(one: str, other: str) -> None:
+    assert edits(one, other) == edits(other, one) >= abs(len(one) - len(other))
+    assert (edits(one, other) == 0) == (one == other)
+    assert edits(f"x{one}", f"x{other}") == edits(one, other)
+    assert edits("auht", "auth") == edits("oauth", "auth") == edits("auths", "auth") == 1
+
+
 @pytest.mark.parametrize("text", ["auth: none", "auth: {none: {}}", "auth:", "proxy: {}", "http: {prefix: /}"])
 def test_what_asks_for_nothing_is_no_obstacle(load: Load, text: str) -> None:
     load(Role.V2, text)
@@ -143,7 +186,7 @@ def test_a_proxy_alone_needs_a_registry(load: Load) -> None:
 def test_keys_that_are_not_honoured_and_keys_that_nobody_knows_are_named(load: Load) -> None:
     text = """
     health: {storagedriver: {enabled: true}}
-    storage: {filesystem: {rootdirectory: /d, maxthreads: 50}, cache: {blobdescriptor: inmemory}}
+    storage: {filesystem: {rootdirectory: /d, maxthreads: 50, rootdir: /e}, cache: {blobdescriptor: inmemory}}
     http: {adr: ':1', http2: {disabled: true}}
     gateway: {tls: {certificates: [{certificate: a, key: b, chian: c}]}}
     x-mine: {}
@@ -155,6 +198,7 @@ def test_keys_that_are_not_honoured_and_keys_that_nobody_knows_are_named(load: L
         "storage.cache is not honoured yet:",
         "http.http2 is not honoured yet:",
         "notifications is not honoured yet:",
+        "storage.filesystem.rootdir is not a known setting and is ignored (did you mean rootdirectory?)",
         "http.adr is not a known setting and is ignored (did you mean addr?)",
         "gateway.tls.certificates.0.chian is not a known setting and is ignored",
         "x-mine is not a known setting and is ignored",
