@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from backends.storage.driver import PathNotFound, StorageDriver, StorageError
+from backends.storage.driver import PathNotFound, StorageError
 from backends.storage.factory import StorageSettings, open_storage
+from backends.storage.storage import Storage
 from backends.v1.registry import Registry as V1Registry
 from backends.v2.registry import Registry as V2Registry
 from backends.web.gates import make_gates
@@ -28,7 +29,7 @@ class Parts:
 
     handlers: Mapping[str, Handler]
     proxy: Proxy | None
-    drivers: list[StorageDriver]
+    storages: list[Storage]
     access: AccessLog | None
     log: Log
 
@@ -36,8 +37,8 @@ class Parts:
         """Lets go of connections, files and the log, in this order; called after the last request."""
         if self.proxy is not None:
             await self.proxy.close()
-        for driver in self.drivers:
-            await driver.close()
+        for storage in self.storages:
+            await storage.close()
         if self.access is not None:
             await self.access.stop()
         await asyncio.to_thread(self.log.stop)
@@ -55,8 +56,8 @@ async def build(settings: Settings, *, version: str, instance: str) -> Parts:
         Problem: the storage cannot be opened, or an upstream's CA cannot be read.
     """
     log = Log(settings.log, version=version, instance=instance)
-    drivers: list[StorageDriver] = []
-    registries = _registries(settings, drivers)
+    storages: list[Storage] = []
+    registries = _registries(settings, storages)
     handlers: dict[str, Handler] = {backend.value: handle for backend, handle in registries.items()}
     proxy = None
     if settings.role in {Role.SERVE, Role.PROXY}:
@@ -66,13 +67,13 @@ async def build(settings: Settings, *, version: str, instance: str) -> Parts:
     access = AccessLog() if settings.log.access else None
     metrics = Metrics() if settings.metrics_path else None
     faces = {name: observed(handle, name, access=access, metrics=metrics) for name, handle in handlers.items()}
-    faces["metrics"] = metrics_page(settings.metrics_path, metrics, lambda: _storage_wrong(drivers))
-    return Parts(faces, proxy, drivers, access, log)
+    faces["metrics"] = metrics_page(settings.metrics_path, metrics, lambda: _storage_wrong(storages))
+    return Parts(faces, proxy, storages, access, log)
 
 
-def _registries(settings: Settings, drivers: list[StorageDriver]) -> dict[Backend, Handler]:
+def _registries(settings: Settings, storages: list[Storage]) -> dict[Backend, Handler]:
     """Returns the registries of this process; one place for bytes is opened once."""
-    opened = {place: _open(place, drivers) for place in settings.roots}
+    opened = {place: _open(place, storages) for place in settings.roots}
     gates = make_gates(settings.gates)
     registries: dict[Backend, Handler] = {}
     if settings.runs_v2:
@@ -97,19 +98,19 @@ def _upstreams(settings: Settings, registries: Mapping[Backend, Handler]) -> dic
     return upstreams
 
 
-def _open(settings: StorageSettings, drivers: list[StorageDriver]) -> StorageDriver:
+def _open(settings: StorageSettings, storages: list[Storage]) -> Storage:
     try:
-        driver = open_storage(settings)
+        storage = open_storage(settings)
     except StorageError as error:
         raise Problem(str(error)) from None
-    drivers.append(driver)
-    return driver
+    storages.append(storage)
+    return storage
 
 
-async def _storage_wrong(drivers: list[StorageDriver]) -> str:
-    for driver in drivers:
+async def _storage_wrong(storages: list[Storage]) -> str:
+    for storage in storages:
         try:
-            await driver.stat("/")
+            await storage.driver.stat("/")
         except PathNotFound:
             continue
         except StorageError as error:

@@ -23,7 +23,8 @@ from backends.registry.signing import Signer
 from backends.registry.uploads import Uploads
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import PathNotFound, StorageDriver
+from backends.storage.driver import PathNotFound
+from backends.storage.storage import Storage
 
 CACHED_MANIFEST_BYTES = 64 * 1024
 CACHED_BYTES = 8 * 1024 * 1024
@@ -73,11 +74,11 @@ class ManifestCache:
 class Repositories:
     """Opens repositories over one storage; holds what they share in this process."""
 
-    def __init__(self, driver: StorageDriver) -> None:
-        self.driver = driver
-        self.blobs = Blobs(driver)
-        self.uploads = Uploads(driver, self.blobs)
-        self.signer = Signer(driver)
+    def __init__(self, storage: Storage) -> None:
+        self.driver = storage.driver
+        self.blobs = Blobs(storage.driver)
+        self.uploads = Uploads(storage, self.blobs)
+        self.signer = Signer(storage)
         self.manifests = ManifestCache()
 
     def open(self, name: RepositoryName) -> Repository:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import PathNotFound, StorageDriver, StorageError
+from backends.storage.driver import PathNotFound, StorageError
+from backends.storage.storage import Storage
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 class Signer:
     """Signs with the registry's own key, made when first needed."""
 
-    def __init__(self, driver: StorageDriver) -> None:
-        self._driver = driver
+    def __init__(self, storage: Storage) -> None:
+        self._driver = storage.driver
+        self._locks = storage.locks
         self._key: ec.EllipticCurvePrivateKey | None = None
 
     async def sign(self, payload: bytes) -> bytes:
@@ -39,7 +41,7 @@ class Signer:
         try:
             pem = await self._driver.read(layout.SCHEMA1_KEY)
         except PathNotFound:
-            pem = await run_to_completion(self._make())
+            pem = await self._make()
         key = serialization.load_pem_private_key(pem, password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
             raise StorageError(f"{layout.SCHEMA1_KEY} is no P-256 key; move it away and a new one is made")
@@ -50,12 +52,12 @@ class Signer:
         from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - as above
         from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
 
-        async with exclusive_lock(self._driver, layout.SCHEMA1_KEY_LOCK):
+        async with exclusive_lock(self._locks, layout.SCHEMA1_KEY_LOCK):
             try:
                 return await self._driver.read(layout.SCHEMA1_KEY)
             except PathNotFound:
                 fresh = ec.generate_private_key(ec.SECP256R1()).private_bytes(
                     serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
                 )
-                await self._driver.write(layout.SCHEMA1_KEY, fresh)
+                await run_to_completion(self._driver.write(layout.SCHEMA1_KEY, fresh))
                 return fresh

@@ -37,6 +37,7 @@ from backends.storage.driver import (
     StorageReadOnly,
     Writer,
 )
+from backends.storage.storage import Storage
 
 RUNNING_HASHES_KEPT = 1024
 
@@ -44,8 +45,9 @@ RUNNING_HASHES_KEPT = 1024
 class Uploads:
     """All uploads of a registry, as this process sees them."""
 
-    def __init__(self, driver: StorageDriver, blobs: Blobs) -> None:
-        self._driver = driver
+    def __init__(self, storage: Storage, blobs: Blobs) -> None:
+        self._driver = storage.driver
+        self._locks = storage.locks
         self._blobs = blobs
         self._running: OrderedDict[UploadId, RunningHash] = OrderedDict()
 

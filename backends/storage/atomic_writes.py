@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from backends.storage import layout
 from backends.storage.cached_reads import Opener
 from backends.storage.driver import StorageError
+from backends.storage.folders import make_folders
 
 BUILD_ATTEMPTS = 10
 SWEEP_SECONDS = 3600
@@ -173,22 +174,9 @@ class AtomicWrites:
             if self._temporary >= 0 and os.fstat(self._temporary).st_nlink == 0:
                 self.close()
             if self._temporary < 0:
-                self._temporary = self._make_folders(layout.TEMPORARY[1:].split("/"))
+                self._temporary = make_folders(self._root, layout.TEMPORARY)
                 _sweep(self._temporary)
             return self._temporary
-
-    def _make_folders(self, parts: Sequence[str]) -> int:
-        fd, depth = self._open_deepest(parts)
-        for part in parts[depth:]:
-            try:
-                with contextlib.suppress(FileExistsError):  # another worker starts too
-                    os.mkdir(part, 0o755, dir_fd=fd)
-                os.fsync(fd)  # content will lie below these folders too
-                below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-            finally:
-                os.close(fd)
-            fd = below
-        return fd
 
     @contextlib.contextmanager
     def _deepest(self, folders: Sequence[str]) -> Iterator[tuple[int, int]]:

@@ -17,9 +17,8 @@
             json-<sha256>-<name>                                    its JSON as announced, a file for each announcement
             layer-<name>                                            a layer, growing or whole
             payload-<hex>-<name>                                    layer <name> and its JSON have this checksum
-            lock                                                    whoever makes it an image has this, alone
-        v1/locks/<ns>/<repo>                                    whoever merges lists of images has this, alone
     <root>/docker/registry/portside/tmp/                        files on their way to their names; swept when old
+    <root>/docker/registry/portside/locks                       empty; each lock is a byte of it; never delete
 
 A `link` holds a digest as text without a newline. Source: distribution `registry/storage/paths.go`; V1API section 11.
 """
@@ -35,11 +34,11 @@ V2 = "/docker/registry/v2"
 REPOSITORIES = f"{V2}/repositories"
 PRIMARY = "/docker/registry/portside/primary"
 TEMPORARY = "/docker/registry/portside/tmp"
+LOCKS = "/docker/registry/portside/locks"
 V1_IMAGES = "/images"
 V1_REPOSITORIES = "/repositories"
 V1_TAG = "tag_"
 SCHEMA1_KEY = f"{PRIMARY}/keys/schema1.pem"
-SCHEMA1_KEY_LOCK = f"{PRIMARY}/keys/lock"
 
 
 def blob_data(digest: Digest) -> str:
@@ -148,10 +147,6 @@ def v1_staged(image_id: ImageId, entry: str) -> str:
     return f"{v1_staging(image_id)}/{entry}"
 
 
-def v1_list_lock(namespace: str, repository_name: str) -> str:
-    return f"{PRIMARY}/v1/locks/{escape_v1(namespace)}/{escape_v1(repository_name)}"
-
-
 def v1_repository_entry(namespace: str, repository_name: str, entry: str) -> str:
     """Takes the name of a file as it was listed."""
     return f"{v1_repository(namespace, repository_name)}/{entry}"
@@ -183,3 +178,25 @@ def v1_index_images(namespace: str, repository_name: str) -> str:
 
 def v1_private(namespace: str, repository_name: str) -> str:
     return f"{v1_repository(namespace, repository_name)}/_private"
+
+
+# names of locks
+
+
+def upload_lock(name: RepositoryName, upload_id: UploadId) -> str:
+    """Whoever appends to an upload, finishes or removes it has this."""
+    return f"upload {name} {upload_id}"
+
+
+def v1_image_lock(image_id: ImageId) -> str:
+    """Whoever makes a v1 image of what is staged has this."""
+    return f"v1 image {image_id}"
+
+
+def v1_images_lock(namespace: str, repository_name: str) -> str:
+    """Whoever merges a list of images into a v1 repository's has this; takes the names as `v1_repository` does."""
+    return f"v1 images {escape_v1(namespace)}/{escape_v1(repository_name)}"
+
+
+SCHEMA1_KEY_LOCK = "schema 1 key"
+"""Whoever makes the key has this."""

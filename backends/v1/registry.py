@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from backends.registry.blobs import Blobs
 from backends.registry.v1.images import Images
 from backends.registry.v1.repositories import V1Repositories
-from backends.storage.driver import StorageDriver
+from backends.storage.storage import Storage
 from backends.v1.errors import render
 from backends.v1.parts import Parts
 from backends.v1.routes import PARSERS, ROUTES
@@ -18,10 +18,10 @@ from backends.web.gates import Gate
 
 
 class Registry:
-    """A docker-registry over one storage driver.
+    """A docker-registry over one storage.
 
     Args:
-        driver: where the data is.
+        storage: where the data is.
         settings: what is v1's own.
         gates: what stands before every operation, in this order.
 
@@ -29,8 +29,8 @@ class Registry:
         handle: the handler (aiohttp's low-level server interface).
     """
 
-    def __init__(self, driver: StorageDriver, settings: V1Settings, *, gates: Sequence[Gate] = ()) -> None:
-        images = Images(driver, Blobs(driver))
-        parts = Parts(driver, images, V1Repositories(driver, images), settings)
+    def __init__(self, storage: Storage, settings: V1Settings, *, gates: Sequence[Gate] = ()) -> None:
+        images = Images(storage, Blobs(storage.driver))
+        parts = Parts(storage.driver, images, V1Repositories(storage, images), settings)
         dispatcher = Dispatcher(ROUTES, PARSERS, parts, gates=gates, what="this registry")
         self.handle = render_errors(dispatcher.handle, render)

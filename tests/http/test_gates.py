@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from backends.storage.inmemory import InMemoryDriver
+from backends.storage.factory import open_memory
 from backends.v1.registry import Registry as V1Registry
 from backends.v1.settings import V1Settings
 from backends.v2.registry import Registry as V2Registry
@@ -40,8 +40,8 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
 
 def registry(protocol: str, gates: GateSettings) -> Handler:
     if protocol == "v1":
-        return V1Registry(InMemoryDriver(), V1Settings(), gates=make_gates(gates)).handle
-    return V2Registry(InMemoryDriver(), V2Settings(), gates=make_gates(gates)).handle
+        return V1Registry(open_memory(), V1Settings(), gates=make_gates(gates)).handle
+    return V2Registry(open_memory(), V2Settings(), gates=make_gates(gates)).handle
 
 
 async def ask(handler: Handler, method: str, path: str) -> tuple[int, str]:

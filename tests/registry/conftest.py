@@ -7,23 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from backends.storage.driver import StorageDriver
-from backends.storage.filesystem import FilesystemDriver
-from backends.storage.inmemory import InMemoryDriver
+from backends.storage.factory import open_folder, open_memory
+from backends.storage.storage import Storage
 
 
 @pytest.fixture(params=["filesystem", "inmemory"])
-async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[[], StorageDriver]]:
+async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[[], Storage]]:
     """Each call opens the same place, as another worker would (memory is one worker's)."""
-    memory = InMemoryDriver()
-    opened: list[StorageDriver] = [memory]
+    memory = open_memory()
+    opened: list[Storage] = [memory]
 
-    def again() -> StorageDriver:
+    def again() -> Storage:
         if request.param == "inmemory":
             return memory
-        opened.append(FilesystemDriver(tmp_path / "root"))
+        opened.append(open_folder(tmp_path / "root"))
         return opened[-1]
 
     yield again
-    for driver in opened:
-        await driver.close()
+    for storage in opened:
+        await storage.close()

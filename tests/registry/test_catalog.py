@@ -13,8 +13,9 @@ from backends.registry.catalog import list_repositories
 from backends.storage import layout
 from backends.storage.driver import StorageDriver
 from backends.storage.inmemory import InMemoryDriver
+from backends.storage.storage import Storage
 
-Reopen = Callable[[], StorageDriver]
+Reopen = Callable[[], Storage]
 
 component = st.sampled_from(["a", "b", "a-b", "a.b", "a_b", "ab", "0", "z"])
 name = st.lists(component, min_size=1, max_size=3).map("/".join)
@@ -39,14 +40,14 @@ async def test_pages_are_slices_of_the_whole(names: set[str], after: str, limit:
 
 
 async def test_a_walk_by_pages_meets_every_repository_once(reopen: Reopen) -> None:
-    driver = reopen()
+    driver = reopen().driver
     names = {"a", "a/b", "a/b/c", "a-b", "a-b/c", "b/x", "zz/y/x", "z"}
     await make(driver, names)
     found: list[str] = []
-    while page := await list_repositories(reopen(), after=found[-1] if found else "", limit=2):
+    while page := await list_repositories(reopen().driver, after=found[-1] if found else "", limit=2):
         found += page
     assert found == sorted(names, key=lambda each: each.split("/"))
 
 
 async def test_an_empty_place_has_an_empty_catalog(reopen: Reopen) -> None:
-    assert list(await list_repositories(reopen(), after="", limit=5)) == []
+    assert list(await list_repositories(reopen().driver, after="", limit=5)) == []

@@ -1,90 +1,84 @@
-"""Being alone at something: one at a time, across processes, and no ruin ever holds anybody up."""
+"""Being alone at something: who waits too long is answered, who has gone does not wait."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
 from backends.model.errors import RegistryError
+from backends.model.names import ImageId
+from backends.model.v1images import parse_v1_name
+from backends.registry.blobs import Blobs
 from backends.registry.exclusive_lock import exclusive_lock
-from backends.storage.driver import PathNotFound, StorageDriver
-from backends.storage.filesystem import FilesystemDriver
+from backends.registry.signing import Signer
+from backends.registry.v1.images import Images
+from backends.registry.v1.repositories import V1Repositories
+from backends.storage import layout
+from backends.storage.locks import LockHeld
+from backends.storage.storage import Storage
+from tests.support.v1pushes import images_over, put_checksum, put_json, put_layer
+from tests.support.v1server import make_pushed
 
-PATH = "/docker/registry/portside/primary/v1/locks/ns/r"
-ROOT = Path(__file__).parents[2]
-HOLDER = f"""
-import asyncio, sys
-from pathlib import Path
-from backends.registry.exclusive_lock import exclusive_lock
-from backends.storage.filesystem import FilesystemDriver
-
-async def hold():
-    async with exclusive_lock(FilesystemDriver(Path(sys.argv[1])), {PATH!r}):
-        print("inside", flush=True)
-        await asyncio.sleep(600)
-
-asyncio.run(hold())
-"""
+Reopen = Callable[[], Storage]
 
 
-async def test_many_are_alone_one_after_another_and_leave_nothing(reopen: Callable[[], StorageDriver]) -> None:
-    inside = 0
-    most = 0
-
-    async def enter(driver: StorageDriver) -> None:
-        nonlocal inside, most
-        for _ in range(5):
-            async with exclusive_lock(driver, PATH):
-                inside += 1
-                most = max(most, inside)
-                await asyncio.sleep(0.001)
-                inside -= 1
-
-    drivers = [reopen() for _ in range(4)]
-    await asyncio.gather(*(enter(driver) for driver in drivers))
-    assert most == 1
-    with pytest.raises(PathNotFound):
-        await drivers[0].stat(PATH)
-
-
-async def test_whoever_waits_too_long_is_told_to_come_again(reopen: Callable[[], StorageDriver]) -> None:
-    async with exclusive_lock(reopen(), PATH):
+async def test_whoever_waits_too_long_is_told_to_come_again(reopen: Reopen) -> None:
+    async with exclusive_lock(reopen().locks, "a"):
         with pytest.raises(RegistryError, match="again later") as raised:
-            async with exclusive_lock(reopen(), PATH, patience=0.05):
+            async with exclusive_lock(reopen().locks, "a", patience=0.05):
                 pytest.fail("two are alone")
         assert raised.value.status == 503
 
 
-async def test_a_failure_inside_gives_the_place_free(reopen: Callable[[], StorageDriver]) -> None:
-    with pytest.raises(ValueError, match="inside"):
-        async with exclusive_lock(reopen(), PATH):
-            raise ValueError("inside")
-    async with exclusive_lock(reopen(), PATH, patience=0):
-        pass
+async def test_a_lock_within_a_lock_is_another_matter(reopen: Reopen) -> None:
+    """That the inner one is held says nothing of the outer one: it is not answered as if it did."""
+    locks = reopen().locks
+    async with locks.hold("inner"):
+        with pytest.raises(LockHeld):
+            async with exclusive_lock(reopen().locks, "outer"), reopen().locks.hold("inner"):
+                pytest.fail("two are alone")
 
 
-def test_a_process_that_is_killed_gives_the_place_free(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "inside\n"
+IMAGE = make_pushed("a")
+NAME = parse_v1_name("ns/r")
 
-        async def enter(patience: float) -> None:
-            driver = FilesystemDriver(tmp_path)
-            try:
-                async with exclusive_lock(driver, PATH, patience=patience):
-                    pass
-            finally:
-                await driver.close()
 
-        with pytest.raises(RegistryError):
-            asyncio.run(enter(0.1))
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
-        asyncio.run(enter(5))
+async def checksum(storage: Storage) -> None:
+    await put_checksum(images_over(storage), IMAGE)
+
+
+async def announce(storage: Storage) -> None:
+    repositories = V1Repositories(storage, Images(storage, Blobs(storage.driver)))
+    await repositories.put_images(NAME, b"[]", [])
+
+
+async def sign(storage: Storage) -> None:
+    await Signer(storage).sign(b"{}")
+
+
+@pytest.mark.parametrize(
+    ("lock", "work"),
+    [
+        (layout.v1_image_lock(ImageId(IMAGE.id)), checksum),
+        (layout.v1_images_lock(NAME.namespace, NAME.stored), announce),
+        (layout.SCHEMA1_KEY_LOCK, sign),
+    ],
+    ids=["checksum", "images", "key"],
+)
+async def test_a_request_that_waits_for_a_lock_ends_when_its_client_has_gone(
+    reopen: Reopen, lock: str, work: Callable[[Storage], Coroutine[Any, Any, None]]
+) -> None:
+    images = images_over(reopen())
+    await put_json(images, IMAGE)
+    await put_layer(images, IMAGE)
+    async with reopen().locks.hold(lock):
+        task = asyncio.create_task(work(reopen()))
+        await asyncio.sleep(0.1)
+        assert not task.done()
+        task.cancel()
+        async with asyncio.timeout(2):
+            await asyncio.wait([task])
+        assert task.cancelled()

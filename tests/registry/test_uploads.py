@@ -14,9 +14,11 @@ from backends.model.names import RepositoryName, UploadId
 from backends.registry.repository import Repositories
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver
+from backends.storage.storage import Storage
 from tests.support.counting import CountingDriver
+from tests.support.drivers import wrapped
 
-Reopen = Callable[[], StorageDriver]
+Reopen = Callable[[], Storage]
 NAME = RepositoryName("team/app")
 CONTENT = bytes(range(256)) * 2000
 
@@ -66,8 +68,9 @@ def code(caught: pytest.ExceptionInfo[RegistryError]) -> ErrorCode:
 
 @pytest.mark.parametrize("content", [b"", b"x", CONTENT, CONTENT * 5])
 async def test_an_upload_becomes_a_blob_and_nothing_else_stays(reopen: Reopen, content: bytes) -> None:
-    driver = reopen()
-    process = Repositories(driver)
+    storage = reopen()
+    driver = storage.driver
+    process = Repositories(storage)
     upload = await process.uploads.start(NAME)
     await append(process, upload, content[:100], content[100:])
     digest = Digest.of(content)
@@ -89,8 +92,8 @@ async def test_an_upload_is_sha512_when_it_is_named_so_at_the_end(reopen: Reopen
 
 
 async def test_two_processes_take_turns_and_each_hashes_only_the_gap(reopen: Reopen) -> None:
-    drivers = [CountingDriver(reopen()), CountingDriver(reopen())]
-    processes = [Repositories(driver) for driver in drivers]
+    storages, drivers = zip(*(wrapped(reopen(), CountingDriver) for _ in range(2)), strict=True)
+    processes = [Repositories(storage) for storage in storages]
     upload = await processes[0].uploads.start(NAME)
     pieces = [CONTENT[at : at + 64_000] for at in range(0, len(CONTENT), 64_000)]
     for turn, piece in enumerate(pieces):
@@ -103,8 +106,8 @@ async def test_two_processes_take_turns_and_each_hashes_only_the_gap(reopen: Reo
 
 
 async def test_one_process_hashes_no_byte_twice_whatever_happens_on_the_way(reopen: Reopen) -> None:
-    driver = CountingDriver(reopen())
-    process = Repositories(driver)
+    storage, driver = wrapped(reopen(), CountingDriver)
+    process = Repositories(storage)
     upload = await process.uploads.start(NAME)
     await append(process, upload, CONTENT[:1000])
     with pytest.raises(ConnectionResetError):
@@ -123,8 +126,8 @@ async def test_a_final_put_at_another_process_reads_nothing_again(reopen: Reopen
     first = Repositories(reopen())
     upload = await first.uploads.start(NAME)
     await append(first, upload, CONTENT)
-    driver = CountingDriver(reopen())
-    second = Repositories(driver)
+    storage, driver = wrapped(reopen(), CountingDriver)
+    second = Repositories(storage)
     await commit(second, upload, Digest.of(CONTENT))
     assert (driver.hashed, driver.reread) == (0, 0)
     assert await stored(second, Digest.of(CONTENT)) == CONTENT
@@ -144,8 +147,9 @@ async def test_a_final_put_at_another_process_reads_nothing_again(reopen: Reopen
 async def test_a_record_that_cannot_vouch_for_all_bytes_is_not_believed(
     reopen: Reopen, record: dict[str, object] | None
 ) -> None:
-    driver = reopen()
-    first = Repositories(driver)
+    storage = reopen()
+    driver = storage.driver
+    first = Repositories(storage)
     upload = await first.uploads.start(NAME)
     await append(first, upload, CONTENT)
     path = layout.upload_progress(NAME, upload)
@@ -229,8 +233,9 @@ async def test_many_at_one_upload_leave_one_content_that_one_of_them_sent(reopen
 
 
 async def test_a_wrong_digest_discards_the_upload_and_links_nothing(reopen: Reopen) -> None:
-    driver = reopen()
-    process = Repositories(driver)
+    storage = reopen()
+    driver = storage.driver
+    process = Repositories(storage)
     upload = await process.uploads.start(NAME)
     await append(process, upload, CONTENT)
     for expected in (ErrorCode.DIGEST_INVALID, ErrorCode.BLOB_UPLOAD_UNKNOWN):
@@ -254,8 +259,9 @@ async def test_an_upload_of_another_repository_is_unknown(reopen: Reopen) -> Non
 
 
 async def test_a_cancelled_upload_is_gone(reopen: Reopen) -> None:
-    driver = reopen()
-    process = Repositories(driver)
+    storage = reopen()
+    driver = storage.driver
+    process = Repositories(storage)
     upload = await process.uploads.start(NAME)
     await append(process, upload, CONTENT)
     await process.uploads.cancel(NAME, upload)
@@ -265,10 +271,11 @@ async def test_a_cancelled_upload_is_gone(reopen: Reopen) -> None:
 
 
 async def test_a_ruin_of_another_size_is_replaced_by_the_blob(reopen: Reopen) -> None:
-    driver = reopen()
+    storage = reopen()
+    driver = storage.driver
     digest = Digest.of(CONTENT)
     await driver.write(layout.blob_data(digest), CONTENT[:100])
-    process = Repositories(driver)
+    process = Repositories(storage)
     upload = await process.uploads.start(NAME)
     await append(process, upload, CONTENT)
     await commit(process, upload, digest)
@@ -276,9 +283,10 @@ async def test_a_ruin_of_another_size_is_replaced_by_the_blob(reopen: Reopen) ->
 
 
 async def test_a_blob_that_is_here_already_keeps_its_file(reopen: Reopen) -> None:
-    driver = reopen()
+    storage = reopen()
+    driver = storage.driver
     digest = Digest.of(CONTENT)
-    process = Repositories(driver)
+    process = Repositories(storage)
     modified = []
     for _ in range(2):
         upload = await process.uploads.start(NAME)

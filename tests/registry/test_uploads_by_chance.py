@@ -18,9 +18,8 @@ from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import RepositoryName, UploadId
 from backends.registry.repository import Repositories
-from backends.storage.driver import StorageDriver
-from backends.storage.filesystem import FilesystemDriver
-from backends.storage.inmemory import InMemoryDriver
+from backends.storage.factory import open_folder, open_memory
+from backends.storage.storage import Storage
 
 T = TypeVar("T")
 NAMES = [RepositoryName("a"), RepositoryName("a/b")]
@@ -35,12 +34,12 @@ class Uploading(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.drivers: list[StorageDriver] = []
+        self.opened: list[Storage] = []
         self.workers: list[Repositories] = []
         self.sent: dict[UploadId, tuple[RepositoryName, bytes]] = {}
         self.blobs: dict[tuple[RepositoryName, Digest], bytes] = {}
 
-    def open(self) -> StorageDriver:
+    def open(self) -> Storage:
         raise NotImplementedError
 
     def run_(self, work: Coroutine[Any, Any, T]) -> T:
@@ -51,8 +50,8 @@ class Uploading(RuleBasedStateMachine):
         self.workers = [self.restarted() for _ in range(2)]
 
     def restarted(self) -> Repositories:
-        self.drivers.append(self.open())
-        return Repositories(self.drivers[-1])
+        self.opened.append(self.open())
+        return Repositories(self.opened[-1])
 
     @rule(target=uploads, worker=st.integers(0, 1), name=st.sampled_from(NAMES))
     def start(self, worker: int, name: RepositoryName) -> UploadId:
@@ -186,8 +185,8 @@ class Uploading(RuleBasedStateMachine):
     def teardown(self) -> None:
         for (name, digest), text in self.blobs.items():
             assert self.run_(self._read(name, digest)) == text
-        for driver in self.drivers:
-            self.run_(driver.close())
+        for storage in self.opened:
+            self.run_(storage.close())
         self.run_(self.loop.shutdown_default_executor())
         self.loop.close()
 
@@ -199,15 +198,15 @@ class Uploading(RuleBasedStateMachine):
             blob.reader.close()
 
     def restarted_once(self) -> Repositories:
-        return Repositories(self.drivers[-1])
+        return Repositories(self.opened[-1])
 
 
 class UploadingInMemory(Uploading):
     @override
-    def open(self) -> StorageDriver:
-        if not self.drivers:
-            return InMemoryDriver()
-        return self.drivers[0]
+    def open(self) -> Storage:
+        if not self.opened:
+            return open_memory()
+        return self.opened[0]
 
 
 class UploadingOnDisk(Uploading):
@@ -216,8 +215,8 @@ class UploadingOnDisk(Uploading):
         self.folder = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
 
     @override
-    def open(self) -> StorageDriver:
-        return FilesystemDriver(Path(self.folder.name))
+    def open(self) -> Storage:
+        return open_folder(Path(self.folder.name))
 
     @override
     def teardown(self) -> None:

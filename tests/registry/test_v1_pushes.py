@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -16,7 +17,8 @@ from backends.model.names import ImageId
 from backends.registry.v1.images import Images, State
 from backends.registry.v1.staging import ANNOUNCEMENTS, TEXTS
 from backends.storage import layout
-from backends.storage.driver import PathNotFound, StorageDriver, StorageFull
+from backends.storage.driver import PathNotFound, StorageFull
+from backends.storage.storage import Storage
 from tests.support.drivers import Died, Failing, Unlinked
 from tests.support.v1pushes import images_over, push, put_checksum, put_json, put_layer, read_layer
 from tests.support.v1server import Pushed, make_pushed
@@ -26,13 +28,13 @@ TOP = make_pushed("b", parent=BASE.id, layer=b"top layer")
 
 
 @pytest.fixture
-def driver(reopen: Callable[[], StorageDriver]) -> StorageDriver:
+def storage(reopen: Callable[[], Storage]) -> Storage:
     """The storage as one process has it."""
     return reopen()
 
 
 @pytest.fixture
-def elsewhere(reopen: Callable[[], StorageDriver]) -> StorageDriver:
+def elsewhere(reopen: Callable[[], Storage]) -> Storage:
     """The same storage as another process has it."""
     return reopen()
 
@@ -41,9 +43,9 @@ def blob_of(image: Pushed) -> str:
     return layout.blob_data(Digest("sha256", sha256(image.layer).hexdigest()))
 
 
-async def staged(driver: StorageDriver, image: Pushed) -> list[str]:
+async def staged(storage: Storage, image: Pushed) -> list[str]:
     try:
-        return list(await driver.list(layout.v1_staging(ImageId(image.id))))
+        return list(await storage.driver.list(layout.v1_staging(ImageId(image.id))))
     except PathNotFound:
         return []
 
@@ -60,22 +62,22 @@ async def assert_whole(images: Images, image: Pushed) -> None:
     assert await read_layer(images, image) == image.layer
 
 
-async def test_what_was_pushed_comes_back_to_the_byte(driver: StorageDriver) -> None:
-    images = images_over(driver)
+async def test_what_was_pushed_comes_back_to_the_byte(storage: Storage) -> None:
+    images = images_over(storage)
     await push(images, [BASE, TOP])
     await assert_whole(images, BASE)
     await assert_whole(images, TOP)
     assert list(await images.ancestry(ImageId(TOP.id))) == [TOP.id, BASE.id]
-    assert await staged(driver, TOP) == []
+    assert await staged(storage, TOP) == []
 
 
-async def test_a_layer_is_a_blob_of_the_store_that_both_protocols_share(driver: StorageDriver) -> None:
-    await push(images_over(driver), [BASE])
-    assert await driver.read(blob_of(BASE)) == BASE.layer
+async def test_a_layer_is_a_blob_of_the_store_that_both_protocols_share(storage: Storage) -> None:
+    await push(images_over(storage), [BASE])
+    assert await storage.driver.read(blob_of(BASE)) == BASE.layer
 
 
-async def test_an_image_is_not_there_before_its_checksum(driver: StorageDriver) -> None:
-    images = images_over(driver)
+async def test_an_image_is_not_there_before_its_checksum(storage: Storage) -> None:
+    images = images_over(storage)
     assert await images.state(ImageId(BASE.id)) is State.ABSENT
     await put_json(images, BASE)
     assert await images.state(ImageId(BASE.id)) is State.UPLOADING
@@ -84,36 +86,34 @@ async def test_an_image_is_not_there_before_its_checksum(driver: StorageDriver) 
     with pytest.raises(RegistryError, match="retry later"):
         await images.get(ImageId(BASE.id))
     with pytest.raises(PathNotFound):
-        await driver.stat(layout.V1_IMAGES)
+        await storage.driver.stat(layout.V1_IMAGES)
     await put_checksum(images, BASE)
     assert await images.state(ImageId(BASE.id)) is State.COMPLETE
 
 
-async def test_two_who_push_the_same_at_once_both_succeed(driver: StorageDriver, elsewhere: StorageDriver) -> None:
-    one, two = images_over(driver), images_over(elsewhere)
+async def test_two_who_push_the_same_at_once_both_succeed(storage: Storage, elsewhere: Storage) -> None:
+    one, two = images_over(storage), images_over(elsewhere)
     for step in (put_json, put_layer, put_checksum):
         await asyncio.gather(step(one, BASE), step(two, BASE))
     await assert_whole(two, BASE)
-    assert await staged(driver, BASE) == []
+    assert await staged(storage, BASE) == []
 
 
-async def test_one_who_is_slower_at_every_step_succeeds_too(driver: StorageDriver, elsewhere: StorageDriver) -> None:
-    one, two = images_over(driver), images_over(elsewhere)
+async def test_one_who_is_slower_at_every_step_succeeds_too(storage: Storage, elsewhere: Storage) -> None:
+    one, two = images_over(storage), images_over(elsewhere)
     await put_json(one, BASE)
     await put_json(two, BASE)
     await put_layer(one, BASE)
     await put_checksum(one, BASE)
     await put_layer(two, BASE)
-    assert of_kind("layer", await staged(driver, BASE)) == set(), "nobody needs its bytes any more"
+    assert of_kind("layer", await staged(storage, BASE)) == set(), "nobody needs its bytes any more"
     await put_checksum(two, BASE)
     await assert_whole(one, BASE)
-    assert await staged(driver, BASE) == []
+    assert await staged(storage, BASE) == []
 
 
-async def test_a_layer_that_is_on_its_way_survives_the_success_of_another(
-    driver: StorageDriver, elsewhere: StorageDriver
-) -> None:
-    one, two = images_over(driver), images_over(elsewhere)
+async def test_a_layer_that_is_on_its_way_survives_the_success_of_another(storage: Storage, elsewhere: Storage) -> None:
+    one, two = images_over(storage), images_over(elsewhere)
     await put_json(one, BASE)
     await put_json(two, BASE)
     begun, go_on = asyncio.Event(), asyncio.Event()
@@ -130,14 +130,14 @@ async def test_a_layer_that_is_on_its_way_survives_the_success_of_another(
     await put_checksum(one, BASE)
     go_on.set()
     await late
-    assert of_kind("layer", await staged(driver, BASE)) == set(), "nobody needs its bytes any more"
+    assert of_kind("layer", await staged(storage, BASE)) == set(), "nobody needs its bytes any more"
     await put_checksum(two, BASE)
     await assert_whole(two, BASE)
-    assert await staged(driver, BASE) == []
+    assert await staged(storage, BASE) == []
 
 
-async def test_a_checksum_can_be_set_once_for_each_push(driver: StorageDriver) -> None:
-    images = images_over(driver)
+async def test_a_checksum_can_be_set_once_for_each_push(storage: Storage) -> None:
+    images = images_over(storage)
     await push(images, [BASE])
     for step, message in (
         (put_json, "Image already exists"),
@@ -150,9 +150,9 @@ async def test_a_checksum_can_be_set_once_for_each_push(driver: StorageDriver) -
 
 
 async def test_two_with_different_json_have_a_candidate_each_and_the_first_owns_the_id(
-    driver: StorageDriver, elsewhere: StorageDriver
+    storage: Storage, elsewhere: Storage
 ) -> None:
-    one, two = images_over(driver), images_over(elsewhere)
+    one, two = images_over(storage), images_over(elsewhere)
     mine, theirs = make_pushed("a", author="me"), make_pushed("a", author="them")
     await put_json(one, mine)
     await put_json(two, theirs)
@@ -165,9 +165,9 @@ async def test_two_with_different_json_have_a_candidate_each_and_the_first_owns_
 
 
 async def test_two_with_different_content_who_finish_at_once_leave_one_of_them_unmixed(
-    driver: StorageDriver, elsewhere: StorageDriver
+    storage: Storage, elsewhere: Storage
 ) -> None:
-    one, two = images_over(driver), images_over(elsewhere)
+    one, two = images_over(storage), images_over(elsewhere)
     mine, theirs = make_pushed("a", layer=b"mine", author="me"), make_pushed("a", layer=b"theirs", author="them")
     for step in (put_json, put_layer):
         await asyncio.gather(step(one, mine), step(two, theirs))
@@ -180,22 +180,22 @@ async def test_two_with_different_content_who_finish_at_once_leave_one_of_them_u
 
 @pytest.mark.parametrize("dies", [True, False], ids=["killed", "full"])
 async def test_wherever_a_push_ends_the_image_is_absent_or_whole_and_can_be_pushed_again(
-    driver: StorageDriver, *, dies: bool
+    storage: Storage, *, dies: bool
 ) -> None:
     steps = 0
     while True:
         image = make_pushed(f"{steps:064x}", parent=BASE.id, layer=b"layer %d" % steps)
-        await push_base(driver)
-        failing = Failing(driver, steps, dies=dies)
+        await push_base(storage)
+        failing = Failing(storage.driver, steps, dies=dies)
         try:
-            await push(images_over(failing), [image])
+            await push(images_over(replace(storage, driver=failing)), [image])
         except (Died, StorageFull):
             assert failing.failed
-        images = images_over(driver)
+        images = images_over(storage)
         if await images.state(ImageId(image.id)) is State.COMPLETE:
             await assert_whole(images, image)
         else:
-            names = await staged(driver, image)
+            names = await staged(storage, image)
             if not dies:
                 assert of_kind("layer", names) <= of_kind("payload", names), "what nobody can name is left"
             await push(images, [image])
@@ -206,23 +206,23 @@ async def test_wherever_a_push_ends_the_image_is_absent_or_whole_and_can_be_push
     assert steps > 8, "the changes of a push were counted"
 
 
-async def push_base(driver: StorageDriver) -> None:
-    images = images_over(driver)
+async def push_base(storage: Storage) -> None:
+    images = images_over(storage)
     if await images.state(ImageId(BASE.id)) is State.ABSENT:
         await push(images, [BASE])
 
 
 @pytest.mark.parametrize("dies", [True, False], ids=["killed", "full"])
-async def test_a_checksum_can_be_sent_again_after_it_failed(driver: StorageDriver, *, dies: bool) -> None:
+async def test_a_checksum_can_be_sent_again_after_it_failed(storage: Storage, *, dies: bool) -> None:
     """Only the last request failed, so only it is repeated."""
     for steps in range(20):
         image = make_pushed(f"{steps:064x}", layer=b"layer %d" % steps)
-        images = images_over(driver)
+        images = images_over(storage)
         await put_json(images, image)
         await put_layer(images, image)
-        failing = Failing(driver, steps, dies=dies)
+        failing = Failing(storage.driver, steps, dies=dies)
         try:
-            await put_checksum(images_over(failing), image)
+            await put_checksum(images_over(replace(storage, driver=failing)), image)
         except (Died, StorageFull):
             if await images.state(ImageId(image.id)) is not State.COMPLETE:
                 await put_checksum(images, image)
@@ -233,10 +233,10 @@ async def test_a_checksum_can_be_sent_again_after_it_failed(driver: StorageDrive
         pytest.fail("a commit has more changes than were tried")
 
 
-async def test_a_layer_that_breaks_off_leaves_nothing(driver: StorageDriver) -> None:
-    images = images_over(driver)
+async def test_a_layer_that_breaks_off_leaves_nothing(storage: Storage) -> None:
+    images = images_over(storage)
     await put_json(images, BASE)
-    before = await staged(driver, BASE)
+    before = await staged(storage, BASE)
 
     async def broken() -> AsyncIterator[bytes]:
         yield b"half of"
@@ -244,13 +244,13 @@ async def test_a_layer_that_breaks_off_leaves_nothing(driver: StorageDriver) -> 
 
     with pytest.raises(ConnectionResetError):
         await images.put_layer(ImageId(BASE.id), broken())
-    assert await staged(driver, BASE) == before
+    assert await staged(storage, BASE) == before
 
 
-async def test_a_client_that_hangs_up_leaves_nothing(driver: StorageDriver) -> None:
-    images = images_over(driver)
+async def test_a_client_that_hangs_up_leaves_nothing(storage: Storage) -> None:
+    images = images_over(storage)
     await put_json(images, BASE)
-    before = await staged(driver, BASE)
+    before = await staged(storage, BASE)
     begun = asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
@@ -264,11 +264,11 @@ async def test_a_client_that_hangs_up_leaves_nothing(driver: StorageDriver) -> N
     upload.cancel()
     with pytest.raises(asyncio.CancelledError):
         await upload
-    assert await staged(driver, BASE) == before
+    assert await staged(storage, BASE) == before
 
 
-async def test_a_client_that_hangs_up_at_the_checksum_leaves_nothing_half_done(driver: StorageDriver) -> None:
-    images = images_over(driver)
+async def test_a_client_that_hangs_up_at_the_checksum_leaves_nothing_half_done(storage: Storage) -> None:
+    images = images_over(storage)
     for moment in range(8):
         image = make_pushed(f"{moment:064x}", layer=b"layer %d" % moment)
         await put_json(images, image)
@@ -280,24 +280,24 @@ async def test_a_client_that_hangs_up_at_the_checksum_leaves_nothing_half_done(d
         if await images.state(ImageId(image.id)) is not State.COMPLETE:
             await put_checksum(images, image)
         await assert_whole(images, image)
-        assert await staged(driver, image) == []
+        assert await staged(storage, image) == []
 
 
-async def test_a_wrong_checksum_changes_nothing(driver: StorageDriver) -> None:
-    images = images_over(driver)
+async def test_a_wrong_checksum_changes_nothing(storage: Storage) -> None:
+    images = images_over(storage)
     await put_json(images, BASE)
     await put_layer(images, BASE)
-    before = await staged(driver, BASE)
+    before = await staged(storage, BASE)
     with pytest.raises(RegistryError, match="Checksum mismatch") as raised:
         await images.put_checksum(ImageId(BASE.id), "0" * 64)
     assert raised.value.status == 400
-    assert await staged(driver, BASE) == before
+    assert await staged(storage, BASE) == before
     await put_checksum(images, BASE)
     await assert_whole(images, BASE)
 
 
-async def test_a_json_that_is_put_again_may_be_another_one(driver: StorageDriver) -> None:
-    images = images_over(driver)
+async def test_a_json_that_is_put_again_may_be_another_one(storage: Storage) -> None:
+    images = images_over(storage)
     other = make_pushed("a", author="somebody")
     await put_json(images, BASE)
     await put_layer(images, BASE)
@@ -305,39 +305,39 @@ async def test_a_json_that_is_put_again_may_be_another_one(driver: StorageDriver
     await assert_whole(images, other)
 
 
-async def test_a_layer_that_is_put_again_may_be_another_one(driver: StorageDriver) -> None:
-    images = images_over(driver)
+async def test_a_layer_that_is_put_again_may_be_another_one(storage: Storage) -> None:
+    images = images_over(storage)
     other = Pushed(BASE.id, BASE.json, b"another layer")
     await put_json(images, BASE)
     await put_layer(images, BASE)
     await put_layer(images, other)
     await put_checksum(images, other)
     await assert_whole(images, other)
-    assert await staged(driver, BASE) == []
+    assert await staged(storage, BASE) == []
 
 
-async def test_a_flood_of_announcements_is_kept_small(driver: StorageDriver) -> None:
-    images = images_over(driver)
+async def test_a_flood_of_announcements_is_kept_small(storage: Storage) -> None:
+    images = images_over(storage)
     for number in range(ANNOUNCEMENTS + 10):
         await put_json(images, make_pushed("a", number=number))
-    assert len(await staged(driver, BASE)) == ANNOUNCEMENTS
+    assert len(await staged(storage, BASE)) == ANNOUNCEMENTS
     last = make_pushed("a", number=ANNOUNCEMENTS + 9)
     await put_layer(images, last)
-    notes = [entry for entry in await staged(driver, BASE) if entry.startswith("payload")]
+    notes = [entry for entry in await staged(storage, BASE) if entry.startswith("payload")]
     assert len(notes) == TEXTS
     await put_checksum(images, last)
     await assert_whole(images, last)
 
 
 @pytest.mark.parametrize("letter", ["b", "a"], ids=["parent unknown", "parent is itself"])
-async def test_a_parent_must_be_there(driver: StorageDriver, letter: str) -> None:
+async def test_a_parent_must_be_there(storage: Storage, letter: str) -> None:
     with pytest.raises(RegistryError, match="Image depends on"):
-        await put_json(images_over(driver), make_pushed("a", parent=letter * 64))
-    assert await staged(driver, BASE) == []
+        await put_json(images_over(storage), make_pushed("a", parent=letter * 64))
+    assert await staged(storage, BASE) == []
 
 
-async def test_a_parent_may_still_be_on_its_way(driver: StorageDriver) -> None:
-    images = images_over(driver)
+async def test_a_parent_may_still_be_on_its_way(storage: Storage) -> None:
+    images = images_over(storage)
     await put_json(images, BASE)
     await push(images, [TOP])
     assert list(await images.ancestry(ImageId(TOP.id))) == [TOP.id, BASE.id]
@@ -346,8 +346,8 @@ async def test_a_parent_may_still_be_on_its_way(driver: StorageDriver) -> None:
     await assert_whole(images, BASE)
 
 
-async def test_a_circle_of_parents_is_refused(driver: StorageDriver) -> None:
-    images = images_over(driver)
+async def test_a_circle_of_parents_is_refused(storage: Storage) -> None:
+    images = images_over(storage)
     await put_json(images, make_pushed("a"))
     await put_json(images, make_pushed("b", parent="a" * 64))
     circle = make_pushed("a", parent="b" * 64)
@@ -359,85 +359,85 @@ async def test_a_circle_of_parents_is_refused(driver: StorageDriver) -> None:
 
 
 async def test_a_storage_without_links_gets_a_copy_and_a_line_says_so(
-    driver: StorageDriver, caplog: pytest.LogCaptureFixture
+    storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    images = images_over(Unlinked(driver))
+    images = images_over(replace(storage, driver=Unlinked(storage.driver)))
     with caplog.at_level(logging.WARNING):
         await push(images, [BASE])
     await assert_whole(images, BASE)
-    assert await driver.read(blob_of(BASE)) == BASE.layer
+    assert await storage.driver.read(blob_of(BASE)) == BASE.layer
     assert len(caplog.messages) == 1
     assert f"layer of image {BASE.id} is copied" in caplog.messages[0]
-    assert await staged(driver, BASE) == []
+    assert await staged(storage, BASE) == []
 
 
-async def begin_with_docker_registry(driver: StorageDriver, image: Pushed, *, layer: bytes | None) -> None:
+async def begin_with_docker_registry(storage: Storage, image: Pushed, *, layer: bytes | None) -> None:
     """What 0.9.1 leaves of an upload that broke off."""
     image_id = ImageId(image.id)
-    await driver.write(layout.v1_image_json(image_id), image.json)
-    await driver.write(layout.v1_image_ancestry(image_id), json.dumps([image.id]).encode())
-    await driver.write(layout.v1_image_mark(image_id), b"true")
+    await storage.driver.write(layout.v1_image_json(image_id), image.json)
+    await storage.driver.write(layout.v1_image_ancestry(image_id), json.dumps([image.id]).encode())
+    await storage.driver.write(layout.v1_image_mark(image_id), b"true")
     if layer is not None:
-        await driver.write(layout.v1_image_layer(image_id), layer)
+        await storage.driver.write(layout.v1_image_layer(image_id), layer)
 
 
 @pytest.mark.parametrize("layer", [None, b"", b"base la"], ids=["no layer", "empty layer", "part of a layer"])
-async def test_a_ruin_of_docker_registry_is_mended_by_a_repeated_push(
-    driver: StorageDriver, layer: bytes | None
-) -> None:
-    await begin_with_docker_registry(driver, make_pushed("a", old=True), layer=layer)
-    images = images_over(driver)
+async def test_a_ruin_of_docker_registry_is_mended_by_a_repeated_push(storage: Storage, layer: bytes | None) -> None:
+    await begin_with_docker_registry(storage, make_pushed("a", old=True), layer=layer)
+    images = images_over(storage)
     assert await images.state(ImageId(BASE.id)) is State.UPLOADING
     await push(images, [BASE])
     await assert_whole(images, BASE)
-    assert "_inprogress" not in await driver.list(layout.v1_image(ImageId(BASE.id)))
+    assert "_inprogress" not in await storage.driver.list(layout.v1_image(ImageId(BASE.id)))
 
 
-async def test_a_push_that_began_with_docker_registry_can_go_on_at_the_layer(driver: StorageDriver) -> None:
-    await begin_with_docker_registry(driver, BASE, layer=b"part")
-    images = images_over(driver)
+async def test_a_push_that_began_with_docker_registry_can_go_on_at_the_layer(storage: Storage) -> None:
+    await begin_with_docker_registry(storage, BASE, layer=b"part")
+    images = images_over(storage)
     await put_layer(images, BASE)
     await put_checksum(images, BASE)
     await assert_whole(images, BASE)
 
 
-async def test_a_push_over_a_ruin_that_is_killed_anywhere_never_shows_a_mixture(driver: StorageDriver) -> None:
+async def test_a_push_over_a_ruin_that_is_killed_anywhere_never_shows_a_mixture(storage: Storage) -> None:
     for steps in range(40):
         old, new = (make_pushed(f"{steps:064x}", layer=b"new layer", of=of) for of in ("old", "new"))
-        await begin_with_docker_registry(driver, old, layer=b"old")
-        failing = Failing(driver, steps, dies=True)
+        await begin_with_docker_registry(storage, old, layer=b"old")
+        failing = Failing(storage.driver, steps, dies=True)
         try:
-            await push(images_over(failing), [new])
+            await push(images_over(replace(storage, driver=failing)), [new])
         except Died:
-            images = images_over(driver)
+            images = images_over(storage)
             if await images.state(ImageId(new.id)) is not State.COMPLETE:
-                assert not await linked_beside_a_mark(driver, new)
+                assert not await linked_beside_a_mark(storage, new)
                 await push(images, [new])
-        await assert_whole(images_over(driver), new)
+        await assert_whole(images_over(storage), new)
         if not failing.failed:
             break
     else:
         pytest.fail("a push has more changes than were tried")
 
 
-async def linked_beside_a_mark(driver: StorageDriver, image: Pushed) -> bool:
+async def linked_beside_a_mark(storage: Storage, image: Pushed) -> bool:
     """Whether docker-registry could truncate a blob: it truncates a layer beside a mark."""
-    entries = await driver.list(layout.v1_image(ImageId(image.id))) if await there(driver, image) else ()
-    return "_inprogress" in entries and await driver.read(layout.v1_image_layer(ImageId(image.id))) == image.layer
+    entries = await storage.driver.list(layout.v1_image(ImageId(image.id))) if await there(storage, image) else ()
+    return (
+        "_inprogress" in entries and await storage.driver.read(layout.v1_image_layer(ImageId(image.id))) == image.layer
+    )
 
 
-async def there(driver: StorageDriver, image: Pushed) -> bool:
+async def there(storage: Storage, image: Pushed) -> bool:
     try:
-        await driver.stat(layout.v1_image(ImageId(image.id)))
+        await storage.driver.stat(layout.v1_image(ImageId(image.id)))
     except PathNotFound:
         return False
     return True
 
 
-async def test_an_image_that_has_lost_its_layer_can_be_given_it_back(driver: StorageDriver) -> None:
-    images = images_over(driver)
+async def test_an_image_that_has_lost_its_layer_can_be_given_it_back(storage: Storage) -> None:
+    images = images_over(storage)
     await push(images, [BASE])
-    await driver.delete(layout.v1_image_layer(ImageId(BASE.id)))
+    await storage.driver.delete(layout.v1_image_layer(ImageId(BASE.id)))
     assert (await images.get(ImageId(BASE.id))).layer_size is None
     with pytest.raises(RegistryError, match="Image not found"):
         await images.open_layer(ImageId(BASE.id))
@@ -447,12 +447,12 @@ async def test_an_image_that_has_lost_its_layer_can_be_given_it_back(driver: Sto
 
 
 @pytest.mark.parametrize("stored", [None, b"", b"[]", b'["x"]', b"{}", b"\xff"])
-async def test_an_ancestry_that_is_damaged_is_told_as_absent(driver: StorageDriver, stored: bytes | None) -> None:
-    images = images_over(driver)
+async def test_an_ancestry_that_is_damaged_is_told_as_absent(storage: Storage, stored: bytes | None) -> None:
+    images = images_over(storage)
     await push(images, [BASE])
     if stored is None:
-        await driver.delete(layout.v1_image_ancestry(ImageId(BASE.id)))
+        await storage.driver.delete(layout.v1_image_ancestry(ImageId(BASE.id)))
     else:
-        await driver.write(layout.v1_image_ancestry(ImageId(BASE.id)), stored)
+        await storage.driver.write(layout.v1_image_ancestry(ImageId(BASE.id)), stored)
     with pytest.raises(RegistryError, match="Image not found"):
         await images.ancestry(ImageId(BASE.id))

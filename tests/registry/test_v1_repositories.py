@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +17,8 @@ from backends.registry.blobs import Blobs
 from backends.registry.v1.images import Images
 from backends.registry.v1.repositories import V1Repositories
 from backends.storage import layout
-from backends.storage.driver import PathNotFound, StorageDriver
+from backends.storage.driver import PathNotFound
+from backends.storage.storage import Storage
 from tests.support.drivers import Died, Failing
 from tests.support.v1pushes import images_over, push, put_json
 from tests.support.v1server import Pushed, make_pushed
@@ -28,40 +30,40 @@ NAME = parse_v1_name("team/ml")
 
 
 @pytest.fixture
-def driver(reopen: Callable[[], StorageDriver]) -> StorageDriver:
+def storage(reopen: Callable[[], Storage]) -> Storage:
     """The storage as one process has it."""
     return reopen()
 
 
 @pytest.fixture
-def repositories(driver: StorageDriver) -> V1Repositories:
-    return repositories_over(driver)
+def repositories(storage: Storage) -> V1Repositories:
+    return repositories_over(storage)
 
 
-def repositories_over(driver: StorageDriver) -> V1Repositories:
-    return V1Repositories(driver, Images(driver, Blobs(driver)))
+def repositories_over(storage: Storage) -> V1Repositories:
+    return V1Repositories(storage, Images(storage, Blobs(storage.driver)))
 
 
 async def put_tag(repositories: V1Repositories, tag: str, image: str = TOP.id) -> None:
     await repositories.put_tag(NAME, tag, ImageId(image), {"last_update": 1})
 
 
-async def files_of(driver: StorageDriver) -> list[str]:
+async def files_of(storage: Storage) -> list[str]:
     try:
-        return list(await driver.list(layout.v1_repository(NAME.namespace, NAME.stored)))
+        return list(await storage.driver.list(layout.v1_repository(NAME.namespace, NAME.stored)))
     except PathNotFound:
         return []
 
 
-async def test_a_tag_names_an_image(driver: StorageDriver, repositories: V1Repositories) -> None:
-    await push(images_over(driver), [BASE, MIDDLE, TOP])
+async def test_a_tag_names_an_image(storage: Storage, repositories: V1Repositories) -> None:
+    await push(images_over(storage), [BASE, MIDDLE, TOP])
     await put_tag(repositories, "1.0")
     await put_tag(repositories, "latest", MIDDLE.id)
     assert await repositories.tag(NAME, "1.0") == TOP.id
     assert await repositories.tags(NAME) == {"1.0": TOP.id, "latest": MIDDLE.id}
     assert await repositories.description(NAME, "1.0") == {"last_update": 1}
     assert await repositories.description(NAME, None) == {"last_update": 1}
-    assert await files_of(driver) == ["json", "tag1.0_json", "tag_1.0", "tag_latest", "taglatest_json"]
+    assert await files_of(storage) == ["json", "tag1.0_json", "tag_1.0", "tag_latest", "taglatest_json"]
 
 
 @pytest.mark.parametrize(
@@ -69,57 +71,58 @@ async def test_a_tag_names_an_image(driver: StorageDriver, repositories: V1Repos
 )
 @pytest.mark.parametrize("image", [BASE, MIDDLE, TOP], ids=["base", "middle", "top"])
 async def test_a_tag_is_moved_only_to_a_chain_that_is_whole(
-    driver: StorageDriver, repositories: V1Repositories, lost: Callable[[ImageId], str], image: Pushed
+    storage: Storage, repositories: V1Repositories, lost: Callable[[ImageId], str], image: Pushed
 ) -> None:
-    await push(images_over(driver), [BASE, MIDDLE, TOP])
-    await driver.delete(lost(ImageId(image.id)))
+    await push(images_over(storage), [BASE, MIDDLE, TOP])
+    await storage.driver.delete(lost(ImageId(image.id)))
     if lost is layout.v1_image_ancestry and image is not TOP:
         await put_tag(repositories, "1.0")  # the top's own ancestry tells the whole chain
         return
     with pytest.raises(RegistryError, match="Image not found"):
         await put_tag(repositories, "1.0")
-    assert await files_of(driver) == []
+    assert await files_of(storage) == []
 
 
-async def test_a_tag_is_not_moved_to_an_image_on_its_way(driver: StorageDriver, repositories: V1Repositories) -> None:
-    await put_json(images_over(driver), BASE)
+async def test_a_tag_is_not_moved_to_an_image_on_its_way(storage: Storage, repositories: V1Repositories) -> None:
+    await put_json(images_over(storage), BASE)
     with pytest.raises(RegistryError, match="retry later"):
         await put_tag(repositories, "1.0", BASE.id)
-    assert await files_of(driver) == []
+    assert await files_of(storage) == []
 
 
-async def test_a_process_that_dies_while_it_moves_a_tag_leaves_the_old_one_or_the_new(driver: StorageDriver) -> None:
-    await push(images_over(driver), [BASE, MIDDLE])
+async def test_a_process_that_dies_while_it_moves_a_tag_leaves_the_old_one_or_the_new(storage: Storage) -> None:
+    await push(images_over(storage), [BASE, MIDDLE])
     seen = set()
     for steps in range(5):
-        await put_tag(repositories_over(driver), "latest", BASE.id)
+        await put_tag(repositories_over(storage), "latest", BASE.id)
         with suppress(Died):
-            await put_tag(repositories_over(Failing(driver, steps, dies=True)), "latest", MIDDLE.id)
-        seen.add(await repositories_over(driver).tag(NAME, "latest"))
+            failing = Failing(storage.driver, steps, dies=True)
+            await put_tag(repositories_over(replace(storage, driver=failing)), "latest", MIDDLE.id)
+        seen.add(await repositories_over(storage).tag(NAME, "latest"))
     assert seen == {BASE.id, MIDDLE.id}
 
 
-async def test_a_tag_that_goes_takes_its_description_along(driver: StorageDriver, repositories: V1Repositories) -> None:
-    await push(images_over(driver), [BASE])
+async def test_a_tag_that_goes_takes_its_description_along(storage: Storage, repositories: V1Repositories) -> None:
+    await push(images_over(storage), [BASE])
     await put_tag(repositories, "latest", BASE.id)
     await put_tag(repositories, "1.0", BASE.id)
     await repositories.delete_tag(NAME, "latest")
-    assert await files_of(driver) == ["tag1.0_json", "tag_1.0"]
+    assert await files_of(storage) == ["tag1.0_json", "tag_1.0"]
     with pytest.raises(RegistryError, match="Tag not found: latest"):
         await repositories.delete_tag(NAME, "latest")
 
 
-async def test_a_tag_without_a_description_can_go_too(driver: StorageDriver, repositories: V1Repositories) -> None:
+async def test_a_tag_without_a_description_can_go_too(storage: Storage, repositories: V1Repositories) -> None:
     """Volumes of docker-registry 0.5 have no descriptions; 0.9.1 answers 404 there."""
-    await driver.write(layout.v1_tag(NAME.namespace, NAME.stored, "latest"), BASE.id.encode())
+    await storage.driver.write(layout.v1_tag(NAME.namespace, NAME.stored, "latest"), BASE.id.encode())
     await repositories.delete_tag(NAME, "latest")
-    assert await files_of(driver) == []
+    assert await files_of(storage) == []
 
 
 async def test_a_repository_goes_with_all_its_tags_and_its_images_stay(
-    driver: StorageDriver, repositories: V1Repositories
+    storage: Storage, repositories: V1Repositories
 ) -> None:
-    images = images_over(driver)
+    images = images_over(storage)
     await push(images, [BASE])
     await put_tag(repositories, "latest", BASE.id)
     await repositories.delete(NAME)
@@ -131,7 +134,7 @@ async def test_a_repository_goes_with_all_its_tags_and_its_images_stay(
 
 
 async def test_what_docker_registry_let_lie_beside_tags_does_not_disturb(
-    driver: StorageDriver, repositories: V1Repositories
+    storage: Storage, repositories: V1Repositories
 ) -> None:
     folder = layout.v1_repository(NAME.namespace, NAME.stored)
     for entry, content in {
@@ -147,7 +150,7 @@ async def test_what_docker_registry_let_lie_beside_tags_does_not_disturb(
         "_images_list": "[]",
         "_private": "",
     }.items():
-        await driver.write(f"{folder}/{entry}", content.encode())
+        await storage.driver.write(f"{folder}/{entry}", content.encode())
     assert await repositories.tags(NAME) == dict.fromkeys(["good", "newline", "a b", "..", "_x"], BASE.id)
     for tag in ("good", "newline", "a b", "..", "_x"):
         assert await repositories.tag(NAME, tag) == BASE.id
@@ -157,30 +160,28 @@ async def test_what_docker_registry_let_lie_beside_tags_does_not_disturb(
 
 
 async def test_the_first_list_of_images_is_kept_to_the_byte_and_later_ones_are_merged(
-    driver: StorageDriver, repositories: V1Repositories
+    storage: Storage, repositories: V1Repositories
 ) -> None:
     path = layout.v1_index_images(NAME.namespace, NAME.stored)
     first = b'[ {"id": "x"} ]\n'
     await repositories.put_images(NAME, first, json.loads(first))
     await repositories.put_images(NAME, b"[]", [])
-    assert await driver.read(path) == first
+    assert await storage.driver.read(path) == first
     assert await repositories.images(NAME) == first
     await repositories.put_images(NAME, b"", [{"id": "y", "checksum": "1", "Tag": "b"}])
-    assert await driver.read(path) == b'[{"checksum": "1", "id": "y"}, {"id": "x"}]'
+    assert await storage.driver.read(path) == b'[{"checksum": "1", "id": "y"}, {"id": "x"}]'
 
 
-async def test_a_list_of_images_that_is_damaged_is_begun_anew(
-    driver: StorageDriver, repositories: V1Repositories
-) -> None:
+async def test_a_list_of_images_that_is_damaged_is_begun_anew(storage: Storage, repositories: V1Repositories) -> None:
     path = layout.v1_index_images(NAME.namespace, NAME.stored)
     for damaged in (b"", b"{}", b'[5, {"no": "id"}]'):
-        await driver.write(path, damaged)
+        await storage.driver.write(path, damaged)
         await repositories.put_images(NAME, b"", [{"id": "y"}])
-        assert await driver.read(path) == b'[{"id": "y"}]'
+        assert await storage.driver.read(path) == b'[{"id": "y"}]'
 
 
 async def test_lists_that_are_put_at_once_by_several_processes_all_count(
-    reopen: Callable[[], StorageDriver],
+    reopen: Callable[[], Storage],
 ) -> None:
     processes = [repositories_over(reopen()) for _ in range(4)]
     lists = [[{"id": f"{number}-{process}"} for number in range(2)] for process in range(4)]
@@ -193,20 +194,20 @@ async def test_lists_that_are_put_at_once_by_several_processes_all_count(
 
 
 async def test_the_mark_of_a_private_repository_is_an_empty_file(
-    driver: StorageDriver, repositories: V1Repositories
+    storage: Storage, repositories: V1Repositories
 ) -> None:
     assert not await repositories.is_private(NAME)
     for _ in range(2):
         await repositories.set_private(NAME, private=True)
     assert await repositories.is_private(NAME)
-    assert await driver.read(layout.v1_private(NAME.namespace, NAME.stored)) == b""
+    assert await storage.driver.read(layout.v1_private(NAME.namespace, NAME.stored)) == b""
     for _ in range(2):
         await repositories.set_private(NAME, private=False)
     assert not await repositories.is_private(NAME)
 
 
-async def test_names_are_listed_as_one_writes_them_to_pull(driver: StorageDriver, repositories: V1Repositories) -> None:
+async def test_names_are_listed_as_one_writes_them_to_pull(storage: Storage, repositories: V1Repositories) -> None:
     for text in ("team/ml", "busybox", "a/b/c", "n s/r+x"):
         name = parse_v1_name(text)
-        await driver.write(layout.v1_index_images(name.namespace, name.stored), b"[]")
+        await storage.driver.write(layout.v1_index_images(name.namespace, name.stored), b"[]")
     assert await repositories.names() == ["a/b/c", "library/busybox", "n s/r+x", "team/ml"]

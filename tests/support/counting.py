@@ -7,11 +7,12 @@ from collections.abc import AsyncGenerator, Sequence
 from typing_extensions import override
 
 from backends.model.digest import Hash
-from backends.storage.driver import Chunk, FileInfo, Reader, StorageDriver, Writer
+from backends.storage.driver import Chunk, Reader, StorageDriver, Writer
+from tests.support.drivers import ForwardingDriver, ForwardingReader
 
 
-class CountingDriver:
-    """Everything goes to `driver`.
+class CountingDriver(ForwardingDriver):
+    """Counts.
 
     Attributes:
         hashed: bytes written with hashes running along.
@@ -19,56 +20,30 @@ class CountingDriver:
     """
 
     def __init__(self, driver: StorageDriver) -> None:
-        self._driver = driver
-        self.boot_id = driver.boot_id
+        super().__init__(driver)
         self.hashed = 0
         self.reread = 0
 
-    async def read(self, path: str) -> bytes:
-        return await self._driver.read(path)
-
-    async def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
-        await self._driver.write(path, content, durable=durable)
-
+    @override
     async def open(self, path: str) -> Reader:
-        return _Reader(await self._driver.open(path), self)
+        return _Reader(await super().open(path), self)
 
+    @override
     async def writer(self, path: str, *, append: bool = False, hashes: Sequence[Hash] = ()) -> Writer:
         counted = [_Hash(each, self) for each in hashes]
-        return await self._driver.writer(path, append=append, hashes=counted)
-
-    async def stat(self, path: str) -> FileInfo:
-        return await self._driver.stat(path)
-
-    async def list(self, path: str) -> Sequence[str]:
-        return await self._driver.list(path)
-
-    async def move(self, source: str, target: str) -> None:
-        await self._driver.move(source, target)
-
-    async def delete(self, path: str) -> None:
-        await self._driver.delete(path)
-
-    async def close(self) -> None:
-        await self._driver.close()
+        return await super().writer(path, append=append, hashes=counted)
 
 
-class _Reader:
+class _Reader(ForwardingReader):
     def __init__(self, reader: Reader, counter: CountingDriver) -> None:
-        self._reader = reader
+        super().__init__(reader)
         self._counter = counter
 
-    @property
-    def size(self) -> int:
-        return self._reader.size
-
+    @override
     async def chunks(self, offset: int, length: int) -> AsyncGenerator[Chunk, None]:
-        async for chunk in self._reader.chunks(offset, length):
+        async for chunk in super().chunks(offset, length):
             self._counter.reread += len(chunk)
             yield chunk
-
-    def close(self) -> None:
-        self._reader.close()
 
 
 class _Hash(Hash):

@@ -1,21 +1,28 @@
-"""Drivers around drivers: one whose process dies, one whose disk fills, one that gives no file a second name."""
+"""Drivers around drivers: one that forwards everything, and those that differ from it in one thing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from typing_extensions import override
 
 from backends.model.digest import Hash
 from backends.storage.driver import Chunk, FileInfo, LinksFiles, Reader, StorageDriver, StorageFull, Writer
+from backends.storage.storage import Storage
+
+Wrapper = TypeVar("Wrapper", bound=StorageDriver)
 
 
-class Died(BaseException):
-    """The process is no more: nothing catches this."""
+def wrapped(storage: Storage, wrap: Callable[[StorageDriver], Wrapper]) -> tuple[Storage, Wrapper]:
+    """Puts a driver around a storage's; its locks stay what they are."""
+    driver = wrap(storage.driver)
+    return replace(storage, driver=driver), driver
 
 
-class Unlinked:
-    """A `StorageDriver` without hard links, over another driver."""
+class ForwardingDriver:
+    """A `StorageDriver` that asks another one; test drivers derive from it."""
 
     def __init__(self, driver: StorageDriver) -> None:
         self.driver = driver
@@ -49,7 +56,56 @@ class Unlinked:
         await self.driver.close()
 
 
-class Failing(Unlinked):
+class ForwardingWriter:
+    """A `Writer` that asks another one."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
+
+    @property
+    def size(self) -> int:
+        return self.writer.size
+
+    async def write(self, chunk: Chunk) -> None:
+        await self.writer.write(chunk)
+
+    async def flush(self) -> None:
+        await self.writer.flush()
+
+    async def sync(self) -> None:
+        await self.writer.sync()
+
+    async def close(self) -> None:
+        await self.writer.close()
+
+
+class ForwardingReader:
+    """A `Reader` that asks another one."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    @property
+    def size(self) -> int:
+        return self.reader.size
+
+    async def chunks(self, offset: int, length: int) -> AsyncGenerator[Chunk, None]:
+        async for chunk in self.reader.chunks(offset, length):
+            yield chunk
+
+    def close(self) -> None:
+        self.reader.close()
+
+
+class Unlinked(ForwardingDriver):
+    """A driver that gives no file a second name."""
+
+
+class Died(BaseException):
+    """The process is no more: nothing catches this."""
+
+
+class Failing(ForwardingDriver):
     """A driver (with links) that fails at its `steps`-th change.
 
     Args:
@@ -103,27 +159,19 @@ class Failing(Unlinked):
         await super().delete(path)
 
 
-class FailingWriter:
+class FailingWriter(ForwardingWriter):
     """A writer of it; the lock goes with the process."""
 
     def __init__(self, writer: Writer, step: Callable[[], None]) -> None:
-        self._writer = writer
+        super().__init__(writer)
         self._step = step
 
-    @property
-    def size(self) -> int:
-        return self._writer.size
-
+    @override
     async def write(self, chunk: Chunk) -> None:
         self._step()
-        await self._writer.write(chunk)
+        await super().write(chunk)
 
-    async def flush(self) -> None:
-        await self._writer.flush()
-
+    @override
     async def sync(self) -> None:
         self._step()
-        await self._writer.sync()
-
-    async def close(self) -> None:
-        await self._writer.close()
+        await super().sync()

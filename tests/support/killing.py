@@ -15,119 +15,88 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from typing_extensions import override
+
 from backends.model.digest import Hash
-from backends.storage.driver import Chunk, FileInfo, Reader, Writer
-from backends.storage.filesystem import FilesystemDriver
+from backends.storage.driver import LinksFiles, StorageDriver, Writer
+from backends.storage.factory import open_folder
+from backends.storage.storage import Storage
 from backends.v1.registry import Registry as V1Registry
 from backends.v1.settings import V1Settings
 from backends.v2.registry import Registry as V2Registry
 from backends.v2.settings import V2Settings
 from portside.server.listening import BoundListener, Listener, TcpAddress
 from portside.server.serving import Handler, serve_here
+from tests.support.drivers import ForwardingDriver, ForwardingWriter
 
 
-class KillingDriver:
+class KillingDriver(ForwardingDriver):
     """A storage driver that kills its process at the n-th operation that changes files."""
 
-    def __init__(self, driver: FilesystemDriver, fatal: int, *, before: bool, log: int) -> None:
-        self._driver = driver
+    def __init__(self, driver: StorageDriver, fatal: int, *, before: bool, log: int) -> None:
+        super().__init__(driver)
         self._fatal = fatal
         self._before = before
         self._count = 0
         self._log = log
-        self.boot_id = driver.boot_id
 
-    def enter(self, what: str) -> None:
+    @contextlib.contextmanager
+    def change(self, what: str) -> Iterator[None]:
+        """Counts an operation; at the fatal one the process ends before it or after it."""
         self._count += 1
-        if self._count == self._fatal:
+        fatal = self._count == self._fatal
+        if fatal:
             os.write(self._log, f"{'before' if self._before else 'after'} {what}\n".encode())
-        if self._count == self._fatal and self._before:
+        if fatal and self._before:
             os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            yield
+        finally:
+            if fatal:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-    def leave(self) -> None:
-        if self._count == self._fatal and not self._before:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    async def read(self, path: str) -> bytes:
-        return await self._driver.read(path)
-
+    @override
     async def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
-        self.enter(f"write {_kind(path)}")
-        try:
-            await self._driver.write(path, content, durable=durable)
-        finally:
-            self.leave()
+        with self.change(f"write {_kind(path)}"):
+            await super().write(path, content, durable=durable)
 
-    async def open(self, path: str) -> Reader:
-        return await self._driver.open(path)
-
+    @override
     async def writer(self, path: str, *, append: bool = False, hashes: Sequence[Hash] = ()) -> Writer:
-        self.enter(f"writer {_kind(path)}")
-        try:
-            return KillingWriter(await self._driver.writer(path, append=append, hashes=hashes), self, _kind(path))
-        finally:
-            self.leave()
+        with self.change(f"writer {_kind(path)}"):
+            return KillingWriter(await super().writer(path, append=append, hashes=hashes), self, _kind(path))
 
-    async def stat(self, path: str) -> FileInfo:
-        return await self._driver.stat(path)
-
-    async def list(self, path: str) -> Sequence[str]:
-        return await self._driver.list(path)
-
+    @override
     async def move(self, source: str, target: str) -> None:
-        self.enter(f"move to {_kind(target)}")
-        try:
-            await self._driver.move(source, target)
-        finally:
-            self.leave()
+        with self.change(f"move to {_kind(target)}"):
+            await super().move(source, target)
 
     async def link(self, source: str, target: str) -> bool:
-        self.enter(f"link to {_kind(target)}")
-        try:
-            return await self._driver.link(source, target)
-        finally:
-            self.leave()
+        assert isinstance(self.driver, LinksFiles)
+        with self.change(f"link to {_kind(target)}"):
+            return await self.driver.link(source, target)
 
+    @override
     async def delete(self, path: str) -> None:
-        self.enter(f"delete {_kind(path)}")
-        try:
-            await self._driver.delete(path)
-        finally:
-            self.leave()
-
-    async def close(self) -> None:
-        await self._driver.close()
+        with self.change(f"delete {_kind(path)}"):
+            await super().delete(path)
 
 
-class KillingWriter:
+class KillingWriter(ForwardingWriter):
     """A writer whose syncs count."""
 
     def __init__(self, writer: Writer, driver: KillingDriver, kind: str) -> None:
-        self._writer = writer
+        super().__init__(writer)
         self._driver = driver
         self._kind = kind
 
-    @property
-    def size(self) -> int:
-        return self._writer.size
-
-    async def write(self, chunk: Chunk) -> None:
-        await self._writer.write(chunk)
-
-    async def flush(self) -> None:
-        await self._writer.flush()
-
+    @override
     async def sync(self) -> None:
-        self._driver.enter(f"sync {self._kind}")
-        await self._writer.sync()
-        self._driver.leave()
-
-    async def close(self) -> None:
-        await self._writer.close()
+        with self._driver.change(f"sync {self._kind}"):
+            await super().sync()
 
 
 def _kind(path: str) -> str:
@@ -143,20 +112,21 @@ def _kind(path: str) -> str:
 @dataclass(slots=True)
 class _Services:
     handlers: dict[str, Handler]
-    driver: KillingDriver
+    storage: Storage
 
     async def close(self) -> None:
-        await self.driver.close()
+        await self.storage.close()
 
 
 def _serve(root: Path, bound: Sequence[BoundListener], fatal: int, *, before: bool, ready: int, alive: int) -> None:
     async def build() -> _Services:
-        driver = KillingDriver(FilesystemDriver(root), fatal, before=before, log=ready)
+        opened = open_folder(root)
+        storage = replace(opened, driver=KillingDriver(opened.driver, fatal, before=before, log=ready))
         handlers = {
-            "v1": V1Registry(driver, V1Settings()).handle,
-            "v2": V2Registry(driver, V2Settings()).handle,
+            "v1": V1Registry(storage, V1Settings()).handle,
+            "v2": V2Registry(storage, V2Settings()).handle,
         }
-        return _Services(handlers, driver)
+        return _Services(handlers, storage)
 
     def tell() -> None:
         os.write(ready, f"{os.getpid()}\n".encode())

@@ -134,7 +134,7 @@ class Disk:
 
 def is_visible(path: str) -> bool:
     """Whether a file here is a promise to clients: not a temporary one, nor an upload, nor staged."""
-    return not any(mark in path for mark in ("/portside/tmp", "/_uploads/", "/v1/staging", "/v1/locks"))
+    return not any(mark in path for mark in ("/portside/tmp", "/_uploads/", "/v1/staging", "/portside/locks"))
 
 
 def read_calls(trace: Path) -> Iterator[tuple[str, str, int]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-OWN = "docker/registry/portside/tmp"
-"""The folder of temporary files; it may come, and must stay empty."""
+OWN = ("docker/registry/portside/tmp", "docker/registry/portside/locks")
+"""The folder of temporary files and the file of locks; they may come, and must stay empty."""
 
 
 def read_tree(root: Path) -> dict[str, bytes | None]:
@@ -14,7 +14,7 @@ def read_tree(root: Path) -> dict[str, bytes | None]:
     return {
         str(path.relative_to(root)): path.read_bytes() if path.is_file() else None
         for path in sorted(root.rglob("*"))
-        if not OWN.startswith(str(path.relative_to(root)))
+        if not any(own.startswith(str(path.relative_to(root))) for own in OWN)
     }
 
 

@@ -9,13 +9,13 @@ from backends.model.names import ImageId
 from backends.model.v1images import parse_image_json
 from backends.registry.blobs import Blobs
 from backends.registry.v1.images import Images
-from backends.storage.driver import StorageDriver
+from backends.storage.storage import Storage
 from tests.support.v1server import Pushed
 
 
-def images_over(driver: StorageDriver) -> Images:
+def images_over(storage: Storage) -> Images:
     """The images of a process of its own over a storage."""
-    return Images(driver, Blobs(driver))
+    return Images(storage, Blobs(storage.driver))
 
 
 async def chunks_of(layer: bytes, size: int = 3) -> AsyncIterator[bytes]:

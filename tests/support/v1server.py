@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from backends.storage.driver import StorageDriver
+from backends.storage.storage import Storage
 from backends.v1.registry import Registry
 from backends.v1.settings import V1Settings
 from backends.web.gates import make_gates
@@ -144,11 +144,13 @@ def chunk_of(data: bytes) -> bytes:
 
 @contextlib.asynccontextmanager
 async def running_v1(
-    driver: StorageDriver, settings: V1Settings | None = None, *, gates: GateSettings | None = None
+    storage: Storage, settings: V1Settings | None = None, *, gates: GateSettings | None = None
 ) -> AsyncIterator[RunningRegistry]:
     """Runs a registry over a storage; several over one storage are as several processes."""
     server = web.Server(
-        Registry(driver, settings or V1Settings(), gates=make_gates(gates or GateSettings(delete_enabled=True))).handle,
+        Registry(
+            storage, settings or V1Settings(), gates=make_gates(gates or GateSettings(delete_enabled=True))
+        ).handle,
         handler_cancellation=True,
         auto_decompress=False,
         access_log=None,

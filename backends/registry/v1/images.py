@@ -28,10 +28,11 @@ from backends.model.v1images import (
 )
 from backends.registry.blobs import Blobs
 from backends.registry.exclusive_lock import exclusive_lock
-from backends.registry.v1.staging import LOCK, Candidate, Staging
+from backends.registry.v1.staging import Candidate, Staging
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import Chunk, LinksFiles, PathNotFound, Reader, StorageDriver
+from backends.storage.driver import Chunk, LinksFiles, PathNotFound, Reader
+from backends.storage.storage import Storage
 
 _log = logging.getLogger("portside.v1")
 
@@ -56,10 +57,11 @@ class StoredImage:
 class Images:
     """All v1 images over one storage."""
 
-    def __init__(self, driver: StorageDriver, blobs: Blobs) -> None:
-        self._driver = driver
+    def __init__(self, storage: Storage, blobs: Blobs) -> None:
+        self._driver = storage.driver
+        self._locks = storage.locks
         self._blobs = blobs
-        self._staging = Staging(driver)
+        self._staging = Staging(storage.driver)
 
     # reading
 
@@ -167,21 +169,21 @@ class Images:
             raise _unknown()
         if await self._staging.candidate(image_id, payload) is None:
             raise _set_already() if state is State.COMPLETE else _mismatch()
-        await run_to_completion(self._complete(image_id, payload))
+        async with exclusive_lock(self._locks, layout.v1_image_lock(image_id)):
+            await run_to_completion(self._complete(image_id, payload))
 
     async def _complete(self, image_id: ImageId, payload: str) -> None:
-        async with exclusive_lock(self._driver, layout.v1_staged(image_id, LOCK)):
-            candidate = await self._staging.candidate(image_id, payload)
-            whole = await self._is_whole(image_id)
-            if candidate is None:
-                await self._staging.tidy(image_id)
-                raise _set_already() if whole else _mismatch()
-            if not whole:
-                await self._commit(image_id, candidate, payload)
-            same = not whole or f"sha256:{payload}" in (await self.get(image_id)).checksums
-            await self._staging.finish(image_id, candidate, payload)
-            if not same:
-                raise _set_already()
+        candidate = await self._staging.candidate(image_id, payload)
+        whole = await self._is_whole(image_id)
+        if candidate is None:
+            await self._staging.tidy(image_id)
+            raise _set_already() if whole else _mismatch()
+        if not whole:
+            await self._commit(image_id, candidate, payload)
+        same = not whole or f"sha256:{payload}" in (await self.get(image_id)).checksums
+        await self._staging.finish(image_id, candidate, payload)
+        if not same:
+            raise _set_already()
 
     async def _commit(self, image_id: ImageId, candidate: Candidate, payload: str) -> None:
         ancestry = await self._ancestry_of(parse_image_json(candidate.content, image_id))

@@ -17,7 +17,8 @@ from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.v1.images import Images
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import PathNotFound, StorageDriver
+from backends.storage.driver import PathNotFound
+from backends.storage.storage import Storage
 
 LATEST = "latest"
 
@@ -25,8 +26,9 @@ LATEST = "latest"
 class V1Repositories:
     """All v1 repositories over one storage."""
 
-    def __init__(self, driver: StorageDriver, images: Images) -> None:
-        self._driver = driver
+    def __init__(self, storage: Storage, images: Images) -> None:
+        self._driver = storage.driver
+        self._locks = storage.locks
         self._images = images
 
     # tags
@@ -117,19 +119,19 @@ class V1Repositories:
             RegistryError: an entry is no object with an id.
         """
         merge_index_images([], announced)  # only looks
-        await run_to_completion(self._put_images(name, body, announced))
+        async with exclusive_lock(self._locks, layout.v1_images_lock(name.namespace, name.stored)):
+            await run_to_completion(self._put_images(name, body, announced))
 
     async def _put_images(self, name: V1Name, body: bytes, announced: Sequence[Any]) -> None:
         path = layout.v1_index_images(name.namespace, name.stored)
-        async with exclusive_lock(self._driver, layout.v1_list_lock(name.namespace, name.stored)):
-            try:
-                stored = load_json(await self._driver.read(path))
-            except PathNotFound:
-                await self._driver.write(path, body)
-                return
-            if announced:
-                merged = merge_index_images(stored if isinstance(stored, list) else [], announced)
-                await self._driver.write(path, dump_json(merged))
+        try:
+            stored = load_json(await self._driver.read(path))
+        except PathNotFound:
+            await self._driver.write(path, body)
+            return
+        if announced:
+            merged = merge_index_images(stored if isinstance(stored, list) else [], announced)
+            await self._driver.write(path, dump_json(merged))
 
     async def images(self, name: V1Name) -> bytes:
         """Returns the list of images, as it goes out.

@@ -36,8 +36,6 @@ ANNOUNCEMENTS = 64
 FORGOTTEN_SECONDS = 24 * 3600
 """Whoever has not come back for so long does not count any more when an image is complete."""
 
-LOCK = "lock"
-
 _ENTRY = re.compile(r"(?:(?P<kind>json|payload)-(?P<key>[0-9a-f]{64})|layer)-(?P<name>(?P<time>\d{20})-[0-9a-f]{8})")
 
 
@@ -160,7 +158,7 @@ class Staging:
     async def tidy(self, image_id: ImageId) -> None:
         """Removes the folder when nothing is in it."""
         with suppress(PathNotFound):
-            if not set(await self._driver.list(layout.v1_staging(image_id))) - {LOCK}:
+            if not await self._driver.list(layout.v1_staging(image_id)):
                 await self._driver.delete(layout.v1_staging(image_id))
 
     async def _entries(self, image_id: ImageId, kind: str | None = None) -> Sequence[_Entry]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.storage.filesystem import FilesystemDriver
+from backends.storage.factory import open_folder
 from backends.web.settings import GateSettings
 from tests.support.v1server import RunningRegistry, running_v1
 
@@ -26,7 +26,7 @@ def gates() -> GateSettings:
 
 @pytest.fixture
 async def registry(root: Path, gates: GateSettings) -> AsyncIterator[RunningRegistry]:
-    driver = FilesystemDriver(root)
-    async with running_v1(driver, gates=gates) as running:
+    storage = open_folder(root)
+    async with running_v1(storage, gates=gates) as running:
         yield running
-    await driver.close()
+    await storage.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.storage.filesystem import FilesystemDriver
+from backends.storage.factory import open_folder
 from tests.support.trees import read_files
 from tests.support.v1server import Pushed, RunningRegistry, chunk_of, make_pushed, running_v1
 
@@ -22,9 +22,9 @@ async def processes(root: Path) -> AsyncIterator[list[RunningRegistry]]:
     async with contextlib.AsyncExitStack() as stack:
         registries: list[RunningRegistry] = []
         for _ in range(2):
-            driver = FilesystemDriver(root)
-            stack.push_async_callback(driver.close)
-            registries.append(await stack.enter_async_context(running_v1(driver)))
+            storage = open_folder(root)
+            stack.push_async_callback(storage.close)
+            registries.append(await stack.enter_async_context(running_v1(storage)))
         yield registries
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.storage.filesystem import FilesystemDriver
+from backends.storage.factory import open_folder
 from tests.support.images import Image, make_image
 from tests.support.v1server import Answer, Pushed, RunningRegistry, running_v1
 
@@ -31,10 +31,10 @@ PING = STD | {"X-Docker-Registry-Standalone": "True", "Content-Length": "2"}
 
 @pytest.fixture
 async def registry(tmp_path: Path) -> AsyncIterator[RunningRegistry]:
-    driver = FilesystemDriver(tmp_path)
-    async with running_v1(driver) as running:
+    storage = open_folder(tmp_path)
+    async with running_v1(storage) as running:
         yield running
-    await driver.close()
+    await storage.close()
 
 
 def chain_of(image: Image) -> list[Pushed]:

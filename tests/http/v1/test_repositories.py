@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from backends.storage.filesystem import FilesystemDriver
+from backends.storage.factory import open_folder
 from backends.v1.settings import V1Settings
 from tests.support.trees import read_files, read_stats, read_tree, write_tree
 from tests.support.v1server import DOCKER, Answer, RunningRegistry, make_pushed, running_v1
@@ -80,11 +80,11 @@ async def test_the_endpoint_is_what_the_client_used_or_what_is_set(registry: Run
             "GET /v1/repositories/ns/r/images HTTP/1.1\r\n", "".join(f"{line}\r\n" for line in lines), "\r\n"
         )
         assert (await peer.read_head()).value("X-Docker-Endpoints") == "hub.test:5000"
-    driver = FilesystemDriver(root)
-    async with running_v1(driver, V1Settings(endpoints="registry.test")) as other:
+    storage = open_folder(root)
+    async with running_v1(storage, V1Settings(endpoints="registry.test")) as other:
         told = await other.ask("GET", "/v1/repositories/ns/r/images")
         assert told.value("X-Docker-Endpoints") == "registry.test"
-    await driver.close()
+    await storage.close()
 
 
 async def test_a_list_loses_the_tags_that_docker_would_take_for_its_own(registry: RunningRegistry, root: Path) -> None:

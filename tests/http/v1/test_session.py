@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.storage.inmemory import InMemoryDriver
+from backends.storage.factory import open_memory
 from backends.v1.settings import V1Settings
 from tests.support.trees import read_tree
 from tests.support.v1server import RunningRegistry, running_v1
@@ -115,7 +115,7 @@ async def test_an_unknown_path_is_told_as_json(registry: RunningRegistry, target
 
 
 async def test_what_it_says_of_itself_is_a_setting() -> None:
-    async with running_v1(InMemoryDriver(), V1Settings(issue="hello")) as registry:
+    async with running_v1(open_memory(), V1Settings(issue="hello")) as registry:
         assert (await registry.ask("GET", "/")).body == b'"hello"'
 
 

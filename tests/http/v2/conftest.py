@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.storage.filesystem import FilesystemDriver
+from backends.storage.factory import open_folder
 from backends.v2.registry import Registry
 from backends.v2.settings import V2Settings
 from backends.web.gates import make_gates
@@ -35,16 +35,16 @@ def gates() -> GateSettings:
 
 @pytest.fixture
 async def registry(root: Path, settings: V2Settings, gates: GateSettings) -> AsyncIterator[Client]:
-    driver = FilesystemDriver(root)
-    async with serving_here(Registry(driver, settings, gates=make_gates(gates)).handle) as client:
+    storage = open_folder(root)
+    async with serving_here(Registry(storage, settings, gates=make_gates(gates)).handle) as client:
         yield client
-    await driver.close()
+    await storage.close()
 
 
 @pytest.fixture
 async def other_worker(root: Path, settings: V2Settings, gates: GateSettings) -> AsyncIterator[Client]:
     """Another process's registry over the same folder."""
-    driver = FilesystemDriver(root)
-    async with serving_here(Registry(driver, settings, gates=make_gates(gates)).handle) as client:
+    storage = open_folder(root)
+    async with serving_here(Registry(storage, settings, gates=make_gates(gates)).handle) as client:
         yield client
-    await driver.close()
+    await storage.close()

@@ -1,0 +1,112 @@
+"""What only locks in a file meet: other processes, kills, a folder that refuses, somebody who tidies up."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backends.storage import layout
+from backends.storage.driver import StorageError, StorageReadOnly
+from backends.storage.file_locks import FileLocks
+from backends.storage.locks import LockHeld
+from tests.support.mounts import make_read_only, mounted_tmpfs
+from tests.support.trees import read_tree
+
+FILE = layout.LOCKS[1:]
+ROOT = Path(__file__).parents[2]
+HOLDER = """
+import asyncio, sys
+from pathlib import Path
+from backends.storage.file_locks import FileLocks
+
+async def hold():
+    async with FileLocks(Path(sys.argv[1])).hold("a"):
+        print("inside", flush=True)
+        await asyncio.sleep(600)
+
+asyncio.run(hold())
+"""
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_a_lock_holds_across_processes_and_goes_with_its_process(tmp_path: Path) -> None:
+    locks = FileLocks(tmp_path)
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as holder:  # noqa: ASYNC220 - it is waited for
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "inside\n"
+        with pytest.raises(LockHeld):
+            async with locks.hold("a", patience=0.1):
+                pytest.fail("two hold one lock")
+        async with locks.hold("b"):
+            holder.kill()
+            holder.wait()
+            async with locks.hold("a", patience=5):
+                pass
+    await locks.close()
+
+
+async def test_locks_leave_one_empty_file_however_many_there_were(tmp_path: Path) -> None:
+    locks = FileLocks(tmp_path)
+    for number in range(300):
+        async with locks.hold(f"name {number}"):
+            pass
+    await locks.close()
+    assert not read_tree(tmp_path), "there is more than the file of locks"
+    assert (tmp_path / FILE).stat().st_size == 0
+
+
+async def test_a_file_that_somebody_removed_is_made_again_and_everybody_meets_there(tmp_path: Path) -> None:
+    first, second = FileLocks(tmp_path), FileLocks(tmp_path)
+    async with first.hold("a"), second.hold("b"):
+        pass
+    subprocess.run(["rm", "-r", tmp_path / "docker"], check=True)  # noqa: ASYNC221 - quick
+    async with first.hold("a"):
+        with pytest.raises(LockHeld):
+            async with second.hold("a"):
+                pytest.fail("two hold one lock")
+    await first.close()
+    await second.close()
+
+
+async def test_a_folder_that_refuses_is_told_at_once(tmp_path: Path) -> None:
+    with mounted_tmpfs(tmp_path / "disk") as disk:
+        make_read_only(disk)
+        locks = FileLocks(disk)
+        async with asyncio.timeout(5):
+            with pytest.raises(StorageReadOnly):
+                async with locks.hold("a", patience=300):
+                    pytest.fail("there is no lock")
+        await locks.close()
+
+
+@pytest.mark.parametrize("link", ["docker", FILE])
+async def test_the_file_is_not_made_through_a_symbolic_link(tmp_path: Path, link: str) -> None:
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    outside.mkdir()
+    (root / link).parent.mkdir(parents=True)
+    (root / link).symlink_to(outside if link == "docker" else outside / "locks")
+    locks = FileLocks(root)
+    async with asyncio.timeout(5):
+        with pytest.raises(StorageError):
+            async with locks.hold("a", patience=300):
+                pytest.fail("there is no lock")
+    assert not read_tree(outside)
+    await locks.close()
+
+
+async def test_closing_leaves_no_descriptor(tmp_path: Path) -> None:
+    before = open_descriptors()
+    for _ in range(3):
+        locks = FileLocks(tmp_path)
+        async with locks.hold("a"):
+            pass
+        await locks.close()
+    assert open_descriptors() == before
