@@ -1,0 +1,145 @@
+"""The pages are true as far as that can be checked here: settings load, links lead somewhere, commands are spelt right.
+
+What a fenced block holds stands behind its three backticks: `yaml` alone is a settings file of Portside's, for `serve`
+unless a role follows (`yaml v2`); `yaml kubernetes` and `yaml traefik` are files of other programs; `fragment` is a
+part of a file. tests/real gives the blocks of other programs to those programs.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import pytest
+import yaml
+
+from portside.cli import main
+from portside.settings.loading import Role
+from portside.settings.schema import Config
+from portside.settings.unsupported import notes
+from tests.support.settings_files import Load
+
+TOP = Path(__file__).parents[2]
+PAGES = sorted(
+    path.relative_to(TOP) for path in (*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("*/README.md"))
+)
+ROLES = {role.value: role for role in Role}
+OTHERS = {"kubernetes", "traefik", "fragment"}
+FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+class Block(NamedTuple):
+    """A fenced block: where it stands, the words behind the backticks, what is in it."""
+
+    page: Path
+    words: tuple[str, ...]
+    text: str
+
+
+def _blocks(language: str) -> list[Block]:
+    found = []
+    for page in PAGES:
+        for match in FENCE.finditer((TOP / page).read_text()):
+            words = tuple(match[1].split())
+            if words[:1] == (language,):
+                found.append(Block(page, words[1:], match[2]))
+    return found
+
+
+def _parameters(blocks: list[Block]) -> list[Any]:
+    return [pytest.param(block, id=f"{block.page}-{number}") for number, block in enumerate(blocks)]
+
+
+SETTINGS = [block for block in _blocks("yaml") if not OTHERS.intersection(block.words)]
+FOREIGN = [block for block in _blocks("yaml") if OTHERS.intersection(block.words)]
+
+
+def test_there_are_pages_and_blocks_to_look_at() -> None:
+    assert len(PAGES) > 10
+    assert len(SETTINGS) > 5
+
+
+@pytest.mark.parametrize("block", _parameters(SETTINGS))
+def test_settings_load_and_every_key_is_honoured(block: Block, load: Load) -> None:
+    assert len(block.words) <= 1, f"{block.words} are not a role"
+    role = ROLES[block.words[0]] if block.words else Role.SERVE
+    load(role, block.text)
+    assert notes(Config.model_validate(yaml.safe_load(block.text))) == []
+
+
+@pytest.mark.parametrize("block", _parameters(FOREIGN))
+def test_files_of_other_programs_are_yaml(block: Block, load: Load) -> None:
+    documents = list(yaml.safe_load_all(block.text))
+    assert all(documents)
+    for document in documents:
+        for name, text in document.get("data", {}).items() if document.get("kind") == "ConfigMap" else ():
+            load(Role.SERVE, text)
+            assert notes(Config.model_validate(yaml.safe_load(text))) == [], name
+
+
+def _commands() -> Iterator[Any]:
+    """Every call of `portside` in a block of shell, its lines joined."""
+    for block in _blocks("sh"):
+        for line in block.text.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            names = [
+                index for index, word in enumerate(words) if word.rpartition("/")[2] == "portside" and "=" not in word
+            ]
+            # `docker run … portside -c …` names an image, `systemctl start portside` a service.
+            if names and all("=" in word or word in {"sudo", "env"} for word in words[: names[0]]):
+                yield pytest.param(words[names[0] + 1 :], id=f"{block.page}: {' '.join(words)}")
+
+
+@pytest.mark.parametrize("arguments", [*_commands()])
+def test_commands_take_the_arguments_that_the_pages_give(arguments: list[str]) -> None:
+    name, command, rest = main.resolve_command(click.Context(main), arguments)
+    assert command is not None, name
+    command.make_context(name, rest, resilient_parsing=False)
+
+
+def _anchor(heading: str) -> str:
+    """A heading's anchor, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"`[^`\n]*`", "", FENCE.sub("", text))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = (TOP / page).read_text()
+    for target in re.findall(r"\]\(([^)\s]+)\)", _without_code(text)):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        found = (TOP / page).parent / name if name else TOP / page
+        assert found.exists(), f"{page} links to {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", FENCE.sub("", found.read_text()), re.MULTILINE)
+            assert anchor in map(_anchor, headings), f"{page} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_pages_that_are_named_exist(page: Path) -> None:
+    for name in re.findall(r"`((?:docs|compose|certs)/[\w./-]+\.(?:md|yml))`", (TOP / page).read_text()):
+        assert (TOP / name).exists(), f"{page} names {name}"
+
+
+def test_every_page_of_docs_can_be_found_from_the_readme() -> None:
+    reached, waiting = set(), [Path("README.md")]
+    while waiting:
+        page = waiting.pop()
+        if page in reached:
+            continue
+        reached.add(page)
+        text = (TOP / page).read_text()
+        linked = [(TOP / page).parent / name for name in re.findall(r"\]\(([^)#\s]+\.md)", text)]
+        named = [TOP / name for name in re.findall(r"`((?:docs/)?[\w./-]+\.md)`", text)]
+        waiting += [path.resolve().relative_to(TOP) for path in (*linked, *named) if path.exists()]
+    left_out = [page for page in PAGES if page.parent == Path("docs") and page not in reached]
+    assert left_out == []
