@@ -197,7 +197,7 @@ def route(user_agent: str, rule: str, as_json: bool, method: str, path: str) -> 
             click.echo(f"{key + ':':12} {value}")
 
 
-@main.command(short_help="Ask a running process whether it answers.")
+@main.command(short_help="Ask a running process whether it can do its work.")
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--role",
@@ -210,27 +210,27 @@ def route(user_agent: str, rule: str, as_json: bool, method: str, path: str) -> 
 @click.option("--plain", is_flag=True, help="With --addr: it speaks plain HTTP.")
 @click.option("--timeout", default=5.0, show_default=True, help="Seconds to wait for the answer.")
 def health(config: Path | None, role: str, addr: str | None, plain: bool, timeout: float) -> None:  # noqa: FBT001 - click's flags
-    """Ask a running process whether it answers: one line, and status 0 or 1; for containers and systemd.
+    """Ask a running process whether it can do its work: one line, and status 0 or 1; for containers and systemd.
 
-    Give it the settings of the process that it asks; it asks at its first address that wants no certificate.
+    Give it the settings of the process that it asks; it asks at its first address that wants no certificate. It is well
+    while pulls work: the line names what keeps pushes from working, and the status is 0 all the same.
     """
-    from portside.observe.health import ask, listener_for, wants_certificate  # noqa: PLC0415
+    from portside.ask_health import ask, listener_for, wants_certificate  # noqa: PLC0415
     from portside.problems import Problem  # noqa: PLC0415
     from portside.server.listening import parse_address  # noqa: PLC0415
 
     try:
         if addr is not None:
             tls = role in {"serve", "proxy"} and not plain and not addr.startswith("unix:")
-            click.echo(ask(role, parse_address(addr), tls=tls, timeout=timeout))
+            click.echo(ask(parse_address(addr), tls=tls, timeout=timeout))
             return
         from portside.settings.loading import Role, load_settings, settings_path  # noqa: PLC0415
 
         settings = load_settings(Role(role), config or settings_path(os.environ), os.environ, {})
         listener = listener_for(settings.listeners)
-        name = role if listener.name == "proxy" else listener.name
         only_greet = wants_certificate(listener)
         tls = listener.tls is not None
-        click.echo(ask(name, listener.address, tls=tls, timeout=timeout, only_greet=only_greet))
+        click.echo(ask(listener.address, tls=tls, timeout=timeout, only_greet=only_greet))
     except (Problem, ValueError) as problem:
         _fail(str(problem))
 

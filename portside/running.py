@@ -50,16 +50,17 @@ def _serve(settings: Settings, bound: tuple[BoundListener, ...], made: Certifica
     # What is imported before a check fails is imported for nothing; what is imported here, the workers share.
     with _no_default_cas():
         from portside.observe.metrics import MetricsFolder  # noqa: PLC0415
+        from portside.observe.voice import Voice  # noqa: PLC0415
         from portside.server.workers import serve  # noqa: PLC0415
         from portside.wiring import build  # noqa: PLC0415
 
     gc.enable()  # off since the start: nothing that a module makes when it is imported is garbage
-    release, instance = version("portside"), str(uuid4())
+    release, instance, voice = version("portside"), str(uuid4()), Voice()
     folder = MetricsFolder() if settings.metrics_path else None
     try:
         return serve(
             bound,
-            lambda: build(settings, version=release, instance=instance),
+            lambda: build(settings, version=release, instance=instance, voice=voice),
             workers=settings.workers or len(os.sched_getaffinity(0)),
             drain_seconds=settings.drain_seconds,
             on_ready=lambda: _say(settings, bound, made),
@@ -89,6 +90,11 @@ def _no_default_cas() -> Iterator[None]:
 
 
 def _require_writable(settings: Settings) -> None:
+    """Tells at the start, not at the first push, that the data folder cannot be written.
+
+    Raises:
+        Problem: it cannot, and the settings do not say that nothing is to be.
+    """
     if settings.gates.read_only:
         return
     for place in settings.roots:
@@ -103,7 +109,8 @@ def _require_writable(settings: Settings) -> None:
         except OSError as error:
             raise Problem(
                 f"the data folder {folder.absolute()} cannot be written ({error.strerror}):"
-                f" give it to uid {os.getuid()}, or name another with --data or storage.filesystem.rootdirectory"
+                f" give it to uid {os.getuid()}, name another with --data or storage.filesystem.rootdirectory, or set"
+                " storage.maintenance.readonly.enabled: true to serve what is there"
             ) from None
 
 

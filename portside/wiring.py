@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from backends.storage.driver import PathNotFound, StorageError
+from backends.storage.driver import StorageDriver, StorageError
 from backends.storage.factory import StorageSettings, open_storage
 from backends.storage.storage import Storage
 from backends.v1.registry import Registry as V1Registry
 from backends.v2.registry import Registry as V2Registry
 from backends.web.gates import make_gates
 from portside.observe.access_log import AccessLog
+from portside.observe.checks import make_health
+from portside.observe.health import Health
+from portside.observe.health_page import health_page
 from portside.observe.logging import Log
 from portside.observe.metrics import Metrics, metrics_page
 from portside.observe.requests import Handler, observed
+from portside.observe.voice import Voice
 from portside.problems import Problem
 from portside.settings.loading import Role, Settings
 from proxy.forwarding import Forwarder
@@ -32,9 +38,16 @@ class Parts:
     storages: list[Storage]
     access: AccessLog | None
     log: Log
+    health: Health
+    watching: Sequence[asyncio.Task[Any]]
 
     async def close(self) -> None:
         """Lets go of connections, files and the log, in this order; called after the last request."""
+        for task in self.watching:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self.health.close()
         if self.proxy is not None:
             await self.proxy.close()
         for storage in self.storages:
@@ -44,13 +57,14 @@ class Parts:
         await asyncio.to_thread(self.log.stop)
 
 
-async def build(settings: Settings, *, version: str, instance: str) -> Parts:
+async def build(settings: Settings, *, version: str, instance: str, voice: Voice) -> Parts:
     """Builds what the role needs.
 
     Args:
         settings: what to build.
         version: the program's, for the log.
         instance: one id for all workers, for the log.
+        voice: which of the workers speaks for all.
 
     Raises:
         Problem: the storage cannot be opened, or an upstream's CA cannot be read.
@@ -60,15 +74,29 @@ async def build(settings: Settings, *, version: str, instance: str) -> Parts:
     registries = _registries(settings, storages)
     handlers: dict[str, Handler] = {backend.value: handle for backend, handle in registries.items()}
     proxy = None
+    elsewhere: dict[Backend, Forwarder] = {}
     if settings.role in {Role.SERVE, Role.PROXY}:
-        proxy = Proxy(settings.proxy, _upstreams(settings, registries))
+        elsewhere = _elsewhere(settings)
+        here: dict[Backend, Upstream] = {backend: InProcess(handle) for backend, handle in registries.items()}
+        proxy = Proxy(settings.proxy, here | elsewhere)
         handlers["proxy"] = proxy.handle
     log.start()
     access = AccessLog() if settings.log.access else None
     metrics = Metrics() if settings.metrics_path else None
-    faces = {name: observed(handle, name, access=access, metrics=metrics) for name, handle in handlers.items()}
-    faces["metrics"] = metrics_page(settings.metrics_path, metrics, lambda: _storage_wrong(storages))
-    return Parts(faces, proxy, storages, access, log)
+    health = make_health(settings.health, _named(storages), elsewhere, writes=not settings.gates.read_only, voice=voice)
+    told = health_page(health, private=False)
+    faces = {
+        name: observed(handle, name, access=access, metrics=metrics, health=told) for name, handle in handlers.items()
+    }
+    faces["metrics"] = metrics_page(settings.metrics_path, metrics, health_page(health, private=True))
+    watching = [asyncio.create_task(health.watch())] if storages and settings.health.enabled else []
+    return Parts(faces, proxy, storages, access, log, health, watching)
+
+
+def _named(storages: Sequence[Storage]) -> dict[str, StorageDriver]:
+    """Returns each place for bytes by what health and metrics call it; they are in the order of `Settings.roots`."""
+    names = ("storage",) if len(storages) == 1 else ("v2 storage", "v1 storage")
+    return {name: storage.driver for name, storage in zip(names, storages, strict=False)}
 
 
 def _registries(settings: Settings, storages: list[Storage]) -> dict[Backend, Handler]:
@@ -83,8 +111,8 @@ def _registries(settings: Settings, storages: list[Storage]) -> dict[Backend, Ha
     return registries
 
 
-def _upstreams(settings: Settings, registries: Mapping[Backend, Handler]) -> dict[Backend, Upstream]:
-    upstreams: dict[Backend, Upstream] = {backend: InProcess(handle) for backend, handle in registries.items()}
+def _elsewhere(settings: Settings) -> dict[Backend, Forwarder]:
+    upstreams: dict[Backend, Forwarder] = {}
     for backend, elsewhere in ((Backend.V1, settings.proxy.v1), (Backend.V2, settings.proxy.v2)):
         if elsewhere is None:
             continue
@@ -105,14 +133,3 @@ def _open(settings: StorageSettings, storages: list[Storage]) -> Storage:
         raise Problem(str(error)) from None
     storages.append(storage)
     return storage
-
-
-async def _storage_wrong(storages: list[Storage]) -> str:
-    for storage in storages:
-        try:
-            await storage.driver.stat("/")
-        except PathNotFound:
-            continue
-        except StorageError as error:
-            return str(error)
-    return ""

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import ssl
 import string
@@ -29,7 +30,7 @@ from proxy.headers import request_headers, response_headers
 from proxy.receiving import ClientBody, expects_continue, nothing
 from proxy.replying import client_address, in_step, noted, reply
 from proxy.routing import Backend, origin_form
-from proxy.settings import UpstreamSettings
+from proxy.settings import HEALTH_PATH, UpstreamSettings
 
 READ_BUFFER = 256 * 1024
 MAX_LINE = 65536
@@ -204,10 +205,40 @@ class Forwarder:
         except (aiohttp.ClientError, TimeoutError):
             return False
 
+    async def ask_health(self) -> str:
+        """Returns "" when the registry can do its work, else a sentence that says what is wrong.
+
+        One of ours is asked for its health, which leaves no line in its access log; another must only answer.
+        """
+        where = f"the {self._backend.value} registry at {self._settings.address}"
+        try:
+            async with self._fresh.get(
+                URL(self._origin + HEALTH_PATH, encoded=True),
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=PROBE_SECONDS),
+            ) as answer:
+                if answer.status == 200:  # noqa: PLR2004 - well
+                    return ""
+                found = _findings(await answer.content.read(SMALL_BODY)) if answer.status == 503 else ""  # noqa: PLR2004
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return f"{where} does not answer: {printable(self._why(error)[1])}"
+        if found:
+            return f"{where} is not well: {printable(found)}"
+        return "" if await self.available() else f"{where} does not answer its own ping"
+
     async def close(self) -> None:
         """Closes the pooled connections."""
         await self._pooled.close()
         await self._fresh.close()
+
+
+def _findings(body: bytes) -> str:
+    """Returns what a registry of ours says is wrong; "" when this is not such an answer."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return ""
+    return "; ".join(f"{what}: {reason}" for what, reason in found.items()) if isinstance(found, dict) else ""
 
 
 async def _small_body(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> bytes | None:

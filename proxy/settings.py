@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+HEALTH_PATH = "/debug/health"
+"""Where a registry of ours tells how it is (distribution's address for it)."""
+
 
 class Rule(Enum):
     """How the way is decided.

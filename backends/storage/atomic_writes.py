@@ -128,6 +128,18 @@ class AtomicWrites:
                 _remove_tree(holder, temporary)
                 return
 
+    def try_out(self, content: bytes) -> None:
+        """Writes a temporary file and removes it: whether anything can be written here."""
+        folder, name = self._scratch(), _temporary_name()
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+        finally:
+            os.close(fd)
+            os.unlink(name, dir_fd=folder)
+
     @contextlib.contextmanager
     def parent(self, path: str) -> Iterator[tuple[int, str]]:
         """Opens the folder that holds `path`: (descriptor, name in it)."""

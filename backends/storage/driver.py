@@ -185,3 +185,43 @@ class LinksFiles(Protocol):
             False when this file system or its permissions do not allow it; then nothing was done.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What is left on one volume where a driver writes: bytes and files (inodes), and how many there are in all.
+
+    Attributes:
+        total_files: 0 where nobody counts them; then `free_files` says nothing.
+    """
+
+    free_bytes: int
+    total_bytes: int
+    free_files: int
+    total_files: int
+
+
+@runtime_checkable
+class MeasuresRoom(Protocol):
+    """A driver that knows how much room is left."""
+
+    async def measure_room(self) -> Sequence[Room]:
+        """Returns what is left on each volume that it writes to, at least one.
+
+        Raises:
+            StorageError: nobody can tell.
+        """
+        ...
+
+
+@runtime_checkable
+class ChecksItself(Protocol):
+    """A driver that can tell whether it still works, cheaply, by trying."""
+
+    async def check_reading(self) -> None:
+        """Raises StorageError, with a sentence for its operator, when what is stored cannot be read any more."""
+        ...
+
+    async def check_writing(self) -> None:
+        """Raises StorageError, likewise, when nothing can be written; leaves nothing behind."""
+        ...

@@ -22,8 +22,9 @@ from typing import TypeVar
 from backends.model.digest import Hash
 from backends.storage.atomic_writes import BUILD_ATTEMPTS, AtomicWrites, is_temporary
 from backends.storage.cached_reads import Opener, read_cached
-from backends.storage.driver import FileInfo, PathBusy, PathNotFound, StorageError
+from backends.storage.driver import FileInfo, PathBusy, PathNotFound, Room, StorageError
 from backends.storage.files import FileReader, FileWriter, map_os_errors, write_all
+from backends.storage.folder_checks import FolderChecks
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ RACY_MTIME_SECONDS = 2
 
 
 class FilesystemDriver:
-    """A `StorageDriver` (and `LinksFiles`) over one folder.
+    """A `StorageDriver` (and `LinksFiles`, `MeasuresRoom`, `ChecksItself`) over one folder.
 
     Args:
         root: the folder; made if it is missing.
@@ -55,6 +56,7 @@ class FilesystemDriver:
             self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._opener = Opener(self._root)
         self._atomic = AtomicWrites(self._root, self._opener)
+        self._checks = FolderChecks(root.absolute(), self._root, self._opener)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
         self._moving = 0
         self._listings: OrderedDict[str, tuple[_Version, tuple[str, ...]]] = OrderedDict()
@@ -221,6 +223,17 @@ class FilesystemDriver:
     def _delete(self, path: str) -> None:
         with map_os_errors(path):
             self._atomic.delete(path)
+
+    # itself
+
+    async def measure_room(self) -> Sequence[Room]:
+        return await self.submit(self._checks.measure_room)
+
+    async def check_reading(self) -> None:
+        await self.submit(self._checks.check_reading)
+
+    async def check_writing(self) -> None:
+        await self.submit(self._checks.check_writing, self._atomic.try_out)
 
     # threads
 

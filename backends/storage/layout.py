@@ -31,6 +31,7 @@ from backends.model.digest import Digest
 from backends.model.names import ImageId, RepositoryName, TagName, UploadId
 
 V2 = "/docker/registry/v2"
+BLOBS = f"{V2}/blobs"
 REPOSITORIES = f"{V2}/repositories"
 PRIMARY = "/docker/registry/portside/primary"
 TEMPORARY = "/docker/registry/portside/tmp"
@@ -42,7 +43,7 @@ SCHEMA1_KEY = f"{PRIMARY}/keys/schema1.pem"
 
 
 def blob_data(digest: Digest) -> str:
-    return f"{V2}/blobs/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}/data"
+    return f"{BLOBS}/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}/data"
 
 
 def repository(name: RepositoryName) -> str:

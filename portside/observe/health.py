@@ -1,100 +1,190 @@
-"""`portside health`: does this process answer? Light, since a container asks every few seconds."""
+"""Whether this process can do its work: what its checks found lately, and the answer to whoever asks.
+
+The address `/debug/health` is distribution's. It answers 200 while pulls work and 503 when they cannot; the body names
+everything that is wrong, also what only keeps pushes from working. Every listener has it, so that `portside health`
+and orchestrators need no further port, and asking leaves no access line.
+
+Invariant: a question costs nothing. What was found counts for the configured interval (`health.storagedriver`), however
+many ask, and a check that hangs costs one thread and says so.
+"""
 
 from __future__ import annotations
 
-import socket
-import ssl
-from collections.abc import Sequence
+import asyncio
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
 
-from portside.problems import Problem
-from portside.server.listening import Address, Listener, TcpAddress
-from portside.tls.contexts import ClientAuth
+BOUND_SECONDS = 3.0
+"""So long a check may take: less than whoever asks is ready to wait."""
 
-PATHS = {"serve": "/v2/", "proxy": "/", "v1": "/v1/_ping", "v2": "/v2/"}
-WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - translated, not bound
+_log = logging.getLogger("portside.health")
 
 
-def listener_for(listeners: Sequence[Listener]) -> Listener:
-    """Returns the listener to ask: the first one that requests come in by and that asks for no certificate.
+@dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """How storage is checked (`health.storagedriver`).
 
-    Raises:
-        Problem: its port is not known before it runs.
+    Attributes:
+        enabled: whether it is at all.
+        interval_seconds: how long a finding counts.
+        threshold: so many times in a row something must be found before it is told; 0 counts as 1.
     """
-    ours = [each for each in listeners if each.name != "metrics"]
-    listener = next((each for each in ours if not wants_certificate(each)), ours[0])
-    if isinstance(listener.address, TcpAddress) and not listener.address.port:
-        raise Problem("these settings let the system choose the port (0): name the address with --addr")
-    return listener
+
+    enabled: bool = True
+    interval_seconds: float = 10.0
+    threshold: int = 0
 
 
-def wants_certificate(listener: Listener) -> bool:
-    """Whether a client without a certificate is turned away."""
-    tls = listener.tls
-    return tls is not None and bool(tls.client_cas) and tls.client_auth is ClientAuth.REQUIRE
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong.
+
+    Attributes:
+        what: where, in a word or two: `storage`, `v2 registry`.
+        reason: a sentence for the operator.
+        fatal: pulls do not work.
+    """
+
+    what: str
+    reason: str
+    fatal: bool
 
 
-def ask(name: str, address: Address, *, tls: bool, timeout: float, only_greet: bool = False) -> str:
-    """Sends one request.
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def status(self) -> int:
+        """The HTTP status: 503 when pulls do not work."""
+        return 503 if any(finding.fatal for finding in self.findings) else 200
+
+    @property
+    def names(self) -> frozenset[tuple[str, bool]]:
+        """What is wrong, without the reasons: they may have times and sizes in them."""
+        return frozenset((finding.what, finding.fatal) for finding in self.findings)
+
+    def body(self, *, whole: bool) -> bytes:
+        """Returns the body.
+
+        Args:
+            whole: with the reasons, which name folders and addresses; else only what does not work.
+        """
+        told: Mapping[str, str] = {
+            each.what: each.reason if whole else "failing" for each in self.findings if whole or each.fatal
+        }
+        return json.dumps(told).encode() + b"\n"
+
+
+Probe = Callable[[], Awaitable[Sequence[Finding]]]
+
+
+class Check:
+    """One check: bounded in time, counted, never twice at once.
 
     Args:
-        name: what listens there; decides the path.
-        address: where.
-        tls: whether it speaks TLS.
-        timeout: seconds.
-        only_greet: it wants a certificate, which we have not: that it shows its own must do.
-
-    Returns:
-        one line that says it is well.
-
-    Raises:
-        Problem: it does not answer, or not well.
+        what: where to look for what is wrong when it hangs.
+        probe: finds.
+        threshold: so many times in a row something must be found before it counts.
     """
-    where = f"{address.host}:{address.port}" if isinstance(address, TcpAddress) else f"unix:{address.path}"
-    try:
-        with _connect(address, timeout) as plain:
-            # The question is whether it answers, asked over loopback by whoever may read its settings: the name in
-            # the certificate says nothing here, and the check must go on when a certificate expires.
-            connection = _unverified().wrap_socket(plain, server_hostname="localhost") if tls else plain
-            if only_greet:
-                return f"{where} answers, and asks for a client's certificate"
-            line = _status_line(connection, PATHS.get(name, "/"))
-    except OSError as error:
-        raise Problem(f"{where} does not answer: {error.strerror or error}") from None
-    status = line.split(b" ", 2)[1:2]
-    if not status or not status[0].isdigit() or int(status[0]) >= 500:  # noqa: PLR2004 - its own fault
-        raise Problem(f"{where} answers {line[:80].decode('latin-1').strip() or 'nothing'}")
-    return f"{where} answers {status[0].decode()}"
 
+    def __init__(self, what: str, probe: Probe, *, threshold: int = 1) -> None:
+        self._what = what
+        self._probe = probe
+        self._threshold = threshold
+        self._running: asyncio.Task[Sequence[Finding]] | None = None
+        self._since = 0.0
+        self._times: Counter[str] = Counter()
+        self.findings: tuple[Finding, ...] = ()
 
-def _status_line(connection: socket.socket, path: str) -> bytes:
-    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: portside-health\r\nConnection: close\r\n\r\n"
-    connection.sendall(request.encode())
-    line = b""
-    while b"\n" not in line and len(line) < 1000:  # noqa: PLR2004 - a status line
-        piece = connection.recv(1000)
-        if not piece:
-            break
-        line += piece
-    return line.partition(b"\n")[0]
+    async def look(self) -> None:
+        """Finds anew; a check that still hangs is not begun again."""
+        if self._running is None:
+            self._running = asyncio.ensure_future(self._find())
+            self._since = time.monotonic()
+        await asyncio.wait([self._running], timeout=BOUND_SECONDS)
+        if self._running.done():
+            found, self._running = self._running.result(), None
+        else:
+            waited = time.monotonic() - self._since
+            found = (Finding(self._what, f"it has not answered for {waited:.0f} seconds", fatal=True),)
+        self._times = Counter({each.what: self._times[each.what] + 1 for each in found})
+        self.findings = tuple(each for each in found if self._times[each.what] >= self._threshold)
 
+    async def close(self) -> None:
+        """Ends a check that is under way."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
 
-def _connect(address: Address, timeout: float) -> socket.socket:
-    if isinstance(address, TcpAddress):
-        host = WILDCARDS.get(address.host, address.host)
+    async def _find(self) -> Sequence[Finding]:
         try:
-            return socket.create_connection((host, address.port), timeout)
-        except OSError:
-            if host != "::1":
-                raise
-            return socket.create_connection(("127.0.0.1", address.port), timeout)
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(timeout)
-    connection.connect(str(address.path))
-    return connection
+            return await self._probe()
+        except Exception as error:  # noqa: BLE001 - the last net: it is logged, and whoever asks hears of it
+            _log.exception("the check of %s failed", self._what)
+            return (
+                Finding(self._what, f"its check failed ({type(error).__name__}); the log has the reason", fatal=True),
+            )
 
 
-def _unverified() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
+class Health:
+    """All checks of this process.
+
+    Args:
+        checks: made together.
+        interval_seconds: how long what they found counts.
+        on_change: told when something else is wrong than before, or nothing any more.
+    """
+
+    def __init__(
+        self,
+        checks: Sequence[Check],
+        *,
+        interval_seconds: float = 10.0,
+        on_change: Callable[[Report], None] | None = None,
+    ) -> None:
+        self._checks = checks
+        self._interval = interval_seconds
+        self._on_change = on_change
+        self._last = Report(())
+        self._until = 0.0
+        self._looking: asyncio.Task[None] | None = None
+
+    async def report(self) -> Report:
+        """Returns what was found within the interval; looks when that is longer ago."""
+        if self._checks and time.monotonic() >= self._until:
+            if self._looking is None:
+                self._looking = asyncio.ensure_future(self._look())
+            await asyncio.shield(self._looking)
+        return self._last
+
+    async def _look(self) -> None:
+        try:
+            await asyncio.gather(*(check.look() for check in self._checks))
+        finally:
+            self._looking = None
+        before, self._last = self._last, Report(tuple(each for check in self._checks for each in check.findings))
+        self._until = time.monotonic() + self._interval
+        if self._on_change is not None and before.names != self._last.names:
+            self._on_change(self._last)
+
+    async def watch(self) -> NoReturn:
+        """Looks at every interval, whether somebody asks or not, until it is cancelled."""
+        while True:
+            await self.report()
+            await asyncio.sleep(max(0.01, self._until - time.monotonic()))
+
+    async def close(self) -> None:
+        """Ends what is under way; called once nobody watches any more, before what is checked is closed."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait([self._looking])
+        for check in self._checks:
+            await check.close()

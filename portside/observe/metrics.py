@@ -8,7 +8,6 @@ own memory; every quarter of a second, and when the page is asked for, they go i
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import tempfile
@@ -20,9 +19,12 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from portside.problems import Problem
+from proxy.settings import HEALTH_PATH
 
 if TYPE_CHECKING:
     from prometheus_client import Histogram, Metric
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 FLUSH_SECONDS = 0.25
@@ -186,15 +188,13 @@ def _observe(histogram: Histogram, tally: _Tally) -> None:
     histogram._sum.inc(tally.seconds)  # noqa: SLF001 - as above
 
 
-def metrics_page(
-    path: str, metrics: Metrics | None, healthy: Callable[[], Awaitable[str]]
-) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+def metrics_page(path: str, metrics: Metrics | None, health: Handler) -> Handler:
     """Returns the handler of the metrics listener: the metrics, and `/debug/health`.
 
     Args:
         path: where the metrics are.
         metrics: this worker's; None when nothing is counted.
-        healthy: returns "" or what is wrong.
+        health: answers how this process is.
     """
 
     async def page(request: web.BaseRequest) -> web.StreamResponse:
@@ -203,12 +203,9 @@ def metrics_page(
             metrics.flush()
             headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
             return web.Response(body=await asyncio.to_thread(_summed), headers=headers)
-        if asked == "/debug/health":
-            wrong = await healthy()
-            body = json.dumps({"storage": wrong} if wrong else {}) + "\n"
-            headers = {"Content-Type": "application/json; charset=utf-8"}
-            return web.Response(status=503 if wrong else 200, body=body.encode(), headers=headers)
-        here = f"{path} and /debug/health" if metrics is not None else "/debug/health"
+        if asked == HEALTH_PATH:
+            return await health(request)
+        here = f"{path} and {HEALTH_PATH}" if metrics is not None else HEALTH_PATH
         return web.Response(status=404, text=f"here are {here}\n")
 
     return page

@@ -18,6 +18,7 @@ from backends.v1.errors import render as render_v1
 from backends.v2.errors import render as render_v2
 from portside.observe.access_log import AccessLog, masked
 from portside.observe.metrics import Metrics
+from proxy.settings import HEALTH_PATH
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -27,7 +28,14 @@ CLIENT_GONE = 499
 _log = logging.getLogger("portside.server.serving")
 
 
-def observed(handler: Handler, listener: str, *, access: AccessLog | None, metrics: Metrics | None) -> Handler:
+def observed(
+    handler: Handler,
+    listener: str,
+    *,
+    access: AccessLog | None,
+    metrics: Metrics | None,
+    health: Handler | None = None,
+) -> Handler:
     """Wraps a handler so that each request leaves a line and counts.
 
     Args:
@@ -35,9 +43,12 @@ def observed(handler: Handler, listener: str, *, access: AccessLog | None, metri
         listener: `proxy`, `v1` or `v2`: where the request came in.
         access: None when the access log is off.
         metrics: where it counts; None when nobody can ask for them.
+        health: answers `/debug/health`, which leaves no line and counts nowhere: it is asked every few seconds.
     """
 
     async def observe(request: web.BaseRequest) -> web.StreamResponse:
+        if request.raw_path == HEALTH_PATH and health is not None and request.method in {"GET", "HEAD"}:
+            return await health(request)
         start = perf_counter()
         if metrics is not None:
             metrics.begin(listener)

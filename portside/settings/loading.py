@@ -20,6 +20,7 @@ from backends.storage.factory import StorageSettings
 from backends.v1.settings import V1Settings
 from backends.v2.settings import V2Settings
 from backends.web.settings import GateSettings
+from portside.observe.health import HealthSettings
 from portside.observe.logging import LogSettings
 from portside.problems import Problem
 from portside.server.listening import Listener
@@ -77,6 +78,7 @@ class Settings:
     v1: V1Settings
     v2: V2Settings
     proxy: ProxySettings
+    health: HealthSettings
     listeners: tuple[Listener, ...]
     metrics_path: str
     certificates: Path | None
@@ -268,6 +270,7 @@ def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Set
             v1=_upstream(gateway.v1),
             v2=_upstream(gateway.v2),
         ),
+        health=_health(config),
         listeners=tuple(ports.listeners),
         metrics_path=ports.metrics_path,
         certificates=ports.certificates,
@@ -277,6 +280,12 @@ def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Set
         drain_seconds=drain,
         notes=tuple(notes),
     )
+
+
+def _health(config: Config) -> HealthSettings:
+    checked = config.health.storagedriver
+    # As in distribution, an interval of nothing is the usual one.
+    return HealthSettings(checked.enabled, checked.interval or HealthSettings().interval_seconds, checked.threshold)
 
 
 def _upstream(backend: Backend) -> UpstreamSettings | None:

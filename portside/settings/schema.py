@@ -304,6 +304,16 @@ class Catalog(Section):
         return value if value > 0 else 1000
 
 
+class StorageDriverHealth(Section):
+    enabled: bool = True
+    interval: Duration = 10.0
+    threshold: int = Field(default=0, ge=0)
+
+
+class Health(Section):
+    storagedriver: StorageDriverHealth = StorageDriverHealth()
+
+
 class Config(Section):
     version: str = "0.1"
     log: Log = Log()
@@ -311,6 +321,7 @@ class Config(Section):
     storage: Storage = Storage()
     http: Http = Http()
     catalog: Catalog = Catalog()
+    health: Health = Health()
     gateway: Gateway = Gateway()
 
     @field_validator("version", mode="before")

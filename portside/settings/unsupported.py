@@ -18,7 +18,9 @@ from portside.settings.yaml_values import is_empty, plain
 NOT_YET = {
     "notifications": "no notifications are sent",
     "redis": "nothing is cached in Redis",
-    "health": "no further health checks are made",
+    "health.file": "only storage and registries elsewhere are checked",
+    "health.http": "only storage and registries elsewhere are checked",
+    "health.tcp": "only storage and registries elsewhere are checked",
     "middleware": "no middleware is loaded",
     "tags": "a page of tags has as many as are asked for",
     "validation": "foreign layers are accepted as OCI asks",

@@ -72,13 +72,16 @@ class RunningCommand:
 
 @contextlib.contextmanager
 def running_command(
-    *arguments: str | Path, folder: Path, environment: Mapping[str, str] | None = None
+    *arguments: str | Path,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    wrapper: Sequence[str] = (),
 ) -> Iterator[RunningCommand]:
-    """Run a command until the end of the block; it is ready when it has said what it listens on."""
+    """Run a command until the end of the block, by a `wrapper` if there is one; ready when it says where it listens."""
     out, err = folder / "stdout", folder / "stderr"
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
-            _command(arguments), cwd=folder, env=_variables(environment), stdout=stdout, stderr=stderr
+            [*wrapper, *_command(arguments)], cwd=folder, env=_variables(environment), stdout=stdout, stderr=stderr
         )
     running = RunningCommand(process, out, err)
     try:

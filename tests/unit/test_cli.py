@@ -145,14 +145,14 @@ def test_an_upstream_s_ca_that_is_missing_is_told_in_one_sentence(tmp_path: Path
 def test_at_start_it_says_what_listens_where_the_data_is_and_how_the_ca_is_trusted(tmp_path: Path) -> None:
     (tmp_path / "all.yml").write_text(
         "{gateway: {addr: '127.0.0.1:0', workers: 1, v1: {addr: '127.0.0.1:0'}, v2: {addr: '127.0.0.1:0'},"
-        " metrics: {addr: '127.0.0.1:0'}}, health: {}}"
+        " metrics: {addr: '127.0.0.1:0'}}, redis: {}}"
     )
     with running_command("serve", "all.yml", folder=tmp_path) as running:
         said = running.out.read_text()
         port = running.port("all clients")
         assert running.end() == 0
     assert "a private CA and a server certificate were made in certs" in said
-    assert "note: health is not honoured yet" in said
+    assert "note: redis is not honoured yet" in said
     assert f"listening on 127.0.0.1:{port}, tls (all clients)" in said
     for what in ("v1", "v2", "metrics and health"):
         assert f"({what})" in said

@@ -185,7 +185,7 @@ def test_a_proxy_alone_needs_a_registry(load: Load) -> None:
 
 def test_keys_that_are_not_honoured_and_keys_that_nobody_knows_are_named(load: Load) -> None:
     text = """
-    health: {storagedriver: {enabled: true}}
+    health: {storagedriver: {enabled: true}, file: [{file: /x}]}
     storage: {filesystem: {rootdirectory: /d, maxthreads: 50, rootdir: /e}, cache: {blobdescriptor: inmemory}}
     http: {adr: ':1', http2: {disabled: true}}
     gateway: {tls: {certificates: [{certificate: a, key: b, chian: c}]}}
@@ -193,7 +193,7 @@ def test_keys_that_are_not_honoured_and_keys_that_nobody_knows_are_named(load: L
     """
     notes = load(Role.SERVE, text, {"REGISTRY_NOTIFICATIONS_ENDPOINTS": "[]"}).notes
     expected = [
-        "health is not honoured yet:",
+        "health.file is not honoured yet:",
         "storage.filesystem.maxthreads is not honoured yet:",
         "storage.cache is not honoured yet:",
         "http.http2 is not honoured yet:",
