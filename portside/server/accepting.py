@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Callable
 
 from portside.tls.contexts import ReloadingContext
+from portside.tls.handshakes import ALERT_SECONDS, CURRENT, Handshake, explain
 
 FIRST_BYTE_SECONDS = 30.0
 HANDSHAKE_SECONDS = 30.0
@@ -23,20 +24,7 @@ WRITE_BUFFER = 128 * 1024
 REFUSAL_SECONDS = 5.0
 TLS_HELLO = 0x16
 
-_log = logging.getLogger("portside.tls.contexts")
-
-# What OpenSSL calls the alerts of clients that reject us, in the words that Go's programs print.
-_ALERTS = {
-    "TLSV1_ALERT_UNKNOWN_CA": "remote error: unknown certificate authority (the client does not trust our CA)",
-    "SSLV3_ALERT_BAD_CERTIFICATE": "remote error: bad certificate (an unknown certificate authority to the client,"
-    " or a name that the certificate does not carry)",
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "remote error: expired certificate",
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "remote error: unknown certificate",
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the client showed no certificate, and one is required",
-    "CERTIFICATE_VERIFY_FAILED": "the client's certificate is not of a CA in clientcas",
-    "UNSUPPORTED_PROTOCOL": "the client speaks only versions of TLS older than the configured minimum",
-    "NO_SHARED_CIPHER": "the client and this server have no cipher in common",
-}
+_log = logging.getLogger("portside.server.accepting")
 
 _HOST = re.compile(rb"\r\nHost:[ \t]*([A-Za-z0-9.:\[\]_-]{1,255})[ \t]*\r\n", re.IGNORECASE)
 
@@ -161,16 +149,22 @@ class Acceptor:
             # Go's programs, docker among them, know this answer: "server gave HTTP response to HTTPS client".
             await self._refuse(connection, "This port speaks plain HTTP: use http://{host}/")
             return
+        patience = asyncio.timeout(None)
+        handshake = Handshake(lambda: patience.reschedule(self._loop.time() + ALERT_SECONDS))
+        CURRENT.set(handshake)
         try:
-            transport, _ = await self._loop.connect_accepted_socket(
-                self._factory, connection, ssl=self._tls.current, ssl_handshake_timeout=HANDSHAKE_SECONDS
-            )
+            async with patience:
+                transport, _ = await self._loop.connect_accepted_socket(
+                    self._factory, connection, ssl=self._tls.current, ssl_handshake_timeout=HANDSHAKE_SECONDS
+                )
             # By default a TLS transport takes half a megabyte of a slow reader's answer: too much for many of them.
             transport.set_write_buffer_limits(high=WRITE_BUFFER, low=WRITE_BUFFER // 4)
-        except ssl.SSLError as error:
-            _log.warning("TLS handshake error from %s: %s", peer, _ALERTS.get(error.reason or "", str(error)))
-        except (OSError, TimeoutError) as error:
-            _log.info("TLS handshake error from %s: %s", peer, str(error) or "the client went away")
+        except (OSError, TimeoutError) as error:  # ssl's own errors are among them
+            failure = handshake.error or error
+            if isinstance(failure, ssl.SSLError):
+                _log.warning("TLS handshake error from %s: %s", peer, explain(failure))
+            else:
+                _log.info("TLS handshake error from %s: %s", peer, str(error) or "the client went away")
 
     async def _refuse_plain(self, connection: socket.socket) -> None:
         peer = _peer(connection)

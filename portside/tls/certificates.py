@@ -19,13 +19,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from portside.problems import CertificateProblem
+from portside.tls.diagnosis import certificate_trouble, key_kind, key_trouble, missing_issuer
 
 __all__ = [
     "CertificateDescription",
@@ -72,7 +73,7 @@ class CertificateDescription:
         not_before: start of validity, UTC.
         not_after: end of validity, UTC.
         key_kind: "ECDSA", "RSA" or what else it may be.
-        warnings: whole sentences: no subjectAltName, expired, not valid yet, expires soon.
+        warnings: whole sentences: no subjectAltName, expired, not valid yet, expires soon, no intermediate.
     """
 
     subject: str
@@ -283,8 +284,8 @@ def check_pair(certificate: Path, key: Path) -> None:
         raise CertificateProblem(f"the key {key} cannot be read: {error.strerror}") from None
     except TypeError:
         raise CertificateProblem(f"the key {key} has a passphrase; remove it with `openssl pkey`") from None
-    except ValueError:
-        raise CertificateProblem(f"the key {key} is not a PEM key") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise CertificateProblem(key_trouble(key, key.read_bytes())) from None
     if _spki(private.public_key()) != _spki(loaded.public_key()):
         raise CertificateProblem(
             f"the key {key} is not the one of {certificate}: put the right one there,"
@@ -319,12 +320,15 @@ def describe(certificate: Path) -> CertificateDescription:
             f"{certificate} is not valid before {loaded.not_valid_before_utc:%Y-%m-%d %H:%M} UTC;"
             " look at this machine's clock"
         )
+    alone = missing_issuer(certificate, certificate.read_bytes())
+    if alone:
+        warnings.append(alone)
     return CertificateDescription(
         loaded.subject.rfc4514_string(),
         tuple(names),
         loaded.not_valid_before_utc,
         loaded.not_valid_after_utc,
-        _kind(loaded.public_key()),
+        key_kind(loaded.public_key()),
         tuple(warnings),
     )
 
@@ -349,18 +353,8 @@ def _load(certificate: Path) -> x509.Certificate:
         raise CertificateProblem(f"the certificate {certificate} does not exist") from None
     except OSError as error:
         raise CertificateProblem(f"the certificate {certificate} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise CertificateProblem(f"{certificate} is not a PEM certificate") from None
-
-
-def _kind(key: PublicKeyTypes) -> str:
-    match key:
-        case ec.EllipticCurvePublicKey():
-            return "ECDSA"
-        case rsa.RSAPublicKey():
-            return "RSA"
-        case _:
-            return type(key).__name__.removesuffix("PublicKey")
+    except (ValueError, UnsupportedAlgorithm):
+        raise CertificateProblem(certificate_trouble(certificate, certificate.read_bytes())) from None
 
 
 def _spki(key: PublicKeyTypes) -> bytes:

@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 
 from portside.problems import CertificateProblem, Problem, TlsProblem
+from portside.tls.handshakes import AlertingContext
 
 _log = logging.getLogger("portside.tls.contexts")
 
@@ -109,7 +110,7 @@ def build_context(settings: TlsSettings) -> ssl.SSLContext:
         CertificateProblem: a file is missing or broken.
         TlsProblem: a cipher is unknown.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = AlertingContext(ssl.PROTOCOL_TLS_SERVER)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # whoever asks for TLS 1.0 knows its age
         context.minimum_version = _VERSIONS[settings.minimum]
@@ -174,10 +175,9 @@ def _load(context: ssl.SSLContext, chain: CertificateChain) -> None:
     try:
         context.load_cert_chain(chain.certificate, chain.key, password=no_password)
     except ssl.SSLError as error:
-        why = "they do not belong together" if error.reason == "KEY_VALUES_MISMATCH" else "one of them is not PEM"
-        raise CertificateProblem(
-            f"the certificate {chain.certificate} and the key {chain.key} cannot be used: {why}"
-        ) from None
+        from portside.tls.diagnosis import pair_trouble  # noqa: PLC0415 - cryptography is slow to import
+
+        raise CertificateProblem(pair_trouble(chain.certificate, chain.key, error)) from None
     except OSError as error:
         raise CertificateProblem(
             f"the certificate {chain.certificate} or the key {chain.key} cannot be read ({error.strerror}):"

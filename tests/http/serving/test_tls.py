@@ -161,10 +161,10 @@ def test_client_certificates_are_asked_for_and_verified(
         assert ask(server, clients(files, other)) == "hello"
         with pytest.raises(ssl.SSLError):
             ask(server, clients(files, None))
-        server.wait_for_line("TLS handshake error", "the client showed no certificate")
+        server.wait_for_line("TLS handshake error", "the client sent no certificate")
         with pytest.raises(ssl.SSLError):
             ask(server, clients(files, files))
-        server.wait_for_line("TLS handshake error", "the client's certificate is not of a CA in clientcas")
+        server.wait_for_line("TLS handshake error", "the client's certificate was not issued by a CA in clientcas")
 
 
 def test_client_certificates_may_be_left_out_where_they_are_optional(

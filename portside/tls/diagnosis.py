@@ -1,0 +1,159 @@
+"""Why a certificate or a key cannot be used, in one sentence that says what to do.
+
+Invariant: "not PEM" is said only of what is not PEM; OpenSSL's own words for what it refuses are passed on otherwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import ssl
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+
+_BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
+_DER_SEQUENCE = b"\x30"
+_CERTIFICATES = frozenset({"CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"})
+_TOO_WEAK = {
+    "EE_KEY_TOO_SMALL": "its key is too small for OpenSSL: make one of 2048 bits or more (RSA), or P-256",
+    "CA_KEY_TOO_SMALL": "the key of its CA is too small for OpenSSL: let a CA with a larger key issue it",
+    "CA_MD_TOO_WEAK": "its signature is too weak for OpenSSL (SHA-1 or MD5): have it issued with SHA-256",
+}
+
+
+def key_kind(key: PublicKeyTypes) -> str:
+    """Returns `ECDSA`, `RSA`, or what else a key is."""
+    match key:
+        case ec.EllipticCurvePublicKey():
+            return "ECDSA"
+        case rsa.RSAPublicKey():
+            return "RSA"
+        case _:
+            return type(key).__name__.removeprefix("_").removesuffix("PublicKey")
+
+
+def certificate_trouble(path: Path, content: bytes) -> str:
+    """Returns why a file's content cannot be read as a certificate; "" when it can."""
+    labels = _labels(content)
+    if not labels:
+        return _not_pem(path, content, what="certificate", command="x509")
+    if not _CERTIFICATES & set(labels):
+        return f"{path} holds no certificate but {_listed(labels)}: put the certificate there"
+    try:
+        x509.load_pem_x509_certificate(content)
+    except (ValueError, UnsupportedAlgorithm):
+        return f"the certificate in {path} is damaged, or of a kind that cannot be read: put a whole one there"
+    return ""
+
+
+def key_trouble(path: Path, content: bytes) -> str:
+    """Returns why a file's content cannot be read as a private key; "" when it can."""
+    labels = _labels(content)
+    if not labels:
+        return _not_pem(path, content, what="key", command="pkey")
+    if not any(label.endswith("PRIVATE KEY") for label in labels):
+        return f"{path} holds no private key but {_listed(labels)}: put the certificate's key there"
+    try:
+        serialization.load_pem_private_key(content, password=None)
+    except TypeError:
+        return f"the key {path} has a passphrase; remove it with `openssl pkey`"
+    except (ValueError, UnsupportedAlgorithm):
+        return f"the key in {path} is damaged, or of a kind that cannot be read: put a whole one there"
+    return ""
+
+
+def pair_trouble(certificate: Path, key: Path, error: ssl.SSLError) -> str:
+    """Returns why OpenSSL refuses a certificate and its key.
+
+    Args:
+        certificate: a file that exists.
+        key: another.
+        error: what OpenSSL said.
+    """
+    both = f"the certificate {certificate} and the key {key} cannot be used"
+    try:
+        leaf, private = certificate.read_bytes(), key.read_bytes()
+    except OSError as gone:
+        return f"{both}: {gone.filename} cannot be read ({gone.strerror})"
+    said = certificate_trouble(certificate, leaf) or key_trouble(key, private)
+    if said:
+        return said
+    reason = error.reason or ""
+    kinds = [
+        key_kind(x509.load_pem_x509_certificate(leaf).public_key()),
+        key_kind(serialization.load_pem_private_key(private, password=None).public_key()),
+    ]
+    if kinds[0] != kinds[1]:
+        return f"{both}: the certificate is for a key of kind {kinds[0]}, and the key is of kind {kinds[1]}"
+    if reason == "KEY_VALUES_MISMATCH":
+        return f"{both}: they do not belong together (the server's own certificate must be the first one of its file)"
+    if reason in _TOO_WEAK:
+        return f"the certificate {certificate} cannot be used: {_TOO_WEAK[reason]}"
+    return f"{both}: OpenSSL says {reason.lower().replace('_', ' ') or error}"
+
+
+def missing_issuer(path: Path, content: bytes) -> str:
+    """Returns a warning when a file holds a server's certificate alone, and its issuer may be an intermediate.
+
+    Nobody can tell from a certificate whether its issuer is a root that clients trust or an intermediate that the
+    server must send. Roots that this machine trusts, and a CA that lies beside the file, are known to be no
+    intermediates.
+    """
+    try:
+        leaf, *others = x509.load_pem_x509_certificates(content)
+    except (ValueError, UnsupportedAlgorithm):
+        return ""
+    if any(_issued(leaf, by=each) for each in _possible_issuers(leaf, others, beside=path.parent / "ca.crt")):
+        return ""
+    return (
+        f"{path} does not hold the certificate of its issuer ({leaf.issuer.rfc4514_string()}): unless that is a root"
+        " that clients trust, they refuse the connection; append the intermediate certificates to the file"
+    )
+
+
+def _issued(leaf: x509.Certificate, *, by: x509.Certificate) -> bool:
+    if leaf.issuer != by.subject:
+        return False
+    try:
+        leaf.verify_directly_issued_by(by)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def _possible_issuers(
+    leaf: x509.Certificate, others: Iterable[x509.Certificate], *, beside: Path
+) -> Iterator[x509.Certificate]:
+    """Yields who may have issued a certificate, what is cheap to find first."""
+    yield leaf
+    yield from others
+    with contextlib.suppress(OSError, ValueError, UnsupportedAlgorithm):
+        yield from x509.load_pem_x509_certificates(beside.read_bytes())
+    trusted = ssl.create_default_context().get_ca_certs(binary_form=True)
+    name = leaf.issuer.public_bytes()
+    for each in trusted:
+        if name in each:
+            with contextlib.suppress(ValueError, UnsupportedAlgorithm):
+                yield x509.load_der_x509_certificate(each)
+
+
+def _labels(content: bytes) -> list[str]:
+    return [label.decode() for label in _BEGIN.findall(content)]
+
+
+def _listed(labels: list[str]) -> str:
+    return ", ".join(dict.fromkeys(label.lower() for label in labels))
+
+
+def _not_pem(path: Path, content: bytes, *, what: str, command: str) -> str:
+    if content.startswith(_DER_SEQUENCE):
+        return (
+            f"{path} is not a PEM {what} but looks like DER: `openssl {command} -inform DER -in {path}` turns it to PEM"
+        )
+    return f"{path} is not a PEM {what}: it must hold a block that begins with -----BEGIN"
