@@ -26,5 +26,8 @@ TRUSTED_PEER = RequestKey("portside.trusted_peer", bool)
 DROP_AUTHORIZATION = RequestKey("portside.drop_authorization", bool)
 """Credentials are not to reach the registry (the guide's literal rule)."""
 
+REQUEST_ID = RequestKey("portside.request_id", str)
+"""Names the request, for those who tell of what it changed."""
+
 CONTINUED = RequestKey("portside.continued", bool)
 """The client was given leave to send its body (`100 Continue`)."""

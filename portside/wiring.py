@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from backends.registry.store import Store
 from backends.storage.driver import StorageDriver, StorageError
 from backends.storage.factory import StorageSettings, open_storage
 from backends.storage.storage import Storage
@@ -101,13 +102,17 @@ def _named(storages: Sequence[Storage]) -> dict[str, StorageDriver]:
 
 def _registries(settings: Settings, storages: list[Storage]) -> dict[Backend, Handler]:
     """Returns the registries of this process; one place for bytes is opened once."""
-    opened = {place: _open(place, storages) for place in settings.roots}
-    gates = make_gates(settings.gates)
     registries: dict[Backend, Handler] = {}
+    if not settings.roots:
+        return registries
+    opened = [_open(place, storages) for place in settings.roots]
+    # A process that runs one registry knows its root alone.
+    store = Store(opened[0], v1_storage=opened[-1])
+    gates = make_gates(settings.gates)
     if settings.runs_v2:
-        registries[Backend.V2] = V2Registry(opened[settings.storage], settings.v2, gates=gates).handle
+        registries[Backend.V2] = V2Registry(store, settings.v2, gates=gates).handle
     if settings.runs_v1:
-        registries[Backend.V1] = V1Registry(opened[settings.v1_storage], settings.v1, gates=gates).handle
+        registries[Backend.V1] = V1Registry(store, settings.v1, gates=gates).handle
     return registries
 
 

@@ -29,6 +29,15 @@ def client_address(request: BaseRequest) -> str:
     return f"{scheme}://{client_authority(request)}"
 
 
+def remote_address(request: BaseRequest) -> str:
+    """Returns the client's IP address: the peer's, or the one that a trusted peer forwards for; `unix` when unknown."""
+    if request_context.TRUSTED_PEER in request:
+        said = request.headers.get("X-Real-IP")
+        if said:
+            return said[:64].replace(" ", "_")
+    return request.remote or "unix"
+
+
 def parse_query(request: BaseRequest) -> dict[str, str]:
     """Returns the query, the first value of each key.
 

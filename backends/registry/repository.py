@@ -10,21 +10,21 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from backends.model import media_types
+from backends.model.actor import Actor
 from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Index, Manifest, OciManifest, Schema1, Schema2, sniff_media_type
 from backends.model.names import RepositoryName, TagName
 from backends.registry.blobs import Blob, Blobs
+from backends.registry.changes import Change, note_change
 from backends.registry.signing import Signer
-from backends.registry.uploads import Uploads
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import PathNotFound
-from backends.storage.storage import Storage
+from backends.storage.driver import PathNotFound, StorageDriver
 
 CACHED_MANIFEST_BYTES = 64 * 1024
 CACHED_BYTES = 8 * 1024 * 1024
@@ -71,25 +71,20 @@ class ManifestCache:
             self._bytes -= len(gone)
 
 
-class Repositories:
-    """Opens repositories over one storage; holds what they share in this process."""
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all repositories of a store have in common."""
 
-    def __init__(self, storage: Storage) -> None:
-        self.driver = storage.driver
-        self.blobs = Blobs(storage.driver)
-        self.uploads = Uploads(storage, self.blobs)
-        self.signer = Signer(storage)
-        self.manifests = ManifestCache()
-
-    def open(self, name: RepositoryName) -> Repository:
-        """Opens a repository; it need not exist."""
-        return Repository(name, self)
+    driver: StorageDriver
+    blobs: Blobs
+    signer: Signer
+    manifests: ManifestCache = field(default_factory=ManifestCache)
 
 
 class Repository:
     """A repository by name."""
 
-    def __init__(self, name: RepositoryName, shared: Repositories) -> None:
+    def __init__(self, name: RepositoryName, shared: Shared) -> None:
         self.name = name
         self._shared = shared
         self._driver = shared.driver
@@ -118,18 +113,19 @@ class Repository:
             return False
         return await self._blobs.size(target) is not None
 
-    async def mount(self, digest: Digest, source: RepositoryName) -> bool:
+    async def mount(self, digest: Digest, source: RepositoryName, *, actor: Actor) -> bool:
         """Takes over a blob that another repository has.
 
         Returns:
             False when `source` does not have it.
         """
-        if not await self._shared.open(source).has_blob(digest):
+        if not await Repository(source, self._shared).has_blob(digest):
             return False
         await self._driver.write(layout.layer_link(self.name, digest), str(digest).encode())
+        note_change(Change.MOUNTED, f"blob {digest}", self.name, actor=actor)
         return True
 
-    async def delete_blob(self, digest: Digest) -> None:
+    async def delete_blob(self, digest: Digest, *, actor: Actor) -> None:
         """Takes a blob from this repository; other repositories keep it.
 
         Raises:
@@ -139,6 +135,7 @@ class Repository:
             await self._driver.delete(_folder(layout.layer_link(self.name, digest)))
         except PathNotFound:
             raise self._blob_unknown(digest) from None
+        note_change(Change.DELETED, f"blob {digest}", self.name, actor=actor)
 
     # manifests
 
@@ -158,19 +155,21 @@ class Repository:
             content = await self._signed(digest, content)
         return StoredManifest(content, media_type, digest)
 
-    async def put_manifest(self, manifest: Manifest, digest: Digest, tag: TagName | None) -> None:
+    async def put_manifest(self, manifest: Manifest, digest: Digest, tag: TagName | None, *, actor: Actor) -> None:
         """Stores a manifest, under a tag too if one is given; visible last.
 
         Args:
             manifest: parsed; its content's digest is `digest` (a schema 1 manifest's payload's).
             digest: what names it.
             tag: the tag that is to name it, or None.
+            actor: who pushes it.
 
         Raises:
             RegistryError: MANIFEST_BLOB_UNKNOWN, naming what is missing; nothing was changed.
         """
         await self._require_references(manifest)
         await run_to_completion(self._put_manifest(manifest, digest, tag))
+        note_change(Change.PUSHED, f"manifest {digest}" + (f" as {tag}" if tag else ""), self.name, actor=actor)
 
     async def _put_manifest(self, manifest: Manifest, digest: Digest, tag: TagName | None) -> None:
         if isinstance(manifest, Schema1):
@@ -185,7 +184,7 @@ class Repository:
             await self._driver.write(layout.tag_current_link(self.name, tag), link)
             await self._driver.write(layout.tag_index_link(self.name, tag, digest), link)
 
-    async def delete_manifest(self, digest: Digest) -> None:
+    async def delete_manifest(self, digest: Digest, *, actor: Actor) -> None:
         """Takes a manifest from this repository, and the tags that name it first.
 
         Raises:
@@ -196,6 +195,7 @@ class Repository:
         except PathNotFound:
             raise self._manifest_unknown(digest) from None
         await run_to_completion(self._delete_manifest(digest))
+        note_change(Change.DELETED, f"manifest {digest}", self.name, actor=actor)
 
     async def _delete_manifest(self, digest: Digest) -> None:
         for tag in await self._tags_or_none():
@@ -227,7 +227,7 @@ class Repository:
             ) from None
         return ()
 
-    async def delete_tag(self, tag: TagName) -> None:
+    async def delete_tag(self, tag: TagName, *, actor: Actor) -> None:
         """Removes a tag; the manifest stays, by its digest.
 
         Raises:
@@ -237,6 +237,7 @@ class Repository:
             await self._driver.delete(layout.tag(self.name, tag))
         except PathNotFound:
             raise self._manifest_unknown(tag) from None
+        note_change(Change.DELETED, f"tag {tag}", self.name, actor=actor)
 
     # within
 

@@ -18,12 +18,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
+from backends.model.actor import Actor
 from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.media_types import OCTET_STREAM
 from backends.model.names import RepositoryName, UploadId
 from backends.registry.blobs import Blobs
+from backends.registry.changes import Change, note_change
 from backends.registry.hashing import RunningHash
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
@@ -68,7 +70,9 @@ class Uploads:
         started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         await self._driver.write(layout.upload_started_at(name, upload_id), started.encode())
 
-    async def receive(self, name: RepositoryName, chunks: AsyncIterator[Chunk], expected: Digest) -> Descriptor:
+    async def receive(
+        self, name: RepositoryName, chunks: AsyncIterator[Chunk], expected: Digest, *, actor: Actor
+    ) -> Descriptor:
         """Takes a whole blob at once; whatever breaks it off removes it, for nobody knows the upload's name.
 
         Raises:
@@ -78,7 +82,7 @@ class Uploads:
         try:
             async with self.open(name, upload_id) as session:
                 await session.append(chunks)
-                return await session.commit(expected)
+                return await session.commit(expected, actor=actor)
         except BaseException:
             await self._forget(name, upload_id)
             raise
@@ -193,13 +197,15 @@ class UploadSession:
             self.broken = True
             raise
 
-    async def commit(self, expected: Digest) -> Descriptor:
+    async def commit(self, expected: Digest, *, actor: Actor) -> Descriptor:
         """Turns the upload into a blob of this repository: verify, sync, move, link, in this order.
 
         Raises:
             RegistryError: DIGEST_INVALID: the content is another one; the upload is discarded.
         """
-        return await run_to_completion(self._commit(expected))
+        descriptor = await run_to_completion(self._commit(expected))
+        note_change(Change.PUSHED, f"blob {expected}", self._name, actor=actor)
+        return descriptor
 
     async def _commit(self, expected: Digest) -> Descriptor:
         size = self._writer.size

@@ -18,6 +18,7 @@ from backends.model.ranges import Unsatisfiable
 from backends.model.v1images import dump_json, parse_image_json, parse_payload_checksum
 from backends.v1.headers import cache
 from backends.v1.parts import Parts, done
+from backends.web.actors import actor_of
 
 FIRST_WITH_PAYLOAD_CHECKSUM = (0, 10)
 """Older daemons could not name the layer that they mean; their upload is refused before it is sent."""
@@ -25,7 +26,7 @@ FIRST_WITH_PAYLOAD_CHECKSUM = (0, 10)
 
 async def get_json(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
     """Sends an image's JSON to the byte, with the size and the checksums of its layer."""
-    stored = await parts.images.get(image)
+    stored = await parts.store.v1_images.get(image)
     if _unchanged(request):
         return _not_modified(request)
     headers = CIMultiDict(cache(time.time()))
@@ -38,7 +39,7 @@ async def get_json(parts: Parts, request: BaseRequest, image: ImageId) -> Stream
 
 async def put_json(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
     """Takes an image's JSON; its layer follows."""
-    await parts.images.put_json(parse_image_json(await parts.body(request), image))
+    await parts.store.v1_images.put_json(parse_image_json(await parts.body(request), image))
     return done(request)
 
 
@@ -48,7 +49,7 @@ async def get_layer(parts: Parts, request: BaseRequest, image: ImageId) -> Strea
     Docker resumes with `Range: bytes=<got>-<size>`, one past the end, and takes a 416 with `Content-Length: 0` for the
     end of the file.
     """
-    reader = await parts.images.open_layer(image)
+    reader = await parts.store.v1_images.open_layer(image)
     headers = {**cache(time.time()), "Content-Type": OCTET_STREAM, "Accept-Ranges": "bytes"}
     try:
         if _unchanged(request):
@@ -67,13 +68,13 @@ async def put_layer(parts: Parts, request: BaseRequest, image: ImageId) -> Strea
     if client.product == "docker" and () < client.version < FIRST_WITH_PAYLOAD_CHECKSUM:
         raise RegistryError(ErrorCode.CHECKSUM_MISSING, "This endpoint does not support Docker daemons older than 0.10")
     async with aclosing(body_chunks(request)) as chunks:
-        await parts.images.put_layer(image, chunks)
+        await parts.store.v1_images.put_layer(image, chunks)
     return done(request)
 
 
 async def get_ancestry(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
     """Sends the ids from an image to its base."""
-    ancestry = await parts.images.ancestry(image)
+    ancestry = await parts.store.v1_images.ancestry(image)
     if _unchanged(request):
         return _not_modified(request)
     return respond(request, 200, cache(time.time()), dump_json(list(ancestry)))
@@ -92,7 +93,7 @@ async def put_checksum(parts: Parts, request: BaseRequest, image: ImageId) -> St
         raise RegistryError(ErrorCode.CHECKSUM_MISMATCH, "Missing Image's checksum")
     payload = parse_payload_checksum(header)
     # One that is malformed fits nothing; whether there is such an image is still told first.
-    await parts.images.put_checksum(image, payload or "malformed")
+    await parts.store.v1_images.put_checksum(image, payload or "malformed", actor=actor_of(request))
     return done(request)
 
 

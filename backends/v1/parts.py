@@ -13,20 +13,16 @@ from backends.http.request_info import client_authority
 from backends.http.sending import respond
 from backends.model.errors import ErrorCode
 from backends.model.v1images import dump_json
-from backends.registry.v1.images import Images
-from backends.registry.v1.repositories import V1Repositories
-from backends.storage.driver import StorageDriver
+from backends.registry.store import Store
 from backends.v1.headers import STD
 from backends.v1.settings import V1Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The registry's services and settings."""
+    """The store and the registry's settings."""
 
-    driver: StorageDriver
-    images: Images
-    repositories: V1Repositories
+    store: Store
     settings: V1Settings
 
     def endpoints(self, request: BaseRequest) -> str:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backends.registry.blobs import Blobs
-from backends.registry.v1.images import Images
-from backends.registry.v1.repositories import V1Repositories
-from backends.storage.storage import Storage
+from backends.registry.store import Store
 from backends.v1.errors import render
 from backends.v1.parts import Parts
 from backends.v1.routes import PARSERS, ROUTES
@@ -18,10 +15,10 @@ from backends.web.gates import Gate
 
 
 class Registry:
-    """A docker-registry over one storage.
+    """A docker-registry over a store.
 
     Args:
-        storage: where the data is.
+        store: what it keeps.
         settings: what is v1's own.
         gates: what stands before every operation, in this order.
 
@@ -29,8 +26,6 @@ class Registry:
         handle: the handler (aiohttp's low-level server interface).
     """
 
-    def __init__(self, storage: Storage, settings: V1Settings, *, gates: Sequence[Gate] = ()) -> None:
-        images = Images(storage, Blobs(storage.driver))
-        parts = Parts(storage.driver, images, V1Repositories(storage, images), settings)
-        dispatcher = Dispatcher(ROUTES, PARSERS, parts, gates=gates, what="this registry")
+    def __init__(self, store: Store, settings: V1Settings, *, gates: Sequence[Gate] = ()) -> None:
+        dispatcher = Dispatcher(ROUTES, PARSERS, Parts(store, settings), gates=gates, what="this registry")
         self.handle = render_errors(dispatcher.handle, render)

@@ -11,6 +11,7 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.v1images import V1Name, parse_body, require_new_name
 from backends.v1.headers import STD, token
 from backends.v1.parts import Parts, answer, done
+from backends.web.actors import actor_of
 
 
 async def put_repository(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
@@ -27,7 +28,7 @@ async def put_images(parts: Parts, request: BaseRequest, name: V1Name) -> Stream
 
 async def get_images(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
     """Begins a pull."""
-    content = await parts.repositories.images(name)
+    content = await parts.store.v1_repositories.images(name)
     return respond(request, 200, {**STD, **_token(parts, request, name, "read")}, content)
 
 
@@ -44,7 +45,7 @@ async def put_auth(parts: Parts, request: BaseRequest, name: V1Name) -> StreamRe
 
 async def get_properties(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
     """Tells whether a repository is marked private."""
-    private = await parts.repositories.is_private(name)
+    private = await parts.store.v1_repositories.is_private(name)
     return answer(request, {"access": "private" if private else "public"})
 
 
@@ -55,13 +56,15 @@ async def put_properties(parts: Parts, request: BaseRequest, name: V1Name) -> St
         raise RegistryError(ErrorCode.IMAGE_INVALID, "Invalid data")
     require_new_name(name)
     if properties["access"] in {"private", "public"}:
-        await parts.repositories.set_private(name, private=properties["access"] == "private")
+        await parts.store.v1_repositories.set_private(
+            name, private=properties["access"] == "private", actor=actor_of(request)
+        )
     return done(request)
 
 
 async def delete_repository(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
     """Removes a repository and its tags; images stay."""
-    await parts.repositories.delete(name)
+    await parts.store.v1_repositories.delete(name, actor=actor_of(request))
     return done(request)
 
 
@@ -71,7 +74,7 @@ async def _put_images(parts: Parts, request: BaseRequest, name: V1Name) -> None:
     if not isinstance(announced, list):
         raise RegistryError(ErrorCode.IMAGE_INVALID, "Invalid data")
     require_new_name(name)
-    await parts.repositories.put_images(name, content, announced)
+    await parts.store.v1_repositories.put_images(name, content, announced, actor=actor_of(request))
 
 
 def _token(parts: Parts, request: BaseRequest, name: V1Name, access: str) -> dict[str, str]:

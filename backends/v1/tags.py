@@ -8,8 +8,9 @@ from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId, is_image_id
-from backends.model.v1images import V1Name, describe_agent, parse_body, require_new_name, require_new_tag
+from backends.model.v1images import V1Name, parse_body, require_new_name, require_new_tag
 from backends.v1.parts import Parts, answer, done
+from backends.web.actors import actor_of
 
 UNDESCRIBED = {
     "arch": "amd64",
@@ -23,12 +24,12 @@ UNDESCRIBED = {
 
 async def get_tags(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
     """Sends all tags with the ids they name."""
-    return answer(request, await parts.repositories.tags(name))
+    return answer(request, await parts.store.v1_repositories.tags(name))
 
 
 async def get_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) -> StreamResponse:
     """Sends the id that a tag names."""
-    return answer(request, await parts.repositories.tag(name, tag))
+    return answer(request, await parts.store.v1_repositories.tag(name, tag))
 
 
 async def put_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) -> StreamResponse:
@@ -40,22 +41,22 @@ async def put_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) ->
     require_new_tag(tag)
     if not is_image_id(image_id):
         raise RegistryError(ErrorCode.IMAGE_UNKNOWN, "Image not found")
-    described = describe_agent(request.headers.get("User-Agent", ""), now=int(time.time()))
-    await parts.repositories.put_tag(name, tag, ImageId(image_id), described)
+    actor, now = actor_of(request), int(time.time())
+    await parts.store.v1_repositories.put_tag(name, tag, ImageId(image_id), actor=actor, now=now)
     return done(request)
 
 
 async def delete_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) -> StreamResponse:
     """Removes a tag."""
-    await parts.repositories.delete_tag(name, tag)
+    await parts.store.v1_repositories.delete_tag(name, tag, actor=actor_of(request))
     return done(request)
 
 
 async def get_tag_json(parts: Parts, request: BaseRequest, name: V1Name, tag: str) -> StreamResponse:
     """Sends what was noted of who set a tag."""
-    return answer(request, await parts.repositories.description(name, tag) or UNDESCRIBED)
+    return answer(request, await parts.store.v1_repositories.description(name, tag) or UNDESCRIBED)
 
 
 async def get_repository_json(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
     """Sends what was noted of who set `latest`."""
-    return answer(request, await parts.repositories.description(name, None) or UNDESCRIBED)
+    return answer(request, await parts.store.v1_repositories.description(name, None) or UNDESCRIBED)

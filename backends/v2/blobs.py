@@ -12,13 +12,14 @@ from backends.model.media_types import OCTET_STREAM
 from backends.model.names import RepositoryName
 from backends.model.ranges import Unsatisfiable
 from backends.v2.parts import Parts
+from backends.web.actors import actor_of
 
 FOREVER = "max-age=31536000"
 
 
 async def get_blob(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest) -> StreamResponse:
     """Sends a blob or ranges of it; `ETag` is the digest."""
-    blob = await parts.repositories.open(name).open_blob(digest)
+    blob = await parts.store.open(name).open_blob(digest)
     size = blob.size
     etag = f'"{digest}"'
     headers = parts.headers(
@@ -44,5 +45,5 @@ async def get_blob(parts: Parts, request: BaseRequest, name: RepositoryName, dig
 
 async def delete_blob(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest) -> StreamResponse:
     """Takes a blob from this repository."""
-    await parts.repositories.open(name).delete_blob(digest)
+    await parts.store.open(name).delete_blob(digest, actor=actor_of(request))
     return respond(request, 202, parts.headers(Docker_Content_Digest=str(digest)))

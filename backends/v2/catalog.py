@@ -8,7 +8,6 @@ from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.http.request_info import parse_query
 from backends.http.sending import respond
-from backends.registry.catalog import list_repositories
 from backends.v2.paging import next_link, parse_page_size
 from backends.v2.parts import Parts
 
@@ -19,7 +18,7 @@ async def list_catalog(parts: Parts, request: BaseRequest) -> StreamResponse:
     """Lists repositories that hold manifests: a page of `n` (100 unless given) after `last`."""
     query = parse_query(request)
     size = parse_page_size(query, default=DEFAULT_PAGE, most=parts.settings.catalog_max_entries) or 0
-    found = await list_repositories(parts.repositories.driver, after=query.get("last", ""), limit=size + 1)
+    found = await parts.store.list_repositories(after=query.get("last", ""), limit=size + 1)
     page = found[:size]
     headers = parts.headers(Content_Type="application/json; charset=utf-8")
     if page and len(found) > size:

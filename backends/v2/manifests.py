@@ -18,6 +18,7 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Manifest, Schema1, parse_manifest
 from backends.model.names import RepositoryName, TagName
 from backends.v2.parts import Parts
+from backends.web.actors import actor_of
 
 INLINE_BYTES = 64 * 1024
 """Larger manifests are parsed in a thread."""
@@ -27,7 +28,7 @@ async def get_manifest(
     parts: Parts, request: BaseRequest, name: RepositoryName, reference: Digest | TagName
 ) -> StreamResponse:
     """Sends a manifest; `ETag` is its digest."""
-    manifest = await parts.repositories.open(name).get_manifest(reference)
+    manifest = await parts.store.open(name).get_manifest(reference)
     etag = f'"{manifest.digest}"'
     headers = parts.headers(Content_Type=manifest.media_type, Docker_Content_Digest=str(manifest.digest), Etag=etag)
     if is_unchanged(request, etag):
@@ -47,7 +48,7 @@ async def put_manifest(
         manifest = parse_manifest(content, content_type)
     digest = _digest(manifest, reference)
     tag = None if isinstance(reference, Digest) else reference
-    await parts.repositories.open(name).put_manifest(manifest, digest, tag)
+    await parts.store.open(name).put_manifest(manifest, digest, tag, actor=actor_of(request))
     location = parts.location(request, f"/v2/{name}/manifests/{digest}")
     return respond(request, 201, parts.headers(Location=location, Docker_Content_Digest=str(digest)))
 
@@ -56,11 +57,11 @@ async def delete_manifest(
     parts: Parts, request: BaseRequest, name: RepositoryName, reference: Digest | TagName
 ) -> StreamResponse:
     """Deletes a manifest by digest, or only the tag by tag."""
-    repository = parts.repositories.open(name)
+    repository = parts.store.open(name)
     if isinstance(reference, Digest):
-        await repository.delete_manifest(reference)
+        await repository.delete_manifest(reference, actor=actor_of(request))
     else:
-        await repository.delete_tag(reference)
+        await repository.delete_tag(reference, actor=actor_of(request))
     return respond(request, 202, parts.headers())
 
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from aiohttp.web import BaseRequest
 
 from backends.http.request_info import client_address
-from backends.registry.repository import Repositories
+from backends.registry.store import Store
 from backends.v2.headers import API_HEADERS
 from backends.v2.settings import V2Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The registry's services and settings."""
+    """The store and the registry's settings."""
 
-    repositories: Repositories
+    store: Store
     settings: V2Settings
 
     def location(self, request: BaseRequest, path: str) -> str:

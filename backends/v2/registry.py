@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backends.registry.repository import Repositories
-from backends.storage.storage import Storage
+from backends.registry.store import Store
 from backends.v2.errors import render
 from backends.v2.parts import Parts
 from backends.v2.routes import PARSERS, ROUTES
@@ -16,10 +15,10 @@ from backends.web.gates import Gate
 
 
 class Registry:
-    """A distribution registry over one storage.
+    """A distribution registry over a store.
 
     Args:
-        storage: where the data is.
+        store: what it keeps.
         settings: what is v2's own.
         gates: what stands before every operation, in this order.
 
@@ -27,7 +26,6 @@ class Registry:
         handle: the handler (aiohttp's low-level server interface).
     """
 
-    def __init__(self, storage: Storage, settings: V2Settings, *, gates: Sequence[Gate] = ()) -> None:
-        parts = Parts(Repositories(storage), settings)
-        dispatcher = Dispatcher(ROUTES, PARSERS, parts, gates=gates, what="this registry")
+    def __init__(self, store: Store, settings: V2Settings, *, gates: Sequence[Gate] = ()) -> None:
+        dispatcher = Dispatcher(ROUTES, PARSERS, Parts(store, settings), gates=gates, what="this registry")
         self.handle = render_errors(dispatcher.handle, render)

@@ -20,7 +20,7 @@ async def list_tags(parts: Parts, request: BaseRequest, name: RepositoryName) ->
     """Lists tags bytewise: all of them, those after `last`, or a page of `n`."""
     query = parse_query(request)
     size = parse_page_size(query, default=None, most=MAX_PAGE)
-    tags = await parts.repositories.open(name).tags()
+    tags = await parts.store.open(name).tags()
     start = bisect_right(tags, query["last"]) if "last" in query else 0
     page = tags[start:] if size is None else tags[start : start + size]
     headers = parts.headers(Content_Type="application/json; charset=utf-8")

@@ -15,34 +15,34 @@ from backends.model.names import RepositoryName, UploadId, parse_repository_name
 from backends.model.ranges import parse_content_range
 from backends.registry.uploads import UploadSession
 from backends.v2.parts import Parts
+from backends.web.actors import actor_of
 
 
 async def post_upload(parts: Parts, request: BaseRequest, name: RepositoryName) -> StreamResponse:
     """Begins an upload; or mounts a blob of another repository; or takes a whole blob at once (`digest=`)."""
     query = parse_query(request)
-    repositories = parts.repositories
     if "mount" in query and "from" in query:
         digest, source = parse_digest(query["mount"]), parse_repository_name(query["from"])
-        if await repositories.open(name).mount(digest, source):
+        if await parts.store.open(name).mount(digest, source, actor=actor_of(request)):
             return _created(parts, request, name, digest)
     expected = parse_digest(query["digest"]) if "digest" in query else None
     if expected is None:
-        upload_id = await repositories.uploads.start(name)
+        upload_id = await parts.store.uploads.start(name)
         return _accepted(parts, request, name, upload_id, size=0)
     async with aclosing(body_chunks(request)) as chunks:
-        await repositories.uploads.receive(name, chunks, expected)
+        await parts.store.uploads.receive(name, chunks, expected, actor=actor_of(request))
     return _created(parts, request, name, expected)
 
 
 async def get_upload(parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId) -> StreamResponse:
     """Tells how far an upload has come."""
-    size = await parts.repositories.uploads.size(name, upload)
+    size = await parts.store.uploads.size(name, upload)
     return _accepted(parts, request, name, upload, size=size, status=204)
 
 
 async def patch_upload(parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId) -> StreamResponse:
     """Appends the body: a stream, or a chunk that must begin where the upload ends."""
-    async with parts.repositories.uploads.open(name, upload) as session:
+    async with parts.store.uploads.open(name, upload) as session:
         _require_place(parts, request, name, upload, session)
         await _append(request, session)
         size = session.size
@@ -55,17 +55,17 @@ async def put_upload(parts: Parts, request: BaseRequest, name: RepositoryName, u
     if "digest" not in query:
         raise RegistryError(ErrorCode.DIGEST_INVALID, "the final PUT must name the blob: add ?digest=sha256:<hex>")
     expected = parse_digest(query["digest"])
-    async with parts.repositories.uploads.open(name, upload) as session:
+    async with parts.store.uploads.open(name, upload) as session:
         _require_place(parts, request, name, upload, session)
         if not request.content.at_eof():  # not is_eof: that is true as soon as all has come, unread
             await _append(request, session)
-        await session.commit(expected)
+        await session.commit(expected, actor=actor_of(request))
     return _created(parts, request, name, expected)
 
 
 async def delete_upload(parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId) -> StreamResponse:
     """Cancels an upload."""
-    await parts.repositories.uploads.cancel(name, upload)
+    await parts.store.uploads.cancel(name, upload)
     return respond(request, 204, parts.headers(Docker_Upload_UUID=upload))
 
 

@@ -13,6 +13,7 @@ from time import perf_counter
 from aiohttp import HttpVersion10, web
 
 from backends import request_context
+from backends.http.request_info import remote_address
 from backends.model.errors import ErrorCode, RegistryError
 from backends.v1.errors import render as render_v1
 from backends.v2.errors import render as render_v2
@@ -73,7 +74,7 @@ def observed(
                 metrics.end(listener, backend, status, request.method, seconds=seconds, sent=sent, decided=decided)
             if access is not None:
                 access.line(
-                    _remote(request),
+                    remote_address(request),
                     request.method,
                     request.raw_path,
                     "HTTP/1.0" if request.version is HttpVersion10 else "HTTP/1.1",
@@ -100,15 +101,6 @@ def _failed(request: web.BaseRequest, listener: str, error: Exception) -> web.St
     response = render(request, told)
     response.force_close()  # its body may not have been read
     return response
-
-
-def _remote(request: web.BaseRequest) -> str:
-    """Who asks: the peer, or whom a trusted one forwards for."""
-    if request_context.TRUSTED_PEER in request:
-        said = request.headers.get("X-Real-IP")
-        if said:
-            return said[:64].replace(" ", "_")
-    return request.remote or "unix"
 
 
 def _size(request: web.BaseRequest, response: web.StreamResponse) -> int:

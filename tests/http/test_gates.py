@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from backends.registry.store import Store
 from backends.storage.factory import open_memory
 from backends.v1.registry import Registry as V1Registry
 from backends.v1.settings import V1Settings
@@ -40,8 +41,8 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
 
 def registry(protocol: str, gates: GateSettings) -> Handler:
     if protocol == "v1":
-        return V1Registry(open_memory(), V1Settings(), gates=make_gates(gates)).handle
-    return V2Registry(open_memory(), V2Settings(), gates=make_gates(gates)).handle
+        return V1Registry(Store(open_memory()), V1Settings(), gates=make_gates(gates)).handle
+    return V2Registry(Store(open_memory()), V2Settings(), gates=make_gates(gates)).handle
 
 
 async def ask(handler: Handler, method: str, path: str) -> tuple[int, str]:

@@ -11,14 +11,13 @@ import pytest
 from backends.model.errors import RegistryError
 from backends.model.names import ImageId
 from backends.model.v1images import parse_v1_name
-from backends.registry.blobs import Blobs
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.signing import Signer
-from backends.registry.v1.images import Images
-from backends.registry.v1.repositories import V1Repositories
+from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.locks import LockHeld
 from backends.storage.storage import Storage
+from tests.support.actors import ACTOR
 from tests.support.v1pushes import images_over, put_checksum, put_json, put_layer
 from tests.support.v1server import make_pushed
 
@@ -51,8 +50,7 @@ async def checksum(storage: Storage) -> None:
 
 
 async def announce(storage: Storage) -> None:
-    repositories = V1Repositories(storage, Images(storage, Blobs(storage.driver)))
-    await repositories.put_images(NAME, b"[]", [])
+    await Store(storage).v1_repositories.put_images(NAME, b"[]", [], actor=ACTOR)
 
 
 async def sign(storage: Storage) -> None:

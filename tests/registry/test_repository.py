@@ -15,9 +15,10 @@ from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import parse_manifest
 from backends.model.names import RepositoryName, TagName
-from backends.registry.repository import Repositories
+from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.storage import Storage
+from tests.support.actors import ACTOR
 from tests.support.drivers import Failing, wrapped
 from tests.support.serving_here import make_manifest
 
@@ -34,21 +35,21 @@ async def one(content: bytes) -> AsyncIterator[bytes]:
     yield content
 
 
-async def push_blob(process: Repositories, content: bytes, name: RepositoryName = NAME) -> Digest:
+async def push_blob(process: Store, content: bytes, name: RepositoryName = NAME) -> Digest:
     upload = await process.uploads.start(name)
     async with process.uploads.open(name, upload) as session:
         await session.append(one(content))
-        return (await session.commit(Digest.of(content))).digest
+        return (await session.commit(Digest.of(content), actor=ACTOR)).digest
 
 
-async def push(process: Repositories, tag: TagName | None = TAG, content: bytes = CONTENT) -> None:
+async def push(process: Store, tag: TagName | None = TAG, content: bytes = CONTENT) -> None:
     for blob in (CONFIG, LAYER):
         await push_blob(process, blob)
-    await process.open(NAME).put_manifest(parse_manifest(content, ""), Digest.of(content), tag)
+    await process.open(NAME).put_manifest(parse_manifest(content, ""), Digest.of(content), tag, actor=ACTOR)
 
 
 async def test_a_manifest_is_seen_by_every_process(reopen: Reopen) -> None:
-    first, second = Repositories(reopen()), Repositories(reopen())
+    first, second = Store(reopen()), Store(reopen())
     await push(first)
     for process in (first, second):
         for reference in (TAG, DIGEST):
@@ -61,19 +62,19 @@ async def test_a_manifest_becomes_visible_last(reopen: Reopen) -> None:
     """Whatever change is the last that succeeds, what can be seen is whole."""
     for steps in range(12):
         name = RepositoryName(f"team/app-{steps}")
-        process = Repositories(reopen())
+        process = Store(reopen())
         for blob in (CONFIG, LAYER):
             await push_blob(process, blob, name)
         full, _ = wrapped(reopen(), partial(Failing, steps=steps, dies=False))
-        failing = Repositories(full)
+        failing = Store(full)
         content = make_manifest(CONFIG, LAYER, annotations={"n": str(steps)})
         digest = Digest.of(content)
         try:
-            await failing.open(name).put_manifest(parse_manifest(content, ""), digest, TAG)
+            await failing.open(name).put_manifest(parse_manifest(content, ""), digest, TAG, actor=ACTOR)
             whole = True
         except Exception:  # noqa: BLE001 - how it failed is another test's matter
             whole = False
-        fresh = Repositories(reopen()).open(name)
+        fresh = Store(reopen()).open(name)
         tagged = True
         try:
             tags = list(await fresh.tags())
@@ -85,7 +86,7 @@ async def test_a_manifest_becomes_visible_last(reopen: Reopen) -> None:
             tagged = False
         assert tags == (["latest"] if tagged else [])
         assert tagged or not whole
-        await process.open(name).put_manifest(parse_manifest(content, ""), digest, TAG)
+        await process.open(name).put_manifest(parse_manifest(content, ""), digest, TAG, actor=ACTOR)
         assert (await fresh.get_manifest(TAG)).content == content
         if whole:
             assert steps >= 3
@@ -94,10 +95,10 @@ async def test_a_manifest_becomes_visible_last(reopen: Reopen) -> None:
 
 
 async def test_deletion_is_seen_by_a_process_that_has_it_in_memory(reopen: Reopen) -> None:
-    first, second = Repositories(reopen()), Repositories(reopen())
+    first, second = Store(reopen()), Store(reopen())
     await push(first)
     assert (await second.open(NAME).get_manifest(TAG)).content == CONTENT
-    await first.open(NAME).delete_manifest(DIGEST)
+    await first.open(NAME).delete_manifest(DIGEST, actor=ACTOR)
     for reference in (TAG, DIGEST):
         with pytest.raises(RegistryError) as caught:
             await second.open(NAME).get_manifest(reference)
@@ -105,29 +106,29 @@ async def test_deletion_is_seen_by_a_process_that_has_it_in_memory(reopen: Reope
     # another repository that has the same manifest brings nothing back here
     for blob in (CONFIG, LAYER):
         await push_blob(first, blob, OTHER)
-    await first.open(OTHER).put_manifest(parse_manifest(CONTENT, ""), DIGEST, TAG)
+    await first.open(OTHER).put_manifest(parse_manifest(CONTENT, ""), DIGEST, TAG, actor=ACTOR)
     with pytest.raises(RegistryError):
         await second.open(NAME).get_manifest(DIGEST)
 
 
 async def test_blobs_belong_to_repositories_and_deletion_takes_one_of_them(reopen: Reopen) -> None:
-    first, second = Repositories(reopen()), Repositories(reopen())
+    first, second = Store(reopen()), Store(reopen())
     digest = await push_blob(first, LAYER)
     with pytest.raises(RegistryError) as caught:
         await second.open(OTHER).open_blob(digest)
     assert caught.value.code is ErrorCode.BLOB_UNKNOWN
-    assert await second.open(OTHER).mount(digest, NAME)
-    await first.open(NAME).delete_blob(digest)
+    assert await second.open(OTHER).mount(digest, NAME, actor=ACTOR)
+    await first.open(NAME).delete_blob(digest, actor=ACTOR)
     assert not await second.open(NAME).has_blob(digest)
     assert await first.open(OTHER).has_blob(digest)
-    assert not await first.open(RepositoryName("team/third")).mount(digest, NAME)
+    assert not await first.open(RepositoryName("team/third")).mount(digest, NAME, actor=ACTOR)
 
 
 @pytest.mark.parametrize("gone", ["link", "data"])
 async def test_a_blob_of_which_half_is_missing_is_unknown_and_no_reference(reopen: Reopen, gone: str) -> None:
     storage = reopen()
     driver = storage.driver
-    process = Repositories(storage)
+    process = Store(storage)
     for blob in (CONFIG, LAYER):
         await push_blob(process, blob)
     digest = Digest.of(LAYER)
@@ -136,7 +137,7 @@ async def test_a_blob_of_which_half_is_missing_is_unknown_and_no_reference(reope
         await process.open(NAME).open_blob(digest)
     assert caught.value.code is ErrorCode.BLOB_UNKNOWN
     with pytest.raises(RegistryError) as caught:
-        await process.open(NAME).put_manifest(parse_manifest(CONTENT, ""), DIGEST, TAG)
+        await process.open(NAME).put_manifest(parse_manifest(CONTENT, ""), DIGEST, TAG, actor=ACTOR)
     assert caught.value.code is ErrorCode.MANIFEST_BLOB_UNKNOWN
     with pytest.raises(RegistryError):
         await process.open(NAME).tags()
@@ -145,7 +146,9 @@ async def test_a_blob_of_which_half_is_missing_is_unknown_and_no_reference(reope
 async def test_missing_references_are_named_but_not_by_the_hundred(reopen: Reopen) -> None:
     content = make_manifest(CONFIG, *(b"layer %d" % number for number in range(200)))
     with pytest.raises(RegistryError) as caught:
-        await Repositories(reopen()).open(NAME).put_manifest(parse_manifest(content, ""), Digest.of(content), None)
+        await (
+            Store(reopen()).open(NAME).put_manifest(parse_manifest(content, ""), Digest.of(content), None, actor=ACTOR)
+        )
     assert caught.value.code is ErrorCode.MANIFEST_BLOB_UNKNOWN
     assert str(Digest.of(CONFIG)) in caught.value.detail
     assert "198 more" in caught.value.detail
@@ -171,21 +174,21 @@ async def test_schema_1_that_a_volume_kept_without_signatures_is_signed_the_same
     driver = reopen().driver
     await driver.write(layout.blob_data(digest), payload)
     await driver.write(layout.revision_link(NAME, digest), str(digest).encode())
-    processes = [Repositories(reopen()) for _ in range(4)]
+    processes = [Store(reopen()) for _ in range(4)]
     found = await asyncio.gather(*(process.open(NAME).get_manifest(digest) for process in processes * 3))
     assert len({manifest.content for manifest in found}) == 1
     assert jws.verify(found[0].content) == payload
-    assert (await Repositories(reopen()).open(NAME).get_manifest(digest)).content == found[0].content
+    assert (await Store(reopen()).open(NAME).get_manifest(digest)).content == found[0].content
 
 
 async def test_schema_1_signed_by_two_pushers_goes_out_as_the_last_one_pushed_it(reopen: Reopen) -> None:
-    process = Repositories(reopen())
+    process = Store(reopen())
     await push_blob(process, LAYER)
     documents = [schema1(), schema1()]
     manifests = [parse_manifest(document, "") for document in documents]
     digest = Digest.of(jws.verify(documents[0]))
     for manifest, document in zip(manifests, documents, strict=True):
-        await process.open(NAME).put_manifest(manifest, digest, TAG)
+        await process.open(NAME).put_manifest(manifest, digest, TAG, actor=ACTOR)
         assert (await process.open(NAME).get_manifest(TAG)).content == document
 
 
@@ -193,33 +196,33 @@ async def test_schema_1_signed_by_two_pushers_goes_out_as_the_last_one_pushed_it
 async def test_a_stored_manifest_that_is_damaged_is_unknown_and_named_so(reopen: Reopen, content: bytes) -> None:
     storage = reopen()
     driver = storage.driver
-    process = Repositories(storage)
+    process = Store(storage)
     await push(process)
     await driver.write(layout.blob_data(DIGEST), content)
     with pytest.raises(RegistryError) as caught:
-        await Repositories(reopen()).open(NAME).get_manifest(TAG)
+        await Store(reopen()).open(NAME).get_manifest(TAG)
     assert caught.value.code is ErrorCode.MANIFEST_UNKNOWN
     assert "damaged" in caught.value.detail
     await push(process)
-    assert (await Repositories(reopen()).open(NAME).get_manifest(TAG)).content == CONTENT
+    assert (await Store(reopen()).open(NAME).get_manifest(TAG)).content == CONTENT
 
 
 async def test_many_manifests_are_kept_within_a_bound_and_always_right(reopen: Reopen) -> None:
-    process = Repositories(reopen())
+    process = Store(reopen())
     contents = [make_manifest(CONFIG, LAYER, annotations={"pad": f"{number}" * 40_000}) for number in range(10, 25)]
     for blob in (CONFIG, LAYER):
         await push_blob(process, blob)
     for content in contents:
-        await process.open(NAME).put_manifest(parse_manifest(content, ""), Digest.of(content), None)
+        await process.open(NAME).put_manifest(parse_manifest(content, ""), Digest.of(content), None, actor=ACTOR)
     for content in contents * 2:
         assert (await process.open(NAME).get_manifest(Digest.of(content))).content == content
 
 
 async def test_tags_are_deleted_one_by_one(reopen: Reopen) -> None:
-    process = Repositories(reopen())
+    process = Store(reopen())
     await push(process)
     await push(process, TagName("other"))
-    await process.open(NAME).delete_tag(TAG)
+    await process.open(NAME).delete_tag(TAG, actor=ACTOR)
     assert list(await process.open(NAME).tags()) == ["other"]
     with pytest.raises(RegistryError):
-        await process.open(NAME).delete_tag(TAG)
+        await process.open(NAME).delete_tag(TAG, actor=ACTOR)

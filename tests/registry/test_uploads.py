@@ -11,10 +11,11 @@ import pytest
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import RepositoryName, UploadId
-from backends.registry.repository import Repositories
+from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver
 from backends.storage.storage import Storage
+from tests.support.actors import ACTOR
 from tests.support.counting import CountingDriver
 from tests.support.drivers import wrapped
 
@@ -34,17 +35,17 @@ async def broken_off(*pieces: bytes) -> AsyncIterator[bytes]:
     raise ConnectionResetError("the client is gone")
 
 
-async def append(process: Repositories, upload: UploadId, *pieces: bytes) -> None:
+async def append(process: Store, upload: UploadId, *pieces: bytes) -> None:
     async with process.uploads.open(NAME, upload) as session:
         await session.append(chunks(*pieces))
 
 
-async def commit(process: Repositories, upload: UploadId, digest: Digest) -> None:
+async def commit(process: Store, upload: UploadId, digest: Digest) -> None:
     async with process.uploads.open(NAME, upload) as session:
-        await session.commit(digest)
+        await session.commit(digest, actor=ACTOR)
 
 
-async def stored(process: Repositories, digest: Digest) -> bytes:
+async def stored(process: Store, digest: Digest) -> bytes:
     blob = await process.open(NAME).open_blob(digest)
     try:
         return b"".join([bytes(chunk) async for chunk in blob.reader.chunks(0, blob.size)])
@@ -70,12 +71,12 @@ def code(caught: pytest.ExceptionInfo[RegistryError]) -> ErrorCode:
 async def test_an_upload_becomes_a_blob_and_nothing_else_stays(reopen: Reopen, content: bytes) -> None:
     storage = reopen()
     driver = storage.driver
-    process = Repositories(storage)
+    process = Store(storage)
     upload = await process.uploads.start(NAME)
     await append(process, upload, content[:100], content[100:])
     digest = Digest.of(content)
     await commit(process, upload, digest)
-    assert await stored(Repositories(reopen()), digest) == content
+    assert await stored(Store(reopen()), digest) == content
     assert set(await everything(driver)) == {layout.blob_data(digest), layout.layer_link(NAME, digest)}
     with pytest.raises(RegistryError) as caught:
         await process.uploads.size(NAME, upload)
@@ -83,7 +84,7 @@ async def test_an_upload_becomes_a_blob_and_nothing_else_stays(reopen: Reopen, c
 
 
 async def test_an_upload_is_sha512_when_it_is_named_so_at_the_end(reopen: Reopen) -> None:
-    process = Repositories(reopen())
+    process = Store(reopen())
     upload = await process.uploads.start(NAME)
     await append(process, upload, CONTENT)
     digest = Digest.of(CONTENT, "sha512")
@@ -93,21 +94,21 @@ async def test_an_upload_is_sha512_when_it_is_named_so_at_the_end(reopen: Reopen
 
 async def test_two_processes_take_turns_and_each_hashes_only_the_gap(reopen: Reopen) -> None:
     storages, drivers = zip(*(wrapped(reopen(), CountingDriver) for _ in range(2)), strict=True)
-    processes = [Repositories(storage) for storage in storages]
+    processes = [Store(storage) for storage in storages]
     upload = await processes[0].uploads.start(NAME)
     pieces = [CONTENT[at : at + 64_000] for at in range(0, len(CONTENT), 64_000)]
     for turn, piece in enumerate(pieces):
         await append(processes[turn % 2], upload, piece)
     digest = Digest.of(CONTENT)
     await commit(processes[len(pieces) % 2], upload, digest)
-    assert await stored(Repositories(reopen()), digest) == CONTENT
+    assert await stored(Store(reopen()), digest) == CONTENT
     for driver in drivers:
         assert driver.hashed + driver.reread <= len(CONTENT)
 
 
 async def test_one_process_hashes_no_byte_twice_whatever_happens_on_the_way(reopen: Reopen) -> None:
     storage, driver = wrapped(reopen(), CountingDriver)
-    process = Repositories(storage)
+    process = Store(storage)
     upload = await process.uploads.start(NAME)
     await append(process, upload, CONTENT[:1000])
     with pytest.raises(ConnectionResetError):
@@ -123,11 +124,11 @@ async def test_one_process_hashes_no_byte_twice_whatever_happens_on_the_way(reop
 
 
 async def test_a_final_put_at_another_process_reads_nothing_again(reopen: Reopen) -> None:
-    first = Repositories(reopen())
+    first = Store(reopen())
     upload = await first.uploads.start(NAME)
     await append(first, upload, CONTENT)
     storage, driver = wrapped(reopen(), CountingDriver)
-    second = Repositories(storage)
+    second = Store(storage)
     await commit(second, upload, Digest.of(CONTENT))
     assert (driver.hashed, driver.reread) == (0, 0)
     assert await stored(second, Digest.of(CONTENT)) == CONTENT
@@ -149,7 +150,7 @@ async def test_a_record_that_cannot_vouch_for_all_bytes_is_not_believed(
 ) -> None:
     storage = reopen()
     driver = storage.driver
-    first = Repositories(storage)
+    first = Store(storage)
     upload = await first.uploads.start(NAME)
     await append(first, upload, CONTENT)
     path = layout.upload_progress(NAME, upload)
@@ -158,17 +159,17 @@ async def test_a_record_that_cannot_vouch_for_all_bytes_is_not_believed(
     assert good == {"offset": len(CONTENT), "sha256": Digest.of(CONTENT).hex, "epoch": driver.boot_id}
     text = b"{half a thou" if record is None else json.dumps({**good, "sha256": lie, **record}).encode()
     await driver.write(path, text)
-    second = Repositories(reopen())
+    second = Store(reopen())
     await commit(second, upload, Digest.of(CONTENT))
     assert await stored(second, Digest.of(CONTENT)) == CONTENT
 
 
 async def test_a_request_that_only_looks_at_an_upload_does_not_make_its_hash_wrong(reopen: Reopen) -> None:
     """A refused chunk at a new worker once recorded the hash of nothing for all bytes, and an empty blob was taken."""
-    first = Repositories(reopen())
+    first = Store(reopen())
     upload = await first.uploads.start(NAME)
     await append(first, upload, CONTENT)
-    second = Repositories(reopen())
+    second = Store(reopen())
     with pytest.raises(RegistryError):
         async with second.uploads.open(NAME, upload):
             raise RegistryError(ErrorCode.RANGE_INVALID, "the chunk begins elsewhere")
@@ -178,24 +179,24 @@ async def test_a_request_that_only_looks_at_an_upload_does_not_make_its_hash_wro
 
 
 async def test_a_refused_chunk_at_a_new_worker_leaves_the_upload_good(reopen: Reopen) -> None:
-    first = Repositories(reopen())
+    first = Store(reopen())
     upload = await first.uploads.start(NAME)
     await append(first, upload, CONTENT)
-    second = Repositories(reopen())
+    second = Store(reopen())
     with pytest.raises(RegistryError):
         async with second.uploads.open(NAME, upload):
             raise RegistryError(ErrorCode.RANGE_INVALID, "the chunk begins elsewhere")
     await append(second, upload, b"more")
-    await commit(Repositories(reopen()), upload, Digest.of(CONTENT + b"more"))
+    await commit(Store(reopen()), upload, Digest.of(CONTENT + b"more"))
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 8, 13, 21])
 async def test_a_client_that_hangs_up_while_a_gap_is_hashed_can_go_on(reopen: Reopen, steps: int) -> None:
     content = CONTENT * 8
-    first = Repositories(reopen())
+    first = Store(reopen())
     upload = await first.uploads.start(NAME)
     await append(first, upload, content)
-    second = Repositories(reopen())
+    second = Store(reopen())
     task = asyncio.ensure_future(append(second, upload, b"x"))
     for _ in range(steps):
         await asyncio.sleep(0.0005)
@@ -208,7 +209,7 @@ async def test_a_client_that_hangs_up_while_a_gap_is_hashed_can_go_on(reopen: Re
 
 
 async def test_of_two_requests_at_one_upload_one_wins_and_the_other_is_told_where_it_stands(reopen: Reopen) -> None:
-    first, second = Repositories(reopen()), Repositories(reopen())
+    first, second = Store(reopen()), Store(reopen())
     upload = await first.uploads.start(NAME)
     async with first.uploads.open(NAME, upload) as session:
         for process in (first, second):
@@ -221,7 +222,7 @@ async def test_of_two_requests_at_one_upload_one_wins_and_the_other_is_told_wher
 
 
 async def test_many_at_one_upload_leave_one_content_that_one_of_them_sent(reopen: Reopen) -> None:
-    processes = [Repositories(reopen()) for _ in range(3)]
+    processes = [Store(reopen()) for _ in range(3)]
     upload = await processes[0].uploads.start(NAME)
     results = await asyncio.gather(
         *(append(processes[n % 3], upload, b"%d" % n * 300_000) for n in range(9)), return_exceptions=True
@@ -235,7 +236,7 @@ async def test_many_at_one_upload_leave_one_content_that_one_of_them_sent(reopen
 async def test_a_wrong_digest_discards_the_upload_and_links_nothing(reopen: Reopen) -> None:
     storage = reopen()
     driver = storage.driver
-    process = Repositories(storage)
+    process = Store(storage)
     upload = await process.uploads.start(NAME)
     await append(process, upload, CONTENT)
     for expected in (ErrorCode.DIGEST_INVALID, ErrorCode.BLOB_UPLOAD_UNKNOWN):
@@ -246,7 +247,7 @@ async def test_a_wrong_digest_discards_the_upload_and_links_nothing(reopen: Reop
 
 
 async def test_an_upload_of_another_repository_is_unknown(reopen: Reopen) -> None:
-    process = Repositories(reopen())
+    process = Store(reopen())
     upload = await process.uploads.start(NAME)
     other = RepositoryName("team/other")
     with pytest.raises(RegistryError) as caught:
@@ -261,12 +262,12 @@ async def test_an_upload_of_another_repository_is_unknown(reopen: Reopen) -> Non
 async def test_a_cancelled_upload_is_gone(reopen: Reopen) -> None:
     storage = reopen()
     driver = storage.driver
-    process = Repositories(storage)
+    process = Store(storage)
     upload = await process.uploads.start(NAME)
     await append(process, upload, CONTENT)
     await process.uploads.cancel(NAME, upload)
     with pytest.raises(RegistryError):
-        await Repositories(reopen()).uploads.size(NAME, upload)
+        await Store(reopen()).uploads.size(NAME, upload)
     assert not [path for path in await everything(driver) if str(upload) in path]
 
 
@@ -275,7 +276,7 @@ async def test_a_ruin_of_another_size_is_replaced_by_the_blob(reopen: Reopen) ->
     driver = storage.driver
     digest = Digest.of(CONTENT)
     await driver.write(layout.blob_data(digest), CONTENT[:100])
-    process = Repositories(storage)
+    process = Store(storage)
     upload = await process.uploads.start(NAME)
     await append(process, upload, CONTENT)
     await commit(process, upload, digest)
@@ -286,7 +287,7 @@ async def test_a_blob_that_is_here_already_keeps_its_file(reopen: Reopen) -> Non
     storage = reopen()
     driver = storage.driver
     digest = Digest.of(CONTENT)
-    process = Repositories(storage)
+    process = Store(storage)
     modified = []
     for _ in range(2):
         upload = await process.uploads.start(NAME)
@@ -297,16 +298,16 @@ async def test_a_blob_that_is_here_already_keeps_its_file(reopen: Reopen) -> Non
 
 
 async def test_a_commit_goes_to_its_end_when_its_client_hangs_up(reopen: Reopen) -> None:
-    process = Repositories(reopen())
+    process = Store(reopen())
     upload = await process.uploads.start(NAME)
     await append(process, upload, CONTENT)
 
     async def put() -> None:
         async with process.uploads.open(NAME, upload) as session:
             asyncio.get_running_loop().call_soon(task.cancel)
-            await session.commit(Digest.of(CONTENT))
+            await session.commit(Digest.of(CONTENT), actor=ACTOR)
 
     task = asyncio.ensure_future(put())
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await stored(Repositories(reopen()), Digest.of(CONTENT)) == CONTENT
+    assert await stored(Store(reopen()), Digest.of(CONTENT)) == CONTENT

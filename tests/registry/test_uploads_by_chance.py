@@ -17,9 +17,10 @@ from typing_extensions import override
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import RepositoryName, UploadId
-from backends.registry.repository import Repositories
+from backends.registry.store import Store
 from backends.storage.factory import open_folder, open_memory
 from backends.storage.storage import Storage
+from tests.support.actors import ACTOR
 
 T = TypeVar("T")
 NAMES = [RepositoryName("a"), RepositoryName("a/b")]
@@ -35,7 +36,7 @@ class Uploading(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.opened: list[Storage] = []
-        self.workers: list[Repositories] = []
+        self.workers: list[Store] = []
         self.sent: dict[UploadId, tuple[RepositoryName, bytes]] = {}
         self.blobs: dict[tuple[RepositoryName, Digest], bytes] = {}
 
@@ -49,9 +50,9 @@ class Uploading(RuleBasedStateMachine):
     def begin(self) -> None:
         self.workers = [self.restarted() for _ in range(2)]
 
-    def restarted(self) -> Repositories:
+    def restarted(self) -> Store:
         self.opened.append(self.open())
-        return Repositories(self.opened[-1])
+        return Store(self.opened[-1])
 
     @rule(target=uploads, worker=st.integers(0, 1), name=st.sampled_from(NAMES))
     def start(self, worker: int, name: RepositoryName) -> UploadId:
@@ -154,7 +155,7 @@ class Uploading(RuleBasedStateMachine):
             async with self.workers[worker].uploads.open(name, upload) as session:
                 if last is not None:
                     await session.append(chunks())
-                await session.commit(digest)
+                await session.commit(digest, actor=ACTOR)
 
         if right or wrong == text:
             self.run_(work())
@@ -197,8 +198,8 @@ class Uploading(RuleBasedStateMachine):
         finally:
             blob.reader.close()
 
-    def restarted_once(self) -> Repositories:
-        return Repositories(self.opened[-1])
+    def restarted_once(self) -> Store:
+        return Store(self.opened[-1])
 
 
 class UploadingInMemory(Uploading):

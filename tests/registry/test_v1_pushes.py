@@ -19,6 +19,7 @@ from backends.registry.v1.staging import ANNOUNCEMENTS, TEXTS
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageFull
 from backends.storage.storage import Storage
+from tests.support.actors import ACTOR
 from tests.support.drivers import Died, Failing, Unlinked
 from tests.support.v1pushes import images_over, push, put_checksum, put_json, put_layer, read_layer
 from tests.support.v1server import Pushed, make_pushed
@@ -289,7 +290,7 @@ async def test_a_wrong_checksum_changes_nothing(storage: Storage) -> None:
     await put_layer(images, BASE)
     before = await staged(storage, BASE)
     with pytest.raises(RegistryError, match="Checksum mismatch") as raised:
-        await images.put_checksum(ImageId(BASE.id), "0" * 64)
+        await images.put_checksum(ImageId(BASE.id), "0" * 64, actor=ACTOR)
     assert raised.value.status == 400
     assert await staged(storage, BASE) == before
     await put_checksum(images, BASE)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from backends.model.digest import Hash
+from backends.registry.store import Store
 from backends.storage.driver import LinksFiles, StorageDriver, Writer
 from backends.storage.factory import open_folder
 from backends.storage.storage import Storage
@@ -122,9 +123,10 @@ def _serve(root: Path, bound: Sequence[BoundListener], fatal: int, *, before: bo
     async def build() -> _Services:
         opened = open_folder(root)
         storage = replace(opened, driver=KillingDriver(opened.driver, fatal, before=before, log=ready))
+        store = Store(storage)
         handlers = {
-            "v1": V1Registry(storage, V1Settings()).handle,
-            "v2": V2Registry(storage, V2Settings()).handle,
+            "v1": V1Registry(store, V1Settings()).handle,
+            "v2": V2Registry(store, V2Settings()).handle,
         }
         return _Services(handlers, storage)
 

@@ -10,6 +10,7 @@ from backends.model.v1images import parse_image_json
 from backends.registry.blobs import Blobs
 from backends.registry.v1.images import Images
 from backends.storage.storage import Storage
+from tests.support.actors import ACTOR
 from tests.support.v1server import Pushed
 
 
@@ -33,7 +34,7 @@ async def put_layer(images: Images, image: Pushed) -> None:
 
 
 async def put_checksum(images: Images, image: Pushed) -> None:
-    await images.put_checksum(ImageId(image.id), image.payload.removeprefix("sha256:"))
+    await images.put_checksum(ImageId(image.id), image.payload.removeprefix("sha256:"), actor=ACTOR)
 
 
 async def push(images: Images, pushed: Sequence[Pushed]) -> None:

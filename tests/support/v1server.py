@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from backends.registry.store import Store
 from backends.storage.storage import Storage
 from backends.v1.registry import Registry
 from backends.v1.settings import V1Settings
@@ -149,7 +150,7 @@ async def running_v1(
     """Runs a registry over a storage; several over one storage are as several processes."""
     server = web.Server(
         Registry(
-            storage, settings or V1Settings(), gates=make_gates(gates or GateSettings(delete_enabled=True))
+            Store(storage), settings or V1Settings(), gates=make_gates(gates or GateSettings(delete_enabled=True))
         ).handle,
         handler_cancellation=True,
         auto_decompress=False,

@@ -1,6 +1,6 @@
 """v1 images: staged by id while they are pushed, there for everybody once their JSON has its final name.
 
-A push is three requests, json, layer and checksum. `v1staging` keeps what arrives; `PUT checksum` names the candidate
+A push is three requests, json, layer and checksum. `staging` keeps what arrives; `PUT checksum` names the candidate
 that becomes the image, and whoever makes it one is alone at that.
 
 Invariant: `images/<id>/json` is written last. Until then the image is not there, whatever else lies in its folder. A
@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
+from backends.model.actor import Actor
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId
@@ -27,6 +28,7 @@ from backends.model.v1images import (
     parse_stored_checksums,
 )
 from backends.registry.blobs import Blobs
+from backends.registry.changes import Change, note_change
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.v1.staging import Candidate, Staging
 from backends.storage import layout
@@ -152,7 +154,7 @@ class Images:
         if await self._is_whole(image_id):
             await run_to_completion(self._staging.drop_layer(image_id, name))
 
-    async def put_checksum(self, image_id: ImageId, payload: str) -> None:
+    async def put_checksum(self, image_id: ImageId, payload: str, *, actor: Actor) -> None:
         """Makes the candidate with this payload checksum the image.
 
         Of several who pushed the same at once all succeed, each once.
@@ -160,6 +162,7 @@ class Images:
         Args:
             image_id: the image.
             payload: hex of the sha256 over JSON, a newline, and the layer as pushed.
+            actor: who pushes it.
 
         Raises:
             RegistryError: CHECKSUM_MISMATCH, IMAGE_UNKNOWN; IMAGE_EXISTS when it was set already.
@@ -171,6 +174,7 @@ class Images:
             raise _set_already() if state is State.COMPLETE else _mismatch()
         async with exclusive_lock(self._locks, layout.v1_image_lock(image_id)):
             await run_to_completion(self._complete(image_id, payload))
+        note_change(Change.PUSHED, f"image {image_id}", "", actor=actor)
 
     async def _complete(self, image_id: ImageId, payload: str) -> None:
         candidate = await self._staging.candidate(image_id, payload)

@@ -10,9 +10,11 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote_plus
 
+from backends.model.actor import Actor
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId, is_image_id
-from backends.model.v1images import V1Name, dump_json, load_json, merge_index_images, without_tags
+from backends.model.v1images import V1Name, describe_agent, dump_json, load_json, merge_index_images, without_tags
+from backends.registry.changes import Change, note_change
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.v1.images import Images
 from backends.storage import layout
@@ -23,7 +25,7 @@ from backends.storage.storage import Storage
 LATEST = "latest"
 
 
-class V1Repositories:
+class Repositories:
     """All v1 repositories over one storage."""
 
     def __init__(self, storage: Storage, images: Images) -> None:
@@ -62,8 +64,15 @@ class V1Repositories:
         except PathNotFound:
             raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, "Tag not found") from None
 
-    async def put_tag(self, name: V1Name, tag: str, image_id: ImageId, described: dict[str, Any]) -> None:
+    async def put_tag(self, name: V1Name, tag: str, image_id: ImageId, *, actor: Actor, now: int) -> None:
         """Moves a tag to an image that is whole, with all its ancestors.
+
+        Args:
+            name: the repository.
+            tag: the tag.
+            image_id: what it is to name.
+            actor: who moves it, of whose User-Agent docker-registry keeps a note with the tag.
+            now: seconds since 1970, for that note.
 
         Raises:
             RegistryError: IMAGE_UNKNOWN: the image or an ancestor is not here or has no layer.
@@ -74,7 +83,9 @@ class V1Repositories:
                     ErrorCode.IMAGE_UNKNOWN,
                     f"Image not found: {ancestor} has lost its layer; PUT its layer and its checksum again",
                 )
-        await run_to_completion(self._put_tag(name, tag, image_id, dump_json(described)))
+        described = dump_json(describe_agent(actor.agent, now=now))
+        await run_to_completion(self._put_tag(name, tag, image_id, described))
+        note_change(Change.PUSHED, f"tag {tag} for image {image_id}", name.text, actor=actor)
 
     async def _put_tag(self, name: V1Name, tag: str, image_id: ImageId, described: bytes) -> None:
         await self._driver.write(layout.v1_tag_json(name.namespace, name.stored, tag), described)
@@ -82,7 +93,7 @@ class V1Repositories:
             await self._driver.write(layout.v1_repository_json(name.namespace, name.stored), described)
         await self._driver.write(layout.v1_tag(name.namespace, name.stored, tag), image_id.encode())
 
-    async def delete_tag(self, name: V1Name, tag: str) -> None:
+    async def delete_tag(self, name: V1Name, tag: str, *, actor: Actor) -> None:
         """Removes a tag; images stay.
 
         Raises:
@@ -97,6 +108,7 @@ class V1Repositories:
         if tag == LATEST:
             with suppress(PathNotFound):
                 await self._driver.delete(layout.v1_repository_json(name.namespace, name.stored))
+        note_change(Change.DELETED, f"tag {tag}", name.text, actor=actor)
 
     async def description(self, name: V1Name, tag: str | None) -> Any:
         """Returns what was noted of who set a tag (None: `latest`); None when nothing was."""
@@ -112,7 +124,7 @@ class V1Repositories:
 
     # repositories
 
-    async def put_images(self, name: V1Name, body: bytes, announced: Sequence[Any]) -> None:
+    async def put_images(self, name: V1Name, body: bytes, announced: Sequence[Any], *, actor: Actor) -> None:
         """Notes the images of a push; the first list is kept to the byte, later ones are merged into it.
 
         Raises:
@@ -121,6 +133,7 @@ class V1Repositories:
         merge_index_images([], announced)  # only looks
         async with exclusive_lock(self._locks, layout.v1_images_lock(name.namespace, name.stored)):
             await run_to_completion(self._put_images(name, body, announced))
+        note_change(Change.PUSHED, "the list of images", name.text, actor=actor)
 
     async def _put_images(self, name: V1Name, body: bytes, announced: Sequence[Any]) -> None:
         path = layout.v1_index_images(name.namespace, name.stored)
@@ -144,7 +157,7 @@ class V1Repositories:
         except PathNotFound:
             raise RegistryError(ErrorCode.NAME_UNKNOWN, "images not found") from None
 
-    async def delete(self, name: V1Name) -> None:
+    async def delete(self, name: V1Name, *, actor: Actor) -> None:
         """Removes a repository; images stay.
 
         Raises:
@@ -154,6 +167,7 @@ class V1Repositories:
             await self._driver.delete(layout.v1_repository(name.namespace, name.stored))
         except PathNotFound:
             raise RegistryError(ErrorCode.NAME_UNKNOWN, "Repository not found") from None
+        note_change(Change.DELETED, "all tags", name.text, actor=actor)
 
     async def is_private(self, name: V1Name) -> bool:
         """Whether a repository is marked private; without an index nobody asks."""
@@ -163,14 +177,15 @@ class V1Repositories:
             return False
         return True
 
-    async def set_private(self, name: V1Name, *, private: bool) -> None:
+    async def set_private(self, name: V1Name, *, private: bool, actor: Actor) -> None:
         """Sets or removes the mark."""
         path = layout.v1_private(name.namespace, name.stored)
         if private:
             await self._driver.write(path, b"")
-            return
-        with suppress(PathNotFound):
-            await self._driver.delete(path)
+        else:
+            with suppress(PathNotFound):
+                await self._driver.delete(path)
+        note_change(Change.PUSHED, f"the mark {'private' if private else 'public'}", name.text, actor=actor)
 
     async def names(self) -> Sequence[str]:
         """Returns all names, `namespace/repository` as one writes them to pull, sorted."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.registry.store import Store
 from backends.storage.factory import open_folder
 from backends.v2.registry import Registry
 from backends.v2.settings import V2Settings
@@ -36,7 +37,7 @@ def gates() -> GateSettings:
 @pytest.fixture
 async def registry(root: Path, settings: V2Settings, gates: GateSettings) -> AsyncIterator[Client]:
     storage = open_folder(root)
-    async with serving_here(Registry(storage, settings, gates=make_gates(gates)).handle) as client:
+    async with serving_here(Registry(Store(storage), settings, gates=make_gates(gates)).handle) as client:
         yield client
     await storage.close()
 
@@ -45,6 +46,6 @@ async def registry(root: Path, settings: V2Settings, gates: GateSettings) -> Asy
 async def other_worker(root: Path, settings: V2Settings, gates: GateSettings) -> AsyncIterator[Client]:
     """Another process's registry over the same folder."""
     storage = open_folder(root)
-    async with serving_here(Registry(storage, settings, gates=make_gates(gates)).handle) as client:
+    async with serving_here(Registry(Store(storage), settings, gates=make_gates(gates)).handle) as client:
         yield client
     await storage.close()

@@ -1,0 +1,73 @@
+"""Everything that the registries keep: built once, given to both.
+
+Invariant: what is in a store is the same for v1 and v2, and for every process that has one over the same folders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from backends.model.names import RepositoryName
+from backends.registry.blobs import Blobs
+from backends.registry.catalog import list_repositories
+from backends.registry.repository import Repository, Shared
+from backends.registry.signing import Signer
+from backends.registry.uploads import Uploads
+from backends.registry.v1.images import Images as V1Images
+from backends.registry.v1.repositories import Repositories as V1Repositories
+from backends.storage.storage import Storage
+
+NAMES_AT_ONCE = 1000
+
+
+class Store:
+    """The services of both registries over one root, or over two.
+
+    Args:
+        storage: the root of blobs and v2's tree, and of v1's unless it has one of its own.
+        v1_storage: v1's own root, with a blob store of its own: no file can have a name in both.
+
+    Attributes:
+        storage: as above.
+        v1_storage: where v1's tree is; `storage` itself where both share a root.
+        blobs: v2's, and v1's where they share a root.
+        uploads: of v2.
+        v1_images: v1's images by id.
+        v1_repositories: v1's tags and lists of images.
+    """
+
+    def __init__(self, storage: Storage, *, v1_storage: Storage | None = None) -> None:
+        self.storage = storage
+        self.v1_storage = v1_storage or storage
+        self.blobs = Blobs(storage.driver)
+        self.uploads = Uploads(storage, self.blobs)
+        self._shared = Shared(storage.driver, self.blobs, Signer(storage))
+        self.v1_images = V1Images(self.v1_storage, self.blobs if self.shares_root else Blobs(self.v1_storage.driver))
+        self.v1_repositories = V1Repositories(self.v1_storage, self.v1_images)
+
+    @property
+    def shares_root(self) -> bool:
+        """Whether both registries are on one root, where a v1 layer and a v2 blob are one file."""
+        return self.v1_storage is self.storage
+
+    def open(self, name: RepositoryName) -> Repository:
+        """Opens a v2 repository; it need not exist."""
+        return Repository(name, self._shared)
+
+    async def list_repositories(self, *, after: str, limit: int) -> Sequence[str]:
+        """Returns a page of the names of v2's repositories; see `catalog`."""
+        return await list_repositories(self.storage.driver, after=after, limit=limit)
+
+    async def search(self, term: str) -> Sequence[str]:
+        """Returns the names of repositories of both registries that contain a term, whatever its case; sorted."""
+        wanted = term.lower()
+        found = {name for name in await self.v1_repositories.names() if wanted in name.lower()}
+        found.update([name async for name in self._names() if wanted in name.lower()])
+        return sorted(found)
+
+    async def _names(self) -> AsyncIterator[str]:
+        after = ""
+        while names := await self.list_repositories(after=after, limit=NAMES_AT_ONCE):
+            for name in names:
+                yield name
+            after = names[-1]

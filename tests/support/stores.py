@@ -1,0 +1,33 @@
+"""Pushing to a store directly, without HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from backends.model.digest import Digest
+from backends.model.manifests import parse_manifest
+from backends.model.names import RepositoryName, TagName
+from backends.registry.store import Store
+from tests.support.actors import ACTOR
+from tests.support.serving_here import make_manifest
+
+CONFIG, LAYER = b"{}", b"a layer"
+
+
+async def put_blob(store: Store, name: RepositoryName, content: bytes) -> Digest:
+    """Pushes a blob in one piece."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield content
+
+    return (await store.uploads.receive(name, chunks(), Digest.of(content), actor=ACTOR)).digest
+
+
+async def put_image(store: Store, name: RepositoryName, tag: TagName | None) -> Digest:
+    """Pushes a small OCI image and returns its digest."""
+    for content in (CONFIG, LAYER):
+        await put_blob(store, name, content)
+    manifest = make_manifest(CONFIG, LAYER)
+    digest = Digest.of(manifest)
+    await store.open(name).put_manifest(parse_manifest(manifest, ""), digest, tag, actor=ACTOR)
+    return digest
