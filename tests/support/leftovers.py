@@ -60,7 +60,7 @@ def _processes_of(folder: Path) -> list[int]:
             parents[pid] = int(status.read_text().rpartition(")")[2].split()[1])
             command = (status.parent / "cmdline").read_bytes().split(b"\0")
             program = os.path.basename(command[0])  # noqa: PTH119 - bytes
-            if program.startswith((b"dockerd", b"containerd", b"runc")) and any(
+            if program.startswith((b"dockerd", b"containerd", b"runc", b"buildkitd")) and any(
                 argument.startswith(os.fsencode(f"{folder}/")) for argument in command[1:]
             ):
                 found.append(pid)

@@ -15,9 +15,19 @@ import pytest
 from tests.support.certificate import CertificateFiles
 from tests.support.wire import Address
 
-CRANE = "github.com/google/go-containerregistry/cmd/crane@v0.21.9"
+# .ci/run reads this table, so an entry is one line.
+GO_PROGRAMS = {
+    "crane": "github.com/google/go-containerregistry/cmd/crane@v0.21.9",
+    "buildkitd": "github.com/moby/buildkit/cmd/buildkitd@v0.12.5",
+    "buildctl": "github.com/moby/buildkit/cmd/buildctl@v0.12.5",
+}
 # Where `apt-get install` of the same name is not what brings it.
-_INSTALL = {"crane": f"go install {CRANE}", "go": "apt-get install golang-go", "ip": "apt-get install iproute2"}
+_INSTALL = {
+    **{name: f"go install {package}" for name, package in GO_PROGRAMS.items()},
+    "go": "apt-get install golang-go",
+    "ip": "apt-get install iproute2",
+    "systemd-analyze": "apt-get install systemd",
+}
 
 
 def find_program(name: str) -> str:
@@ -50,6 +60,24 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], *, timeout_s: flo
             return
         time.sleep(0.05)
     raise TimeoutError(f"nothing listens on port {port} after {timeout_s} s")
+
+
+def wait_for_socket(path: Path, process: subprocess.Popen[bytes], *, timeout_s: float = 20.0) -> None:
+    """Wait until a process listens on a unix socket.
+
+    Raises:
+        RuntimeError: It ended instead.
+        TimeoutError: It does not listen in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} ended with status {process.returncode}")
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"nothing listens on {path} after {timeout_s} s")
 
 
 @contextlib.contextmanager

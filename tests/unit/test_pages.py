@@ -1,8 +1,6 @@
 """The pages are true as far as that can be checked here: settings load, links lead somewhere, commands are spelt right.
 
-What a fenced block holds stands behind its three backticks: `yaml` alone is a settings file of Portside's, for `serve`
-unless a role follows (`yaml v2`); `yaml kubernetes` and `yaml traefik` are files of other programs; `fragment` is a
-part of a file. tests/real gives the blocks of other programs to those programs.
+tests/support/pages.py says how a block is marked; tests/real gives the blocks of other programs to those programs.
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import pytest
@@ -21,41 +19,19 @@ from portside.cli import main
 from portside.settings.loading import Role
 from portside.settings.schema import Config
 from portside.settings.unsupported import notes
+from tests.support.pages import FENCE, PAGES, TOP, Block, blocks
 from tests.support.settings_files import Load
 
-TOP = Path(__file__).parents[2]
-PAGES = sorted(
-    path.relative_to(TOP) for path in (*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("*/README.md"))
-)
 ROLES = {role.value: role for role in Role}
 OTHERS = {"kubernetes", "traefik", "fragment"}
-FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
-class Block(NamedTuple):
-    """A fenced block: where it stands, the words behind the backticks, what is in it."""
-
-    page: Path
-    words: tuple[str, ...]
-    text: str
+def _parameters(found: list[Block]) -> list[Any]:
+    return [pytest.param(each, id=f"{each.page}-{number}") for number, each in enumerate(found)]
 
 
-def _blocks(language: str) -> list[Block]:
-    found = []
-    for page in PAGES:
-        for match in FENCE.finditer((TOP / page).read_text()):
-            words = tuple(match[1].split())
-            if words[:1] == (language,):
-                found.append(Block(page, words[1:], match[2]))
-    return found
-
-
-def _parameters(blocks: list[Block]) -> list[Any]:
-    return [pytest.param(block, id=f"{block.page}-{number}") for number, block in enumerate(blocks)]
-
-
-SETTINGS = [block for block in _blocks("yaml") if not OTHERS.intersection(block.words)]
-FOREIGN = [block for block in _blocks("yaml") if OTHERS.intersection(block.words)]
+SETTINGS = [each for each in blocks("yaml") if not OTHERS.intersection(each.words)]
+FOREIGN = [each for each in blocks("yaml") if OTHERS.intersection(each.words)]
 
 
 def test_there_are_pages_and_blocks_to_look_at() -> None:
@@ -83,7 +59,7 @@ def test_files_of_other_programs_are_yaml(block: Block, load: Load) -> None:
 
 def _commands() -> Iterator[Any]:
     """Every call of `portside` in a block of shell, its lines joined."""
-    for block in _blocks("sh"):
+    for block in blocks("sh"):
         for line in block.text.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             names = [
