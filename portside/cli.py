@@ -153,6 +153,7 @@ def certs(folder: Path, names: tuple[str, ...], port: int) -> None:
     """Make a private CA and a server certificate if there are none, show them, and say how clients trust them."""
     from portside.problems import Problem  # noqa: PLC0415
     from portside.tls.certificates import describe, ensure_certificates, trust_lines  # noqa: PLC0415 - slow to import
+    from portside.tls.names import parse_certificate_name  # noqa: PLC0415
 
     try:
         made = ensure_certificates(folder, names=names)
@@ -163,10 +164,11 @@ def certs(folder: Path, names: tuple[str, ...], port: int) -> None:
         click.echo(made.done)
     click.echo(f"{made.certificate}: {shown.subject}, until {shown.not_after:%Y-%m-%d}")
     click.echo(f"names: {', '.join(shown.names) or 'none'}")
-    for warning in shown.warnings:
+    for warning in (*made.warnings, *shown.warnings):
         click.echo(f"warning: {warning}")
     if made.ca is not None:
-        click.echo("\n" + trust_lines(made.ca.absolute(), names or shown.names[:1] or ("localhost",), port=port))
+        hosts = [parse_certificate_name(name) for name in names] or shown.names[:1] or ["localhost"]
+        click.echo("\n" + trust_lines(made.ca.absolute(), hosts, port=port))
 
 
 @main.command(short_help="Explain which way a request goes, without a server.")

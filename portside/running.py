@@ -8,6 +8,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from uuid import uuid4
 from portside.problems import Problem
 from portside.server.listening import BoundListener, TcpAddress, bind
 from portside.settings.loading import Role, Settings, load_settings, settings_path
-from portside.tls.contexts import ClientAuth
+from portside.tls.contexts import CertificateChain, ClientAuth
 
 if TYPE_CHECKING:
     from portside.tls.certificates import CertificateFolder
@@ -38,12 +39,25 @@ def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
         from portside.tls.certificates import ensure_certificates  # noqa: PLC0415 - slow to import
 
         made = ensure_certificates(settings.certificates, names=settings.names)
+        settings = _with_chain(settings, made)
     bound = bind(settings.listeners)
     try:
         return _serve(settings, bound, made)
     finally:
         for each in bound:
             each.close()
+
+
+def _with_chain(settings: Settings, made: CertificateFolder) -> Settings:
+    """Has the pair served that was found in the folder: it may be called `domain.crt`, as in Docker's tutorial."""
+    chains = (CertificateChain(made.certificate, made.key),)
+    return replace(
+        settings,
+        listeners=tuple(
+            each if each.tls is None else replace(each, tls=replace(each.tls, chains=chains))
+            for each in settings.listeners
+        ),
+    )
 
 
 def _serve(settings: Settings, bound: tuple[BoundListener, ...], made: CertificateFolder | None) -> int:
@@ -119,6 +133,8 @@ def _say(settings: Settings, bound: tuple[BoundListener, ...], made: Certificate
     lines: list[str] = []
     if made is not None and made.done:
         lines.append(made.done)
+    if made is not None:
+        lines += [f"warning: {warning}" for warning in made.warnings]
     lines += [f"note: {note}" for note in settings.notes]
     for found in bound:
         what = {"proxy": "all clients", "metrics": "metrics and health"}.get(found.listener.name, found.listener.name)

@@ -23,6 +23,7 @@ from portside.settings.durations import parse_duration
 from portside.settings.unsupported import DRIVERS
 from portside.settings.yaml_values import is_empty, plain
 from portside.tls.contexts import ClientAuth, TlsVersion
+from portside.tls.names import parse_certificate_name
 
 
 def _duration(value: object) -> float:
@@ -61,6 +62,10 @@ def _network(value: object) -> object:
         raise ValueError("a network is written like 10.0.0.0/8 or fd00::/8, an address like 192.0.2.7") from None
 
 
+def _certificate_name(value: object) -> str:
+    return parse_certificate_name(str(value))
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -80,6 +85,7 @@ SocketPath = Annotated[str, BeforeValidator(_socket_path)]
 HeaderName = Annotated[str, BeforeValidator(_header_name)]
 HeaderValue = Annotated[str, BeforeValidator(_header_value)]
 Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
+CertificateName = Annotated[str, BeforeValidator(_certificate_name)]
 Level = Annotated[Literal["error", "warn", "info", "debug"], BeforeValidator(_lower)]
 
 
@@ -283,7 +289,7 @@ class Gateway(Section):
     unix: SocketPath = ""
     tls: GatewayTls = GatewayTls()
     certs: str = "certs"
-    names: tuple[str, ...] = ()
+    names: tuple[CertificateName, ...] = ()
     cacopy: str = ""
     rule: Literal["portside", "literal"] = "portside"
     routeheader: HeaderName = "X-Portside-Route"

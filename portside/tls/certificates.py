@@ -1,32 +1,28 @@
-"""Certificates: a private CA and a server certificate made when there are none, and what a certificate says.
+"""A folder of certificates: a private CA and a server certificate made where there are none, and what they say.
 
 Invariant: a folder holds either whole pairs or an error is raised; nothing of the user's is ever overwritten (a
-server certificate is only issued anew where our own CA's key lies beside it). P-256 throughout: every client back to
-Docker 1.0 speaks it (PERFORMANCE section 4, rule 4).
+server certificate is only issued anew where our own CA's key lies beside it).
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import ipaddress
 import os
-import secrets
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PublicKeyTypes
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from portside.problems import CertificateProblem
 from portside.tls.diagnosis import certificate_trouble, key_kind, key_trouble, missing_issuer
+from portside.tls.issuing import end_of_new, issue, locked, make_ca, unwritable
+from portside.tls.names import parse_certificate_name
 
 __all__ = [
     "CertificateDescription",
@@ -35,32 +31,37 @@ __all__ = [
     "check_pair",
     "describe",
     "ensure_certificates",
+    "load_certificate",
     "own_names",
     "trust_lines",
 ]
 
-CA_DAYS = 3650
-SERVER_DAYS = 820
 RENEW_DAYS = 30
-BACKDATED = timedelta(hours=1)
-"""Clocks differ; a certificate that is valid a little earlier harms nobody."""
+"""A certificate is issued anew, and one that cannot be is warned of, so long before it expires."""
+CA_WARN_DAYS = 180
+"""A CA that expires takes a person: every client needs the next one."""
+USUAL, TUTORIAL = "server", "domain"
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateFolder:
-    """Where the files lie, and what was done.
+    """Where the files lie, what was done, and what could not be.
 
     Attributes:
-        certificate: `server.crt`, the server certificate followed by the CA's.
-        key: `server.key`.
+        certificate: `server.crt`, the server certificate followed by the CA's; or the tutorial's `domain.crt`.
+        key: `server.key`, or `domain.key`.
         ca: `ca.crt`, what clients must trust; None when the user's own certificate lies here without a CA.
         done: a sentence for the log when something was made or issued anew, else empty.
+        warnings: whole sentences: what keeps a certificate from being issued anew, and what a person must do.
+        due: when it is to be issued anew, UTC; None for the user's own.
     """
 
     certificate: Path
     key: Path
     ca: Path | None
-    done: str
+    done: str = ""
+    warnings: tuple[str, ...] = ()
+    due: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +87,19 @@ class CertificateDescription:
 
 def own_names() -> tuple[str, ...]:
     """Returns the names that every server certificate carries: localhost, this host's name, 127.0.0.1, ::1."""
-    host = socket.gethostname().lower()
-    named = (host,) if host and host != "localhost" and len(host) <= 253 else ()  # noqa: PLR2004 - a DNS name's length
-    return ("localhost", *named, "127.0.0.1", "::1")
+    try:
+        host = parse_certificate_name(socket.gethostname())
+    except ValueError:  # a host may be called what no client can look up
+        host = "localhost"
+    return tuple(dict.fromkeys(("localhost", host, "127.0.0.1", "::1")))
 
 
 def ensure_certificates(folder: Path, *, names: Sequence[str] = ()) -> CertificateFolder:
     """Makes what is missing in `folder`: CA and server certificate, for `own_names()` and `names`.
 
     Issues the server certificate anew when the wanted names changed or it expires within 30 days, as long as the
-    CA's key is there. Two processes that start at once make one CA.
+    CA and its key are there. Two processes that start at once make one CA. `domain.crt` and `domain.key`, the names
+    of Docker's tutorial, are taken where no `server.crt` of the user's own stands beside them.
 
     Args:
         folder: made (0755) when it does not exist.
@@ -104,60 +108,104 @@ def ensure_certificates(folder: Path, *, names: Sequence[str] = ()) -> Certifica
     Raises:
         CertificateProblem: half a pair, a pair that does not match, or a folder that cannot be written.
     """
-    wanted = tuple(dict.fromkeys((*own_names(), *names)))
+    try:
+        wanted = tuple(dict.fromkeys((*own_names(), *map(parse_certificate_name, names))))
+    except ValueError as error:
+        raise CertificateProblem(str(error)) from None
     try:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritable(folder, error) from None
-    if _is_settled(folder, wanted):
-        return _found(folder, "")
-    with _locked(folder):
-        return _found(folder, _make_missing(folder, wanted))
+        raise unwritable(folder, error.strerror or str(error)) from None
+    if not os.access(folder, os.W_OK):
+        return _as_it_is(folder, wanted)
+    try:
+        if not _needs_work(folder, wanted):
+            return _found(folder)
+    except CertificateProblem:
+        pass  # another process may be in the middle of it: look again under the lock
+    with locked(folder):
+        return _found(folder, done=_make_missing(folder, wanted))
 
 
-def _is_settled(folder: Path, wanted: Sequence[str]) -> bool:
-    """Whether nothing needs to be made, or nothing can be: a folder that may only be read is taken as it is."""
+def _as_it_is(folder: Path, wanted: Sequence[str]) -> CertificateFolder:
+    """Takes a folder that may only be read, and says what ought to be done there."""
+    if not _needs_work(folder, wanted):
+        return _found(folder)
+    certificate, key = folder / "server.crt", folder / "server.key"
+    _require_whole(certificate, key, "server certificate")
+    if not certificate.exists():
+        raise unwritable(folder, "it may only be read")
+    shown = describe(certificate)
+    missing = _missing_names(shown.names, wanted)
+    why = f"has no name {', '.join(missing)}" if missing else f"expires on {shown.not_after:%Y-%m-%d}"
+    warning = (
+        f"{certificate} {why} and cannot be issued anew, since {folder.absolute()} may only be read:"
+        f" make it writable for uid {os.getuid()}, or put a new certificate there"
+    )
+    return _found(folder, warnings=(warning,))
+
+
+def _needs_work(folder: Path, wanted: Sequence[str]) -> bool:
+    """Whether something is to be made or issued anew.
+
+    Raises:
+        CertificateProblem: what is there cannot be used.
+    """
+    if _tutorial_s(folder):
+        check_pair(folder / "domain.crt", folder / "domain.key")
+        return False
     certificate, key = folder / "server.crt", folder / "server.key"
     if not certificate.exists() or not key.exists():
-        return False
-    fixed = not os.access(folder, os.W_OK)
-    try:
-        check_pair(certificate, key)
-        return fixed or not _is_ours(folder) or not _outdated(certificate, wanted)
-    except CertificateProblem:
-        if fixed:
-            raise
-        return False  # another process may be in the middle of it: look again under the lock
+        return True
+    check_pair(certificate, key)
+    return _is_ours(folder) and _outdated(folder, wanted)
 
 
 def _make_missing(folder: Path, wanted: Sequence[str]) -> str:
     ca, ca_key = folder / "ca.crt", folder / "ca.key"
     certificate, key = folder / "server.crt", folder / "server.key"
     _require_whole(certificate, key, "server certificate")
+    if not _needs_work(folder, wanted):
+        return ""
     if certificate.exists():
-        check_pair(certificate, key)
-        if not _is_ours(folder) or not _outdated(certificate, wanted):
-            return ""
-        _issue(folder, wanted)
+        issue(folder, wanted)
         return f"the server certificate {certificate} was issued anew for {', '.join(wanted)}"
     _require_whole(ca, ca_key, "CA")
     if ca.exists():
         check_pair(ca, ca_key)
-        _issue(folder, wanted)
+        if load_certificate(ca).not_valid_after_utc <= datetime.now(UTC):
+            raise CertificateProblem(_ca_expired(ca))
+        issue(folder, wanted)
         return f"a server certificate was made: {certificate}"
-    _make_ca(folder)
-    _issue(folder, wanted)
+    make_ca(folder)
+    issue(folder, wanted)
     return f"a private CA and a server certificate were made in {folder}: clients must trust {ca}"
+
+
+def _tutorial_s(folder: Path) -> bool:
+    """Whether `domain.crt` is to be served: it is there, and no `server.crt` that the user put there."""
+    certificate, key = folder / "domain.crt", folder / "domain.key"
+    if not certificate.exists() and not key.exists():
+        return False
+    if (folder / "server.crt").exists() and not _is_ours(folder):
+        return False
+    _require_whole(certificate, key, "certificate")
+    return True
 
 
 def _is_ours(folder: Path) -> bool:
     """Whether the CA in this folder issued its server certificate and can do so again: never the user's own."""
     ca, ca_key = folder / "ca.crt", folder / "ca.key"
-    if not ca_key.exists():
+    if not ca.exists() or not ca_key.exists():
         return False
     check_pair(ca, ca_key)
+    made_here = isinstance(load_certificate(ca).public_key(), ec.EllipticCurvePublicKey)
+    return made_here and _issued_by(folder / "server.crt", ca)
+
+
+def _issued_by(certificate: Path, ca: Path) -> bool:
     try:
-        _load(folder / "server.crt").verify_directly_issued_by(_load(ca))
+        load_certificate(certificate).verify_directly_issued_by(load_certificate(ca))
     except (ValueError, TypeError, InvalidSignature):
         return False
     return True
@@ -172,110 +220,57 @@ def _require_whole(certificate: Path, key: Path, what: str) -> None:
             )
 
 
-def _outdated(certificate: Path, wanted: Sequence[str]) -> bool:
-    shown = describe(certificate)
-    missing = {_canonical(name) for name in wanted} - {_canonical(name) for name in shown.names}
-    return bool(missing) or shown.not_after - datetime.now(UTC) < timedelta(days=RENEW_DAYS)
+def _outdated(folder: Path, wanted: Sequence[str]) -> bool:
+    """Whether the server certificate lacks a name or ends soon, and the CA can issue a better one."""
+    shown = describe(folder / "server.crt")
+    best = end_of_new(load_certificate(folder / "ca.crt"))
+    if best <= datetime.now(UTC):
+        return False  # nobody trusts the CA any more: `_ca_warnings` says so
+    ends_soon = shown.not_after - datetime.now(UTC) < timedelta(days=RENEW_DAYS)
+    return bool(_missing_names(shown.names, wanted)) or (ends_soon and best - shown.not_after > timedelta(days=1))
 
 
-def _canonical(name: str) -> str:
-    try:
-        return str(ipaddress.ip_address(name))
-    except ValueError:
-        return name.lower()
+def _missing_names(carried: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    there = {name.lower() for name in carried}
+    return [name for name in wanted if name not in there]
 
 
-def _found(folder: Path, done: str) -> CertificateFolder:
-    ca = folder / "ca.crt"
-    return CertificateFolder(folder / "server.crt", folder / "server.key", ca if ca.exists() else None, done)
+def _found(folder: Path, *, done: str = "", warnings: tuple[str, ...] = ()) -> CertificateFolder:
+    name = TUTORIAL if _tutorial_s(folder) else USUAL
+    certificate, ca = folder / f"{name}.crt", folder / "ca.crt"
+    if name == TUTORIAL and (folder / "server.crt").exists():
+        done = f"{certificate} is served, and {folder / 'server.crt'} is not: it was made here before"
+    if not ca.exists() or not _issued_by(certificate, ca):
+        return CertificateFolder(certificate, folder / f"{name}.key", None, done, warnings)
+    due = None
+    if name == USUAL and _is_ours(folder):
+        due = load_certificate(certificate).not_valid_after_utc - timedelta(days=RENEW_DAYS)
+    return CertificateFolder(certificate, folder / f"{name}.key", ca, done, (*warnings, *_ca_warnings(ca)), due)
 
 
-def _make_ca(folder: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Portside"),
-            x509.NameAttribute(NameOID.COMMON_NAME, f"Portside CA of {socket.gethostname()[:40]}"),
-        ]
-    )
-    certificate = (
-        _builder(name, name, key.public_key(), CA_DAYS)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs_certificates=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    _write_pair(folder, "ca", certificate.public_bytes(serialization.Encoding.PEM), key)
-
-
-def _issue(folder: Path, wanted: Sequence[str]) -> None:
-    ca_pem = (folder / "ca.crt").read_bytes()
-    ca = x509.load_pem_x509_certificate(ca_pem)
-    ca_key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), password=None)
-    if not isinstance(ca_key, ec.EllipticCurvePrivateKey):
-        raise CertificateProblem(
-            f"{folder / 'ca.key'} is not one of ours (P-256); issue server.crt with your own tools"
+def _ca_warnings(ca: Path) -> tuple[str, ...]:
+    end = load_certificate(ca).not_valid_after_utc
+    if end <= datetime.now(UTC):
+        return (_ca_expired(ca),)
+    if end - datetime.now(UTC) < timedelta(days=CA_WARN_DAYS):
+        soon = (
+            f"the CA {ca} expires on {end:%Y-%m-%d}, and everything that it issued with it: move ca.crt, ca.key,"
+            " server.crt and server.key away before, start anew, and give clients the new ca.crt"
         )
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, wanted[0][:64])])
-    identifier = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
-    certificate = (
-        _builder(subject, ca.subject, key.public_key(), SERVER_DAYS)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in wanted]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
-        .sign(ca_key, hashes.SHA256())
-    )
-    chain = certificate.public_bytes(serialization.Encoding.PEM) + ca_pem
-    _write_pair(folder, "server", chain, key)
+        return (soon,)
+    return ()
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: CertificatePublicKeyTypes, days: int
-) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
+def _ca_expired(ca: Path) -> str:
     return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED)
-        .not_valid_after(now + timedelta(days=days))
+        f"the CA {ca} expired on {load_certificate(ca).not_valid_after_utc:%Y-%m-%d}, and clients refuse what it"
+        " issued: move ca.crt, ca.key, server.crt and server.key away, start anew, and give clients the new ca.crt"
     )
-
-
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _general_name(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        pass
-    try:
-        return x509.DNSName(name.encode("idna").decode("ascii"))
-    except (UnicodeError, ValueError):
-        raise CertificateProblem(f"{name!r} is neither a DNS name nor an IP address") from None
 
 
 def check_pair(certificate: Path, key: Path) -> None:
     """Raises CertificateProblem unless both files are there, readable, unencrypted, and belong together."""
-    loaded = _load(certificate)
+    loaded = load_certificate(certificate)
     try:
         private = serialization.load_pem_private_key(key.read_bytes(), password=None)
     except FileNotFoundError:
@@ -295,7 +290,7 @@ def check_pair(certificate: Path, key: Path) -> None:
 
 def describe(certificate: Path) -> CertificateDescription:
     """Returns what the first certificate of a PEM file says; raises CertificateProblem when there is none."""
-    loaded = _load(certificate)
+    loaded = load_certificate(certificate)
     try:
         extension = loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         names = (
@@ -346,7 +341,8 @@ def trust_lines(ca: Path, hosts: Sequence[str], *, port: int) -> str:
     return "\n".join(lines)
 
 
-def _load(certificate: Path) -> x509.Certificate:
+def load_certificate(certificate: Path) -> x509.Certificate:
+    """Returns the first certificate of a PEM file; raises CertificateProblem when there is none."""
     try:
         return x509.load_pem_x509_certificate(certificate.read_bytes())
     except FileNotFoundError:
@@ -359,54 +355,3 @@ def _load(certificate: Path) -> x509.Certificate:
 
 def _spki(key: PublicKeyTypes) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def _pem_key(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    try:
-        fd = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise _unwritable(folder, error) from None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _write_pair(folder: Path, name: str, certificate: bytes, key: ec.EllipticCurvePrivateKey) -> None:
-    """Both are on the disk before either is seen, so that a crash hardly ever leaves half a pair."""
-    written: list[tuple[Path, Path]] = []
-    try:
-        for suffix, content, mode in (("key", _pem_key(key), 0o600), ("crt", certificate, 0o644)):
-            temporary = folder / f".{name}.{suffix}.{secrets.token_hex(6)}.tmp"
-            written.append((temporary, folder / f"{name}.{suffix}"))
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-            with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor has no Path
-                file.write(content)
-                file.flush()
-                os.fsync(fd)
-        for temporary, path in written:
-            temporary.replace(path)
-        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        for temporary, _ in written:
-            temporary.unlink(missing_ok=True)
-        raise _unwritable(folder, error) from None
-
-
-def _unwritable(folder: Path, error: OSError) -> CertificateProblem:
-    return CertificateProblem(
-        f"certificates cannot be made in {folder.absolute()} ({error.strerror}): give it to uid {os.getuid()},"
-        " or name another folder with --certs or gateway.certs"
-    )

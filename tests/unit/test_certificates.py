@@ -1,4 +1,4 @@
-"""Certificates as made, as described, and what is said of halves and strangers."""
+"""Certificates as made, as described, as they are issued anew, and what is said of what cannot be used."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from portside.tls.certificates import (
     trust_lines,
 )
 from portside.tls.contexts import CertificateChain, TlsSettings, build_context
+from tests.support.mounts import make_read_only, mounted_tmpfs
 from tests.support.programs import find_program
 
 
@@ -207,10 +208,144 @@ def signed(
     )
 
 
-def test_one_that_expires_within_30_days_is_issued_anew(folder: Path) -> None:
+def test_one_that_expires_within_30_days_is_issued_anew_for_the_same_key(folder: Path) -> None:
     signed(folder, by=folder, ends=dt.timedelta(days=29), names=own_names())
-    assert "issued anew" in ensure_certificates(folder).done
-    assert describe(folder / "server.crt").not_after > dt.datetime.now(dt.UTC) + dt.timedelta(days=800)
+    key = (folder / "server.key").read_bytes()
+    found = ensure_certificates(folder)
+    assert "issued anew" in found.done
+    shown = describe(folder / "server.crt")
+    assert shown.not_after > dt.datetime.now(dt.UTC) + dt.timedelta(days=800)
+    assert found.due == shown.not_after - dt.timedelta(days=30)
+    # One file changes, so whoever reads or dies in between never has halves of two pairs.
+    assert (folder / "server.key").read_bytes() == key
+    check_pair(folder / "server.crt", folder / "server.key")
+
+
+def ca_that_ends(folder: Path, ends: dt.timedelta) -> None:
+    """Give the folder a CA of the usual kind with another end, and nothing that it issued."""
+    for path in folder.iterdir():
+        path.unlink()
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name.from_rfc4514_string("CN=CA")
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(5)
+        .not_valid_before(now - dt.timedelta(days=3650))
+        .not_valid_after(now + ends)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "ca.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "ca.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+
+
+def test_a_server_certificate_never_outlives_its_ca(folder: Path) -> None:
+    ca_that_ends(folder, dt.timedelta(days=100))
+    found = ensure_certificates(folder)
+    assert "was made" in found.done
+    assert load(folder / "server.crt").not_valid_after_utc == load(folder / "ca.crt").not_valid_after_utc
+    (warning,) = found.warnings
+    assert "ca.crt expires on" in warning
+    assert "give clients the new ca.crt" in warning
+    before = (folder / "server.crt").read_bytes()
+    assert ensure_certificates(folder).done == ""
+    assert (folder / "server.crt").read_bytes() == before
+
+
+def test_under_a_ca_that_ends_soon_nothing_is_issued_again_and_again(folder: Path) -> None:
+    ca_that_ends(folder, dt.timedelta(days=20))
+    assert "was made" in ensure_certificates(folder).done
+    assert ensure_certificates(folder).done == ""
+
+
+def test_under_an_expired_ca_nothing_is_issued_and_what_is_there_goes_on_with_a_warning(folder: Path) -> None:
+    ca_that_ends(folder, dt.timedelta(days=-1))
+    with pytest.raises(CertificateProblem, match=r"ca\.crt expired on .*: move ca\.crt, ca\.key, .* away, start anew"):
+        ensure_certificates(folder)
+    assert not (folder / "server.crt").exists()
+    signed(folder, by=folder, ends=dt.timedelta(days=3))
+    before = (folder / "server.crt").read_bytes()
+    found = ensure_certificates(folder, names=["other.test"])
+    assert found.done == ""
+    assert any("expired on" in warning for warning in found.warnings)
+    assert (folder / "server.crt").read_bytes() == before
+
+
+@pytest.mark.real
+def test_in_a_folder_that_may_only_be_read_a_certificate_that_ends_soon_is_warned_of(
+    folder: Path, tmp_path: Path
+) -> None:
+    with mounted_tmpfs(tmp_path / "mount") as mount:
+        certs = shutil.copytree(folder, mount / "certs")
+        signed(certs, by=certs, ends=dt.timedelta(days=29), names=own_names())
+        make_read_only(mount)
+        (warning,) = ensure_certificates(certs).warnings
+        assert "expires on" in warning
+        assert "may only be read: make it writable" in warning
+        (warning,) = ensure_certificates(certs, names=["other.test"]).warnings
+        assert "has no name other.test" in warning
+
+
+@pytest.mark.real
+def test_in_an_empty_folder_that_may_only_be_read_nothing_can_be_made(tmp_path: Path) -> None:
+    with mounted_tmpfs(tmp_path / "mount") as mount:
+        make_read_only(mount)
+        with pytest.raises(CertificateProblem, match=r"certificates cannot be made in .*it may only be read"):
+            ensure_certificates(mount)
+
+
+def as_in_the_tutorial(folder: Path) -> None:
+    signed(folder.parent / "own")
+    folder.mkdir(exist_ok=True)
+    for suffix in ("crt", "key"):
+        shutil.copy(folder.parent / "own" / f"server.{suffix}", folder / f"domain.{suffix}")
+
+
+def test_a_certificate_with_the_tutorial_s_names_is_seen_and_used(tmp_path: Path) -> None:
+    as_in_the_tutorial(tmp_path / "certs")
+    found = ensure_certificates(tmp_path / "certs")
+    assert (found.certificate.name, found.key.name, found.ca, found.done) == ("domain.crt", "domain.key", None, "")
+    assert {path.name for path in (tmp_path / "certs").iterdir()} == {"domain.crt", "domain.key"}
+
+
+def test_it_goes_before_a_certificate_that_was_made_here_and_that_is_said(folder: Path) -> None:
+    as_in_the_tutorial(folder)
+    found = ensure_certificates(folder)
+    assert found.certificate.name == "domain.crt"
+    assert "domain.crt is served, and" in found.done
+
+
+def test_it_does_not_go_before_a_server_certificate_of_the_user_s_own(tmp_path: Path) -> None:
+    as_in_the_tutorial(tmp_path / "certs")
+    signed(tmp_path / "certs")
+    assert ensure_certificates(tmp_path / "certs").certificate.name == "server.crt"
+
+
+@pytest.mark.parametrize(("gone", "left"), [("domain.key", "domain.crt"), ("domain.crt", "domain.key")])
+def test_half_of_the_tutorial_s_pair_is_told_with_what_to_do(tmp_path: Path, gone: str, left: str) -> None:
+    as_in_the_tutorial(tmp_path / "certs")
+    (tmp_path / "certs" / gone).unlink()
+    with pytest.raises(CertificateProblem, match=rf"{left} is there without {gone}: put {gone} beside it"):
+        ensure_certificates(tmp_path / "certs")
+
+
+def test_a_user_s_own_ca_of_another_kind_is_never_used_to_issue_anew(folder: Path) -> None:
+    command = "openssl req -newkey rsa:2048 -nodes -keyout ca.key -x509 -days 365 -subj /CN=own -out ca.crt"
+    subprocess.run(command.split(), check=True, cwd=folder, capture_output=True, timeout=60)
+    request = "openssl req -new -key server.key -subj /CN=localhost -out server.csr"
+    sign = "openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -days 9 -out server.crt"
+    for each in (request, sign):
+        subprocess.run(each.split(), check=True, cwd=folder, capture_output=True, timeout=60)
+    before = (folder / "server.crt").read_bytes()
+    found = ensure_certificates(folder, names=["other.test"])
+    assert (found.done, found.due, found.ca) == ("", None, folder / "ca.crt")
+    assert (folder / "server.crt").read_bytes() == before
 
 
 def test_a_users_own_certificate_beside_our_ca_is_never_replaced(folder: Path) -> None:
@@ -287,8 +422,8 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         ensure_certificates(tmp_path / "file" / "certs")
 
 
-def test_a_name_that_is_none_is_told(tmp_path: Path) -> None:
-    with pytest.raises(CertificateProblem, match="neither a DNS name nor an IP address"):
+def test_a_name_that_is_not_valid_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CertificateProblem, match="is not a valid DNS name or IP address"):
         ensure_certificates(tmp_path / "certs", names=["a" * 64 + ".test"])
 
 
