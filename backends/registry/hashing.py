@@ -1,8 +1,9 @@
-"""Hashing what is in storage already, off the event loop."""
+"""Hashing what passes on its way into storage, and what is in storage already; never on the event loop."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from backends.model.digest import Hash, new_hash
 from backends.storage.completion import run_to_completion
@@ -12,12 +13,25 @@ from backends.storage.driver import Chunk, StorageDriver
 class RunningHash:
     """The hash of a growing file's first `offset` bytes.
 
-    Invariant: `offset` and `value` go on together, so whoever is cancelled in between goes on where it was.
+    `take` is a `Tee`: given to a writer that appends at `offset`, it hashes what is written, where it is written.
+
+    Invariant: `offset` and `value` always agree, even after a failure or a cancellation.
+
+    Args:
+        algorithm: of the hash.
+        prefix: hashed before everything else; it does not count in `offset`.
     """
 
-    def __init__(self, algorithm: str = "sha256") -> None:
+    def __init__(self, algorithm: str = "sha256", *, prefix: bytes = b"") -> None:
         self.offset = 0
         self.value: Hash = new_hash(algorithm)
+        self.value.update(prefix)
+
+    def take(self, chunks: Sequence[Chunk]) -> None:
+        """Takes in the bytes that follow."""
+        for chunk in chunks:
+            self.value.update(chunk)
+            self.offset += len(chunk)
 
     async def advance(self, driver: StorageDriver, path: str, end: int) -> None:
         """Takes in the bytes of a stored file up to `end` (exclusive)."""
@@ -26,10 +40,6 @@ class RunningHash:
         reader = await driver.open(path)
         try:
             async for chunk in reader.chunks(self.offset, end - self.offset):
-                await run_to_completion(asyncio.to_thread(self._take, chunk))
+                await run_to_completion(asyncio.to_thread(self.take, [chunk]))
         finally:
             reader.close()
-
-    def _take(self, chunk: Chunk) -> None:
-        self.value.update(chunk)
-        self.offset += len(chunk)

@@ -6,7 +6,7 @@ the length and the digest of the bytes so far are written down (`progress`), so 
 second reading wherever it lands. That record counts only up to its length, and only within the machine's present
 life: after a power cut it could vouch for pages that never reached the disk.
 
-The storage writer's lock lets one request at a time have an upload, across processes.
+A lock lets one request at a time have an upload, across processes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 from backends.model.actor import Actor
@@ -31,14 +31,12 @@ from backends.storage import layout
 from backends.storage.completion import run_to_completion
 from backends.storage.driver import (
     Chunk,
-    PathBusy,
     PathNotFound,
     StorageDriver,
     StorageError,
-    StorageFull,
-    StorageReadOnly,
     Writer,
 )
+from backends.storage.locks import LockHeld
 from backends.storage.storage import Storage
 
 RUNNING_HASHES_KEPT = 1024
@@ -110,28 +108,26 @@ class Uploads:
         Raises:
             RegistryError: BLOB_UPLOAD_UNKNOWN; RANGE_INVALID while another request has it.
         """
-        running = self._running.pop(upload_id, None) or RunningHash()
-        try:
-            writer = await self._driver.writer(layout.upload_data(name, upload_id), append=True, hashes=[running.value])
-        except PathNotFound:
-            raise _unknown(name, upload_id) from None
-        except BaseException as error:
-            if running.offset:  # else a fresh one, and whoever has the upload may have kept its own meanwhile
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._locks.hold(layout.upload_lock(name, upload_id)))
+            except LockHeld:
+                raise _busy(upload_id) from None
+            running = self._running.pop(upload_id, None) or RunningHash()
+            try:
+                writer = await self._driver.writer(layout.upload_data(name, upload_id), append=True, tee=running.take)
+            except PathNotFound:
+                raise _unknown(name, upload_id) from None
+            except BaseException:
                 self._keep(upload_id, running)
-            if not isinstance(error, PathBusy):
                 raise
-            raise RegistryError(
-                ErrorCode.RANGE_INVALID,
-                f"another request is writing upload {upload_id}; wait for it, ask where the upload is with GET,"
-                " and go on from there",
-            ) from None
-        session = UploadSession(self._driver, self._blobs, writer, running, name=name, upload_id=upload_id)
-        try:
-            yield session
-        finally:
-            await run_to_completion(session.close())
-            if not session.finished and not session.broken:
-                self._keep(upload_id, running)
+            session = UploadSession(self._driver, self._blobs, writer, running, name=name, upload_id=upload_id)
+            try:
+                yield session
+            finally:
+                await run_to_completion(session.close())
+                if not session.finished:
+                    self._keep(upload_id, running)
 
     async def cancel(self, name: RepositoryName, upload_id: UploadId) -> None:
         """Forgets an upload and its bytes.
@@ -153,7 +149,6 @@ class UploadSession:
 
     Attributes:
         finished: the upload is no more: committed or discarded.
-        broken: the running hash may not fit the file any more.
     """
 
     def __init__(
@@ -173,9 +168,8 @@ class UploadSession:
         self._name = name
         self._id = upload_id
         self._path = layout.upload_data(name, upload_id)
-        self._caught_up = False
+        self._recorded = running.offset
         self.finished = False
-        self.broken = False
 
     @property
     def size(self) -> int:
@@ -189,13 +183,9 @@ class UploadSession:
             StorageFull: what fitted is kept; the upload can be continued when there is room.
         """
         await self._catch_up()
-        try:
-            async for chunk in chunks:
-                await self._writer.write(chunk)
-            await self._writer.flush()
-        except StorageError:
-            self.broken = True
-            raise
+        async for chunk in chunks:
+            await self._writer.write(chunk)
+        await self._writer.flush()
 
     async def commit(self, expected: Digest, *, actor: Actor) -> Descriptor:
         """Turns the upload into a blob of this repository: verify, sync, move, link, in this order.
@@ -239,20 +229,16 @@ class UploadSession:
     async def close(self) -> None:
         """Writes down how far the upload has come and lets it go."""
         try:
-            await self._writer.flush()
-            if self._caught_up and not self.finished and not self.broken:
-                self._running.offset = self._writer.size
+            with suppress(StorageError):  # told where it was written; what could not be is not in the upload
+                await self._writer.flush()
+            if self._recorded != self._running.offset == self._writer.size and not self.finished:
                 await self._record()  # before another request can have the upload, or finish it
-        except StorageError:
-            self.broken = True
         finally:
             await self._writer.close()
 
     async def _catch_up(self) -> None:
-        """Hashes what other processes appended since this one had the upload; from here on the writer does."""
-        if not self._caught_up:
-            await self._running.advance(self._driver, self._path, self._writer.size)
-            self._caught_up = True
+        """Hashes what other processes appended since this one had the upload; the rest is hashed as it is written."""
+        await self._running.advance(self._driver, self._path, self._writer.size)
 
     async def _digest(self, algorithm: str) -> Digest:
         await self._writer.flush()
@@ -261,7 +247,7 @@ class UploadSession:
             other = RunningHash(algorithm)
             await other.advance(self._driver, self._path, size)
             return Digest(algorithm, other.value.hexdigest())
-        if not self._caught_up and self._running.offset < size:
+        if self._running.offset < size:
             recorded = await self._read_record()
             if recorded is not None and recorded[0] == size:
                 return recorded[1]
@@ -278,7 +264,7 @@ class UploadSession:
             await self._driver.write(
                 layout.upload_progress(self._name, self._id), json.dumps(record).encode(), durable=False
             )
-        except (StorageFull, StorageReadOnly):
+        except StorageError:
             return  # it only spares a second reading
 
     async def _read_record(self) -> tuple[int, Digest] | None:
@@ -289,6 +275,14 @@ class UploadSession:
         except (PathNotFound, ValueError, KeyError, TypeError, RegistryError):
             return None  # absent, or half a thought of another program: read the bytes themselves
         return None
+
+
+def _busy(upload_id: UploadId) -> RegistryError:
+    return RegistryError(
+        ErrorCode.RANGE_INVALID,
+        f"another request is writing upload {upload_id}; wait for it, ask where the upload is with GET,"
+        " and go on from there",
+    )
 
 
 def _unknown(name: RepositoryName, upload_id: UploadId) -> RegistryError:

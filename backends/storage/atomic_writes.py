@@ -57,28 +57,6 @@ class AtomicWrites:
                     return
         raise StorageError(f"{path} could not be made: the folders above it keep coming and going")
 
-    def create(self, path: str, fill: Fill) -> bool:
-        """Like `put`, but only where nothing is.
-
-        Args:
-            path: the file.
-            fill: creates it with O_EXCL; an empty one is whole.
-
-        Returns:
-            False when somebody else was quicker, at this file or at a folder above it.
-        """
-        parts = path[1:].split("/")
-        with self._deepest(parts[:-1]) as (folder, depth):
-            missing = parts[depth:]
-            if len(missing) > 1:
-                return self._appear(folder, missing, fill, durable=True)
-            try:
-                fill(folder, missing[0])
-            except FileExistsError:
-                return False
-            os.fsync(folder)
-            return True
-
     def move(self, source: str, target: str) -> None:
         """Gives a file its final name, and no moment in which it has none."""
         with self.parent(source) as (origin, name):

@@ -5,19 +5,23 @@ Paths are absolute within the driver's root, `/`-separated, built by `layout` al
 Invariants every driver keeps (one suite, `tests/contracts/test_storage_driver.py`, holds them all to it):
 - what `write`, `move`, `link` and `delete` did when they return survives a power cut;
 - a file appears under its name whole or not at all, except the file behind a `Writer`, which grows;
-- one `Writer` at a time has a file, across processes: a second one gets `PathBusy`;
 - a path outside the root is never touched, whatever symbolic links the volume holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from backends.model.digest import Hash
-
 Chunk = bytes | bytearray | memoryview
+
+Tee = Callable[[Sequence[Chunk]], None]
+"""Is given all that a `Writer` has written, once, in order, where it was written: in a thread of the disk, as a rule.
+
+It is called after the write has succeeded and before anything else is written, so whoever counts or hashes here always
+agrees with the file's length.
+"""
 
 
 class StorageError(Exception):
@@ -26,10 +30,6 @@ class StorageError(Exception):
 
 class PathNotFound(StorageError):  # noqa: N818 - a finding, not a fault; reads as a sentence where caught
     """Nothing has this path (or something that is not a file stands there)."""
-
-
-class PathBusy(StorageError):  # noqa: N818
-    """Another writer, perhaps in another process, has this file."""
 
 
 class StorageFull(StorageError):  # noqa: N818
@@ -67,7 +67,10 @@ class Reader(Protocol):
 
 
 class Writer(Protocol):
-    """A growing file, locked against other writers; hashes run along in the same pass."""
+    """A growing file.
+
+    It excludes nobody: who must be alone with a file holds a lock (`locks`).
+    """
 
     @property
     def size(self) -> int:
@@ -83,7 +86,7 @@ class Writer(Protocol):
         ...
 
     async def flush(self) -> None:
-        """Hands everything given so far to the operating system and to the hashes."""
+        """Writes everything given so far, so that other readers see it."""
         ...
 
     async def sync(self) -> None:
@@ -91,7 +94,7 @@ class Writer(Protocol):
         ...
 
     async def close(self) -> None:
-        """Flushes and releases the file and its lock. May be called twice."""
+        """Flushes and releases the file. May be called twice."""
         ...
 
 
@@ -99,8 +102,8 @@ class StorageDriver(Protocol):
     """A place for bytes.
 
     Attributes:
-        epoch: names the time since the machine was started. What was written without syncing is to be believed only
-            while it stays the same.
+        boot_id: names the time since the machine was started. What was written without syncing may be trusted only
+            until the next reboot, that is while this stays the same.
     """
 
     boot_id: str
@@ -131,16 +134,15 @@ class StorageDriver(Protocol):
         """
         ...
 
-    async def writer(self, path: str, *, append: bool = False, hashes: Sequence[Hash] = ()) -> Writer:
+    async def writer(self, path: str, *, append: bool = False, tee: Tee | None = None) -> Writer:
         """Opens a file for writing, at its end or anew, creating the folders above it.
 
         Args:
             path: the file.
             append: go on at its end; the file must exist then.
-            hashes: updated with every byte written, where it is written.
+            tee: sees what is written.
 
         Raises:
-            PathBusy: somebody else is writing it.
             PathNotFound: `append` and nothing there.
         """
         ...

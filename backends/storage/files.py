@@ -1,6 +1,7 @@
 """Open files of the filesystem driver: reading and growing them without making the event loop wait for a disk.
 
-Invariant: length, content and running hashes of a growing file are of one mind, whatever fails or is cancelled when.
+Invariant: length and content of a growing file and what its `Tee` has seen always agree, even after a failure or a
+cancellation.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ import os
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from backends.model.digest import Hash
 from backends.storage.cached_reads import read_cached
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import Chunk, PathNotFound, StorageError, StorageFull, StorageReadOnly
+from backends.storage.driver import Chunk, PathNotFound, StorageError, StorageFull, StorageReadOnly, Tee
 
 T = TypeVar("T")
 
@@ -84,12 +84,12 @@ class FileReader:
 
 
 class FileWriter:
-    """A `Writer`: collects chunks, and a thread writes and hashes one batch while the next is being collected."""
+    """A `Writer`: collects chunks; a thread writes one batch, and shows it to `tee`, while the next is collected."""
 
-    def __init__(self, fd: int, path: str, hashes: Sequence[Hash], disk: Disk) -> None:
+    def __init__(self, fd: int, path: str, tee: Tee | None, disk: Disk) -> None:
         self._fd = fd
         self._path = path
-        self._hashes = hashes
+        self._tee = tee
         self._disk = disk
         self._written = os.fstat(fd).st_size
         os.lseek(fd, self._written, os.SEEK_SET)
@@ -143,7 +143,7 @@ class FileWriter:
         try:
             await run_to_completion(running)
         finally:
-            # Cancelled or not: when a batch could not be written, what came after it has no place any more.
+            # Cancelled or not: when a batch could not be written, what came after it has no place in the file.
             if not running.cancelled() and running.exception() is not None:
                 self._written = os.fstat(self._fd).st_size
                 self._pending, self._pending_bytes = [], 0
@@ -153,13 +153,12 @@ class FileWriter:
             try:
                 write_all(self._fd, batch)
             except OSError:
-                # What was not written whole is taken back, so that length and running hash stay of one mind.
+                # A batch that was not written whole is taken back: `tee` has not seen any of it.
                 os.ftruncate(self._fd, before)
                 os.lseek(self._fd, before, os.SEEK_SET)
                 raise
-            for chunk in batch:
-                for running in self._hashes:
-                    running.update(chunk)
+            if self._tee is not None:
+                self._tee(batch)
             if sync:
                 os.fsync(self._fd)
 

@@ -1,14 +1,13 @@
 """Files on a local disk, as distribution's and docker-registry's `filesystem` drivers lay them out.
 
-What becomes visible does so in `placing`, what is open is read and grown in `files`. Everything that may wait for the
-disk runs in this driver's own bounded threads; what the kernel has in memory is answered at once (`nowait`).
+`atomic_writes` makes things visible, `files` reads and grows what is open. Everything that may wait for the disk runs
+in this driver's own threads, of which there is a bounded number; what the kernel has in memory is answered at once
+(`cached_reads`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import os
 import secrets
 import stat as stat_module
@@ -19,10 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from backends.model.digest import Hash
-from backends.storage.atomic_writes import BUILD_ATTEMPTS, AtomicWrites, is_temporary
+from backends.storage.atomic_writes import AtomicWrites, is_temporary
 from backends.storage.cached_reads import Opener, read_cached
-from backends.storage.driver import FileInfo, PathBusy, PathNotFound, Room, StorageError
+from backends.storage.driver import FileInfo, PathNotFound, Room, StorageError, Tee
 from backends.storage.files import FileReader, FileWriter, map_os_errors, write_all
 from backends.storage.folder_checks import FolderChecks
 
@@ -165,43 +163,29 @@ class FilesystemDriver:
         with map_os_errors(path):
             self._atomic.put(path, fill, durable=durable)
 
-    async def writer(self, path: str, *, append: bool = False, hashes: Sequence[Hash] = ()) -> FileWriter:
-        fd = await self._opened(self._open_for_writing, path, append)
+    async def writer(self, path: str, *, append: bool = False, tee: Tee | None = None) -> FileWriter:
+        fd = await self._opened(self._open_to_append if append else self._open_anew, path)
         self.transfer_started()
-        return FileWriter(fd, path, hashes, self)
+        return FileWriter(fd, path, tee, self)
 
-    def _open_for_writing(self, path: str, append: bool) -> int:  # noqa: FBT001 - run_in_executor passes by position
+    def _open_to_append(self, path: str) -> int:
         with map_os_errors(path):
-            if not append:
-                self._make_new(path)
-            fd = self._opener.open(path[1:].encode(), os.O_RDWR)
+            return self._opener.open(path[1:].encode(), os.O_RDWR)
+
+    def _open_anew(self, path: str) -> int:
+        """Puts an empty file at the path; a file that has the name now keeps its content under its other names."""
+        made: list[int] = []
+
+        def fill(folder: int, name: str) -> None:
+            made.append(os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder))
+
+        with map_os_errors(path):
             try:
-                _lock(fd, path)
-                # Whoever had the lock before may have moved the file away: what is at the path now is what counts.
-                with contextlib.closing(_Fd(self._opener.open(path[1:].encode(), os.O_PATH))) as there:
-                    if not os.path.samestat(os.fstat(there.fd), os.fstat(fd)):
-                        raise PathNotFound(path)
-            except BaseException:
-                os.close(fd)
-                raise
-            return fd
-
-    def _make_new(self, path: str) -> None:
-        """Makes an empty file; one that is there already gives way unless somebody is writing it."""
-        for _ in range(BUILD_ATTEMPTS):
-            if self._atomic.create(path, _make_empty):
-                return
-            with contextlib.suppress(FileNotFoundError):  # gone meanwhile, or only a folder was in the way
-                self._give_way(path)
-        raise PathBusy(path)
-
-    def _give_way(self, path: str) -> None:
-        """Removes a file that nobody is writing."""
-        with contextlib.closing(_Fd(self._opener.open(path[1:].encode(), os.O_RDWR))) as old:
-            _lock(old.fd, path)
-            with self._atomic.parent(path) as (folder, name):
-                if os.path.samestat(os.stat(name, dir_fd=folder, follow_symlinks=False), os.fstat(old.fd)):
-                    os.unlink(name, dir_fd=folder)
+                self._atomic.put(path, fill)
+                return made.pop()
+            finally:
+                for fd in made:  # of attempts that failed
+                    os.close(fd)
 
     async def move(self, source: str, target: str) -> None:
         await self.submit(self._move, source, target)
@@ -254,7 +238,7 @@ class FilesystemDriver:
         return asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
 
     async def _opened(self, function: Callable[..., int], *arguments: object) -> int:
-        """Waits for a thread to open a descriptor; one that nobody waits for any more is closed, its lock with it."""
+        """Waits for a thread to open a descriptor; when the wait is cancelled, the thread's descriptor is closed."""
         future = self.submit(function, *arguments)
         try:
             return await asyncio.shield(future)
@@ -270,14 +254,6 @@ class FilesystemDriver:
         await asyncio.get_running_loop().run_in_executor(None, self._executor.shutdown)
         os.close(self._root)
         self._atomic.close()
-
-
-class _Fd:
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def close(self) -> None:
-        os.close(self.fd)
 
 
 _Version = tuple[int, int, int, int]
@@ -297,17 +273,6 @@ def _close_opened(future: asyncio.Future[int]) -> None:
         os.close(future.result())
 
 
-def _make_empty(folder: int, name: str) -> None:
-    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder))
-
-
-def _lock(fd: int, path: str) -> None:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise PathBusy(path) from None
-
-
 def _info(fd: int, path: str) -> FileInfo:
     try:
         info = os.fstat(fd)
@@ -319,7 +284,7 @@ def _info(fd: int, path: str) -> FileInfo:
 
 
 def _boot_id() -> str:
-    """Names the time since the machine was started: what was never synced is to be believed only within it."""
+    """Names the time since the machine was started: what was never synced may be trusted only until the next reboot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

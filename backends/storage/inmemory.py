@@ -6,8 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
 
-from backends.model.digest import Hash
-from backends.storage.driver import Chunk, FileInfo, PathBusy, PathNotFound, StorageError
+from backends.storage.driver import Chunk, FileInfo, PathNotFound, StorageError, Tee
 
 READ_SIZE = 512 * 1024
 
@@ -35,19 +34,12 @@ class InMemoryDriver:
     async def open(self, path: str) -> MemoryReader:
         return MemoryReader(self._file(path).content, path)
 
-    async def writer(self, path: str, *, append: bool = False, hashes: Sequence[Hash] = ()) -> MemoryWriter:
+    async def writer(self, path: str, *, append: bool = False, tee: Tee | None = None) -> MemoryWriter:
         if append:
-            file = self._file(path)
-        else:
-            self._refuse_folder(path)
-            busy = self._files.get(path)
-            if busy is not None and busy.locked:
-                raise PathBusy(path)
-            file = self._files[path] = _File(bytearray())
-        if file.locked:
-            raise PathBusy(path)
-        file.locked = True
-        return MemoryWriter(file, hashes)
+            return MemoryWriter(self._file(path), tee)
+        self._refuse_folder(path)
+        file = self._files[path] = _File(bytearray())
+        return MemoryWriter(file, tee)
 
     async def stat(self, path: str) -> FileInfo:
         file = self._files.get(path)
@@ -92,11 +84,10 @@ class InMemoryDriver:
 
 
 class _File:
-    __slots__ = ("content", "locked", "modified")
+    __slots__ = ("content", "modified")
 
     def __init__(self, content: bytearray) -> None:
         self.content = content
-        self.locked = False
         self.modified = time.time()
 
 
@@ -126,10 +117,9 @@ class MemoryReader:
 class MemoryWriter:
     """A `Writer` that appends to one file."""
 
-    def __init__(self, file: _File, hashes: Sequence[Hash]) -> None:
+    def __init__(self, file: _File, tee: Tee | None) -> None:
         self._file = file
-        self._hashes = hashes
-        self._closed = False
+        self._tee = tee
 
     @property
     def size(self) -> int:
@@ -138,8 +128,8 @@ class MemoryWriter:
     async def write(self, chunk: Chunk) -> None:
         self._file.content += chunk
         self._file.modified = time.time()
-        for running in self._hashes:
-            running.update(chunk)
+        if self._tee is not None:
+            self._tee([chunk])
 
     async def flush(self) -> None:
         """Everything is there already."""
@@ -148,9 +138,7 @@ class MemoryWriter:
         """Memory is as durable as it gets."""
 
     async def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._file.locked = False
+        """Nothing is held."""
 
 
 def _below(path: str) -> str:

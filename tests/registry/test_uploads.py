@@ -54,20 +54,20 @@ async def stored(process: Store, digest: Digest) -> bytes:
 
 
 async def everything(driver: StorageDriver, path: str = "/") -> Sequence[str]:
-    """All files below a path, temporary ones left out."""
+    """All files below a path; temporary ones and the file of locks are left out."""
     try:
         names = await driver.list(path)
     except PathNotFound:
         return [path]
     found = [await everything(driver, f"{path.rstrip('/')}/{name}") for name in names]
-    return [each for part in found for each in part if not each.startswith(layout.TEMPORARY)]
+    return [each for part in found for each in part if not each.startswith((layout.TEMPORARY, layout.LOCKS))]
 
 
 def code(caught: pytest.ExceptionInfo[RegistryError]) -> ErrorCode:
     return caught.value.code
 
 
-@pytest.mark.parametrize("content", [b"", b"x", CONTENT, CONTENT * 5])
+@pytest.mark.parametrize("content", [b"", b"x", CONTENT, CONTENT * 5], ids=len)
 async def test_an_upload_becomes_a_blob_and_nothing_else_stays(reopen: Reopen, content: bytes) -> None:
     storage = reopen()
     driver = storage.driver

@@ -6,8 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from typing_extensions import override
 
-from backends.model.digest import Hash
-from backends.storage.driver import Chunk, Reader, StorageDriver, Writer
+from backends.storage.driver import Chunk, Reader, StorageDriver, Tee, Writer
 from tests.support.drivers import ForwardingDriver, ForwardingReader
 
 
@@ -15,7 +14,7 @@ class CountingDriver(ForwardingDriver):
     """Counts.
 
     Attributes:
-        hashed: bytes written with hashes running along.
+        hashed: bytes that were shown to a `Tee`, which hashes them.
         reread: bytes of open files that were read.
     """
 
@@ -29,9 +28,13 @@ class CountingDriver(ForwardingDriver):
         return _Reader(await super().open(path), self)
 
     @override
-    async def writer(self, path: str, *, append: bool = False, hashes: Sequence[Hash] = ()) -> Writer:
-        counted = [_Hash(each, self) for each in hashes]
-        return await super().writer(path, append=append, hashes=counted)
+    async def writer(self, path: str, *, append: bool = False, tee: Tee | None = None) -> Writer:
+        def counted(chunks: Sequence[Chunk]) -> None:
+            if tee is not None:
+                self.hashed += sum(len(chunk) for chunk in chunks)
+                tee(chunks)
+
+        return await super().writer(path, append=append, tee=counted)
 
 
 class _Reader(ForwardingReader):
@@ -44,22 +47,3 @@ class _Reader(ForwardingReader):
         async for chunk in super().chunks(offset, length):
             self._counter.reread += len(chunk)
             yield chunk
-
-
-class _Hash(Hash):
-    def __init__(self, inner: Hash, counter: CountingDriver) -> None:
-        self._inner = inner
-        self._counter = counter
-
-    @override
-    def update(self, data: Chunk, /) -> None:
-        self._counter.hashed += len(data)
-        self._inner.update(data)
-
-    @override
-    def hexdigest(self) -> str:
-        return self._inner.hexdigest()
-
-    @override
-    def copy(self) -> Hash:
-        return self._inner.copy()

@@ -8,8 +8,7 @@ from typing import TypeVar
 
 from typing_extensions import override
 
-from backends.model.digest import Hash
-from backends.storage.driver import Chunk, FileInfo, LinksFiles, Reader, StorageDriver, StorageFull, Writer
+from backends.storage.driver import Chunk, FileInfo, LinksFiles, Reader, StorageDriver, StorageFull, Tee, Writer
 from backends.storage.storage import Storage
 
 Wrapper = TypeVar("Wrapper", bound=StorageDriver)
@@ -37,8 +36,8 @@ class ForwardingDriver:
     async def open(self, path: str) -> Reader:
         return await self.driver.open(path)
 
-    async def writer(self, path: str, *, append: bool = False, hashes: Sequence[Hash] = ()) -> Writer:
-        return await self.driver.writer(path, append=append, hashes=hashes)
+    async def writer(self, path: str, *, append: bool = False, tee: Tee | None = None) -> Writer:
+        return await self.driver.writer(path, append=append, tee=tee)
 
     async def stat(self, path: str) -> FileInfo:
         return await self.driver.stat(path)
@@ -139,9 +138,9 @@ class Failing(ForwardingDriver):
         await super().write(path, content, durable=durable)
 
     @override
-    async def writer(self, path: str, *, append: bool = False, hashes: Sequence[Hash] = ()) -> Writer:
+    async def writer(self, path: str, *, append: bool = False, tee: Tee | None = None) -> Writer:
         self.step()
-        return FailingWriter(await super().writer(path, append=append, hashes=hashes), self.step)
+        return FailingWriter(await super().writer(path, append=append, tee=tee), self.step)
 
     @override
     async def move(self, source: str, target: str) -> None:
@@ -160,7 +159,7 @@ class Failing(ForwardingDriver):
 
 
 class FailingWriter(ForwardingWriter):
-    """A writer of it; the lock goes with the process."""
+    """A writer of it."""
 
     def __init__(self, writer: Writer, step: Callable[[], None]) -> None:
         super().__init__(writer)

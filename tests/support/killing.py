@@ -21,9 +21,8 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from backends.model.digest import Hash
 from backends.registry.store import Store
-from backends.storage.driver import LinksFiles, StorageDriver, Writer
+from backends.storage.driver import LinksFiles, StorageDriver, Tee, Writer
 from backends.storage.factory import open_folder
 from backends.storage.storage import Storage
 from backends.v1.registry import Registry as V1Registry
@@ -66,9 +65,9 @@ class KillingDriver(ForwardingDriver):
             await super().write(path, content, durable=durable)
 
     @override
-    async def writer(self, path: str, *, append: bool = False, hashes: Sequence[Hash] = ()) -> Writer:
+    async def writer(self, path: str, *, append: bool = False, tee: Tee | None = None) -> Writer:
         with self.change(f"writer {_kind(path)}"):
-            return KillingWriter(await super().writer(path, append=append, hashes=hashes), self, _kind(path))
+            return KillingWriter(await super().writer(path, append=append, tee=tee), self, _kind(path))
 
     @override
     async def move(self, source: str, target: str) -> None:

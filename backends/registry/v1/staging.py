@@ -19,10 +19,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
-from backends.model.digest import Digest, Hash, new_hash, parse_digest
+from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
 from backends.model.names import ImageId
 from backends.model.v1images import ImageJson
+from backends.registry.hashing import RunningHash
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
 from backends.storage.driver import Chunk, PathNotFound, StorageDriver
@@ -100,10 +101,16 @@ class Staging:
         """
         name = _new_name()
         path = self.layer(image_id, name)
-        blob = new_hash()
-        payloads = [_seeded(text) for text in texts]
+        blob = RunningHash()
+        # A payload checksum is over the JSON as it was put, a newline, and the layer as it was put (V1API section 10).
+        payloads = [RunningHash(prefix=text + b"\n") for text in texts]
+
+        def tee(chunks: Sequence[Chunk]) -> None:
+            for running in (blob, *payloads):
+                running.take(chunks)
+
         try:
-            writer = await self._driver.writer(path, hashes=[blob, *payloads])
+            writer = await self._driver.writer(path, tee=tee)
             try:
                 async for chunk in chunks:
                     await writer.write(chunk)
@@ -111,10 +118,10 @@ class Staging:
                 size = writer.size
             finally:
                 await run_to_completion(writer.close())
-            digest = Digest("sha256", blob.hexdigest())
+            digest = Digest("sha256", blob.value.hexdigest())
             for text, payload in zip(texts, payloads, strict=True):
                 note = {"digest": str(digest), "size": size, "json": text.decode()}
-                entry = f"payload-{payload.hexdigest()}-{name}"
+                entry = f"payload-{payload.value.hexdigest()}-{name}"
                 await self._driver.write(layout.v1_staged(image_id, entry), json.dumps(note).encode())
         except BaseException:
             await run_to_completion(self._forget(image_id, f"layer-{name}"))
@@ -183,10 +190,3 @@ class Staging:
 def _new_name() -> str:
     """Returns a name that nobody else has; names sort by time."""
     return f"{time.time_ns():020d}-{secrets.token_hex(4)}"
-
-
-def _seeded(text: bytes) -> Hash:
-    """A payload checksum is over the JSON as it was put, a newline, and the layer as it was put (V1API section 10)."""
-    payload = new_hash()
-    payload.update(text + b"\n")
-    return payload
