@@ -16,14 +16,15 @@ import errno
 import fcntl
 import os
 import struct
-import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from backends.storage import layout
+from backends.storage.cached_reads import Opener
 from backends.storage.completion import run_to_completion
 from backends.storage.files import map_os_errors
 from backends.storage.folders import make_folders
@@ -46,21 +47,20 @@ class FileLocks:
     def __init__(self, root: Path) -> None:
         with map_os_errors(str(root)):
             self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._opener = Opener(self._root)
         self._here = MemoryLocks()
-        self._file = -1
-        self._opening = threading.Lock()
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="locks")
 
     @asynccontextmanager
     async def hold(self, name: str, *, patience: float = 0.0) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience
-        offset = _offset(name)
-        # Two names with one offset are one lock, so tasks queue by offset: the kernel sees one owner in a process.
-        async with self._here.hold(str(offset), patience=patience):
+        attempt = _Attempt(_offset(name))
+        # Two names with one offset are one lock, here as in the kernel.
+        async with self._here.hold(str(attempt.offset), patience=patience):
             pause = FIRST_PAUSE
             try:
-                while not await run_to_completion(loop.run_in_executor(self._executor, self._try_lock, offset)):
+                while not await run_to_completion(loop.run_in_executor(self._executor, self._try_lock, attempt)):
                     left = deadline - loop.time()
                     if left <= 0:
                         raise LockHeld(name)
@@ -68,52 +68,58 @@ class FileLocks:
                     pause = min(2 * pause, LONGEST_PAUSE)
                 yield
             finally:
-                # Also where it was not acquired: a cancelled task does not know whether its thread got it.
-                await run_to_completion(loop.run_in_executor(self._executor, self._unlock, offset))
+                attempt.close()
 
-    def _try_lock(self, offset: int) -> bool:
+    def _try_lock(self, attempt: _Attempt) -> bool:
         with map_os_errors(layout.LOCKS):
-            file = self._open_file()
+            if attempt.fd >= 0 and os.fstat(attempt.fd).st_nlink == 0:  # somebody has removed it meanwhile
+                attempt.close()
+            if attempt.fd < 0:
+                attempt.fd = self._open()
             try:
-                fcntl.fcntl(file, fcntl.F_OFD_SETLK, _byte(fcntl.F_WRLCK, offset))
+                fcntl.fcntl(
+                    attempt.fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, attempt.offset, 1, 0)
+                )
             except OSError as error:
                 if error.errno in {errno.EAGAIN, errno.EACCES}:
                     return False
                 raise
             return True
 
-    def _unlock(self, offset: int) -> None:
-        if self._file >= 0:
-            with map_os_errors(layout.LOCKS):
-                fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, _byte(fcntl.F_UNLCK, offset))
+    def _open(self) -> int:
+        """Opens the file of locks, and makes it when it is first needed.
 
-    def _open_file(self) -> int:
-        """Opens the file of locks when it is first needed, and when somebody has removed it."""
-        with self._opening:
-            if self._file >= 0 and os.fstat(self._file).st_nlink == 0:
-                os.close(self._file)
-                self._file = -1
-            if self._file < 0:
-                above, _, name = layout.LOCKS.rpartition("/")
-                folder = make_folders(self._root, above)
-                try:
-                    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-                    self._file = os.open(name, flags, 0o644, dir_fd=folder)
-                finally:
-                    os.close(folder)
-            return self._file
+        Each lock has a descriptor of its own, so that none is open for writing while nobody holds a lock: it would
+        keep the volume from being remounted read-only.
+        """
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            return self._opener.open(layout.LOCKS[1:].encode(), flags)
+        except FileNotFoundError:
+            above, _, name = layout.LOCKS.rpartition("/")
+            folder = make_folders(self._root, above)
+            try:
+                return os.open(name, flags | os.O_CREAT, 0o644, dir_fd=folder)
+            finally:
+                os.close(folder)
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self._executor.shutdown)
         os.close(self._root)
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """A lock that is held or asked for; the kernel releases it when the descriptor is closed."""
+
+    offset: int
+    fd: int = -1
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 def _offset(name: str) -> int:
     return int.from_bytes(sha256(name.encode("utf-8", "surrogateescape")).digest()[:8]) >> 2
-
-
-def _byte(kind: int, offset: int) -> bytes:
-    return _FLOCK.pack(kind, os.SEEK_SET, offset, 1, 0)

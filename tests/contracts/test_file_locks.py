@@ -87,6 +87,15 @@ async def test_a_folder_that_refuses_is_told_at_once(tmp_path: Path) -> None:
         await locks.close()
 
 
+async def test_locks_that_nobody_holds_keep_no_volume_from_becoming_read_only(tmp_path: Path) -> None:
+    with mounted_tmpfs(tmp_path / "disk") as disk:
+        locks = FileLocks(disk)
+        async with locks.hold("a"):
+            pass
+        make_read_only(disk)
+        await locks.close()
+
+
 @pytest.mark.parametrize("link", ["docker", FILE])
 async def test_the_file_is_not_made_through_a_symbolic_link(tmp_path: Path, link: str) -> None:
     outside, root = tmp_path / "outside", tmp_path / "root"
