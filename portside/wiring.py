@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backends.registry.store import Store
-from backends.storage.driver import StorageDriver, StorageError
+from backends.storage.driver import StorageError
 from backends.storage.factory import StorageSettings, open_storage
 from backends.storage.storage import Storage
 from backends.v1.registry import Registry as V1Registry
@@ -22,6 +22,7 @@ from portside.observe.health_page import health_page
 from portside.observe.logging import Log
 from portside.observe.metrics import Metrics, metrics_page
 from portside.observe.requests import Handler, observed
+from portside.observe.room import measure_room, watch_room
 from portside.observe.voice import Voice
 from portside.problems import Problem
 from portside.settings.loading import Role, Settings
@@ -84,20 +85,22 @@ async def build(settings: Settings, *, version: str, instance: str, voice: Voice
     log.start()
     access = AccessLog() if settings.log.access else None
     metrics = Metrics() if settings.metrics_path else None
-    health = make_health(settings.health, _named(storages), elsewhere, writes=not settings.gates.read_only, voice=voice)
+    named = _named(storages)
+    health = make_health(settings.health, named, elsewhere, writes=not settings.gates.read_only, voice=voice)
     told = health_page(health, private=False)
     faces = {
         name: observed(handle, name, access=access, metrics=metrics, health=told) for name, handle in handlers.items()
     }
     faces["metrics"] = metrics_page(settings.metrics_path, metrics, health_page(health, private=True))
-    watching = [asyncio.create_task(health.watch())] if storages and settings.health.enabled else []
+    await measure_room(named, metrics)  # before the first request: a restart does not forget that room is low
+    watching = [asyncio.create_task(work) for work in (health.watch(), watch_room(named, metrics))] if storages else []
     return Parts(faces, proxy, storages, access, log, health, watching)
 
 
-def _named(storages: Sequence[Storage]) -> dict[str, StorageDriver]:
+def _named(storages: Sequence[Storage]) -> dict[str, Storage]:
     """Returns each place for bytes by what health and metrics call it; they are in the order of `Settings.roots`."""
     names = ("storage",) if len(storages) == 1 else ("v2 storage", "v1 storage")
-    return {name: storage.driver for name, storage in zip(names, storages, strict=False)}
+    return dict(zip(names, storages, strict=False))
 
 
 def _registries(settings: Settings, storages: list[Storage]) -> dict[Backend, Handler]:

@@ -27,6 +27,7 @@ from backends.model.names import RepositoryName, UploadId
 from backends.registry.blobs import Blobs
 from backends.registry.changes import Change, note_change
 from backends.registry.hashing import RunningHash
+from backends.registry.low_room import require_room
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
 from backends.storage.driver import (
@@ -48,11 +49,17 @@ class Uploads:
     def __init__(self, storage: Storage, blobs: Blobs) -> None:
         self._driver = storage.driver
         self._locks = storage.locks
+        self._room = storage.room
         self._blobs = blobs
         self._running: OrderedDict[UploadId, RunningHash] = OrderedDict()
 
     async def start(self, name: RepositoryName) -> UploadId:
-        """Begins an upload; it is there for every process when this returns, and not at all when it fails."""
+        """Begins an upload; it is there for every process when this returns, and not at all when it fails.
+
+        Raises:
+            RegistryError: INSUFFICIENT_STORAGE: there is little room left.
+        """
+        require_room(self._room)
         upload_id = UploadId(str(uuid.uuid4()))
         try:
             await run_to_completion(self._begin(name, upload_id))
@@ -74,7 +81,7 @@ class Uploads:
         """Takes a whole blob at once; whatever breaks it off removes it, for nobody knows the upload's name.
 
         Raises:
-            RegistryError: DIGEST_INVALID.
+            RegistryError: DIGEST_INVALID; INSUFFICIENT_STORAGE.
         """
         upload_id = await self.start(name)
         try:

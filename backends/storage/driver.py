@@ -202,6 +202,12 @@ class Room:
     free_files: int
     total_files: int
 
+    @property
+    def share(self) -> float:
+        """The share that is left, of bytes or of files, whichever is smaller: 0 to 1."""
+        files = self.free_files / self.total_files if self.total_files else 1.0
+        return min(files, self.free_bytes / self.total_bytes if self.total_bytes else 0.0)
+
 
 @runtime_checkable
 class MeasuresRoom(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -10,15 +10,17 @@ from backends.storage.file_locks import FileLocks
 from backends.storage.filesystem import FilesystemDriver
 from backends.storage.inmemory import InMemoryDriver
 from backends.storage.locks import MemoryLocks
+from backends.storage.room import RoomSettings, RoomWatch
 from backends.storage.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
-    """Which driver, and where its root is (filesystem only)."""
+    """Which driver, where its root is, and what must be left there (filesystem only)."""
 
     driver: Literal["filesystem", "inmemory"] = "filesystem"
     root: str = "data"
+    room: RoomSettings = field(default_factory=RoomSettings)
 
 
 def open_storage(settings: StorageSettings) -> Storage:
@@ -29,18 +31,23 @@ def open_storage(settings: StorageSettings) -> Storage:
     """
     match settings.driver:
         case "filesystem":
-            return open_folder(Path(settings.root))
+            return open_folder(Path(settings.root), settings.room)
         case "inmemory":
             return open_memory()
 
 
-def open_folder(root: Path) -> Storage:
+def open_folder(root: Path, room: RoomSettings | None = None) -> Storage:
     """Opens a folder; makes it if it is missing.
+
+    Args:
+        root: the folder.
+        room: what must be left on its volumes.
 
     Raises:
         StorageError: it cannot be made or entered.
     """
-    return Storage(FilesystemDriver(root), FileLocks(root))
+    driver = FilesystemDriver(root)
+    return Storage(driver, FileLocks(root), RoomWatch(driver, room))
 
 
 def open_memory() -> Storage:

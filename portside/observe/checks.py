@@ -6,7 +6,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from backends.storage.driver import ChecksItself, StorageDriver, StorageError
+from backends.storage.driver import ChecksItself, StorageError
+from backends.storage.room import RoomWatch
+from backends.storage.storage import Storage
 from portside.observe.health import Check, Finding, Health, HealthSettings, Report
 from portside.observe.voice import Voice
 from proxy.forwarding import Forwarder
@@ -17,7 +19,7 @@ _log = logging.getLogger("portside.health")
 
 def make_health(
     settings: HealthSettings,
-    drivers: Mapping[str, StorageDriver],
+    storages: Mapping[str, Storage],
     upstreams: Mapping[Backend, Forwarder],
     *,
     writes: bool,
@@ -27,16 +29,20 @@ def make_health(
 
     Args:
         settings: how storage is checked.
-        drivers: each place for bytes, by what it is called.
+        storages: each place for bytes, by what it is called.
         upstreams: registries elsewhere.
         writes: whether anything is ever to be written.
         voice: which of the workers logs what all see.
     """
     checks = [
-        Check(what, partial(_check_storage, what, driver, writes=writes), threshold=settings.threshold)
-        for what, driver in drivers.items()
-        if settings.enabled and isinstance(driver, ChecksItself)
+        Check(what, partial(_check_storage, what, storage.driver, writes=writes), threshold=settings.threshold)
+        for what, storage in storages.items()
+        if settings.enabled and isinstance(storage.driver, ChecksItself)
     ]
+    if writes:
+        checks += [
+            Check(f"{what} room", partial(_check_room, what, storage.room)) for what, storage in storages.items()
+        ]
     for backend, upstream in upstreams.items():
         what = f"{backend.value} registry"
         checks.append(Check(what, partial(_check_upstream, what, upstream)))
@@ -56,15 +62,23 @@ async def _check_storage(what: str, driver: ChecksItself, *, writes: bool) -> Se
     return ()
 
 
+async def _check_room(what: str, room: RoomWatch) -> Sequence[Finding]:
+    if not room.is_low:
+        return ()
+    return [Finding(f"{what} room", room.shortage, fatal=False)]
+
+
 async def _check_upstream(what: str, upstream: Forwarder) -> Sequence[Finding]:
     wrong = await upstream.ask_health()
     return [Finding(what, wrong, fatal=True)] if wrong else ()
 
 
-def _log_change(voice: Voice, report: Report) -> None:
+def _log_change(voice: Voice, before: Report, now: Report) -> None:
     if not voice.is_ours():
         return
-    if not report.findings:
-        _log.info("health: all is well again")
-    for finding in report.findings:
+    for finding in now.beyond(before):
         _log.log(logging.ERROR if finding.fatal else logging.WARNING, "health: %s: %s", finding.what, finding.reason)
+    wrong = {finding.what for finding in now.findings}
+    for finding in before.findings:
+        if finding.what not in wrong:
+            _log.info("health: %s: well again", finding.what)

@@ -66,10 +66,10 @@ class Report:
         """The HTTP status: 503 when pulls do not work."""
         return 503 if any(finding.fatal for finding in self.findings) else 200
 
-    @property
-    def names(self) -> frozenset[tuple[str, bool]]:
-        """What is wrong, without the reasons: they may have times and sizes in them."""
-        return frozenset((finding.what, finding.fatal) for finding in self.findings)
+    def beyond(self, other: Report) -> tuple[Finding, ...]:
+        """Returns what is wrong here and not there, whatever the reasons say: they may have times and sizes in them."""
+        there = {(each.what, each.fatal) for each in other.findings}
+        return tuple(each for each in self.findings if (each.what, each.fatal) not in there)
 
     def body(self, *, whole: bool) -> bytes:
         """Returns the body.
@@ -140,7 +140,7 @@ class Health:
     Args:
         checks: made together.
         interval_seconds: how long what they found counts.
-        on_change: told when something else is wrong than before, or nothing any more.
+        on_change: told what was found before and what is found now, when that is something else.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Health:
         checks: Sequence[Check],
         *,
         interval_seconds: float = 10.0,
-        on_change: Callable[[Report], None] | None = None,
+        on_change: Callable[[Report, Report], None] | None = None,
     ) -> None:
         self._checks = checks
         self._interval = interval_seconds
@@ -172,8 +172,8 @@ class Health:
             self._looking = None
         before, self._last = self._last, Report(tuple(each for check in self._checks for each in check.findings))
         self._until = time.monotonic() + self._interval
-        if self._on_change is not None and before.names != self._last.names:
-            self._on_change(self._last)
+        if self._on_change is not None and (before.beyond(self._last) or self._last.beyond(before)):
+            self._on_change(before, self._last)
 
     async def watch(self) -> NoReturn:
         """Looks at every interval, whether somebody asks or not, until it is cancelled."""

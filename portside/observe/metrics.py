@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from backends.storage.driver import Room
 from portside.problems import Problem
 from proxy.settings import HEALTH_PATH
 
@@ -29,6 +30,13 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 FLUSH_SECONDS = 0.25
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
+ROOM = {
+    "free_bytes": "Bytes that are left on the tightest volume of a storage.",
+    "size_bytes": "Bytes that this volume has in all.",
+    "free_files": "Inodes that are left on it.",
+    "size_files": "Inodes that it has in all; 0 where nobody counts them.",
+    "low_room": "1 while new uploads are refused for want of room.",
+}
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -107,6 +115,10 @@ class Metrics:
             ("backend", "generation", "why"),
             registry=own,
         )
+        self._room = {
+            name: Gauge(f"portside_storage_{name}", text, ("storage",), registry=own, multiprocess_mode="mostrecent")
+            for name, text in ROOM.items()
+        }
         self._tallies: dict[tuple[str, str, int, str], _Tally] = {}
         self._decided: dict[tuple[str, str, str], int] = {}
         self._under_way: dict[str, int] = {}
@@ -154,6 +166,12 @@ class Metrics:
             self._decided[way] = self._decided.get(way, 0) + 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+
+    def set_room(self, storage: str, room: Room, *, low: bool) -> None:
+        """Tells how much room the tightest volume of a storage has."""
+        values = (room.free_bytes, room.total_bytes, room.free_files, room.total_files, int(low))
+        for name, value in zip(ROOM, values, strict=True):
+            self._room[name].labels(storage).set(value)
 
     def collect(self) -> Iterable[Metric]:
         """Returns what this worker alone has counted up to the last flush."""

@@ -17,6 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from backends.storage.factory import StorageSettings
+from backends.storage.room import RoomSettings
 from backends.v1.settings import V1Settings
 from backends.v2.settings import V2Settings
 from backends.web.settings import GateSettings
@@ -234,10 +235,11 @@ def _ports(role: Role, config: Config) -> Ports:
 def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Settings:
     gateway, http = config.gateway, config.http
     level = config.log.level if "level" in config.log.model_fields_set else config.loglevel or config.log.level
-    storage = StorageSettings("filesystem", (config.storage.filesystem or Filesystem()).rootdirectory)
+    room = RoomSettings(gateway.lowroom.percent, gateway.lowroom.bytes, gateway.lowroom.files)
+    storage = StorageSettings("filesystem", (config.storage.filesystem or Filesystem()).rootdirectory, room)
     if config.storage.inmemory is not None:
         storage = StorageSettings("inmemory")
-    v1_storage = StorageSettings("filesystem", gateway.v1.storagepath) if gateway.v1.storagepath else storage
+    v1_storage = StorageSettings("filesystem", gateway.v1.storagepath, room) if gateway.v1.storagepath else storage
     drain = next((each for each in (gateway.draintimeout, http.draintimeout) if each is not None), DEFAULT_DRAIN)
     workers = gateway.workers
     if role is not Role.PROXY and "inmemory" in {storage.driver, v1_storage.driver}:

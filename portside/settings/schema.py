@@ -20,6 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from portside.server.listening import parse_address
 from portside.settings.durations import parse_duration
+from portside.settings.sizes import parse_size
 from portside.settings.unsupported import DRIVERS
 from portside.settings.yaml_values import is_empty, plain
 from portside.tls.contexts import ClientAuth, TlsVersion
@@ -80,6 +81,7 @@ def _header_value(value: object) -> object:
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 Duration = Annotated[float, BeforeValidator(_duration)]
+Size = Annotated[int, BeforeValidator(parse_size)]
 AddressText = Annotated[str, BeforeValidator(_address)]
 SocketPath = Annotated[str, BeforeValidator(_socket_path)]
 HeaderName = Annotated[str, BeforeValidator(_header_name)]
@@ -283,6 +285,12 @@ class Plain(Section):
     addr: AddressText = ""
 
 
+class LowRoom(Section):
+    percent: float = Field(default=5.0, ge=0, le=100)
+    bytes: Size = 2 * 1024**3
+    files: int = Field(default=10_000, ge=0)
+
+
 class Gateway(Section):
     addr: AddressText = ""
     plain: Plain = Plain()
@@ -297,6 +305,7 @@ class Gateway(Section):
     v1: Backend = Backend()
     v2: Backend = Backend()
     metrics: Metrics = Metrics()
+    lowroom: LowRoom = LowRoom()
     workers: int = Field(default=0, ge=0, le=256)
     draintimeout: Duration | None = None
 

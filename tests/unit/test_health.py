@@ -130,14 +130,14 @@ async def test_a_check_that_fails_itself_is_a_finding_and_is_logged(caplog: pyte
 
 
 async def test_a_change_is_told_once_and_not_a_line_a_question() -> None:
-    told: list[Report] = []
+    told: list[tuple[Report, Report]] = []
     looked = Looked()
-    asked = Health([Check("storage", looked)], interval_seconds=0, on_change=told.append)
+    asked = Health([Check("storage", looked)], interval_seconds=0, on_change=lambda *each: told.append(each))
     for found in ([], [], [WRONG], [Finding("storage", "it is still gone", fatal=True)], [HALF], [], []):
         looked.found = found
         await asked.report()
-    assert [report.status for report in told] == [503, 200, 200]
-    assert told[-1] == Report(())
+    assert [(before.status, now.status) for before, now in told] == [(200, 503), (503, 200), (200, 200)]
+    assert told[-1] == (Report((HALF,)), Report(()))
 
 
 async def test_it_looks_by_itself_while_it_is_watched() -> None:

@@ -30,6 +30,7 @@ from backends.model.v1images import (
 from backends.registry.blobs import Blobs
 from backends.registry.changes import Change, note_change
 from backends.registry.exclusive_lock import exclusive_lock
+from backends.registry.low_room import require_room
 from backends.registry.v1.staging import Candidate, Staging
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
@@ -62,6 +63,7 @@ class Images:
     def __init__(self, storage: Storage, blobs: Blobs) -> None:
         self._driver = storage.driver
         self._locks = storage.locks
+        self._room = storage.room
         self._blobs = blobs
         self._staging = Staging(storage.driver)
 
@@ -135,21 +137,24 @@ class Images:
         """Stages an image's JSON.
 
         Raises:
-            RegistryError: IMAGE_EXISTS; or its parent is not here.
+            RegistryError: IMAGE_EXISTS; or its parent is not here; or there is little room left.
         """
         if image.parent is not None and await self.state(image.parent) is State.ABSENT:
             raise RegistryError(ErrorCode.IMAGE_INVALID, "Image depends on a non existing parent")
         if await self.state(image.image_id) is State.COMPLETE:
             raise _exists()
+        require_room(self._room)
         await self._staging.announce(image)
 
     async def put_layer(self, image_id: ImageId, chunks: AsyncIterator[Chunk]) -> None:
         """Receives a layer for the JSON that was put before.
 
         Raises:
-            RegistryError: IMAGE_UNKNOWN: no JSON came before; IMAGE_EXISTS: and nobody else is still pushing it.
+            RegistryError: IMAGE_UNKNOWN: no JSON came before; IMAGE_EXISTS: and nobody else is still pushing it;
+                INSUFFICIENT_STORAGE: there is little room left.
         """
         texts = await self._pending_texts(image_id)
+        require_room(self._room)
         name = await self._staging.receive(image_id, texts, chunks)
         if await self._is_whole(image_id):
             await run_to_completion(self._staging.drop_layer(image_id, name))
