@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 Chunk = bytes | bytearray | memoryview
 
@@ -173,63 +173,4 @@ class StorageDriver(Protocol):
 
     async def close(self) -> None:
         """Releases what the driver holds."""
-        ...
-
-
-@runtime_checkable
-class LinksFiles(Protocol):
-    """A driver that can give one file two names."""
-
-    async def link(self, source: str, target: str) -> bool:
-        """Gives `source` the second name `target`, atomically and durably, replacing what has it.
-
-        Returns:
-            False when this file system or its permissions do not allow it; then nothing was done.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What is left on one volume where a driver writes: bytes and files (inodes), and how many there are in all.
-
-    Attributes:
-        total_files: 0 where nobody counts them; then `free_files` says nothing.
-    """
-
-    free_bytes: int
-    total_bytes: int
-    free_files: int
-    total_files: int
-
-    @property
-    def share(self) -> float:
-        """The share that is left, of bytes or of files, whichever is smaller: 0 to 1."""
-        files = self.free_files / self.total_files if self.total_files else 1.0
-        return min(files, self.free_bytes / self.total_bytes if self.total_bytes else 0.0)
-
-
-@runtime_checkable
-class MeasuresRoom(Protocol):
-    """A driver that knows how much room is left."""
-
-    async def measure_room(self) -> Sequence[Room]:
-        """Returns what is left on each volume that it writes to, at least one.
-
-        Raises:
-            StorageError: nobody can tell.
-        """
-        ...
-
-
-@runtime_checkable
-class ChecksItself(Protocol):
-    """A driver that can tell whether it still works, cheaply, by trying."""
-
-    async def check_reading(self) -> None:
-        """Raises StorageError, with a sentence for its operator, when what is stored cannot be read any more."""
-        ...
-
-    async def check_writing(self) -> None:
-        """Raises StorageError, likewise, when nothing can be written; leaves nothing behind."""
         ...

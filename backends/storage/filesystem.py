@@ -20,7 +20,8 @@ from typing import TypeVar
 
 from backends.storage.atomic_writes import AtomicWrites, is_temporary
 from backends.storage.cached_reads import Opener, read_cached
-from backends.storage.driver import FileInfo, PathNotFound, Room, StorageError, Tee
+from backends.storage.capabilities import Room
+from backends.storage.driver import FileInfo, PathNotFound, StorageError, Tee
 from backends.storage.files import FileReader, FileWriter, map_os_errors, write_all
 from backends.storage.folder_checks import FolderChecks
 

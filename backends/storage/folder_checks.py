@@ -15,7 +15,8 @@ from pathlib import Path
 
 from backends.storage import layout
 from backends.storage.cached_reads import Opener
-from backends.storage.driver import Room, StorageError, StorageFull, StorageReadOnly
+from backends.storage.capabilities import Room
+from backends.storage.driver import StorageError, StorageFull, StorageReadOnly
 
 FOLDERS = (layout.BLOBS, layout.REPOSITORIES, layout.V1_IMAGES, layout.V1_REPOSITORIES)
 """Where content lies; each may be a volume of its own, and each may be missing."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backends.storage.driver import MeasuresRoom, Room
+from backends.storage.capabilities import MeasuresRoom, Room
 
 RECOVERED = 1.1
 """Once it was too little, so much more than the reserve must be free again: nobody is refused and let in by turns."""

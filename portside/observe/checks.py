@@ -6,7 +6,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from backends.storage.driver import ChecksItself, StorageError
+from backends.storage.capabilities import ChecksItself, capability
+from backends.storage.driver import StorageError
 from backends.storage.room import RoomWatch
 from backends.storage.storage import Storage
 from portside.observe.health import Check, Finding, Health, HealthSettings, Report
@@ -35,9 +36,9 @@ def make_health(
         voice: which of the workers logs what all see.
     """
     checks = [
-        Check(what, partial(_check_storage, what, storage.driver, writes=writes), threshold=settings.threshold)
+        Check(what, partial(_check_storage, what, checked, writes=writes), threshold=settings.threshold)
         for what, storage in storages.items()
-        if settings.enabled and isinstance(storage.driver, ChecksItself)
+        if settings.enabled and (checked := capability(storage.driver, ChecksItself)) is not None
     ]
     if writes:
         checks += [

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from backends.storage.driver import Room
+from backends.storage.capabilities import Room
 from portside.problems import Problem
 from proxy.settings import HEALTH_PATH
 

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from typing_extensions import override
 
-from backends.storage.driver import Chunk, FileInfo, LinksFiles, Reader, StorageDriver, StorageFull, Tee, Writer
+from backends.storage.capabilities import LinksFiles, capability
+from backends.storage.driver import Chunk, FileInfo, Reader, StorageDriver, StorageFull, Tee, Writer
 from backends.storage.storage import Storage
 
 Wrapper = TypeVar("Wrapper", bound=StorageDriver)
@@ -26,6 +27,9 @@ class ForwardingDriver:
     def __init__(self, driver: StorageDriver) -> None:
         self.driver = driver
         self.boot_id = driver.boot_id
+
+    def unwrap(self) -> StorageDriver:
+        return self.driver
 
     async def read(self, path: str) -> bytes:
         return await self.driver.read(path)
@@ -96,8 +100,18 @@ class ForwardingReader:
         self.reader.close()
 
 
+def links_of(driver: StorageDriver) -> LinksFiles:
+    """A driver, as what gives files second names."""
+    linker = capability(driver, LinksFiles)
+    assert linker is not None
+    return linker
+
+
 class Unlinked(ForwardingDriver):
-    """A driver that gives no file a second name."""
+    """A driver whose file system gives no file a second name."""
+
+    async def link(self, source: str, target: str) -> bool:  # noqa: ARG002 - it never does
+        return False
 
 
 class Died(BaseException):
@@ -149,8 +163,7 @@ class Failing(ForwardingDriver):
 
     async def link(self, source: str, target: str) -> bool:
         self.step()
-        assert isinstance(self.driver, LinksFiles)
-        return await self.driver.link(source, target)
+        return await links_of(self.driver).link(source, target)
 
     @override
     async def delete(self, path: str) -> None:

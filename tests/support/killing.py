@@ -22,7 +22,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from backends.registry.store import Store
-from backends.storage.driver import LinksFiles, StorageDriver, Tee, Writer
+from backends.storage.driver import StorageDriver, Tee, Writer
 from backends.storage.factory import open_folder
 from backends.storage.storage import Storage
 from backends.v1.registry import Registry as V1Registry
@@ -31,7 +31,7 @@ from backends.v2.registry import Registry as V2Registry
 from backends.v2.settings import V2Settings
 from portside.server.listening import BoundListener, Listener, TcpAddress
 from portside.server.serving import Handler, serve_here
-from tests.support.drivers import ForwardingDriver, ForwardingWriter
+from tests.support.drivers import ForwardingDriver, ForwardingWriter, links_of
 
 
 class KillingDriver(ForwardingDriver):
@@ -75,9 +75,8 @@ class KillingDriver(ForwardingDriver):
             await super().move(source, target)
 
     async def link(self, source: str, target: str) -> bool:
-        assert isinstance(self.driver, LinksFiles)
         with self.change(f"link to {_kind(target)}"):
-            return await self.driver.link(source, target)
+            return await links_of(self.driver).link(source, target)
 
     @override
     async def delete(self, path: str) -> None:

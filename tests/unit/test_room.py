@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from backends.model.errors import ErrorCode, RegistryError
 from backends.registry.low_room import require_room
-from backends.storage.driver import Room
+from backends.storage.capabilities import Room
 from backends.storage.room import RoomSettings, RoomWatch, find_shortage, show_size
 from portside.settings.sizes import parse_size
 

@@ -33,8 +33,9 @@ from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.low_room import require_room
 from backends.registry.v1.staging import Candidate, Staging
 from backends.storage import layout
+from backends.storage.capabilities import LinksFiles, capability
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import Chunk, LinksFiles, PathNotFound, Reader
+from backends.storage.driver import Chunk, PathNotFound, Reader
 from backends.storage.storage import Storage
 
 _log = logging.getLogger("portside.v1")
@@ -221,7 +222,8 @@ class Images:
     async def _name_layer(self, image_id: ImageId, digest: Digest) -> None:
         """Gives a blob its second name as this image's layer: one file by hard link, else a copy."""
         source, target = layout.blob_data(digest), layout.v1_image_layer(image_id)
-        if isinstance(self._driver, LinksFiles) and await self._driver.link(source, target):
+        linker = capability(self._driver, LinksFiles)
+        if linker is not None and await linker.link(source, target):
             return
         _log.warning("layer of image %s is copied: this storage gives a file no second name", image_id)
         copy = self._staging.layer(image_id)
