@@ -7,8 +7,12 @@ later say `Go-http-client/1.1`): Docker 1.0 to 1.5 ping with it, so it counts as
 Invariant: everything else, known or not, absent or hostile, is a modern client. The ones that need care are a closed
 set of old releases, and every one of them says `docker/` in lower case; `Docker/1.5.0` is some other program.
 
-Pre-releases are no semantic versions here (WIRE section 8): 1.5.0-rc4 speaks v1, 1.5.0-dev was built from the branch
+Pre-releases are not semantic versions here (WIRE section 8): 1.5.0-rc4 speaks v1, 1.5.0-dev was built from the branch
 that spoke v2, and 1.6.0-rc1 speaks v2.
+
+A Docker that was not released says no version at all: `docker/library-import`, `docker/dev`, a commit such as
+`docker/1a2b3c4`, and, since 2018, `docker/0.0.0-20190424223053-cfe423a`. Every release has two numbers or more, and the
+first was 0.1.0.
 """
 
 from __future__ import annotations
@@ -31,6 +35,8 @@ _FIRST_V2 = (1, 6)
 _FIRST_SCHEMA2 = (1, 10)
 _FIRST_OCI = (20, 10)
 _DEV_OF_V2 = (1, 5)
+_FIRST_RELEASE = (0, 1)
+_NUMBERS_OF_A_RELEASE = 2
 
 
 class Generation(Enum):
@@ -48,7 +54,7 @@ class ClientProfile:
 
     Attributes:
         product: its name, `docker`; "" when it says none that can be read.
-        version: its numbers, (24, 0, 7), which compare as numbers; empty when it says none.
+        version: its numbers, (24, 0, 7), which compare as numbers; empty when it says none, or was never released.
         prerelease: what follows them, `rc4`, `ce`, `dfsg1`.
         generation: what it can speak.
         text: names the client in a sentence, `docker 17.03.1-ce`; printable ASCII, at most 140 characters.
@@ -88,8 +94,12 @@ def _parse(agent: str) -> ClientProfile:
     version = tuple(map(int, written.split(".")))
     rest = _NOT_SAFE.sub("", match["rest"])
     prerelease = rest.lstrip("-+~.")
-    generation = _docker_generation(version, prerelease) if product == "docker" else Generation.MODERN
-    return ClientProfile(product, version, prerelease, generation, f"{product} {written}{rest}", agent)
+    text = f"{product} {written}{rest}"
+    if product != "docker":
+        return ClientProfile(product, version, prerelease, Generation.MODERN, text, agent)
+    if len(version) < _NUMBERS_OF_A_RELEASE or version < _FIRST_RELEASE:
+        return ClientProfile(product, (), prerelease, Generation.MODERN, text, agent)
+    return ClientProfile(product, version, prerelease, _docker_generation(version, prerelease), text, agent)
 
 
 def _docker_generation(version: tuple[int, ...], prerelease: str) -> Generation:

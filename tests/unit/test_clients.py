@@ -95,11 +95,50 @@ TABLE: list[tuple[str, str, tuple[int, ...], str, Generation]] = [
     ("docker/1.5.0-dev+ab12", "docker", (1, 5, 0), "dev+ab12", SCHEMA1),
     ("docker/1.5.0-develop", "docker", (1, 5, 0), "develop", V1),
     ("docker/1.6", "docker", (1, 6), "", SCHEMA1),
-    ("docker/1", "docker", (1,), "", V1),
     ("docker/0.12.0", "docker", (0, 12, 0), "", V1),
+    ("docker/0.1.0", "docker", (0, 1, 0), "", V1),
+    ("docker/0.7.6-dev", "docker", (0, 7, 6), "dev", V1),
+    ("docker/1.3.3-el6", "docker", (1, 3, 3), "el6", V1),
+    ("docker/1.5.0~dfsg1", "docker", (1, 5, 0), "dfsg1", V1),
+    ("docker/1.8.2-el7.centos" + TAIL, "docker", (1, 8, 2), "el7.centos", SCHEMA1),
+    ("docker/1.8.2.fc21", "docker", (1, 8, 2), "fc21", SCHEMA1),
+    ("docker/1.13.1-ubuntu" + TAIL, "docker", (1, 13, 1), "ubuntu", SCHEMA2),
+    ("docker/18.09.1+dfsg1", "docker", (18, 9, 1), "dfsg1", SCHEMA2),
+    ("docker/20.10.21-ce-0ubuntu1~22.04", "docker", (20, 10, 21), "ce-0ubuntu1~22.04", MODERN),
+    ("docker/v25.0.3", "docker", (25, 0, 3), "", MODERN),
+    # Not releases: development branches, nightly builds, source, the engine as a library of another program
+    ("docker/17.06.0-dev", "docker", (17, 6, 0), "dev", SCHEMA2),
+    ("docker/20.10.0-dev", "docker", (20, 10, 0), "dev", MODERN),
+    ("docker/0.0.0-20190424223053-cfe423a" + TAIL, "docker", (), "20190424223053-cfe423a", MODERN),
+    ("docker/0.0.0-20180720214833-f61e0f7" + UPSTREAM, "docker", (), "20180720214833-f61e0f7", MODERN),
+    ("docker/0.0.0-dev" + TAIL, "docker", (), "dev", MODERN),
+    ("docker/0.0.0", "docker", (), "", MODERN),
+    ("docker/0.0.1-dev", "docker", (), "dev", MODERN),
+    ("docker/v0.0.0+unknown", "docker", (), "unknown", MODERN),
+    ("docker/0", "docker", (), "", MODERN),
+    ("docker/1", "docker", (), "", MODERN),
+    ("docker/1a2b3c4", "docker", (), "a2b3c4", MODERN),
+    ("docker/0a1b2c3" + TAIL, "docker", (), "a1b2c3", MODERN),
+    ("docker/5d6db84", "docker", (), "d6db84", MODERN),
+    ("docker/20190424223053-cfe423a", "docker", (), "23053-cfe423a", MODERN),
     ("docker/library-import", "docker", (), "", MODERN),
+    ("docker/library-import go/go1.22 git-commit/library-import os/linux", "docker", (), "", MODERN),
+    ("docker/dev" + TAIL, "docker", (), "", MODERN),
+    ("docker/master" + TAIL, "docker", (), "", MODERN),
+    ("docker/unknown-version", "docker", (), "", MODERN),
+    ("docker/cfe423a", "docker", (), "", MODERN),
+    ("docker/main-1.5.0", "docker", (), "", MODERN),
     ("docker", "docker", (), "", MODERN),
-    # Strangers
+    ("Docker-Client/unknown-version (linux)", "Docker-Client", (), "", MODERN),
+    ("Docker-Client/dev (linux)", "Docker-Client", (), "", MODERN),
+    (
+        "Docker-Client/0.0.0-20190424223053-cfe423a (linux)",
+        "Docker-Client",
+        (0, 0, 0),
+        "20190424223053-cfe423a",
+        MODERN,
+    ),
+    # Other programs
     ("Go away", "Go", (), "", MODERN),
     ("Go 1.1", "Go", (), "", MODERN),
     (" docker/1.5.0", "", (), "", MODERN),
@@ -181,8 +220,9 @@ def test_no_version_is_too_strange(agent: str) -> None:
 )
 def test_the_generation_of_docker_follows_from_its_numbers(major: int, minor: int, patch: int, rest: str) -> None:
     client = parse_user_agent(f"docker/{major}.{minor}.{patch}{rest} go/go1.4")
-    assert client.speaks_v2 == ((major, minor) >= (1, 6))
-    assert (client.generation in {SCHEMA2, MODERN}) == ((major, minor) >= (1, 10))
+    released = (major, minor) >= (0, 1)  # what says less was built from source since 2018
+    assert client.speaks_v2 == ((major, minor) >= (1, 6) or not released)
+    assert (client.generation in {SCHEMA2, MODERN}) == ((major, minor) >= (1, 10) or not released)
 
 
 @pytest.mark.parametrize(

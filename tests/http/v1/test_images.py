@@ -370,7 +370,14 @@ async def test_a_layer_without_a_json_has_no_image(registry: RunningRegistry, ro
 
 @pytest.mark.parametrize(
     ("agent", "status"),
-    [("docker/0.9.1 go/go1.2.1", 412), ("docker/0", 412), ("docker/0.10.0", 200), ("docker/1.5.0", 200), (None, 200)],
+    [
+        ("docker/0.9.1 go/go1.2.1", 412),
+        ("docker/0.9", 412),
+        ("docker/0.10.0", 200),
+        ("docker/1.5.0", 200),
+        ("docker/0.0.0-20190424223053-cfe423a", 200),  # never released, and younger than all of these
+        (None, 200),
+    ],
 )
 async def test_daemons_that_cannot_name_a_layer_learn_so_before_they_send_it(
     registry: RunningRegistry, agent: str | None, status: int
