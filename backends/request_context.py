@@ -12,7 +12,7 @@ RESPONSE_HEADERS = RequestKey("portside.response_headers", dict[str, str])
 """Headers that whoever answers adds to its answer (the proxy's `X-Portside-Route`)."""
 
 ROUTE = RequestKey("portside.route", str)
-"""Why the request went the way it went, for the access log."""
+"""Why the request went where it went, for the access log."""
 
 BACKEND = RequestKey("portside.backend", str)
 """`v1`, `v2` or `proxy`: who answered, for log and metric."""
@@ -30,4 +30,4 @@ REQUEST_ID = RequestKey("portside.request_id", str)
 """Names the request, for those who tell of what it changed."""
 
 CONTINUED = RequestKey("portside.continued", bool)
-"""The client was given leave to send its body (`100 Continue`)."""
+"""The client was told to send its body (`100 Continue`)."""

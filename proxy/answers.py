@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backends.model.errors import ErrorCode
+from backends.http.error_bodies import v1_error, v2_error
+from backends.model.errors import RegistryError
 from proxy.routing import API_VERSION, JSON, TEXT, Backend, RouteDecision, raw_path
 
 
@@ -53,17 +54,15 @@ def own_answer(decision: RouteDecision, raw_target: str, accept: Sequence[str], 
     return _page(404, accept, page)
 
 
-def registry_error(backend: Backend, code: ErrorCode, status: int, detail: str) -> Answer:
+def registry_error(backend: Backend, error: RegistryError) -> Answer:
     """Tells something that went wrong on the way to a registry in that registry's own shape.
 
     The v2 answer carries `Docker-Distribution-Api-Version`, so that a client takes it for v2's word and does not fall
     back to v1 by itself.
     """
     if backend is Backend.V1:
-        return Answer(status, (_typed(JSON),), json.dumps({"error": detail}).encode() + b"\n")
-    error = {"code": code.name, "message": code.message, "detail": {"reason": detail}}
-    body = json.dumps({"errors": [error]}, separators=(",", ":")).encode() + b"\n"
-    return Answer(status, (_typed(JSON), API_VERSION), body)
+        return Answer(error.status, (_typed(JSON),), v1_error(error.detail))
+    return Answer(error.status, (_typed(JSON), API_VERSION), v2_error(error.code, error.detail))
 
 
 def printable(text: str) -> str:

@@ -3,7 +3,7 @@
 - The target goes on as it came, never decoded.
 - A request that changes something gets a connection of its own: a pooled one may have been closed meanwhile, and only
   what can be repeated may be tried twice.
-- Leave to send a body (`100 Continue`) is given when the registry gives it.
+- A client that waits for `100 Continue` gets it when the registry sends it.
 - An answer that comes before the body has been read is passed on at once, and the body is not read any further.
 - A registry that breaks off in the middle breaks the client's connection too: half a body never looks whole.
 - A registry that cannot be reached or breaks off is 502, one that stays silent 504; a client that does 408.
@@ -24,11 +24,15 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from backends import request_context
-from backends.model.errors import ErrorCode
+from backends.http.connections import break_off, close_if_out_of_step
+from backends.http.receiving import expects_continue, require_expectation
+from backends.http.request_info import client_address
+from backends.http.sending import add_outer_headers
+from backends.model.errors import ErrorCode, RegistryError
 from proxy.answers import printable, registry_error
 from proxy.headers import request_headers, response_headers
-from proxy.receiving import ClientBody, expects_continue, nothing
-from proxy.replying import client_address, in_step, noted, reply
+from proxy.receiving import ClientBody, nothing
+from proxy.replying import reply
 from proxy.routing import Backend, origin_form
 from proxy.settings import HEALTH_PATH, UpstreamSettings
 
@@ -84,14 +88,13 @@ class Forwarder:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Forwards a request and streams the answer back."""
-        expected = request.headers.get("Expect", "100-continue")
-        if expected.lower() != "100-continue":
-            detail = f"Expect: {printable(expected[:60])} cannot be met"
-            return reply(request, registry_error(self._backend, ErrorCode.UNSUPPORTED, 417, detail))
-        body = ClientBody(request, idle_seconds=self._settings.read_seconds) if request.body_exists else None
+        body = ClientBody(request, idle_seconds=self._settings.body_idle_seconds) if request.body_exists else None
         try:
+            require_expectation(request)
             answer = await self._ask(request, body)
             small = await _small_body(request, answer)
+        except RegistryError as error:
+            return self._error(request, error)
         except (aiohttp.ClientError, TimeoutError) as error:
             return self._failed(request, body, error)
         async with answer:
@@ -100,7 +103,9 @@ class Forwarder:
                 return await self._stream_back(request, answer, headers)
             headers.popall("Content-Length")
             response = web.Response(status=answer.status, reason=answer.reason, headers=headers, body=small)
-            return in_step(request, response)
+            add_outer_headers(request, response)
+            close_if_out_of_step(request, response)
+            return response
 
     async def _ask(self, request: web.BaseRequest, body: ClientBody | None) -> aiohttp.ClientResponse:
         """Sends the request and returns the answer as soon as its head is there."""
@@ -115,7 +120,7 @@ class Forwarder:
             if not patience.expired():
                 raise
             body.when_begun = nothing
-        # It said nothing, and nothing of the body was sent: ask again, and send the body without its leave.
+        # It said nothing, and nothing of the body was sent: ask again, and send the body without its 100 Continue.
         return await self._send(request, body, expects=False)
 
     async def _send(
@@ -140,13 +145,16 @@ class Forwarder:
 
     def _headers_back(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
         passed = response_headers(list(answer.headers.items()), upstream=self._origin, client=client_address(request))
-        return noted(request, CIMultiDict(passed))
+        headers_back = CIMultiDict(passed)
+        headers_back.setdefault("Server", "Portside")
+        return headers_back
 
     async def _stream_back(
         self, request: web.BaseRequest, answer: aiohttp.ClientResponse, headers: CIMultiDict[str]
     ) -> web.StreamResponse:
         response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
-        in_step(request, response)
+        add_outer_headers(request, response)
+        close_if_out_of_step(request, response)
         await response.prepare(request)
         while chunk := await self._next(request, answer):
             await response.write(chunk)
@@ -159,23 +167,21 @@ class Forwarder:
         except (aiohttp.ClientError, TimeoutError) as error:
             name, path = self._backend.value, printable(request.raw_path[:200])
             _log.error("the %s registry broke off in the middle of %s: %s", name, path, printable(repr(error)))
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError("the registry broke off in the middle of its answer") from error
+            raise break_off(request) from error
 
     def _failed(self, request: web.BaseRequest, body: ClientBody | None, error: Exception) -> web.StreamResponse:
         if body is not None and body.failure is not None:
-            silent = isinstance(body.failure, TimeoutError)
-            what = "stopped coming" if silent else f"is malformed ({printable(str(body.failure))})"
-            status, detail = 408 if silent else 400, f"the request's body {what}; send it again"
-            return reply(request, registry_error(self._backend, ErrorCode.SIZE_INVALID, status, detail))
+            return self._error(request, body.failure)
         status, why = self._why(error)
         detail = (
             f"the {self._backend.value} registry at {self._settings.address} does not answer: {printable(why)};"
             f" start it or mend gateway.{self._backend.value}.upstream"
         )
         _log.error("%s", detail)
-        return reply(request, registry_error(self._backend, ErrorCode.UNAVAILABLE, status, detail))
+        return self._error(request, RegistryError(ErrorCode.UNAVAILABLE, detail, status=status))
+
+    def _error(self, request: web.BaseRequest, error: RegistryError) -> web.StreamResponse:
+        return reply(request, registry_error(self._backend, error))
 
     def _why(self, error: Exception) -> tuple[int, str]:
         match error:

@@ -10,10 +10,11 @@ from aiohttp import web
 from yarl import URL
 
 from backends import request_context
+from backends.http.request_info import client_address
 from backends.model.clients import MAX_AGENT, ClientProfile, parse_user_agent
-from backends.model.errors import ErrorCode
+from backends.model.errors import ErrorCode, RegistryError
 from proxy.answers import own_answer, registry_error
-from proxy.replying import client_address, reply
+from proxy.replying import reply
 from proxy.routing import (
     API_VERSION,
     Backend,
@@ -95,7 +96,7 @@ class Proxy:
             detail = f"the v2 registry does not answer, and {client.text} speaks v2; push again when it is back"
             down = RouteDecision(None, detail, Why.V2_IS_DOWN)
             self._note(request, client, down, route="proxy", headers=self._headers(down, "proxy"))
-            return reply(request, registry_error(decision.backend, ErrorCode.UNAVAILABLE, 503, detail))
+            return reply(request, registry_error(decision.backend, RegistryError(ErrorCode.UNAVAILABLE, detail)))
         return await self._upstreams[decision.backend].handle(request)
 
     def _decide(self, agent: str | None, place: RouteClass) -> tuple[ClientProfile, RouteDecision, str, dict[str, str]]:

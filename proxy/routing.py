@@ -14,13 +14,14 @@ read by the registry's own grammar.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
+from backends.http.error_bodies import v1_error, v2_error
 from backends.model.clients import ClientProfile
+from backends.model.errors import ErrorCode
 from proxy.settings import Rule
 
 API_VERSION = ("Docker-Distribution-Api-Version", "registry/2.0")
@@ -144,7 +145,7 @@ def decide_class(client: ClientProfile, place: RouteClass, policy: Policy) -> Ro
     if place is RouteClass.OWN and not literal:
         return RouteDecision(None, "the proxy answers this path itself", Why.OWN)
     if Backend.V1 not in policy.backends:
-        return _missing(Backend.V1, json.dumps({"error": _MISSING.format("v1")}))
+        return _missing(Backend.V1, v1_error(_MISSING.format("v1")).decode())
     asks = place is RouteClass.V1_PUSH and client.speaks_v2 and Backend.V2 in policy.backends
     reason = "the guide sends everything else to v1" if literal else "the path is v1's, whoever asks"
     why = Why.GUIDE if literal else Why.PATH
@@ -191,10 +192,9 @@ _MISSING = "there is no {0} registry behind this proxy; gateway.{0}.upstream nam
 
 def _missing_v2() -> str:
     # Without the header of the API's version this sends Docker up to 1.13 to v1; later ones show the message.
-    error = {"code": "UNSUPPORTED", "message": "there is no v2 registry here", "detail": _MISSING.format("v2")}
-    return json.dumps({"errors": [error]})
+    return v2_error(ErrorCode.UNSUPPORTED, _MISSING.format("v2"), message="there is no v2 registry here").decode()
 
 
 def _missing(backend: Backend, body: str, *headers: tuple[str, str]) -> RouteDecision:
     reason = f"there is no {backend.value} registry behind this proxy"
-    return RouteDecision(None, reason, Why.NO_REGISTRY, Refusal(404, body + "\n", headers, JSON))
+    return RouteDecision(None, reason, Why.NO_REGISTRY, Refusal(404, body, headers, JSON))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from backends.http.settings import BODY_IDLE_SECONDS
+
 HEALTH_PATH = "/debug/health"
 """Where a registry of ours tells how it is (distribution's address for it)."""
 
@@ -28,16 +30,17 @@ class UpstreamSettings:
         address: `unix:/path` or `http(s)://host[:port]`.
         ca: a PEM file that its certificate is checked against; "" for the system's.
         connect_seconds: how long a connection may take.
-        read_seconds: how long it, or the client that sends a body, may be silent between two reads; the whole may take
-            as long as it takes.
+        read_seconds: how long it may be silent between two reads; the whole may take as long as it takes.
+        body_idle_seconds: how long a client that sends a body may pause between two pieces.
         expect_seconds: how long it may take to answer `Expect: 100-continue` with anything at all; then the body is
-            sent without its leave, since there are servers that never give it.
+            sent all the same, since there are servers that never send `100 Continue`.
     """
 
     address: str
     ca: str = ""
     connect_seconds: float = 5.0
     read_seconds: float = 900.0
+    body_idle_seconds: float = BODY_IDLE_SECONDS
     expect_seconds: float = 3.0
 
 

@@ -1,58 +1,89 @@
-"""Reading request bodies: leave to send, pieces as they come, small ones whole within a limit."""
+"""Reading request bodies: `Expect: 100-continue`, pieces as they come, small bodies whole within a limit."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
 
-from aiohttp.web import BaseRequest
+from aiohttp import HttpVersion11
+from aiohttp.web import BaseRequest, RequestPayloadError
 
 from backends import request_context
+from backends.http.settings import BODY_IDLE_SECONDS
 from backends.model.errors import ErrorCode, RegistryError
 
-IDLE_SECONDS = 900.0
-"""How long a body may pause between two pieces (the guide's read timeout)."""
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-def continue_pending(request: BaseRequest) -> bool:
-    """Whether the client waits for `100 Continue` and has not been given it."""
-    return "Expect" in request.headers and request_context.CONTINUED not in request
+def expects_continue(request: BaseRequest) -> bool:
+    """Whether the client waits for `100 Continue` before it sends its body.
+
+    One that speaks HTTP/1.0 does not know that answer, whatever it sends (RFC 9110 section 10.1.1); without a body
+    there is nothing to wait for.
+    """
+    return (
+        request.body_exists
+        and request.version >= HttpVersion11
+        and request.headers.get("Expect", "").lower() == "100-continue"
+    )
 
 
-async def body_chunks(request: BaseRequest) -> AsyncGenerator[bytes, None]:
-    """Yields the body as it comes. Called only when the request is acceptable: this gives leave to send it.
+def require_expectation(request: BaseRequest) -> None:
+    """Refuses an expectation other than `100-continue`.
 
     Raises:
-        TimeoutError: nothing came for 900 seconds.
-        RequestPayloadError: the body broke off or is malformed.
+        RegistryError: UNSUPPORTED with status 417.
     """
-    await _continue(request)
+    expected = request.headers.get("Expect", "100-continue")
+    if expected.lower() != "100-continue":
+        raise RegistryError(ErrorCode.UNSUPPORTED, f"Expect: {expected[:60]!a} cannot be met", status=417)
+
+
+async def body_chunks(request: BaseRequest, *, idle_seconds: float = BODY_IDLE_SECONDS) -> AsyncGenerator[bytes, None]:
+    """Yields the body as it comes. Called only when the request is acceptable: a client that waits is told to send it.
+
+    Args:
+        request: the request.
+        idle_seconds: how long the client may pause between two pieces.
+
+    Raises:
+        RegistryError: SIZE_INVALID: the client paused for too long (status 408), or the body broke off or is malformed.
+    """
+    require_expectation(request)
+    await _send_continue(request)
     content = request.content
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(IDLE_SECONDS) as deadline:
-        while True:
-            chunk = await content.readany()
-            if not chunk:
-                return
-            deadline.reschedule(None)
-            yield chunk
-            deadline.reschedule(loop.time() + IDLE_SECONDS)
+    try:
+        async with asyncio.timeout(idle_seconds) as deadline:
+            while chunk := await content.readany():
+                deadline.reschedule(None)
+                yield chunk
+                deadline.reschedule(loop.time() + idle_seconds)
+    except TimeoutError:
+        detail = f"the request's body stopped coming: nothing for {idle_seconds:g} seconds; send it again"
+        raise RegistryError(ErrorCode.SIZE_INVALID, detail, status=408) from None
+    except RequestPayloadError as error:
+        detail = f"the request's body broke off or is malformed ({_printable(error)}); send it again"
+        raise RegistryError(ErrorCode.SIZE_INVALID, detail) from None
 
 
-async def read_body(request: BaseRequest, *, limit: int, too_large: ErrorCode) -> bytes:
+async def read_body(
+    request: BaseRequest, *, limit: int, too_large: ErrorCode, idle_seconds: float = BODY_IDLE_SECONDS
+) -> bytes:
     """Returns a small body whole.
 
     Args:
         request: the request.
         limit: bytes that are allowed.
         too_large: the error of a larger one (always with status 413).
+        idle_seconds: how long the client may pause between two pieces.
     """
     length = request.content_length
     if length is not None and length > limit:
         raise _too_large(too_large, limit)
     parts: list[bytes] = []
     size = 0
-    async for chunk in body_chunks(request):
+    async for chunk in body_chunks(request, idle_seconds=idle_seconds):
         size += len(chunk)
         if size > limit:
             raise _too_large(too_large, limit)
@@ -60,19 +91,23 @@ async def read_body(request: BaseRequest, *, limit: int, too_large: ErrorCode) -
     return b"".join(parts)
 
 
-async def _continue(request: BaseRequest) -> None:
-    """Aiohttp's low-level server leaves this to the handler: once, and only when the body is wanted."""
-    if not continue_pending(request):
+async def _send_continue(request: BaseRequest) -> None:
+    """Tells a client that waits to send its body: once, and not if it has come without waiting.
+
+    aiohttp's low-level server leaves this to the handler.
+    """
+    if not expects_continue(request) or request_context.CONTINUED in request:
         return
-    if request.headers["Expect"].lower() != "100-continue":
-        raise RegistryError(
-            ErrorCode.UNSUPPORTED, f"Expect: {request.headers['Expect'][:60]!r} cannot be met", status=417
-        )
     request[request_context.CONTINUED] = True
     if request.content.is_eof():
-        return  # the body came without waiting
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return
+    await request.writer.write(CONTINUE)
     request.writer.output_size = 0  # the answer has not begun: an error can still become one
+
+
+def _printable(error: Exception) -> str:
+    """Returns what aiohttp says of a body on one line; it repeats what the client sent."""
+    return "".join(character if " " <= character < "\x7f" else " " for character in str(error))[:200]
 
 
 def _too_large(code: ErrorCode, limit: int) -> RegistryError:

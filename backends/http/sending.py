@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from typing import Protocol
 
 from aiohttp.web import BaseRequest, Response, StreamResponse
 
@@ -13,13 +14,25 @@ from backends import request_context
 from backends.http.multipart import Multipart, plan_multipart
 from backends.model.etags import range_holds
 from backends.model.ranges import ByteRange, Unsatisfiable, parse_ranges
-from backends.storage.driver import Chunk, Reader
+
+Chunk = bytes | bytearray | memoryview
 
 SMALL = 64 * 1024
 """Content up to this size goes out with its head in one piece."""
 
 PIECES_AT_ONCE = 64
 """After so many pieces of a body of many parts, other requests get their turn."""
+
+
+class Content(Protocol):
+    """Bytes that can be read from any place, such as an open file of storage."""
+
+    @property
+    def size(self) -> int: ...
+
+    def chunks(self, offset: int, length: int) -> AsyncGenerator[Chunk, None]:
+        """Yields `length` bytes from `offset`."""
+        ...
 
 
 def respond(request: BaseRequest, status: int, headers: Mapping[str, str], body: bytes | None = None) -> Response:
@@ -39,23 +52,23 @@ def add_outer_headers(request: BaseRequest, response: StreamResponse) -> None:
 
 
 async def send_content(
-    request: BaseRequest, reader: Reader, headers: Mapping[str, str], *, ranges_of_head: bool = False
+    request: BaseRequest, content: Content, headers: Mapping[str, str], *, ranges_of_head: bool = False
 ) -> StreamResponse:
     """Answers GET and HEAD with a file's bytes, honouring `Range`.
 
     Args:
         request: the request.
-        reader: the content; whoever opened it closes it.
+        content: what to send; whoever opened it closes it.
         headers: of an answer with the whole content, `Content-Type` among them.
         ranges_of_head: honour `Range` of a HEAD too, as docker-registry does; RFC 9110 section 14.2 ignores it.
 
     Raises:
         Unsatisfiable: the ranges lie outside the content; each protocol answers that in its own way.
     """
-    size = reader.size
+    size = content.size
     asked = _asked(request, headers, size) if request.method == "GET" or ranges_of_head else None
     if isinstance(asked, tuple):
-        return await _send_parts(request, reader, headers, asked)
+        return await _send_parts(request, content, headers, asked)
     status = 200
     if asked is None:
         asked = ByteRange(0, size - 1)
@@ -64,22 +77,22 @@ async def send_content(
         headers = {**headers, "Content-Range": f"bytes {asked.first}-{asked.last}/{size}"}
     if request.method == "HEAD":
         return respond(request, status, {**headers, "Content-Length": str(asked.length)})
-    chunks = reader.chunks(asked.first, asked.length)
+    chunks = content.chunks(asked.first, asked.length)
     if asked.length <= SMALL:
         return respond(request, status, headers, await _join(chunks))
     return await _stream(request, status, headers, chunks, length=asked.length)
 
 
 async def _send_parts(
-    request: BaseRequest, reader: Reader, headers: Mapping[str, str], ranges: tuple[ByteRange, ...]
+    request: BaseRequest, content: Content, headers: Mapping[str, str], ranges: tuple[ByteRange, ...]
 ) -> StreamResponse:
     plan = plan_multipart(
-        ranges, size=reader.size, content_type=headers["Content-Type"], boundary=secrets.token_hex(16)
+        ranges, size=content.size, content_type=headers["Content-Type"], boundary=secrets.token_hex(16)
     )
     headers = {**headers, "Content-Type": plan.content_type}
     if request.method == "HEAD":
         return respond(request, 206, {**headers, "Content-Length": str(plan.length)})
-    pieces = _gather(_parts(reader, plan))
+    pieces = _gather(_parts(content, plan))
     if plan.length <= SMALL:
         return respond(request, 206, headers, await _join(pieces))
     return await _stream(request, 206, headers, pieces, length=plan.length)
@@ -104,10 +117,10 @@ async def _join(chunks: AsyncGenerator[Chunk, None]) -> bytes:
         return b"".join([bytes(chunk) async for chunk in chunks])
 
 
-async def _parts(reader: Reader, plan: Multipart) -> AsyncGenerator[Chunk, None]:
+async def _parts(content: Content, plan: Multipart) -> AsyncGenerator[Chunk, None]:
     for head, part in plan.parts:
         yield head
-        async with aclosing(reader.chunks(part.first, part.length)) as chunks:
+        async with aclosing(content.chunks(part.first, part.length)) as chunks:
             async for chunk in chunks:
                 yield chunk
     yield plan.end

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from aiohttp.web import BaseRequest, Response
 
+from backends.http.error_bodies import v1_error
 from backends.http.sending import respond
 from backends.model.errors import RegistryError
-from backends.model.v1images import dump_json
 from backends.v1.headers import STD
 
 
 def render(request: BaseRequest, error: RegistryError) -> Response:
     """Returns the answer for an error."""
-    return respond(request, error.status, {**STD, **error.headers}, dump_json({"error": error.detail}))
+    return respond(request, error.status, {**STD, **error.headers}, v1_error(error.detail))

@@ -67,7 +67,7 @@ async def put_layer(parts: Parts, request: BaseRequest, image: ImageId) -> Strea
     client = parse_user_agent(request.headers.get("User-Agent"))
     if client.product == "docker" and () < client.version < FIRST_WITH_PAYLOAD_CHECKSUM:
         raise RegistryError(ErrorCode.CHECKSUM_MISSING, "This endpoint does not support Docker daemons older than 0.10")
-    async with aclosing(body_chunks(request)) as chunks:
+    async with aclosing(body_chunks(request, idle_seconds=parts.settings.body_idle_seconds)) as chunks:
         await parts.store.v1_images.put_layer(image, chunks)
     return done(request)
 

@@ -31,7 +31,12 @@ class Parts:
 
     async def body(self, request: BaseRequest) -> bytes:
         """Returns a JSON body whole, within the limit."""
-        return await read_body(request, limit=self.settings.max_json_bytes, too_large=ErrorCode.IMAGE_INVALID)
+        return await read_body(
+            request,
+            limit=self.settings.max_json_bytes,
+            too_large=ErrorCode.IMAGE_INVALID,
+            idle_seconds=self.settings.body_idle_seconds,
+        )
 
 
 def answer(

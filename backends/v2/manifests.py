@@ -40,7 +40,12 @@ async def put_manifest(
     parts: Parts, request: BaseRequest, name: RepositoryName, reference: Digest | TagName
 ) -> StreamResponse:
     """Stores a manifest whose blobs are here already."""
-    content = await read_body(request, limit=parts.settings.max_manifest_bytes, too_large=ErrorCode.MANIFEST_INVALID)
+    content = await read_body(
+        request,
+        limit=parts.settings.max_manifest_bytes,
+        too_large=ErrorCode.MANIFEST_INVALID,
+        idle_seconds=parts.settings.body_idle_seconds,
+    )
     content_type = request.headers.get("Content-Type", "")
     if len(content) > INLINE_BYTES:
         manifest = await asyncio.to_thread(parse_manifest, content, content_type)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from backends.http.settings import BODY_IDLE_SECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class V2Settings:
@@ -16,6 +18,7 @@ class V2Settings:
         headers: further headers of every answer (`http.headers`).
         max_manifest_bytes: larger manifests are refused with 413.
         catalog_max_entries: the most names on one page of the catalog (`catalog.maxentries`).
+        body_idle_seconds: how long a body may pause between two pieces.
     """
 
     host: str = ""
@@ -23,3 +26,4 @@ class V2Settings:
     headers: dict[str, str] = field(default_factory=dict)
     max_manifest_bytes: int = 4 * 1024 * 1024
     catalog_max_entries: int = 1000
+    body_idle_seconds: float = BODY_IDLE_SECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from aiohttp.web import BaseRequest, StreamResponse
@@ -29,7 +30,7 @@ async def post_upload(parts: Parts, request: BaseRequest, name: RepositoryName) 
     if expected is None:
         upload_id = await parts.store.uploads.start(name)
         return _accepted(parts, request, name, upload_id, size=0)
-    async with aclosing(body_chunks(request)) as chunks:
+    async with aclosing(_body(parts, request)) as chunks:
         await parts.store.uploads.receive(name, chunks, expected, actor=actor_of(request))
     return _created(parts, request, name, expected)
 
@@ -44,7 +45,7 @@ async def patch_upload(parts: Parts, request: BaseRequest, name: RepositoryName,
     """Appends the body: a stream, or a chunk that must begin where the upload ends."""
     async with parts.store.uploads.open(name, upload) as session:
         _require_place(parts, request, name, upload, session)
-        await _append(request, session)
+        await _append(parts, request, session)
         size = session.size
     return _accepted(parts, request, name, upload, size=size)
 
@@ -58,7 +59,7 @@ async def put_upload(parts: Parts, request: BaseRequest, name: RepositoryName, u
     async with parts.store.uploads.open(name, upload) as session:
         _require_place(parts, request, name, upload, session)
         if not request.content.at_eof():  # not is_eof: that is true as soon as all has come, unread
-            await _append(request, session)
+            await _append(parts, request, session)
         await session.commit(expected, actor=actor_of(request))
     return _created(parts, request, name, expected)
 
@@ -69,9 +70,13 @@ async def delete_upload(parts: Parts, request: BaseRequest, name: RepositoryName
     return respond(request, 204, parts.headers(Docker_Upload_UUID=upload))
 
 
-async def _append(request: BaseRequest, session: UploadSession) -> None:
-    async with aclosing(body_chunks(request)) as chunks:
+async def _append(parts: Parts, request: BaseRequest, session: UploadSession) -> None:
+    async with aclosing(_body(parts, request)) as chunks:
         await session.append(chunks)
+
+
+def _body(parts: Parts, request: BaseRequest) -> AsyncGenerator[bytes, None]:
+    return body_chunks(request, idle_seconds=parts.settings.body_idle_seconds)
 
 
 def _require_place(

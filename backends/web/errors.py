@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from aiohttp.web import BaseRequest, RequestPayloadError, Response, StreamResponse
+from aiohttp.web import BaseRequest, Response, StreamResponse
 
-from backends.http.receiving import continue_pending
+from backends.http.connections import break_off, close_if_out_of_step
 from backends.model.errors import ErrorCode, RegistryError
 from backends.storage.driver import StorageFull, StorageReadOnly
 from backends.web import Handler
@@ -36,13 +36,9 @@ def render_errors(handler: Handler, render: Render) -> Handler:
             known = _known(request, error)
             if request.writer.output_size > 0:
                 _log.error("%s %s broke off in the middle: %s", request.method, request.raw_path[:300], known)
-                if request.transport is not None:
-                    request.transport.abort()
-                raise ConnectionResetError("the answer had begun and could not be finished") from error
+                raise break_off(request) from error
             response = render(request, known)
-        if continue_pending(request):
-            # The client waits for leave to send its body. It has none, and what it sends next would be read as one.
-            response.force_close()
+        close_if_out_of_step(request, response)
         return response
 
     return answer
@@ -62,10 +58,5 @@ def _known(request: BaseRequest, error: Exception) -> RegistryError:
         return RegistryError(
             ErrorCode.UNAVAILABLE, "the registry may not write to its data folder; its owner or mount must allow that"
         )
-    if isinstance(error, RequestPayloadError):
-        detail = f"the request's body broke off or is malformed ({error}); send it again"
-        return RegistryError(ErrorCode.SIZE_INVALID, detail)
-    if isinstance(error, TimeoutError):
-        return RegistryError(ErrorCode.SIZE_INVALID, "the request's body stopped coming; send it again", status=408)
     _log.error("%s %s failed", request.method, request.raw_path[:300], exc_info=error)
     return RegistryError(ErrorCode.UNKNOWN, "the registry failed at this request; its log has the reason")

@@ -13,6 +13,7 @@ from time import perf_counter
 from aiohttp import HttpVersion10, web
 
 from backends import request_context
+from backends.http.connections import break_off
 from backends.http.request_info import remote_address
 from backends.model.errors import ErrorCode, RegistryError
 from backends.v1.errors import render as render_v1
@@ -93,9 +94,7 @@ def _failed(request: web.BaseRequest, listener: str, error: Exception) -> web.St
     """Tells of what nobody caught: the log in full, the client in the shape that it understands."""
     _log.error("%s %s failed", request.method, masked(request.raw_path[:300]), exc_info=error)
     if request.writer.output_size > 0:
-        if request.transport is not None:
-            request.transport.abort()
-        raise ConnectionResetError("the answer had begun and could not be finished") from error
+        raise break_off(request) from error
     told = RegistryError(ErrorCode.UNKNOWN, "something failed here; the log has the reason")
     render = render_v1 if request.get(request_context.BACKEND, listener) == "v1" else render_v2
     response = render(request, told)

@@ -259,18 +259,19 @@ def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Set
             read_only=config.storage.maintenance.readonly.enabled,
             delete_enabled=config.storage.delete.enabled,
         ),
-        v1=V1Settings(endpoints=http.host.partition("://")[2]),
+        v1=V1Settings(endpoints=http.host.partition("://")[2], body_idle_seconds=gateway.bodytimeout),
         v2=V2Settings(
             host=http.host,
             relative_urls=http.relativeurls,
             headers={name: ", ".join(values) for name, values in http.headers.items() if values},
             catalog_max_entries=config.catalog.maxentries,
+            body_idle_seconds=gateway.bodytimeout,
         ),
         proxy=ProxySettings(
             rule=Rule(gateway.rule),
             route_header=gateway.routeheader,
-            v1=_upstream(gateway.v1),
-            v2=_upstream(gateway.v2),
+            v1=_upstream(gateway.v1, gateway.bodytimeout),
+            v2=_upstream(gateway.v2, gateway.bodytimeout),
         ),
         health=_health(config),
         listeners=tuple(ports.listeners),
@@ -290,11 +291,15 @@ def _health(config: Config) -> HealthSettings:
     return HealthSettings(checked.enabled, checked.interval or HealthSettings().interval_seconds, checked.threshold)
 
 
-def _upstream(backend: Backend) -> UpstreamSettings | None:
+def _upstream(backend: Backend, body_idle_seconds: float) -> UpstreamSettings | None:
     if not backend.upstream:
         return None
     return UpstreamSettings(
-        backend.upstream, backend.ca, connect_seconds=backend.connecttimeout, read_seconds=backend.readtimeout
+        backend.upstream,
+        backend.ca,
+        connect_seconds=backend.connecttimeout,
+        read_seconds=backend.readtimeout,
+        body_idle_seconds=body_idle_seconds,
     )
 
 

@@ -18,6 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from backends.http.settings import BODY_IDLE_SECONDS
 from portside.server.listening import parse_address
 from portside.settings.durations import parse_duration
 from portside.settings.sizes import parse_size
@@ -31,6 +32,15 @@ def _duration(value: object) -> float:
     seconds = parse_duration(value)
     if seconds < 0:
         raise ValueError("a duration cannot be negative")
+    return seconds
+
+
+def _bounded_wait(value: object) -> float:
+    seconds = _duration(value)
+    if seconds <= 0:
+        raise ValueError(
+            "a wait without a bound would let a silent client stay for ever; write 60s, or hours if need be"
+        )
     return seconds
 
 
@@ -82,6 +92,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 Duration = Annotated[float, BeforeValidator(_duration)]
 Size = Annotated[int, BeforeValidator(parse_size)]
+BoundedWait = Annotated[float, BeforeValidator(_bounded_wait)]
 AddressText = Annotated[str, BeforeValidator(_address)]
 SocketPath = Annotated[str, BeforeValidator(_socket_path)]
 HeaderName = Annotated[str, BeforeValidator(_header_name)]
@@ -308,6 +319,7 @@ class Gateway(Section):
     lowroom: LowRoom = LowRoom()
     workers: int = Field(default=0, ge=0, le=256)
     draintimeout: Duration | None = None
+    bodytimeout: BoundedWait = BODY_IDLE_SECONDS
 
 
 class Catalog(Section):

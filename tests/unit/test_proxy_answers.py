@@ -7,7 +7,7 @@ import json
 import pytest
 
 from backends.model.clients import parse_user_agent
-from backends.model.errors import ErrorCode
+from backends.model.errors import ErrorCode, RegistryError
 from proxy.answers import Answer, own_answer, registry_error
 from proxy.routing import Backend, Policy, decide
 
@@ -50,7 +50,7 @@ def test_an_unknown_path_is_named_and_cannot_break_out_of_its_line() -> None:
 
 
 def test_v2_errors_carry_the_header_that_keeps_clients_from_falling_back() -> None:
-    answer = registry_error(Backend.V2, ErrorCode.UNAVAILABLE, 502, "why")
+    answer = registry_error(Backend.V2, RegistryError(ErrorCode.UNAVAILABLE, "why", status=502))
     assert dict(answer.headers)["Docker-Distribution-Api-Version"] == "registry/2.0"
     assert json.loads(answer.body) == {
         "errors": [{"code": "UNAVAILABLE", "message": "service unavailable", "detail": {"reason": "why"}}]
@@ -58,6 +58,6 @@ def test_v2_errors_carry_the_header_that_keeps_clients_from_falling_back() -> No
 
 
 def test_v1_errors_have_v1s_shape() -> None:
-    answer = registry_error(Backend.V1, ErrorCode.UNAVAILABLE, 503, "why")
+    answer = registry_error(Backend.V1, RegistryError(ErrorCode.UNAVAILABLE, "why"))
     assert [name for name, _ in answer.headers] == ["Content-Type"]
     assert json.loads(answer.body) == {"error": "why"}

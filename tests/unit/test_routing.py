@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -225,8 +226,9 @@ def test_a_registry_that_is_not_there_is_named_in_the_shape_its_clients_read() -
     assert v2.why is Why.NO_REGISTRY
     assert v2.refusal is not None
     assert (v2.refusal.status, v2.refusal.headers) == (404, ())
-    assert '{"errors": [{"code": "UNSUPPORTED"' in v2.refusal.body
-    assert "gateway.v2.upstream" in v2.refusal.body
+    (error,) = json.loads(v2.refusal.body)["errors"]
+    assert (error["code"], error["message"]) == ("UNSUPPORTED", "there is no v2 registry here")
+    assert "gateway.v2.upstream" in error["detail"]["reason"]
     v1 = _decide("docker/1.5.0", "GET", "/v1/_ping", ONLY_V2)
     assert v1.refusal is not None
     assert v1.refusal.body.startswith('{"error": ')

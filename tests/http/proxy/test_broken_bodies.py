@@ -24,7 +24,7 @@ async def test_malformed_chunks_never_seem_whole_and_are_no_fault_of_the_registr
 ) -> None:
     async with registry(_reads) as upstream:
         # The server's parser does not tell the reader of a body that it gave up: the body stops coming.
-        settings = UpstreamSettings(upstream.address, read_seconds=0.3)
+        settings = UpstreamSettings(upstream.address, body_idle_seconds=0.3)
         async with (
             running_proxy({Backend.V2: settings}) as proxy,
             asyncio.timeout(5),
@@ -43,7 +43,7 @@ async def test_malformed_chunks_never_seem_whole_and_are_no_fault_of_the_registr
 @pytest.mark.parametrize("begun", ["", "hello"])
 async def test_a_body_that_stops_coming_is_408(registry: Registry, begun: str) -> None:
     async with registry(_reads) as upstream:
-        settings = UpstreamSettings(upstream.address, read_seconds=0.3)
+        settings = UpstreamSettings(upstream.address, body_idle_seconds=0.3)
         async with (
             running_proxy({Backend.V2: settings}) as proxy,
             asyncio.timeout(5),

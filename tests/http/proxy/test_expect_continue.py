@@ -18,7 +18,7 @@ FRAMINGS = [("Content-Length: 5", "hello"), ("Transfer-Encoding: chunked", "5\r\
 
 
 @pytest.mark.parametrize(("framing", "body"), FRAMINGS)
-async def test_leave_is_given_when_the_registry_gives_it(registry: Registry, framing: str, body: str) -> None:
+async def test_100_continue_passes_when_the_registry_sends_it(registry: Registry, framing: str, body: str) -> None:
     asked, give = asyncio.Event(), asyncio.Event()
 
     async def converse(peer: Peer) -> None:
@@ -48,7 +48,7 @@ async def test_leave_is_given_when_the_registry_gives_it(registry: Registry, fra
 
 
 @pytest.mark.parametrize("status", ["401 Unauthorized", "413 Too Large", "201 Created"])
-async def test_an_answer_instead_of_leave_is_passed_on_and_the_connection_closed(
+async def test_an_answer_instead_of_100_continue_is_passed_on_and_the_connection_closed(
     registry: Registry, status: str
 ) -> None:
     async def converse(peer: Peer) -> None:

@@ -117,10 +117,10 @@ async def test_a_full_disk_gets_507_leaves_nothing_and_reads_go_on(registry: Run
     assert (await registry.ask("GET", f"/v1/images/{large.id}/layer")).body == large.layer
 
 
-# leave to send
+# 100-continue
 
 
-async def test_leave_to_send_a_layer_is_given_once_and_only_when_it_is_wanted(registry: RunningRegistry) -> None:
+async def test_100_continue_is_sent_once_and_only_when_the_layer_is_wanted(registry: RunningRegistry) -> None:
     image = make_pushed("a", layer=b"layer")
     await registry.put_json(image)
     head = f"PUT /v1/images/{image.id}/layer HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
@@ -139,7 +139,7 @@ async def test_leave_to_send_a_layer_is_given_once_and_only_when_it_is_wanted(re
         await peer.other_side_closed()
 
 
-async def test_an_answer_before_leave_to_send_closes_the_connection(registry: RunningRegistry) -> None:
+async def test_an_answer_instead_of_100_continue_closes_the_connection(registry: RunningRegistry) -> None:
     """Else what comes next on it would be read as the body that never came."""
     await registry.push("ns/r", "latest", [make_pushed("a")])
     async with registry.connection() as peer:

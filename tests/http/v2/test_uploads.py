@@ -355,9 +355,7 @@ async def test_100_continue_is_said_once_and_only_when_the_upload_is_acceptable(
         (f"/v2/{NAME}/manifests/latest", "X: y", 413),
     ],
 )
-async def test_a_refused_push_is_never_given_leave_to_send(
-    registry: Client, target: str, extra: str, status: int
-) -> None:
+async def test_a_refused_push_is_never_told_to_continue(registry: Client, target: str, extra: str, status: int) -> None:
     method = "POST" if target.endswith("uploads/") else "PUT"
     async with asyncio.timeout(10), registry.connection() as peer:
         lines = [

@@ -1,0 +1,28 @@
+"""How each protocol writes an error, for the registries and for whoever must speak for one. PURE.
+
+Docker 1.9 to 1.13 decide by v2's body whether they fall back to v1: what distribution sends, a canonical message *with
+a detail*, makes them do so where an image is missing (WIRE section 2a).
+"""
+
+from __future__ import annotations
+
+import json
+
+from backends.model.errors import ErrorCode
+
+
+def v1_error(detail: str) -> bytes:
+    """Returns `{"error": "<detail>"}`, written as docker-registry does."""
+    return json.dumps({"error": detail}).encode("ascii")
+
+
+def v2_error(code: ErrorCode, detail: str, *, message: str = "") -> bytes:
+    """Returns `{"errors": [{"code", "message", "detail"}]}` (distribution specification, "Error Codes").
+
+    Args:
+        code: what went wrong.
+        detail: a sentence for a person.
+        message: instead of the code's canonical one, for clients that show nothing else.
+    """
+    error = {"code": code.name, "message": message or code.message, "detail": {"reason": detail}}
+    return json.dumps({"errors": [error]}, separators=(",", ":")).encode() + b"\n"
