@@ -43,6 +43,12 @@ def parse_repository_name(text: str) -> RepositoryName:
     return RepositoryName(text)
 
 
+def canonical_name(name: str) -> str:
+    """Returns the one name of a repository that v1 calls `library/busybox` or `busybox`, and v2 `busybox`."""
+    namespace, _, rest = name.partition("/")
+    return rest if rest and namespace == "library" and "/" not in rest else name
+
+
 def parse_tag(text: str) -> TagName:
     """Parses a tag.
 

@@ -15,16 +15,19 @@ from dataclasses import dataclass, field
 from backends.model import media_types
 from backends.model.actor import Actor
 from backends.model.descriptors import Descriptor
-from backends.model.digest import Digest, parse_digest
+from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Index, Manifest, OciManifest, Schema1, Schema2, sniff_media_type
 from backends.model.names import RepositoryName, TagName
 from backends.registry.blobs import Blob, Blobs
-from backends.registry.changes import Change, note_change
+from backends.registry.changes import Change, carry_out
+from backends.registry.exclusive_lock import exclusive_lock
+from backends.registry.links import read_link, write_link
 from backends.registry.signing import Signer
+from backends.registry.tags.service import Tags
 from backends.storage import layout
-from backends.storage.completion import run_to_completion
 from backends.storage.driver import PathNotFound, StorageDriver
+from backends.storage.locks import Locks
 
 CACHED_MANIFEST_BYTES = 64 * 1024
 CACHED_BYTES = 8 * 1024 * 1024
@@ -76,7 +79,9 @@ class Shared:
     """What all repositories of a store have in common."""
 
     driver: StorageDriver
+    locks: Locks
     blobs: Blobs
+    tags: Tags
     signer: Signer
     manifests: ManifestCache = field(default_factory=ManifestCache)
 
@@ -89,6 +94,7 @@ class Repository:
         self._shared = shared
         self._driver = shared.driver
         self._blobs = shared.blobs
+        self._tags = shared.tags
 
     # blobs
 
@@ -99,7 +105,7 @@ class Repository:
             RegistryError: BLOB_UNKNOWN.
         """
         try:
-            target = await self._linked(layout.layer_link(self.name, digest))
+            target = await read_link(self._driver, layout.layer_link(self.name, digest))
             blob = await self._blobs.open(target)
         except PathNotFound:
             raise self._blob_unknown(digest) from None
@@ -108,7 +114,7 @@ class Repository:
     async def has_blob(self, digest: Digest) -> bool:
         """Whether this repository has a blob, and the blob is there."""
         try:
-            target = await self._linked(layout.layer_link(self.name, digest))
+            target = await read_link(self._driver, layout.layer_link(self.name, digest))
         except PathNotFound:
             return False
         return await self._blobs.size(target) is not None
@@ -121,8 +127,8 @@ class Repository:
         """
         if not await Repository(source, self._shared).has_blob(digest):
             return False
-        await self._driver.write(layout.layer_link(self.name, digest), str(digest).encode())
-        note_change(Change.MOUNTED, f"blob {digest}", self.name, actor=actor)
+        work = write_link(self._driver, layout.layer_link(self.name, digest), digest)
+        await carry_out(work, Change.MOUNTED, f"blob {digest}", self.name, actor=actor)
         return True
 
     async def delete_blob(self, digest: Digest, *, actor: Actor) -> None:
@@ -131,11 +137,11 @@ class Repository:
         Raises:
             RegistryError: BLOB_UNKNOWN.
         """
+        work = self._driver.delete(_folder(layout.layer_link(self.name, digest)))
         try:
-            await self._driver.delete(_folder(layout.layer_link(self.name, digest)))
+            await carry_out(work, Change.DELETED, f"blob {digest}", self.name, actor=actor)
         except PathNotFound:
             raise self._blob_unknown(digest) from None
-        note_change(Change.DELETED, f"blob {digest}", self.name, actor=actor)
 
     # manifests
 
@@ -146,8 +152,8 @@ class Repository:
             RegistryError: MANIFEST_UNKNOWN.
         """
         try:
-            digest = reference if isinstance(reference, Digest) else await self._resolve(reference)
-            await self._linked(layout.revision_link(self.name, digest))
+            digest = reference if isinstance(reference, Digest) else await self._tags.resolve(self.name, reference)
+            await read_link(self._driver, layout.revision_link(self.name, digest))
             content, media_type = await self._content(digest)
         except PathNotFound:
             raise self._manifest_unknown(reference) from None
@@ -168,21 +174,19 @@ class Repository:
             RegistryError: MANIFEST_BLOB_UNKNOWN, naming what is missing; nothing was changed.
         """
         await self._require_references(manifest)
-        await run_to_completion(self._put_manifest(manifest, digest, tag))
-        note_change(Change.PUSHED, f"manifest {digest}" + (f" as {tag}" if tag else ""), self.name, actor=actor)
+        async with exclusive_lock(self._shared.locks, layout.manifest_lock(self.name, digest)):
+            work = self._put_manifest(manifest, digest)
+            await carry_out(work, Change.PUSHED, f"manifest {digest}", self.name, actor=actor)
+            if tag is not None:
+                await self._tags.move(self.name, tag, digest, actor=actor)
 
-    async def _put_manifest(self, manifest: Manifest, digest: Digest, tag: TagName | None) -> None:
+    async def _put_manifest(self, manifest: Manifest, digest: Digest) -> None:
         if isinstance(manifest, Schema1):
             await self._driver.write(layout.signed_schema1(self.name, digest), manifest.content)
             await self._blobs.put(manifest.payload, digest)
         else:
             await self._blobs.put(manifest.content, digest)
-        link = str(digest).encode()
-        await self._driver.write(layout.revision_link(self.name, digest), link)
-        if tag is not None:
-            # The current link first: with it the tag appears whole. The index only remembers.
-            await self._driver.write(layout.tag_current_link(self.name, tag), link)
-            await self._driver.write(layout.tag_index_link(self.name, tag, digest), link)
+        await write_link(self._driver, layout.revision_link(self.name, digest), digest)
 
     async def delete_manifest(self, digest: Digest, *, actor: Actor) -> None:
         """Takes a manifest from this repository, and the tags that name it first.
@@ -190,21 +194,15 @@ class Repository:
         Raises:
             RegistryError: MANIFEST_UNKNOWN.
         """
-        try:
-            await self._linked(layout.revision_link(self.name, digest))
-        except PathNotFound:
-            raise self._manifest_unknown(digest) from None
-        await run_to_completion(self._delete_manifest(digest))
-        note_change(Change.DELETED, f"manifest {digest}", self.name, actor=actor)
-
-    async def _delete_manifest(self, digest: Digest) -> None:
-        for tag in await self._tags_or_none():
+        link = layout.revision_link(self.name, digest)
+        async with exclusive_lock(self._shared.locks, layout.manifest_lock(self.name, digest)):
             try:
-                if await self._resolve(TagName(tag)) == digest:
-                    await self._driver.delete(layout.tag(self.name, TagName(tag)))
+                await read_link(self._driver, link)
             except PathNotFound:
-                continue
-        await self._driver.delete(_folder(layout.revision_link(self.name, digest)))
+                raise self._manifest_unknown(digest) from None
+            await self._tags.delete_those_of(self.name, digest, actor=actor)
+            work = self._driver.delete(_folder(link))
+            await carry_out(work, Change.DELETED, f"manifest {digest}", self.name, actor=actor)
 
     # tags
 
@@ -214,10 +212,9 @@ class Repository:
         Raises:
             RegistryError: NAME_UNKNOWN: nothing was ever pushed here.
         """
-        try:
-            return await self._driver.list(layout.tags(self.name))
-        except PathNotFound:
-            pass
+        names = await self._tags.names(self.name)
+        if names is not None:
+            return names
         try:
             await self._driver.stat(layout.manifests(self.name))
         except PathNotFound:
@@ -234,29 +231,11 @@ class Repository:
             RegistryError: MANIFEST_UNKNOWN.
         """
         try:
-            await self._driver.delete(layout.tag(self.name, tag))
+            await self._tags.delete(self.name, tag, actor=actor)
         except PathNotFound:
             raise self._manifest_unknown(tag) from None
-        note_change(Change.DELETED, f"tag {tag}", self.name, actor=actor)
 
     # within
-
-    async def _tags_or_none(self) -> Sequence[str]:
-        try:
-            return await self._driver.list(layout.tags(self.name))
-        except PathNotFound:
-            return ()
-
-    async def _resolve(self, tag: TagName) -> Digest:
-        return await self._linked(layout.tag_current_link(self.name, tag))
-
-    async def _linked(self, path: str) -> Digest:
-        """Reads a link; one that a crash of another program left empty counts as absent."""
-        text = await self._driver.read(path)
-        try:
-            return parse_digest(text.decode("ascii", "replace").strip())
-        except RegistryError:
-            raise PathNotFound(path) from None
 
     async def _content(self, digest: Digest) -> tuple[bytes, str]:
         """Returns a manifest's bytes and type; small ones are kept, since a digest's content never changes."""
@@ -309,7 +288,7 @@ class Repository:
 
     async def _has_manifest(self, digest: Digest) -> bool:
         try:
-            await self._linked(layout.revision_link(self.name, digest))
+            await read_link(self._driver, layout.revision_link(self.name, digest))
         except PathNotFound:
             return False
         return True

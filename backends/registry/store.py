@@ -12,6 +12,7 @@ from backends.registry.blobs import Blobs
 from backends.registry.catalog import list_repositories
 from backends.registry.repository import Repository, Shared
 from backends.registry.signing import Signer
+from backends.registry.tags.service import Tags
 from backends.registry.uploads import Uploads
 from backends.registry.v1.images import Images as V1Images
 from backends.registry.v1.repositories import Repositories as V1Repositories
@@ -32,6 +33,7 @@ class Store:
         v1_storage: where v1's tree is; `storage` itself where both share a root.
         blobs: v2's, and v1's where they share a root.
         uploads: of v2.
+        tags: of both.
         v1_images: v1's images by id.
         v1_repositories: v1's tags and lists of images.
     """
@@ -41,9 +43,10 @@ class Store:
         self.v1_storage = v1_storage or storage
         self.blobs = Blobs(storage.driver)
         self.uploads = Uploads(storage, self.blobs)
-        self._shared = Shared(storage.driver, self.blobs, Signer(storage))
+        self.tags = Tags(storage, self.v1_storage)
+        self._shared = Shared(storage.driver, storage.locks, self.blobs, self.tags, Signer(storage))
         self.v1_images = V1Images(self.v1_storage, self.blobs if self.shares_root else Blobs(self.v1_storage.driver))
-        self.v1_repositories = V1Repositories(self.v1_storage, self.v1_images)
+        self.v1_repositories = V1Repositories(self.v1_storage, self.v1_images, self.tags)
 
     @property
     def shares_root(self) -> bool:

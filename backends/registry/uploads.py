@@ -25,7 +25,7 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.media_types import OCTET_STREAM
 from backends.model.names import RepositoryName, UploadId
 from backends.registry.blobs import Blobs
-from backends.registry.changes import Change, note_change
+from backends.registry.changes import Change, carry_out
 from backends.registry.hashing import RunningHash
 from backends.registry.low_room import require_room
 from backends.storage import layout
@@ -200,9 +200,7 @@ class UploadSession:
         Raises:
             RegistryError: DIGEST_INVALID: the content is another one; the upload is discarded.
         """
-        descriptor = await run_to_completion(self._commit(expected))
-        note_change(Change.PUSHED, f"blob {expected}", self._name, actor=actor)
-        return descriptor
+        return await carry_out(self._commit(expected), Change.PUSHED, f"blob {expected}", self._name, actor=actor)
 
     async def _commit(self, expected: Digest) -> Descriptor:
         size = self._writer.size

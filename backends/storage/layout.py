@@ -189,6 +189,16 @@ def upload_lock(name: RepositoryName, upload_id: UploadId) -> str:
     return f"upload {name} {upload_id}"
 
 
+def manifest_lock(name: RepositoryName, digest: Digest) -> str:
+    """Whoever stores a manifest in a repository or deletes it has this; before that of a tag, never after."""
+    return f"manifest {name} {digest}"
+
+
+def tag_lock(name: str, tag_name: str) -> str:
+    """Whoever moves or deletes a tag has this; takes the repository's canonical name, so that v1 and v2 agree."""
+    return f"tag {name}:{tag_name}"
+
+
 def v1_image_lock(image_id: ImageId) -> str:
     """Whoever makes a v1 image of what is staged has this."""
     return f"v1 image {image_id}"

@@ -13,8 +13,7 @@ import pytest
 from backends.model.errors import RegistryError
 from backends.model.names import ImageId
 from backends.model.v1images import parse_v1_name
-from backends.registry.blobs import Blobs
-from backends.registry.v1.images import Images
+from backends.registry.store import Store
 from backends.registry.v1.repositories import Repositories
 from backends.storage import layout
 from backends.storage.driver import PathNotFound
@@ -42,7 +41,7 @@ def repositories(storage: Storage) -> Repositories:
 
 
 def repositories_over(storage: Storage) -> Repositories:
-    return Repositories(storage, Images(storage, Blobs(storage.driver)))
+    return Store(storage).v1_repositories
 
 
 async def put_tag(repositories: Repositories, tag: str, image: str = TOP.id) -> None:

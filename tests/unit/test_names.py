@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.names import is_image_id, parse_repository_name, parse_tag, parse_upload_id
+from backends.model.names import canonical_name, is_image_id, parse_repository_name, parse_tag, parse_upload_id
 
 # distribution's own grammar, too slow for hostile names but plain to read
 REFERENCE = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*", re.ASCII)
@@ -173,3 +173,19 @@ def test_what_is_no_uuid_is_an_unknown_upload(text: str) -> None:
 )
 def test_image_ids_have_64_or_16_digits(text: str, is_id: bool) -> None:  # noqa: FBT001 - a table's column
     assert is_image_id(text) is is_id
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [
+        ("library/busybox", "busybox"),
+        ("busybox", "busybox"),
+        ("library", "library"),
+        ("library/", "library/"),
+        ("library/a/b", "library/a/b"),
+        ("team/library", "team/library"),
+        ("library2/x", "library2/x"),
+    ],
+)
+def test_a_repository_has_one_canonical_name(name: str, canonical: str) -> None:
+    assert canonical_name(name) == canonical

@@ -28,7 +28,7 @@ from backends.model.v1images import (
     parse_stored_checksums,
 )
 from backends.registry.blobs import Blobs
-from backends.registry.changes import Change, note_change
+from backends.registry.changes import Change, carry_out
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.low_room import require_room
 from backends.registry.v1.staging import Candidate, Staging
@@ -179,8 +179,7 @@ class Images:
         if await self._staging.candidate(image_id, payload) is None:
             raise _set_already() if state is State.COMPLETE else _mismatch()
         async with exclusive_lock(self._locks, layout.v1_image_lock(image_id)):
-            await run_to_completion(self._complete(image_id, payload))
-        note_change(Change.PUSHED, f"image {image_id}", "", actor=actor)
+            await carry_out(self._complete(image_id, payload), Change.PUSHED, f"image {image_id}", "", actor=actor)
 
     async def _complete(self, image_id: ImageId, payload: str) -> None:
         candidate = await self._staging.candidate(image_id, payload)

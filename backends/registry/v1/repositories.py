@@ -1,57 +1,49 @@
-"""v1 repositories: tags, the list of images that a push announced, in docker-registry 0.9.1's files.
+"""v1 repositories: tags of whole images, the list of images that a push announced, a mark for private ones.
 
-Invariant: a tag is written last, after what it names was found whole; what describes it comes before it.
+Invariant: a tag is moved only to an image that was found whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote_plus
 
 from backends.model.actor import Actor
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.names import ImageId, is_image_id
-from backends.model.v1images import V1Name, describe_agent, dump_json, load_json, merge_index_images, without_tags
-from backends.registry.changes import Change, note_change
+from backends.model.names import ImageId
+from backends.model.v1images import V1Name, dump_json, load_json, merge_index_images, without_tags
+from backends.registry.changes import Change, carry_out
 from backends.registry.exclusive_lock import exclusive_lock
+from backends.registry.tags.service import Tags
 from backends.registry.v1.images import Images
 from backends.storage import layout
-from backends.storage.completion import run_to_completion
 from backends.storage.driver import PathNotFound
 from backends.storage.storage import Storage
-
-LATEST = "latest"
 
 
 class Repositories:
     """All v1 repositories over one storage."""
 
-    def __init__(self, storage: Storage, images: Images) -> None:
+    def __init__(self, storage: Storage, images: Images, tags: Tags) -> None:
         self._driver = storage.driver
         self._locks = storage.locks
         self._images = images
+        self._tags = tags
 
     # tags
 
-    async def tags(self, name: V1Name) -> dict[str, str]:
+    async def tags(self, name: V1Name) -> Mapping[str, str]:
         """Returns tags and the ids they name.
 
         Raises:
             RegistryError: NAME_UNKNOWN.
         """
         try:
-            entries = await self._driver.list(layout.v1_repository(name.namespace, name.stored))
+            return await self._tags.all_of_v1(name)
         except PathNotFound:
-            raise RegistryError(ErrorCode.NAME_UNKNOWN, "Repository not found") from None
-        tags: dict[str, str] = {}
-        for entry in entries:
-            tag = layout.v1_tag_of(entry)
-            if tag is not None:
-                with suppress(PathNotFound):
-                    tags[tag] = await self._read_id(layout.v1_repository_entry(name.namespace, name.stored, entry))
-        return tags
+            raise _repository_unknown() from None
 
     async def tag(self, name: V1Name, tag: str) -> str:
         """Returns the id that a tag names.
@@ -60,7 +52,7 @@ class Repositories:
             RegistryError: MANIFEST_UNKNOWN, in docker-registry's words.
         """
         try:
-            return await self._read_id(layout.v1_tag(name.namespace, name.stored, tag))
+            return await self._tags.resolve_v1(name, tag)
         except PathNotFound:
             raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, "Tag not found") from None
 
@@ -71,8 +63,8 @@ class Repositories:
             name: the repository.
             tag: the tag.
             image_id: what it is to name.
-            actor: who moves it, of whose User-Agent docker-registry keeps a note with the tag.
-            now: seconds since 1970, for that note.
+            actor: who moves it.
+            now: seconds since 1970.
 
         Raises:
             RegistryError: IMAGE_UNKNOWN: the image or an ancestor is not here or has no layer.
@@ -83,15 +75,7 @@ class Repositories:
                     ErrorCode.IMAGE_UNKNOWN,
                     f"Image not found: {ancestor} has lost its layer; PUT its layer and its checksum again",
                 )
-        described = dump_json(describe_agent(actor.agent, now=now))
-        await run_to_completion(self._put_tag(name, tag, image_id, described))
-        note_change(Change.PUSHED, f"tag {tag} for image {image_id}", name.text, actor=actor)
-
-    async def _put_tag(self, name: V1Name, tag: str, image_id: ImageId, described: bytes) -> None:
-        await self._driver.write(layout.v1_tag_json(name.namespace, name.stored, tag), described)
-        if tag == LATEST:
-            await self._driver.write(layout.v1_repository_json(name.namespace, name.stored), described)
-        await self._driver.write(layout.v1_tag(name.namespace, name.stored, tag), image_id.encode())
+        await self._tags.move_v1(name, tag, image_id, actor=actor, now=now)
 
     async def delete_tag(self, name: V1Name, tag: str, *, actor: Actor) -> None:
         """Removes a tag; images stay.
@@ -100,27 +84,13 @@ class Repositories:
             RegistryError: MANIFEST_UNKNOWN, in docker-registry's words.
         """
         try:
-            await self._driver.delete(layout.v1_tag(name.namespace, name.stored, tag))
+            await self._tags.delete_v1(name, tag, actor=actor)
         except PathNotFound:
             raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, f"Tag not found: {tag}") from None
-        with suppress(PathNotFound):
-            await self._driver.delete(layout.v1_tag_json(name.namespace, name.stored, tag))
-        if tag == LATEST:
-            with suppress(PathNotFound):
-                await self._driver.delete(layout.v1_repository_json(name.namespace, name.stored))
-        note_change(Change.DELETED, f"tag {tag}", name.text, actor=actor)
 
     async def description(self, name: V1Name, tag: str | None) -> Any:
         """Returns what was noted of who set a tag (None: `latest`); None when nothing was."""
-        path = (
-            layout.v1_repository_json(name.namespace, name.stored)
-            if tag is None
-            else layout.v1_tag_json(name.namespace, name.stored, tag)
-        )
-        try:
-            return load_json(await self._driver.read(path))
-        except PathNotFound:
-            return None
+        return await self._tags.describe_v1(name, tag)
 
     # repositories
 
@@ -132,8 +102,8 @@ class Repositories:
         """
         merge_index_images([], announced)  # only looks
         async with exclusive_lock(self._locks, layout.v1_images_lock(name.namespace, name.stored)):
-            await run_to_completion(self._put_images(name, body, announced))
-        note_change(Change.PUSHED, "the list of images", name.text, actor=actor)
+            work = self._put_images(name, body, announced)
+            await carry_out(work, Change.PUSHED, "the list of images", name.text, actor=actor)
 
     async def _put_images(self, name: V1Name, body: bytes, announced: Sequence[Any]) -> None:
         path = layout.v1_index_images(name.namespace, name.stored)
@@ -164,10 +134,9 @@ class Repositories:
             RegistryError: NAME_UNKNOWN.
         """
         try:
-            await self._driver.delete(layout.v1_repository(name.namespace, name.stored))
+            await self._tags.delete_all_of_v1(name, actor=actor)
         except PathNotFound:
-            raise RegistryError(ErrorCode.NAME_UNKNOWN, "Repository not found") from None
-        note_change(Change.DELETED, "all tags", name.text, actor=actor)
+            raise _repository_unknown() from None
 
     async def is_private(self, name: V1Name) -> bool:
         """Whether a repository is marked private; without an index nobody asks."""
@@ -178,14 +147,17 @@ class Repositories:
         return True
 
     async def set_private(self, name: V1Name, *, private: bool, actor: Actor) -> None:
-        """Sets or removes the mark."""
+        """Marks a repository private or public."""
+        what = "the mark private" if private else "the mark public"
+        await carry_out(self._set_private(name, private=private), Change.PUSHED, what, name.text, actor=actor)
+
+    async def _set_private(self, name: V1Name, *, private: bool) -> None:
         path = layout.v1_private(name.namespace, name.stored)
         if private:
             await self._driver.write(path, b"")
-        else:
-            with suppress(PathNotFound):
-                await self._driver.delete(path)
-        note_change(Change.PUSHED, f"the mark {'private' if private else 'public'}", name.text, actor=actor)
+            return
+        with suppress(PathNotFound):
+            await self._driver.delete(path)
 
     async def names(self) -> Sequence[str]:
         """Returns all names, `namespace/repository` as one writes them to pull, sorted."""
@@ -202,8 +174,6 @@ class Repositories:
         except PathNotFound:
             return ()
 
-    async def _read_id(self, path: str) -> str:
-        text = (await self._driver.read(path)).decode("ascii", "replace").strip()
-        if not is_image_id(text):
-            raise PathNotFound(path)
-        return text
+
+def _repository_unknown() -> RegistryError:
+    return RegistryError(ErrorCode.NAME_UNKNOWN, "Repository not found")

@@ -1,0 +1,41 @@
+"""Links: small files that hold a digest, by which a repository has a blob or a manifest and a tag names one."""
+
+from __future__ import annotations
+
+import asyncio
+
+from backends.model.digest import Digest, parse_digest
+from backends.model.errors import RegistryError
+from backends.storage.driver import PathNotFound, StorageDriver
+
+PAUSES = (0.005, 0.02)
+"""Seconds to wait for a program that writes links in place (distribution up to 2.8) and has just emptied one."""
+
+
+async def read_link(driver: StorageDriver, path: str) -> Digest:
+    """Returns the digest that a link holds.
+
+    Raises:
+        PathNotFound: there is no link, or it stays empty or damaged, as a crash of another program left it.
+    """
+    text = await driver.read(path)
+    if not text:
+        text = await _read_again(driver, path)
+    try:
+        return parse_digest(text.decode("ascii", "replace").strip())
+    except RegistryError:
+        raise PathNotFound(path) from None
+
+
+async def write_link(driver: StorageDriver, path: str, digest: Digest) -> None:
+    """Makes a link, or makes it hold another digest; durable when this returns."""
+    await driver.write(path, str(digest).encode())
+
+
+async def _read_again(driver: StorageDriver, path: str) -> bytes:
+    for pause in PAUSES:
+        await asyncio.sleep(pause)
+        text = await driver.read(path)
+        if text:
+            return text
+    return b""

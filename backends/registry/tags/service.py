@@ -1,0 +1,153 @@
+"""Tags of both generations: the one place where a tag is read, moved and deleted.
+
+A tag lies in the files of the generation that wrote it, `v2_links` or `v1_files`.
+
+Invariants:
+- whoever changes a tag is alone at it, among all processes and whichever protocol it speaks: v2's `busybox` and v1's
+  `library/busybox` are one repository;
+- a tag appears, moves and goes by one rename, when all that it needs is there; its notes come before or after;
+- a tag names the digest that it was pushed with, of whatever algorithm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from backends.model.actor import Actor
+from backends.model.digest import Digest
+from backends.model.names import ImageId, RepositoryName, TagName, canonical_name
+from backends.model.v1images import V1Name, describe_agent
+from backends.registry.changes import Change, carry_out
+from backends.registry.exclusive_lock import exclusive_lock
+from backends.registry.tags.v1_files import V1Files
+from backends.registry.tags.v2_links import V2Links
+from backends.storage import layout
+from backends.storage.driver import PathNotFound
+from backends.storage.locks import Locks
+from backends.storage.storage import Storage
+
+
+class Tags:
+    """All tags of a store.
+
+    Args:
+        storage: where v2's tags are.
+        v1_storage: where v1's are; each root has locks of its own.
+    """
+
+    def __init__(self, storage: Storage, v1_storage: Storage) -> None:
+        self._locks = storage.locks
+        self._v1_locks = v1_storage.locks
+        self._links = V2Links(storage.driver)
+        self._files = V1Files(v1_storage.driver)
+
+    # v2
+
+    def resolve(self, name: RepositoryName, tag: TagName) -> Awaitable[Digest]:
+        """Returns the digest that a tag names.
+
+        Raises:
+            PathNotFound: there is no such tag.
+        """
+        return self._links.read(name, tag)
+
+    async def names(self, name: RepositoryName) -> Sequence[str] | None:
+        """Returns the tags of a repository, sorted bytewise; None when it never had any."""
+        return await self._links.names(name)
+
+    async def move(self, name: RepositoryName, tag: TagName, digest: Digest, *, actor: Actor) -> None:
+        """Makes a tag name a manifest that is stored and linked.
+
+        Raises:
+            RegistryError: UNAVAILABLE: another request has been at this tag for long.
+        """
+        async with _alone(self._locks, name, tag):
+            work = self._links.write(name, tag, digest)
+            await carry_out(work, Change.PUSHED, f"tag {tag} for {digest}", name, actor=actor)
+
+    async def delete(self, name: RepositoryName, tag: TagName, *, actor: Actor) -> None:
+        """Removes a tag; the manifest stays.
+
+        Raises:
+            PathNotFound: there is no such tag.
+        """
+        async with _alone(self._locks, name, tag):
+            await carry_out(self._links.delete(name, tag), Change.DELETED, f"tag {tag}", name, actor=actor)
+
+    async def delete_those_of(self, name: RepositoryName, digest: Digest, *, actor: Actor) -> None:
+        """Removes all tags that name a manifest; one that is moved on meanwhile stays."""
+        for text in await self._links.names(name) or ():
+            tag = TagName(text)
+            if await self._names(name, tag, digest):
+                async with _alone(self._locks, name, tag):
+                    if await self._names(name, tag, digest):
+                        work = self._links.delete(name, tag)
+                        await carry_out(work, Change.DELETED, f"tag {tag}", name, actor=actor)
+
+    async def _names(self, name: RepositoryName, tag: TagName, digest: Digest) -> bool:
+        try:
+            return await self._links.read(name, tag) == digest
+        except PathNotFound:
+            return False
+
+    # v1
+
+    def resolve_v1(self, name: V1Name, tag: str) -> Awaitable[str]:
+        """Returns the image id that a v1 tag names.
+
+        Raises:
+            PathNotFound: there is no such tag.
+        """
+        return self._files.read(name, tag)
+
+    async def all_of_v1(self, name: V1Name) -> Mapping[str, str]:
+        """Returns a v1 repository's tags and the ids they name.
+
+        Raises:
+            PathNotFound: there is no such repository.
+        """
+        return await self._files.read_all(name)
+
+    async def describe_v1(self, name: V1Name, tag: str | None) -> Any:
+        """Returns what was noted of who set a v1 tag (None: `latest`); None when nothing was."""
+        return await self._files.describe(name, tag)
+
+    async def move_v1(self, name: V1Name, tag: str, image_id: ImageId, *, actor: Actor, now: int) -> None:
+        """Makes a v1 tag name an image that is whole, with all its ancestors.
+
+        Args:
+            name: the repository.
+            tag: the tag.
+            image_id: what it is to name.
+            actor: who moves it; of its User-Agent docker-registry keeps a note with the tag.
+            now: seconds since 1970, for that note.
+
+        Raises:
+            RegistryError: UNAVAILABLE: another request has been at this tag for long.
+        """
+        async with _alone(self._v1_locks, name.text, tag):
+            work = self._files.write(name, tag, image_id, describe_agent(actor.agent, now=now))
+            await carry_out(work, Change.PUSHED, f"tag {tag} for image {image_id}", name.text, actor=actor)
+
+    async def delete_v1(self, name: V1Name, tag: str, *, actor: Actor) -> None:
+        """Removes a v1 tag; images stay.
+
+        Raises:
+            PathNotFound: there is no such tag.
+        """
+        async with _alone(self._v1_locks, name.text, tag):
+            await carry_out(self._files.delete(name, tag), Change.DELETED, f"tag {tag}", name.text, actor=actor)
+
+    async def delete_all_of_v1(self, name: V1Name, *, actor: Actor) -> None:
+        """Removes a v1 repository with all its tags, at once: no tag of it is waited for.
+
+        Raises:
+            PathNotFound: there is no such repository.
+        """
+        await carry_out(self._files.delete_all(name), Change.DELETED, "all tags", name.text, actor=actor)
+
+
+def _alone(locks: Locks, name: str, tag: str) -> AbstractAsyncContextManager[None]:
+    return exclusive_lock(locks, layout.tag_lock(canonical_name(name), tag))

@@ -1,0 +1,46 @@
+"""v2's tags in distribution's files: `current/link` is the tag, `index/...` what it has ever named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from backends.model.digest import Digest
+from backends.model.names import RepositoryName, TagName
+from backends.registry.links import read_link, write_link
+from backends.storage import layout
+from backends.storage.driver import PathNotFound, StorageDriver
+
+
+class V2Links:
+    """The links of all v2 tags on one root. Whoever changes one is alone at that tag (`service`)."""
+
+    def __init__(self, driver: StorageDriver) -> None:
+        self._driver = driver
+
+    async def read(self, name: RepositoryName, tag: TagName) -> Digest:
+        """Returns the digest that a tag names.
+
+        Raises:
+            PathNotFound: there is no such tag.
+        """
+        return await read_link(self._driver, layout.tag_current_link(name, tag))
+
+    async def names(self, name: RepositoryName) -> Sequence[str] | None:
+        """Returns the tags of a repository, sorted bytewise; None when it never had any."""
+        try:
+            return await self._driver.list(layout.tags(name))
+        except PathNotFound:
+            return None
+
+    async def write(self, name: RepositoryName, tag: TagName, digest: Digest) -> None:
+        """Makes a tag name a digest: with the current link it appears whole, and the index only remembers."""
+        await write_link(self._driver, layout.tag_current_link(name, tag), digest)
+        await write_link(self._driver, layout.tag_index_link(name, tag, digest), digest)
+
+    async def delete(self, name: RepositoryName, tag: TagName) -> None:
+        """Removes a tag and what it has ever named.
+
+        Raises:
+            PathNotFound: there is no such tag.
+        """
+        await self._driver.delete(layout.tag(name, tag))
