@@ -6,12 +6,15 @@ the length and the digest of the bytes so far are written down (`progress`), so 
 second reading wherever it lands. That record counts only up to its length, and only within the machine's present
 life: after a power cut it could vouch for pages that never reached the disk.
 
-A lock lets one request at a time have an upload, across processes.
+A lock lets one request at a time have an upload, across processes. What can happen to it meanwhile is a table
+(`upload_states`): it is kept for the next request, or it ends, and then nothing of it is left. So an upload that the
+disk had no room for goes too, with all its bytes: else they would keep the disk full.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -26,21 +29,19 @@ from backends.model.media_types import OCTET_STREAM
 from backends.model.names import RepositoryName, UploadId
 from backends.registry.blobs import Blobs
 from backends.registry.changes import Change, carry_out
+from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.hashing import RunningHash
 from backends.registry.low_room import require_room
+from backends.registry.upload_states import Event, State, next_state
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import (
-    Chunk,
-    PathNotFound,
-    StorageDriver,
-    StorageError,
-    Writer,
-)
-from backends.storage.locks import LockHeld
+from backends.storage.driver import Chunk, PathNotFound, StorageDriver, StorageError, StorageFull, Writer
+from backends.storage.locks import LockHeld, Locks
 from backends.storage.storage import Storage
 
 RUNNING_HASHES_KEPT = 1024
+
+_log = logging.getLogger("portside.uploads")
 
 
 class Uploads:
@@ -125,15 +126,20 @@ class Uploads:
                 writer = await self._driver.writer(layout.upload_data(name, upload_id), append=True, tee=running.take)
             except PathNotFound:
                 raise _unknown(name, upload_id) from None
+            except StorageFull:
+                await self._forget(name, upload_id)
+                raise
             except BaseException:
                 self._keep(upload_id, running)
                 raise
-            session = UploadSession(self._driver, self._blobs, writer, running, name=name, upload_id=upload_id)
+            session = UploadSession(
+                self._driver, self._locks, self._blobs, writer, running, name=name, upload_id=upload_id
+            )
             try:
                 yield session
             finally:
                 await run_to_completion(session.close())
-                if not session.finished:
+                if session.state is State.GROWING:
                     self._keep(upload_id, running)
 
     async def cancel(self, name: RepositoryName, upload_id: UploadId) -> None:
@@ -155,12 +161,13 @@ class UploadSession:
     """One request's hold on one upload: append, then perhaps commit.
 
     Attributes:
-        finished: the upload is no more: committed or discarded.
+        state: of the upload; `upload_states` says what it means.
     """
 
     def __init__(
         self,
         driver: StorageDriver,
+        locks: Locks,
         blobs: Blobs,
         writer: Writer,
         running: RunningHash,
@@ -169,6 +176,7 @@ class UploadSession:
         upload_id: UploadId,
     ) -> None:
         self._driver = driver
+        self._locks = locks
         self._blobs = blobs
         self._writer = writer
         self._running = running
@@ -176,7 +184,7 @@ class UploadSession:
         self._id = upload_id
         self._path = layout.upload_data(name, upload_id)
         self._recorded = running.offset
-        self.finished = False
+        self.state = State.GROWING
 
     @property
     def size(self) -> int:
@@ -187,59 +195,112 @@ class UploadSession:
         """Appends what a request carries.
 
         Raises:
-            StorageFull: what fitted is kept; the upload can be continued when there is room.
+            StorageFull: the upload ends here, with all that it had.
+            StorageError: what was written before is kept; the upload can be continued.
         """
         await self._catch_up()
-        async for chunk in chunks:
-            await self._writer.write(chunk)
-        await self._writer.flush()
+        try:
+            async for chunk in chunks:
+                await self._writer.write(chunk)
+            await self._writer.flush()
+        except StorageFull:
+            self._enter(Event.NO_ROOM)
+            raise
+        self._enter(Event.APPENDED)
 
     async def commit(self, expected: Digest, *, actor: Actor) -> Descriptor:
-        """Turns the upload into a blob of this repository: verify, sync, move, link, in this order.
+        """Turns the upload into a blob of this repository: verify, sync, link, move, in this order.
 
         Raises:
             RegistryError: DIGEST_INVALID: the content is another one; the upload is discarded.
+            StorageFull: the upload is discarded, and nothing is left of what was begun here.
         """
-        return await carry_out(self._commit(expected), Change.PUSHED, f"blob {expected}", self._name, actor=actor)
+        async with exclusive_lock(self._locks, layout.blob_lock(expected)):
+            work = self._commit(expected)
+            return await carry_out(work, Change.PUSHED, f"blob {expected}", self._name, actor=actor)
 
     async def _commit(self, expected: Digest) -> Descriptor:
         size = self._writer.size
         actual = await self._digest(expected.algorithm)
         if actual != expected:
-            await self.discard()
+            self._enter(Event.DIFFERED)
             raise RegistryError(
                 ErrorCode.DIGEST_INVALID,
                 f"the {size} bytes received have digest {actual}, not {expected}; nothing was stored, push again",
             )
         try:
             await self._writer.sync()
-        except StorageError:
-            # The kernel forgets what it could not write and says so once: a second sync would vouch for nothing.
-            await self.discard()
+        except StorageError as error:
+            self._enter(Event.NO_ROOM if isinstance(error, StorageFull) else Event.NOT_SYNCED)
             raise
-        await self._blobs.commit_file(self._path, expected, size)
-        await self._driver.write(layout.layer_link(self._name, expected), str(expected).encode())
-        await self._remove()
+        self._enter(Event.MATCHED)
+        try:
+            await self._store(expected, size)
+        except StorageError as error:
+            self._enter(Event.NO_ROOM if isinstance(error, StorageFull) else Event.FAILED)
+            raise
+        self._enter(Event.STORED)
         return Descriptor(OCTET_STREAM, expected, size)
+
+    async def _store(self, digest: Digest, size: int) -> None:
+        """Links the blob, then puts it in place: a link can be taken back when there is no room, a blob cannot.
+
+        Others may find a blob as soon as it is there, and rely on it. A link without a blob is nothing to anybody.
+        """
+        link = layout.layer_link(self._name, digest)
+        is_new = not await self._exists(link)
+        try:
+            await self._driver.write(link, str(digest).encode())
+            await self._blobs.commit_file(self._path, digest, size)
+        except StorageFull:
+            if is_new:
+                with suppress(StorageError):  # the link says nothing; what is told is that there is no room
+                    await self._driver.delete(link.rpartition("/")[0])
+            raise
+
+    async def _exists(self, path: str) -> bool:
+        try:
+            await self._driver.stat(path)
+        except PathNotFound:
+            return False
+        return True
 
     async def discard(self) -> None:
         """Removes the upload and what it has."""
+        self._enter(Event.CANCELLED)
         await self._remove()
 
+    def _enter(self, event: Event) -> None:
+        self.state = next_state(self.state, event)
+
     async def _remove(self) -> None:
-        self.finished = True
         with suppress(PathNotFound):
             await self._driver.delete(layout.upload(self._name, self._id))
+        self._enter(Event.REMOVED)
 
     async def close(self) -> None:
-        """Writes down how far the upload has come and lets it go."""
+        """Writes down how far an upload has come that others may go on with; takes away one that has ended."""
         try:
-            with suppress(StorageError):  # told where it was written; what could not be is not in the upload
-                await self._writer.flush()
-            if self._recorded != self._running.offset == self._writer.size and not self.finished:
+            await self._flush()
+            if self.state is State.GROWING and self._recorded != self._running.offset == self._writer.size:
                 await self._record()  # before another request can have the upload, or finish it
         finally:
             await self._writer.close()
+        if self.state in {State.COMMITTED, State.REJECTED}:
+            try:
+                await self._remove()
+            except StorageError as error:
+                _log.warning("upload %s of %s is left to be purged: %s", self._id, self._name, error)
+
+    async def _flush(self) -> None:
+        """Writes what a request that broke off had given so far."""
+        try:
+            await self._writer.flush()
+        except StorageFull:
+            if self.state is State.GROWING:
+                self._enter(Event.NO_ROOM)
+        except StorageError as error:
+            _log.warning("upload %s of %s has lost its last bytes: %s", self._id, self._name, error)
 
     async def _catch_up(self) -> None:
         """Hashes what other processes appended since this one had the upload; the rest is hashed as it is written."""

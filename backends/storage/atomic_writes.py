@@ -31,6 +31,7 @@ COPY_SIZE = 1024 * 1024
 Fill = Callable[[int, str], None]
 """Makes a file under a name in an open folder."""
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_SECOND_NAME = frozenset({errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
@@ -91,20 +92,26 @@ class AtomicWrites:
             return True
 
     def delete(self, path: str) -> None:
-        """Removes a file or a whole folder."""
+        """Removes a file or a whole folder: it goes at once, by a new name, and is then taken apart.
+
+        Where even a name needs room and there is none, it is taken apart where it is: what is to make room must work.
+        """
         with self.parent(path) as (folder, name):
             os.stat(name, dir_fd=folder, follow_symlinks=False)
             temporary = _temporary_name()
-            for holder in (self._scratch(), folder):
+            for open_holder in (self._scratch, lambda: folder):
                 try:
+                    holder = open_holder()
                     os.rename(name, temporary, src_dir_fd=folder, dst_dir_fd=holder)
                 except OSError as error:
-                    if error.errno == errno.EXDEV and holder != folder:
+                    if error.errno == errno.EXDEV or error.errno in _NO_ROOM:
                         continue
                     raise
                 os.fsync(folder)
                 _remove_tree(holder, temporary)
                 return
+            _remove_tree(folder, name)
+            os.fsync(folder)
 
     def try_out(self, content: bytes) -> None:
         """Writes a temporary file and removes it: whether anything can be written here."""

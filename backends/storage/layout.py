@@ -199,6 +199,11 @@ def tag_lock(name: str, tag_name: str) -> str:
     return f"tag {name}:{tag_name}"
 
 
+def blob_lock(digest: Digest) -> str:
+    """Whoever puts content into the blob store has this until it is linked: till then it may be taken back."""
+    return f"blob {digest}"
+
+
 def v1_image_lock(image_id: ImageId) -> str:
     """Whoever makes a v1 image of what is staged has this."""
     return f"v1 image {image_id}"

@@ -51,7 +51,8 @@ def _known(request: BaseRequest, error: Exception) -> RegistryError:
         _log.error("storage is full: %s", error)
         return RegistryError(
             ErrorCode.INSUFFICIENT_STORAGE,
-            "the registry has no room left on its disk; nothing was stored, free some space and push again",
+            "the registry has no room left on its disk; nothing of this upload was kept: push again when its operator"
+            " has freed some space",
         )
     if isinstance(error, StorageReadOnly):
         _log.error("storage cannot be written: %s", error)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.programs import find_program
+
 
 @contextlib.contextmanager
 def mounted_tmpfs(folder: Path, *, size: str = "4m", inodes: int = 10_000) -> Iterator[Path]:
@@ -23,6 +25,26 @@ def mounted_tmpfs(folder: Path, *, size: str = "4m", inodes: int = 10_000) -> It
     )
     if done.returncode:
         pytest.skip(f"this machine mounts no tmpfs ({done.stderr.strip()}): CAP_SYS_ADMIN is needed")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@contextlib.contextmanager
+def mounted_ext4(folder: Path, *, size: str = "8M", inodes: int = 1000) -> Iterator[Path]:
+    """The same with a file system on a disk (a file), which needs blocks for names and folders too."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root: run the tests as root to see disks fill up")
+    image = folder.with_name(f"{folder.name}.img")
+    folder.mkdir(parents=True, exist_ok=True)
+    with image.open("wb") as file:
+        file.truncate(int(size.removesuffix("M")) * 1024 * 1024)
+    make = [find_program("mkfs.ext4"), "-q", "-F", "-m", "0", "-N", str(inodes), str(image)]
+    subprocess.run(make, check=True)
+    done = subprocess.run(["mount", "-o", "loop", image, folder], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"this machine mounts no file ({done.stderr.strip()}): CAP_SYS_ADMIN and a loop device are needed")
     try:
         yield folder
     finally:

@@ -1,92 +1,137 @@
-"""A full disk in the middle of a push: 507 with a sentence, nothing half visible, reads go on, the push is repeated."""
+"""A full disk in the middle of a push: 507 with a sentence, nothing of it is left, reads go on, a small push fits."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from tests.support.mounts import fill_up, make_read_only, mounted_tmpfs
-from tests.support.serving_here import Client, digest_of, make_manifest
+from tests.support.mounts import fill_up, make_read_only, mounted_ext4, mounted_tmpfs
+from tests.support.serving_here import Answer, Client, digest_of, make_manifest
 from tests.support.trees import read_files, read_tree
 
 NAME = "team/app"
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    with mounted_tmpfs(tmp_path / "disk") as folder:
+@pytest.fixture(params=[mounted_tmpfs, mounted_ext4])
+def root(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    mounted: Callable[[Path], AbstractContextManager[Path]] = request.param
+    with mounted(tmp_path / "disk") as folder:
         yield folder
 
 
-def assert_full(answer: object, body: bytes) -> None:
-    (error,) = json.loads(body)["errors"]
+def assert_full(answer: Answer) -> None:
+    assert answer.told == (507, "INSUFFICIENT_STORAGE")
+    (error,) = answer.json["errors"]
     assert "no room left" in error["detail"]["reason"], answer
+    assert "nothing of this upload was kept" in error["detail"]["reason"], answer
 
 
-@pytest.mark.parametrize("way", ["patch", "put", "post"])
-async def test_a_layer_that_does_not_fit(registry: Client, other_worker: Client, root: Path, way: str) -> None:
+def uploads(root: Path) -> list[str]:
+    """All that there is of uploads."""
+    return [path for path in read_tree(root) if "/_uploads/" in path]
+
+
+async def push_in_chunks(registry: Client, place: str, layer: bytes) -> Answer:
+    """The first chunk fits, and the second one or the third does not."""
+    size = 1_500_000
+    for at in range(0, len(layer), size):
+        chunk = layer[at : at + size]
+        answer = await registry.ask("PATCH", place, {"Content-Range": f"{at}-{at + len(chunk) - 1}"}, body=chunk)
+        if answer.status != 202:
+            assert at
+            return answer
+    raise AssertionError("all of it fitted")
+
+
+@pytest.mark.parametrize("way", ["patch", "chunks", "put", "post"])
+async def test_a_layer_that_does_not_fit_leaves_nothing_and_a_small_push_fits(
+    registry: Client, other_worker: Client, root: Path, way: str
+) -> None:
     kept = await registry.push_image(NAME, "kept")
     visible = read_files(root)
-    layer = os.urandom(6_000_000)
+    layer = os.urandom(9_000_000)
     place = await registry.begin(NAME)
     target = f"?digest={digest_of(layer)}"
     match way:
         case "patch":
             answer = await registry.ask("PATCH", place, chunks=[layer[:3_000_000], layer[3_000_000:]])
+        case "chunks":
+            answer = await push_in_chunks(registry, place, layer)
         case "put":
             answer = await registry.ask("PUT", place + target, body=layer)
         case _:
+            assert (await registry.ask("DELETE", place)).status == 204
             answer = await registry.ask("POST", f"/v2/{NAME}/blobs/uploads/{target}", body=layer)
-    assert answer.told == (507, "INSUFFICIENT_STORAGE")
-    assert_full(answer, answer.body)
+    assert_full(answer)
+    assert read_files(root) == visible
+    assert uploads(root) == []
     for client in (registry, other_worker):
         assert (await client.ask("GET", f"/v2/{NAME}/manifests/kept")).body == kept
         assert (await client.ask("GET", f"/v2/{NAME}/blobs/{digest_of(layer)}")).status == 404
         assert (await client.ask("GET", f"/v2/{NAME}/tags/list")).json["tags"] == ["kept"]
-    assert {path: text for path, text in read_files(root).items() if "/_uploads/" not in path} == visible
-    # a smaller one fits after the client gave up the large one
-    assert (await other_worker.ask("DELETE", place)).status == 204
-    await registry.push_image(NAME, "later", seed="later")
+        assert (await client.ask("GET", place)).told == (404, "BLOB_UPLOAD_UNKNOWN")
+    await other_worker.push_image(NAME, "later", seed="later")
+    await other_worker.push_blob(NAME, os.urandom(2_000_000))
+    assert uploads(root) == []
     assert not [path for path in read_tree(root) if ".tmp" in path]
 
 
-async def test_an_upload_goes_on_where_it_stands_when_there_is_room(
+async def test_many_that_fill_the_disk_together_leave_nothing_and_one_fits_then(
     registry: Client, other_worker: Client, root: Path
 ) -> None:
-    filler = root / "filler"
-    filler.write_bytes(bytes(3_000_000))
-    layer = os.urandom(2_000_000)
-    place = await registry.begin(NAME)
-    answer = await registry.ask(
-        "PATCH", place, chunks=[layer[at : at + 100_000] for at in range(0, len(layer), 100_000)]
-    )
-    assert answer.told == (507, "INSUFFICIENT_STORAGE")
-    filler.unlink()
-    stands = await registry.ask("GET", place)
-    size = (root / "docker/registry/v2/repositories" / NAME / "_uploads" / stands["Docker-Upload-UUID"] / "data").stat()
-    assert stands["Range"] == f"0-{max(0, size.st_size - 1)}"
-    rest = {"Content-Range": f"{size.st_size}-{len(layer) - 1}"}
-    assert (await registry.ask("PATCH", place, rest, body=layer[size.st_size :])).status == 202
-    assert (await other_worker.ask("PUT", f"{place}?digest={digest_of(layer)}")).status == 201
-    assert (await registry.ask("GET", f"/v2/{NAME}/blobs/{digest_of(layer)}")).body == layer
+    visible = read_files(root) if await registry.push_image(NAME, "kept") else {}
+    layers = [os.urandom(2_500_000) for _ in range(6)]
+    pushes = [
+        (registry, other_worker)[number % 2].ask(
+            "POST", f"/v2/{NAME}/blobs/uploads/?digest={digest_of(layer)}", body=layer
+        )
+        for number, layer in enumerate(layers)
+    ]
+    answers = await asyncio.gather(*pushes)
+    assert {answer.status for answer in answers} <= {201, 507}
+    assert 507 in {answer.status for answer in answers}
+    stored = {digest_of(layer) for layer, answer in zip(layers, answers, strict=True) if answer.status == 201}
+    assert uploads(root) == []
+    left = {path for path in read_files(root) if path not in visible}
+    hexes = {digest.partition(":")[2] for digest in stored}
+    assert all(any(text in path for text in hexes) for path in left), left
+    for digest in stored:
+        assert digest_of((await registry.ask("GET", f"/v2/{NAME}/blobs/{digest}")).body) == digest
+
+
+async def test_what_is_in_the_way_of_a_full_disk_can_be_deleted(registry: Client, root: Path) -> None:
+    """Also where our folder for temporary files is gone, and there is no room to make it."""
+    await registry.push_image(NAME, "kept")
+    layer = os.urandom(500_000)
+    digest = await registry.push_blob(NAME, layer)
+    begun = await registry.begin(NAME)
+    assert (await registry.ask("PATCH", begun, body=bytes(100_000))).status == 202
+    (root / "docker/registry/portside/tmp").rmdir()
+    fill_up(root)
+    assert (await registry.ask("DELETE", begun)).status == 204
+    assert (await registry.ask("DELETE", f"/v2/{NAME}/blobs/{digest}")).status == 202
+    assert (await registry.ask("DELETE", f"/v2/{NAME}/manifests/kept")).status == 202
 
 
 async def test_every_step_of_a_push_that_finds_no_room_can_be_repeated(registry: Client, root: Path) -> None:
     """The disk has room for a little more in each turn, so another step is the first that finds none."""
     kept = await registry.push_image(NAME, "kept")
     hit = set()
-    for room in range(40):
+    for room in range(60):
         layer, config = os.urandom(3_000), b"config %d" % room
         manifest = make_manifest(config, layer)
         fill_up(root)
         with (root / "filler").open("r+b") as file:
             file.truncate((root / "filler").stat().st_size - room * 4096)
-        failed = await _push(registry, layer, config, manifest)
+        failed = await _push(registry, root, layer, config, manifest)
         (root / "filler").unlink()
+        assert uploads(root) == []
+        assert not [path for path in read_tree(root) if ".tmp" in path]
         tags = (await registry.ask("GET", f"/v2/{NAME}/tags/list")).json["tags"]
         answer = await registry.ask("GET", f"/v2/{NAME}/manifests/new")
         assert (answer.status == 200) == ("new" in tags)
@@ -98,28 +143,31 @@ async def test_every_step_of_a_push_that_finds_no_room_can_be_repeated(registry:
         if answer.status == 200:
             assert answer.body == manifest
             assert (await registry.ask("GET", f"/v2/{NAME}/blobs/{digest_of(layer)}")).body == layer
-        assert await _push(registry, layer, config, manifest) == ""
+        assert await _push(registry, root, layer, config, manifest) == ""
         assert (await registry.ask("GET", f"/v2/{NAME}/manifests/new")).body == manifest
         assert (await registry.ask("DELETE", f"/v2/{NAME}/manifests/new")).status == 202
     else:
         raise AssertionError("the push never fits")
-    assert {"layer POST", "layer PATCH", "layer PUT", "manifest"} <= hit, hit
+    assert {"layer POST", "layer PATCH", "manifest"} <= hit, hit
+    assert hit & {"layer PUT", "config PUT"}, hit
 
 
-async def _push(registry: Client, layer: bytes, config: bytes, manifest: bytes) -> str:
+async def _push(registry: Client, root: Path, layer: bytes, config: bytes, manifest: bytes) -> str:
     """Returns the step that found no room, or nothing."""
     for step, blob in (("layer", layer), ("config", config)):
         answer = await registry.ask("POST", f"/v2/{NAME}/blobs/uploads/")
         if answer.status != 202:
-            assert answer.told == (507, "INSUFFICIENT_STORAGE")
+            assert_full(answer)
             return f"{step} POST"
         answer = await registry.ask("PATCH", (place := answer.path), body=blob)
         if answer.status != 202:
-            assert answer.told == (507, "INSUFFICIENT_STORAGE")
+            assert_full(answer)
             return f"{step} PATCH"
         answer = await registry.ask("PUT", f"{place}?digest={digest_of(blob)}")
         if answer.status != 201:
-            assert answer.told == (507, "INSUFFICIENT_STORAGE")
+            assert_full(answer)
+            left = [path for path in read_tree(root) if digest_of(blob).partition(":")[2] in path]
+            assert left == []
             return f"{step} PUT"
     answer = await registry.put_manifest(NAME, "new", manifest)
     if answer.status != 201:
