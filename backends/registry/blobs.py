@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from backends.model.digest import Digest
 from backends.storage import layout
-from backends.storage.driver import PathNotFound, Reader, StorageDriver
+from backends.storage.driver import InvalidPath, PathNotFound, Reader, StorageDriver
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,14 @@ class Blobs:
         Raises:
             PathNotFound: it is not here.
         """
-        return Blob(digest, await self._driver.open(layout.blob_data(digest)))
+        with _links_are_absence():
+            return Blob(digest, await self._driver.open(layout.blob_data(digest)))
 
     async def size(self, digest: Digest) -> int | None:
         """Returns the size in bytes, or None when the blob is not here."""
         try:
-            info = await self._driver.stat(layout.blob_data(digest))
+            with _links_are_absence():
+                info = await self._driver.stat(layout.blob_data(digest))
         except PathNotFound:
             return None
         return None if info.is_directory else info.size
@@ -49,7 +53,8 @@ class Blobs:
         Raises:
             PathNotFound: it is not here.
         """
-        return await self._driver.read(layout.blob_data(digest))
+        with _links_are_absence():
+            return await self._driver.read(layout.blob_data(digest))
 
     async def put(self, content: bytes, digest: Digest) -> None:
         """Stores a small blob whose digest was computed from `content`."""
@@ -63,3 +68,15 @@ class Blobs:
         """
         if await self.size(digest) != size:
             await self._driver.move(path, layout.blob_data(digest))
+
+
+@contextlib.contextmanager
+def _links_are_absence() -> Iterator[None]:
+    """Takes a blob behind a symbolic link that leads nowhere for absent: a digest's path is always a valid one.
+
+    So it can be pushed again, which puts a file in the place of the link.
+    """
+    try:
+        yield
+    except InvalidPath as error:
+        raise PathNotFound(str(error)) from error

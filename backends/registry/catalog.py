@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from itertools import islice
 
 from backends.storage import layout
-from backends.storage.driver import PathNotFound, StorageDriver
+from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver
 
 
 async def list_repositories(driver: StorageDriver, *, after: str, limit: int) -> Sequence[str]:
@@ -29,7 +29,7 @@ async def list_repositories(driver: StorageDriver, *, after: str, limit: int) ->
 async def _walk(driver: StorageDriver, above: tuple[str, ...], after: tuple[str, ...]) -> AsyncIterator[str]:
     try:
         entries = await driver.list("/".join((layout.REPOSITORIES, *above)))
-    except PathNotFound:
+    except (PathNotFound, InvalidPath):
         return
     if above and above > after and _has(entries, "_manifests"):
         yield "/".join(above)

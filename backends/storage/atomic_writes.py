@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from backends.storage import layout
 from backends.storage.cached_reads import Opener
-from backends.storage.driver import StorageError
+from backends.storage.driver import StorageBusy
 from backends.storage.folders import make_folders
 
 BUILD_ATTEMPTS = 10
@@ -56,7 +56,7 @@ class AtomicWrites:
             with self._deepest(parts[:-1]) as (folder, depth):
                 if self._appear(folder, parts[depth:], fill, durable=durable):
                     return
-        raise StorageError(f"{path} could not be made: the folders above it keep coming and going")
+        raise StorageBusy(f"{path} could not be made: the folders above it keep coming and going")
 
     def move(self, source: str, target: str) -> None:
         """Gives a file its final name, and no moment in which it has none."""

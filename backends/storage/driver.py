@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 Chunk = bytes | bytearray | memoryview
 
@@ -25,11 +25,35 @@ agrees with the file's length.
 
 
 class StorageError(Exception):
-    """Something about storage that a service above turns into its own meaning."""
+    """Something about storage that a service above turns into its own meaning.
+
+    Attributes:
+        transient: whether trying the same again, a little later, may help.
+    """
+
+    transient: ClassVar[bool] = False
 
 
 class PathNotFound(StorageError):  # noqa: N818 - a finding, not a fault; reads as a sentence where caught
     """Nothing has this path (or something that is not a file stands there)."""
+
+
+class InvalidPath(StorageError):  # noqa: N818
+    """This place cannot have such a path, so nothing is there and nothing can be put there, however often one tries.
+
+    Attributes:
+        why: half a sentence that may be shown to a client.
+    """
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.why = why
+
+
+class StorageBusy(StorageError):  # noqa: N818
+    """Something is short for the moment, such as descriptors or memory; or others keep changing the same folder."""
+
+    transient = True
 
 
 class StorageFull(StorageError):  # noqa: N818

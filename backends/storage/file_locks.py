@@ -26,9 +26,9 @@ from pathlib import Path
 from backends.storage import layout
 from backends.storage.cached_reads import Opener
 from backends.storage.completion import run_to_completion
-from backends.storage.files import map_os_errors
 from backends.storage.folders import make_folders
 from backends.storage.locks import LockHeld, MemoryLocks
+from backends.storage.os_errors import map_os_errors
 
 FIRST_PAUSE = 0.005
 LONGEST_PAUSE = 0.25

@@ -7,15 +7,14 @@ cancellation.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import os
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from backends.storage.cached_reads import read_cached
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import Chunk, PathNotFound, StorageError, StorageFull, StorageReadOnly, Tee
+from backends.storage.driver import Chunk, StorageError, Tee
+from backends.storage.os_errors import map_os_errors
 
 T = TypeVar("T")
 
@@ -173,20 +172,3 @@ def write_all(fd: int, chunks: Sequence[Chunk]) -> None:
             del rest[0]
         if count:
             rest[0] = rest[0][count:]
-
-
-@contextlib.contextmanager
-def map_os_errors(path: str) -> Iterator[None]:
-    """Turns what the operating system says into the driver's own words."""
-    try:
-        yield
-    except OSError as error:
-        match error.errno:
-            case errno.ENOENT | errno.ENOTDIR | errno.EISDIR | errno.ENAMETOOLONG | errno.EXDEV | errno.ELOOP:
-                raise PathNotFound(path) from error
-            case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
-                raise StorageFull(f"no room to write {path}: {error.strerror}") from error
-            case errno.EROFS | errno.EACCES | errno.EPERM:
-                raise StorageReadOnly(f"{path} cannot be written or read: {error.strerror}") from error
-            case _:
-                raise StorageError(f"{path}: {error.strerror}") from error

@@ -8,6 +8,7 @@ in this driver's own threads, of which there is a bounded number; what the kerne
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import secrets
 import stat as stat_module
@@ -22,8 +23,9 @@ from backends.storage.atomic_writes import AtomicWrites, is_temporary
 from backends.storage.cached_reads import Opener, read_cached
 from backends.storage.capabilities import Room
 from backends.storage.driver import FileInfo, PathNotFound, StorageError, Tee
-from backends.storage.files import FileReader, FileWriter, map_os_errors, write_all
+from backends.storage.files import FileReader, FileWriter, write_all
 from backends.storage.folder_checks import FolderChecks
+from backends.storage.os_errors import map_os_errors
 
 T = TypeVar("T")
 
@@ -279,8 +281,8 @@ def _info(fd: int, path: str) -> FileInfo:
         info = os.fstat(fd)
     finally:
         os.close(fd)
-    if stat_module.S_ISLNK(info.st_mode):  # found where links are not followed (`Opener`)
-        raise PathNotFound(path)
+    if stat_module.S_ISLNK(info.st_mode):  # where `Opener` cannot follow links
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
     return FileInfo(info.st_size, info.st_mtime, stat_module.S_ISDIR(info.st_mode))
 
 

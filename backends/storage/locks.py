@@ -20,6 +20,8 @@ from backends.storage.driver import StorageError
 class LockHeld(StorageError):  # noqa: N818 - a finding, not a fault; reads as a sentence where caught
     """Somebody else, perhaps in another process, holds this lock."""
 
+    transient = True
+
 
 class Locks(Protocol):
     """The locks of one storage."""

@@ -10,7 +10,7 @@ from aiohttp.web import BaseRequest, Response, StreamResponse
 
 from backends.http.connections import break_off, close_if_out_of_step
 from backends.model.errors import ErrorCode, RegistryError
-from backends.storage.driver import StorageFull, StorageReadOnly
+from backends.storage.driver import InvalidPath, StorageError, StorageFull, StorageReadOnly
 from backends.web import Handler
 
 Render = Callable[[BaseRequest, RegistryError], Response]
@@ -59,5 +59,11 @@ def _known(request: BaseRequest, error: Exception) -> RegistryError:
         return RegistryError(
             ErrorCode.UNAVAILABLE, "the registry may not write to its data folder; its owner or mount must allow that"
         )
+    if isinstance(error, InvalidPath):
+        _log.warning("a path that cannot be: %s", error)
+        return RegistryError(ErrorCode.NAME_INVALID, f"this cannot be stored: {error.why}")
+    if isinstance(error, StorageError) and error.transient:
+        _log.error("storage cannot do it now: %s", error)
+        return RegistryError(ErrorCode.UNAVAILABLE, "the registry is too busy for this request; send it again later")
     _log.error("%s %s failed", request.method, request.raw_path[:300], exc_info=error)
     return RegistryError(ErrorCode.UNKNOWN, "the registry failed at this request; its log has the reason")

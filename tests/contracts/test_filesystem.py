@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import resource
 import subprocess
 import tempfile
 import threading
@@ -19,7 +20,9 @@ from backends.model.digest import Hash
 from backends.storage import layout
 from backends.storage.driver import (
     Chunk,
+    InvalidPath,
     PathNotFound,
+    StorageBusy,
     StorageError,
     StorageFull,
     StorageReadOnly,
@@ -242,9 +245,9 @@ async def test_links_that_lead_out_of_the_root_are_never_followed(
     driver = opening(root)
     for path in ("/a/folder/secret", "/a/file", "/a/new"):
         for reading in (driver.read(path), driver.open(path), driver.stat(path), driver.writer(path, append=True)):
-            with pytest.raises(PathNotFound):
+            with pytest.raises(InvalidPath):
                 await reading
-    with pytest.raises(PathNotFound):
+    with pytest.raises(InvalidPath):
         await driver.list("/a/folder")
     for writing in (
         driver.write("/a/folder/secret", b"x"),
@@ -264,6 +267,60 @@ async def test_links_that_lead_out_of_the_root_are_never_followed(
     assert read_tree(outside) == before
     assert await driver.read("/a/file") == b"replaced, not followed"
     assert await driver.read("/own") == b"own"
+
+
+LONG = "x" * 256
+
+
+@pytest.mark.parametrize("path", [f"/{LONG}", f"/a/{LONG}", f"/{LONG}/a", "/loop", "/loop/a", "/a/to-loop/b"])
+async def test_a_path_that_cannot_be_is_told_apart_from_an_absent_one(tmp_path: Path, opening: Open, path: str) -> None:
+    root = tmp_path / "root"
+    (root / "a").mkdir(parents=True)
+    (root / "loop").symlink_to("loop")
+    (root / "a/to-loop").symlink_to("../loop")
+    (root / "own").write_bytes(b"own")
+    before = read_tree(root)
+    driver = opening(root)
+    operations = [
+        driver.read(path),
+        driver.open(path),
+        driver.stat(path),
+        driver.list(path),
+        driver.writer(path, append=True),
+        driver.move(f"{path}/a", "/own"),
+        driver.link(f"{path}/a", "/own"),
+        driver.delete(f"{path}/a"),
+        driver.write(f"{path}/a", b"x"),
+        driver.write(f"{path}/a/b/c", b"x"),
+        driver.writer(f"{path}/a"),
+        driver.move("/own", f"{path}/a"),
+        driver.link("/own", f"{path}/a"),
+    ]
+    for operation in operations:
+        with pytest.raises(InvalidPath):
+            await operation
+    assert read_tree(root) == before
+    assert not leftovers(root)
+
+
+async def test_without_descriptors_it_is_busy_and_works_again_later(tmp_path: Path, opening: Open) -> None:
+    driver = opening(tmp_path)
+    await driver.write("/a/file", bytes(10_000))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        for operation in (
+            lambda: driver.read("/a/file"),
+            lambda: driver.open("/a/file"),
+            lambda: driver.write("/a/other", b""),
+            lambda: driver.list("/a"),
+        ):
+            with pytest.raises(StorageBusy):
+                await operation()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert await driver.read("/a/file") == bytes(10_000)
+    assert list(await driver.list("/a")) == ["file"]
 
 
 async def test_our_own_folder_is_not_made_through_a_link(tmp_path: Path, outside: Path, opening: Open) -> None:
