@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import os
 import secrets
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
@@ -14,13 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from portside.announcing import announce
+from portside.observe.logging import log_directly, log_what_python_prints
 from portside.problems import Problem
-from portside.server.listening import BoundListener, TcpAddress, bind
+from portside.server.listening import BoundListener, bind
 from portside.settings.loading import Role, Settings, load_settings, settings_path
-from portside.tls.contexts import CertificateChain, ClientAuth
+from portside.tls.contexts import CertificateChain
 
 if TYPE_CHECKING:
     from portside.tls.certificates import CertificateFolder
+
+_log = logging.getLogger("portside")
 
 
 def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
@@ -33,6 +37,19 @@ def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
         Problem: it cannot start; the sentence says why and what to do.
     """
     settings = load_settings(Role(role), config or settings_path(os.environ), os.environ, flags)
+    release, instance = version("portside"), str(uuid4())
+    log_directly(settings.log, version=release, instance=instance)
+    log_what_python_prints()
+    try:
+        return _run(settings, release=release, instance=instance)
+    except Problem as problem:
+        if settings.log.formatter == "text":
+            raise
+        _log.error("%s", problem)
+        return 1
+
+
+def _run(settings: Settings, *, release: str, instance: str) -> int:
     _require_writable(settings)
     made = None
     if settings.certificates is not None:
@@ -42,7 +59,7 @@ def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
         settings = _with_chain(settings, made)
     bound = bind(settings.listeners)
     try:
-        return _serve(settings, bound, made)
+        return _serve(settings, bound, made, release=release, instance=instance)
     finally:
         for each in bound:
             each.close()
@@ -60,7 +77,9 @@ def _with_chain(settings: Settings, made: CertificateFolder) -> Settings:
     )
 
 
-def _serve(settings: Settings, bound: tuple[BoundListener, ...], made: CertificateFolder | None) -> int:
+def _serve(
+    settings: Settings, bound: tuple[BoundListener, ...], made: CertificateFolder | None, *, release: str, instance: str
+) -> int:
     # What is imported before a check fails is imported for nothing; what is imported here, the workers share.
     with _no_default_cas():
         from portside.observe.metrics import MetricsFolder  # noqa: PLC0415
@@ -69,7 +88,7 @@ def _serve(settings: Settings, bound: tuple[BoundListener, ...], made: Certifica
         from portside.wiring import build  # noqa: PLC0415
 
     gc.enable()  # off since the start: nothing that a module makes when it is imported is garbage
-    release, instance, voice = version("portside"), str(uuid4()), Voice()
+    voice = Voice()
     folder = MetricsFolder() if settings.metrics_path else None
     try:
         return serve(
@@ -77,7 +96,7 @@ def _serve(settings: Settings, bound: tuple[BoundListener, ...], made: Certifica
             lambda: build(settings, version=release, instance=instance, voice=voice),
             workers=settings.workers or len(os.sched_getaffinity(0)),
             drain_seconds=settings.drain_seconds,
-            on_ready=lambda: _say(settings, bound, made),
+            on_ready=lambda: announce(settings, bound, made),
             on_worker_end=folder.worker_ended if folder is not None else None,
         )
     finally:
@@ -126,64 +145,3 @@ def _require_writable(settings: Settings) -> None:
                 f" give it to uid {os.getuid()}, name another with --data or storage.filesystem.rootdirectory, or set"
                 " storage.maintenance.readonly.enabled: true to serve what is there"
             ) from None
-
-
-def _say(settings: Settings, bound: tuple[BoundListener, ...], made: CertificateFolder | None) -> None:
-    """Tells once, in words, what runs where and how to use it."""
-    lines: list[str] = []
-    if made is not None and made.done:
-        lines.append(made.done)
-    if made is not None:
-        lines += [f"warning: {warning}" for warning in made.warnings]
-    lines += [f"note: {note}" for note in settings.notes]
-    for found in bound:
-        what = {"proxy": "all clients", "metrics": "metrics and health"}.get(found.listener.name, found.listener.name)
-        lines.append(f"listening on {found.text}{', tls' if found.listener.tls else ''} ({what})")
-    for place in settings.roots:
-        inside = str(Path(place.root).absolute()) if place.driver == "filesystem" else "memory, gone at the end"
-        only = " (v1)" if place == settings.v1_storage != settings.storage else ""
-        lines.append(f"data in {inside}{only}")
-    if settings.role is not Role.PROXY:
-        who = "a client with a certificate of these CAs" if _all_guarded(bound) else "anyone who reaches this"
-        lines.append(f"no access control is configured: {who} may push")
-    lines += _certificate_lines(bound, made, ca_copy=settings.ca_copy)
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.flush()
-
-
-def _all_guarded(bound: tuple[BoundListener, ...]) -> bool:
-    """Whether every address that others can reach asks for a client's certificate."""
-    reachable = [
-        found.listener
-        for found in bound
-        if found.listener.name != "metrics"
-        and isinstance(found.listener.address, TcpAddress)
-        and found.listener.address.host not in {"127.0.0.1", "::1", "localhost"}
-    ]
-    return bool(reachable) and all(
-        each.tls is not None and bool(each.tls.client_cas) and each.tls.client_auth is ClientAuth.REQUIRE
-        for each in reachable
-    )
-
-
-def _certificate_lines(bound: tuple[BoundListener, ...], made: CertificateFolder | None, *, ca_copy: str) -> list[str]:
-    lines: list[str] = []
-    if all(found.listener.tls is None for found in bound):
-        return lines
-    from portside.tls.certificates import describe, trust_lines  # noqa: PLC0415 - slow to import
-
-    for found in bound:
-        tls = found.listener.tls
-        if tls is None:
-            continue
-        shown = [describe(chain.certificate) for chain in tls.chains]
-        for each in shown:
-            lines += [f"warning: {warning}" for warning in each.warnings]
-        if made is not None and made.ca is not None and isinstance(found.listener.address, TcpAddress):
-            hosts = [name for name in shown[0].names if name not in {"127.0.0.1", "::1"}]
-            lines.append("")
-            if ca_copy:
-                lines.append(f"copy the CA to where the clients are first: {ca_copy}")
-            here = Path("ca.crt") if ca_copy else made.ca.absolute()
-            lines.append(trust_lines(here, hosts or ["localhost"], port=found.port or 0))
-    return lines

@@ -15,7 +15,7 @@ from backends.storage.storage import Storage
 from backends.v1.registry import Registry as V1Registry
 from backends.v2.registry import Registry as V2Registry
 from backends.web.gates import make_gates
-from portside.observe.access_log import AccessLog
+from portside.observe.access_log import AccessLog, open_access_log
 from portside.observe.checks import make_health
 from portside.observe.health import Health
 from portside.observe.health_page import health_page
@@ -83,7 +83,7 @@ async def build(settings: Settings, *, version: str, instance: str, voice: Voice
         proxy = Proxy(settings.proxy, here | elsewhere)
         handlers["proxy"] = proxy.handle
     log.start()
-    access = AccessLog() if settings.log.access else None
+    access = open_access_log(settings.log, version=version, instance=instance) if settings.log.access else None
     metrics = Metrics() if settings.metrics_path else None
     named = _named(storages)
     health = make_health(settings.health, named, elsewhere, writes=not settings.gates.read_only, voice=voice)

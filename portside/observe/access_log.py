@@ -1,7 +1,8 @@
 """The access log: one line a request, formatted by hand, collected and written in batches by a thread.
 
-The form is nginx's combined one, with duration, route and reason at the end:
+As text the form is nginx's combined one, with duration, route and reason at the end, and the configured fields:
 `127.0.0.1 - - [24/Nov/2026:09:00:00 +0000] "GET /v2/ HTTP/1.1" 200 2 "-" "docker/24.0.7" 0.0004 v2 "docker 24.0.7 ..."`
+As JSON it is an event like those of the program's log, with distribution's names for what belongs to a request.
 
 Invariant: a request is one line, whole, whatever a client sends and however many workers write to one pipe; and the
 event loop never waits for whoever reads.
@@ -10,6 +11,7 @@ event loop never waits for whoever reads.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import queue
 import re
@@ -17,16 +19,55 @@ import select
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from portside.observe.logging import escaped
+from typing_extensions import override
+
+from portside.observe.log_lines import MESSAGE, escaped, render
+from portside.observe.logging import LogSettings, identity
 
 FLUSH_SECONDS = 0.2
 STOP_SECONDS = 1.0
 MAX_WAITING = 20_000
 MAX_BATCHES = 8
 MAX_LINE = 4000
+REQUEST_KEYS = (
+    "http.request.remoteaddr",
+    "http.request.method",
+    "http.request.uri",
+    "http.request.version",
+    "http.request.useragent",
+    "http.response.status",
+    "http.response.written",
+    "http.response.duration",
+    "route",
+    "reason",
+)
+"""What an object says of a request; the duration in seconds."""
 _MASKED = re.compile(r"((?:_state|token|access_token|password)=)[^&\s\"]+", re.IGNORECASE)
+
+
+def open_access_log(settings: LogSettings, *, version: str, instance: str, descriptor: int = 1) -> AccessLog:
+    """Returns an access log in the form of the program's log.
+
+    Args:
+        settings: form, fields, and whether requests leave lines at this level.
+        version: the program's.
+        instance: one id for all processes of one start.
+        descriptor: where the lines go; stdout.
+    """
+    if settings.formatter == "text":
+        access = AccessLog(descriptor, fields=settings.fields)
+    else:
+        access = JsonAccessLog(
+            descriptor,
+            form=settings.formatter,
+            fields=identity(settings, version=version, instance=instance),
+        )
+    if not settings.tells_requests:
+        access.mute()
+    return access
 
 
 class AccessLog:
@@ -34,10 +75,13 @@ class AccessLog:
 
     Args:
         descriptor: where the lines go; stdout.
+        fields: at the end of every line.
     """
 
-    def __init__(self, descriptor: int = 1) -> None:
+    def __init__(self, descriptor: int = 1, *, fields: Mapping[str, Any] | None = None) -> None:
         self._descriptor = descriptor
+        self._tail = f" {render('text', fields)}" if fields else ""
+        self._longest: int | None = MAX_LINE
         # Below this size a write to a pipe is never mixed with another worker's.
         self._whole = select.PIPE_BUF if stat.S_ISFIFO(os.fstat(descriptor).st_mode) else 1 << 20
         self._lines: list[str] = []
@@ -74,10 +118,21 @@ class AccessLog:
             path, agent = path.replace('"', "\\x22"), agent.replace('"', "\\x22")
         text = (
             f'{remote} - - [{self._stamp}] "{method} {path} {version}" {status} {size} "-" "{agent}" '
-            f'{seconds:.4f} {route} "{reason}"'
+            f'{seconds:.4f} {route} "{reason}"{self._tail}'
         )
         if not text.isprintable():
             text = escaped(text)
+        self._add(text)
+
+    def mute(self) -> None:
+        """Leaves no lines from now on, until `unmute`."""
+        self.line = _nothing  # type: ignore[method-assign, assignment] # costs a request nothing where lines are wanted
+
+    def unmute(self) -> None:
+        """Leaves lines again."""
+        self.__dict__.pop("line", None)
+
+    def _add(self, text: str) -> None:
         if len(self._lines) >= MAX_WAITING:
             self._dropped += 1
         else:
@@ -97,11 +152,18 @@ class AccessLog:
     def _take(self) -> list[str]:
         if not self._dropped:
             return self._lines
-        return [*self._lines, f"{self._dropped} lines of the access log were dropped, since nobody took them"]
+        return [
+            *self._lines,
+            self._told(f"{self._dropped} lines of the access log were dropped, since nobody took them"),
+        ]
+
+    def _told(self, sentence: str) -> str:
+        """A line that is no request's."""
+        return sentence
 
     def _write_all(self) -> None:
         while (batch := self._batches.get()) is not None:
-            for piece in _pieces(batch, self._whole):
+            for piece in _pieces(batch, self._whole, longest=self._longest):
                 data = memoryview(piece)
                 try:
                     while data:
@@ -122,18 +184,94 @@ class AccessLog:
         await asyncio.to_thread(self._thread.join, STOP_SECONDS)
 
 
+class JsonAccessLog(AccessLog):
+    """The same, an object a line.
+
+    Args:
+        descriptor: where the lines go; stdout.
+        form: `json` or `logstash`.
+        fields: on every line, unless an event says something of that name itself.
+    """
+
+    def __init__(self, descriptor: int = 1, *, form: str, fields: Mapping[str, Any]) -> None:
+        super().__init__(descriptor)
+        self._form = form
+        self._fields = fields
+        self._longest = None  # half an object is none: what a client sent is cut instead
+        sample = json.loads(self._rendered("", dict.fromkeys(REQUEST_KEYS)))
+        own = json.dumps({key: value for key, value in fields.items() if key not in sample}, default=str)
+        self._end = f", {own[1:]}" if len(own) > len("{}") else "}"
+
+    @override
+    def line(
+        self,
+        remote: str,
+        method: str,
+        path: str,
+        version: str,
+        agent: str,
+        status: int,
+        size: int,
+        seconds: float,
+        route: str,
+        reason: str,
+    ) -> None:
+        """Adds a line."""
+        path = masked(path) if "?" in path else path
+        longest = 2048
+        while True:
+            text = self._rendered(
+                "response completed",
+                dict(
+                    zip(
+                        REQUEST_KEYS,
+                        (
+                            remote[:64],
+                            method[:32],
+                            path[:longest],
+                            version,
+                            agent[: longest // 4],
+                            status,
+                            size,
+                            round(seconds, 6),
+                            route,
+                            reason[:longest],
+                        ),
+                        strict=True,
+                    )
+                ),
+            )
+            if len(text) <= MAX_LINE or longest < 64:  # noqa: PLR2004 - the rest is the configured fields'
+                break
+            longest //= 2
+        self._add(f"{text[:-1]}{self._end}")
+
+    def _rendered(self, message: str, request: Mapping[str, Any]) -> str:
+        now = time.time()
+        stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1_000_000):06d}Z"
+        return render(self._form, {"time": stamp, "level": "info", MESSAGE[self._form]: message, **request})
+
+    @override
+    def _told(self, sentence: str) -> str:
+        return f"{self._rendered(sentence, {})[:-1]}{self._end}"
+
+
+def _nothing(*_: object) -> None:
+    """A line that nobody wants."""
+
+
 def masked(target: str) -> str:
     """Returns a request's target without what would open a door to a reader of the log."""
     return _MASKED.sub(r"\1***", target)
 
 
-def _pieces(lines: list[str], size: int) -> Iterator[bytes]:
-    """Yields lines as bytes, as many whole ones at a time as stay within a size."""
+def _pieces(lines: list[str], size: int, *, longest: int | None) -> Iterator[bytes]:
+    """Yields lines as bytes, as many whole ones at a time as stay within a size; each is cut where it is too long."""
     piece = bytearray()
     for line in lines:
         data = line.encode("utf-8", "backslashreplace")
-        if len(data) > MAX_LINE:
-            data = data[:MAX_LINE].decode("utf-8", "ignore").encode()
+        if longest is not None and len(data) > longest:
+            data = data[:longest].decode("utf-8", "ignore").encode()
         data += b"\n"
         if len(piece) + len(data) > size and piece:
             yield bytes(piece)

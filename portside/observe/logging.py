@@ -1,40 +1,66 @@
 """Logs: one event, as text or JSON, with the configured fields on every line; never waited for by the event loop.
 
-The program's log goes to stderr, the access log to stdout, as distribution does. Records pass a queue to a thread that
-formats and writes them, so a slow terminal or a full pipe stops nobody; when it stays full, lines are dropped and
-counted. Control characters never reach a line: what a client sends cannot forge one.
+The program's log goes to stderr, the access log to stdout, as distribution does. In a worker records pass a queue to a
+thread that formats and writes them, so a slow terminal or a full pipe stops nobody; when it stays full, lines are
+dropped and counted. The parent has no threads, since it forks: it writes where the reader takes it. Control characters
+never reach a line: what a client sends cannot forge one.
 """
 
 from __future__ import annotations
 
 import logging
 import logging.handlers
+import os
 import queue
+import select
 import sys
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import Any
 
 from typing_extensions import override
 
-if TYPE_CHECKING:
-    from structlog.typing import EventDict, Processor
+from portside.observe.log_lines import MESSAGE, escaped, render
+
+__all__ = ["LEVELS", "Log", "LogSettings", "escaped", "log_directly"]
 
 LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
 QUEUED_LINES = 10_000
+FULL_SECONDS = 1.0
+EXTRA = "listener"
+"""What a record may carry beside its message: `extra={"listener": "v1"}`."""
+
+_log = logging.getLogger("portside")
 
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """How the program logs: `log.level`, `log.formatter`, `log.fields`, `log.accesslog.disabled`."""
+    """How the program logs; the names in brackets are config.yml's.
+
+    Attributes:
+        level: `error`, `warn`, `info` or `debug` (`log.level`).
+        formatter: `text`, `json` or `logstash` (`log.formatter`).
+        fields: on every line (`log.fields`).
+        access: whether there is an access log (`log.accesslog.disabled`).
+        access_at_any_level: requests are events of level info, but the file asks for their lines in so many words.
+    """
 
     level: str = "info"
     formatter: str = "text"
     fields: dict[str, Any] = field(default_factory=dict)
     access: bool = True
+    access_at_any_level: bool = False
+
+    @property
+    def tells_requests(self) -> bool:
+        """Whether a request leaves a line in the access log."""
+        return self.access and (self.access_at_any_level or LEVELS[self.level] <= logging.INFO)
 
 
 class Log:
-    """The log of one process; started once, after the fork.
+    """The log of a worker; started once, after the fork.
 
     Args:
         settings: level, form, fields.
@@ -44,21 +70,17 @@ class Log:
 
     def __init__(self, settings: LogSettings, *, version: str, instance: str) -> None:
         output = logging.StreamHandler(sys.stderr)
-        output.setFormatter(
-            _Structured(settings.formatter, {**settings.fields, "instance.id": instance, "version": version})
-        )
+        output.setFormatter(_Lines(settings, version=version, instance=instance))
         lines: queue.Queue[logging.LogRecord] = queue.Queue(QUEUED_LINES)
         self._listener = logging.handlers.QueueListener(lines, output)
         self._handler = _Queue(lines)
-        self._level = LEVELS[settings.level]
+        self._level = settings.level
 
     def start(self) -> None:
         """Takes over the standard library's root logger."""
         self._listener.start()
-        root = logging.getLogger()
-        root.handlers[:] = [self._handler]
-        root.setLevel(self._level)
-        logging.getLogger("asyncio").setLevel(max(self._level, logging.WARNING))
+        logging.getLogger().handlers[:] = [self._handler]
+        set_level(self._level)
 
     def stop(self) -> None:
         """Writes what is still queued, and lets go of the root logger."""
@@ -66,6 +88,48 @@ class Log:
         if self._handler in root.handlers:
             root.removeHandler(self._handler)
         self._listener.stop()
+
+
+def log_directly(settings: LogSettings, *, version: str, instance: str, descriptor: int = 2) -> None:
+    """Has this process write its log itself, as long as somebody takes it: for the parent, and before a worker's `Log`.
+
+    Args:
+        settings: level, form, fields.
+        version: the program's.
+        instance: one id for all processes of one start.
+        descriptor: where the lines go; stderr.
+    """
+    output = _Direct(descriptor)
+    output.setFormatter(_Lines(settings, version=version, instance=instance))
+    logging.getLogger().handlers[:] = [output]
+    set_level(settings.level)
+
+
+def set_level(level: str) -> None:
+    """Has only events of this level, and more serious ones, logged from now on."""
+    logging.getLogger().setLevel(LEVELS[level])
+    logging.getLogger("asyncio").setLevel(max(LEVELS[level], logging.WARNING))
+
+
+def log_what_python_prints() -> None:
+    """Has exceptions of threads, of finalizers, and warnings logged, which Python would print beside the log."""
+
+    def failed_thread(failed: threading.ExceptHookArgs) -> None:
+        if failed.exc_value is not None:
+            _log.error("a thread failed", exc_info=failed.exc_value)
+
+    def failed_finalizer(failed: sys.UnraisableHookArgs) -> None:
+        if failed.exc_value is not None:
+            _log.error("%s", failed.err_msg or "an object could not be let go of", exc_info=failed.exc_value)
+
+    threading.excepthook = failed_thread
+    sys.unraisablehook = failed_finalizer
+    logging.captureWarnings(True)
+
+
+def identity(settings: LogSettings, *, version: str, instance: str) -> dict[str, Any]:
+    """Returns what stands on every line."""
+    return {**settings.fields, "instance.id": instance, "version": version}
 
 
 class _Queue(logging.handlers.QueueHandler):
@@ -92,88 +156,51 @@ class _Queue(logging.handlers.QueueHandler):
             self._dropped += 1  # whoever reads the log has stopped: serving goes on
 
 
-class _Structured(logging.Formatter):
-    """Makes a line of a record. What it needs is imported by its thread at the first line, not at the cold start."""
+class _Direct(logging.Handler):
+    """Writes at once. A reader that takes nothing for a second loses the line; the parent has workers to look after."""
 
-    def __init__(self, form: str, fields: dict[str, Any]) -> None:
+    def __init__(self, descriptor: int) -> None:
         super().__init__()
-        self._form = form
-        self._fields = fields
-        self._made: logging.Formatter | None = None
+        self._descriptor = descriptor
+        self._patient = True
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            data = memoryview((self.format(record) + "\n").encode("utf-8", "backslashreplace"))
+            while data and self._has_room():
+                data = data[os.write(self._descriptor, data[: select.PIPE_BUF]) :]
+        except OSError:
+            pass  # nobody is there to read it
+        except Exception:  # noqa: BLE001 - as every handler of the standard library
+            self.handleError(record)
+
+    def _has_room(self) -> bool:
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        self._patient = bool(poll.poll(FULL_SECONDS * 1000 if self._patient else 0))
+        return self._patient
+
+
+class _Lines(logging.Formatter):
+    """Makes a line of a record."""
+
+    def __init__(self, settings: LogSettings, *, version: str, instance: str) -> None:
+        super().__init__()
+        self._form = settings.formatter
+        self._identity = identity(settings, version=version, instance=instance)
 
     @override
     def format(self, record: logging.LogRecord) -> str:
-        if self._made is None:
-            self._made = self._make()
-        return self._made.format(record)
-
-    def _make(self) -> logging.Formatter:
-        import structlog  # noqa: PLC0415 - see the class
-
-        return structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[
-                structlog.stdlib.add_log_level,
-                structlog.stdlib.add_logger_name,
-                structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-                structlog.processors.format_exc_info,
-            ],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.EventRenamer("message" if self._form == "logstash" else "msg"),
-                _with(self._fields),
-                *_renderer(self._form),
-            ],
-        )
-
-
-def escaped(text: str) -> str:
-    """Returns text in which control characters are written out."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
-
-
-def _with(fields: dict[str, Any]) -> Processor:
-    """Adds the configured fields; what the event itself says goes before them."""
-
-    def add(_: Any, __: str, event: EventDict) -> EventDict:
-        return {**fields, **event}
-
-    return add
-
-
-def _renderer(form: str) -> list[Processor]:
-    from structlog.processors import JSONRenderer, LogfmtRenderer  # noqa: PLC0415 - see _Structured
-
-    match form:
-        case "json":
-            return [JSONRenderer(default=str)]
-        case "logstash":
-            return [_logstash, JSONRenderer(default=str)]
-        case _:
-            line = LogfmtRenderer(key_order=["time", "level", "msg"], bool_as_flag=False)
-            return [_text(line)]
-
-
-def _text(line: Processor) -> Processor:
-    """Renders one line; a traceback follows on lines of its own, indented, so that none of them passes for an event."""
-
-    def render(logger: Any, method: str, event: EventDict) -> str:
-        exception = str(event.pop("exception", ""))
-        safe = {_key(key): escaped(value) if isinstance(value, str) else value for key, value in event.items()}
-        below = "".join(f"\n    {escaped(part)}" for part in exception.splitlines())
-        head = line(logger, method, safe)
-        assert isinstance(head, str)
-        return head + below
-
-    return render
-
-
-def _key(key: str) -> str:
-    return "".join(character if character.isprintable() and character not in ' ="' else "_" for character in key)
-
-
-def _logstash(_: Any, __: str, event: EventDict) -> EventDict:
-    return {"@version": "1", "@timestamp": event.pop("time"), "type": "portside", **event}
+        event: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")[:26] + "Z",
+            "level": record.levelname.lower(),
+            MESSAGE[self._form]: record.getMessage(),
+        }
+        if EXTRA in record.__dict__:
+            event[EXTRA] = record.__dict__[EXTRA]
+        event["logger"] = record.name
+        # What the event says of itself goes before a field of the same name.
+        fields: Mapping[str, Any] = {key: value for key, value in self._identity.items() if key not in event}
+        exception = self.formatException(record.exc_info) if record.exc_info else ""
+        return render(self._form, {**event, **fields}, exception=exception)

@@ -75,6 +75,7 @@ class Listener:
         tls: None for plain HTTP.
         trusted_peer: X-Forwarded-* of whoever connects is believed (a unix socket of our own proxy).
         trusted_networks: the same, for peers with an address in these networks.
+        optional: nobody asked for it: it is left out where another program listens there already.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Listener:
     tls: TlsSettings | None = None
     trusted_peer: bool = False
     trusted_networks: tuple[Network, ...] = ()
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,19 @@ class BoundListener:
                     path.unlink()
 
 
+def show_address(address: Address) -> str:
+    """Returns an address as a person writes it: `127.0.0.1:5081`, `unix:/path`."""
+    if isinstance(address, UnixAddress):
+        return f"unix:{address.path}"
+    return f"{f'[{address.host}]' if ':' in address.host else address.host}:{address.port}"
+
+
+class PortInUse(ServingProblem):
+    """Another program listens there."""
+
+
 def bind(listeners: Sequence[Listener]) -> tuple[BoundListener, ...]:
-    """Binds and listens on all, or on none.
+    """Binds and listens on all, or on none; what is optional and in use by another program is left out.
 
     Raises:
         ServingProblem: a busy port, no permission, an address that this machine does not have.
@@ -136,7 +149,8 @@ def bind(listeners: Sequence[Listener]) -> tuple[BoundListener, ...]:
             if isinstance(address, UnixAddress):
                 bound.append(BoundListener(listener, (_bind_unix(address),), _identity(address.path)))
             else:
-                bound.append(BoundListener(listener, _bind_tcp(address, listener.name)))
+                with contextlib.suppress(PortInUse) if listener.optional else contextlib.nullcontext():
+                    bound.append(BoundListener(listener, _bind_tcp(address, listener.name)))
     except BaseException:
         for each in bound:
             each.close()
@@ -213,7 +227,7 @@ def _refused(error: OSError, place: tuple[str, int], name: str) -> ServingProble
     host, port = place
     match error.errno:
         case errno.EADDRINUSE:
-            return ServingProblem(
+            return PortInUse(
                 f"port {port} is in use by another program (`ss -ltnp 'sport = :{port}'` shows which): end it,"
                 f" or choose another address for {name} with --addr or in the settings"
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import resource
 import select
@@ -29,6 +30,8 @@ QUICK_SECONDS = 2.0
 QUICK_DEATHS = 5
 GRACE_SECONDS = 1.5
 OPEN_FILES = 65536
+
+_log = logging.getLogger("portside.workers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +188,9 @@ class _Group:
         quick = death.signal != signal.SIGKILL and (death.unready or recent)
         self._quick_deaths = self._quick_deaths + 1 if quick else 0
         how = f"by signal {death.signal}" if death.signal else death.said or "by itself"
-        sys.stderr.write(f"portside: worker {worker.pid} ended ({how}); another one takes its place\n")
+        _log.warning("worker %d ended (%s); another one takes its place", worker.pid, how)
         if self._quick_deaths >= QUICK_DEATHS:
-            sys.stderr.write("portside: workers keep dying as soon as they start; the lines above have the reason\n")
+            _log.error("workers keep dying as soon as they start; the lines above have the reason")
             return False
         if quick or death.unready:
             time.sleep(min(2.0, 0.1 * 2**self._quick_deaths))
@@ -248,6 +251,7 @@ def _work(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     keep_large_buffers()
+    direct = logging.getLogger().handlers[:]
 
     def tell(word: str) -> None:
         os.write(ready, word.encode())
@@ -269,7 +273,8 @@ def _work(
         tell(str(problem))
         return 1
     except BaseException:  # noqa: BLE001 - the process ends here: its last word is the traceback
-        sys.excepthook(*sys.exc_info())
+        logging.getLogger().handlers[:] = direct  # a thread would have no time to write it
+        _log.critical("a worker failed", exc_info=True)
         return 1
     return 0
 

@@ -58,7 +58,14 @@ def proxy_ports(config: Config, *, with_registries: bool) -> Ports:
         )
     for name, backend, default in (("v1", gateway.v1, V1), ("v2", gateway.v2, V2)):
         if with_registries and not backend.upstream:
-            _add(ports, config, name, default if backend.addr is None else backend.addr, None)
+            _add(
+                ports,
+                config,
+                name,
+                default if backend.addr is None else backend.addr,
+                None,
+                asked=backend.addr is not None,
+            )
             _add(ports, config, name, backend.unix and f"unix:{backend.unix}", None)
     _add_metrics(ports, config, METRICS if with_registries else "")
     return _checked(ports)
@@ -78,7 +85,7 @@ def registry_ports(config: Config, name: str, backend: Backend, *, default: str)
     return _checked(ports)
 
 
-def _add(ports: Ports, config: Config, name: str, addr: str, tls: TlsSettings | None) -> None:
+def _add(ports: Ports, config: Config, name: str, addr: str, tls: TlsSettings | None, *, asked: bool = True) -> None:
     if not addr:
         return
     address = parse_address(addr)
@@ -90,12 +97,13 @@ def _add(ports: Ports, config: Config, name: str, addr: str, tls: TlsSettings | 
             None if unix else tls,
             trusted_peer=unix,
             trusted_networks=config.gateway.trustedproxies,
+            optional=not asked,
         )
     )
 
 
 def _add_metrics(ports: Ports, config: Config, default: str) -> None:
-    addr = config.gateway.metrics.addr
+    addr, asked = config.gateway.metrics.addr, True
     if addr is not None:
         ports.metrics_path = "/metrics"
     elif config.http.debug.addr:
@@ -103,10 +111,10 @@ def _add_metrics(ports: Ports, config: Config, default: str) -> None:
         prometheus = config.http.debug.prometheus
         ports.metrics_path = prometheus.path if prometheus.enabled else ""
     else:
-        addr, ports.metrics_path = default, "/metrics"
+        addr, ports.metrics_path, asked = default, "/metrics", False
     if not addr:
         ports.metrics_path = ""
-    _add(ports, config, "metrics", addr, None)
+    _add(ports, config, "metrics", addr, None, asked=asked)
 
 
 def _checked(ports: Ports) -> Ports:

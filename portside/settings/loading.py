@@ -234,7 +234,6 @@ def _ports(role: Role, config: Config) -> Ports:
 
 def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Settings:
     gateway, http = config.gateway, config.http
-    level = config.log.level if "level" in config.log.model_fields_set else config.loglevel or config.log.level
     room = RoomSettings(gateway.lowroom.percent, gateway.lowroom.bytes, gateway.lowroom.files)
     storage = StorageSettings("filesystem", (config.storage.filesystem or Filesystem()).rootdirectory, room)
     if config.storage.inmemory is not None:
@@ -252,7 +251,7 @@ def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Set
         notes.append("http.secret is not needed: what is known about an upload is in storage, for every worker")
     return Settings(
         role=role,
-        log=LogSettings(level, config.log.formatter, dict(config.log.fields), access=not config.log.accesslog.disabled),
+        log=_log(config),
         storage=storage,
         v1_storage=v1_storage,
         gates=GateSettings(
@@ -289,6 +288,17 @@ def _health(config: Config) -> HealthSettings:
     checked = config.health.storagedriver
     # As in distribution, an interval of nothing is the usual one.
     return HealthSettings(checked.enabled, checked.interval or HealthSettings().interval_seconds, checked.threshold)
+
+
+def _log(config: Config) -> LogSettings:
+    log = config.log
+    return LogSettings(
+        level=log.level if "level" in log.model_fields_set else config.loglevel or log.level,
+        formatter=log.formatter,
+        fields=dict(log.fields),
+        access=not log.accesslog.disabled,
+        access_at_any_level="disabled" in log.accesslog.model_fields_set,
+    )
 
 
 def _upstream(backend: Backend, body_idle_seconds: float) -> UpstreamSettings | None:

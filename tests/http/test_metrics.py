@@ -77,7 +77,7 @@ def _folder_of(pid: int) -> Path:
 async def test_counts_are_summed_over_workers_and_outlive_them(tmp_path: Path) -> None:
     (tmp_path / "portside.yml").write_text(SETTINGS)
     with running_command("serve", "portside.yml", folder=tmp_path) as running:
-        registry, metrics = running.port("v2"), running.port("metrics and health")
+        registry, metrics = running.port("v2"), running.port("metrics")
         await _ask(registry, 100)
         await _until(metrics, lambda page: _value(page, REQUESTS) == 100)
         pids = _workers(running.process.pid)
@@ -97,8 +97,8 @@ async def test_the_proxy_s_decisions_are_counted_by_generation_and_reason(tmp_pa
     (tmp_path / "portside.yml").write_text(SETTINGS)
     agents = {"docker/1.5.0": 404, "docker/1.7.1": 200, "docker/24.0.7": 200}
     with running_command("serve", "portside.yml", folder=tmp_path) as running:
-        front = running.port("all clients")
-        metrics = running.port("metrics and health")
+        front = running.port("proxy")
+        metrics = running.port("metrics")
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as client:
             for agent, status in agents.items():
                 async with client.get(f"https://127.0.0.1:{front}/v2/", headers={"User-Agent": agent}) as answer:
@@ -118,7 +118,7 @@ async def test_the_proxy_s_decisions_are_counted_by_generation_and_reason(tmp_pa
 async def test_the_metrics_listener_tells_health_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "portside.yml").write_text(SETTINGS)
     with running_command("serve", "portside.yml", folder=tmp_path) as running:
-        base = f"http://127.0.0.1:{running.port('metrics and health')}"
+        base = f"http://127.0.0.1:{running.port('metrics')}"
         async with aiohttp.ClientSession() as client:
             async with client.get(f"{base}/debug/health") as answer:
                 assert (answer.status, await answer.text()) == (200, "{}\n")

@@ -85,9 +85,9 @@ class Stack:
     def copy_ca(self) -> None:
         """Copies the CA out by the very line that the proxy's log shows."""
         log = self.docker.run("logs", self.container("proxy"))
-        line = re.search(r"^copy the CA to where the clients are first: (docker cp .*)$", log, re.MULTILINE)
+        line = re.search(r"copy it to them with: (docker cp [^\"]*)\" ", log)
         assert line is not None, log
-        assert "sudo install -D -m 644 ca.crt /etc/docker/certs.d/registry.example:5000/ca.crt" in log
+        assert "certs.d" not in log  # nobody can reach this container by its own port
         path = f"{Path('/usr/bin')}:{os.environ['PATH']}"
         subprocess.run(["sh", "-ec", line[1]], cwd=self.ca.parent, env={**self.environment, "PATH": path}, check=True)
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -40,8 +41,8 @@ class RunningCommand:
 
     Attributes:
         process: its parent process.
-        out: the file of its stdout: what it says at start, then the access log.
-        err: the file of its stderr: its log.
+        out: the file of its stdout: the access log.
+        err: the file of its stderr: its log, what it says at start first.
     """
 
     process: subprocess.Popen[bytes]
@@ -49,9 +50,10 @@ class RunningCommand:
     err: Path
 
     def port(self, what: str) -> int:
-        """The port that it said it listens on, for `all clients`, `v1`, `v2`, `metrics and health`."""
-        found = re.search(rf"listening on \S*:(\d+)(?:, tls)? \({what}\)", self.out.read_text())
-        assert found is not None, self.out.read_text()
+        """The port that it said it listens on, for `proxy`, `v1`, `v2`, `metrics`."""
+        said = self.err.read_text()
+        found = re.search(rf'listening (?:on )?\S*?:(\d+)\b[^\n]*? "?listener"?[=:] ?"?{what}\b', said)
+        assert found is not None, said
         return int(found[1])
 
     def wait_for_line(self, path: Path, *words: str, seconds: float = 10.0) -> str:
@@ -70,14 +72,29 @@ class RunningCommand:
         return self.process.wait(20)
 
 
+def children(pid: int) -> set[int]:
+    """The processes that a process has started."""
+    return {int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
 @contextlib.contextmanager
 def running_command(
     *arguments: str | Path,
     folder: Path,
     environment: Mapping[str, str] | None = None,
     wrapper: Sequence[str] = (),
+    port: int = 0,
 ) -> Iterator[RunningCommand]:
-    """Run a command until the end of the block, by a `wrapper` if there is one; ready when it says where it listens."""
+    """Run a command until the end of the block; it is ready when it has said what it says at start.
+
+    Args:
+        arguments: the command and its flags.
+        folder: where it runs, and where its output goes.
+        environment: variables beside the tests' own.
+        wrapper: a command before it, such as `unshare`.
+        port: on loopback; one that says nothing is ready when it listens there.
+    """
+    last = "listening " if arguments[0] == "proxy" else "no access control"
     out, err = folder / "stdout", folder / "stderr"
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
@@ -86,7 +103,7 @@ def running_command(
     running = RunningCommand(process, out, err)
     try:
         deadline = time.monotonic() + _READY_S
-        while "listening on" not in out.read_text():
+        while not (_accepts(port) if port else last in err.read_text()):
             assert process.poll() is None, err.read_text()
             assert time.monotonic() < deadline, err.read_text()
             time.sleep(0.02)
@@ -99,6 +116,12 @@ def running_command(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _accepts(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def _command(arguments: Sequence[str | Path]) -> list[str]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import ssl
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.commands import portside, running_command
-from tests.support.programs import free_port
+from tests.support.certificate import make_certificate
+from tests.support.commands import children, portside, running_command
+from tests.support.programs import find_program, free_port
 
 COMMANDS = ("serve", "proxy", "v1", "v2", "certs", "route", "health")
 
@@ -142,24 +146,171 @@ def test_an_upstream_s_ca_that_is_missing_is_told_in_one_sentence(tmp_path: Path
     assert "gateway.v2.ca: /none.pem cannot be used" in _sentence(portside("proxy", "proxy.yml", folder=tmp_path))
 
 
+EVERYWHERE_FREE = (
+    "gateway: {addr: '127.0.0.1:0', workers: 1, v1: {addr: '127.0.0.1:0'}, v2: {addr: '127.0.0.1:0'},"
+    " metrics: {addr: '127.0.0.1:0'}}"
+)
+
+
 def test_at_start_it_says_what_listens_where_the_data_is_and_how_the_ca_is_trusted(tmp_path: Path) -> None:
-    (tmp_path / "all.yml").write_text(
-        "{gateway: {addr: '127.0.0.1:0', workers: 1, v1: {addr: '127.0.0.1:0'}, v2: {addr: '127.0.0.1:0'},"
-        " metrics: {addr: '127.0.0.1:0'}}, redis: {}}"
-    )
+    (tmp_path / "all.yml").write_text(f"{EVERYWHERE_FREE}\nredis: {{}}\nlog: {{fields: {{service: registry}}}}")
     with running_command("serve", "all.yml", folder=tmp_path) as running:
-        said = running.out.read_text()
-        port = running.port("all clients")
+        running.wait_for_line(running.err, "curl")
+        said = running.err.read_text()
+        port = running.port("proxy")
         assert running.end() == 0
-    assert "a private CA and a server certificate were made in certs" in said
-    assert "note: redis is not honoured yet" in said
-    assert f"listening on 127.0.0.1:{port}, tls (all clients)" in said
-    for what in ("v1", "v2", "metrics and health"):
-        assert f"({what})" in said
-    assert f"data in {tmp_path / 'data'}\n" in said
-    assert "anyone who reaches this may push" in said
-    assert f"/etc/docker/certs.d/localhost:{port}/ca.crt" in said
+    lines, _, banner = said.partition("\n\n")
+    for words in (
+        'level=info msg="a private CA and a server certificate were made in certs',
+        'level=warning msg="redis is not honoured yet',
+        f'level=info msg="listening on 127.0.0.1:{port}, tls" listener=proxy',
+        f'level=info msg="listening on 127.0.0.1:{running.port("v1")}" listener=v1',
+        f'level=info msg="debug server listening 127.0.0.1:{running.port("metrics")}" listener=metrics',
+        f'level=info msg="data in {tmp_path / "data"}"',
+        'level=warning msg="no access control is configured: anyone who reaches this may push"',
+    ):
+        assert words in lines
+    for line in lines.splitlines():
+        assert line.startswith("time=20")
+        assert " service=registry instance.id=" in line
+    assert f"/etc/docker/certs.d/localhost:{port}/ca.crt" in banner
+    assert running.out.read_text() == ""
+
+
+@pytest.mark.parametrize(("form", "message"), [("json", "msg"), ("logstash", "message")])
+def test_for_machines_every_line_is_an_object_with_the_fields_from_the_first_to_the_last(
+    tmp_path: Path, form: str, message: str
+) -> None:
+    (tmp_path / "all.yml").write_text(f"{EVERYWHERE_FREE}\nlog: {{formatter: {form}, fields: {{service: registry}}}}")
+    with running_command("serve", "all.yml", folder=tmp_path) as running:
+        with socket.create_connection(("127.0.0.1", running.port("v2")), timeout=10) as connection:
+            connection.sendall(b"GET /v2/ HTTP/1.0\r\n\r\n")
+            assert b" 200 " in connection.makefile("rb").readline()
+        running.wait_for_line(running.out, "response completed")
+        (worker,) = children(running.process.pid)
+        os.kill(worker, signal.SIGKILL)
+        running.wait_for_line(running.err, "another one takes its place")
+        assert running.end() == 0
+    events = [json.loads(line) for path in (running.out, running.err) for line in path.read_text().splitlines()]
+    assert {event["service"] for event in events} == {"registry"}
+    assert len({event["instance.id"] for event in events}) == 1
+    said = " ".join(event[message] for event in events)
+    for words in ("response completed", "listening on", "clients must trust the CA", "takes its place", "may push"):
+        assert words in said
+
+
+def test_for_machines_what_keeps_it_from_starting_is_an_object_too(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        (tmp_path / "j.yml").write_text(
+            f"http: {{addr: '127.0.0.1:{taken.getsockname()[1]}'}}\nlog: {{formatter: json}}"
+        )
+        done = portside("v2", "j.yml", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    (event,) = map(json.loads, done.stderr.splitlines())
+    assert event["level"] == "error"
+    assert "is in use" in event["msg"]
+
+
+def test_below_a_level_nothing_is_said_at_start_or_of_requests(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "quiet.yml").write_text(
+        f"{{storage: inmemory, http: {{addr: '127.0.0.1:{port}'}}, log: {{level: error}}}}"
+    )
+    with running_command("v2", "quiet.yml", folder=tmp_path, port=port) as running:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(b"GET /v2/ HTTP/1.0\r\n\r\n")
+            assert connection.makefile("rb").read()
+        assert running.end() == 0
     assert running.err.read_text() == ""
+    assert running.out.read_text() == ""
+
+
+def test_the_guide_s_start_up_lines_appear_as_it_prints_them(tmp_path: Path) -> None:
+    """DEPLOYMENT_GUIDE B and C, but for the ports and for what is not there yet."""
+    port, debug = free_port(), free_port()
+    assert portside("certs", folder=tmp_path).returncode == 0
+    (tmp_path / "guide.yml").write_text(
+        f"""
+version: 0.1
+log:
+  level: debug
+  fields:
+    service: registry
+    environment: development
+storage:
+  filesystem:
+    rootdirectory: {tmp_path / "registry-dev"}
+http:
+  addr: :{port}
+  secret: asecretforlocaldevelopment
+  tls: {{certificate: certs/server.crt, key: certs/server.key}}
+  debug:
+    addr: localhost:{debug}
+"""
+    )
+    with running_command("v2", "guide.yml", folder=tmp_path) as running:
+        said = running.err.read_text()
+        assert running.end() == 0
+    for message in (f"listening on :{port}, tls", f"debug server listening localhost:{debug}"):
+        (line,) = [line for line in said.splitlines() if f'msg="{message}"' in line]
+        assert " service=registry environment=development instance.id=" in line
+    assert "asecretforlocaldevelopment" not in said
+
+
+def test_serve_started_twice_leaves_out_the_ports_that_nobody_asked_for(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    asked = ("serve", "--addr", "127.0.0.1:0", "--workers", "1")
+    with running_command(*asked, folder=first), running_command(*asked, folder=second) as running:
+        for name, port in (("v1", 5081), ("v2", 5082), ("metrics", 5083)):
+            words = f"127.0.0.1:{port} ({name}) is in use by another program and left out"
+            line = running.wait_for_line(running.err, words)
+            assert "level=warning" in line
+            assert f"gateway.{name}.addr" in line
+        assert running.port("proxy")
+        assert running.end() == 0
+
+
+@pytest.mark.parametrize("name", ["v1", "v2", "metrics"])
+def test_a_port_that_was_asked_for_and_is_in_use_keeps_it_from_starting(tmp_path: Path, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "asked.yml").write_text(
+            f"gateway: {{addr: '127.0.0.1:0', workers: 1, {name}: {{addr: '127.0.0.1:{port}'}}}}"
+        )
+        assert f"port {port} is in use" in _sentence(portside("serve", "asked.yml", folder=tmp_path))
+
+
+def test_the_tutorial_s_certificate_is_served(tmp_path: Path) -> None:
+    (tmp_path / "certs").mkdir()
+    files = make_certificate(tmp_path / "certs")
+    files.chain.rename(tmp_path / "certs" / "domain.crt")
+    files.key.rename(tmp_path / "certs" / "domain.key")
+    (tmp_path / "all.yml").write_text(EVERYWHERE_FREE)
+    with running_command("serve", "all.yml", folder=tmp_path) as running:
+        context = ssl.create_default_context(cafile=str(files.ca))
+        with socket.create_connection(("127.0.0.1", running.port("proxy")), timeout=10) as plain:
+            context.wrap_socket(plain, server_hostname="localhost").close()
+        assert running.end() == 0
+    assert not (tmp_path / "certs" / "server.crt").exists()
+
+
+@pytest.mark.real
+def test_in_a_container_no_address_is_named_that_nobody_can_reach(tmp_path: Path) -> None:
+    unshare = [find_program("unshare"), "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if os.geteuid() != 0:
+        pytest.skip("needs root: run the tests as root to be a container's first process")
+    (tmp_path / "all.yml").write_text(EVERYWHERE_FREE)
+    with running_command("serve", "all.yml", folder=tmp_path, wrapper=unshare) as running:
+        line = running.wait_for_line(running.err, "clients must trust the CA")
+        said = running.err.read_text()
+        (init,) = children(running.process.pid)
+        os.kill(init, signal.SIGTERM)
+        assert running.process.wait(20) == 0
+    assert "docker cp CONTAINER:" in line
+    assert "certs.d" not in said
+    assert all(line.startswith("time=") for line in said.splitlines())
 
 
 def test_health_asks_the_process_of_the_same_settings(tmp_path: Path) -> None:

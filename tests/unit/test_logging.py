@@ -6,17 +6,20 @@ import asyncio
 import json
 import logging
 import os
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portside.observe.logging import Log, LogSettings, escaped
+from portside.observe.log_lines import escaped, render
+from portside.observe.logging import Log, LogSettings, log_directly
 
 FIELDS = {"service": "registry", "odd key": 'a "b" c', "level": "mine", "nested": {"a": 1}}
 
@@ -129,6 +132,102 @@ def test_a_log_that_nobody_reads_stops_nobody_and_says_how_much_was_lost(monkeyp
             time.sleep(0.05)
         log.stop()
     reader.join()
+
+
+@pytest.mark.parametrize("form", ["text", "json", "logstash"])
+def test_a_process_without_threads_writes_the_same_lines_itself(tmp_path: Path, form: str) -> None:
+    with (tmp_path / "log").open("wb") as file:
+        settings = LogSettings("warn", form, FIELDS)
+        log_directly(settings, version="1.2.3", instance="an-id", descriptor=file.fileno())
+        logging.getLogger("portside").info("not heard")
+        logging.getLogger("portside").warning("listening on %s", ":5000", extra={"listener": "v1"})
+        try:
+            raise ValueError("x" * 10_000)
+        except ValueError:
+            logging.getLogger("portside").exception("it failed")
+    text = (tmp_path / "log").read_text()
+    assert "not heard" not in text
+    assert "x" * 10_000 in text
+    first = text.splitlines()[0]
+    if form == "text":
+        assert 'level=warning msg="listening on :5000" listener=v1 logger=portside service=registry' in first
+    else:
+        assert json.loads(first) | {"listener": "v1", "instance.id": "an-id", "service": "registry"} == json.loads(
+            first
+        )
+        assert len(text.splitlines()) == 2
+
+
+def test_a_reader_that_takes_nothing_delays_the_parent_a_second_at_most(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    log_directly(LogSettings(), version="1", instance="i", descriptor=writing)
+    start = time.monotonic()
+    for number in range(5_000):
+        logging.getLogger("portside").warning("line %d", number)
+    assert time.monotonic() - start < 5
+    os.set_blocking(reading, False)
+    os.read(reading, 1 << 20)
+    logging.getLogger("portside").warning("heard again")
+    assert os.read(reading, 1 << 20).endswith(b"version=1\n")
+    os.close(reading)
+    logging.getLogger("portside").warning("nobody is there")
+    os.close(writing)
+
+
+def test_threads_and_finalizers_that_fail_are_logged(tmp_path: Path) -> None:
+    program = """
+import threading, warnings
+from portside.observe.logging import LogSettings, log_directly, log_what_python_prints
+log_directly(LogSettings(formatter="json"), version="1", instance="i")
+log_what_python_prints()
+class Bad:
+    def __del__(self):
+        raise ValueError("in a finalizer")
+Bad()
+thread = threading.Thread(target=lambda: 1 / 0)
+thread.start(); thread.join()
+warnings.warn("a warning")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [event["level"] for event in events] == ["error", "error", "warning"]
+    assert "in a finalizer" in events[0]["exception"]
+    assert "ZeroDivisionError" in events[1]["exception"]
+    assert "a warning" in events[2]["msg"]
+
+
+_TEXT = st.text(st.characters(codec=None))
+
+
+@given(st.dictionaries(_TEXT, _TEXT | st.booleans() | st.none() | st.floats()), _TEXT)
+def test_whatever_an_event_holds_its_line_is_one_and_json_is_json(event: dict[str, Any], exception: str) -> None:
+    head, *below = render("text", {"time": "now", **event}, exception=exception).split("\n")
+    assert head.isprintable()
+    assert all(line.isprintable() and line.startswith("    ") for line in below)
+    for form in ("json", "logstash"):
+        line = render(form, {"time": "now", **event}, exception=exception)
+        assert line.isascii()
+        assert "\n" not in line
+        assert isinstance(json.loads(line), dict)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("plain", "plain"),
+        ("", '""'),
+        ("two words", '"two words"'),
+        ("a=b", '"a=b"'),
+        ('say "x"', '"say \\"x\\""'),
+        ("back\\slash", "back\\slash"),
+        ("back\\ slash", '"back\\\\ slash"'),
+        (True, "true"),
+        (1.5, "1.5"),
+        (None, "None"),
+    ],
+)
+def test_text_is_quoted_where_it_must_be(value: object, shown: str) -> None:
+    assert render("text", {"key": value}) == f"key={shown}"
 
 
 def _drain(descriptor: int, heard: list[bytes]) -> None:

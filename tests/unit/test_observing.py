@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from backends import request_context
-from portside.observe.access_log import AccessLog
+from portside.observe.access_log import REQUEST_KEYS, AccessLog, open_access_log
+from portside.observe.logging import LogSettings
 from portside.observe.metrics import Metrics
 from portside.observe.requests import observed
 
@@ -134,6 +135,100 @@ def test_whatever_the_text_a_request_is_one_bounded_printable_line(text: str) ->
     assert data.endswith(b"\n")
     assert data[:-1].decode().isprintable()
     assert len(data) <= select.PIPE_BUF
+
+
+def _logged(settings: LogSettings, *requests: tuple[str, str, str], mute: bool = False) -> list[str]:
+    """What an access log writes of requests: address, target, agent."""
+
+    async def log() -> bytes:
+        reading, writing = os.pipe()
+        access = open_access_log(settings, version="1.2.3", instance="an-id", descriptor=writing)
+        if mute:
+            access.mute()
+        for remote, target, agent in requests:
+            access.line(remote, "GET", target, "HTTP/1.1", agent, 200, 2, 0.00123, "v2", "because")
+        await access.stop()
+        os.close(writing)
+        return _read_all(reading)
+
+    return asyncio.run(log()).decode().split("\n")[:-1]
+
+
+ASKED = ("127.0.0.1", "/v2/?token=SECRET", 'docker/24.0.7 "x"')
+FIELDS = {"service": "registry", "level": "mine", "route": "mine"}
+
+
+@pytest.mark.parametrize(("form", "message"), [("json", "msg"), ("logstash", "message")])
+def test_as_json_a_request_is_an_event_with_distribution_s_names_and_the_fields(form: str, message: str) -> None:
+    (line,) = _logged(LogSettings(formatter=form, fields=FIELDS), ASKED)
+    assert "SECRET" not in line
+    event = json.loads(line, object_pairs_hook=_once)
+    assert event[message] == "response completed"
+    assert (event["level"], event["route"], event["service"]) == ("info", "v2", "registry")
+    assert (event["instance.id"], event["version"]) == ("an-id", "1.2.3")
+    assert [event[key] for key in REQUEST_KEYS] == [
+        "127.0.0.1",
+        "GET",
+        "/v2/?token=***",
+        "HTTP/1.1",
+        'docker/24.0.7 "x"',
+        200,
+        2,
+        0.00123,
+        "v2",
+        "because",
+    ]
+    assert ("@timestamp" in event) == (form == "logstash")
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    assert len({key for key, _ in pairs}) == len(pairs)
+    return dict(pairs)
+
+
+def test_as_text_the_configured_fields_stand_at_the_end() -> None:
+    (line,) = _logged(LogSettings(fields={"service": "the registry", "n": 1}), ASKED)
+    assert line.endswith('0.0012 v2 "because" service="the registry" n=1')
+    (line,) = _logged(LogSettings(), ASKED)
+    assert line.endswith('0.0012 v2 "because"')
+
+
+@given(text=st.text(st.characters(codec=None), max_size=5000))
+@settings(max_examples=30, deadline=None)
+def test_whatever_the_text_a_request_is_one_bounded_object(text: str) -> None:
+    (line,) = _logged(LogSettings(formatter="json"), (text, f"/?{text}", text))
+    assert line.isascii()
+    assert len(line) < select.PIPE_BUF
+    assert json.loads(line)["http.response.status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("level", "always", "told"),
+    [
+        ("debug", False, True),
+        ("info", False, True),
+        ("warn", False, False),
+        ("error", False, False),
+        ("error", True, True),
+    ],
+)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_requests_are_events_of_level_info(form: str, level: str, *, always: bool, told: bool) -> None:
+    chosen = LogSettings(level=level, formatter=form, access_at_any_level=always)
+    assert len(_logged(chosen, ASKED)) == int(told)
+    assert _logged(chosen, ASKED, mute=True) == []
+
+
+async def test_a_muted_log_speaks_again() -> None:
+    reading, writing = os.pipe()
+    access = AccessLog(writing)
+    for act in (access.mute, access.mute, access.unmute, access.unmute):
+        act()
+        access.line("-", "GET", f"/{act.__name__}", "HTTP/1.1", "-", 200, 0, 0, "v2", "")
+    await access.stop()
+    os.close(writing)
+    lines = _read_all(reading).decode().splitlines()
+    assert [line.split('"')[1] for line in lines] == ["GET /unmute HTTP/1.1"] * 2
 
 
 async def test_a_client_that_goes_away_leaves_a_line_with_499(tmp_path: Path) -> None:

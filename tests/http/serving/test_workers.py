@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import children
 from tests.support.served import RunningServer, running_server
 
 
@@ -26,10 +27,6 @@ def worker_that_answers(server: RunningServer) -> int:
         return int(connection.getresponse().read())
     finally:
         connection.close()
-
-
-def children(pid: int) -> set[int]:
-    return {int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
 def is_alive(pid: int) -> bool:

@@ -1,0 +1,106 @@
+"""What is said once, at start, by the parent: what listens where, where the data is, and how clients trust the CA.
+
+Invariant: every line is an event of the program's log, at its level and in its form, but for the shell commands that
+make clients trust the CA: these are text, on stderr, and only where the addresses in them can be reached. Inside a
+container nobody knows how its ports are published.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from portside.server.listening import BoundListener, Listener, TcpAddress, show_address
+from portside.settings.loading import Role, Settings
+from portside.tls.contexts import ClientAuth
+
+if TYPE_CHECKING:
+    from portside.tls.certificates import CertificateFolder
+
+_log = logging.getLogger("portside")
+_CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
+
+
+def announce(settings: Settings, bound: Sequence[BoundListener], made: CertificateFolder | None) -> None:
+    """Tells what runs where and how to use it.
+
+    Args:
+        settings: what was asked for.
+        bound: what listens.
+        made: the folder of certificates, when it is ours to fill.
+    """
+    if made is not None and made.done:
+        _log.info("%s", made.done)
+    for warning in (*settings.notes, *_left_out(settings.listeners, bound), *(made.warnings if made else ())):
+        _log.warning("%s", warning)
+    for found in bound:
+        # distribution's words, which the 2015 guide shows.
+        said = "debug server listening %s%s" if found.listener.name == "metrics" else "listening on %s%s"
+        tls = ", tls" if found.listener.tls is not None else ""
+        _log.info(said, found.text, tls, extra={"listener": found.listener.name})
+    for place in settings.roots:
+        inside = str(Path(place.root).absolute()) if place.driver == "filesystem" else "memory, gone at the end"
+        only = " (v1)" if place == settings.v1_storage != settings.storage else ""
+        _log.info("data in %s%s", inside, only)
+    if settings.role is not Role.PROXY:
+        who = "a client with a certificate of these CAs" if _all_guarded(bound) else "anyone who reaches this"
+        _log.warning("no access control is configured: %s may push", who)
+    if any(found.listener.tls is not None for found in bound):
+        _tell_of_certificates(settings, bound, made)
+
+
+def _left_out(wanted: Sequence[Listener], bound: Sequence[BoundListener]) -> list[str]:
+    there = [found.listener for found in bound]
+    return [
+        f"{show_address(each.address)} ({each.name}) is in use by another program and left out: nobody asked for it;"
+        f" choose another with gateway.{each.name}.addr, or close it with gateway.{each.name}.addr: ''"
+        for each in wanted
+        if each not in there
+    ]
+
+
+def _all_guarded(bound: Sequence[BoundListener]) -> bool:
+    """Whether every address that others can reach asks for a client's certificate."""
+    reachable = [
+        found.listener
+        for found in bound
+        if found.listener.name != "metrics"
+        and isinstance(found.listener.address, TcpAddress)
+        and found.listener.address.host not in {"127.0.0.1", "::1", "localhost"}
+    ]
+    return bool(reachable) and all(
+        each.tls is not None and bool(each.tls.client_cas) and each.tls.client_auth is ClientAuth.REQUIRE
+        for each in reachable
+    )
+
+
+def _tell_of_certificates(settings: Settings, bound: Sequence[BoundListener], made: CertificateFolder | None) -> None:
+    from portside.tls.certificates import describe, trust_lines  # noqa: PLC0415 - slow to import
+
+    for found in bound:
+        tls = found.listener.tls
+        if tls is None:
+            continue
+        shown = [describe(chain.certificate) for chain in tls.chains]
+        for warning in (warning for each in shown for warning in each.warnings):
+            _log.warning("%s", warning)
+        if made is None or made.ca is None or not isinstance(found.listener.address, TcpAddress):
+            continue
+        if settings.ca_copy or _in_container():
+            copy = settings.ca_copy or f"docker cp CONTAINER:{made.ca.absolute()} ca.crt"
+            _log.info("clients must trust the CA %s: copy it to them with: %s", made.ca, copy)
+        elif settings.log.formatter != "text":
+            _log.info("clients must trust the CA %s: `portside certs` shows how", made.ca.absolute())
+        else:
+            hosts = [name for name in shown[0].names if name not in {"127.0.0.1", "::1"}] or ["localhost"]
+            sys.stderr.write(f"\n{trust_lines(made.ca.absolute(), hosts, port=found.port or 0)}\n")
+            sys.stderr.flush()
+
+
+def _in_container() -> bool:
+    """Whether this is what a container runs: its first process, or the child of a small init there."""
+    return os.getpid() == 1 or (os.getppid() == 1 and any(map(os.path.exists, _CONTAINER_MARKS)))
