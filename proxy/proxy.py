@@ -11,6 +11,7 @@ from yarl import URL
 
 from backends import request_context
 from backends.http.request_info import client_address
+from backends.model.cache import Cache
 from backends.model.clients import MAX_AGENT, ClientProfile, parse_user_agent
 from backends.model.errors import ErrorCode, RegistryError
 from proxy.answers import own_answer, registry_error
@@ -79,15 +80,14 @@ class Proxy:
         self._header = settings.route_header
         self._policy = Policy(settings.rule, frozenset(upstreams))
         self._upstreams = dict(upstreams)
-        # Clients are few and ask much: what is decided of one, and how it is remembered, is remembered.
-        self._decisions: dict[tuple[str, RouteClass], tuple[ClientProfile, RouteDecision, str, dict[str, str]]] = {}
+        # Clients are few and ask much.
+        self._decisions = Cache(self._decide, bound=REMEMBERED)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Decides, notes the decision for log, metric and header, and hands over."""
         target = request.raw_path
-        client, decision, route, headers = self._decide(
-            request.headers.get("User-Agent"), route_class(request.method, target)
-        )
+        agent = request.headers.get("User-Agent", "")[:MAX_AGENT]
+        client, decision, route, headers = self._decisions[agent, route_class(request.method, target)]
         self._note(request, client, decision, route=route, headers=headers)
         if decision.backend is None:
             accept = request.headers.getall("Accept", [])
@@ -99,18 +99,13 @@ class Proxy:
             return reply(request, registry_error(decision.backend, RegistryError(ErrorCode.UNAVAILABLE, detail)))
         return await self._upstreams[decision.backend].handle(request)
 
-    def _decide(self, agent: str | None, place: RouteClass) -> tuple[ClientProfile, RouteDecision, str, dict[str, str]]:
-        """Returns who asks, the decision, its way in a word, and the headers that tell it."""
-        key = ((agent or "")[:MAX_AGENT], place)
-        remembered = self._decisions.get(key)
-        if remembered is None:
-            client = parse_user_agent(agent)
-            decision = decide_class(client, place, self._policy)
-            route = "proxy" if decision.backend is None else decision.backend.value
-            remembered = self._decisions[key] = (client, decision, route, self._headers(decision, route))
-            if len(self._decisions) > REMEMBERED:
-                del self._decisions[next(iter(self._decisions))]
-        return remembered
+    def _decide(self, asked: tuple[str, RouteClass]) -> tuple[ClientProfile, RouteDecision, str, dict[str, str]]:
+        """Returns the client of a User-Agent, the decision, who answers, and the headers that say so."""
+        agent, asked_class = asked
+        client = parse_user_agent(agent)
+        decision = decide_class(client, asked_class, self._policy)
+        route = "proxy" if decision.backend is None else decision.backend.value
+        return client, decision, route, self._headers(decision, route)
 
     def _headers(self, decision: RouteDecision, route: str) -> dict[str, str]:
         headers: dict[str, str] = {}

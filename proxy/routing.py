@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
 
 from backends.http.error_bodies import v1_error, v2_error
 from backends.model.clients import ClientProfile
@@ -134,9 +133,8 @@ def route_class(method: str, raw_target: str) -> RouteClass:
     return RouteClass.V1 if path in {"/v1", "/_ping"} else RouteClass.OWN
 
 
-@lru_cache(maxsize=4096)
 def decide_class(client: ClientProfile, place: RouteClass, policy: Policy) -> RouteDecision:
-    """Decides where a request to a place goes; remembered, for clients are few and ask much."""
+    """Decides where a request of a class goes."""
     if place is RouteClass.MALFORMED:
         return RouteDecision(None, "the target holds a '#', which no request's may", Why.MALFORMED, _NO_TARGET)
     literal = policy.rule is Rule.LITERAL

@@ -20,7 +20,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import lru_cache
 
 MAX_AGENT = 1024
 """Longer agents are cut before they are looked at; no client's is a quarter as long."""
@@ -81,7 +80,6 @@ def parse_user_agent(text: str | None) -> ClientProfile:
     return _parse(text[:MAX_AGENT]) if text else UNNAMED
 
 
-@lru_cache(maxsize=2048)
 def _parse(agent: str) -> ClientProfile:
     if go := _GO_DEFAULT.match(agent):
         return ClientProfile("Go", (), "", Generation.V1, go[0], agent)

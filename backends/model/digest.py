@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 
 from typing_extensions import override
 
+from backends.model.cache import Cache
 from backends.model.errors import ErrorCode, RegistryError
 
 HEX_LENGTHS = {"sha256": 64, "sha512": 128}
@@ -46,20 +46,26 @@ def is_digest(text: str) -> bool:
     return ":" in text
 
 
-@lru_cache(maxsize=8192)
 def parse_digest(text: str) -> Digest:
     """Parses `sha256:<64 hex>` or `sha512:<128 hex>`.
 
     Raises:
         RegistryError: DIGEST_INVALID, saying which forms are understood.
     """
+    return _digests[text]
+
+
+def _parse(text: str) -> Digest:
     match = _DIGEST.fullmatch(text)
     if match is None or len(match[2]) != HEX_LENGTHS[match[1]]:
         raise RegistryError(
             ErrorCode.DIGEST_INVALID,
-            f"{text[:100]!r} is no digest; a digest is sha256: and 64, or sha512: and 128, lower-case hex digits",
+            f"{text[:100]!r} is not a valid digest; write sha256: and 64, or sha512: and 128 lower-case hex digits",
         )
     return Digest(match[1], match[2])
+
+
+_digests = Cache(_parse, bound=8192)
 
 
 def new_hash(algorithm: str = "sha256") -> Hash:

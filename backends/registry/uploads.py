@@ -16,12 +16,12 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 from backends.model.actor import Actor
+from backends.model.cache import Cache
 from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import ErrorCode, RegistryError
@@ -52,7 +52,7 @@ class Uploads:
         self._locks = storage.locks
         self._room = storage.room
         self._blobs = blobs
-        self._running: OrderedDict[UploadId, RunningHash] = OrderedDict()
+        self._running: Cache[UploadId, RunningHash] = Cache(bound=RUNNING_HASHES_KEPT)
 
     async def start(self, name: RepositoryName) -> UploadId:
         """Begins an upload; it is there for every process when this returns, and not at all when it fails.
@@ -94,7 +94,7 @@ class Uploads:
             raise
 
     async def _forget(self, name: RepositoryName, upload_id: UploadId) -> None:
-        self._running.pop(upload_id, None)
+        self._running.forget(upload_id)
         with suppress(StorageError):  # gone already, or the disk refuses even that: what broke it is told
             await run_to_completion(self._driver.delete(layout.upload(name, upload_id)))
 
@@ -121,7 +121,7 @@ class Uploads:
                 await stack.enter_async_context(self._locks.hold(layout.upload_lock(name, upload_id)))
             except LockHeld:
                 raise _busy(upload_id) from None
-            running = self._running.pop(upload_id, None) or RunningHash()
+            running = self._running.forget(upload_id) or RunningHash()
             try:
                 writer = await self._driver.writer(layout.upload_data(name, upload_id), append=True, tee=running.take)
             except PathNotFound:
@@ -152,9 +152,7 @@ class Uploads:
             await session.discard()
 
     def _keep(self, upload_id: UploadId, running: RunningHash) -> None:
-        self._running[upload_id] = running
-        while len(self._running) > RUNNING_HASHES_KEPT:
-            self._running.popitem(last=False)
+        self._running.put(upload_id, running)
 
 
 class UploadSession:

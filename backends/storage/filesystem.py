@@ -8,17 +8,18 @@ in this driver's own threads, of which there is a bounded number; what the kerne
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import secrets
 import stat as stat_module
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from backends.model.cache import Cache
 from backends.storage.atomic_writes import AtomicWrites, is_temporary
 from backends.storage.cached_reads import Opener, read_cached
 from backends.storage.capabilities import Room
@@ -60,7 +61,7 @@ class FilesystemDriver:
         self._checks = FolderChecks(root.absolute(), self._root, self._opener)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
         self._moving = 0
-        self._listings: OrderedDict[str, tuple[_Version, tuple[str, ...]]] = OrderedDict()
+        self._listings: Cache[str, tuple[_Version, tuple[str, ...]]] = Cache(bound=LISTINGS_KEPT)
         self.boot_id = _boot_id()
 
     # reading
@@ -136,16 +137,15 @@ class FilesystemDriver:
             fd = self._opener.open(path[1:].encode() or b".", os.O_RDONLY | os.O_DIRECTORY)
             try:
                 version, changed = _version(fd)
-                kept = self._listings.get(path)
-                if kept is not None and kept[0] == version:
-                    return kept[1]
+                with contextlib.suppress(KeyError):
+                    known, names = self._listings[path]
+                    if known == version:
+                        return names
                 names = tuple(sorted(name for name in os.listdir(fd) if not is_temporary(name)))
             finally:
                 os.close(fd)
         if time.time_ns() - changed > RACY_MTIME_SECONDS * 1_000_000_000:  # later changes get another time
-            self._listings[path] = (version, names)
-            while len(self._listings) > LISTINGS_KEPT:
-                self._listings.popitem(last=False)
+            self._listings.put(path, (version, names))
         return names
 
     # writing

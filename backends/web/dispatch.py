@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.http.sending import respond
+from backends.model.cache import Cache
 from backends.model.errors import ErrorCode, RegistryError
 from backends.web.gates import Gate
 from backends.web.operations import Operation, Values
@@ -24,7 +25,7 @@ Parser = Callable[[str], Any]
 
 REMEMBERED = 4096
 REMEMBERED_PATH = 400
-"""What a path means never changes, so the answers for this many paths, up to this long, are kept."""
+"""What a path means never changes, so this many paths, up to this long, are remembered with their operations."""
 
 _PARAMETER = re.compile(r"\{(\w+)(\*?)\}")
 
@@ -75,7 +76,7 @@ class Dispatcher:
         self._routes = [_compile(route, parsers, gates) for route in routes]
         self._parts = parts
         self._what = what
-        self._found: dict[tuple[str, str], _Found] = {}
+        self._found: Cache[tuple[str, str], _Found] = Cache(bound=REMEMBERED)
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
         """Finds the operation, lets the gates judge it, and awaits its handler.
@@ -85,15 +86,15 @@ class Dispatcher:
         """
         path = request.raw_path.partition("?")[0]
         key = (request.method, path)
-        found = self._found.get(key)
-        if found is None:
-            found = self._find(*key)
-            if found is None:
+        try:
+            found = self._found[key]
+        except KeyError:
+            new = self._find(*key)
+            if new is None:
                 return respond(request, 200, {"Server": "Portside", "Allow": self._allowed(path)})
             if len(path) <= REMEMBERED_PATH:
-                self._found[key] = found
-                if len(self._found) > REMEMBERED:
-                    del self._found[next(iter(self._found))]
+                self._found.put(key, new)
+            found = new
         operation = found.operation
         for gate in found.gates:
             await gate.check(operation, found.values, request)

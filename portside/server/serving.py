@@ -12,7 +12,6 @@ import logging
 import signal
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Protocol
 
@@ -20,6 +19,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from backends import request_context
+from backends.model.cache import Cache
 from portside.server.accepting import Acceptor
 from portside.server.draining import DrainingServer
 from portside.server.listening import BoundListener, Listener
@@ -147,16 +147,17 @@ def _trusting(handler: Handler, listener: Listener) -> Handler:
         return handler
     networks = listener.trusted_networks
 
-    @lru_cache(maxsize=1024)
-    def within(host: str) -> bool:
+    def find(host: str) -> bool:
         try:
             address = ip_address(host)
         except ValueError:
             return False
         return any(address in network for network in networks)
 
+    trusted = Cache(find, bound=1024)
+
     async def mark(request: web.BaseRequest) -> web.StreamResponse:
-        if listener.trusted_peer or within(request.remote or ""):
+        if listener.trusted_peer or trusted[request.remote or ""]:
             request[request_context.TRUSTED_PEER] = True
         return await handler(request)
 

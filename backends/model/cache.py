@@ -1,0 +1,74 @@
+"""What is remembered, within a bound: the one cache of this project. PURE.
+
+It holds two generations. What is found or put is in the young one; when that is full it becomes the old one, and what
+was in the old one and has not been asked for since goes. So the longest unused go first, a generation at a time, and a
+hit costs one look into a dictionary, without any bookkeeping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Cache(dict[K, V], Generic[K, V]):
+    """A bounded mapping, to be used through `cache[key]`, `put` and `forget`.
+
+    The dictionary itself is the young generation, so what iterates, counts or compares does not see the old one.
+
+    Args:
+        make: makes the value of a key that is not there; without it, `cache[key]` raises KeyError.
+        bound: how much is remembered at most: entries, or whatever `weigh` returns.
+        weigh: returns what an entry counts for; 1 unless given.
+    """
+
+    __slots__ = ("_half", "_make", "_old", "_weigh", "_weight")
+
+    def __init__(
+        self,
+        make: Callable[[K], V] | None = None,
+        *,
+        bound: int,
+        weigh: Callable[[K, V], int] | None = None,
+    ) -> None:
+        super().__init__()
+        self._make = make
+        self._weigh = weigh
+        self._half = max(1, bound // 2)
+        self._weight = 0
+        self._old: dict[K, V] = {}
+
+    def __missing__(self, key: K) -> V:
+        if key in self._old:
+            value = self._old[key]
+        elif self._make is None:
+            raise KeyError(key)
+        else:
+            value = self._make(key)
+        self.put(key, value)
+        return value
+
+    def put(self, key: K, value: V) -> None:
+        """Remembers a value, in place of another one of this key; what takes more than half the bound is not kept."""
+        weight = 1 if self._weigh is None else self._weigh(key, value)
+        self.forget(key)
+        if weight > self._half:
+            return
+        if self._weight + weight > self._half:
+            self._old = dict(self)
+            self.clear()
+            self._weight = 0
+        self[key] = value
+        self._weight += weight
+
+    def forget(self, key: K) -> V | None:
+        """Drops a value; returns it, or None when there was none."""
+        old = self._old.pop(key, None)
+        if key not in self:
+            return old
+        value = self.pop(key)
+        self._weight -= 1 if self._weigh is None else self._weigh(key, value)
+        return value
