@@ -24,13 +24,14 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from backends import request_context
+from backends.http.address_doubts import AddressDoubts
 from backends.http.connections import break_off, close_if_out_of_step
 from backends.http.receiving import expects_continue, require_expectation
-from backends.http.request_info import client_address
+from backends.http.request_info import client_authority, location_origin
 from backends.http.sending import add_outer_headers
 from backends.model.errors import ErrorCode, RegistryError
 from proxy.answers import printable, registry_error
-from proxy.headers import request_headers, response_headers
+from proxy.headers import ADDRESSED, Addresses, request_headers, response_headers, rewrite_addresses
 from proxy.receiving import ClientBody, nothing
 from proxy.replying import reply
 from proxy.routing import Backend, origin_form
@@ -55,6 +56,7 @@ class Forwarder:
         self._settings = settings
         self._unix = settings.address.removeprefix("unix:") if settings.address.startswith("unix:") else ""
         self._origin = f"http://{backend.value}" if self._unix else settings.address.rstrip("/")
+        self._doubts = AddressDoubts()
         self._pooled = self._session(pooled=True)
         self._fresh = self._session(pooled=False)
         self._fresh._retry_connection = False  # noqa: SLF001 - the only switch there is; a test sees it act
@@ -144,10 +146,24 @@ class Forwarder:
         )
 
     def _headers_back(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
-        passed = response_headers(list(answer.headers.items()), upstream=self._origin, client=client_address(request))
-        headers_back = CIMultiDict(passed)
+        headers = response_headers(list(answer.headers.items()))
+        if any(name in answer.headers for name in ADDRESSED):
+            headers = rewrite_addresses(headers, self._addresses(request))
+        headers_back = CIMultiDict(headers)
         headers_back.setdefault("Server", "Portside")
         return headers_back
+
+    def _addresses(self, request: web.BaseRequest) -> Addresses:
+        settings, host = self._settings, client_authority(request)
+        if not settings.host:
+            self._doubts.check(request)
+        return Addresses(
+            asked=self._origin + origin_form(request.raw_path),
+            host=host,
+            client=settings.host or location_origin(request),
+            endpoint=settings.host.partition("://")[2] or host,
+            rooted=settings.relative_urls,
+        )
 
     async def _stream_back(
         self, request: web.BaseRequest, answer: aiohttp.ClientResponse, headers: CIMultiDict[str]

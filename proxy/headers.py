@@ -1,13 +1,19 @@
 """Which headers pass the proxy, and what they say on the other side. PURE.
 
-Hop-by-hop headers end here (RFC 9110 section 7.6.1). What a stranger says of forwarding is not believed; what a trusted
+Hop-by-hop headers end here (RFC 9110 section 7.6.1). What a stranger says of forwarding does not pass; what a trusted
 peer says is passed on and added to. `Host` passes unchanged: docker-registry builds `X-Docker-Endpoints` of it, and
-distribution its `Location`s; `X-Forwarded-Host`, which could name another one, never passes.
+distribution its `Location`s; `X-Forwarded-Host`, which could name another one, never passes. What anyone says of the
+address that the client used is believed for `Location` alone, and that is written here, on the way back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urljoin
+
+from backends.http.forwarded import client_ip, first_value, is_scheme
 
 Header = tuple[str, str]
 
@@ -24,12 +30,16 @@ HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
-_FORWARDED = frozenset({"x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"})
+_FORWARDED = frozenset(
+    {"x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "forwarded"}
+)
 _DROPPED = HOP_BY_HOP | _FORWARDED | {"expect"}
 _NEVER_NAMED = frozenset({"host", "content-length"})
 """What frames and addresses a message; a `Connection` header that names these does not make them disappear."""
 _SCHEMES = frozenset({"http", "https"})
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+_HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*+:")
+_LINKED_OR_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"|<([^<>]*+)>')
 
 
 def request_headers(
@@ -49,7 +59,7 @@ def request_headers(
         dropped |= {"authorization"}
     passed = [(name, value) for name, value in headers if name.lower() not in dropped]
     chain = [value for name, value in headers if name.lower() == "x-forwarded-for" and value] if trusted else []
-    real = (_said(headers, "x-real-ip") if trusted else "") or peer
+    real = (client_ip(_said(headers, "x-real-ip"), chain) if trusted else "") or peer
     if real:
         passed.append(("X-Real-IP", real))
     if peer:
@@ -62,59 +72,130 @@ def request_headers(
 
 def client_scheme(headers: Sequence[Header], *, scheme: str, trusted: bool) -> str:
     """Returns the scheme that the client used: the connection's, unless a trusted peer says otherwise."""
-    said = _said(headers, "x-forwarded-proto").lower() if trusted else ""
-    return said if said in _SCHEMES else scheme
+    said = first_value(_said(headers, "x-forwarded-proto")).lower() if trusted else ""
+    return said if is_scheme(said) else scheme
 
 
-def response_headers(headers: Sequence[Header], *, upstream: str, client: str) -> list[Header]:
-    """Returns the headers that the client is to see.
-
-    Args:
-        headers: as the registry sent them, in order; repeated ones stay repeated.
-        upstream: the registry's own address, `http://registry:5000`.
-        client: the address that the client used, `https://localhost:5000`.
-    """
+def response_headers(headers: Sequence[Header]) -> list[Header]:
+    """Returns the headers that the client is to see, in order; repeated ones stay repeated."""
     dropped = HOP_BY_HOP | _named_by_connection(headers)
-    passed: list[Header] = []
-    for name, value in headers:
-        lower = name.lower()
-        if lower in dropped:
-            continue
-        if lower == "location":
-            passed.append((name, rewrite_location(value, upstream=upstream, client=client)))
-        elif lower == "x-docker-endpoints":
-            passed.append((name, rewrite_endpoint(value, upstream=upstream, client=client)))
-        else:
-            passed.append((name, value))
-    return passed
+    return [(name, value) for name, value in headers if name.lower() not in dropped]
 
 
-def rewrite_location(location: str, *, upstream: str, client: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """What the addresses in an answer are read and written by.
+
+    Attributes:
+        asked: the URL that the registry was asked for: `http://registry:5000/v2/x?y`.
+        host: the `Host` that it was asked with, by which it may name itself.
+        client: scheme and host that the client used, `https://localhost:5000`.
+        endpoint: host and port for clients of v1.
+        rooted: leave scheme and host out of `Location` (`http.relativeurls`).
+    """
+
+    asked: str
+    host: str
+    client: str
+    endpoint: str
+    rooted: bool = False
+
+
+def rewrite_addresses(headers: Sequence[Header], addresses: Addresses) -> list[Header]:
+    """Makes what a registry says of itself lead through the proxy: `Location`, `Link`, `X-Docker-Endpoints`."""
+    return [(name, _REWRITE.get(name.lower(), _as_it_is)(value, addresses)) for name, value in headers]
+
+
+def rewrite_location(location: str, addresses: Addresses) -> str:
     """Makes a `Location` on the registry itself one on the address that the client used.
 
-    The registry's own address is recognised, and the client's with either scheme: behind a TLS port a registry that
-    does not look at `X-Forwarded-Proto` writes `http://`. A relative one, or one that leads elsewhere (a bucket, a
-    token server), stays as it is.
+    A rooted one stays as it is: a registry that writes it so was told to, and all clients since Docker 1.8 follow it.
+    Others that are relative are resolved: containerd takes the first part of `uploads/1` for a host, and some read
+    `//host/path` as a path. One that leads elsewhere (a bucket, a token server) stays there.
     """
-    scheme, separator, rest = location.partition("://")
-    scheme = scheme.lower()
-    if not separator or scheme not in _SCHEMES:
+    if not location or _is_rooted(location):
         return location
-    end = min((at for at in (rest.find("/"), rest.find("?"), rest.find("#")) if at >= 0), default=len(rest))
-    authority = rest[:end].lower()
-    own_scheme, _, own = upstream.lower().partition("://")
-    is_upstream = scheme == own_scheme and _without_default_port(scheme, authority) == _without_default_port(
-        scheme, own
-    )
-    if is_upstream or authority == client.lower().partition("://")[2]:
-        return client + rest[end:]
-    return location
+    url = _resolve(location, addresses.asked)
+    target = _target_of_own(url, addresses)
+    if target is None:
+        return url
+    return _rooted(target) if addresses.rooted else addresses.client + target
 
 
-def rewrite_endpoint(endpoints: str, *, upstream: str, client: str) -> str:
+def rewrite_link(link: str, addresses: Addresses) -> str:
+    """Makes each address in a `Link` on the registry itself a rooted one; clients cannot resolve `<list?last=b>`."""
+
+    def rewrite(match: re.Match[str]) -> str:
+        if match[1] is None or _is_rooted(match[1]):
+            return match[0]
+        url = _resolve(match[1], addresses.asked)
+        target = _target_of_own(url, addresses)
+        return f"<{url if target is None else _rooted(target)}>"
+
+    return _LINKED_OR_QUOTED.sub(rewrite, link)
+
+
+def rewrite_endpoints(endpoints: str, addresses: Addresses) -> str:
     """Makes `X-Docker-Endpoints` name the proxy: an old client sends everything that follows straight there."""
-    own, authority = upstream.partition("://")[2].lower(), client.partition("://")[2]
-    return ", ".join(authority if entry.strip().lower() == own else entry.strip() for entry in endpoints.split(","))
+    own = _authority(addresses.asked.lower())[1]
+    return ", ".join(
+        addresses.endpoint if entry.strip().lower() == own else entry.strip() for entry in endpoints.split(",")
+    )
+
+
+def _as_it_is(value: str, _: Addresses) -> str:
+    return value
+
+
+_REWRITE: Mapping[str, Callable[[str, Addresses], str]] = {
+    "location": rewrite_location,
+    "link": rewrite_link,
+    "x-docker-endpoints": rewrite_endpoints,
+}
+ADDRESSED = tuple(_REWRITE)
+"""The headers that hold addresses, in lower case."""
+
+
+def _is_rooted(reference: str) -> bool:
+    return reference.startswith("/") and not reference.startswith("//")
+
+
+def _rooted(target: str) -> str:
+    return target if target.startswith("/") else "/" + target
+
+
+def _resolve(reference: str, asked: str) -> str:
+    """Returns an absolute URL (RFC 3986 section 5). One that is absolute already is never written anew."""
+    if _HAS_SCHEME.match(reference):
+        return reference
+    try:
+        return urljoin(asked, reference)
+    except ValueError:  # such as //[ without an end
+        return reference
+
+
+def _target_of_own(url: str, addresses: Addresses) -> str | None:
+    """Returns path, query and fragment of a URL on the registry itself; None when it leads elsewhere.
+
+    The registry may call itself by its own address, and by the client's with either scheme: behind a TLS port one that
+    does not look at `X-Forwarded-Proto` writes `http://`.
+    """
+    scheme, authority, target = _authority(url)
+    if scheme not in _SCHEMES:
+        return None
+    named = _without_default_port(scheme, authority)
+    asked_scheme, asked, _ = _authority(addresses.asked.lower())
+    if scheme == asked_scheme and named == _without_default_port(scheme, asked):
+        return target
+    own = (addresses.host.lower(), addresses.client.lower().partition("://")[2])
+    return target if any(named == _without_default_port(scheme, each) for each in own) else None
+
+
+def _authority(url: str) -> tuple[str, str, str]:
+    """Splits a URL into scheme and authority, both in lower case, and what follows as it stands there."""
+    scheme, _, rest = url.partition("://")
+    end = min((at for at in (rest.find("/"), rest.find("?"), rest.find("#")) if at >= 0), default=len(rest))
+    return scheme.lower(), rest[:end].lower(), rest[end:]
 
 
 def _without_default_port(scheme: str, authority: str) -> str:

@@ -34,6 +34,8 @@ class UpstreamSettings:
         body_idle_seconds: how long a client that sends a body may pause between two pieces.
         expect_seconds: how long it may take to answer `Expect: 100-continue` with anything at all; then the body is
             sent all the same, since there are servers that never send `100 Continue`.
+        host: scheme and authority for `Location` where the client's own cannot be known (`http.host`).
+        relative_urls: `Location` without them (`http.relativeurls`).
     """
 
     address: str
@@ -42,6 +44,8 @@ class UpstreamSettings:
     read_seconds: float = 900.0
     body_idle_seconds: float = BODY_IDLE_SECONDS
     expect_seconds: float = 3.0
+    host: str = ""
+    relative_urls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

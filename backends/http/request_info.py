@@ -1,4 +1,4 @@
-"""What a request says of itself: the address its client used, its query."""
+"""What a request says of itself: the address its client used, the client's own, its query."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from urllib.parse import parse_qsl
 from aiohttp.web import BaseRequest
 
 from backends import request_context
+from backends.http.forwarded import client_ip, client_origin, first_value, is_scheme
 from backends.model.errors import ErrorCode, RegistryError
-
-_SCHEMES = frozenset({"http", "https"})
 
 
 def client_authority(request: BaseRequest) -> str:
@@ -17,24 +16,36 @@ def client_authority(request: BaseRequest) -> str:
     return request.headers.get("Host", "localhost")
 
 
+def location_origin(request: BaseRequest) -> str:
+    """Returns `scheme://host:port` as the client used it, for `Location` alone: what anyone says of it is believed."""
+    return client_origin(request.headers, scheme=request.scheme, host=client_authority(request))
+
+
 def client_address(request: BaseRequest) -> str:
-    """Returns `scheme://host:port` as the client used it.
+    """Returns `scheme://host:port` as the client used it, for all but `Location`.
 
     `X-Forwarded-Proto` counts only from our own proxy or a trusted network, which the listener tells.
     """
-    scheme = request.scheme
+    return f"{client_scheme(request)}://{client_authority(request)}"
+
+
+def client_scheme(request: BaseRequest) -> str:
+    """Returns the scheme that the client used: the connection's, unless a trusted peer says otherwise."""
     if request.get(request_context.TRUSTED_PEER):
-        forwarded = request.headers.get("X-Forwarded-Proto", scheme).lower()
-        scheme = forwarded if forwarded in _SCHEMES else scheme
-    return f"{scheme}://{client_authority(request)}"
+        said = first_value(request.headers.get("X-Forwarded-Proto", "")).lower()
+        if is_scheme(said):
+            return said
+    return request.scheme
 
 
 def remote_address(request: BaseRequest) -> str:
     """Returns the client's IP address: the peer's, or the one that a trusted peer forwards for; `unix` when unknown."""
     if request_context.TRUSTED_PEER in request:
-        said = request.headers.get("X-Real-IP")
+        headers = request.headers
+        real = headers.get("X-Real-IP")
+        said = client_ip(real, () if real else headers.getall("X-Forwarded-For", ()))
         if said:
-            return said[:64].replace(" ", "_")
+            return said
     return request.remote or "unix"
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp.web import BaseRequest
 
-from backends.http.request_info import client_address
+from backends.http.address_doubts import AddressDoubts
+from backends.http.request_info import location_origin
 from backends.registry.store import Store
 from backends.v2.headers import API_HEADERS
 from backends.v2.settings import V2Settings
@@ -18,12 +19,16 @@ class Parts:
 
     store: Store
     settings: V2Settings
+    doubts: AddressDoubts = field(default_factory=AddressDoubts)
 
     def location(self, request: BaseRequest, path: str) -> str:
         """Returns a path as `Location` tells it: absolute, since Docker up to 1.7 cannot follow another."""
         if self.settings.relative_urls:
             return path
-        return (self.settings.host or client_address(request)) + path
+        if self.settings.host:
+            return self.settings.host + path
+        self.doubts.check(request)
+        return location_origin(request) + path
 
     def headers(self, **more: str) -> dict[str, str]:
         """Returns the headers of an answer; underscores stand for hyphens in the names of `more`."""

@@ -269,8 +269,8 @@ def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Set
         proxy=ProxySettings(
             rule=Rule(gateway.rule),
             route_header=gateway.routeheader,
-            v1=_upstream(gateway.v1, gateway.bodytimeout),
-            v2=_upstream(gateway.v2, gateway.bodytimeout),
+            v1=_upstream(gateway.v1, config),
+            v2=_upstream(gateway.v2, config),
         ),
         health=_health(config),
         listeners=tuple(ports.listeners),
@@ -301,7 +301,7 @@ def _log(config: Config) -> LogSettings:
     )
 
 
-def _upstream(backend: Backend, body_idle_seconds: float) -> UpstreamSettings | None:
+def _upstream(backend: Backend, config: Config) -> UpstreamSettings | None:
     if not backend.upstream:
         return None
     return UpstreamSettings(
@@ -309,7 +309,9 @@ def _upstream(backend: Backend, body_idle_seconds: float) -> UpstreamSettings | 
         backend.ca,
         connect_seconds=backend.connecttimeout,
         read_seconds=backend.readtimeout,
-        body_idle_seconds=body_idle_seconds,
+        body_idle_seconds=config.gateway.bodytimeout,
+        host=config.http.host,
+        relative_urls=config.http.relativeurls,
     )
 
 

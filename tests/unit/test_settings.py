@@ -146,6 +146,7 @@ def test_every_part_gets_what_the_file_says_about_it(load: Load) -> None:
       rule: literal
       routeheader: false
       workers: 3
+      bodytimeout: 5m
       names: [registry.example]
       cacopy: docker cp x
       v1: {storagepath: /old}
@@ -168,7 +169,16 @@ def test_every_part_gets_what_the_file_says_about_it(load: Load) -> None:
     assert settings.proxy.rule is Rule.LITERAL
     assert settings.proxy.route_header == ""
     assert settings.proxy.v1 is None
-    assert settings.proxy.v2 == UpstreamSettings("https://r:5001", "/ca", connect_seconds=0.5, read_seconds=3600)
+    assert settings.proxy.v2 == UpstreamSettings(
+        "https://r:5001",
+        "/ca",
+        connect_seconds=0.5,
+        read_seconds=3600,
+        body_idle_seconds=300,
+        host="https://registry.example:5000",
+        relative_urls=True,
+    )
+    assert (settings.v1.body_idle_seconds, settings.v2.body_idle_seconds) == (300, 300)
     assert (settings.workers, settings.drain_seconds) == (3, 90)
     assert (settings.names, settings.ca_copy) == (("registry.example",), "docker cp x")
 

@@ -381,9 +381,77 @@ async def test_an_expectation_that_nobody_knows_is_refused(registry: Client) -> 
     assert answer.status == 417
 
 
-async def test_the_address_in_location_is_the_clients_own(registry: Client) -> None:
+@pytest.mark.parametrize(
+    ("said", "origin"),
+    [
+        ("", "http://inner:5080"),
+        ("X-Forwarded-Proto: https\r\n", "https://inner:5080"),
+        ("X-Forwarded-Proto: https, http\r\nX-Forwarded-Host: r.example, inner\r\n", "https://r.example"),
+        ("X-Forwarded-Host: r.example\r\nX-Forwarded-Port: 5000\r\n", "http://r.example:5000"),
+        ("Forwarded: for=192.0.2.1;host=f.example;proto=https\r\nX-Forwarded-Host: r.example\r\n", "https://f.example"),
+        ("X-Forwarded-Host: evil.example/x\r\nX-Forwarded-Proto: javascript\r\n", "http://inner:5080"),
+    ],
+)
+async def test_the_address_in_location_is_the_clients_own(registry: Client, said: str, origin: str) -> None:
     async with registry.connection() as peer:
-        await peer.send(f"POST {UPLOADS} HTTP/1.1\r\nHost: registry.example:5000\r\nX-Forwarded-Proto: https\r\n"
-                        "X-Forwarded-Host: evil\r\nContent-Length: 0\r\n\r\n")  # fmt: skip
+        await peer.send(f"POST {UPLOADS} HTTP/1.1\r\nHost: inner:5080\r\n{said}Content-Length: 0\r\n\r\n")
         location = (await peer.read_head()).value("Location") or ""
-    assert re.fullmatch(r"http://registry\.example:5000/v2/team/app/blobs/uploads/[0-9a-f-]{36}", location)
+    assert re.fullmatch(re.escape(origin) + r"/v2/team/app/blobs/uploads/[0-9a-f-]{36}", location)
+
+
+@pytest.mark.parametrize(
+    "said", ["X-Forwarded-Proto: https", "X-Forwarded-Host: r.example", "Forwarded: host=r.example"]
+)
+async def test_a_link_is_rooted_whatever_is_said_of_the_address(registry: Client, said: str) -> None:
+    await registry.push_image(NAME, "a", "b")
+    answer = await registry.ask("GET", f"/v2/{NAME}/tags/list?n=1", dict([said.split(": ")]))
+    assert answer["Link"] == f'</v2/{NAME}/tags/list?last=a&n=1>; rel="next"'
+
+
+DOUBTFUL = {"X-Forwarded-For": "203.0.113.5"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        (DOUBTFUL, "does not say whether the client came by https"),
+        ({"Via": "1.1 nginx"}, "does not say whether the client came by https"),
+        ({**DOUBTFUL, "X-Forwarded-Proto": "ftp"}, "is neither http nor https"),
+        ({"X-Forwarded-Host": "a/b", "X-Forwarded-Proto": "https"}, "is not a valid host"),
+        ({"X-Forwarded-Ssl": "on"}, "X-Forwarded-Ssl: on says that the client came by https"),
+        ({**DOUBTFUL, "X-Forwarded-Proto": "https"}, "a client at 203.0.113.5 cannot have used https://127.0.0.1:"),
+    ],
+)
+async def test_the_log_says_once_that_pushes_come_by_an_address_that_their_clients_cannot_have_used(
+    registry: Client, caplog: pytest.LogCaptureFixture, headers: dict[str, str], why: str
+) -> None:
+    host = [] if "cannot have" in why else [("Host", "r.example")]
+    for _ in range(3):
+        async with registry.connection() as peer:
+            fields = [*(host or [("Host", registry.authority)]), *headers.items(), ("Content-Length", "0")]
+            lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+            await peer.send(f"POST {UPLOADS} HTTP/1.1\r\n{lines}\r\n")
+            assert (await peer.read_head()).status == 202
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "portside.address"]
+    assert why in line
+    assert "docs/behind-a-proxy.md" in line
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {**DOUBTFUL, "X-Forwarded-Proto": "https"},
+        {**DOUBTFUL, "X-Forwarded-Proto": "http"},
+        {"Forwarded": "for=203.0.113.5;proto=https"},
+        {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "localhost:5000"},
+    ],
+)
+async def test_the_log_says_nothing_of_an_address_that_clients_may_have_used(
+    registry: Client, caplog: pytest.LogCaptureFixture, headers: dict[str, str]
+) -> None:
+    async with registry.connection() as peer:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        await peer.send(f"POST {UPLOADS} HTTP/1.1\r\nHost: r.example\r\n{lines}Content-Length: 0\r\n\r\n")
+        assert (await peer.read_head()).status == 202
+    assert not [record for record in caplog.records if record.name == "portside.address"]

@@ -1,0 +1,103 @@
+"""A real nginx that ends TLS in front: a push follows each `Location` to the letter, so a wrong one ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.certificate import make_certificate
+from tests.support.programs import find_program, free_port, running
+from tests.support.serving_here import Client, digest_of
+
+pytestmark = pytest.mark.real
+
+CONTENT = b"a layer" * 1000
+SAYS_SCHEME = "proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;"
+SAYS_FORWARDED = "proxy_set_header Host $http_host; proxy_set_header Forwarded 'for=_x;proto=https';"
+SAYS_ALL = "proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;"
+SAYS_PORT = (
+    "proxy_set_header Host $host; proxy_set_header X-Forwarded-Proto $scheme;"
+    " proxy_set_header X-Forwarded-Port $server_port;"
+)
+SAYS_NO_SCHEME = "proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A registry behind nginx: how clients reach it, and what it logs."""
+
+    client: Client
+    log: Path
+
+
+@contextlib.contextmanager
+def behind_nginx(form: str, says: str, folder: Path) -> Iterator[Behind]:
+    """Runs Portside on plain HTTP in one of its forms, and nginx with some headers in front of it."""
+    plain, port = free_port(), free_port()
+    settings = folder / "config.yml"
+    settings.write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder / 'data'}}}}}\n"
+        + (f"http: {{addr: '127.0.0.1:{plain}'}}\n" if form == "v2" else
+           f"gateway: {{addr: '127.0.0.1:0', certs: {folder / 'made'}, v1: {{addr: ''}}, v2: {{addr: ''}},"
+           " metrics: {addr: ''}}\n")
+    )  # fmt: skip
+    arguments = ["v2", str(settings)] if form == "v2" else ["serve", "--plain", f"127.0.0.1:{plain}", str(settings)]
+    (folder / "certs").mkdir()
+    certificate = make_certificate(folder / "certs")
+    nginx = folder / "nginx.conf"
+    nginx.write_text(
+        f"daemon off;\nuser root;\npid {folder}/nginx.pid;\nerror_log {folder}/nginx.log;\nevents {{}}\n"
+        f"http {{\naccess_log off;\nproxy_redirect off;\nserver {{\nlisten 127.0.0.1:{port} ssl;\n"
+        f"ssl_certificate {certificate.chain};\nssl_certificate_key {certificate.key};\nclient_max_body_size 0;\n"
+        f"location / {{\nproxy_pass http://127.0.0.1:{plain};\nproxy_http_version 1.1;\n{says}\n}}\n}}\n}}\n"
+    )
+    log = folder / "portside.log"
+    with (
+        running([sys.executable, "-m", "portside.cli", *arguments], log, port=plain),
+        running([find_program("nginx"), "-c", str(nginx)], folder / "nginx.out", port=port),
+    ):
+        trust = ssl.create_default_context(cafile=str(certificate.ca))
+        yield Behind(Client("127.0.0.1", port, trust), log)
+
+
+async def push(client: Client) -> None:
+    """Pushes a blob as docker does, each request to exactly where the answer before said."""
+    answer = await client.ask("POST", "/v2/team/app/blobs/uploads/")
+    assert answer.status == 202
+    for method, extra, body, status in (
+        ("PATCH", "", CONTENT, 202),
+        ("PUT", f"?digest={digest_of(CONTENT)}", b"", 201),
+        ("GET", "", None, 200),
+    ):
+        origin, path = f"https://{client.authority}", answer["Location"]
+        assert path.startswith(origin + "/"), path
+        answer = await client.ask(method, path.removeprefix(origin) + extra, body=body)
+        assert answer.status == status
+    assert answer.body == CONTENT
+
+
+@pytest.mark.parametrize("form", ["v2", "serve --plain"])
+@pytest.mark.parametrize(
+    "says", [SAYS_SCHEME, SAYS_FORWARDED, SAYS_ALL, SAYS_PORT], ids=["proto", "forwarded", "host", "port"]
+)
+async def test_a_push_goes_on_where_location_says(form: str, says: str, tmp_path: Path) -> None:
+    with behind_nginx(form, says, tmp_path) as behind:
+        await push(behind.client)
+
+
+@pytest.mark.parametrize("form", ["v2", "serve --plain"])
+async def test_where_nginx_does_not_say_the_scheme_the_log_does(form: str, tmp_path: Path) -> None:
+    with behind_nginx(form, SAYS_NO_SCHEME, tmp_path) as behind:
+        answer = await behind.client.ask("POST", "/v2/team/app/blobs/uploads/")
+        assert answer["Location"].startswith("http://")  # all that can be known
+        async with asyncio.timeout(5):
+            while "behind-a-proxy.md" not in behind.log.read_text():  # noqa: ASYNC110 - a file tells nobody that it grew
+                await asyncio.sleep(0.05)  # the log has a thread of its own
+        assert "does not say whether the client came by https" in behind.log.read_text()
