@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.dockerd import CLIENT, Docker
-from tests.support.programs import find_program
+from tests.support.programs import CACHE, find_program
 
-CACHE = Path("/var/cache/portside-tests")
 NAME = "portside-test-base"
 # What pip needs to reach the package index from here.
 OWN = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +18,7 @@ import pytest
 from tests.support.certificate import CertificateFiles
 from tests.support.wire import Address
 
+CACHE = Path("/var/cache/portside-tests")
 # .ci/run reads this table, so an entry is one line.
 GO_PROGRAMS = {
     "crane": "github.com/google/go-containerregistry/cmd/crane@v0.21.9",
@@ -36,6 +40,33 @@ def find_program(name: str) -> str:
     if path is None:
         pytest.skip(f"{name} is not installed: {_INSTALL.get(name, f'apt-get install {name}')}")
     return path
+
+
+def build_go_program(name: str, *, tags: str = "") -> str:
+    """The path of a Go program whose source lies in `tests/support/<name>`; built once, kept by its content.
+
+    Raises:
+        AssertionError: It does not build; with what the compiler says.
+    """
+    source = Path(__file__).parent / name
+    files = sorted(source.glob("*"))
+    key = hashlib.sha256(b"".join(each.read_bytes() for each in files)).hexdigest()[:16]
+    program = CACHE / "bin" / f"{name}-{key}"
+    if program.exists():
+        return str(program)
+    go = find_program("go")
+    with tempfile.TemporaryDirectory() as folder:  # it writes a go.sum beside the source
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+        built = subprocess.run(
+            [go, "build", "-tags", tags, "-o", str(program), "."],
+            cwd=folder,
+            env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert built.returncode == 0, f"{source} does not build:\n{built.stderr[-3000:]}"
+    return str(program)
 
 
 def free_port() -> int:
