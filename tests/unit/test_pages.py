@@ -5,6 +5,7 @@ tests/support/pages.py says how a block is marked; tests/real gives the blocks o
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -67,7 +68,8 @@ def _commands() -> Iterator[Any]:
             ]
             # `docker run … portside -c …` names an image, `systemctl start portside` a service.
             if names and all("=" in word or word in {"sudo", "env"} for word in words[: names[0]]):
-                yield pytest.param(words[names[0] + 1 :], id=f"{block.page}: {' '.join(words)}")
+                given = itertools.takewhile(lambda word: not re.match(r"\d*[<>|&;]", word), words[names[0] + 1 :])
+                yield pytest.param([*given], id=f"{block.page}: {' '.join(words)}")
 
 
 @pytest.mark.parametrize("arguments", [*_commands()])
