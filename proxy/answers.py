@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backends.http.error_bodies import v1_error, v2_error
+from backends.http.paths import collapse_slashes
 from backends.model.errors import RegistryError
-from proxy.routing import API_VERSION, JSON, TEXT, Backend, RouteDecision, raw_path
+from proxy.routing import API_VERSION, JSON, TEXT, Backend, RouteDecision, origin_form
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +33,12 @@ def own_answer(decision: RouteDecision, raw_target: str, accept: Sequence[str], 
     if decision.refusal is not None:
         refusal = decision.refusal
         return Answer(refusal.status, (_typed(refusal.content_type), *refusal.headers), refusal.body.encode())
-    path = raw_path(raw_target)
-    if path == "/v2":
-        # Relative, as distribution's: it is right behind whatever stands in front of the proxy.
-        return Answer(301, (_typed(TEXT), ("Location", "/v2/")), b"see /v2/\n")
+    target = origin_form(raw_target)
+    path, mark, query = target.partition("?")
+    moved = _moved_to(path)
+    if moved is not None:
+        # Rooted, as distribution's: it is right behind whatever stands in front of the proxy.
+        return Answer(301, (_typed(TEXT), ("Location", moved + mark + query)), f"see {moved}\n".encode())
     if path == "/favicon.ico":
         return Answer(404, (_typed(TEXT),), b"there is no icon\n")
     if path == "/":
@@ -52,6 +55,14 @@ def own_answer(decision: RouteDecision, raw_target: str, accept: Sequence[str], 
         "v1": f"{client_address}/v1/ (older ones)",
     }
     return _page(404, accept, page)
+
+
+def _moved_to(path: str) -> str | None:
+    """Returns the address below /v2/ that was meant by `/v2` or `//v2/x`; None when none was."""
+    collapsed = collapse_slashes(path)
+    if collapsed == "/v2":
+        return "/v2/"
+    return collapsed if collapsed != path and collapsed.startswith("/v2/") else None
 
 
 def registry_error(backend: Backend, error: RegistryError) -> Answer:

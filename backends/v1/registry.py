@@ -27,5 +27,7 @@ class Registry:
     """
 
     def __init__(self, store: Store, settings: V1Settings, *, gates: Sequence[Gate] = ()) -> None:
-        dispatcher = Dispatcher(ROUTES, PARSERS, Parts(store, settings), gates=gates, what="this registry")
+        dispatcher = Dispatcher(
+            ROUTES, PARSERS, Parts(store, settings), gates=gates, what="this registry", headers={"Server": "Portside"}
+        )
         self.handle = render_errors(dispatcher.handle, render)

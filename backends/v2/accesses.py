@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aiohttp.web import BaseRequest
 
 from backends.http.request_info import parse_query
+from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
-from backends.model.names import parse_repository_name
+from backends.model.names import RepositoryName, parse_repository_name
 from backends.web.operations import Access, Action, RepositoryAccess, Values
 
 
@@ -18,11 +19,15 @@ def touches_mount_source(action: Action, values: Values, request: BaseRequest) -
     A mount that may not be is no error: it becomes an upload, as if the blob were not there.
     """
     target = RepositoryAccess(action, values["name"])
-    query = parse_query(request)
+    mount = parse_mount(parse_query(request))
+    return (target,) if mount is None else (target, RepositoryAccess(Action.PULL, mount[1], required=False))
+
+
+def parse_mount(query: Mapping[str, str]) -> tuple[Digest, RepositoryName] | None:
+    """Returns the blob and the repository that it is to be mounted from; None when they are not both named validly."""
     if "mount" not in query or "from" not in query:
-        return (target,)
+        return None
     try:
-        source = parse_repository_name(query["from"])
+        return parse_digest(query["mount"]), parse_repository_name(query["from"])
     except RegistryError:
-        return (target,)  # names no repository, so nothing of it can be mounted
-    return (target, RepositoryAccess(Action.PULL, source, required=False))
+        return None

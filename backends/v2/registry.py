@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from backends.registry.store import Store
 from backends.v2.errors import render
+from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
 from backends.v2.routes import PARSERS, ROUTES
 from backends.v2.settings import V2Settings
@@ -27,5 +28,13 @@ class Registry:
     """
 
     def __init__(self, store: Store, settings: V2Settings, *, gates: Sequence[Gate] = ()) -> None:
-        dispatcher = Dispatcher(ROUTES, PARSERS, Parts(store, settings), gates=gates, what="this registry")
+        dispatcher = Dispatcher(
+            ROUTES,
+            PARSERS,
+            Parts(store, settings),
+            gates=gates,
+            what="this registry",
+            headers=API_HEADERS,
+            redirects=True,
+        )
         self.handle = render_errors(dispatcher.handle, render)

@@ -57,4 +57,5 @@ ROUTES: Sequence[Route] = (
     ),
     Route("/v2/{name*}/tags/list", {"GET": Operation(Action.PULL, tags.list_tags)}),
     Route("/v2/_catalog", {"GET": Operation(Action.CATALOG, catalog.list_catalog)}),
+    Route("/", {"GET": Operation(Action.NONE, base.get_root)}),
 )

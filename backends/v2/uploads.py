@@ -12,9 +12,10 @@ from backends.http.request_info import parse_query
 from backends.http.sending import respond
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.names import RepositoryName, UploadId, parse_repository_name
+from backends.model.names import RepositoryName, UploadId
 from backends.model.ranges import parse_content_range
 from backends.registry.uploads import UploadSession
+from backends.v2.accesses import parse_mount
 from backends.v2.parts import Parts
 from backends.web.actors import actor_of
 
@@ -22,10 +23,9 @@ from backends.web.actors import actor_of
 async def post_upload(parts: Parts, request: BaseRequest, name: RepositoryName) -> StreamResponse:
     """Begins an upload; or mounts a blob of another repository; or takes a whole blob at once (`digest=`)."""
     query = parse_query(request)
-    if "mount" in query and "from" in query:
-        digest, source = parse_digest(query["mount"]), parse_repository_name(query["from"])
-        if await parts.store.open(name).mount(digest, source, actor=actor_of(request)):
-            return _created(parts, request, name, digest)
+    mount = parse_mount(query)  # one that cannot be is an upload, as in distribution
+    if mount is not None and await parts.store.open(name).mount(*mount, actor=actor_of(request)):
+        return _created(parts, request, name, mount[0])
     expected = parse_digest(query["digest"]) if "digest" in query else None
     if expected is None:
         upload_id = await parts.store.uploads.start(name)

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.http.paths import collapse_slashes
 from backends.http.sending import respond
 from backends.model.cache import Cache
 from backends.model.errors import ErrorCode, RegistryError
@@ -45,6 +46,25 @@ class _Compiled:
     operations: Mapping[str, tuple[Operation, Sequence[Gate]]]
     allow: str
 
+    def values(self, match: re.Match[str]) -> Values:
+        """Parses what stands in the path for each parameter.
+
+        Raises:
+            RegistryError: a parser's own.
+        """
+        return {
+            name: parse(text if "%" not in text else _decode(text))
+            for (name, parse), text in zip(self.parsers, match.groups(), strict=True)
+        }
+
+    def fits(self, path: str) -> bool:
+        """Whether a path is of this route, with parameters that are valid."""
+        match = self.path.fullmatch(path)
+        try:
+            return match is not None and self.values(match) is not None
+        except RegistryError:
+            return False
+
 
 @dataclass(frozen=True, slots=True)
 class _Found:
@@ -62,6 +82,8 @@ class Dispatcher:
         parts: what every operation's handler is given first.
         gates: what stands before the handlers, in this order.
         what: the name of the interface, for the message about unknown paths.
+        headers: of the answers that no handler gives: to OPTIONS, and redirections.
+        redirects: lead from `//` to `/`, and to a route that differs by its last slash alone, as distribution does.
     """
 
     def __init__(
@@ -72,10 +94,14 @@ class Dispatcher:
         *,
         gates: Sequence[Gate],
         what: str,
+        headers: Mapping[str, str],
+        redirects: bool = False,
     ) -> None:
         self._routes = [_compile(route, parsers, gates) for route in routes]
         self._parts = parts
         self._what = what
+        self._headers = headers
+        self._redirects = redirects
         self._found: Cache[tuple[str, str], _Found] = Cache(bound=REMEMBERED)
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
@@ -89,41 +115,50 @@ class Dispatcher:
         try:
             found = self._found[key]
         except KeyError:
-            new = self._find(*key)
-            if new is None:
-                return respond(request, 200, {"Server": "Portside", "Allow": self._allowed(path)})
+            if request.method == "OPTIONS":
+                return self._options(request, path)
+            try:
+                found = self._find(*key)
+            except RegistryError:
+                moved = self._moved_to(path) if self._redirects else None
+                if moved is None:
+                    raise
+                location = moved + request.raw_path[len(path) :]
+                return respond(request, 301, {**self._headers, "Location": location}, b"")
             if len(path) <= REMEMBERED_PATH:
-                self._found.put(key, new)
-            found = new
+                self._found.put(key, found)
         operation = found.operation
         for gate in found.gates:
             await gate.check(operation, found.values, request)
         return await operation.handler(self._parts, request, **found.values)
 
-    def _find(self, method: str, path: str) -> _Found | None:
-        """Returns the operation and its values; None when OPTIONS is to be answered."""
+    def _find(self, method: str, path: str) -> _Found:
         for route in self._routes:
             match = route.path.fullmatch(path)
             if match is None:
                 continue
             named = route.operations.get(method)
             if named is None:
-                if method == "OPTIONS":
-                    return None
                 raise RegistryError(
                     ErrorCode.UNSUPPORTED,
                     f"{method[:20]} is not possible here; possible are {route.allow}",
                     headers={"Allow": route.allow},
                 )
-            values = {
-                name: parse(text if "%" not in text else _decode(text))
-                for (name, parse), text in zip(route.parsers, match.groups(), strict=True)
-            }
-            return _Found(*named, values)
+            return _Found(*named, route.values(match))
         raise RegistryError(ErrorCode.NOT_FOUND, f"{self._what} has nothing at {path[:200]!r}")
 
-    def _allowed(self, path: str) -> str:
-        return next((route.allow for route in self._routes if route.path.fullmatch(path)), "")
+    def _options(self, request: BaseRequest, path: str) -> StreamResponse:
+        """Answers any path: a browser asks before it sends anything, without credentials, and gives up at an error."""
+        allow = next((route.allow for route in self._routes if route.path.fullmatch(path)), "GET, HEAD")
+        return respond(request, 200, {**self._headers, "Allow": allow}, b"")
+
+    def _moved_to(self, path: str) -> str | None:
+        """Returns where a path that leads nowhere leads with its slashes in order; None when nowhere either."""
+        collapsed = collapse_slashes(path)
+        if collapsed != path:
+            return collapsed
+        other = path[:-1] if path.endswith("/") else path + "/"
+        return other if any(route.fits(other) for route in self._routes) else None
 
 
 def _decode(text: str) -> str:

@@ -33,7 +33,7 @@ def gate(what: str, seen: list[str], *actions: Action, refuses: bool = False) ->
 
 
 def dispatcher(seen: list[str], *gates: Gate) -> Dispatcher:
-    return Dispatcher(ROUTES, {"thing": str, "name": str}, seen, gates=gates, what="this test")
+    return Dispatcher(ROUTES, {"thing": str, "name": str}, seen, gates=gates, what="this test", headers={})
 
 
 async def ask(what: Dispatcher, method: str, path: str) -> StreamResponse:

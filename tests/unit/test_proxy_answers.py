@@ -36,10 +36,26 @@ def test_a_program_that_asks_for_json_gets_it(target: str) -> None:
     assert json.loads(page.body)["v2"].startswith(f"{ADDRESS}/v2/")
 
 
-def test_v2_without_its_slash_leads_there() -> None:
-    page = _page("/v2?n=1")
+@pytest.mark.parametrize(
+    ("target", "location"),
+    [
+        ("/v2", "/v2/"),
+        ("/v2?n=1", "/v2/?n=1"),
+        ("//v2", "/v2/"),
+        ("//v2/", "/v2/"),
+        ("//v2//a//tags/list?x=//", "/v2/a/tags/list?x=//"),
+        ("http://h//v2/_catalog", "/v2/_catalog"),
+    ],
+)
+def test_what_was_meant_for_v2_leads_there(target: str, location: str) -> None:
+    page = _page(target)
     assert page.status == 301
-    assert ("Location", "/v2/") in page.headers
+    assert ("Location", location) in page.headers
+
+
+@pytest.mark.parametrize("target", ["//evil.example/v2/", "//v2x/", "/x//v2/", "/V2", "/v2%2f"])
+def test_nothing_else_leads_anywhere(target: str) -> None:
+    assert _page(target).status == 404
 
 
 def test_an_unknown_path_is_named_and_cannot_break_out_of_its_line() -> None:

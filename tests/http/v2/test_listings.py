@@ -158,7 +158,7 @@ async def test_the_base_says_what_this_is(registry: Client) -> None:
 
 BAD_NAMES = [
     "..", "../..", "a/../b", "./a", "%2e%2e", "a/%2e%2e/b", "a%2fb", "a%2Fb", "%2f", "%2Fetc%2Fpasswd", "%00", "a%00b",
-    "a%0ab", "a%0d%0aX-Evil:%20y", "%ff", "%C0%AE%C0%AE", "%5c..%5c", "A", "Team/App", "a//b", "_uploads", "a/_layers",
+    "a%0ab", "a%0d%0aX-Evil:%20y", "%ff", "%C0%AE%C0%AE", "%5c..%5c", "A", "Team/App", "_uploads", "a/_layers",
     "a_", "-a", "a..b", "a___b", "%20", "a+b", "a:b", "a@b", "~", "x" * 256, "x" * 10_000, "a/" * 5000 + "a",
     "%61" * 300,
 ]  # fmt: skip
@@ -185,8 +185,9 @@ async def test_a_bad_name_is_refused_by_every_end_point_and_touches_nothing(
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/v2", "/v1/_ping", "/v2/x", "/v2/x/y", "/v2//manifests/a", "/v2/_catalog/", "/v2/a/tags/", "/" + "x" * 9000],
-)
+    ["/v1/_ping", "/v2/x", "/v2/x/", "/v2/x/y", "/v2/manifests/a", "/v2/a/tags/", "/v2/a/tags", "/v2/_catalog/x",
+     "/v2/A/tags/list/", "/v2/a/manifests/", "/" + "x" * 9000],
+)  # fmt: skip
 async def test_an_unknown_path_is_not_found(registry: Client, path: str) -> None:
     answer = await registry.ask("GET", path)
     assert answer.told == (404, "NOT_FOUND")
@@ -211,9 +212,75 @@ async def test_a_method_that_is_not_possible_says_which_are(
     assert answer["Allow"] == allow
 
 
-async def test_options_says_what_is_possible(registry: Client) -> None:
-    answer = await registry.ask("OPTIONS", "/v2/a/tags/list")
-    assert (answer.status, answer["Allow"]) == (200, "GET, HEAD")
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        ("/v2/a/tags/list", "GET, HEAD"),
+        ("/v2/a/blobs/uploads/", "POST"),
+        ("/v2/a/manifests/x", "DELETE, GET, HEAD, PUT"),
+        ("/v2/A/tags/list", "GET, HEAD"),
+        ("/v2/", "GET, HEAD"),
+        ("/", "GET, HEAD"),
+        ("/v2/unknown/path", "GET, HEAD"),
+        ("/v2//a/tags/list", "GET, HEAD"),
+        ("/v2/a/tags/list/", "GET, HEAD"),
+        ("/v2/%00?x=y", "GET, HEAD"),
+    ],
+)
+async def test_options_is_answered_on_any_path(registry: Client, path: str, allow: str) -> None:
+    answer = await registry.ask("OPTIONS", path)
+    assert (answer.status, answer["Allow"], answer.body) == (200, allow, b"")
+    assert answer["Docker-Distribution-Api-Version"] == "registry/2.0"
+
+
+DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/v2", "/v2/"),
+        ("/v2?x=y", "/v2/?x=y"),
+        ("/v2//", "/v2/"),
+        ("//v2/", "/v2/"),
+        ("///v2///", "/v2/"),
+        ("//evil.example/v2/", "/evil.example/v2/"),  # never to another host
+        ("/v2/_catalog/", "/v2/_catalog"),
+        ("/v2/_catalog/?n=3", "/v2/_catalog?n=3"),
+        ("/v2//_catalog?n=3&last=a%2Fb", "/v2/_catalog?n=3&last=a%2Fb"),
+        ("/v2/a//b/tags/list?n=3&x=%2F", "/v2/a/b/tags/list?n=3&x=%2F"),
+        ("/v2/a/tags/list/", "/v2/a/tags/list"),
+        ("/v2/a/manifests/latest/", "/v2/a/manifests/latest"),
+        ("/v2/a/manifests//latest", "/v2/a/manifests/latest"),
+        (f"/v2/a/blobs/{DIGEST}/", f"/v2/a/blobs/{DIGEST}"),
+        ("/v2/a/blobs/uploads", "/v2/a/blobs/uploads/"),
+        ("/v2/a/blobs/uploads?mount=x", "/v2/a/blobs/uploads/?mount=x"),
+        ("/v2//a/blobs/uploads", "/v2/a/blobs/uploads"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT"])
+async def test_a_path_with_a_slash_too_many_or_too_few_leads_to_the_right_one(
+    registry: Client, method: str, path: str, location: str
+) -> None:
+    answer = await registry.ask(method, path)
+    assert (answer.status, answer["Location"], answer.body) == (301, location, b"")
+    assert answer["Docker-Distribution-Api-Version"] == "registry/2.0"
+
+
+async def test_slashes_in_the_query_are_not_touched(registry: Client) -> None:
+    answer = await registry.ask("GET", "/v2/_catalog?last=a//b")
+    assert answer.status == 200
+
+
+async def test_a_path_that_has_no_such_method_leads_nowhere_else(registry: Client) -> None:
+    """Else /v2/a/blobs/uploads/ and /v2/a/blobs/uploads would lead to one another for ever."""
+    assert (await registry.ask("GET", "/v2/a/blobs/uploads/")).told == (405, "UNSUPPORTED")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_the_root_says_that_somebody_is_there(registry: Client, method: str) -> None:
+    answer = await registry.ask(method, "/")
+    assert (answer.status, answer.body, answer["Cache-Control"]) == (200, b"", "no-cache")
 
 
 async def test_a_query_of_thousands_of_fields_is_refused(registry: Client) -> None:

@@ -261,6 +261,16 @@ async def test_mounting_takes_a_blob_from_another_repository(registry: Client, r
         f"mount={digest_of(b'nowhere')}&from=team/source",
         f"mount={digest_of(b'nowhere')}",
         f"mount={DIGEST}",
+        f"mount={DIGEST}&from=",
+        f"mount={DIGEST}&from=../x",
+        f"mount={DIGEST}&from=Team/Source",
+        f"mount={DIGEST}&from={'x' * 300}",
+        f"mount={DIGEST}&from=team%00source",
+        "mount=sha256:x&from=team/source",
+        "mount=&from=team/source",
+        "mount=md5:0123&from=team/source",
+        "from=team/source",
+        "mount=&from=",
     ],
 )
 async def test_what_cannot_be_mounted_becomes_an_upload_that_works(registry: Client, query: str) -> None:
@@ -270,22 +280,6 @@ async def test_what_cannot_be_mounted_becomes_an_upload_that_works(registry: Cli
     assert (await registry.ask("GET", blob_path())).status == 404
     assert (await registry.ask("PUT", f"{answer.path}?digest={DIGEST}", body=CONTENT)).status == 201
     await assert_pushed(registry)
-
-
-@pytest.mark.parametrize(
-    ("query", "code"),
-    [
-        (f"mount={DIGEST}&from=../x", "NAME_INVALID"),
-        (f"mount={DIGEST}&from=", "NAME_INVALID"),
-        ("mount=sha256:x&from=team/source", "DIGEST_INVALID"),
-    ],
-)
-async def test_a_mount_of_nonsense_is_refused_and_begins_nothing(
-    registry: Client, root: Path, query: str, code: str
-) -> None:
-    before = read_tree(root)
-    assert (await registry.ask("POST", f"{UPLOADS}?{query}")).told == (400, code)
-    assert read_tree(root) == before
 
 
 @pytest.mark.parametrize("how", ["length", "chunked"])
