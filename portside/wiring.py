@@ -8,7 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from backends.registry.abandoned_uploads import AbandonedUploads
+from backends.registry.purging import Purger
 from backends.registry.store import Store
+from backends.registry.v1.abandoned_images import AbandonedImages
 from backends.storage.driver import StorageError
 from backends.storage.factory import StorageSettings, open_storage
 from backends.storage.storage import Storage
@@ -93,8 +96,19 @@ async def build(settings: Settings, *, version: str, instance: str, voice: Voice
     }
     faces["metrics"] = metrics_page(settings.metrics_path, metrics, health_page(health, private=True))
     await measure_room(named, metrics)  # before the first request: a restart does not forget that room is low
-    watching = [asyncio.create_task(work) for work in (health.watch(), watch_room(named, metrics))] if storages else []
-    return Parts(faces, proxy, storages, access, log, health, watching)
+    watched = [health.watch(), watch_room(named, metrics)] if storages else []
+    watched += [purger.watch() for purger in _purgers(settings, storages, metrics)]
+    return Parts(faces, proxy, storages, access, log, health, [asyncio.create_task(work) for work in watched])
+
+
+def _purgers(settings: Settings, storages: Sequence[Storage], metrics: Metrics | None) -> Sequence[Purger]:
+    if settings.gates.read_only or not settings.purging.enabled:
+        return ()
+    on_purged = metrics.count_purged if metrics is not None else None
+    return [
+        Purger(storage, [AbandonedUploads(storage), AbandonedImages(storage)], settings.purging, on_purged=on_purged)
+        for storage in storages
+    ]
 
 
 def _named(storages: Sequence[Storage]) -> dict[str, Storage]:

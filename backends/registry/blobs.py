@@ -69,6 +69,11 @@ class Blobs:
         if await self.size(digest) != size:
             await self._driver.move(path, layout.blob_data(digest))
 
+    async def take_back(self, digest: Digest) -> None:
+        """Removes a blob that was put in just now and that nobody is linked to, while `layout.blob_lock` is held."""
+        with contextlib.suppress(PathNotFound):
+            await self._driver.delete(layout.blob_data(digest).rpartition("/")[0])
+
 
 @contextlib.contextmanager
 def _links_are_absence() -> Iterator[None]:

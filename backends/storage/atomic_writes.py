@@ -13,19 +13,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
-import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 from backends.storage import layout
 from backends.storage.cached_reads import Opener
 from backends.storage.driver import StorageBusy
 from backends.storage.folders import make_folders
+from backends.storage.temporary_files import remove_tree, sweep, temporary_name
 
 BUILD_ATTEMPTS = 10
-SWEEP_SECONDS = 3600
 COPY_SIZE = 1024 * 1024
 
 Fill = Callable[[int, str], None]
@@ -98,7 +95,7 @@ class AtomicWrites:
         """
         with self.parent(path) as (folder, name):
             os.stat(name, dir_fd=folder, follow_symlinks=False)
-            temporary = _temporary_name()
+            temporary = temporary_name()
             for open_holder in (self._scratch, lambda: folder):
                 try:
                     holder = open_holder()
@@ -108,14 +105,18 @@ class AtomicWrites:
                         continue
                     raise
                 os.fsync(folder)
-                _remove_tree(holder, temporary)
+                remove_tree(holder, temporary)
                 return
-            _remove_tree(folder, name)
+            remove_tree(folder, name)
             os.fsync(folder)
+
+    def sweep(self, older_than: float, dry_run: bool) -> Sequence[tuple[str, int]]:  # noqa: FBT001 - run_in_executor passes by position
+        """Removes what killed processes left in the folder of temporary files: names, and sizes in bytes."""
+        return sweep(self._scratch(), older_than=older_than, dry_run=dry_run)
 
     def try_out(self, content: bytes) -> None:
         """Writes a temporary file and removes it: whether anything can be written here."""
-        folder, name = self._scratch(), _temporary_name()
+        folder, name = self._scratch(), temporary_name()
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder)
         try:
             view = memoryview(content)
@@ -147,7 +148,7 @@ class AtomicWrites:
         Returns:
             False when somebody else made one of the folders meanwhile.
         """
-        temporary = _temporary_name()
+        temporary = temporary_name()
         # A volume may be mounted inside the root: then only a temporary name beside the final one can be renamed.
         for holder in (self._scratch(), folder):
             try:
@@ -156,7 +157,7 @@ class AtomicWrites:
                 if durable:
                     os.fsync(folder)
             except OSError as error:
-                _remove_tree(holder, temporary)
+                remove_tree(holder, temporary)
                 if error.errno == errno.EXDEV and holder != folder:
                     continue
                 if error.errno in (errno.EEXIST, errno.ENOTEMPTY) and len(missing) > 1:
@@ -172,7 +173,7 @@ class AtomicWrites:
                 self.close()
             if self._temporary < 0:
                 self._temporary = make_folders(self._root, layout.TEMPORARY)
-                _sweep(self._temporary)
+                sweep(self._temporary)
             return self._temporary
 
     @contextlib.contextmanager
@@ -191,15 +192,6 @@ class AtomicWrites:
             except FileNotFoundError:
                 continue
         return os.dup(self._root), 0
-
-
-def is_temporary(name: str) -> bool:
-    """Whether this is a name of ours that stands for nothing yet, or nothing any more."""
-    return name.startswith(".") and name.endswith(".tmp")
-
-
-def _temporary_name() -> str:
-    return f".{secrets.token_hex(12)}.tmp"
 
 
 def _fill_below(folder: int, parts: Sequence[str], fill: Fill, *, durable: bool) -> None:
@@ -234,24 +226,3 @@ def _copy(origin: int, name: str, folder: int, second: str) -> None:
             os.close(target)
     finally:
         os.close(source)
-
-
-def _remove_tree(folder: int, name: str) -> None:
-    """Removes a temporary file or folder; one that is not there (any more) is fine."""
-    try:
-        os.unlink(name, dir_fd=folder)
-    except FileNotFoundError:
-        return
-    except (IsADirectoryError, PermissionError):
-        shutil.rmtree(name, dir_fd=folder)
-
-
-def _sweep(folder: int) -> None:
-    """Removes what killed processes left behind; nothing that is under way is as old."""
-    for name in os.listdir(folder):
-        try:
-            old = time.time() - os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime > SWEEP_SECONDS
-        except FileNotFoundError:
-            continue
-        if old:
-            _remove_tree(folder, name)

@@ -96,3 +96,20 @@ class ChecksItself(Protocol):
     async def check_writing(self) -> None:
         """Raises StorageError, likewise, when nothing can be written; leaves nothing behind."""
         ...
+
+
+@runtime_checkable
+class SweepsTemporary(Protocol):
+    """A driver that writes to temporary files first, which a killed process leaves behind."""
+
+    async def sweep_temporary(self, *, older_than: float, dry_run: bool) -> Sequence[tuple[str, int]]:
+        """Removes temporary files that nobody is writing or removing any more.
+
+        Args:
+            older_than: seconds since anything about them was last changed.
+            dry_run: only find them.
+
+        Returns:
+            their names, and their sizes in bytes.
+        """
+        ...

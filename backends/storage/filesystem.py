@@ -20,13 +20,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from backends.model.cache import Cache
-from backends.storage.atomic_writes import AtomicWrites, is_temporary
+from backends.storage import layout
+from backends.storage.atomic_writes import AtomicWrites
 from backends.storage.cached_reads import Opener, read_cached
 from backends.storage.capabilities import Room
 from backends.storage.driver import FileInfo, PathNotFound, StorageError, Tee
 from backends.storage.files import FileReader, FileWriter, write_all
 from backends.storage.folder_checks import FolderChecks
 from backends.storage.os_errors import map_os_errors
+from backends.storage.temporary_files import is_temporary
 
 T = TypeVar("T")
 
@@ -43,7 +45,7 @@ RACY_MTIME_SECONDS = 2
 
 
 class FilesystemDriver:
-    """A `StorageDriver` (and `LinksFiles`, `MeasuresRoom`, `ChecksItself`) over one folder.
+    """A `StorageDriver` (and `LinksFiles`, `MeasuresRoom`, `ChecksItself`, `SweepsTemporary`) over one folder.
 
     Args:
         root: the folder; made if it is missing.
@@ -215,6 +217,13 @@ class FilesystemDriver:
 
     async def measure_room(self) -> Sequence[Room]:
         return await self.submit(self._checks.measure_room)
+
+    async def sweep_temporary(self, *, older_than: float, dry_run: bool) -> Sequence[tuple[str, int]]:
+        return await self.submit(self._sweep_temporary, older_than, dry_run)
+
+    def _sweep_temporary(self, older_than: float, dry_run: bool) -> Sequence[tuple[str, int]]:  # noqa: FBT001 - run_in_executor passes by position
+        with map_os_errors(layout.TEMPORARY):
+            return self._atomic.sweep(older_than, dry_run)
 
     async def check_reading(self) -> None:
         await self.submit(self._checks.check_reading)

@@ -19,6 +19,7 @@
             payload-<hex>-<name>                                    layer <name> and its JSON have this checksum
     <root>/docker/registry/portside/tmp/                        files on their way to their names; swept when old
     <root>/docker/registry/portside/locks                       empty; each lock is a byte of it; never delete
+    <root>/docker/registry/portside/purged                      empty; its time is when abandoned uploads were purged
 
 A `link` holds a digest as text without a newline. Source: distribution `registry/storage/paths.go`; V1API section 11.
 """
@@ -36,6 +37,8 @@ REPOSITORIES = f"{V2}/repositories"
 PRIMARY = "/docker/registry/portside/primary"
 TEMPORARY = "/docker/registry/portside/tmp"
 LOCKS = "/docker/registry/portside/locks"
+PURGED = "/docker/registry/portside/purged"
+V1_STAGING = f"{PRIMARY}/v1/staging"
 V1_IMAGES = "/images"
 V1_REPOSITORIES = "/repositories"
 V1_TAG = "tag_"
@@ -80,6 +83,11 @@ def tag_index_link(name: RepositoryName, tag_name: TagName, digest: Digest) -> s
 
 def signed_schema1(name: RepositoryName, digest: Digest) -> str:
     return f"{PRIMARY}/schema1/{name}/_signed/{digest.algorithm}/{digest.hex}"
+
+
+def uploads(name: str) -> str:
+    """The folder of all uploads of a repository."""
+    return f"{REPOSITORIES}/{name}/_uploads"
 
 
 def upload(name: RepositoryName, upload_id: UploadId) -> str:
@@ -141,7 +149,7 @@ def v1_repository(namespace: str, repository_name: str) -> str:
 
 
 def v1_staging(image_id: ImageId) -> str:
-    return f"{PRIMARY}/v1/staging/{image_id}"
+    return f"{V1_STAGING}/{image_id}"
 
 
 def v1_staged(image_id: ImageId, entry: str) -> str:
@@ -209,10 +217,18 @@ def v1_image_lock(image_id: ImageId) -> str:
     return f"v1 image {image_id}"
 
 
+def v1_layer_lock(image_id: ImageId, layer: str) -> str:
+    """Whoever receives a layer of a v1 image has this; takes the layer's name within the staging."""
+    return f"v1 layer {image_id} {layer}"
+
+
 def v1_images_lock(namespace: str, repository_name: str) -> str:
     """Whoever merges a list of images into a v1 repository's has this; takes the names as `v1_repository` does."""
     return f"v1 images {escape_v1(namespace)}/{escape_v1(repository_name)}"
 
+
+PURGER_LOCK = "purger"
+"""Whoever looks for abandoned uploads has this."""
 
 SCHEMA1_KEY_LOCK = "schema 1 key"
 """Whoever makes the key has this."""

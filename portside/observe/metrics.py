@@ -119,6 +119,13 @@ class Metrics:
             name: Gauge(f"portside_storage_{name}", text, ("storage",), registry=own, multiprocess_mode="mostrecent")
             for name, text in ROOM.items()
         }
+        self._purged = Counter(
+            "portside_purged_total",
+            "Abandoned uploads and temporary files that were taken away.",
+            ("kind",),
+            registry=own,
+        )
+        self._purged_bytes = Counter("portside_purged_bytes_total", "Bytes that they had.", ("kind",), registry=own)
         self._tallies: dict[tuple[str, str, int, str], _Tally] = {}
         self._decided: dict[tuple[str, str, str], int] = {}
         self._under_way: dict[str, int] = {}
@@ -172,6 +179,11 @@ class Metrics:
         values = (room.free_bytes, room.total_bytes, room.free_files, room.total_files, int(low))
         for name, value in zip(ROOM, values, strict=True):
             self._room[name].labels(storage).set(value)
+
+    def count_purged(self, kind: str, size: int) -> None:
+        """Counts something abandoned that was taken away: its kind, and its size in bytes."""
+        self._purged.labels(kind).inc()
+        self._purged_bytes.labels(kind).inc(size)
 
     def collect(self) -> Iterable[Metric]:
         """Returns what this worker alone has counted up to the last flush."""

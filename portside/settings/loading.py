@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from backends.registry.purging import PurgeSettings
 from backends.storage.factory import StorageSettings
 from backends.storage.room import RoomSettings
 from backends.v1.settings import V1Settings
@@ -80,6 +81,7 @@ class Settings:
     v2: V2Settings
     proxy: ProxySettings
     health: HealthSettings
+    purging: PurgeSettings
     listeners: tuple[Listener, ...]
     metrics_path: str
     certificates: Path | None
@@ -273,6 +275,7 @@ def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Set
             v2=_upstream(gateway.v2, config),
         ),
         health=_health(config),
+        purging=_purging(config),
         listeners=tuple(ports.listeners),
         metrics_path=ports.metrics_path,
         certificates=ports.certificates,
@@ -299,6 +302,11 @@ def _log(config: Config) -> LogSettings:
         access=not log.accesslog.disabled,
         access_at_any_level="disabled" in log.accesslog.model_fields_set,
     )
+
+
+def _purging(config: Config) -> PurgeSettings:
+    asked = config.storage.maintenance.uploadpurging
+    return PurgeSettings(asked.enabled, asked.age, asked.interval, asked.dryrun)
 
 
 def _upstream(backend: Backend, config: Config) -> UpstreamSettings | None:

@@ -44,6 +44,13 @@ def _bounded_wait(value: object) -> float:
     return seconds
 
 
+def _age(value: object) -> float:
+    """A duration with its unit: the one place where distribution takes no bare number, which would be nanoseconds."""
+    if isinstance(value, int) or (seconds := _duration(value)) <= 0:
+        raise ValueError("it is written with a unit, like 168h or 90m, and is more than nothing")
+    return seconds
+
+
 def _address(value: object) -> str:
     text = str(value)
     if text:
@@ -91,6 +98,7 @@ def _header_value(value: object) -> object:
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 Duration = Annotated[float, BeforeValidator(_duration)]
+Age = Annotated[float, BeforeValidator(_age)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 BoundedWait = Annotated[float, BeforeValidator(_bounded_wait)]
 AddressText = Annotated[str, BeforeValidator(_address)]
@@ -169,7 +177,15 @@ class Enabled(Section):
     enabled: bool = False
 
 
+class UploadPurging(Section):
+    enabled: bool = True
+    age: Age = 168 * 3600.0
+    interval: Age = 24 * 3600.0
+    dryrun: bool = False
+
+
 class Maintenance(Section):
+    uploadpurging: UploadPurging = UploadPurging()
     readonly: Enabled = Enabled()
 
 

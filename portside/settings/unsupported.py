@@ -30,7 +30,6 @@ NOT_YET = {
     "proxy": "without a remoteurl it means nothing in distribution either",
     "storage.cache": "descriptors are not cached; they are read where they are",
     "storage.redirect": "a file system has no addresses to redirect to",
-    "storage.maintenance.uploadpurging": "abandoned uploads stay until they are cancelled",
     "storage.tag": "tags are looked up one after another",
     "storage.filesystem.maxthreads": "the driver has its own bound",
     "http.http2": "HTTP/2 is never spoken",

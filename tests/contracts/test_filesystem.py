@@ -474,12 +474,20 @@ async def test_what_killed_processes_left_is_swept_and_what_is_under_way_is_not(
     (tmp / "link.tmp").symlink_to(tmp_path / "kept")
     (tmp_path / "kept").mkdir()
     long_ago = time.time() - 10_000
-    for name in (".old-folder.tmp", ".old.tmp"):
+    (tmp / ".large.tmp" / "deep").mkdir(parents=True)
+    (tmp / ".large.tmp" / "deep" / "data").write_bytes(b"still being copied")
+    removed = f".{int(time.time()):x}-{'0' * 16}.tmp"
+    (tmp / removed).mkdir()  # an old folder that is being taken apart: it has got this name just now
+    for name in (
+        *(".old-folder.tmp/deep/data", ".old-folder.tmp/deep", ".old-folder.tmp", ".old.tmp"),
+        *(".large.tmp/deep", ".large.tmp", removed),
+    ):
         os.utime(tmp / name, (long_ago, long_ago))
     os.utime(tmp / "link.tmp", (long_ago, long_ago), follow_symlinks=False)
     driver = FilesystemDriver(tmp_path / "root")
     await driver.write("/file", b"")
-    assert [path.name for path in tmp.iterdir()] == [".young.tmp"]
+    young = {".young.tmp", ".large.tmp", removed}
+    assert {path.name for path in tmp.iterdir()} == young
     assert "kept" in read_tree(tmp_path)
     await driver.close()
 

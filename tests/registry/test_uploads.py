@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 import pytest
@@ -17,12 +17,13 @@ from backends.registry.store import Store
 from backends.registry.upload_states import ImpossibleEvent, State
 from backends.registry.uploads import UploadSession
 from backends.storage import layout
-from backends.storage.driver import PathNotFound, StorageDriver, StorageError, StorageFull
+from backends.storage.driver import StorageError, StorageFull
 from backends.storage.inmemory import InMemoryDriver
 from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
 from tests.support.counting import CountingDriver
 from tests.support.drivers import Failing, ForwardingDriver, wrapped
+from tests.support.stores import everything
 
 Reopen = Callable[[], Storage]
 NAME = RepositoryName("team/app")
@@ -56,16 +57,6 @@ async def stored(process: Store, digest: Digest) -> bytes:
         return b"".join([bytes(chunk) async for chunk in blob.reader.chunks(0, blob.size)])
     finally:
         blob.reader.close()
-
-
-async def everything(driver: StorageDriver, path: str = "/") -> Sequence[str]:
-    """All files below a path; temporary ones and the file of locks are left out."""
-    try:
-        names = await driver.list(path)
-    except PathNotFound:
-        return [path]
-    found = [await everything(driver, f"{path.rstrip('/')}/{name}") for name in names]
-    return [each for part in found for each in part if not each.startswith((layout.TEMPORARY, layout.LOCKS))]
 
 
 def code(caught: pytest.ExceptionInfo[RegistryError]) -> ErrorCode:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId
+from backends.registry.blobs import Blobs
 from backends.registry.v1.images import Images, State
 from backends.registry.v1.staging import ANNOUNCEMENTS, TEXTS
 from backends.storage import layout
@@ -21,6 +23,7 @@ from backends.storage.driver import PathNotFound, StorageFull
 from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
 from tests.support.drivers import Died, Failing, Unlinked
+from tests.support.stores import everything
 from tests.support.v1pushes import images_over, push, put_checksum, put_json, put_layer, read_layer
 from tests.support.v1server import Pushed, make_pushed
 
@@ -213,18 +216,17 @@ async def push_base(storage: Storage) -> None:
         await push(images, [BASE])
 
 
-@pytest.mark.parametrize("dies", [True, False], ids=["killed", "full"])
-async def test_a_checksum_can_be_sent_again_after_it_failed(storage: Storage, *, dies: bool) -> None:
+async def test_a_checksum_can_be_sent_again_after_a_kill(storage: Storage) -> None:
     """Only the last request failed, so only it is repeated."""
     for steps in range(20):
         image = make_pushed(f"{steps:064x}", layer=b"layer %d" % steps)
         images = images_over(storage)
         await put_json(images, image)
         await put_layer(images, image)
-        failing = Failing(storage.driver, steps, dies=dies)
+        failing = Failing(storage.driver, steps, dies=True)
         try:
             await put_checksum(images_over(replace(storage, driver=failing)), image)
-        except (Died, StorageFull):
+        except Died:
             if await images.state(ImageId(image.id)) is not State.COMPLETE:
                 await put_checksum(images, image)
         await assert_whole(images, image)
@@ -232,6 +234,54 @@ async def test_a_checksum_can_be_sent_again_after_it_failed(storage: Storage, *,
             break
     else:
         pytest.fail("a commit has more changes than were tried")
+
+
+@pytest.mark.parametrize("step", [put_json, put_layer, put_checksum])
+@pytest.mark.parametrize("known", [False, True], ids=["new", "its blob is here already"])
+async def test_whatever_step_finds_no_room_nothing_of_the_push_is_left(
+    storage: Storage, step: Callable[[Images, Pushed], Coroutine[Any, Any, None]], *, known: bool
+) -> None:
+    """Each change of each request in turn is the one that finds the disk full."""
+    layer = b"the layer"
+    if known:
+        await Blobs(storage.driver).put(layer, Digest.of(layer))
+    before = await everything(storage.driver)
+    image = make_pushed("c" * 64, layer=layer)
+    failed = 0
+    for steps in range(20):
+        failing = Failing(storage.driver, steps, dies=False)
+        for each in (put_json, put_layer, put_checksum):
+            images = images_over(replace(storage, driver=failing) if each is step else storage)
+            try:
+                await each(images, image)
+            except StorageFull:
+                break
+        if not failing.failed:
+            break
+        failed += 1
+        assert await everything(storage.driver) == before
+    assert failed >= {"put_json": 1, "put_layer": 3, "put_checksum": 4}[step.__name__]
+    await assert_whole(images_over(storage), image)
+
+
+async def test_a_push_that_finds_no_room_takes_nobody_s_announcement_but_one_of_its_own(storage: Storage) -> None:
+    """Requests name no session: of two who announced the same, each has one; of two who differ, neither is taken."""
+    mine, theirs = make_pushed("a", layer=b"mine", author="me"), make_pushed("a", layer=b"theirs", author="them")
+    images = images_over(storage)
+    full = images_over(replace(storage, driver=Failing(storage.driver, 0, dies=False)))
+    for _ in range(2):
+        await put_json(images, mine)
+    with pytest.raises(StorageFull):
+        await put_layer(full, mine)
+    assert len(of_kind("json", await staged(storage, mine))) == 1
+    await put_json(images, theirs)
+    full = images_over(replace(storage, driver=Failing(storage.driver, 0, dies=False)))
+    with pytest.raises(StorageFull):
+        await put_layer(full, mine)
+    assert len(of_kind("json", await staged(storage, mine))) == 2
+    await put_layer(images, theirs)
+    await put_checksum(images, theirs)
+    await assert_whole(images, theirs)
 
 
 async def test_a_layer_that_breaks_off_leaves_nothing(storage: Storage) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from backends.model.digest import Digest
 from backends.model.manifests import parse_manifest
 from backends.model.names import RepositoryName, TagName
 from backends.registry.store import Store
+from backends.storage import layout
+from backends.storage.driver import PathNotFound, StorageDriver
 from tests.support.actors import ACTOR
 from tests.support.serving_here import make_manifest
 
@@ -31,3 +33,13 @@ async def put_image(store: Store, name: RepositoryName, tag: TagName | None) -> 
     digest = Digest.of(manifest)
     await store.open(name).put_manifest(parse_manifest(manifest, ""), digest, tag, actor=ACTOR)
     return digest
+
+
+async def everything(driver: StorageDriver, path: str = "/") -> Sequence[str]:
+    """All files below a path; temporary ones and the file of locks are left out."""
+    try:
+        names = await driver.list(path)
+    except PathNotFound:
+        return [path]
+    found = [await everything(driver, f"{path.rstrip('/')}/{name}") for name in names]
+    return [each for part in found for each in part if not each.startswith((layout.TEMPORARY, layout.LOCKS))]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from enum import Enum
 
@@ -35,7 +35,7 @@ from backends.registry.v1.staging import Candidate, Staging
 from backends.storage import layout
 from backends.storage.capabilities import LinksFiles, capability
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import Chunk, PathNotFound, Reader
+from backends.storage.driver import Chunk, PathNotFound, Reader, StorageFull
 from backends.storage.storage import Storage
 
 _log = logging.getLogger("portside.v1")
@@ -66,7 +66,7 @@ class Images:
         self._locks = storage.locks
         self._room = storage.room
         self._blobs = blobs
-        self._staging = Staging(storage.driver)
+        self._staging = Staging(storage)
 
     # reading
 
@@ -142,10 +142,11 @@ class Images:
         """
         if image.parent is not None and await self.state(image.parent) is State.ABSENT:
             raise RegistryError(ErrorCode.IMAGE_INVALID, "Image depends on a non existing parent")
-        if await self.state(image.image_id) is State.COMPLETE:
-            raise _exists()
-        require_room(self._room)
-        await self._staging.announce(image)
+        async with exclusive_lock(self._locks, layout.v1_image_lock(image.image_id)):
+            if await self.state(image.image_id) is State.COMPLETE:
+                raise _exists()
+            require_room(self._room)
+            await run_to_completion(self._staging.announce(image))
 
     async def put_layer(self, image_id: ImageId, chunks: AsyncIterator[Chunk]) -> None:
         """Receives a layer for the JSON that was put before.
@@ -154,11 +155,18 @@ class Images:
             RegistryError: IMAGE_UNKNOWN: no JSON came before; IMAGE_EXISTS: and nobody else is still pushing it;
                 INSUFFICIENT_STORAGE: there is little room left.
         """
-        texts = await self._pending_texts(image_id)
-        require_room(self._room)
-        name = await self._staging.receive(image_id, texts, chunks)
+        try:
+            async with AsyncExitStack() as under_way:
+                async with exclusive_lock(self._locks, layout.v1_image_lock(image_id)):
+                    texts = await self._pending_texts(image_id)
+                    require_room(self._room)
+                    layer = await under_way.enter_async_context(self._staging.begin_layer(image_id, texts))
+                await layer.receive(chunks)
+        except StorageFull:
+            await run_to_completion(self._staging.tidy_if_free(image_id))
+            raise
         if await self._is_whole(image_id):
-            await run_to_completion(self._staging.drop_layer(image_id, name))
+            await run_to_completion(self._staging.drop_layer(image_id, layer.name))
 
     async def put_checksum(self, image_id: ImageId, payload: str, *, actor: Actor) -> None:
         """Makes the candidate with this payload checksum the image.
@@ -176,37 +184,62 @@ class Images:
         state = await self.state(image_id)
         if state is State.ABSENT:
             raise _unknown()
-        if await self._staging.candidate(image_id, payload) is None:
+        candidate = await self._staging.candidate(image_id, payload)
+        if candidate is None:
             raise _set_already() if state is State.COMPLETE else _mismatch()
-        async with exclusive_lock(self._locks, layout.v1_image_lock(image_id)):
-            await carry_out(self._complete(image_id, payload), Change.PUSHED, f"image {image_id}", "", actor=actor)
+        async with (
+            exclusive_lock(self._locks, layout.v1_image_lock(image_id)),
+            exclusive_lock(self._locks, layout.blob_lock(candidate.digest)),
+        ):
+            work = self._complete(image_id, payload, candidate.digest)
+            await carry_out(work, Change.PUSHED, f"image {image_id}", "", actor=actor)
 
-    async def _complete(self, image_id: ImageId, payload: str) -> None:
+    async def _complete(self, image_id: ImageId, payload: str, digest: Digest) -> None:
         candidate = await self._staging.candidate(image_id, payload)
         whole = await self._is_whole(image_id)
-        if candidate is None:
+        if candidate is None or candidate.digest != digest:
             await self._staging.tidy(image_id)
             raise _set_already() if whole else _mismatch()
         if not whole:
-            await self._commit(image_id, candidate, payload)
+            try:
+                await self._commit(image_id, candidate, payload)
+            except StorageFull:
+                await self._staging.give_up(image_id, candidate)
+                raise
         same = not whole or f"sha256:{payload}" in (await self.get(image_id)).checksums
         await self._staging.finish(image_id, candidate, payload)
         if not same:
             raise _set_already()
 
     async def _commit(self, image_id: ImageId, candidate: Candidate, payload: str) -> None:
+        """Makes the image: what is small first, then the blob and its second name, the JSON last.
+
+        Raises:
+            StorageFull: nothing is left of what was begun here.
+        """
         ancestry = await self._ancestry_of(parse_image_json(candidate.content, image_id))
+        await self._clear_ruin(image_id)
+        is_new = not await self._there(layout.v1_image_json(image_id))
+        is_new_blob = await self._blobs.size(candidate.digest) is None
         try:
-            await self._blobs.commit_file(
-                self._staging.layer(image_id, candidate.name), candidate.digest, candidate.size
-            )
+            await self._driver.write(layout.v1_image_ancestry(image_id), dump_json(list(ancestry)))
+            await self._driver.write(layout.v1_image_checksum(image_id), dump_json([f"sha256:{payload}"]))
+            await self._store_layer(candidate, image_id)
+            await self._driver.write(layout.v1_image_json(image_id), candidate.content)
+        except (StorageFull, RegistryError):
+            if is_new:
+                await self._forget(layout.v1_image(image_id))
+            if is_new_blob:
+                await self._blobs.take_back(candidate.digest)
+            raise
+
+    async def _store_layer(self, candidate: Candidate, image_id: ImageId) -> None:
+        layer = self._staging.layer(image_id, candidate.name)
+        try:
+            await self._blobs.commit_file(layer, candidate.digest, candidate.size)
         except PathNotFound:
             raise _mismatch() from None
-        await self._clear_ruin(image_id)
         await self._name_layer(image_id, candidate.digest)
-        await self._driver.write(layout.v1_image_ancestry(image_id), dump_json(list(ancestry)))
-        await self._driver.write(layout.v1_image_checksum(image_id), dump_json([f"sha256:{payload}"]))
-        await self._driver.write(layout.v1_image_json(image_id), candidate.content)
 
     async def _clear_ruin(self, image_id: ImageId) -> None:
         """Takes away JSON and mark of an upload that docker-registry began, in this order: it is never complete.

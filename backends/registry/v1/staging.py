@@ -14,8 +14,8 @@ import json
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -26,7 +26,9 @@ from backends.model.v1images import ImageJson
 from backends.registry.hashing import RunningHash
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import Chunk, PathNotFound, StorageDriver
+from backends.storage.driver import Chunk, PathNotFound, StorageDriver, StorageFull, Writer
+from backends.storage.locks import LockHeld
+from backends.storage.storage import Storage
 
 TEXTS = 4
 """So many different JSON texts of one id are hashed along with a layer: the newest."""
@@ -69,11 +71,12 @@ class _Entry:
 class Staging:
     """The staging of all images over one storage."""
 
-    def __init__(self, driver: StorageDriver) -> None:
-        self._driver = driver
+    def __init__(self, storage: Storage) -> None:
+        self._driver = storage.driver
+        self._locks = storage.locks
 
     async def announce(self, image: ImageJson) -> None:
-        """Notes a JSON whose layer is to come."""
+        """Notes a JSON whose layer is to come; called alone at the image."""
         entries = await self._entries(image.image_id, "json")
         for old in entries[ANNOUNCEMENTS - 1 :]:
             await self._forget(image.image_id, old.file)
@@ -93,40 +96,47 @@ class Staging:
                     texts[entry.key] = await self._driver.read(layout.v1_staged(image_id, entry.file))
         return list(texts.values())
 
-    async def receive(self, image_id: ImageId, texts: Sequence[bytes], chunks: AsyncIterator[Chunk]) -> str:
-        """Receives a layer in one pass: written, hashed as a blob, hashed for the payload checksum with each text.
+    @asynccontextmanager
+    async def begin_layer(self, image_id: ImageId, texts: Sequence[bytes]) -> AsyncIterator[StagedLayer]:
+        """Begins a layer; it is under way, and nobody takes it, for as long as the context is entered.
 
-        Returns:
-            its name. When anything goes wrong nothing of it is left.
+        When anything goes wrong nothing of it is left.
         """
         name = _new_name()
-        path = self.layer(image_id, name)
-        blob = RunningHash()
-        # A payload checksum is over the JSON as it was put, a newline, and the layer as it was put (V1API section 10).
-        payloads = [RunningHash(prefix=text + b"\n") for text in texts]
-
-        def tee(chunks: Sequence[Chunk]) -> None:
-            for running in (blob, *payloads):
-                running.take(chunks)
-
-        try:
-            writer = await self._driver.writer(path, tee=tee)
+        async with self._locks.hold(layout.v1_layer_lock(image_id, name)):
             try:
-                async for chunk in chunks:
-                    await writer.write(chunk)
-                await writer.sync()
-                size = writer.size
-            finally:
-                await run_to_completion(writer.close())
-            digest = Digest("sha256", blob.value.hexdigest())
-            for text, payload in zip(texts, payloads, strict=True):
-                note = {"digest": str(digest), "size": size, "json": text.decode()}
-                entry = f"payload-{payload.value.hexdigest()}-{name}"
-                await self._driver.write(layout.v1_staged(image_id, entry), json.dumps(note).encode())
-        except BaseException:
-            await run_to_completion(self._forget(image_id, f"layer-{name}"))
-            raise
-        return name
+                async with StagedLayer.begin(self._driver, image_id, name, texts) as layer:
+                    yield layer
+            except BaseException as error:
+                await run_to_completion(self._drop(image_id, name, texts, ended=isinstance(error, StorageFull)))
+                raise
+
+    async def _drop(self, image_id: ImageId, name: str, texts: Sequence[bytes], *, ended: bool) -> None:
+        """Takes away a layer with its candidates.
+
+        Args:
+            image_id: of the image.
+            name: of the layer.
+            texts: what it was received for.
+            ended: the push ends here, so what announced it goes too, if it is certain whose it is.
+        """
+        for entry in await self._entries(image_id):
+            if entry.kind != "json" and entry.name == name:
+                await self._forget(image_id, entry.file)
+        if ended and len(texts) == 1:
+            await self._forget_announcement(image_id, texts[0])
+
+    async def give_up(self, image_id: ImageId, candidate: Candidate) -> None:
+        """Takes away a candidate that cannot become the image, and what announced it; called alone at the image."""
+        await self._drop(image_id, candidate.name, [candidate.content], ended=True)
+        await self.tidy(image_id)
+
+    async def _forget_announcement(self, image_id: ImageId, text: bytes) -> None:
+        """Takes away one announcement of a text: each pusher has made one, and none is anybody's own."""
+        key = sha256(text).hexdigest()
+        announced = [entry for entry in await self._entries(image_id, "json") if entry.key == key]
+        if announced:
+            await self._forget(image_id, announced[-1].file)
 
     async def candidate(self, image_id: ImageId, payload: str) -> Candidate | None:
         """Returns the newest candidate with this payload checksum (hex)."""
@@ -151,10 +161,7 @@ class Staging:
     async def finish(self, image_id: ImageId, candidate: Candidate, payload: str) -> None:
         """Takes away what a push has used up, and all that nobody will come back for, now that the image is there."""
         await self._forget(image_id, f"payload-{payload}-{candidate.name}")
-        own = sha256(candidate.content).hexdigest()
-        announced = [entry for entry in await self._entries(image_id, "json") if entry.key == own]
-        if announced:
-            await self._forget(image_id, announced[-1].file)
+        await self._forget_announcement(image_id, candidate.content)
         before = time.time_ns() - FORGOTTEN_SECONDS * 1_000_000_000
         for entry in await self._entries(image_id):
             other_content = entry.kind == "payload" and entry.key != payload
@@ -163,10 +170,16 @@ class Staging:
         await self.tidy(image_id)
 
     async def tidy(self, image_id: ImageId) -> None:
-        """Removes the folder when nothing is in it."""
+        """Removes the folder when nothing is in it; called alone at the image, so that nothing comes meanwhile."""
         with suppress(PathNotFound):
             if not await self._driver.list(layout.v1_staging(image_id)):
                 await self._driver.delete(layout.v1_staging(image_id))
+
+    async def tidy_if_free(self, image_id: ImageId) -> None:
+        """The same for who is not alone at it: whoever is tidies up himself."""
+        with suppress(LockHeld):
+            async with self._locks.hold(layout.v1_image_lock(image_id)):
+                await self.tidy(image_id)
 
     async def _entries(self, image_id: ImageId, kind: str | None = None) -> Sequence[_Entry]:
         """Returns what is staged, the newest first."""
@@ -185,6 +198,64 @@ class Staging:
     async def _forget(self, image_id: ImageId, file: str) -> None:
         with suppress(PathNotFound):
             await self._driver.delete(layout.v1_staged(image_id, file))
+
+
+class StagedLayer:
+    """A layer that is being received, in one pass: written, and hashed as a blob and with each text of its image."""
+
+    def __init__(
+        self,
+        driver: StorageDriver,
+        writer: Writer,
+        blob: RunningHash,
+        payloads: Mapping[bytes, RunningHash],
+        *,
+        image_id: ImageId,
+        name: str,
+    ) -> None:
+        self._driver = driver
+        self._writer = writer
+        self._blob = blob
+        self._payloads = payloads
+        self._image_id = image_id
+        self.name = name
+
+    @classmethod
+    @asynccontextmanager
+    async def begin(
+        cls, driver: StorageDriver, image_id: ImageId, name: str, texts: Sequence[bytes]
+    ) -> AsyncIterator[StagedLayer]:
+        """Makes its file."""
+        blob = RunningHash()
+        # A payload checksum is over the JSON as it was put, a newline, and the layer as it was put (V1API section 10).
+        payloads = {text: RunningHash(prefix=text + b"\n") for text in texts}
+
+        def tee(chunks: Sequence[Chunk]) -> None:
+            for running in (blob, *payloads.values()):
+                running.take(chunks)
+
+        writer = await driver.writer(layout.v1_staged(image_id, f"layer-{name}"), tee=tee)
+        try:
+            yield cls(driver, writer, blob, payloads, image_id=image_id, name=name)
+        finally:
+            await run_to_completion(writer.close())
+
+    async def receive(self, chunks: AsyncIterator[Chunk]) -> None:
+        """Takes all of it, and notes a candidate for each text."""
+        async for chunk in chunks:
+            await self._writer.write(chunk)
+        await self._writer.sync()
+        digest = f"sha256:{self._blob.value.hexdigest()}"
+        for text, payload in self._payloads.items():
+            note = {"digest": digest, "size": self._writer.size, "json": text.decode()}
+            entry = f"payload-{payload.value.hexdigest()}-{self.name}"
+            await self._driver.write(layout.v1_staged(self._image_id, entry), json.dumps(note).encode())
+
+
+def layer_of(file: str) -> str | None:
+    """Returns the name of the layer that a staged file is; None when it is another file."""
+    match = _ENTRY.fullmatch(file)
+    return match["name"] if match is not None and match["kind"] is None else None
 
 
 def _new_name() -> str:

@@ -1,0 +1,222 @@
+"""Taking away what pushes have left behind: uploads and staged images that nobody will come back for.
+
+Distribution's rule, its keys and its defaults (`storage.maintenance.uploadpurging`): what was not touched for a week is
+looked for once a day. When room is low, the oldest goes first, of what nobody has touched for an hour, until there is
+room again. Files that killed processes left in our folder for temporary files go with it.
+
+Invariant: nothing that is under way is ever taken. Whoever writes holds a lock, and each thing is removed under that
+same lock, after its age was looked at once more; so it does not depend on one process purging at a time, which only
+spares work. That process is whoever holds the purger's lock for as long as it takes, and a note on the volume says when
+it was done last: workers, roles and containers share both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
+
+from backends.storage import layout
+from backends.storage.capabilities import SweepsTemporary, capability
+from backends.storage.driver import PathNotFound, StorageError
+from backends.storage.locks import LockHeld
+from backends.storage.room import show_size
+from backends.storage.storage import Storage
+
+UNTOUCHED_SECONDS = 3600.0
+"""When room is low, what was touched within it still counts as under way."""
+
+TICK_SECONDS = 30.0
+"""How often it is asked whether something is to be done, at most."""
+
+ROOM_SECONDS = 300.0
+"""Where everything was looked through and room is still low, it is looked through again after so long."""
+
+_log = logging.getLogger("portside.purging")
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeSettings:
+    """What is purged and when (`storage.maintenance.uploadpurging`).
+
+    Attributes:
+        enabled: whether anything is, low room included.
+        age_seconds: so long nobody must have touched it.
+        interval_seconds: how often it is looked for.
+        dry_run: it is only logged.
+    """
+
+    enabled: bool = True
+    age_seconds: float = 168 * 3600.0
+    interval_seconds: float = 24 * 3600.0
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """Something that may be left behind.
+
+    Attributes:
+        kind: `v2 upload`, `v1 image`.
+        what: its name, which says to its `Source` where it is.
+        size: bytes.
+        touched: when it was last changed, in seconds since 1970.
+    """
+
+    kind: str
+    what: tuple[str, ...]
+    size: int
+    touched: float
+
+
+class Source(Protocol):
+    """Knows one kind of what can be left behind.
+
+    Attributes:
+        kind: of all that it finds.
+    """
+
+    kind: str
+
+    def find(self) -> AsyncGenerator[Abandoned, None]:
+        """Yields all there is of it, whatever its age; what is no name of ours is passed over."""
+        ...
+
+    async def remove(self, found: Abandoned, *, before: float) -> bool:
+        """Removes it, unless somebody is at it, or has touched it since `before` (seconds since 1970).
+
+        Raises:
+            StorageError: it could not be removed.
+        """
+        ...
+
+
+class Purger:
+    """Purges one storage.
+
+    Args:
+        storage: where.
+        sources: what.
+        settings: when, and whether.
+        on_purged: told of everything that was removed: its kind and its size in bytes.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        sources: Sequence[Source],
+        settings: PurgeSettings,
+        *,
+        on_purged: Callable[[str, int], None] | None = None,
+    ) -> None:
+        self._storage = storage
+        self._sources = {source.kind: source for source in sources}
+        self._settings = settings
+        self._on_purged = on_purged
+        self._next_room = 0.0
+
+    async def watch(self) -> NoReturn:
+        """Purges whenever it is due, until it is cancelled."""
+        tick = min(TICK_SECONDS, self._settings.interval_seconds)
+        while True:
+            await asyncio.sleep(random.uniform(0.5, 1.0) * tick)  # noqa: S311 - so that workers do not ask all at once
+            try:
+                await self.tick()
+            except StorageError as error:
+                _log.warning("abandoned uploads could not be purged: %s", error)
+            except Exception:  # noqa: BLE001 - the last net: what fails once must not end it for good
+                _log.exception("purging abandoned uploads failed")
+
+    async def tick(self) -> None:
+        """Purges if it is due and no other process does."""
+        if self._storage.room.is_low and time.monotonic() >= self._next_room:
+            await self._alone(self.make_room)
+            if self._storage.room.is_low:
+                self._next_room = time.monotonic() + ROOM_SECONDS
+        if await self._is_due():
+            await self._alone(self._purge_if_due)
+
+    async def _alone(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            async with self._storage.locks.hold(layout.PURGER_LOCK):
+                await work()
+        except LockHeld:
+            return  # another process is at it
+
+    async def _is_due(self) -> bool:
+        try:
+            last = (await self._storage.driver.stat(layout.PURGED)).modified
+        except PathNotFound:
+            return True
+        return not last <= time.time() < last + self._settings.interval_seconds
+
+    async def _purge_if_due(self) -> None:
+        if not await self._is_due():
+            return  # another process was quicker
+        await self.purge()
+        await self._storage.driver.write(layout.PURGED, b"", durable=False)
+
+    async def purge(self) -> None:
+        """Removes what nobody has touched for as long as the settings say."""
+        await self._sweep()
+        before = time.time() - self._settings.age_seconds
+        for source in self._sources.values():
+            async with aclosing(source.find()) as everything:
+                async for found in everything:
+                    if found.touched < before:
+                        await self._remove(found, before=before)
+
+    async def make_room(self) -> None:
+        """Removes the oldest of what nobody has touched for an hour, until room is not low any more."""
+        await self._sweep()
+        before = time.time() - UNTOUCHED_SECONDS
+        candidates: list[Abandoned] = []
+        for source in self._sources.values():
+            async with aclosing(source.find()) as everything:
+                candidates += [found async for found in everything if found.touched < before]
+        for found in sorted(candidates, key=lambda each: each.touched):
+            await self._storage.room.measure()
+            if not self._storage.room.is_low:
+                return
+            await self._remove(found, before=before)
+        await self._storage.room.measure()
+
+    async def _remove(self, found: Abandoned, *, before: float) -> None:
+        what = f"{found.kind} {' '.join(found.what)}"
+        told = f"{show_size(found.size)}, untouched for {show_age(time.time() - found.touched)}"
+        if self._settings.dry_run:
+            _log.info("would purge %s (%s)", what, told)
+            return
+        try:
+            if not await self._sources[found.kind].remove(found, before=before):
+                return
+        except StorageError as error:
+            _log.warning("%s could not be purged: %s", what, error)
+            return
+        _log.info("purged %s (%s)", what, told)
+        if self._on_purged is not None:
+            self._on_purged(found.kind, found.size)
+
+    async def _sweep(self) -> None:
+        """Takes away temporary files that nobody has touched for an hour: no process comes back for them."""
+        sweeper = capability(self._storage.driver, SweepsTemporary)
+        if sweeper is None:
+            return
+        dry_run = self._settings.dry_run
+        for name, size in await sweeper.sweep_temporary(older_than=UNTOUCHED_SECONDS, dry_run=dry_run):
+            _log.info("%s temporary file %s (%s)", "would purge" if dry_run else "purged", name, show_size(size))
+            if self._on_purged is not None and not dry_run:
+                self._on_purged("temporary file", size)
+
+
+def show_age(seconds: float) -> str:
+    """Returns how long ago something was, as people say it: `8 days`, `90 minutes`."""
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"

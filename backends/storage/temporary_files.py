@@ -1,0 +1,87 @@
+"""Temporary files: how they are called, how they go, and how those that killed processes left behind are found.
+
+Invariant: nothing that is under way is taken: the name says when it came to be, and what is written to is young.
+
+Everything here may wait for the disk, so it is called in threads; it raises what the operating system says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+
+SWEEP_SECONDS = 3600.0
+
+_NAME = re.compile(r"\.(?P<made>[0-9a-f]{8,12})-[0-9a-f]{16}\.tmp")
+
+
+def temporary_name() -> str:
+    """Returns a name that nobody else has; it tells the time."""
+    return f".{int(time.time()):x}-{secrets.token_hex(8)}.tmp"
+
+
+def is_temporary(name: str) -> bool:
+    """Whether this is a name of ours that stands for nothing yet, or nothing any more."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
+def remove_tree(folder: int, name: str) -> None:
+    """Removes a temporary file or folder; what is not there (any more) is fine."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError):
+        if sys.version_info >= (3, 12):
+            shutil.rmtree(name, onexc=_pass_over_absent, dir_fd=folder)
+        else:
+            shutil.rmtree(name, onerror=lambda what, path, info: _pass_over_absent(what, path, info[1]), dir_fd=folder)
+
+
+def sweep(folder: int, *, older_than: float = SWEEP_SECONDS, dry_run: bool = False) -> Sequence[tuple[str, int]]:
+    """Removes what killed processes left behind.
+
+    Args:
+        folder: an open descriptor of the folder of temporary files.
+        older_than: seconds since anything of it was last changed.
+        dry_run: only look.
+
+    Returns:
+        names and sizes in bytes.
+    """
+    before = time.time() - older_than
+    found: list[tuple[str, int]] = []
+    for name in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
+            touched, size = _look(folder, name)
+            if touched < before:
+                if not dry_run:
+                    remove_tree(folder, name)
+                found.append((name, size))
+    return found
+
+
+def _look(folder: int, name: str) -> tuple[float, int]:
+    """Returns when anything of a file or folder was last changed, and how many bytes it has."""
+    made = _NAME.fullmatch(name)
+    top = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    touched, size = max(top.st_mtime, int(made["made"], 16) if made else 0.0), top.st_size
+    with contextlib.suppress(NotADirectoryError):
+        for _, folders, files, fd in os.fwalk(name, dir_fd=folder, follow_symlinks=False):
+            for each in (*folders, *files):
+                with contextlib.suppress(FileNotFoundError):
+                    info = os.stat(each, dir_fd=fd, follow_symlinks=False)
+                    touched, size = max(touched, info.st_mtime), size + info.st_size
+    return touched, size
+
+
+def _pass_over_absent(function: object, path: object, error: BaseException) -> None:  # noqa: ARG001 - rmtree calls it
+    """Goes on where somebody else removes the same folder."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
