@@ -14,10 +14,18 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+class _Nothing:
+    """The value of what is not there; None may be one that is."""
+
+
+NOTHING = _Nothing()
+
+
 class Cache(dict[K, V], Generic[K, V]):
     """A bounded mapping, to be used through `cache[key]`, `put` and `forget`.
 
     The dictionary itself is the young generation, so what iterates, counts or compares does not see the old one.
+    Several threads may use it: where they race, something is made twice or forgotten early.
 
     Args:
         make: makes the value of a key that is not there; without it, `cache[key]` raises KeyError.
@@ -42,11 +50,10 @@ class Cache(dict[K, V], Generic[K, V]):
         self._old: dict[K, V] = {}
 
     def __missing__(self, key: K) -> V:
-        if key in self._old:
-            value = self._old[key]
-        elif self._make is None:
-            raise KeyError(key)
-        else:
+        value: V | _Nothing = self._old.get(key, NOTHING)
+        if isinstance(value, _Nothing):
+            if self._make is None:
+                raise KeyError(key)
             value = self._make(key)
         self.put(key, value)
         return value
@@ -67,8 +74,8 @@ class Cache(dict[K, V], Generic[K, V]):
     def forget(self, key: K) -> V | None:
         """Drops a value; returns it, or None when there was none."""
         old = self._old.pop(key, None)
-        if key not in self:
+        value: V | _Nothing = self.pop(key, NOTHING)
+        if isinstance(value, _Nothing):
             return old
-        value = self.pop(key)
         self._weight -= 1 if self._weigh is None else self._weigh(key, value)
         return value

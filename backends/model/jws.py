@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,14 +33,20 @@ _RS: dict[str, type[hashes.HashAlgorithm]] = {
     "RS512": hashes.SHA512,
 }
 MAX_SIGNATURES = 16
+_BLANK = b" \t\r\n"
+_SPLICE = re.compile(rb'[ \t\r\n]*,[ \t\r\n]*"signatures"[ \t\r\n]*:')
 
 
 class Unverified(Exception):  # noqa: N818 - a verdict, not a fault
     """The signatures do not vouch for the document; the message says why."""
 
 
-def verify(document: bytes) -> bytes:
+def verify(document: bytes, parsed: Mapping[str, Any] | None = None) -> bytes:
     """Checks every signature of a document.
+
+    Args:
+        document: the bytes.
+        parsed: the same, where it has been parsed (by `strict_json`) already.
 
     Returns:
         the payload, to the byte.
@@ -48,7 +55,9 @@ def verify(document: bytes) -> bytes:
         Unverified: a signature is missing, malformed or wrong.
     """
     try:
-        signatures = parse_json(document)["signatures"]
+        if parsed is None:
+            parsed = parse_json(document)
+        signatures = parsed["signatures"]
         if not isinstance(signatures, list) or not 1 <= len(signatures) <= MAX_SIGNATURES:
             raise Unverified(f"there must be 1 to {MAX_SIGNATURES} signatures")
         protected = [_protected(signature) for signature in signatures]
@@ -58,9 +67,11 @@ def verify(document: bytes) -> bytes:
         if not 0 < length <= len(document):
             raise Unverified("formatLength lies outside the document")
         payload = document[:length] + tail
-        _same_content(document, payload)
+        if not _is_spliced(document[length:], tail):
+            _require_same_content(parsed, payload)
+        signed = _encode(payload)
         for signature in signatures:
-            _check(signature, payload)
+            _check(signature, signed)
     except (LookupError, TypeError, ValueError, binascii.Error, UnsupportedAlgorithm, InvalidVersion) as error:
         raise Unverified(f"a signature is malformed: {error}") from None
     return payload
@@ -124,9 +135,28 @@ def _protected(signature: Mapping[str, Any]) -> tuple[int, bytes]:
     return length, _decode(header["formatTail"])
 
 
-def _same_content(document: bytes, payload: bytes) -> None:
-    """What is signed must be what is read: the document is the payload plus `signatures`, and nothing else."""
-    read = {key: value for key, value in parse_json(document).items() if key != "signatures"}
+def _is_spliced(rest: bytes, tail: bytes) -> bool:
+    """Whether the document is the payload with `signatures` before its last brace, as libtrust writes it.
+
+    Then what is signed is what is read, and the payload need not be parsed to know it: the whole document is JSON, and
+    the piece that was spliced in stands between two members of its outermost object. Had the cut been inside a string
+    or deeper inside, either the name `signatures` would stand outside a string or a brace would be missing at the end.
+
+    Args:
+        rest: the document from the cut on.
+        tail: what the payload has there instead.
+    """
+    if tail.strip(_BLANK) != b"}" or _SPLICE.match(rest) is None:
+        return False
+    try:
+        return list(parse_json(b'{"":0' + rest)) == ["", "signatures"]
+    except ValueError:
+        return False
+
+
+def _require_same_content(parsed: Mapping[str, Any], payload: bytes) -> None:
+    """Requires that what is signed is what is read: the document is the payload plus `signatures`, and nothing else."""
+    read = {key: value for key, value in parsed.items() if key != "signatures"}
     if _spelled(parse_json(payload)) != _spelled(read):
         raise Unverified("the signed payload says something else than the document")
 
@@ -136,10 +166,10 @@ def _spelled(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _check(signature: Mapping[str, Any], payload: bytes) -> None:
+def _check(signature: Mapping[str, Any], payload: str) -> None:
     header = signature["header"]
     key, algorithm = _key(header), header["alg"]
-    signed = f"{signature['protected']}.{_encode(payload)}".encode()
+    signed = f"{signature['protected']}.{payload}".encode()
     value = _decode(signature["signature"])
     try:
         if isinstance(key, ec.EllipticCurvePublicKey):

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 MAX_DEPTH = 64
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_NO_STRUCTURE = bytes(set(range(256)) - set(b'"[]{}'))
+_OPENS = frozenset(b"[{")
 
 
 def parse_json(content: bytes) -> Any:
@@ -20,10 +25,10 @@ def parse_json(content: bytes) -> Any:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"it is not UTF-8 at byte {error.start}") from None
-    if _depth(text) > MAX_DEPTH:
+    if _is_deep(content):
         raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
     value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    if "\\ud" in text.lower():
+    if _SURROGATE.search(text):
         try:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         except UnicodeEncodeError:
@@ -31,13 +36,21 @@ def parse_json(content: bytes) -> Any:
     return value
 
 
-def refuse_lookalikes(document: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Refuses keys that some readers (Go's) take for one of `names`, since they do not mind upper and lower case.
+def spellings(*names: str) -> Mapping[str, str]:
+    """Returns names by what Go's readers, which ignore upper and lower case, take for them."""
+    return {name.casefold(): name for name in names}
+
+
+def refuse_lookalikes(document: Mapping[str, Any], known: Mapping[str, str]) -> None:
+    """Refuses keys that some readers would take for others.
+
+    Args:
+        document: a JSON object.
+        known: the keys that mean something, as `spellings` returns them.
 
     Raises:
         ValueError: naming the key.
     """
-    known = {name.casefold(): name for name in names}
     for key in document:
         name = known.get(key.casefold(), key)
         if name != key:
@@ -57,27 +70,21 @@ def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
 
 
-def _depth(text: str) -> int:
-    """Returns an upper bound of the nesting: brackets inside strings count too, a cheap bound first."""
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return 0
-    deepest = depth = 0
-    in_string = escaped = False
-    for character in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                in_string = False
-        elif character == '"':
-            in_string = True
-        elif character in "[{":
+def _is_deep(content: bytes) -> bool:
+    """Whether it is nested too deep to be parsed by a recursive parser; a cheap bound first.
+
+    Strings go first: escaped backslashes, escaped quotes, then everything between two quotes. Where the content is not
+    JSON this may be wrong, but only behind the place where the parser stops.
+    """
+    if content.count(b"[") + content.count(b"{") <= MAX_DEPTH:
+        return False
+    bare = content.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_STRUCTURE)
+    depth = 0
+    for byte in b"".join(bare.split(b'"')[::2]):
+        if byte in _OPENS:
             depth += 1
-            deepest = max(deepest, depth)
             if depth > MAX_DEPTH:
-                break
-        elif character in "]}":
+                return True
+        else:
             depth -= 1
-    return deepest
+    return False

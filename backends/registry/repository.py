@@ -8,33 +8,26 @@ Invariants:
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from backends.model import media_types
 from backends.model.actor import Actor
-from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.manifests import Index, Manifest, OciManifest, Schema1, Schema2, sniff_media_type
+from backends.model.manifests import Manifest, Schema1
 from backends.model.names import RepositoryName, TagName
 from backends.registry.blobs import Blob, Blobs
 from backends.registry.changes import Change, carry_out
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.links import read_link, write_link
+from backends.registry.manifests import Manifests
+from backends.registry.references import require_references
 from backends.registry.signing import Signer
 from backends.registry.tags.service import Tags
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver
 from backends.storage.locks import Locks
-
-CACHED_MANIFEST_BYTES = 64 * 1024
-CACHED_BYTES = 8 * 1024 * 1024
-MAY_BE_ELSEWHERE = (
-    "application/vnd.docker.image.rootfs.foreign.",
-    "application/vnd.oci.image.layer.nondistributable.",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,34 +39,6 @@ class StoredManifest:
     digest: Digest
 
 
-class ManifestCache:
-    """Contents of manifests by digest, the latest used of them, within a bound of memory.
-
-    It says what a digest's content is, never whether a repository has it.
-    """
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[Digest, tuple[bytes, str]] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, digest: Digest) -> tuple[bytes, str] | None:
-        """Returns content and media type, if they are kept."""
-        found = self._kept.get(digest)
-        if found is not None:
-            self._kept.move_to_end(digest)
-        return found
-
-    def keep(self, digest: Digest, content: bytes, media_type: str) -> None:
-        """Keeps a small manifest; the longest unused go when there is no room."""
-        if len(content) > CACHED_MANIFEST_BYTES or digest in self._kept:
-            return
-        self._kept[digest] = (content, media_type)
-        self._bytes += len(content)
-        while self._bytes > CACHED_BYTES:
-            _, (gone, _) = self._kept.popitem(last=False)
-            self._bytes -= len(gone)
-
-
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What all repositories of a store have in common."""
@@ -82,8 +47,8 @@ class Shared:
     locks: Locks
     blobs: Blobs
     tags: Tags
+    manifests: Manifests
     signer: Signer
-    manifests: ManifestCache = field(default_factory=ManifestCache)
 
 
 class Repository:
@@ -154,12 +119,32 @@ class Repository:
         try:
             digest = reference if isinstance(reference, Digest) else await self._tags.resolve(self.name, reference)
             await read_link(self._driver, layout.revision_link(self.name, digest))
-            content, media_type = await self._content(digest)
+            content, media_type = await self._shared.manifests.read(digest)
         except PathNotFound:
             raise self._manifest_unknown(reference) from None
         if media_type in media_types.SCHEMA1_TYPES:
             content = await self._signed(digest, content)
         return StoredManifest(content, media_type, digest)
+
+    async def parse_manifest(self, digest: Digest) -> Manifest:
+        """Returns what a manifest of this repository says.
+
+        Raises:
+            RegistryError: MANIFEST_UNKNOWN.
+        """
+        try:
+            await read_link(self._driver, layout.revision_link(self.name, digest))
+            return await self._shared.manifests.parse(digest)
+        except PathNotFound:
+            raise self._manifest_unknown(digest) from None
+
+    async def has_manifest(self, digest: Digest) -> bool:
+        """Whether this repository has a manifest."""
+        try:
+            await read_link(self._driver, layout.revision_link(self.name, digest))
+        except PathNotFound:
+            return False
+        return True
 
     async def put_manifest(self, manifest: Manifest, digest: Digest, tag: TagName | None, *, actor: Actor) -> None:
         """Stores a manifest, under a tag too if one is given; visible last.
@@ -173,7 +158,7 @@ class Repository:
         Raises:
             RegistryError: MANIFEST_BLOB_UNKNOWN, naming what is missing; nothing was changed.
         """
-        await self._require_references(manifest)
+        await require_references(self, manifest)
         async with exclusive_lock(self._shared.locks, layout.manifest_lock(self.name, digest)):
             work = self._put_manifest(manifest, digest)
             await carry_out(work, Change.PUSHED, f"manifest {digest}", self.name, actor=actor)
@@ -181,11 +166,11 @@ class Repository:
                 await self._tags.move(self.name, tag, digest, actor=actor)
 
     async def _put_manifest(self, manifest: Manifest, digest: Digest) -> None:
+        content = manifest.content
         if isinstance(manifest, Schema1):
-            await self._driver.write(layout.signed_schema1(self.name, digest), manifest.content)
-            await self._blobs.put(manifest.payload, digest)
-        else:
-            await self._blobs.put(manifest.content, digest)
+            await self._driver.write(layout.signed_schema1(self.name, digest), content)
+            content = manifest.payload
+        await self._blobs.put(content, digest)
         await write_link(self._driver, layout.revision_link(self.name, digest), digest)
 
     async def delete_manifest(self, digest: Digest, *, actor: Actor) -> None:
@@ -237,61 +222,12 @@ class Repository:
 
     # within
 
-    async def _content(self, digest: Digest) -> tuple[bytes, str]:
-        """Returns a manifest's bytes and type; small ones are kept, since a digest's content never changes."""
-        known = self._shared.manifests.get(digest)
-        if known is not None:
-            return known
-        content = await self._blobs.read(digest)
-        try:
-            media_type = sniff_media_type(content)
-        except ValueError as error:
-            raise RegistryError(
-                ErrorCode.MANIFEST_UNKNOWN,
-                f"manifest {digest} is damaged on disk ({error}); push the image again",
-            ) from None
-        self._shared.manifests.keep(digest, content, media_type)
-        return content, media_type
-
     async def _signed(self, digest: Digest, payload: bytes) -> bytes:
         """Returns a schema 1 document with signatures: the pusher's, or ours where a volume kept only the payload."""
         try:
             return await self._driver.read(layout.signed_schema1(self.name, digest))
         except PathNotFound:
             return await self._shared.signer.sign(payload)
-
-    async def _require_references(self, manifest: Manifest) -> None:
-        missing = [what async for what in self._missing(manifest)]
-        if missing:
-            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""  # noqa: PLR2004 - enough to go by
-            raise RegistryError(
-                ErrorCode.MANIFEST_BLOB_UNKNOWN,
-                f"the manifest names what {self.name} does not have: {', '.join(missing[:3])}{more}; push that first",
-            )
-
-    async def _missing(self, manifest: Manifest) -> AsyncIterator[str]:
-        match manifest:
-            case Schema1():
-                for digest in dict.fromkeys(manifest.layers):
-                    if not await self.has_blob(digest):
-                        yield f"layer {digest}"
-            case Schema2() | OciManifest():
-                if not await self.has_blob(manifest.config.digest):
-                    yield f"config {manifest.config.digest}"
-                for layer in dict.fromkeys(manifest.layers):
-                    if not await self.has_blob(layer.digest) and not _may_be_elsewhere(layer):
-                        yield f"layer {layer.digest}"
-            case Index():
-                for entry in dict.fromkeys(manifest.manifests):
-                    if not await self._has_manifest(entry.digest):
-                        yield f"manifest {entry.digest}"
-
-    async def _has_manifest(self, digest: Digest) -> bool:
-        try:
-            await read_link(self._driver, layout.revision_link(self.name, digest))
-        except PathNotFound:
-            return False
-        return True
 
     def _blob_unknown(self, digest: Digest) -> RegistryError:
         return RegistryError(ErrorCode.BLOB_UNKNOWN, f"{self.name} has no blob {digest}")
@@ -302,10 +238,6 @@ class Repository:
             ErrorCode.MANIFEST_UNKNOWN,
             f"{self.name} has no {kind} {reference}; GET /v2/{self.name}/tags/list lists its tags",
         )
-
-
-def _may_be_elsewhere(layer: Descriptor) -> bool:
-    return layer.media_type.startswith(MAY_BE_ELSEWHERE)
 
 
 def _folder(link: str) -> str:

@@ -6,7 +6,7 @@ the bridge.
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 from aiohttp.web import BaseRequest, StreamResponse
 
@@ -17,11 +17,9 @@ from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Manifest, Schema1, parse_manifest
 from backends.model.names import RepositoryName, TagName
+from backends.registry.manifests import parse_off_loop
 from backends.v2.parts import Parts
 from backends.web.actors import actor_of
-
-INLINE_BYTES = 64 * 1024
-"""Larger manifests are parsed in a thread."""
 
 
 async def get_manifest(
@@ -47,11 +45,7 @@ async def put_manifest(
         idle_seconds=parts.settings.body_idle_seconds,
     )
     content_type = request.headers.get("Content-Type", "")
-    if len(content) > INLINE_BYTES:
-        manifest = await asyncio.to_thread(parse_manifest, content, content_type)
-    else:
-        manifest = parse_manifest(content, content_type)
-    digest = _digest(manifest, reference)
+    manifest, digest = await parse_off_loop(content, partial(_parse, content_type=content_type, reference=reference))
     tag = None if isinstance(reference, Digest) else reference
     await parts.store.open(name).put_manifest(manifest, digest, tag, actor=actor_of(request))
     location = parts.location(request, f"/v2/{name}/manifests/{digest}")
@@ -70,12 +64,13 @@ async def delete_manifest(
     return respond(request, 202, parts.headers())
 
 
-def _digest(manifest: Manifest, reference: Digest | TagName) -> Digest:
-    content = manifest.payload if isinstance(manifest, Schema1) else manifest.content
-    algorithm = reference.algorithm if isinstance(reference, Digest) else "sha256"
-    digest = Digest.of(content, algorithm)
+def _parse(content: bytes, *, content_type: str, reference: Digest | TagName) -> tuple[Manifest, Digest]:
+    """Returns a pushed manifest and its digest, which must be the one that the client names, if it names one."""
+    manifest = parse_manifest(content, content_type)
+    digested = manifest.payload if isinstance(manifest, Schema1) else manifest.content
+    digest = Digest.of(digested, reference.algorithm if isinstance(reference, Digest) else "sha256")
     if isinstance(reference, Digest) and digest != reference:
         raise RegistryError(
             ErrorCode.DIGEST_INVALID, f"the manifest's digest is {digest}, not {reference}; nothing was stored"
         )
-    return digest
+    return manifest, digest

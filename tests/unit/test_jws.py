@@ -321,3 +321,52 @@ def test_no_nonsense_is_more_than_unverified(entry: object) -> None:
     for nonsense in (entry, {**ENTRY, "header": entry}, {**ENTRY, "header": {**HEADER, "jwk": entry}}):
         with pytest.raises(jws.Unverified):
             jws.verify(with_signatures(nonsense))
+
+
+Members = st.lists(
+    st.tuples(
+        st.text('ab"\\,{}[]: \n', min_size=1, max_size=4),
+        st.recursive(
+            st.none() | st.integers(0, 99) | st.text('ab"\\,{}[]: ', max_size=5),
+            lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.just("signatures") | st.text("ab"), inner),
+            max_leaves=4,
+        ),
+    ),
+    max_size=4,
+)
+
+
+@given(Members, st.integers(0, 4), st.sampled_from([None, 1, 3]), st.data())
+@settings(max_examples=300, deadline=None)
+def test_what_counts_as_spliced_has_the_same_content_wherever_the_cut_is(
+    members: list[tuple[str, object]], place: int, indent: int | None, data: st.DataObject
+) -> None:
+    fields = dict(members)
+    fields.pop("signatures", None)
+    names = list(fields)
+    names.insert(place, "signatures")
+    document = json.dumps({name: fields.get(name, []) for name in names}, indent=indent).encode()
+    mark = document.find(b'"signatures"')
+    before = st.just(len(document[:mark].rstrip(b", \n")))  # where libtrust cuts, if nothing comes after
+    near = st.integers(max(0, mark - 6), min(len(document), mark + 2))
+    cut = data.draw(before | near | st.integers(0, len(document)))
+    tail = data.draw(st.sampled_from([b"}", b"\n}", b"}\n", b"}}", b"", b'"}', b"]}"]))
+    if jws._is_spliced(document[cut:], tail):
+        assert json.loads(document[:cut] + tail) == fields
+
+
+@pytest.mark.parametrize("indent", [None, 3])
+def test_signatures_before_the_last_brace_count_as_spliced(indent: int | None) -> None:
+    """Else the quick way is never taken, and large documents are parsed twice."""
+    signed = jws.sign(json.dumps({"a": 1, "b": [{}]}, indent=indent).encode(), KEY)
+    entry = json.loads(signed)["signatures"][0]
+    header = json.loads(base64.urlsafe_b64decode(entry["protected"] + "=="))
+    tail = base64.urlsafe_b64decode(header["formatTail"] + "==")
+    assert jws._is_spliced(signed[header["formatLength"] :], tail)
+
+
+def test_what_stands_behind_the_signatures_must_be_signed_too() -> None:
+    signed = jws.sign(b'{"a":1}', KEY)
+    assert jws.verify(signed) == b'{"a":1}'
+    with pytest.raises(jws.Unverified, match="something else"):
+        jws.verify(signed[:-1] + b',"b":2}')

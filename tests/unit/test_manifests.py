@@ -11,9 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.model import jws, media_types
+from backends.model.descriptors import Platform
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.manifests import Index, OciManifest, Schema1, Schema2, parse_manifest, sniff_media_type
+from backends.model.manifests import (
+    Index,
+    OciManifest,
+    Schema1,
+    Schema2,
+    parse_manifest,
+    parse_stored_manifest,
+    sniff_media_type,
+)
 
 KEY = ec.derive_private_key(7, ec.SECP256R1())
 A, B = str(Digest.of(b"a")), str(Digest.of(b"b", "sha512"))
@@ -101,6 +110,63 @@ def test_every_kind_is_known_by_what_it_says(document: dict[str, Any], kind: typ
     assert manifest.media_type == media_type
 
 
+def test_an_index_keeps_what_it_says_of_its_entries() -> None:
+    platform = {"architecture": "arm", "os": "windows", "os.version": "10", "os.features": ["win32k"], "variant": "v7"}
+    said = {
+        **LAYER,
+        "mediaType": media_types.OCI_MANIFEST,
+        "platform": platform,
+        "annotations": {"a": "1"},
+        "artifactType": "x/y",
+        "urls": ["https://a", "https://b"],
+    }
+    plain = {**LAYER, "platform": None, "annotations": None, "urls": None}
+    document = {**INDEX, "manifests": [said, plain], "artifactType": "z/z", "annotations": {"b": "2"}}
+    index = parse_manifest(json.dumps(document).encode(), "")
+    assert isinstance(index, Index)
+    assert (index.artifact_type, index.annotations) == ("z/z", {"b": "2"})
+    first, second = index.manifests
+    assert first.platform == Platform("arm", "windows", "10", ("win32k",), "v7")
+    assert (first.annotations, first.artifact_type, first.urls) == ({"a": "1"}, "x/y", ("https://a", "https://b"))
+    assert (second.platform, second.annotations, second.artifact_type, second.urls) == (None, {}, "", ())
+    assert len({first, second, first}) == 2
+
+
+def test_an_artifact_keeps_what_it_says_of_itself() -> None:
+    document = {**OCI, "artifactType": "x/y", "annotations": {"a": "1"}}
+    manifest = parse_manifest(json.dumps(document).encode(), "")
+    assert isinstance(manifest, OciManifest)
+    assert (manifest.artifact_type, manifest.annotations) == ("x/y", {"a": "1"})
+
+
+@pytest.mark.parametrize("document", [OCI, SCHEMA2, INDEX, LIST, {**OCI, "subject": CONFIG}, without(OCI, "mediaType")])
+def test_a_stored_manifest_says_what_it_said_when_it_came(document: dict[str, Any]) -> None:
+    content = json.dumps(document).encode()
+    assert parse_stored_manifest(content) == parse_manifest(content, "")
+
+
+def test_stored_schema_1_is_read_without_its_signatures_and_keeps_its_history() -> None:
+    texts = ['{"id":"b","parent":"a"}\n', "{}"]
+    document = {**SCHEMA1, "history": [{"v1Compatibility": text} for text in texts]}
+    pushed = parse_manifest(signed(document), "")
+    assert isinstance(pushed, Schema1)
+    assert pushed.history == tuple(texts)
+    stored = parse_stored_manifest(pushed.payload)
+    assert isinstance(stored, Schema1)
+    assert (stored.layers, stored.history, stored.payload) == (pushed.layers, pushed.history, pushed.payload)
+    # Nobody signs anew what is stored, so a wrong signature in it is nobody's business.
+    broken = pushed.content.replace(b'"signature"', b'"Signature"')
+    assert isinstance(parse_stored_manifest(broken), Schema1)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff", b"[]", b"[" * 100_000, b"{}", json.dumps(without(OCI, "layers")).encode()]
+)
+def test_a_stored_manifest_that_is_damaged_is_told(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_stored_manifest(content)
+
+
 def test_a_subject_is_a_descriptor() -> None:
     manifest = parse_manifest(json.dumps({**OCI, "subject": CONFIG}).encode(), "")
     assert isinstance(manifest, OciManifest)
@@ -176,6 +242,18 @@ def test_schema_1_under_every_type_that_old_clients_send(content_type: str) -> N
         {**OCI, "layers": [{**LAYER, "size": 2.0}]},
         {**OCI, "subject": "x"},
         {**OCI, "subject": {}},
+        {**OCI, "layers": [{**LAYER, "urls": "https://x"}]},
+        {**OCI, "layers": [{**LAYER, "urls": [1]}]},
+        {**OCI, "layers": [{**LAYER, "annotations": []}]},
+        {**OCI, "layers": [{**LAYER, "annotations": {"a": 1}}]},
+        {**OCI, "layers": [{**LAYER, "artifactType": []}]},
+        {**OCI, "annotations": "x"},
+        {**OCI, "artifactType": 1},
+        {**INDEX, "annotations": {"a": None}},
+        {**INDEX, "manifests": [{**LAYER, "platform": "linux/amd64"}]},
+        {**INDEX, "manifests": [{**LAYER, "platform": {"os": 1}}]},
+        {**INDEX, "manifests": [{**LAYER, "platform": {"os": "linux", "OS": "windows"}}]},
+        {**INDEX, "manifests": [{**LAYER, "platform": {"os.features": "win32k"}}]},
         {**OCI, "Layers": []},
         {**OCI, "LAYERS": [{**LAYER, "digest": A}]},
         {**OCI, "layer\u017f": []},

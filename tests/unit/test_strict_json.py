@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.model.strict_json import MAX_DEPTH, parse_json, refuse_lookalikes
+from backends.model.strict_json import MAX_DEPTH, parse_json, refuse_lookalikes, spellings
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,9 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
 @pytest.mark.parametrize("key", ["Digest", "DIGEST", "LAYERS", "layer\u017f", "mar\u212as"])
 def test_keys_that_go_would_read_as_others_are_refused(key: str) -> None:
     with pytest.raises(ValueError, match="some clients would read"):
-        refuse_lookalikes({key: 1}, ["digest", "layers", "marks"])
+        refuse_lookalikes({key: 1}, spellings("digest", "layers", "marks"))
 
 
 @pytest.mark.parametrize("key", ["digest", "digest ", "org.digest", "digests", ""])
 def test_other_keys_are_nobodys_business(key: str) -> None:
-    refuse_lookalikes({key: 1}, ["digest", "layers"])
+    refuse_lookalikes({key: 1}, spellings("digest", "layers"))

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from backends.model.manifests.images import OciManifest, Schema2
 from backends.model.manifests.indexes import Index
-from backends.model.manifests.reading import parse_manifest, sniff_media_type
+from backends.model.manifests.reading import parse_manifest, parse_stored_manifest, sniff_media_type
 from backends.model.manifests.schema1 import Schema1
 
 Manifest = Schema1 | Schema2 | OciManifest | Index
 
-__all__ = ["Index", "Manifest", "OciManifest", "Schema1", "Schema2", "parse_manifest", "sniff_media_type"]
+__all__ = [
+    "Index",
+    "Manifest",
+    "OciManifest",
+    "Schema1",
+    "Schema2",
+    "parse_manifest",
+    "parse_stored_manifest",
+    "sniff_media_type",
+]

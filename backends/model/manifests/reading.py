@@ -10,24 +10,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from backends.model import media_types
-from backends.model.descriptors import Descriptor, parse_descriptor
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.manifests.images import OciManifest, Schema2, parse_parts
-from backends.model.manifests.indexes import Index, parse_entries
-from backends.model.manifests.schema1 import Schema1, parse_layers
-from backends.model.strict_json import parse_json, refuse_lookalikes
+from backends.model.manifests.images import OciManifest, Schema2, parse_oci_manifest, parse_schema2
+from backends.model.manifests.indexes import Index, parse_index
+from backends.model.manifests.schema1 import Schema1, parse_schema1
+from backends.model.strict_json import parse_json, refuse_lookalikes, spellings
 
 # docker 1.6 and 1.7 send no Content-Type; 1.8 and 1.9 none or application/json
 _SAYS_NOTHING = frozenset({"", media_types.JSON, media_types.OCTET_STREAM, "text/plain"})
 _MARKS = {"fsLayers": "schema 1", "config": "an image", "layers": "an image", "manifests": "an index"}
 
-
-_FIELDS = (*_MARKS, "schemaVersion", "mediaType", "artifactType", "subject", "annotations", "history", "signatures",
-           "name", "tag", "architecture")  # fmt: skip
+_FIELDS = spellings(*_MARKS, "schemaVersion", "mediaType", "artifactType", "subject", "annotations", "history",
+                    "signatures", "name", "tag", "architecture")  # fmt: skip
 
 
 def parse_manifest(content: bytes, content_type: str) -> Schema1 | Schema2 | OciManifest | Index:
-    """Parses a pushed manifest.
+    """Parses a pushed manifest; of schema 1 it checks the signatures.
 
     Args:
         content: the body, to the byte.
@@ -38,7 +36,7 @@ def parse_manifest(content: bytes, content_type: str) -> Schema1 | Schema2 | Oci
     """
     declared = content_type.partition(";")[0].strip().lower()
     if declared not in media_types.MANIFESTS and declared not in _SAYS_NOTHING:
-        raise _invalid(f"Content-Type {declared[:100]!r} is no type of manifest")
+        raise _invalid(f"Content-Type {declared[:100]!r} is not a type of manifest")
     try:
         document = parse_json(content)
     except (ValueError, RecursionError) as error:
@@ -49,21 +47,43 @@ def parse_manifest(content: bytes, content_type: str) -> Schema1 | Schema2 | Oci
         refuse_lookalikes(document, _FIELDS)
         media_type = _media_type(document)
         _refuse_contradiction(declared, media_type)
+        if media_type == media_types.SCHEMA1_SIGNED:
+            return parse_schema1(document, content, _verified(document, content))
         return _read(document, content, media_type)
     except ValueError as error:
         raise _invalid(f"the manifest is malformed: {error}") from None
+
+
+def parse_stored_manifest(content: bytes) -> Schema1 | Schema2 | OciManifest | Index:
+    """Parses a manifest that is stored: it was verified when it came, and volumes keep schema 1 without signatures.
+
+    Raises:
+        ValueError: the content is not a manifest.
+    """
+    document = _object(content)
+    media_type = _media_type(document)
+    if media_type == media_types.SCHEMA1_SIGNED:
+        return parse_schema1(document, content, content)
+    return _read(document, content, media_type)
 
 
 def sniff_media_type(content: bytes) -> str:
     """Returns the media type of a stored manifest, which volumes do not record anywhere else.
 
     Raises:
-        ValueError: the content is no manifest.
+        ValueError: the content is not a manifest.
     """
-    document = parse_json(content)
+    return _media_type(_object(content))
+
+
+def _object(content: bytes) -> Mapping[str, Any]:
+    try:
+        document = parse_json(content)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
     if not isinstance(document, Mapping):
         raise ValueError("not a JSON object")
-    return _media_type(document)
+    return document
 
 
 def _media_type(document: Mapping[str, Any]) -> str:
@@ -83,7 +103,7 @@ def _media_type(document: Mapping[str, Any]) -> str:
     if stated == "":
         return media_types.OCI_INDEX if "manifests" in document else media_types.OCI_MANIFEST
     if not isinstance(stated, str) or stated not in media_types.IMAGES | media_types.INDEXES:
-        raise ValueError(f"mediaType {str(stated)[:100]!r} is no type of manifest")
+        raise ValueError(f"mediaType {str(stated)[:100]!r} is not a type of manifest")
     return stated
 
 
@@ -95,30 +115,25 @@ def _refuse_contradiction(declared: str, media_type: str) -> None:
     raise ValueError(f"Content-Type says {declared}, the document is {media_type}")
 
 
-def _read(document: Mapping[str, Any], content: bytes, media_type: str) -> Schema1 | Schema2 | OciManifest | Index:
+def _verified(document: Mapping[str, Any], content: bytes) -> bytes:
+    from backends.model import jws  # noqa: PLC0415 - cryptography is slow to import, and schema 1 is seldom
+
+    if "signatures" not in document:
+        raise ValueError("a schema 1 manifest must be signed, and it has no `signatures`")
+    try:
+        return jws.verify(content, document)
+    except jws.Unverified as error:
+        raise RegistryError(ErrorCode.MANIFEST_UNVERIFIED, str(error)) from None
+
+
+def _read(document: Mapping[str, Any], content: bytes, media_type: str) -> Schema2 | OciManifest | Index:
     match media_type:
-        case media_types.SCHEMA1_SIGNED:
-            from backends.model import jws  # noqa: PLC0415 - cryptography is slow to import, and schema 1 is seldom
-
-            layers = parse_layers(document)
-            if "signatures" not in document:
-                raise ValueError("a schema 1 manifest must be signed, and it has no `signatures`")
-            try:
-                payload = jws.verify(content)
-            except jws.Unverified as error:
-                raise RegistryError(ErrorCode.MANIFEST_UNVERIFIED, str(error)) from None
-            return Schema1(content, payload, layers)
         case media_types.SCHEMA2:
-            return Schema2(content, *parse_parts(document))
+            return parse_schema2(document, content)
         case media_types.OCI_MANIFEST:
-            return OciManifest(content, *parse_parts(document), subject=_subject(document))
+            return parse_oci_manifest(document, content)
         case _:
-            return Index(content, media_type, parse_entries(document), _subject(document))
-
-
-def _subject(document: Mapping[str, Any]) -> Descriptor | None:
-    subject = document.get("subject")
-    return None if subject is None else parse_descriptor(subject, "subject")
+            return parse_index(document, content, media_type)
 
 
 def _invalid(detail: str) -> RegistryError:

@@ -5,61 +5,67 @@ Invariant: the digest is that of the payload, the document without its signature
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeGuard
+from typing import Any, ClassVar
 
 from backends.model import media_types
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
-from backends.model.strict_json import refuse_lookalikes
+from backends.model.strict_json import refuse_lookalikes, spellings
+
+_LAYER = spellings("blobSum")
+_HISTORY = spellings("v1Compatibility")
 
 
 @dataclass(frozen=True, slots=True)
 class Schema1:
-    """A signed schema 1 manifest.
+    """A schema 1 manifest.
 
     Attributes:
-        content: the document as pushed, signatures included.
+        content: the document as pushed, signatures included; of a stored one that is read without them, the payload.
         payload: the bytes that were signed.
         layers: blob sums, top layer first; they may repeat.
+        history: the v1 JSON of each layer, to the letter, in the same order.
     """
 
     content: bytes
     payload: bytes
     layers: tuple[Digest, ...]
+    history: tuple[str, ...]
     media_type: ClassVar[str] = media_types.SCHEMA1_SIGNED
 
 
-def parse_layers(document: Mapping[str, Any]) -> tuple[Digest, ...]:
-    """Returns the blob sums of a schema 1 document.
+def parse_schema1(document: Mapping[str, Any], content: bytes, payload: bytes) -> Schema1:
+    """Makes a manifest of a parsed document.
 
     Raises:
-        ValueError: it is not one; the message says why.
+        ValueError: it is not schema 1; the message says why.
     """
     layers, history = document.get("fsLayers"), document.get("history")
-    if not _is_list(layers) or not _is_list(history) or not layers or len(layers) != len(history):
+    if not isinstance(layers, list) or not isinstance(history, list) or not layers or len(layers) != len(history):
         raise ValueError("`fsLayers` and `history` must be lists of one length, at least 1")
-    for index, entry in enumerate(history):
-        if not isinstance(entry, Mapping) or not isinstance(entry.get("v1Compatibility"), str):
-            raise ValueError(f"history[{index}] has no text `v1Compatibility`")
-        refuse_lookalikes(entry, ["v1Compatibility"])
+    texts = tuple(_v1_compatibility(entry, index) for index, entry in enumerate(history))
     for key in ("name", "tag"):
         if not isinstance(document.get(key), str):
             raise ValueError(f"it has no text `{key}`")
-    return tuple(_blob_sum(layer, index) for index, layer in enumerate(layers))
+    return Schema1(content, payload, tuple(_blob_sum(layer, index) for index, layer in enumerate(layers)), texts)
+
+
+def _v1_compatibility(entry: object, index: int) -> str:
+    text = entry.get("v1Compatibility") if isinstance(entry, Mapping) else None
+    if not isinstance(entry, Mapping) or not isinstance(text, str):
+        raise ValueError(f"history[{index}] has no text `v1Compatibility`")
+    refuse_lookalikes(entry, _HISTORY)
+    return text
 
 
 def _blob_sum(layer: object, index: int) -> Digest:
     text = layer.get("blobSum") if isinstance(layer, Mapping) else None
     if not isinstance(layer, Mapping) or not isinstance(text, str):
         raise ValueError(f"fsLayers[{index}] has no text `blobSum`")
-    refuse_lookalikes(layer, ["blobSum"])
+    refuse_lookalikes(layer, _LAYER)
     try:
         return parse_digest(text)
     except RegistryError as error:
         raise ValueError(f"fsLayers[{index}]: {error.detail}") from None
-
-
-def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
-    return isinstance(value, Sequence) and not isinstance(value, str)

@@ -1,0 +1,115 @@
+"""Stored manifests by digest: their bytes, the type they have, what they say.
+
+A digest's content never changes, so all of it may be remembered, within bounds of memory. Whether a repository has a
+manifest is `repository`'s question, which it asks of storage each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from backends.model.cache import Cache
+from backends.model.digest import Digest
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.manifests import Manifest, parse_stored_manifest, sniff_media_type
+from backends.registry.blobs import Blobs
+
+T = TypeVar("T")
+
+PARSED_AT_ONCE = 16 * 1024
+"""Larger documents are parsed in a thread: this many bytes take a fraction of a millisecond."""
+
+KEPT_WHOLE = 64 * 1024
+"""Content of larger manifests is read anew each time; its type is remembered all the same."""
+
+CONTENT_BYTES = 8 * 1024 * 1024
+TYPES = 4096
+PARSED_BYTES = 16 * 1024 * 1024
+PARSED_FACTOR = 5
+"""A parsed manifest takes up to so many times the memory of its content, the content included."""
+
+
+async def parse_off_loop(content: bytes, parse: Callable[[bytes], T]) -> T:
+    """Parses a document, in a thread where that would hold up the event loop."""
+    if len(content) <= PARSED_AT_ONCE:
+        return parse(content)
+    return await asyncio.to_thread(parse, content)
+
+
+class Manifests:
+    """The manifests of a blob store."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._contents: Cache[str, tuple[bytes, str]] = Cache(bound=CONTENT_BYTES, weigh=_content_bytes)
+        self._types: Cache[str, tuple[str, int]] = Cache(bound=TYPES)
+        self._parsed: Cache[str, Manifest] = Cache(bound=PARSED_BYTES, weigh=_parsed_bytes)
+
+    async def read(self, digest: Digest) -> tuple[bytes, str]:
+        """Returns a manifest's content and media type; of schema 1 the content is without signatures.
+
+        Raises:
+            PathNotFound: it is not here.
+            RegistryError: MANIFEST_UNKNOWN: it is damaged.
+        """
+        try:
+            return self._contents[digest.hex]
+        except KeyError:
+            content = await self._blobs.read(digest)
+        media_type = self._known_type(digest, len(content))
+        if media_type is None:
+            try:
+                media_type = await parse_off_loop(content, sniff_media_type)
+            except ValueError as error:
+                raise _damaged(digest, error) from None
+            self.remember(digest, content, media_type)
+        return content, media_type
+
+    def _known_type(self, digest: Digest, size: int) -> str | None:
+        """Returns the type of a manifest that was large when it was seen last, unless it has been cut since."""
+        try:
+            media_type, known_size = self._types[digest.hex]
+        except KeyError:
+            return None
+        return media_type if size == known_size else None
+
+    async def parse(self, digest: Digest) -> Manifest:
+        """Returns a manifest as what it says, without verifying what was verified when it was pushed.
+
+        Raises:
+            PathNotFound: it is not here.
+            RegistryError: MANIFEST_UNKNOWN: it is damaged.
+        """
+        try:
+            return self._parsed[digest.hex]
+        except KeyError:
+            content, _ = await self.read(digest)
+        try:
+            manifest = await parse_off_loop(content, parse_stored_manifest)
+        except ValueError as error:
+            raise _damaged(digest, error) from None
+        self._parsed.put(digest.hex, manifest)
+        return manifest
+
+    def remember(self, digest: Digest, content: bytes, media_type: str) -> None:
+        """Remembers what a digest names, as far as there is room for it."""
+        if len(content) <= KEPT_WHOLE:
+            self._contents.put(digest.hex, (content, media_type))
+        else:
+            self._types.put(digest.hex, (media_type, len(content)))
+
+
+def _content_bytes(key: str, kept: tuple[bytes, str]) -> int:  # noqa: ARG001 - as the cache calls it
+    return len(kept[0])
+
+
+def _parsed_bytes(key: str, manifest: Manifest) -> int:  # noqa: ARG001 - as the cache calls it
+    return PARSED_FACTOR * len(manifest.content)
+
+
+def _damaged(digest: Digest, error: ValueError) -> RegistryError:
+    return RegistryError(
+        ErrorCode.MANIFEST_UNKNOWN, f"manifest {digest} is damaged on disk ({error}); push the image again"
+    )

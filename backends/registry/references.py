@@ -1,0 +1,83 @@
+"""What a manifest names and its repository must have, before the manifest is stored."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Protocol
+
+from backends.model.descriptors import Descriptor
+from backends.model.digest import Digest
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.manifests import Index, Manifest, OciManifest, Schema1, Schema2
+from backends.model.names import RepositoryName
+
+CHECKS_IN_A_ROW = 64
+"""Checks that the kernel can answer at once do not yield; after so many the event loop serves others too."""
+
+NAMED_IN_A_MESSAGE = 3
+MAY_BE_ELSEWHERE = (
+    "application/vnd.docker.image.rootfs.foreign.",
+    "application/vnd.oci.image.layer.nondistributable.",
+)
+
+
+class Holdings(Protocol):
+    """What a repository has."""
+
+    name: RepositoryName
+
+    async def has_blob(self, digest: Digest) -> bool: ...
+
+    async def has_manifest(self, digest: Digest) -> bool: ...
+
+
+async def require_references(holdings: Holdings, manifest: Manifest) -> None:
+    """Requires that a repository has all that a manifest names.
+
+    Raises:
+        RegistryError: MANIFEST_BLOB_UNKNOWN, naming what is missing.
+    """
+    missing = [what async for what in _missing(holdings, manifest)]
+    if not missing:
+        return
+    named = ", ".join(missing[:NAMED_IN_A_MESSAGE])
+    more = f" and {len(missing) - NAMED_IN_A_MESSAGE} more" if len(missing) > NAMED_IN_A_MESSAGE else ""
+    raise RegistryError(
+        ErrorCode.MANIFEST_BLOB_UNKNOWN,
+        f"the manifest names what {holdings.name} does not have: {named}{more}; push that first",
+    )
+
+
+async def _missing(holdings: Holdings, manifest: Manifest) -> AsyncIterator[str]:
+    for number, (what, digest, has) in enumerate(_needed(holdings, manifest), 1):
+        if not await has(digest):
+            yield f"{what} {digest}"
+        if number % CHECKS_IN_A_ROW == 0:
+            await asyncio.sleep(0)
+
+
+def _needed(
+    holdings: Holdings, manifest: Manifest
+) -> Iterable[tuple[str, Digest, Callable[[Digest], Awaitable[bool]]]]:
+    """Yields each thing that must be there: its kind, its digest, and how to ask for it."""
+
+    async def has_either(digest: Digest) -> bool:
+        # BuildKit up to 0.20 exports its cache as an index whose entries are blobs.
+        return await holdings.has_manifest(digest) or await holdings.has_blob(digest)
+
+    match manifest:
+        case Schema1():
+            for digest in dict.fromkeys(manifest.layers):
+                yield "layer", digest, holdings.has_blob
+        case Schema2() | OciManifest():
+            yield "config", manifest.config.digest, holdings.has_blob
+            for digest in dict.fromkeys(layer.digest for layer in manifest.layers if not _may_be_elsewhere(layer)):
+                yield "layer", digest, holdings.has_blob
+        case Index():
+            for digest in dict.fromkeys(entry.digest for entry in manifest.manifests):
+                yield "manifest or blob", digest, has_either
+
+
+def _may_be_elsewhere(layer: Descriptor) -> bool:
+    return layer.media_type.startswith(MAY_BE_ELSEWHERE)

@@ -1,0 +1,115 @@
+"""Large manifests hold nobody up: whatever parses, verifies or checks them gives way to others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import time
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from backends.model import jws
+from backends.v2.settings import V2Settings
+from tests.support.serving_here import OCI_MANIFEST, Client, describe, digest_of
+from tests.support.trees import read_files
+
+NAME = "team/app"
+SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+LAYER = b"layer"
+CPU_SECONDS = 0.03
+"""What the event loop's own thread may work at one go; the client of the test is in it too."""
+WALL_SECONDS = 0.6
+
+
+@pytest.fixture
+def settings() -> V2Settings:
+    return V2Settings(max_manifest_bytes=5_000_000)
+
+
+@contextlib.asynccontextmanager
+async def pauses() -> AsyncIterator[list[tuple[float, float]]]:
+    """Notes how long the event loop serves nobody else: in the CPU time of its own thread, and in all."""
+    seen: list[tuple[float, float]] = []
+
+    async def tick() -> None:
+        while True:
+            cpu, wall = time.thread_time(), time.perf_counter()
+            await asyncio.sleep(0)
+            seen.append((time.thread_time() - cpu, time.perf_counter() - wall))
+
+    gc.collect()
+    gc.freeze()  # as a worker does when it has started: what the tests hold is not to be looked through meanwhile
+    ticking = asyncio.create_task(tick())
+    try:
+        yield seen
+    finally:
+        ticking.cancel()
+        gc.unfreeze()
+
+
+def image(layers: int) -> bytes:
+    entry = describe(LAYER, "application/vnd.oci.image.layer.v1.tar+gzip")
+    config = describe(b"config", "application/vnd.oci.image.config.v1+json")
+    entries = [{**entry, "annotations": {"n": str(number)}} for number in range(layers)]
+    return json.dumps(
+        {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": entries}, separators=(",", ":")
+    ).encode()
+
+
+def schema1(layers: int) -> bytes:
+    texts = [json.dumps({"id": sha256(b"%d" % number).hexdigest(), "n": "\\" * 100}) for number in range(layers)]
+    document = {
+        "schemaVersion": 1,
+        "name": NAME,
+        "tag": "latest",
+        "architecture": "amd64",
+        "fsLayers": [{"blobSum": digest_of(LAYER)}] * layers,
+        "history": [{"v1Compatibility": text} for text in texts],
+    }
+    return jws.sign(json.dumps(document, indent=3).encode(), ec.generate_private_key(ec.SECP256R1()))
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type"),
+    [(image(23_000), OCI_MANIFEST), (schema1(6_000), SIGNED)],
+    ids=["an image of 23 000 layers", "schema 1 of 6 000 layers"],
+)
+async def test_nobody_waits_while_one_is_pushed_and_pulled(
+    registry: Client, other_worker: Client, content: bytes, media_type: str
+) -> None:
+    assert 3_500_000 < len(content) < 4_400_000
+    for blob in (LAYER, b"config"):
+        await registry.push_blob(NAME, blob)
+    digest = digest_of(jws.verify(content) if media_type == SIGNED else content)
+    path = f"/v2/{NAME}/manifests/latest"
+    async with pauses() as seen:
+        answer = await registry.ask("PUT", path, {"Content-Type": media_type}, body=content)
+        assert (answer.status, answer["Docker-Content-Digest"]) == (201, digest), answer
+        for worker in (registry, other_worker):  # one that has just had it, one that has never seen it
+            for method in ("HEAD", "GET", "HEAD", "GET"):
+                answer = await worker.ask(method, path)
+                assert (answer.status, answer["Docker-Content-Digest"]) == (200, digest)
+                assert answer["Content-Length"] == str(len(content))
+                assert answer.body == (content if method == "GET" else b"")
+    longest = max(cpu for cpu, _ in seen)
+    assert longest < CPU_SECONDS, f"the event loop worked for {longest:.3f} s at one go"
+    assert max(wall for _, wall in seen) < WALL_SECONDS
+
+
+async def test_nobody_waits_while_the_references_of_one_are_looked_for(registry: Client, root: Path) -> None:
+    """Each check is answered by the kernel at once, and there are thousands of them."""
+    layers = [describe(b"%d" % number, "application/vnd.oci.image.layer.v1.tar") for number in range(20_000)]
+    config = describe(b"config", "application/vnd.oci.image.config.v1+json")
+    content = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers}).encode()
+    async with pauses() as seen:
+        answer = await registry.put_manifest(NAME, "latest", content)
+    assert answer.told == (400, "MANIFEST_BLOB_UNKNOWN")
+    longest = max(cpu for cpu, _ in seen)
+    assert longest < CPU_SECONDS, f"the event loop worked for {longest:.3f} s at one go"
+    assert not read_files(root)
