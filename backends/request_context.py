@@ -6,10 +6,26 @@ the registries need not know one another.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from aiohttp.web import RequestKey
 
-RESPONSE_HEADERS = RequestKey("portside.response_headers", dict[str, str])
-"""Headers that whoever answers adds to its answer (the proxy's `X-Portside-Route`)."""
+
+@dataclass(frozen=True, slots=True)
+class OuterHeaders:
+    """Headers that the layers around a handler want on its answer, whatever it is.
+
+    Attributes:
+        replacing: they stand there whatever the handler says (the proxy's `X-Portside-Route`).
+        adding: they stand there where the handler says nothing of that name (`http.headers`).
+    """
+
+    replacing: tuple[tuple[str, str], ...] = ()
+    adding: tuple[tuple[str, str], ...] = ()
+
+
+RESPONSE_HEADERS = RequestKey("portside.response_headers", OuterHeaders)
+"""What whoever answers adds to its answer."""
 
 ROUTE = RequestKey("portside.route", str)
 """Why the request went where it went, for the access log."""

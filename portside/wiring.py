@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from backends.http.configured_headers import ConfiguredHeaders
 from backends.registry.abandoned_uploads import AbandonedUploads
 from backends.registry.purging import Purger
 from backends.registry.store import Store
@@ -41,6 +42,7 @@ class Parts:
     handlers: Mapping[str, Handler]
     proxy: Proxy | None
     storages: list[Storage]
+    headers: ConfiguredHeaders
     access: AccessLog | None
     log: Log
     health: Health
@@ -78,6 +80,7 @@ async def build(settings: Settings, *, version: str, instance: str, voice: Voice
     storages: list[Storage] = []
     registries = _registries(settings, storages)
     handlers: dict[str, Handler] = {backend.value: handle for backend, handle in registries.items()}
+    headers = ConfiguredHeaders(settings.headers)
     proxy = None
     elsewhere: dict[Backend, Forwarder] = {}
     if settings.role in {Role.SERVE, Role.PROXY}:
@@ -92,13 +95,14 @@ async def build(settings: Settings, *, version: str, instance: str, voice: Voice
     health = make_health(settings.health, named, elsewhere, writes=not settings.gates.read_only, voice=voice)
     told = health_page(health, private=False)
     faces = {
-        name: observed(handle, name, access=access, metrics=metrics, health=told) for name, handle in handlers.items()
+        name: observed(handle, name, access=access, metrics=metrics, headers=headers, health=told)
+        for name, handle in handlers.items()
     }
     faces["metrics"] = metrics_page(settings.metrics_path, metrics, health_page(health, private=True))
     await measure_room(named, metrics)  # before the first request: a restart does not forget that room is low
     watched = [health.watch(), watch_room(named, metrics)] if storages else []
     watched += [purger.watch() for purger in _purgers(settings, storages, metrics)]
-    return Parts(faces, proxy, storages, access, log, health, [asyncio.create_task(work) for work in watched])
+    return Parts(faces, proxy, storages, headers, access, log, health, [asyncio.create_task(work) for work in watched])
 
 
 def _purgers(settings: Settings, storages: Sequence[Storage], metrics: Metrics | None) -> Sequence[Purger]:

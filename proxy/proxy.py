@@ -14,6 +14,7 @@ from backends.http.request_info import client_address
 from backends.model.cache import Cache
 from backends.model.clients import MAX_AGENT, ClientProfile, parse_user_agent
 from backends.model.errors import ErrorCode, RegistryError
+from backends.request_context import OuterHeaders
 from proxy.answers import own_answer, registry_error
 from proxy.replying import reply
 from proxy.routing import (
@@ -32,6 +33,7 @@ from proxy.settings import ProxySettings
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 REMEMBERED = 4096
+_NONE = OuterHeaders()
 
 
 class Upstream(Protocol):
@@ -80,11 +82,16 @@ class Proxy:
         self._header = settings.route_header
         self._policy = Policy(settings.rule, frozenset(upstreams))
         self._upstreams = dict(upstreams)
+        self._configured = _NONE
         # Clients are few and ask much.
         self._decisions = Cache(self._decide, bound=REMEMBERED)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Decides, notes the decision for log, metric and header, and hands over."""
+        configured = request.get(request_context.RESPONSE_HEADERS, _NONE)
+        if configured is not self._configured:  # at the first request, and after the settings were read anew
+            self._configured = configured
+            self._decisions = Cache(self._decide, bound=REMEMBERED)
         target = request.raw_path
         agent = request.headers.get("User-Agent", "")[:MAX_AGENT]
         client, decision, route, headers = self._decisions[agent, route_class(request.method, target)]
@@ -99,21 +106,24 @@ class Proxy:
             return reply(request, registry_error(decision.backend, RegistryError(ErrorCode.UNAVAILABLE, detail)))
         return await self._upstreams[decision.backend].handle(request)
 
-    def _decide(self, asked: tuple[str, RouteClass]) -> tuple[ClientProfile, RouteDecision, str, dict[str, str]]:
-        """Returns the client of a User-Agent, the decision, who answers, and the headers that say so."""
+    def _decide(self, asked: tuple[str, RouteClass]) -> tuple[ClientProfile, RouteDecision, str, OuterHeaders]:
+        """Returns the client of a User-Agent, the decision, who answers, and the headers of every answer."""
         agent, asked_class = asked
         client = parse_user_agent(agent)
         decision = decide_class(client, asked_class, self._policy)
         route = "proxy" if decision.backend is None else decision.backend.value
         return client, decision, route, self._headers(decision, route)
 
-    def _headers(self, decision: RouteDecision, route: str) -> dict[str, str]:
-        headers: dict[str, str] = {}
+    def _headers(self, decision: RouteDecision, route: str) -> OuterHeaders:
+        replacing, adding = [*self._configured.replacing], self._configured.adding
         if self._header:
-            headers[self._header] = f"{route}; {decision.reason}"
+            replacing.append((self._header, f"{route}; {decision.reason}"))
         if decision.api_version:
-            headers[API_VERSION[0]] = API_VERSION[1]
-        return headers
+            replacing.append(API_VERSION)
+        if decision.backend is not Backend.V2:
+            # What the settings say of every answer must not keep an old client from falling back to v1.
+            adding = tuple(pair for pair in adding if pair[0].lower() != API_VERSION[0].lower())
+        return OuterHeaders(tuple(replacing), adding)
 
     def _note(
         self,
@@ -122,7 +132,7 @@ class Proxy:
         decision: RouteDecision,
         *,
         route: str,
-        headers: dict[str, str],
+        headers: OuterHeaders,
     ) -> None:
         request[request_context.BACKEND] = route
         request[request_context.ROUTE] = decision.reason

@@ -46,9 +46,16 @@ def respond(request: BaseRequest, status: int, headers: Mapping[str, str], body:
 
 
 def add_outer_headers(request: BaseRequest, response: StreamResponse) -> None:
-    """Adds the headers that the layers around this registry want on every answer."""
-    for name, value in request.get(request_context.RESPONSE_HEADERS, {}).items():
-        response.headers[name] = value
+    """Adds the headers that the layers around a handler want on every answer."""
+    outer = request.get(request_context.RESPONSE_HEADERS)
+    if outer is None:
+        return
+    headers = response.headers
+    for name, value in outer.replacing:
+        headers[name] = value
+    for name, value in outer.adding:
+        if name not in headers:
+            headers[name] = value
 
 
 async def send_content(

@@ -4,3 +4,6 @@ from __future__ import annotations
 
 BODY_IDLE_SECONDS = 60.0
 """How long a request's body may pause between two pieces."""
+
+FRAMING = frozenset({"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"})
+"""Headers, in lower case, that `http.headers` may not name: they say where an answer ends."""

@@ -32,7 +32,7 @@ class Parts:
 
     def headers(self, **more: str) -> dict[str, str]:
         """Returns the headers of an answer; underscores stand for hyphens in the names of `more`."""
-        headers = {**API_HEADERS, **self.settings.headers}
+        headers = dict(API_HEADERS)
         for name, value in more.items():
             headers[name.replace("_", "-")] = value
         return headers

@@ -13,8 +13,10 @@ from time import perf_counter
 from aiohttp import HttpVersion10, web
 
 from backends import request_context
+from backends.http.configured_headers import ConfiguredHeaders
 from backends.http.connections import break_off
 from backends.http.request_info import remote_address
+from backends.http.sending import add_outer_headers
 from backends.model.errors import ErrorCode, RegistryError
 from backends.v1.errors import render as render_v1
 from backends.v2.errors import render as render_v2
@@ -36,21 +38,26 @@ def observed(
     *,
     access: AccessLog | None,
     metrics: Metrics | None,
+    headers: ConfiguredHeaders,
     health: Handler | None = None,
 ) -> Handler:
-    """Wraps a handler so that each request leaves a line and counts.
+    """Wraps a handler so that each request leaves a line and counts, and each answer has the configured headers.
 
     Args:
         handler: what answers.
         listener: `proxy`, `v1` or `v2`: where the request came in.
         access: None when the access log is off.
         metrics: where it counts; None when nobody can ask for them.
+        headers: `http.headers`; the proxy joins its own to them.
         health: answers `/debug/health`, which leaves no line and counts nowhere: it is asked every few seconds.
     """
 
     async def observe(request: web.BaseRequest) -> web.StreamResponse:
+        request[request_context.RESPONSE_HEADERS] = headers.current
         if request.raw_path == HEALTH_PATH and health is not None and request.method in {"GET", "HEAD"}:
-            return await health(request)
+            response = await health(request)
+            add_outer_headers(request, response)
+            return response
         start = perf_counter()
         if metrics is not None:
             metrics.begin(listener)

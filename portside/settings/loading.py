@@ -63,6 +63,7 @@ class Settings:
 
     Attributes:
         role: which parts it runs.
+        headers: on every answer (`http.headers`).
         listeners: what it listens on.
         metrics_path: where the metrics are on the listener `metrics`; "" when nothing is counted.
         certificates: the folder where certificates are made if there are none; None when the user named their own.
@@ -79,6 +80,7 @@ class Settings:
     gates: GateSettings
     v1: V1Settings
     v2: V2Settings
+    headers: Mapping[str, str]
     proxy: ProxySettings
     health: HealthSettings
     purging: PurgeSettings
@@ -264,10 +266,10 @@ def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Set
         v2=V2Settings(
             host=http.host,
             relative_urls=http.relativeurls,
-            headers={name: ", ".join(values) for name, values in http.headers.items() if values},
             catalog_max_entries=config.catalog.maxentries,
             body_idle_seconds=gateway.bodytimeout,
         ),
+        headers={name: ", ".join(values) for name, values in http.headers.items() if values},
         proxy=ProxySettings(
             rule=Rule(gateway.rule),
             route_header=gateway.routeheader,

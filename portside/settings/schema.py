@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from backends.http.settings import BODY_IDLE_SECONDS
+from backends.http.settings import BODY_IDLE_SECONDS, FRAMING
 from portside.server.listening import parse_address
 from portside.settings.durations import parse_duration
 from portside.settings.sizes import parse_size
@@ -258,6 +258,14 @@ class Http(Section):
         if isinstance(value, dict) and value.get("net") == "unix":
             addr = str(value.get("addr") or "")
             return {**value, "addr": addr if addr.startswith("unix:") or not addr else f"unix:{addr}"}
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _free(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        taken = sorted(name for name in value if name.lower() in FRAMING)
+        if taken:
+            raise ValueError(f"what says where an answer ends cannot be set: {', '.join(taken)}")
         return value
 
     @field_validator("host")

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from backends import request_context
+from backends.http.configured_headers import ConfiguredHeaders
 from portside.observe.access_log import REQUEST_KEYS, AccessLog, open_access_log
 from portside.observe.logging import LogSettings
 from portside.observe.metrics import Metrics
@@ -57,7 +58,9 @@ async def observing(handler: Handler, folder: Path, *, listener: str = "proxy") 
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     access, metrics = AccessLog(descriptor), Metrics()
     server = web.Server(
-        observed(handler, listener, access=access, metrics=metrics), handler_cancellation=True, access_log=None
+        observed(handler, listener, access=access, metrics=metrics, headers=ConfiguredHeaders({})),
+        handler_cancellation=True,
+        access_log=None,
     )
     runner = web.ServerRunner(server)
     await runner.setup()

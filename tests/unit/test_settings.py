@@ -164,7 +164,7 @@ def test_every_part_gets_what_the_file_says_about_it(load: Load) -> None:
     assert settings.gates.read_only
     assert settings.v2.relative_urls
     assert settings.v2.host == "https://registry.example:5000"
-    assert settings.v2.headers == {"X-Content-Type-Options": "nosniff", "X-Two": "a, b"}
+    assert settings.headers == {"X-Content-Type-Options": "nosniff", "X-Two": "a, b"}
     assert settings.v2.catalog_max_entries == 7
     assert settings.proxy.rule is Rule.LITERAL
     assert settings.proxy.route_header == ""

@@ -64,8 +64,10 @@ def test_all_mistakes_are_told_at_once_each_with_its_path_and_what_is_allowed(lo
     log: {level: loud, formatter: xml}
     storage: {s3: {bucket: b}, filesytem: {}}
     auth: {htpasswd: {realm: r, path: p}}
-    http: {addr: 5000, draintimeout: soon, clientcas: [ca], tls: {certificate: a}}
-    gateway: {workers: 1000, trustedproxies: [10.0.0.0/99], routeheader: 'a b', v1: {upstream: ftp://r, unix: here}}
+    http: {addr: 5000, draintimeout: soon, clientcas: [ca], tls: {certificate: a}, headers: {Content-length: [5]}}
+    gateway:
+      {bodytimeout: 0, workers: 1000, trustedproxies: [10.0.0.0/99], routeheader: 'a b',
+       v1: {upstream: ftp://r, unix: here}}
     """
     mistakes = mistakes_of(
         load, Role.SERVE, text, environment={"REGISTRY_GATEWAY_NAMES": "[", "REGISTRY_GATEWAY_NAMES_3": "x"}
@@ -83,6 +85,8 @@ def test_all_mistakes_are_told_at_once_each_with_its_path_and_what_is_allowed(lo
         ("http.addr:", "such as :5000"),
         ("http.draintimeout:", "30s"),
         ("http.tls:", "go together"),
+        ("http.headers:", "cannot be set: Content-length"),
+        ("gateway.bodytimeout:", "a silent client stay for ever"),
         ("gateway.trustedproxies.0:", "10.0.0.0/8"),
         ("gateway.routeheader:", "false stands for none"),
         ("gateway.v1.upstream:", "unix:/run"),

@@ -113,14 +113,14 @@ def test_text_keeps_the_spelling_that_it_has_in_the_file(load: Load, written: st
     gateway: {{cacopy: {written}}}
     """
     settings = load(Role.V2, text)
-    assert settings.v2.headers == {"Access-Control-Allow-Credentials": f"{written}, b", "X-B": written}
+    assert settings.headers == {"Access-Control-Allow-Credentials": f"{written}, b", "X-B": written}
     assert (settings.storage.root, settings.ca_copy) == (written, written)
     environment = {
         "REGISTRY_HTTP_HEADERS_X-B": f"[{written}]",
         "REGISTRY_GATEWAY_CACOPY": written,
     }
     settings = load(Role.V2, None, environment)
-    assert (settings.v2.headers, settings.ca_copy) == ({"x-b": written}, written)
+    assert (settings.headers, settings.ca_copy) == ({"x-b": written}, written)
 
 
 def test_values_that_are_not_text_are_what_yaml_takes_them_for(load: Load) -> None:
@@ -136,7 +136,7 @@ def test_values_that_are_not_text_are_what_yaml_takes_them_for(load: Load) -> No
 
 
 def test_a_header_with_an_empty_list_is_not_sent(load: Load) -> None:
-    assert load(Role.V2, "http: {headers: {X-A: [], X-B: [c]}}").v2.headers == {"X-B": "c"}
+    assert load(Role.V2, "http: {headers: {X-A: [], X-B: [c]}}").headers == {"X-B": "c"}
 
 
 @pytest.mark.parametrize("nothing", ["false", "no", "off"])

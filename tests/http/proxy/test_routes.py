@@ -20,7 +20,9 @@ GO = "Go 1.1 package http"
 def _named(name: str) -> Handler:
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         credentials = request.headers.get("Authorization", "none")
-        return web.Response(text=f"{name} {credentials}", headers=request[request_context.RESPONSE_HEADERS])
+        return web.Response(
+            text=f"{name} {credentials}", headers=dict(request[request_context.RESPONSE_HEADERS].replacing)
+        )
 
     return handle
 

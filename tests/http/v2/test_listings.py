@@ -133,7 +133,7 @@ async def test_a_page_of_the_catalog_has_what_was_asked_for(registry: Client) ->
 class TestWithSmallPages:
     @pytest.fixture
     def settings(self) -> V2Settings:
-        return V2Settings(catalog_max_entries=2, headers={"X-Extra": "yes"}, relative_urls=True)
+        return V2Settings(catalog_max_entries=2, relative_urls=True)
 
     async def test_no_page_is_larger_than_the_setting_and_the_links_lead_on(self, registry: Client) -> None:
         for name in NAMES:
@@ -141,7 +141,7 @@ class TestWithSmallPages:
                 answer = await registry.ask("POST", f"/v2/{name}/blobs/uploads/?digest={digest_of(blob)}", body=blob)
                 assert (answer.status, answer["Location"][:4]) == (201, "/v2/")
             answer = await registry.put_manifest(name, "latest", make_manifest(b"image config", b"image layer"))
-            assert (answer.status, answer["Location"][:4], answer["X-Extra"]) == (201, "/v2/", "yes")
+            assert (answer.status, answer["Location"][:4]) == (201, "/v2/")
         pages = await walk(registry, "/v2/_catalog?n=50", "repositories")
         assert [name for page in pages for name in page] == NAMES
         assert max(len(page) for page in pages) == 2
