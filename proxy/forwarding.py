@@ -27,7 +27,7 @@ from backends import request_context
 from backends.http.address_doubts import AddressDoubts
 from backends.http.connections import break_off, close_if_out_of_step
 from backends.http.receiving import expects_continue, require_expectation
-from backends.http.request_info import client_authority, location_origin
+from backends.http.request_info import client_authority, location_origin, path_for_log
 from backends.http.sending import add_outer_headers
 from backends.model.errors import ErrorCode, RegistryError
 from proxy.answers import printable, registry_error
@@ -181,7 +181,7 @@ class Forwarder:
         try:
             return await answer.content.readany()
         except (aiohttp.ClientError, TimeoutError) as error:
-            name, path = self._backend.value, printable(request.raw_path[:200])
+            name, path = self._backend.value, printable(path_for_log(request))
             _log.error("the %s registry broke off in the middle of %s: %s", name, path, printable(repr(error)))
             raise break_off(request) from error
 

@@ -49,6 +49,11 @@ def remote_address(request: BaseRequest) -> str:
     return request.remote or "unix"
 
 
+def path_for_log(request: BaseRequest) -> str:
+    """Returns the path of a request, at most 300 characters, without its query: that may carry tokens."""
+    return request.raw_path.partition("?")[0][:300]
+
+
 def parse_query(request: BaseRequest) -> dict[str, str]:
     """Returns the query, the first value of each key.
 

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from aiohttp.web import BaseRequest, Response, StreamResponse
 
 from backends.http.connections import break_off, close_if_out_of_step
+from backends.http.request_info import path_for_log
 from backends.model.errors import ErrorCode, RegistryError
-from backends.storage.driver import InvalidPath, StorageError, StorageFull, StorageReadOnly
+from backends.storage.driver import InvalidPath, PathNotFound, StorageError, StorageFull, StorageReadOnly
 from backends.web import Handler
 
 Render = Callable[[BaseRequest, RegistryError], Response]
@@ -35,7 +36,7 @@ def render_errors(handler: Handler, render: Render) -> Handler:
         except Exception as error:
             known = _known(request, error)
             if request.writer.output_size > 0:
-                _log.error("%s %s broke off in the middle: %s", request.method, request.raw_path[:300], known)
+                _log.error("%s %s broke off in the middle: %s", request.method, path_for_log(request), known)
                 raise break_off(request) from error
             response = render(request, known)
         close_if_out_of_step(request, response)
@@ -45,25 +46,39 @@ def render_errors(handler: Handler, render: Render) -> Handler:
 
 
 def _known(request: BaseRequest, error: Exception) -> RegistryError:
-    if isinstance(error, RegistryError):
-        return error
-    if isinstance(error, StorageFull):
-        _log.error("storage is full: %s", error)
-        return RegistryError(
-            ErrorCode.INSUFFICIENT_STORAGE,
-            "the registry has no room left on its disk; nothing of this upload was kept: push again when its operator"
-            " has freed some space",
-        )
-    if isinstance(error, StorageReadOnly):
-        _log.error("storage cannot be written: %s", error)
-        return RegistryError(
-            ErrorCode.UNAVAILABLE, "the registry may not write to its data folder; its owner or mount must allow that"
-        )
-    if isinstance(error, InvalidPath):
-        _log.warning("a path that cannot be: %s", error)
-        return RegistryError(ErrorCode.NAME_INVALID, f"this cannot be stored: {error.why}")
-    if isinstance(error, StorageError) and error.transient:
-        _log.error("storage cannot do it now: %s", error)
-        return RegistryError(ErrorCode.UNAVAILABLE, "the registry is too busy for this request; send it again later")
-    _log.error("%s %s failed", request.method, request.raw_path[:300], exc_info=error)
-    return RegistryError(ErrorCode.UNKNOWN, "the registry failed at this request; its log has the reason")
+    """Returns what the client hears of an error; the log hears the rest.
+
+    What storage raises has a meaning of its own where a service knows one (an absent blob); here is what is left.
+    """
+    match error:
+        case RegistryError():
+            return error
+        case StorageFull():
+            _log.error("storage is full: %s", error)
+            return RegistryError(
+                ErrorCode.INSUFFICIENT_STORAGE,
+                "the registry has no room left on its disk; nothing of this upload was kept: push again when its"
+                " operator has freed some space",
+            )
+        case StorageReadOnly():
+            _log.error("storage cannot be written: %s", error)
+            return RegistryError(
+                ErrorCode.UNAVAILABLE,
+                "the registry may not write to its data folder; its owner or mount must allow that",
+            )
+        case InvalidPath():
+            _log.warning("storage cannot have such a path: %s", error)
+            return RegistryError(ErrorCode.NAME_INVALID, f"this cannot be stored: {error.why}")
+        case PathNotFound():
+            _log.warning("%s %s: %s has been deleted meanwhile", request.method, path_for_log(request), error)
+            return RegistryError(
+                ErrorCode.UNAVAILABLE, "what this request was at has been deleted meanwhile; send it again"
+            )
+        case StorageError(transient=True):
+            _log.error("storage cannot do it now: %s", error)
+            return RegistryError(
+                ErrorCode.UNAVAILABLE, "the registry is too busy for this request; send it again later"
+            )
+        case _:
+            _log.error("%s %s failed", request.method, path_for_log(request), exc_info=error)
+            return RegistryError(ErrorCode.UNKNOWN, "the registry failed at this request; its log has the reason")

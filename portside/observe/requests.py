@@ -15,12 +15,12 @@ from aiohttp import HttpVersion10, web
 from backends import request_context
 from backends.http.configured_headers import ConfiguredHeaders
 from backends.http.connections import break_off
-from backends.http.request_info import remote_address
+from backends.http.request_info import path_for_log, remote_address
 from backends.http.sending import add_outer_headers
 from backends.model.errors import ErrorCode, RegistryError
 from backends.v1.errors import render as render_v1
 from backends.v2.errors import render as render_v2
-from portside.observe.access_log import AccessLog, masked
+from portside.observe.access_log import AccessLog
 from portside.observe.metrics import Metrics
 from proxy.settings import HEALTH_PATH
 
@@ -99,7 +99,7 @@ def observed(
 
 def _failed(request: web.BaseRequest, listener: str, error: Exception) -> web.StreamResponse:
     """Tells of what nobody caught: the log in full, the client in the shape that it understands."""
-    _log.error("%s %s failed", request.method, masked(request.raw_path[:300]), exc_info=error)
+    _log.error("%s %s failed", request.method, path_for_log(request), exc_info=error)
     if request.writer.output_size > 0:
         raise break_off(request) from error
     told = RegistryError(ErrorCode.UNKNOWN, "something failed here; the log has the reason")
