@@ -25,15 +25,20 @@ HOSTS = Path("/etc/hosts")
 
 def clean_leftovers(folder: Path) -> None:
     """Ends what a daemon in `folder` left: itself, containerd and containers after a crash, mounts, bridges, files."""
+    clean_folder(folder)
+    if (ip := shutil.which("ip")) is not None:
+        for bridge in _our_bridges(ip):
+            subprocess.run([ip, "link", "del", bridge], check=False, capture_output=True)
+
+
+def clean_folder(folder: Path) -> None:
+    """The same without bridges, for a daemon that has none and may run beside one that has."""
     for pid in _processes_of(folder):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in sorted((mount for mount in mounts if mount.startswith(f"{folder}/")), reverse=True):
         subprocess.run(["umount", "-l", mount], check=False, capture_output=True)
-    if (ip := shutil.which("ip")) is not None:
-        for bridge in _our_bridges(ip):
-            subprocess.run([ip, "link", "del", bridge], check=False, capture_output=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -80,6 +85,7 @@ def write_hosts(address: str, name: str, *, there: bool) -> None:
 def clean_all() -> None:
     """Takes away everything that a broken run of `tests/real` can leave."""
     clean_leftovers(FOLDER / "dockerd")
+    clean_folder(FOLDER / "buildkit")
     if (ip := shutil.which("ip")) is not None:
         subprocess.run([ip, "link", "del", OTHER_LINK], check=False, capture_output=True)
     write_hosts(OTHER_ADDRESS, OTHER_NAME, there=False)
