@@ -7,22 +7,20 @@ import gc
 import logging
 import os
 import secrets
+import signal
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from portside.announcing import announce
+from portside.live_settings import LiveSettings
 from portside.observe.logging import log_directly, log_what_python_prints
 from portside.problems import Problem
 from portside.server.listening import BoundListener, bind
-from portside.settings.loading import Role, Settings, load_settings, settings_path
-from portside.tls.contexts import CertificateChain
-
-if TYPE_CHECKING:
-    from portside.tls.certificates import CertificateFolder
+from portside.settings.loading import Role, Settings
 
 _log = logging.getLogger("portside")
 
@@ -36,50 +34,47 @@ def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
     Raises:
         Problem: it cannot start; the sentence says why and what to do.
     """
-    settings = load_settings(Role(role), config or settings_path(os.environ), os.environ, flags)
-    release, instance = version("portside"), str(uuid4())
-    log_directly(settings.log, version=release, instance=instance)
+    _hold_signals()
+    live = LiveSettings(Role(role), config, flags)
+    identity = Identity(version("portside"), str(uuid4()))
+    log_directly(live.settings.log, version=identity.version, instance=identity.instance)
     log_what_python_prints()
     try:
-        return _run(settings, release=release, instance=instance)
+        return _run(live, identity)
     except Problem as problem:
-        if settings.log.formatter == "text":
+        if live.settings.log.formatter == "text":
             raise
         _log.error("%s", problem)
         return 1
 
 
-def _run(settings: Settings, *, release: str, instance: str) -> int:
-    _require_writable(settings)
-    made = None
-    if settings.certificates is not None:
-        from portside.tls.certificates import ensure_certificates  # noqa: PLC0415 - slow to import
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What stands on every line of the log: the program's version, and one id for all processes of one start."""
 
-        made = ensure_certificates(settings.certificates, names=settings.names)
-        settings = _with_chain(settings, made)
-    bound = bind(settings.listeners)
+    version: str
+    instance: str
+
+
+def _hold_signals() -> None:
+    """Has SIGHUP wait until it serves, and log rotation's signals never end it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _run(live: LiveSettings, identity: Identity) -> int:
+    _require_writable(live.settings)
+    live.find_certificates()
+    bound = bind(live.settings.listeners)
     try:
-        return _serve(settings, bound, made, release=release, instance=instance)
+        return _serve(live, bound, identity)
     finally:
         for each in bound:
             each.close()
 
 
-def _with_chain(settings: Settings, made: CertificateFolder) -> Settings:
-    """Has the pair served that was found in the folder: it may be called `domain.crt`, as in Docker's tutorial."""
-    chains = (CertificateChain(made.certificate, made.key),)
-    return replace(
-        settings,
-        listeners=tuple(
-            each if each.tls is None else replace(each, tls=replace(each.tls, chains=chains))
-            for each in settings.listeners
-        ),
-    )
-
-
-def _serve(
-    settings: Settings, bound: tuple[BoundListener, ...], made: CertificateFolder | None, *, release: str, instance: str
-) -> int:
+def _serve(live: LiveSettings, bound: tuple[BoundListener, ...], identity: Identity) -> int:
     # What is imported before a check fails is imported for nothing; what is imported here, the workers share.
     with _no_default_cas():
         from portside.observe.metrics import MetricsFolder  # noqa: PLC0415
@@ -88,16 +83,19 @@ def _serve(
         from portside.wiring import build  # noqa: PLC0415
 
     gc.enable()  # off since the start: nothing that a module makes when it is imported is garbage
-    voice = Voice()
-    folder = MetricsFolder() if settings.metrics_path else None
+    voice, asked = Voice(), live.settings
+    live.keep(bound)
+    folder = MetricsFolder() if asked.metrics_path else None
     try:
         return serve(
             bound,
-            lambda: build(settings, version=release, instance=instance, voice=voice),
-            workers=settings.workers or len(os.sched_getaffinity(0)),
-            drain_seconds=settings.drain_seconds,
-            on_ready=lambda: announce(settings, bound, made),
+            lambda: build(live.settings, version=identity.version, instance=identity.instance, voice=voice),
+            workers=asked.workers or len(os.sched_getaffinity(0)),
+            drain_seconds=asked.drain_seconds,
+            on_ready=lambda: announce(asked, bound, live.made),
             on_worker_end=folder.worker_ended if folder is not None else None,
+            on_tick=live.tick,
+            on_reload=live.propose,
         )
     finally:
         if folder is not None:

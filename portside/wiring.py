@@ -23,12 +23,13 @@ from portside.observe.access_log import AccessLog, open_access_log
 from portside.observe.checks import make_health
 from portside.observe.health import Health
 from portside.observe.health_page import health_page
-from portside.observe.logging import Log
+from portside.observe.logging import Log, set_level
 from portside.observe.metrics import Metrics, metrics_page
 from portside.observe.requests import Handler, observed
 from portside.observe.room import measure_room, watch_room
 from portside.observe.voice import Voice
 from portside.problems import Problem
+from portside.settings.changes import ServiceChange
 from portside.settings.loading import Role, Settings
 from proxy.forwarding import Forwarder
 from proxy.proxy import InProcess, Proxy, Upstream
@@ -47,6 +48,13 @@ class Parts:
     log: Log
     health: Health
     watching: Sequence[asyncio.Task[Any]]
+
+    def change(self, values: ServiceChange) -> None:
+        """Takes over what was read anew."""
+        set_level(values.level)
+        self.headers.change(values.headers)
+        if self.access is not None:
+            self.access.tell(requests=values.tells_requests)
 
     async def close(self) -> None:
         """Lets go of connections, files and the log, in this order; called after the last request."""

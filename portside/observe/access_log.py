@@ -65,8 +65,7 @@ def open_access_log(settings: LogSettings, *, version: str, instance: str, descr
             form=settings.formatter,
             fields=identity(settings, version=version, instance=instance),
         )
-    if not settings.tells_requests:
-        access.mute()
+    access.tell(requests=settings.tells_requests)
     return access
 
 
@@ -124,13 +123,12 @@ class AccessLog:
             text = escaped(text)
         self._add(text)
 
-    def mute(self) -> None:
-        """Leaves no lines from now on, until `unmute`."""
-        self.line = _nothing  # type: ignore[method-assign, assignment] # costs a request nothing where lines are wanted
-
-    def unmute(self) -> None:
-        """Leaves lines again."""
-        self.__dict__.pop("line", None)
+    def tell(self, *, requests: bool) -> None:
+        """Has requests leave lines from now on, or none."""
+        if requests:
+            self.__dict__.pop("line", None)
+        else:
+            self.line = _nothing  # type: ignore[method-assign, assignment] # costs a request nothing where they do
 
     def _add(self, text: str) -> None:
         if len(self._lines) >= MAX_WAITING:

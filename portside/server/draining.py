@@ -43,6 +43,15 @@ class DrainingServer(web.Server):
         self._busy: set[RequestHandler] = set()
         self._draining = False
 
+    def answer_by(self, handler: Handler) -> None:
+        """Has requests that come from now on answered by another handler."""
+        self._handler = handler
+
+    @property
+    def busy(self) -> int:
+        """How many requests are at work."""
+        return len(self._busy)
+
     @override
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)

@@ -12,6 +12,7 @@ import logging
 import signal
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, Protocol
 
@@ -20,9 +21,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from backends import request_context
 from backends.model.cache import Cache
+from portside.problems import Problem
 from portside.server.accepting import Acceptor
 from portside.server.draining import DrainingServer
 from portside.server.listening import BoundListener, Listener
+from portside.server.reloading import Change, ChangeReader
 from portside.tls.contexts import ReloadingContext
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -42,6 +45,9 @@ class Services(Protocol):
     def handlers(self) -> Mapping[str, Handler]:
         """Handlers by `Listener.name`; every bound listener has one."""
 
+    def change(self, values: Any) -> None:
+        """Takes over what may change while serving (`reloading.Change.services`)."""
+
     async def close(self) -> None:
         """Lets go of files and connections; called once, after the last request."""
 
@@ -57,8 +63,10 @@ async def serve_here(
     drain_seconds: float,
     ready: Callable[[], None],
     parent: int,
+    changes: int | None = None,
+    ending: Callable[[int], None] | None = None,
 ) -> None:
-    """Serves in this process until SIGTERM, or until the parent is gone.
+    """Serves in this process until SIGTERM or SIGQUIT, or until the parent is gone.
 
     Args:
         bound: the listeners, with inherited sockets.
@@ -67,10 +75,13 @@ async def serve_here(
         drain_seconds: how long requests in flight may go on.
         ready: called when every listener accepts.
         parent: a pipe's reading end that closes with the parent.
+        changes: a pipe's reading end, by which the parent tells what changes.
+        ending: called when it begins to end, with how many requests are at work.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    for number in (signal.SIGTERM, signal.SIGQUIT):
+        loop.add_signal_handler(number, stop.set)
     loop.add_reader(parent, stop.set)
     loop.set_exception_handler(_lost)
     logger = logging.getLogger("portside.http")
@@ -85,6 +96,7 @@ async def serve_here(
     for context in filter(None, contexts):
         await context.refresh()  # a worker that replaces another one was forked with what the parent had read
     watchers = [loop.create_task(context.watch()) for context in filter(None, contexts)]
+    reader = None if changes is None else ChangeReader(changes, partial(_take_over, contexts, servers, services))
     gc.collect()
     gc.freeze()
     for acceptor in acceptors:
@@ -92,6 +104,10 @@ async def serve_here(
     ready()
     await stop.wait()
     loop.remove_reader(parent)
+    if ending is not None:
+        ending(sum(server.busy for server in servers))
+    if reader is not None:
+        await reader.stop()
     for watcher in watchers:
         watcher.cancel()
     for acceptor in acceptors:
@@ -139,6 +155,29 @@ def _lost(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         _log.debug("a connection broke: %s", error)
     else:
         loop.default_exception_handler(context)
+
+
+async def _take_over(
+    contexts: Sequence[ReloadingContext | None],
+    servers: Sequence[DrainingServer],
+    services: Services,
+    change: Change,
+) -> None:
+    """Takes a change over: what can fail first."""
+    try:
+        renewed = [
+            None if context is None or listener.tls is None else await asyncio.to_thread(ReloadingContext, listener.tls)
+            for context, listener in zip(contexts, change.listeners, strict=True)
+        ]
+    except Problem as problem:
+        _log.error("a worker goes on as before, since the changed settings cannot be used any more: %s", problem)
+        return
+    for context, other in zip(contexts, renewed, strict=True):
+        if context is not None and other is not None:
+            context.take_over(other)
+    for server, listener in zip(servers, change.listeners, strict=True):
+        server.answer_by(_trusting(services.handlers[listener.name], listener))
+    services.change(change.services)
 
 
 def _trusting(handler: Handler, listener: Listener) -> Handler:

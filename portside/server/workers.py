@@ -1,12 +1,11 @@
-"""Worker processes: forked by a parent that owns the sockets, restarted when they die, drained on SIGTERM.
+"""Worker processes: forked by a parent that owns the sockets, restarted when they die, drained on a signal.
 
 The parent serves nobody. It waits for signals with `sigtimedwait`, so it works as PID 1 too, where unhandled signals
-are ignored and orphans come to be reaped.
+are ignored and orphans come to be reaped. `signals` says what each signal does, `working` what a worker does.
 """
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 import os
@@ -16,15 +15,18 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from portside.problems import Problem, ServingProblem
-from portside.server.allocator import keep_large_buffers
 from portside.server.listening import BoundListener
-from portside.server.serving import Build, serve_here
+from portside.server.reloading import Proposal, send_change
+from portside.server.serving import Build
+from portside.server.signals import ENDING, SIGNALS, Terminal
+from portside.server.working import Pipes, work
 from portside.tls.contexts import ReloadingContext
 
-SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
+TICK_SECONDS = 1.0
+TELL_SECONDS = 0.3
 START_SECONDS = 60.0
 QUICK_SECONDS = 2.0
 QUICK_DEATHS = 5
@@ -40,12 +42,15 @@ class _Worker:
 
     Attributes:
         started: by the monotonic clock.
-        ready: a pipe on which it says "ready", or what keeps it from being so.
+        said: a pipe on which it says "ready", or what keeps it from being so; when it ends, how many requests are at
+            work.
+        changes: a pipe on which it is told what changes.
     """
 
     pid: int
     started: float
-    ready: int
+    said: int
+    changes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +71,10 @@ def serve(
     drain_seconds: float = 8.0,
     on_ready: Callable[[], None] | None = None,
     on_worker_end: Callable[[int], None] | None = None,
+    on_tick: Callable[[], None] | None = None,
+    on_reload: Callable[[], Proposal | None] | None = None,
 ) -> int:
-    """Serves until SIGTERM or SIGINT; closes what was bound.
+    """Serves until SIGTERM, SIGINT or SIGQUIT; closes what was bound.
 
     Args:
         bound: what `listening.bind` returned.
@@ -76,6 +83,8 @@ def serve(
         drain_seconds: how long requests in flight may go on after the first signal (docker kills after 10).
         on_ready: called in the parent once, when all workers accept.
         on_worker_end: called in the parent with the pid of each worker that ended (for metrics).
+        on_tick: called in the parent about once a second.
+        on_reload: called in the parent at SIGHUP; returns what is to change, or None.
 
     Returns:
         The exit status: 0 after a signal and a drain, 128 + n after a second signal, 1 when workers keep dying.
@@ -84,11 +93,25 @@ def serve(
         Problem: the workers could not start, or TLS files cannot be loaded.
     """
     try:
-        group = _Group(bound, build, workers, drain_seconds, on_worker_end)
-        return group.run(on_ready)
+        hooks = _Hooks(on_ready or _nothing, on_worker_end or _nothing, on_tick or _nothing, on_reload or _nothing)
+        return _Group(bound, build, workers, drain_seconds, hooks).run()
     finally:
         for each in bound:
             each.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Hooks:
+    """What whoever serves wants to be told of, in the parent."""
+
+    ready: Callable[[], None]
+    worker_end: Callable[[int], None]
+    tick: Callable[[], None]
+    reload: Callable[[], Proposal | None]
+
+
+def _nothing(*_: object) -> None:
+    """Nobody wants to be told."""
 
 
 class _Group:
@@ -100,7 +123,7 @@ class _Group:
         build: Build,
         count: int,
         drain_seconds: float,
-        on_worker_end: Callable[[int], None] | None,
+        hooks: _Hooks,
     ) -> None:
         self._bound = bound
         self._contexts = [
@@ -109,13 +132,14 @@ class _Group:
         self._build = build
         self._count = count
         self._drain_seconds = drain_seconds
-        self._on_worker_end = on_worker_end
+        self._hooks = hooks
         self._workers: dict[int, _Worker] = {}
         self._quick_deaths = 0
         self._accepting: set[int] = set()
         self._alive = os.pipe()
+        self._terminal = Terminal()
 
-    def run(self, on_ready: Callable[[], None] | None) -> int:
+    def run(self) -> int:
         """Starts the workers and waits for signals."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
@@ -124,8 +148,8 @@ class _Group:
             gc.freeze()
             for _ in range(self._count):
                 self._start()
-            if self._wait_until_ready() and on_ready is not None:
-                on_ready()
+            if self._wait_until_ready():
+                self._hooks.ready()
             return self._supervise()
         finally:
             for pid in self._workers:
@@ -133,16 +157,20 @@ class _Group:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _start(self) -> None:
-        reading, writing = os.pipe()
+        said, saying = os.pipe()
+        changes, changing = os.pipe()
+        os.set_blocking(changing, False)
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            os.close(reading)
-            os.close(self._alive[1])
-            os._exit(_work(self._bound, self._contexts, self._build, self._drain_seconds, writing, self._alive[0]))
-        os.close(writing)
-        self._workers[pid] = _Worker(pid, time.monotonic(), reading)
+            for end in (said, changing, self._alive[1], *(each.changes for each in self._workers.values())):
+                os.close(end)
+            pipes = Pipes(saying, changes, self._alive[0])
+            os._exit(work(self._bound, self._contexts, self._build, self._drain_seconds, pipes))
+        os.close(saying)
+        os.close(changes)
+        self._workers[pid] = _Worker(pid, time.monotonic(), said, changing)
 
     def _wait_until_ready(self) -> bool:
         """Waits for every worker's word.
@@ -154,9 +182,9 @@ class _Group:
             ServingProblem: a worker said what is wrong, or nothing.
         """
         deadline = time.monotonic() + START_SECONDS
-        waiting = {worker.ready: worker for worker in self._workers.values()}
+        waiting = {worker.said: worker for worker in self._workers.values()}
         while waiting:
-            if signal.sigpending() & {signal.SIGTERM, signal.SIGINT}:
+            if signal.sigpending() & ENDING:
                 return False
             for ready in select.select(list(waiting), [], [], 0.1)[0]:
                 said = os.read(ready, 65536).decode("utf-8", "replace")
@@ -171,12 +199,38 @@ class _Group:
 
     def _supervise(self) -> int:
         while True:
-            received = signal.sigtimedwait(SIGNALS, 1.0)
-            if received is not None and received.si_signo != signal.SIGCHLD:
+            received = signal.sigtimedwait(SIGNALS, TICK_SECONDS)
+            number = received.si_signo if received is not None else None
+            if number in ENDING:
                 return self._drain()
+            if number == signal.SIGHUP:
+                if self._terminal.closed():
+                    _log.info("the terminal has closed")
+                    return self._drain()
+                self._reload()
             for death in self._reap():
                 if not self._replace(death):
                     return 1
+            self._hooks.tick()
+
+    def _reload(self) -> None:
+        """Takes over what has changed in the settings, in the parent and in each worker, or nothing of it."""
+        proposal = self._hooks.reload()
+        if proposal is None:
+            return
+        listeners = proposal.change.listeners
+        try:
+            contexts = [ReloadingContext(each.tls) if each.tls is not None else None for each in listeners]
+        except Problem as problem:
+            _log.error("the settings stay as they are: %s", problem)
+            return
+        self._bound = [replace(each, listener=listener) for each, listener in zip(self._bound, listeners, strict=True)]
+        self._contexts = contexts
+        proposal.accept()
+        for worker in self._workers.values():
+            if not send_change(worker.changes, proposal.change):
+                _log.warning("worker %d does not hear what has changed; another one takes its place", worker.pid)
+                os.kill(worker.pid, signal.SIGTERM)
 
     def _replace(self, death: _Death) -> bool:
         """Starts another worker in place of one that died; False when they keep dying.
@@ -199,22 +253,45 @@ class _Group:
 
     def _drain(self) -> int:
         """Lets requests in flight finish; a second signal, or too long, ends it at once."""
+        deadline = time.monotonic() + self._drain_seconds + GRACE_SECONDS
         for pid in self._workers:
             os.kill(pid, signal.SIGTERM)
         for each in self._bound:
             each.close()
-        deadline = time.monotonic() + self._drain_seconds + GRACE_SECONDS
+        busy = self._count_requests()
+        if busy:
+            _log.info(
+                "ending: %d %s under way and may take %g seconds; a second signal (Ctrl-C) ends it at once",
+                busy,
+                "request is" if busy == 1 else "requests are",
+                self._drain_seconds,
+            )
         while self._workers:
             left = deadline - time.monotonic()
             received = signal.sigtimedwait(SIGNALS, max(0.0, left)) if left > 0 else None
             if received is not None and received.si_signo == signal.SIGCHLD:
                 self._reap()
-            elif received is not None or left <= 0:
+            elif left <= 0 or (received is not None and received.si_signo in ENDING):
                 for pid in self._workers:
                     os.kill(pid, signal.SIGKILL)
                 self._workers.clear()
-                return 128 + received.si_signo if received is not None else 0
+                if received is None:
+                    return 0
+                _log.warning("a second signal: ended at once, and what was under way is cut off")
+                return 128 + received.si_signo
         return 0
+
+    def _count_requests(self) -> int:
+        """Asks the workers, which have just been told to end, how many requests are at work."""
+        deadline = time.monotonic() + TELL_SECONDS
+        waiting = [worker.said for worker in self._workers.values() if worker.pid in self._accepting]
+        count = 0
+        while waiting and (left := deadline - time.monotonic()) > 0:
+            for said in select.select(waiting, [], [], left)[0]:
+                told = os.read(said, 64)
+                count += int(told) if told.isdigit() else 0
+                waiting.remove(said)
+        return count
 
     def _reap(self) -> list[_Death]:
         """Takes note of processes that ended, orphans that came to PID 1 included."""
@@ -229,54 +306,13 @@ class _Group:
             worker = self._workers.pop(pid, None)
             if worker is None:
                 continue
-            said = "ready" if pid in self._accepting else os.read(worker.ready, 65536).decode("utf-8", "replace")
+            said = "ready" if pid in self._accepting else os.read(worker.said, 65536).decode("utf-8", "replace")
             self._accepting.discard(pid)
-            os.close(worker.ready)
-            if self._on_worker_end is not None:
-                self._on_worker_end(pid)
+            os.close(worker.said)
+            os.close(worker.changes)
+            self._hooks.worker_end(pid)
             killed = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
             deaths.append(_Death(worker, said != "ready", "" if said == "ready" else said, killed))
-
-
-def _work(
-    bound: Sequence[BoundListener],
-    contexts: Sequence[ReloadingContext | None],
-    build: Build,
-    drain_seconds: float,
-    ready: int,
-    parent: int,
-) -> int:
-    """A worker's whole life; returns its exit status."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent says what to do
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    keep_large_buffers()
-    direct = logging.getLogger().handlers[:]
-
-    def tell(word: str) -> None:
-        os.write(ready, word.encode())
-        os.close(ready)
-
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(
-                serve_here(
-                    bound,
-                    contexts,
-                    build,
-                    drain_seconds=drain_seconds,
-                    ready=lambda: tell("ready"),
-                    parent=parent,
-                )
-            )
-    except Problem as problem:
-        tell(str(problem))
-        return 1
-    except BaseException:  # noqa: BLE001 - the process ends here: its last word is the traceback
-        logging.getLogger().handlers[:] = direct  # a thread would have no time to write it
-        _log.critical("a worker failed", exc_info=True)
-        return 1
-    return 0
 
 
 def _allow_many_files() -> None:
@@ -285,11 +321,3 @@ def _allow_many_files() -> None:
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop  # noqa: PLC0415 - where it installs
-    except ImportError:
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,7 @@ class Settings:
         ca_copy: the command that copies the CA to where clients are; "" where it lies there already.
         workers: how many processes; 0 for one per core.
         notes: sentences to say at start.
+        config: the file, the environment and the flags together, before the parts' own values were made of them.
     """
 
     role: Role
@@ -92,6 +93,7 @@ class Settings:
     workers: int
     drain_seconds: float
     notes: tuple[str, ...]
+    config: Config = field(repr=False, compare=False)
 
     @property
     def runs_v1(self) -> bool:
@@ -286,6 +288,7 @@ def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Set
         workers=workers,
         drain_seconds=drain,
         notes=tuple(notes),
+        config=config,
     )
 
 

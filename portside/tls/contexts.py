@@ -215,6 +215,10 @@ class ReloadingContext:
             await asyncio.sleep(self._settings.reload_seconds)
             await self.refresh()
 
+    def take_over(self, other: ReloadingContext) -> None:
+        """Serves as the other one does from now on."""
+        self._settings, self._seen, self.current = other._settings, other._seen, other.current
+
     async def refresh(self) -> None:
         """Looks at the files once."""
         seen = await asyncio.to_thread(_look, self._settings.files)

@@ -44,6 +44,53 @@ def make_certificate(folder: Path) -> CertificateFiles:
     return files
 
 
+def sign_server_certificate(
+    folder: Path,
+    *,
+    by: Path | None = None,
+    ends: dt.timedelta = dt.timedelta(days=90),
+    begins: dt.timedelta = dt.timedelta(days=-400),
+    names: tuple[str, ...] = ("localhost",),
+) -> None:
+    """Write a server certificate as a person might: by a CA's folder, or by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name.from_rfc4514_string("CN=localhost")
+    issuer, issuer_key = subject, key
+    if by is not None:
+        issuer = x509.load_pem_x509_certificate((by / "ca.crt").read_bytes()).subject
+        loaded = serialization.load_pem_private_key((by / "ca.key").read_bytes(), None)
+        assert isinstance(loaded, ec.EllipticCurvePrivateKey)
+        issuer_key = loaded
+    now = dt.datetime.now(dt.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(now + begins)
+        .not_valid_after(now + ends)
+    )
+    if names:
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([_general_name(each) for each in names]), critical=False
+        )
+    folder.mkdir(exist_ok=True)
+    (folder / "server.crt").write_bytes(
+        builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    )
+    (folder / "server.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
 def _certificate(
     name: str,
     key: ec.EllipticCurvePrivateKey,

@@ -95,19 +95,30 @@ def running_command(
         port: on loopback; one that says nothing is ready when it listens there.
     """
     last = "listening " if arguments[0] == "proxy" else "no access control"
+    with starting_command(*arguments, folder=folder, environment=environment, wrapper=wrapper) as running:
+        deadline = time.monotonic() + _READY_S
+        while not (_accepts(port) if port else last in running.err.read_text()):
+            assert running.process.poll() is None, running.err.read_text()
+            assert time.monotonic() < deadline, running.err.read_text()
+            time.sleep(0.02)
+        yield running
+
+
+@contextlib.contextmanager
+def starting_command(
+    *arguments: str | Path,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    wrapper: Sequence[str] = (),
+) -> Iterator[RunningCommand]:
+    """The same without waiting until it is ready."""
     out, err = folder / "stdout", folder / "stderr"
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
             [*wrapper, *_command(arguments)], cwd=folder, env=_variables(environment), stdout=stdout, stderr=stderr
         )
-    running = RunningCommand(process, out, err)
     try:
-        deadline = time.monotonic() + _READY_S
-        while not (_accepts(port) if port else last in err.read_text()):
-            assert process.poll() is None, err.read_text()
-            assert time.monotonic() < deadline, err.read_text()
-            time.sleep(0.02)
-        yield running
+        yield RunningCommand(process, out, err)
     finally:
         if process.poll() is None:
             process.terminate()

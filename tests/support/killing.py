@@ -113,6 +113,9 @@ class _Services:
     handlers: dict[str, Handler]
     storage: Storage
 
+    def change(self, values: object) -> None:
+        raise NotImplementedError("nothing changes here")
+
     async def close(self) -> None:
         await self.storage.close()
 

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -80,6 +80,9 @@ def running_server(
     address: str = "127.0.0.1:0",
     tls: Mapping[str, Any] | None = None,
     wrapper: Sequence[str] = (),
+    prepare: Callable[[], None] | None = None,
+    group: bool = False,
+    stdin: int | None = None,
     **settings: Any,
 ) -> Iterator[RunningServer]:
     """Run it until the end of the block.
@@ -88,6 +91,9 @@ def running_server(
         folder: for its log and marks.
         tls: `chains` (pairs of paths), `minimum`, `client_cas`, `client_auth`, `reload_seconds`, `ciphers`.
         wrapper: a command before it, such as `unshare`.
+        prepare: called in the process before the program starts.
+        group: a process group of its own, which has its number.
+        stdin: what it reads.
         settings: `workers`, `drain_seconds`, `trusted_networks`, `fails` (the worker's build raises), `loop`.
 
     Raises:
@@ -102,6 +108,9 @@ def running_server(
             stderr=subprocess.STDOUT,
             cwd=_ROOT,
             text=True,
+            stdin=stdin,
+            preexec_fn=prepare,  # noqa: PLW1509 - setsid and an ioctl, in a test without threads
+            process_group=0 if group else None,
         )
     server = RunningServer(process, 0, folder, output)
     try:
@@ -127,6 +136,9 @@ class _Services:
     @property
     def handlers(self) -> Mapping[str, Handler]:
         return {"main": self._answer}
+
+    def change(self, values: Any) -> None:
+        self._mark(f"changed-{values}-{os.getpid()}")
 
     async def close(self) -> None:
         self._mark(f"closed-{os.getpid()}")

@@ -30,6 +30,7 @@ from portside.tls.certificates import (
     trust_lines,
 )
 from portside.tls.contexts import CertificateChain, TlsSettings, build_context
+from tests.support.certificate import sign_server_certificate
 from tests.support.mounts import make_read_only, mounted_tmpfs
 from tests.support.programs import find_program
 
@@ -168,48 +169,8 @@ def test_without_the_cas_key_nothing_is_issued_anew(folder: Path) -> None:
     assert (folder / "server.crt").read_bytes() == before
 
 
-def signed(
-    folder: Path,
-    *,
-    by: Path | None = None,
-    ends: dt.timedelta = dt.timedelta(days=90),
-    begins: dt.timedelta = dt.timedelta(days=-400),
-    names: tuple[str, ...] = ("localhost",),
-) -> None:
-    """Write a server certificate as a person might: by a CA's folder, or by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name.from_rfc4514_string("CN=localhost")
-    issuer, issuer_key = subject, key
-    if by is not None:
-        issuer = load(by / "ca.crt").subject
-        loaded = serialization.load_pem_private_key((by / "ca.key").read_bytes(), None)
-        assert isinstance(loaded, ec.EllipticCurvePrivateKey)
-        issuer_key = loaded
-    now = dt.datetime.now(dt.UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(7)
-        .not_valid_before(now + begins)
-        .not_valid_after(now + ends)
-    )
-    if names:
-        builder = builder.add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), critical=False
-        )
-    folder.mkdir(exist_ok=True)
-    (folder / "server.crt").write_bytes(
-        builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    )
-    (folder / "server.key").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-
-
 def test_one_that_expires_within_30_days_is_issued_anew_for_the_same_key(folder: Path) -> None:
-    signed(folder, by=folder, ends=dt.timedelta(days=29), names=own_names())
+    sign_server_certificate(folder, by=folder, ends=dt.timedelta(days=29), names=own_names())
     key = (folder / "server.key").read_bytes()
     found = ensure_certificates(folder)
     assert "issued anew" in found.done
@@ -269,7 +230,7 @@ def test_under_an_expired_ca_nothing_is_issued_and_what_is_there_goes_on_with_a_
     with pytest.raises(CertificateProblem, match=r"ca\.crt expired on .*: move ca\.crt, ca\.key, .* away, start anew"):
         ensure_certificates(folder)
     assert not (folder / "server.crt").exists()
-    signed(folder, by=folder, ends=dt.timedelta(days=3))
+    sign_server_certificate(folder, by=folder, ends=dt.timedelta(days=3))
     before = (folder / "server.crt").read_bytes()
     found = ensure_certificates(folder, names=["other.test"])
     assert found.done == ""
@@ -283,7 +244,7 @@ def test_in_a_folder_that_may_only_be_read_a_certificate_that_ends_soon_is_warne
 ) -> None:
     with mounted_tmpfs(tmp_path / "mount") as mount:
         certs = shutil.copytree(folder, mount / "certs")
-        signed(certs, by=certs, ends=dt.timedelta(days=29), names=own_names())
+        sign_server_certificate(certs, by=certs, ends=dt.timedelta(days=29), names=own_names())
         make_read_only(mount)
         (warning,) = ensure_certificates(certs).warnings
         assert "expires on" in warning
@@ -301,7 +262,7 @@ def test_in_an_empty_folder_that_may_only_be_read_nothing_can_be_made(tmp_path: 
 
 
 def as_in_the_tutorial(folder: Path) -> None:
-    signed(folder.parent / "own")
+    sign_server_certificate(folder.parent / "own")
     folder.mkdir(exist_ok=True)
     for suffix in ("crt", "key"):
         shutil.copy(folder.parent / "own" / f"server.{suffix}", folder / f"domain.{suffix}")
@@ -323,7 +284,7 @@ def test_it_goes_before_a_certificate_that_was_made_here_and_that_is_said(folder
 
 def test_it_does_not_go_before_a_server_certificate_of_the_user_s_own(tmp_path: Path) -> None:
     as_in_the_tutorial(tmp_path / "certs")
-    signed(tmp_path / "certs")
+    sign_server_certificate(tmp_path / "certs")
     assert ensure_certificates(tmp_path / "certs").certificate.name == "server.crt"
 
 
@@ -349,14 +310,14 @@ def test_a_user_s_own_ca_of_another_kind_is_never_used_to_issue_anew(folder: Pat
 
 
 def test_a_users_own_certificate_beside_our_ca_is_never_replaced(folder: Path) -> None:
-    signed(folder, ends=dt.timedelta(days=3))
+    sign_server_certificate(folder, ends=dt.timedelta(days=3))
     before = (folder / "server.crt").read_bytes()
     assert ensure_certificates(folder, names=["other.test"]).done == ""
     assert (folder / "server.crt").read_bytes() == before
 
 
 def test_a_users_own_certificate_needs_no_ca(tmp_path: Path) -> None:
-    signed(tmp_path / "certs")
+    sign_server_certificate(tmp_path / "certs")
     found = ensure_certificates(tmp_path / "certs")
     assert (found.ca, found.done) == (None, "")
     assert not (tmp_path / "certs" / "ca.crt").exists()
@@ -388,7 +349,7 @@ def test_half_a_pair_is_told_with_what_to_do(folder: Path, gone: str, left: str,
 
 
 def test_a_key_of_another_certificate_is_told(folder: Path, tmp_path: Path) -> None:
-    signed(tmp_path / "other")
+    sign_server_certificate(tmp_path / "other")
     shutil.copy(tmp_path / "other" / "server.key", folder / "server.key")
     with pytest.raises(
         CertificateProblem, match=r"server\.key is not the one of .*server\.crt: put the right one there"
@@ -463,7 +424,7 @@ def test_the_guides_own_certificate_is_described_with_a_warning(tmp_path: Path) 
     [(-9, -1, "expired on"), (-9, 5, "expires on"), (2, 90, "is not valid before")],
 )
 def test_a_certificate_out_of_its_time_is_warned_of(tmp_path: Path, begins: int, ends: int, warning: str) -> None:
-    signed(tmp_path, begins=dt.timedelta(days=begins), ends=dt.timedelta(days=ends))
+    sign_server_certificate(tmp_path, begins=dt.timedelta(days=begins), ends=dt.timedelta(days=ends))
     (said,) = describe(tmp_path / "server.crt").warnings
     assert warning in said
 

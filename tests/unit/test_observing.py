@@ -147,7 +147,7 @@ def _logged(settings: LogSettings, *requests: tuple[str, str, str], mute: bool =
         reading, writing = os.pipe()
         access = open_access_log(settings, version="1.2.3", instance="an-id", descriptor=writing)
         if mute:
-            access.mute()
+            access.tell(requests=False)
         for remote, target, agent in requests:
             access.line(remote, "GET", target, "HTTP/1.1", agent, 200, 2, 0.00123, "v2", "because")
         await access.stop()
@@ -225,13 +225,13 @@ def test_requests_are_events_of_level_info(form: str, level: str, *, always: boo
 async def test_a_muted_log_speaks_again() -> None:
     reading, writing = os.pipe()
     access = AccessLog(writing)
-    for act in (access.mute, access.mute, access.unmute, access.unmute):
-        act()
-        access.line("-", "GET", f"/{act.__name__}", "HTTP/1.1", "-", 200, 0, 0, "v2", "")
+    for wanted in (False, False, True, True):
+        access.tell(requests=wanted)
+        access.line("-", "GET", f"/{wanted}", "HTTP/1.1", "-", 200, 0, 0, "v2", "")
     await access.stop()
     os.close(writing)
     lines = _read_all(reading).decode().splitlines()
-    assert [line.split('"')[1] for line in lines] == ["GET /unmute HTTP/1.1"] * 2
+    assert [line.split('"')[1] for line in lines] == ["GET /True HTTP/1.1"] * 2
 
 
 async def test_a_client_that_goes_away_leaves_a_line_with_499(tmp_path: Path) -> None:

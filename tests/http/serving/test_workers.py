@@ -140,9 +140,11 @@ def init_of(server: RunningServer) -> int:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_as_pid_1_it_ends_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     with as_pid_1(tmp_path) as server:
+        for harmless in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
+            os.kill(init_of(server), harmless)
         assert worker_that_answers(server) > 1
         os.kill(init_of(server), number)
         assert server.process.wait(10) == 0

@@ -1,0 +1,95 @@
+"""What changes while serving: tried in the parent, told to each worker by a pipe, taken over whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from portside.server.listening import Listener
+
+_LENGTH = 4
+_PIECE = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a worker is told.
+
+    Attributes:
+        listeners: the listeners that it serves, in the same order, with other TLS settings or trusted networks.
+        services: what `Services.change` is told; it is pickled.
+    """
+
+    listeners: tuple[Listener, ...]
+    services: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A change that the parent is to try.
+
+    Attributes:
+        accept: called when it can be made, so that workers which start later have it from the beginning.
+    """
+
+    change: Change
+    accept: Callable[[], None]
+
+
+def send_change(descriptor: int, change: Change) -> bool:
+    """Tells a worker through its pipe, without waiting; False when the worker takes nothing any more."""
+    data = pickle.dumps(change)
+    data = len(data).to_bytes(_LENGTH, "big") + data
+    try:
+        return os.write(descriptor, data) == len(data)
+    except (BlockingIOError, BrokenPipeError):
+        return False
+
+
+class ChangeReader:
+    """A worker's end of the pipe.
+
+    Args:
+        descriptor: the pipe's reading end.
+        apply: takes a change over; they come one after another.
+    """
+
+    def __init__(self, descriptor: int, apply: Callable[[Change], Awaitable[None]]) -> None:
+        self._descriptor = descriptor
+        self._apply = apply
+        self._loop = asyncio.get_running_loop()
+        self._received = bytearray()
+        self._changes: asyncio.Queue[Change] = asyncio.Queue()
+        os.set_blocking(descriptor, False)
+        self._loop.add_reader(descriptor, self._read)
+        self._task = self._loop.create_task(self._take_over())
+
+    def _read(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(self._descriptor, _PIECE)
+            if not data:  # the parent has gone; whoever serves looks for that
+                self._loop.remove_reader(self._descriptor)
+            self._received += data
+        while len(self._received) >= _LENGTH:
+            end = _LENGTH + int.from_bytes(self._received[:_LENGTH], "big")
+            if len(self._received) < end:
+                return
+            # The pipe is our parent's alone.
+            self._changes.put_nowait(pickle.loads(bytes(self._received[_LENGTH:end])))  # noqa: S301
+            del self._received[:end]
+
+    async def _take_over(self) -> None:
+        while True:
+            await self._apply(await self._changes.get())
+
+    async def stop(self) -> None:
+        """Takes no more."""
+        self._loop.remove_reader(self._descriptor)
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task

@@ -1,0 +1,96 @@
+"""What may change while serving, and how that is told apart from what takes a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from pydantic import BaseModel
+
+from portside.server.listening import Listener
+from portside.settings.loading import Settings
+
+CHANGEABLE = (
+    "log.level",
+    "loglevel",
+    "http.headers",
+    "http.tls",
+    "gateway.tls",
+    "gateway.certs",
+    "gateway.names",
+    "gateway.trustedproxies",
+)
+"""These keys, and what lies below them; docs/settings.md has the same list."""
+_TLS = ("http.tls", "gateway.tls", "gateway.certs", "gateway.names")
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """How settings that were read anew differ from those that hold.
+
+    Attributes:
+        settings: those that hold, with what may change as it was read.
+        taken: keys that changed and take effect.
+        restart: keys that changed and take effect with a restart.
+    """
+
+    settings: Settings
+    taken: tuple[str, ...]
+    restart: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceChange:
+    """What a worker's services are told of it.
+
+    Attributes:
+        level: `log.level`.
+        headers: `http.headers`, as `Settings` has them.
+        tells_requests: whether requests leave lines in the access log.
+    """
+
+    level: str
+    headers: Mapping[str, str]
+    tells_requests: bool
+
+
+def compare(now: Settings, read: Settings) -> Changes:
+    """Compares settings that hold with settings that were read anew."""
+    matches = [_match(each, read.listeners) for each in now.listeners]
+    changeable = list(CHANGEABLE)
+    if None in matches:  # TLS was switched on or off for one of them
+        changeable = [key for key in changeable if key not in _TLS]
+    keys = list(_differing(now.config, read.config, ""))
+    taken = [key for key in keys if any(key == each or key.startswith(f"{each}.") for each in changeable)]
+    listeners = tuple(
+        replace(
+            each,
+            tls=each.tls if None in matches or match is None else match.tls,
+            trusted_networks=read.config.gateway.trustedproxies,
+        )
+        for each, match in zip(now.listeners, matches, strict=True)
+    )
+    settings = replace(
+        now,
+        config=read.config,
+        log=replace(now.log, level=read.log.level),
+        headers=read.headers,
+        listeners=listeners,
+        certificates=now.certificates if None in matches else read.certificates,
+        names=read.names,
+    )
+    return Changes(settings, tuple(taken), tuple(key for key in keys if key not in taken))
+
+
+def _match(listener: Listener, read: tuple[Listener, ...]) -> Listener | None:
+    """The listener of the same part and kind; all of a kind have the same TLS settings."""
+    return next((each for each in read if each.name == listener.name and bool(each.tls) == bool(listener.tls)), None)
+
+
+def _differing(one: BaseModel, other: BaseModel, above: str) -> Iterator[str]:
+    for name in type(one).model_fields:
+        before, after = getattr(one, name), getattr(other, name)
+        if isinstance(before, BaseModel) and isinstance(after, BaseModel) and type(before) is type(after):
+            yield from _differing(before, after, f"{above}{name}.")
+        elif before != after:
+            yield above + name

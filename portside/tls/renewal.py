@@ -1,0 +1,78 @@
+"""Keeps certificates from expiring while the program runs: the parent's work, under the folder's lock.
+
+Workers see the new files by themselves (`contexts.ReloadingContext`). What cannot be issued anew is warned of, once a
+day, from 30 days before its end.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from portside.problems import Problem
+from portside.tls.certificates import CertificateFolder, describe, ensure_certificates
+from portside.tls.contexts import CertificateChain
+
+LOOK_SECONDS = 3600.0
+REPEAT_SECONDS = 86400.0
+
+_log = logging.getLogger("portside.tls")
+
+
+class Renewal:
+    """Looks after the certificates that are served.
+
+    Args:
+        found: the folder where they are made; None when the user named their own.
+        names: further names in a certificate that is made.
+        chains: every certificate that is served.
+        clock: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        found: CertificateFolder | None,
+        names: Sequence[str],
+        chains: Sequence[CertificateChain],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._clock = clock
+        self._found = found
+        self._names = names
+        self._chains = chains
+        self._said = {found.done: self._clock()} if found is not None else {}
+        self._next = self._when()
+
+    def tick(self) -> None:
+        """Looks when it is time to; costs nothing otherwise."""
+        if self._clock() < self._next:
+            return
+        try:
+            self._look()
+        except Problem as problem:
+            self._say(logging.ERROR, str(problem))
+        self._next = self._when()
+
+    def _look(self) -> None:
+        warnings: list[str] = []
+        if self._found is not None:
+            self._found = ensure_certificates(self._found.certificate.parent, names=self._names)
+            if self._found.done:
+                self._say(logging.INFO, self._found.done)
+            warnings += self._found.warnings
+        for chain in self._chains:
+            warnings += describe(chain.certificate).warnings
+        for warning in warnings:
+            self._say(logging.WARNING, warning)
+
+    def _when(self) -> float:
+        now = self._clock()
+        due = self._found.due.timestamp() if self._found is not None and self._found.due is not None else 0.0
+        return due if now < due < now + LOOK_SECONDS else now + LOOK_SECONDS
+
+    def _say(self, level: int, sentence: str) -> None:
+        if self._clock() - self._said.get(sentence, 0.0) >= REPEAT_SECONDS:
+            self._said[sentence] = self._clock()
+            _log.log(level, "%s", sentence)
