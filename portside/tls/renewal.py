@@ -7,6 +7,7 @@ day, from 30 days before its end.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -43,7 +44,8 @@ class Renewal:
         self._names = names
         self._chains = chains
         self._said = {found.done: self._clock()} if found is not None else {}
-        self._next = self._when()
+        # What was due while this started is looked at now, what could not be done is looked at again in an hour.
+        self._next = min(self._due(), clock() + LOOK_SECONDS)
 
     def tick(self) -> None:
         """Looks when it is time to; costs nothing otherwise."""
@@ -69,8 +71,11 @@ class Renewal:
 
     def _when(self) -> float:
         now = self._clock()
-        due = self._found.due.timestamp() if self._found is not None and self._found.due is not None else 0.0
-        return due if now < due < now + LOOK_SECONDS else now + LOOK_SECONDS
+        return min(due, now + LOOK_SECONDS) if (due := self._due()) > now else now + LOOK_SECONDS
+
+    def _due(self) -> float:
+        due = self._found.due if self._found is not None else None
+        return due.timestamp() if due is not None else math.inf
 
     def _say(self, level: int, sentence: str) -> None:
         if self._clock() - self._said.get(sentence, 0.0) >= REPEAT_SECONDS:

@@ -113,6 +113,17 @@ def test_a_user_s_own_certificate_is_warned_of_once_a_day_and_never_touched(
     assert chain.certificate.read_bytes() == before
 
 
+def test_what_falls_due_while_it_starts_is_issued_at_once(tmp_path: Path) -> None:
+    ensure_certificates(tmp_path)
+    sign_server_certificate(tmp_path, by=tmp_path, ends=dt.timedelta(days=31), names=own_names())
+    found = ensure_certificates(tmp_path)
+    sign_server_certificate(tmp_path, by=tmp_path, ends=dt.timedelta(days=29), names=own_names())
+    assert found.due is not None
+    due = found.due.timestamp()
+    Renewal(found, (), (), clock=lambda: due + 1).tick()
+    assert describe(tmp_path / "server.crt").not_after > dt.datetime.now(dt.UTC) + dt.timedelta(days=800)
+
+
 def test_what_cannot_be_used_any_more_is_told_and_does_not_end_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
