@@ -248,7 +248,7 @@ def test_the_generation_of_docker_follows_from_its_numbers(major: int, minor: in
 )
 def test_64_kib_take_no_longer_than_1_kib(unit: str) -> None:
     agents = [(unit * 65536)[:65536], "docker/1" + (unit * 65536)[:65528], "a/b (1" + (unit * 65536)[:65528]]
-    start = time.perf_counter()
+    start = time.thread_time()
     for agent in agents:
         _check(agent)
-    assert time.perf_counter() - start < 0.05
+    assert time.thread_time() - start < 0.05

@@ -104,7 +104,7 @@ def test_only_who_names_the_tag_is_told_that_nothing_changed(lines: list[str]) -
 @pytest.mark.parametrize("unit", ['"', 'W/"', '"x",', 'W/"x', ","])
 def test_a_long_header_takes_linear_time(unit: str) -> None:
     line = unit * (65536 // len(unit))
-    start = time.perf_counter()
+    start = time.thread_time()
     none_match_fails([line], ETAG)
     match_holds([line], ETAG)
-    assert time.perf_counter() - start < 0.1
+    assert time.thread_time() - start < 0.1

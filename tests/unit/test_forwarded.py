@@ -145,7 +145,7 @@ def test_whatever_is_said_the_address_is_one(headers: dict[str, str]) -> None:
 @pytest.mark.parametrize("unit", ['"', "a=b;", 'a="', "\\", 'host="\\"', ",", "a"])
 def test_a_long_header_takes_linear_time(unit: str) -> None:
     line = (unit * 65536)[:65536]
-    start = time.perf_counter()
+    start = time.thread_time()
     for name in ("Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port"):
         _origin({name: line})
-    assert time.perf_counter() - start < 0.1
+    assert time.thread_time() - start < 0.1

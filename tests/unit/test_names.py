@@ -122,12 +122,12 @@ def test_nothing_that_passes_can_leave_its_folder(name: str) -> None:
 @pytest.mark.parametrize("end", ["", "!", "\n", "_", "/"])
 def test_no_hostile_name_takes_long(unit: str, end: str, length: int) -> None:
     name = (unit * length)[:length] + end
-    began = time.perf_counter()
+    began = time.thread_time()
     for parse in (parse_repository_name, parse_tag, parse_upload_id):
         with contextlib.suppress(RegistryError):
             parse(name)
     is_image_id(name)
-    assert time.perf_counter() - began < 0.1
+    assert time.thread_time() - began < 0.1
 
 
 @pytest.mark.parametrize("tag", ["latest", "1.0", "_x", "A-b_C.9", "x" * 128, "0", "__"])

@@ -63,10 +63,10 @@ def test_json_that_means_one_thing_is_read(content: bytes, value: object) -> Non
     ],
 )
 def test_json_that_readers_could_take_differently_is_refused_soon(content: bytes) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(ValueError, match=r"."):
         parse_json(content)
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 2
 
 
 Json = st.recursive(
