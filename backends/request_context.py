@@ -1,4 +1,4 @@
-"""What the layers around a handler and the handler itself tell each other about one request.
+"""What the layers around a handler and the handler itself pass to each other about one request.
 
 A request carries these entries in its own mapping (`request[KEY]`); the keys are the whole contract, so the proxy and
 the registries need not know one another.
@@ -37,7 +37,7 @@ DECIDED = RequestKey("portside.decided", tuple[str, str])
 """The proxy's decision for the metric: the client's generation and why, both from small closed sets."""
 
 TRUSTED_PEER = RequestKey("portside.trusted_peer", bool)
-"""X-Forwarded-* of this request are the word of our own proxy or of a trusted network."""
+"""The peer is our own proxy or in a trusted network: what it says of its client counts."""
 
 DROP_AUTHORIZATION = RequestKey("portside.drop_authorization", bool)
 """Credentials are not to reach the registry (the guide's literal rule)."""

@@ -1,4 +1,4 @@
-"""What the proxy says itself: pages for people, refusals, and errors in the registries' own shapes. PURE."""
+"""The proxy's own answers: pages for people, refusals, and errors in the registries' own shapes. PURE."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from backends.http.error_bodies import v1_error, v2_error
 from backends.http.paths import collapse_slashes
+from backends.http.text import printable
 from backends.model.errors import RegistryError
 from proxy.routing import API_VERSION, JSON, TEXT, Backend, RouteDecision, origin_form
 
@@ -22,7 +23,7 @@ class Answer:
 
 
 def own_answer(decision: RouteDecision, raw_target: str, accept: Sequence[str], *, client_address: str) -> Answer:
-    """Answers what is not for a registry.
+    """Answers a request that is not for a registry.
 
     Args:
         decision: one without a backend.
@@ -66,19 +67,14 @@ def _moved_to(path: str) -> str | None:
 
 
 def registry_error(backend: Backend, error: RegistryError) -> Answer:
-    """Tells something that went wrong on the way to a registry in that registry's own shape.
+    """Returns an error that the proxy met, such as a registry that cannot be reached, in that registry's own shape.
 
-    The v2 answer carries `Docker-Distribution-Api-Version`, so that a client takes it for v2's word and does not fall
-    back to v1 by itself.
+    The v2 answer carries `Docker-Distribution-Api-Version`, so that a client takes it for the registry's and does not
+    fall back to v1.
     """
     if backend is Backend.V1:
         return Answer(error.status, (_typed(JSON),), v1_error(error.detail))
     return Answer(error.status, (_typed(JSON), API_VERSION), v2_error(error.code, error.detail))
-
-
-def printable(text: str) -> str:
-    """Returns text with all but printable ASCII replaced, so that it fits on one line of a log or a page."""
-    return "".join(character if " " <= character < "\x7f" else "?" for character in text)
 
 
 def _page(status: int, accept: Sequence[str], lines: dict[str, str]) -> Answer:

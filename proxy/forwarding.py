@@ -1,11 +1,11 @@
-"""Handing a request to a registry in another process, streaming both ways.
+"""Forwarding a request to a registry in another process, streaming in both directions.
 
-- The target goes on as it came, never decoded.
+- The target is passed on as it came, never decoded.
 - A request that changes something gets a connection of its own: a pooled one may have been closed meanwhile, and only
-  what can be repeated may be tried twice.
+  requests that can be repeated may be sent twice.
 - A client that waits for `100 Continue` gets it when the registry sends it.
-- An answer that comes before the body has been read is passed on at once, and the body is not read any further.
-- A registry that breaks off in the middle breaks the client's connection too: half a body never looks whole.
+- An answer that comes before the body has been read is passed on at once, and the rest of the body is not read.
+- A registry that breaks off in the middle breaks the client's connection too: a truncated body never looks complete.
 - A registry that cannot be reached or breaks off is 502, one that stays silent 504; a client that does 408.
 """
 
@@ -29,8 +29,9 @@ from backends.http.connections import break_off, close_if_out_of_step
 from backends.http.receiving import expects_continue, require_expectation
 from backends.http.request_info import client_authority, location_origin, path_for_log
 from backends.http.sending import add_outer_headers
+from backends.http.text import printable
 from backends.model.errors import ErrorCode, RegistryError
-from proxy.answers import printable, registry_error
+from proxy.answers import registry_error
 from proxy.headers import ADDRESSED, Addresses, request_headers, response_headers, rewrite_addresses
 from proxy.receiving import ClientBody, nothing
 from proxy.replying import reply
@@ -264,7 +265,7 @@ def _findings(body: bytes) -> str:
 
 
 async def _small_body(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> bytes | None:
-    """Returns a body that is small and of known length whole, so that head and body leave in one write."""
+    """Returns a body that is small and of known length whole, so that head and body are sent in one write."""
     length = answer.content_length
     if length is None or length > SMALL_BODY or request.method == "HEAD" or answer.status in _NO_BODY:
         return None

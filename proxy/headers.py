@@ -1,9 +1,9 @@
 """Which headers pass the proxy, and what they say on the other side. PURE.
 
-Hop-by-hop headers end here (RFC 9110 section 7.6.1). What a stranger says of forwarding does not pass; what a trusted
-peer says is passed on and added to. `Host` passes unchanged: docker-registry builds `X-Docker-Endpoints` of it, and
-distribution its `Location`s; `X-Forwarded-Host`, which could name another one, never passes. What anyone says of the
-address that the client used is believed for `Location` alone, and that is written here, on the way back.
+Hop-by-hop headers end here (RFC 9110 section 7.6.1). What an untrusted peer says of forwarding is dropped; what a
+trusted one says is passed on and added to. `Host` passes unchanged: docker-registry builds `X-Docker-Endpoints` of it,
+and distribution its `Location`s; `X-Forwarded-Host`, which could name another one, never passes. What anyone says of
+the address that the client used is believed for `Location` alone, which is rewritten here in the answer.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def request_headers(
         headers: as the client sent them, in order.
         peer: the client's address as the connection shows it; "" behind a unix socket, which shows none.
         scheme: the connection's own, `http` or `https`.
-        trusted: whether the peer is a proxy whose word on forwarding counts.
+        trusted: whether the peer is a trusted proxy, whose headers on forwarding count.
         drop_authorization: leave credentials out.
     """
     dropped = _DROPPED | _named_by_connection(headers)

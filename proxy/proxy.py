@@ -1,4 +1,4 @@
-"""The proxy as one handler: decide, hand over, tell."""
+"""The proxy as one handler: decide, record the decision, pass the request on."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class InProcess:
     handler: Handler
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Hands the request over; as it came, but for what a registry elsewhere would not see either."""
+        """Passes the request on as it came, without what a registry elsewhere would not see either."""
         if request_context.DROP_AUTHORIZATION in request and "Authorization" in request.headers:
             kept = [(name, value) for name, value in request.headers.items() if name.lower() != "authorization"]
             request = request.clone(headers=[(name, _utf8(value)) for name, value in kept])
@@ -87,7 +87,7 @@ class Proxy:
         self._decisions = Cache(self._decide, bound=REMEMBERED)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Decides, notes the decision for log, metric and header, and hands over."""
+        """Decides, records the decision for log, metric and header, and passes the request on."""
         configured = request.get(request_context.RESPONSE_HEADERS, _NONE)
         if configured is not self._configured:  # at the first request, and after the settings were read anew
             self._configured = configured
@@ -95,14 +95,14 @@ class Proxy:
         target = request.raw_path
         agent = request.headers.get("User-Agent", "")[:MAX_AGENT]
         client, decision, route, headers = self._decisions[agent, route_class(request.method, target)]
-        self._note(request, client, decision, route=route, headers=headers)
+        self._record(request, client, decision, route=route, headers=headers)
         if decision.backend is None:
             accept = request.headers.getall("Accept", [])
             return reply(request, own_answer(decision, target, accept, client_address=client_address(request)))
         if decision.only_while_v2_answers and not await self._upstreams[Backend.V2].available():
             detail = f"the v2 registry does not answer, and {client.text} speaks v2; push again when it is back"
             down = RouteDecision(None, detail, Why.V2_IS_DOWN)
-            self._note(request, client, down, route="proxy", headers=self._headers(down, "proxy"))
+            self._record(request, client, down, route="proxy", headers=self._headers(down, "proxy"))
             return reply(request, registry_error(decision.backend, RegistryError(ErrorCode.UNAVAILABLE, detail)))
         return await self._upstreams[decision.backend].handle(request)
 
@@ -125,7 +125,7 @@ class Proxy:
             adding = tuple(pair for pair in adding if pair[0].lower() != API_VERSION[0].lower())
         return OuterHeaders(tuple(replacing), adding)
 
-    def _note(
+    def _record(
         self,
         request: web.BaseRequest,
         client: ClientProfile,
@@ -142,11 +142,11 @@ class Proxy:
             request[request_context.DROP_AUTHORIZATION] = True
 
     async def close(self) -> None:
-        """Lets go of the upstreams' connections."""
+        """Closes the upstreams' connections."""
         for upstream in self._upstreams.values():
             await upstream.close()
 
 
 def _utf8(value: str) -> str:
-    """Returns a header's value with bytes that are no UTF-8 replaced: a request cannot be copied with them."""
+    """Returns a header's value with bytes that are not UTF-8 replaced: a request cannot be copied with them."""
     return value.encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""A request's body on its way to a registry elsewhere: read as it comes, and asked for when the registry asks for it.
+"""The body of a request for a registry elsewhere: read as it comes, and asked for when the registry asks for it.
 
 aiohttp sends a body only after the registry's `100 Continue` when it was told to expect one; so the moment at which it
 asks for the first piece is the moment at which our client may be told to send it, and not before.

@@ -1,4 +1,4 @@
-"""Which way a request goes. PURE: (client, method, raw target, policy) → decision.
+"""Where a request goes. PURE: (client, method, raw target, policy) → decision.
 
 The rules, all of them:
 1. The path decides first. `/v1/...` and `/_ping` are v1 whoever asks: `Go 1.1 package http` also logs in for Docker
@@ -93,13 +93,13 @@ class Policy:
 
 
 class RouteClass(Enum):
-    """What a method and a raw target mean, as far as the way depends on them."""
+    """What a method and a raw target mean, as far as the route depends on them."""
 
     BELOW_V2 = "below /v2/"
     V1 = "v1's"
     V1_PUSH = "a push over v1"
     OWN = "the proxy's own"
-    MALFORMED = "no target"
+    MALFORMED = "not a valid target"
 
 
 FALL_BACK = Refusal(404, "404 page not found\n")
@@ -119,9 +119,9 @@ def decide(client: ClientProfile, method: str, raw_target: str, policy: Policy) 
 
 
 def route_class(method: str, raw_target: str) -> RouteClass:
-    """Returns what a method and a target mean for the way."""
+    """Returns the class of a method and a target."""
     if "#" in raw_target:
-        # No client may send a fragment, and what comes after it would be lost on the way to some upstreams.
+        # No client may send a fragment, and some upstreams would never get what comes after it.
         return RouteClass.MALFORMED
     if raw_target.startswith("/v2/"):
         return RouteClass.BELOW_V2
@@ -133,18 +133,18 @@ def route_class(method: str, raw_target: str) -> RouteClass:
     return RouteClass.V1 if path in {"/v1", "/_ping"} else RouteClass.OWN
 
 
-def decide_class(client: ClientProfile, place: RouteClass, policy: Policy) -> RouteDecision:
+def decide_class(client: ClientProfile, route: RouteClass, policy: Policy) -> RouteDecision:
     """Decides where a request of a class goes."""
-    if place is RouteClass.MALFORMED:
+    if route is RouteClass.MALFORMED:
         return RouteDecision(None, "the target holds a '#', which no request's may", Why.MALFORMED, _NO_TARGET)
     literal = policy.rule is Rule.LITERAL
-    if place is RouteClass.BELOW_V2:
+    if route is RouteClass.BELOW_V2:
         return _literal_v2(client, policy) if literal else _below_v2(client, policy)
-    if place is RouteClass.OWN and not literal:
+    if route is RouteClass.OWN and not literal:
         return RouteDecision(None, "the proxy answers this path itself", Why.OWN)
     if Backend.V1 not in policy.backends:
         return _missing(Backend.V1, v1_error(_MISSING.format("v1")).decode())
-    asks = place is RouteClass.V1_PUSH and client.speaks_v2 and Backend.V2 in policy.backends
+    asks = route is RouteClass.V1_PUSH and client.speaks_v2 and Backend.V2 in policy.backends
     reason = "the guide sends everything else to v1" if literal else "the path is v1's, whoever asks"
     why = Why.GUIDE if literal else Why.PATH
     return RouteDecision(Backend.V1, reason, why, only_while_v2_answers=asks, drop_authorization=literal)

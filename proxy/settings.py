@@ -8,11 +8,11 @@ from enum import Enum
 from backends.http.settings import BODY_IDLE_SECONDS
 
 HEALTH_PATH = "/debug/health"
-"""Where a registry of ours tells how it is (distribution's address for it)."""
+"""Where a registry of ours reports its health (distribution's address for it)."""
 
 
 class Rule(Enum):
-    """How the way is decided.
+    """How the route is decided.
 
     PORTSIDE compares versions as numbers and lets old clients fall back cleanly; LITERAL is the 2015 guide's nginx
     rule, to the letter (DEPLOYMENT_GUIDE D.5).
@@ -53,8 +53,8 @@ class ProxySettings:
     """Settings of the proxy.
 
     Attributes:
-        rule: how the way is decided.
-        route_header: the response header that tells the way; "" for none.
+        rule: how the route is decided.
+        route_header: the response header that names the route; "" for none.
         v1: where the v1 registry is; None when it is in this process or there is none.
         v2: the same for v2.
     """

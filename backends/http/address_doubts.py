@@ -1,7 +1,7 @@
-"""Tells in the log that pushes arrive by an address that their clients cannot have used.
+"""Warns in the log that pushes arrive by an address that their clients cannot have used.
 
-`Location` names that address, so the client sends the layer nowhere, and says something of its own about it. The one
-who can mend it reads this log.
+`Location` names that address, so the client sends the layer to the wrong place and fails there. Its own error message
+does not say why; whoever set up the proxy in front reads this log.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from aiohttp.web import BaseRequest
 
 from backends.http.forwarded import doubt_address
 from backends.http.request_info import client_authority
+from backends.http.text import printable
 
 _PUSHING = frozenset({"POST", "PATCH"})
 _log = logging.getLogger("portside.address")
 
 
 class AddressDoubts:
-    """Says each kind of doubt once."""
+    """Warns once of each kind of doubt."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
@@ -34,5 +35,5 @@ class AddressDoubts:
         _log.warning(
             "%s; Location names that address, and pushes end there: let the proxy set Host and X-Forwarded-Proto"
             " (docs/behind-a-proxy.md), or set http.host",
-            "".join(character if " " <= character < "\x7f" else "?" for character in doubt.why[:300]),
+            printable(doubt.why[:300]),
         )

@@ -10,6 +10,7 @@ from aiohttp.web import BaseRequest, RequestPayloadError
 
 from backends import request_context
 from backends.http.settings import BODY_IDLE_SECONDS
+from backends.http.text import printable
 from backends.model.errors import ErrorCode, RegistryError
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -63,7 +64,7 @@ async def body_chunks(request: BaseRequest, *, idle_seconds: float = BODY_IDLE_S
         detail = f"the request's body stopped coming: nothing for {idle_seconds:g} seconds; send it again"
         raise RegistryError(ErrorCode.SIZE_INVALID, detail, status=408) from None
     except RequestPayloadError as error:
-        detail = f"the request's body broke off or is malformed ({_printable(error)}); send it again"
+        detail = f"the request's body broke off or is malformed ({printable(str(error)[:200])}); send it again"
         raise RegistryError(ErrorCode.SIZE_INVALID, detail) from None
 
 
@@ -103,11 +104,6 @@ async def _send_continue(request: BaseRequest) -> None:
         return
     await request.writer.write(CONTINUE)
     request.writer.output_size = 0  # the answer has not begun: an error can still become one
-
-
-def _printable(error: Exception) -> str:
-    """Returns what aiohttp says of a body on one line; it repeats what the client sent."""
-    return "".join(character if " " <= character < "\x7f" else " " for character in str(error))[:200]
 
 
 def _too_large(code: ErrorCode, limit: int) -> RegistryError:

@@ -70,7 +70,7 @@ async def send_content(
         ranges_of_head: honour `Range` of a HEAD too, as docker-registry does; RFC 9110 section 14.2 ignores it.
 
     Raises:
-        Unsatisfiable: the ranges lie outside the content; each protocol answers that in its own way.
+        Unsatisfiable: the ranges lie outside the content; each protocol has its own answer to that.
     """
     size = content.size
     asked = _asked(request, headers, size) if request.method == "GET" or ranges_of_head else None

@@ -12,7 +12,7 @@ def parse_page_size(query: Mapping[str, str], *, default: int | None, most: int)
     """Returns `n`, clamped to `most`; `default` when it is absent (None: everything).
 
     Raises:
-        RegistryError: PAGINATION_NUMBER_INVALID: it is no number, or negative.
+        RegistryError: PAGINATION_NUMBER_INVALID: it is not a number, or negative.
     """
     text = query.get("n", "")
     if not text:

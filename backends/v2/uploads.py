@@ -36,7 +36,7 @@ async def post_upload(parts: Parts, request: BaseRequest, name: RepositoryName) 
 
 
 async def get_upload(parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId) -> StreamResponse:
-    """Tells how far an upload has come."""
+    """Answers how many bytes an upload has."""
     size = await parts.store.uploads.size(name, upload)
     return _accepted(parts, request, name, upload, size=size, status=204)
 
@@ -44,20 +44,20 @@ async def get_upload(parts: Parts, request: BaseRequest, name: RepositoryName, u
 async def patch_upload(parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId) -> StreamResponse:
     """Appends the body: a stream, or a chunk that must begin where the upload ends."""
     async with parts.store.uploads.open(name, upload) as session:
-        _require_place(parts, request, name, upload, session)
+        _require_offset(parts, request, name, upload, session)
         await _append(parts, request, session)
         size = session.size
     return _accepted(parts, request, name, upload, size=size)
 
 
 async def put_upload(parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId) -> StreamResponse:
-    """Finishes an upload, with the last or the only piece in the body, or with none."""
+    """Finishes an upload; its body is the last chunk, the whole content, or empty."""
     query = parse_query(request)
     if "digest" not in query:
         raise RegistryError(ErrorCode.DIGEST_INVALID, "the final PUT must name the blob: add ?digest=sha256:<hex>")
     expected = parse_digest(query["digest"])
     async with parts.store.uploads.open(name, upload) as session:
-        _require_place(parts, request, name, upload, session)
+        _require_offset(parts, request, name, upload, session)
         if not request.content.at_eof():  # not is_eof: that is true as soon as all has come, unread
             await _append(parts, request, session)
         await session.commit(expected, actor=actor_of(request))
@@ -79,7 +79,7 @@ def _body(parts: Parts, request: BaseRequest) -> AsyncGenerator[bytes, None]:
     return body_chunks(request, idle_seconds=parts.settings.body_idle_seconds)
 
 
-def _require_place(
+def _require_offset(
     parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId, session: UploadSession
 ) -> None:
     header = request.headers.get("Content-Range")
@@ -96,17 +96,17 @@ def _require_place(
         raise RegistryError(
             ErrorCode.RANGE_INVALID,
             f"the upload has {session.size} bytes, so its next chunk begins at {session.size}, not at {chunk.first}",
-            headers=_whereabouts(parts, request, name, upload, session.size),
+            headers=_progress_headers(parts, request, name, upload, session.size),
         )
 
 
 def _accepted(
     parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId, *, size: int, status: int = 202
 ) -> StreamResponse:
-    return respond(request, status, parts.headers() | _whereabouts(parts, request, name, upload, size))
+    return respond(request, status, parts.headers() | _progress_headers(parts, request, name, upload, size))
 
 
-def _whereabouts(
+def _progress_headers(
     parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId, size: int
 ) -> dict[str, str]:
     return {

@@ -1,4 +1,4 @@
-"""A client's broken or stalled body is its own fault, and is told so."""
+"""A client whose body is broken or stops gets an error that says so, and the registry is not blamed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The proxy in front of a registry of strangers: Debian's docker-registry (distribution 2.8)."""
+"""The proxy in front of a foreign registry: Debian's docker-registry (distribution 2.8)."""
 
 from __future__ import annotations
 

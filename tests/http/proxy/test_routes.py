@@ -1,4 +1,4 @@
-"""Each request goes to its registry, and says which way it went and why."""
+"""Each request goes to its registry, and its answer says which one and why."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_an_old_clients_refusal_does_not_keep_it_on_v2() -> None:
         assert answer.head.value("Docker-Distribution-Api-Version") is None
 
 
-@pytest.mark.parametrize("header", ["", "X-Way"])
+@pytest.mark.parametrize("header", ["", "X-Other"])
 async def test_the_header_can_be_renamed_and_turned_off(header: str) -> None:
     async with running_proxy(BOTH, settings=ProxySettings(route_header=header)) as proxy:
         for target in ("/v2/", "/v1/_ping", "/"):

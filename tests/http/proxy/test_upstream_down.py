@@ -1,4 +1,4 @@
-"""A registry that does not answer is told of at once, in its own error shape, with the reason."""
+"""A registry that does not answer is reported at once, in its own error shape, with the reason."""
 
 from __future__ import annotations
 

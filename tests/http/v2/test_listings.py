@@ -1,4 +1,4 @@
-"""Tags and catalog: in order, in pages, with links that lead on; names and paths that are none."""
+"""Tags and catalog: in order, in pages, with links to the next; names and paths that are not valid."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_links_lead_through_all_tags(registry: Client) -> None:
 
 @pytest.mark.parametrize("path", [f"/v2/{NAME}/tags/list", "/v2/_catalog"])
 @pytest.mark.parametrize("number", ["-1", "x", "1.5", "0x10", "%20", "1e3", "%D9%A1"])
-async def test_a_number_that_is_none_is_refused(registry: Client, path: str, number: str) -> None:
+async def test_a_page_size_that_is_not_a_number_is_refused(registry: Client, path: str, number: str) -> None:
     answer = await registry.ask("GET", f"{path}?n={number}")
     assert answer.told == (400, "PAGINATION_NUMBER_INVALID")
 

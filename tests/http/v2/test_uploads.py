@@ -32,7 +32,7 @@ async def assert_pushed(client: Client, content: bytes = CONTENT, digest: str = 
     assert (head.status, head.body, head["Content-Length"]) == (200, b"", str(len(content)))
 
 
-async def release(client: Client, place: str) -> int:
+async def wait_until_released(client: Client, place: str) -> int:
     """Waits until nobody has an upload any more and returns how many bytes it has."""
     probe = {"Content-Range": "99999999-99999999"}
     for _ in range(200):
@@ -148,7 +148,7 @@ async def test_a_first_chunk_out_of_order_is_refused_too(registry: Client) -> No
         ("0-7000", (400, "SIZE_INVALID")),
     ],
 )
-async def test_a_content_range_that_is_none_changes_nothing(
+async def test_a_content_range_that_is_not_valid_changes_nothing(
     registry: Client, root: Path, header: str, told: tuple[int, str]
 ) -> None:
     place = await registry.begin(NAME)
@@ -184,7 +184,7 @@ async def test_a_wrong_digest_is_refused_and_leaves_no_blob(registry: Client, ro
 @pytest.mark.parametrize(
     "digest", ["", "x", "sha256:short", "sha256:" + "A" * 64, "md5:" + "a" * 32, "sha256:" + "/" * 64]
 )
-async def test_a_digest_that_is_none_is_refused_and_the_upload_lives(registry: Client, digest: str) -> None:
+async def test_a_digest_that_is_not_valid_is_refused_and_the_upload_stays(registry: Client, digest: str) -> None:
     place = await registry.begin(NAME)
     assert (await registry.ask("PATCH", place, OCTETS, body=CONTENT)).status == 202
     assert (await registry.ask("PUT", f"{place}?digest={digest}")).told == (400, "DIGEST_INVALID")
@@ -294,7 +294,7 @@ async def test_a_hang_up_in_the_middle_leaves_an_upload_that_can_go_on(
         await peer.send(b"" if how == "length" else b"%x\r\n" % len(content), content[:500_000])
         await asyncio.sleep(0.2)
         peer.reset()
-    stands = await release(other_worker, place)
+    stands = await wait_until_released(other_worker, place)
     assert 0 < stands <= 500_000
     headers = {"Content-Range": f"{stands}-{len(content) - 1}"}
     assert (await other_worker.ask("PATCH", place, headers, body=content[stands:])).status == 202
@@ -323,7 +323,7 @@ async def test_a_chunked_body_that_breaks_its_framing_leaves_what_was_well_frame
         await peer.send(f"PATCH {place} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
         await asyncio.sleep(0.1)
         await peer.send("nonsense\r\n")
-    assert await release(registry, place) == 5
+    assert await wait_until_released(registry, place) == 5
     assert (await registry.ask("PUT", f"{place}?digest={digest_of(b'hello')}")).status == 201
 
 
