@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import logging
 import os
@@ -138,6 +139,8 @@ def _require_writable(settings: Settings) -> None:
             probe.touch()
             probe.unlink()
         except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT} and folder.is_dir():
+                continue  # a full disk is served: pulls work, pushes are told, and health tells its operator
             raise Problem(
                 f"the data folder {folder.absolute()} cannot be written ({error.strerror}):"
                 f" give it to uid {os.getuid()}, name another with --data or storage.filesystem.rootdirectory, or set"

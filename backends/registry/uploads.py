@@ -32,6 +32,7 @@ from backends.registry.changes import Change, carry_out
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.hashing import RunningHash
 from backends.registry.low_room import require_room
+from backends.registry.no_room import undone_without_room
 from backends.registry.upload_states import Event, State, next_state
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
@@ -246,22 +247,9 @@ class UploadSession:
         Others may find a blob as soon as it is there, and rely on it. A link without a blob is nothing to anybody.
         """
         link = layout.layer_link(self._name, digest)
-        is_new = not await self._exists(link)
-        try:
+        async with undone_without_room(self._driver, link.rpartition("/")[0], link):
             await self._driver.write(link, str(digest).encode())
             await self._blobs.commit_file(self._path, digest, size)
-        except StorageFull:
-            if is_new:
-                with suppress(StorageError):  # the link says nothing; what is told is that there is no room
-                    await self._driver.delete(link.rpartition("/")[0])
-            raise
-
-    async def _exists(self, path: str) -> bool:
-        try:
-            await self._driver.stat(path)
-        except PathNotFound:
-            return False
-        return True
 
     async def discard(self) -> None:
         """Removes the upload and what it has."""

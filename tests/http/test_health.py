@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -165,6 +166,23 @@ def test_a_full_volume_is_told_while_pulls_work(tmp_path: Path) -> None:
             until(port, 200, "is full (No space left on device)", "pulls work, pushes do not")
             filler.unlink()
             until(port, 200)
+
+
+@pytest.mark.parametrize("short", ["bytes", "inodes"])
+def test_a_full_volume_is_served_from_the_start(tmp_path: Path, short: str) -> None:
+    """A restart in the middle of the trouble does not take pulls away too."""
+    with mounted_tmpfs(tmp_path / "data", inodes=200) as data:
+        (data / "docker/registry/v2/blobs").mkdir(parents=True)
+        port = settings(tmp_path, data)
+        if short == "bytes":
+            fill_up(data)
+        with contextlib.suppress(OSError):
+            for number in range(0 if short == "bytes" else 300):
+                (data / f"file{number}").touch()
+        with running_command("v2", "v2.yml", folder=tmp_path):
+            until(port, 200, "is full (No space left on device)")
+            assert ask(port, "/v2/")[0] == 200
+            assert ask(port, "/v2/team/app/blobs/uploads/", method="POST")[0] == 507
 
 
 @pytest.mark.parametrize("role", ["v1", "v2", "serve"])

@@ -8,6 +8,7 @@ from typing import Any
 
 from backends.model.names import ImageId, is_image_id
 from backends.model.v1images import V1Name, dump_json, load_json
+from backends.registry.no_room import undone_without_room
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver
 
@@ -57,10 +58,13 @@ class V1Files:
     async def write(self, name: V1Name, tag: str, image_id: ImageId, described: Mapping[str, Any]) -> None:
         """Makes a tag name an image. What describes it comes first, the tag itself last."""
         text = dump_json(described)
-        await self._driver.write(layout.v1_tag_json(name.namespace, name.stored, tag), text)
+        notes = [layout.v1_tag_json(name.namespace, name.stored, tag)]
         if tag == LATEST:
-            await self._driver.write(layout.v1_repository_json(name.namespace, name.stored), text)
-        await self._driver.write(layout.v1_tag(name.namespace, name.stored, tag), image_id.encode())
+            notes.append(layout.v1_repository_json(name.namespace, name.stored))
+        async with undone_without_room(self._driver, *notes):
+            for note in notes:
+                await self._driver.write(note, text)
+            await self._driver.write(layout.v1_tag(name.namespace, name.stored, tag), image_id.encode())
 
     async def delete(self, name: V1Name, tag: str) -> None:
         """Removes a tag, then what describes it.

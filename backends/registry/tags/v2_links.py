@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from backends.model.digest import Digest
 from backends.model.names import RepositoryName, TagName
 from backends.registry.links import read_link, write_link
+from backends.registry.no_room import exists, undone_without_room
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver
 
@@ -33,9 +34,18 @@ class V2Links:
             return None
 
     async def write(self, name: RepositoryName, tag: TagName, digest: Digest) -> None:
-        """Makes a tag name a digest: with the current link it appears whole, and the index only remembers."""
-        await write_link(self._driver, layout.tag_current_link(name, tag), digest)
-        await write_link(self._driver, layout.tag_index_link(name, tag, digest), digest)
+        """Makes a tag name a digest: by its current link it appears whole or moves; the index only remembers.
+
+        Raises:
+            StorageFull: the tag is what it was before.
+        """
+        current, index = layout.tag_current_link(name, tag), layout.tag_index_link(name, tag, digest)
+        # What moves a tag that is there comes last, since it cannot be taken back; what makes a new one comes first.
+        is_there = await exists(self._driver, current)
+        new = [index.rpartition("/")[0], index] if is_there else [layout.tag(name, tag), index, current]
+        async with undone_without_room(self._driver, *new):
+            for link in (index, current) if is_there else (current, index):
+                await write_link(self._driver, link, digest)
 
     async def delete(self, name: RepositoryName, tag: TagName) -> None:
         """Removes a tag and what it has ever named.

@@ -1,0 +1,37 @@
+"""Taking back what a change had made before it found the disk full, so that nothing half made keeps it full."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from backends.storage.driver import PathNotFound, StorageDriver, StorageError, StorageFull
+
+
+@asynccontextmanager
+async def undone_without_room(driver: StorageDriver, *paths: str) -> AsyncIterator[None]:
+    """When there is no room for what is done in the context, removes those of these paths that were not there before.
+
+    Whoever enters it holds the lock under which they are made, so what was not there before is nobody else's.
+
+    Args:
+        driver: the storage.
+        paths: files, or folders that hold nothing else; removed from the last to the first.
+    """
+    made = [path for path in paths if not await exists(driver, path)]
+    try:
+        yield
+    except StorageFull:
+        for path in reversed(made):
+            with suppress(StorageError):  # absent, or refused too: what is told is that there is no room
+                await driver.delete(path)
+        raise
+
+
+async def exists(driver: StorageDriver, path: str) -> bool:
+    """Whether anything is there."""
+    try:
+        await driver.stat(path)
+    except PathNotFound:
+        return False
+    return True
