@@ -22,6 +22,7 @@ from backends.registry.changes import Change, carry_out
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.links import read_link, write_link
 from backends.registry.manifests import Manifests
+from backends.registry.no_room import undone_without_room
 from backends.registry.references import require_references
 from backends.registry.signing import Signer
 from backends.registry.tags.service import Tags
@@ -90,11 +91,12 @@ class Repository:
         Returns:
             False when `source` does not have it.
         """
-        if not await Repository(source, self._shared).has_blob(digest):
-            return False
-        work = write_link(self._driver, layout.layer_link(self.name, digest), digest)
-        await carry_out(work, Change.MOUNTED, f"blob {digest}", self.name, actor=actor)
-        return True
+        async with exclusive_lock(self._shared.locks, layout.blob_lock(digest)):
+            if not await Repository(source, self._shared).has_blob(digest):
+                return False
+            work = write_link(self._driver, layout.layer_link(self.name, digest), digest)
+            await carry_out(work, Change.MOUNTED, f"blob {digest}", self.name, actor=actor)
+            return True
 
     async def delete_blob(self, digest: Digest, *, actor: Actor) -> None:
         """Takes a blob from this repository; other repositories keep it.
@@ -102,11 +104,12 @@ class Repository:
         Raises:
             RegistryError: BLOB_UNKNOWN.
         """
-        work = self._driver.delete(_folder(layout.layer_link(self.name, digest)))
-        try:
-            await carry_out(work, Change.DELETED, f"blob {digest}", self.name, actor=actor)
-        except PathNotFound:
-            raise self._blob_unknown(digest) from None
+        async with exclusive_lock(self._shared.locks, layout.blob_lock(digest)):
+            work = self._driver.delete(_folder(layout.layer_link(self.name, digest)))
+            try:
+                await carry_out(work, Change.DELETED, f"blob {digest}", self.name, actor=actor)
+            except PathNotFound:
+                raise self._blob_unknown(digest) from None
 
     # manifests
 
@@ -157,9 +160,15 @@ class Repository:
 
         Raises:
             RegistryError: MANIFEST_BLOB_UNKNOWN, naming what is missing; nothing was changed.
+            StorageFull: nothing is left of it that was not there before.
         """
         await require_references(self, manifest)
-        async with exclusive_lock(self._shared.locks, layout.manifest_lock(self.name, digest)):
+        link = layout.revision_link(self.name, digest)
+        made = (_folder(layout.blob_data(digest)), layout.signed_schema1(self.name, digest), _folder(link), link)
+        async with (
+            exclusive_lock(self._shared.locks, layout.blob_lock(digest)),
+            undone_without_room(self._driver, *made),
+        ):
             work = self._put_manifest(manifest, digest)
             await carry_out(work, Change.PUSHED, f"manifest {digest}", self.name, actor=actor)
             if tag is not None:
@@ -180,7 +189,7 @@ class Repository:
             RegistryError: MANIFEST_UNKNOWN.
         """
         link = layout.revision_link(self.name, digest)
-        async with exclusive_lock(self._shared.locks, layout.manifest_lock(self.name, digest)):
+        async with exclusive_lock(self._shared.locks, layout.blob_lock(digest)):
             try:
                 await read_link(self._driver, link)
             except PathNotFound:

@@ -197,18 +197,17 @@ def upload_lock(name: RepositoryName, upload_id: UploadId) -> str:
     return f"upload {name} {upload_id}"
 
 
-def manifest_lock(name: RepositoryName, digest: Digest) -> str:
-    """Whoever stores a manifest in a repository or deletes it has this; before that of a tag, never after."""
-    return f"manifest {name} {digest}"
-
-
 def tag_lock(name: str, tag_name: str) -> str:
     """Whoever moves or deletes a tag has this; takes the repository's canonical name, so that v1 and v2 agree."""
     return f"tag {name}:{tag_name}"
 
 
 def blob_lock(digest: Digest) -> str:
-    """Whoever puts content into the blob store has this until it is linked: till then it may be taken back."""
+    """Whoever puts content into the blob store has this until it is linked: till then it may be taken back.
+
+    So whoever relies on content that is there, and links it, has it too, and so has whoever deletes a manifest. Before
+    the lock of a tag, never after.
+    """
     return f"blob {digest}"
 
 
