@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from backends.model.digest import Digest
@@ -29,21 +28,22 @@ class Blobs:
     def __init__(self, driver: StorageDriver) -> None:
         self._driver = driver
 
-    async def open(self, digest: Digest) -> Blob:
+    async def open(self, digest: Digest) -> Reader:
         """Opens a blob.
 
         Raises:
             PathNotFound: it is not here.
         """
-        with _links_are_absence():
-            return Blob(digest, await self._driver.open(layout.blob_data(digest)))
+        try:
+            return await self._driver.open(layout.blob_data(digest))
+        except InvalidPath as error:
+            raise _absent(error) from None
 
     async def size(self, digest: Digest) -> int | None:
         """Returns the size in bytes, or None when the blob is not here."""
         try:
-            with _links_are_absence():
-                info = await self._driver.stat(layout.blob_data(digest))
-        except PathNotFound:
+            info = await self._driver.stat(layout.blob_data(digest))
+        except (PathNotFound, InvalidPath):
             return None
         return None if info.is_directory else info.size
 
@@ -53,8 +53,10 @@ class Blobs:
         Raises:
             PathNotFound: it is not here.
         """
-        with _links_are_absence():
+        try:
             return await self._driver.read(layout.blob_data(digest))
+        except InvalidPath as error:
+            raise _absent(error) from None
 
     async def put(self, content: bytes, digest: Digest) -> None:
         """Stores a small blob whose digest was computed from `content`."""
@@ -71,17 +73,13 @@ class Blobs:
 
     async def take_back(self, digest: Digest) -> None:
         """Removes a blob that was put in just now and that nobody is linked to, while `layout.blob_lock` is held."""
-        with contextlib.suppress(PathNotFound):
+        with suppress(PathNotFound):
             await self._driver.delete(layout.blob_data(digest).rpartition("/")[0])
 
 
-@contextlib.contextmanager
-def _links_are_absence() -> Iterator[None]:
+def _absent(error: InvalidPath) -> PathNotFound:
     """Takes a blob behind a symbolic link that leads nowhere for absent: a digest's path is always a valid one.
 
     So it can be pushed again, which puts a file in the place of the link.
     """
-    try:
-        yield
-    except InvalidPath as error:
-        raise PathNotFound(str(error)) from error
+    return PathNotFound(str(error))

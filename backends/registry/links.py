@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
+from backends.model.cache import Cache
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
 from backends.storage.driver import PathNotFound, StorageDriver
 
 PAUSES = (0.005, 0.02)
 """Seconds to wait for a program that writes links in place (distribution up to 2.8) and has just emptied one."""
+
+
+LONGEST_KEPT = 200
+"""A link is shorter; what is longer is another program's doing, and is not remembered."""
 
 
 async def read_link(driver: StorageDriver, path: str) -> Digest:
@@ -22,9 +27,16 @@ async def read_link(driver: StorageDriver, path: str) -> Digest:
     if not text:
         text = await _read_again(driver, path)
     try:
-        return parse_digest(text.decode("ascii", "replace").strip())
+        return _digests[text] if len(text) <= LONGEST_KEPT else _parse(text)
     except RegistryError:
         raise PathNotFound(path) from None
+
+
+def _parse(text: bytes) -> Digest:
+    return parse_digest(text.decode("ascii", "replace").strip())
+
+
+_digests = Cache(_parse, bound=8192)
 
 
 async def write_link(driver: StorageDriver, path: str, digest: Digest) -> None:

@@ -72,10 +72,9 @@ class Repository:
         """
         try:
             target = await read_link(self._driver, layout.layer_link(self.name, digest))
-            blob = await self._blobs.open(target)
+            return Blob(digest, await self._blobs.open(target))
         except PathNotFound:
             raise self._blob_unknown(digest) from None
-        return Blob(digest, blob.reader)
 
     async def has_blob(self, digest: Digest) -> bool:
         """Whether this repository has a blob, and the blob is there."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.http.sending import respond
+from backends.v2.headers import API_HEADERS, JSON_HEADERS
 from backends.v2.parts import Parts
 
 
-async def get_base(parts: Parts, request: BaseRequest) -> StreamResponse:
+async def get_base(_: Parts, request: BaseRequest) -> StreamResponse:
     """Answers `{}`, as distribution does."""
-    return respond(request, 200, parts.headers(Content_Type="application/json; charset=utf-8"), b"{}")
+    return respond(request, 200, JSON_HEADERS, b"{}")
 
 
-async def get_root(parts: Parts, request: BaseRequest) -> StreamResponse:
+async def get_root(_: Parts, request: BaseRequest) -> StreamResponse:
     """Answers an empty 200, as distribution does: load balancers and probes ask for `/`."""
-    return respond(request, 200, parts.headers(Cache_Control="no-cache"), b"")
+    return respond(request, 200, {**API_HEADERS, "Cache-Control": "no-cache"}, b"")

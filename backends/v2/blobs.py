@@ -11,6 +11,7 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.media_types import OCTET_STREAM
 from backends.model.names import RepositoryName
 from backends.model.ranges import Unsatisfiable
+from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
 from backends.web.actors import actor_of
 
@@ -21,14 +22,16 @@ async def get_blob(parts: Parts, request: BaseRequest, name: RepositoryName, dig
     """Sends a blob or ranges of it; `ETag` is the digest."""
     blob = await parts.store.open(name).open_blob(digest)
     size = blob.size
-    etag = f'"{digest}"'
-    headers = parts.headers(
-        Content_Type=OCTET_STREAM,
-        Accept_Ranges="bytes",
-        Cache_Control=FOREVER,
-        Docker_Content_Digest=str(digest),
-        Etag=etag,
-    )
+    text = str(digest)
+    etag = f'"{text}"'
+    headers = {
+        **API_HEADERS,
+        "Content-Type": OCTET_STREAM,
+        "Accept-Ranges": "bytes",
+        "Cache-Control": FOREVER,
+        "Docker-Content-Digest": text,
+        "Etag": etag,
+    }
     try:
         if is_unchanged(request, etag):
             return respond(request, 304, headers)
@@ -46,4 +49,4 @@ async def get_blob(parts: Parts, request: BaseRequest, name: RepositoryName, dig
 async def delete_blob(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest) -> StreamResponse:
     """Takes a blob from this repository."""
     await parts.store.open(name).delete_blob(digest, actor=actor_of(request))
-    return respond(request, 202, parts.headers(Docker_Content_Digest=str(digest)))
+    return respond(request, 202, {**API_HEADERS, "Docker-Content-Digest": str(digest)})

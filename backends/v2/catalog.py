@@ -8,6 +8,7 @@ from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.http.request_info import parse_query
 from backends.http.sending import respond
+from backends.v2.headers import JSON_HEADERS
 from backends.v2.paging import next_link, parse_page_size
 from backends.v2.parts import Parts
 
@@ -20,8 +21,8 @@ async def list_catalog(parts: Parts, request: BaseRequest) -> StreamResponse:
     size = parse_page_size(query, default=DEFAULT_PAGE, most=parts.settings.catalog_max_entries) or 0
     found = await parts.store.list_repositories(after=query.get("last", ""), limit=size + 1)
     page = found[:size]
-    headers = parts.headers(Content_Type="application/json; charset=utf-8")
+    link: dict[str, str] = {}
     if page and len(found) > size:
-        headers |= next_link("/v2/_catalog", last=page[-1], size=size)
+        link = next_link("/v2/_catalog", last=page[-1], size=size)
     body = json.dumps({"repositories": list(page)}, separators=(",", ":")).encode() + b"\n"
-    return respond(request, 200, headers, body)
+    return respond(request, 200, {**JSON_HEADERS, **link}, body)

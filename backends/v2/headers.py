@@ -1,9 +1,13 @@
-"""The headers that every v2 answer carries, as prepared dictionaries."""
+"""The headers that every v2 answer carries, as prepared dictionaries; whoever needs more copies one."""
 
 from __future__ import annotations
 
-API_HEADERS = {
+from collections.abc import Mapping
+
+API_HEADERS: Mapping[str, str] = {
     "Server": "Portside",
     "Docker-Distribution-Api-Version": "registry/2.0",
     "X-Content-Type-Options": "nosniff",
 }
+
+JSON_HEADERS: Mapping[str, str] = {**API_HEADERS, "Content-Type": "application/json; charset=utf-8"}

@@ -18,6 +18,7 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Manifest, Schema1, parse_manifest
 from backends.model.names import RepositoryName, TagName
 from backends.registry.manifests import parse_off_loop
+from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
 from backends.web.actors import actor_of
 
@@ -27,8 +28,14 @@ async def get_manifest(
 ) -> StreamResponse:
     """Sends a manifest; `ETag` is its digest."""
     manifest = await parts.store.open(name).get_manifest(reference)
-    etag = f'"{manifest.digest}"'
-    headers = parts.headers(Content_Type=manifest.media_type, Docker_Content_Digest=str(manifest.digest), Etag=etag)
+    digest = str(manifest.digest)
+    etag = f'"{digest}"'
+    headers = {
+        **API_HEADERS,
+        "Content-Type": manifest.media_type,
+        "Docker-Content-Digest": digest,
+        "Etag": etag,
+    }
     if is_unchanged(request, etag):
         return respond(request, 304, headers)
     return respond(request, 200, headers, manifest.content)
@@ -49,7 +56,7 @@ async def put_manifest(
     tag = None if isinstance(reference, Digest) else reference
     await parts.store.open(name).put_manifest(manifest, digest, tag, actor=actor_of(request))
     location = parts.location(request, f"/v2/{name}/manifests/{digest}")
-    return respond(request, 201, parts.headers(Location=location, Docker_Content_Digest=str(digest)))
+    return respond(request, 201, {**API_HEADERS, "Location": location, "Docker-Content-Digest": str(digest)})
 
 
 async def delete_manifest(
@@ -61,7 +68,7 @@ async def delete_manifest(
         await repository.delete_manifest(reference, actor=actor_of(request))
     else:
         await repository.delete_tag(reference, actor=actor_of(request))
-    return respond(request, 202, parts.headers())
+    return respond(request, 202, API_HEADERS)
 
 
 def _parse(content: bytes, *, content_type: str, reference: Digest | TagName) -> tuple[Manifest, Digest]:

@@ -9,7 +9,6 @@ from aiohttp.web import BaseRequest
 from backends.http.address_doubts import AddressDoubts
 from backends.http.request_info import location_origin
 from backends.registry.store import Store
-from backends.v2.headers import API_HEADERS
 from backends.v2.settings import V2Settings
 
 
@@ -29,10 +28,3 @@ class Parts:
             return self.settings.host + path
         self.doubts.check(request)
         return location_origin(request) + path
-
-    def headers(self, **more: str) -> dict[str, str]:
-        """Returns the headers of an answer; underscores stand for hyphens in the names of `more`."""
-        headers = dict(API_HEADERS)
-        for name, value in more.items():
-            headers[name.replace("_", "-")] = value
-        return headers

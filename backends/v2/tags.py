@@ -10,6 +10,7 @@ from aiohttp.web import BaseRequest, StreamResponse
 from backends.http.request_info import parse_query
 from backends.http.sending import respond
 from backends.model.names import RepositoryName
+from backends.v2.headers import JSON_HEADERS
 from backends.v2.paging import next_link, parse_page_size
 from backends.v2.parts import Parts
 
@@ -23,8 +24,8 @@ async def list_tags(parts: Parts, request: BaseRequest, name: RepositoryName) ->
     tags = await parts.store.open(name).tags()
     start = bisect_right(tags, query["last"]) if "last" in query else 0
     page = tags[start:] if size is None else tags[start : start + size]
-    headers = parts.headers(Content_Type="application/json; charset=utf-8")
+    link: dict[str, str] = {}
     if size and start + size < len(tags):
-        headers |= next_link(f"/v2/{name}/tags/list", last=page[-1], size=size)
+        link = next_link(f"/v2/{name}/tags/list", last=page[-1], size=size)
     body = json.dumps({"name": name, "tags": list(page)}, separators=(",", ":")).encode() + b"\n"
-    return respond(request, 200, headers, body)
+    return respond(request, 200, {**JSON_HEADERS, **link}, body)

@@ -16,6 +16,7 @@ from backends.model.names import RepositoryName, UploadId
 from backends.model.ranges import parse_content_range
 from backends.registry.uploads import UploadSession
 from backends.v2.accesses import parse_mount
+from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
 from backends.web.actors import actor_of
 
@@ -67,7 +68,7 @@ async def put_upload(parts: Parts, request: BaseRequest, name: RepositoryName, u
 async def delete_upload(parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId) -> StreamResponse:
     """Cancels an upload."""
     await parts.store.uploads.cancel(name, upload)
-    return respond(request, 204, parts.headers(Docker_Upload_UUID=upload))
+    return respond(request, 204, {**API_HEADERS, "Docker-Upload-UUID": upload})
 
 
 async def _append(parts: Parts, request: BaseRequest, session: UploadSession) -> None:
@@ -103,7 +104,7 @@ def _require_offset(
 def _accepted(
     parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId, *, size: int, status: int = 202
 ) -> StreamResponse:
-    return respond(request, status, parts.headers() | _progress_headers(parts, request, name, upload, size))
+    return respond(request, status, {**API_HEADERS, **_progress_headers(parts, request, name, upload, size)})
 
 
 def _progress_headers(
@@ -118,4 +119,4 @@ def _progress_headers(
 
 def _created(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest) -> StreamResponse:
     location = parts.location(request, f"/v2/{name}/blobs/{digest}")
-    return respond(request, 201, parts.headers(Location=location, Docker_Content_Digest=str(digest)))
+    return respond(request, 201, {**API_HEADERS, "Location": location, "Docker-Content-Digest": str(digest)})
