@@ -6,6 +6,11 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more of the machine's other work than of the code; a test of speed measures it itself.
+settings.register_profile("portside", deadline=None)
+settings.load_profile("portside")
 
 
 @pytest.hookimpl(wrapper=True)
