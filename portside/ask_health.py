@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Sequence
 
 from portside.problems import Problem
-from portside.server.listening import Address, Listener, TcpAddress
+from portside.server.listening import Address, Listener, TcpAddress, show_address
 from portside.tls.contexts import ClientAuth
 from proxy.settings import HEALTH_PATH
 
@@ -50,7 +50,7 @@ def ask(address: Address, *, tls: bool, timeout: float, only_greet: bool = False
     Raises:
         Problem: it does not answer, or it cannot do its work.
     """
-    where = f"{address.host}:{address.port}" if isinstance(address, TcpAddress) else f"unix:{address.path}"
+    where = show_address(address)
     try:
         with _connect(address, timeout) as plain:
             # The question is whether it works, asked over loopback by whoever may read its settings: the name in the

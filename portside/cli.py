@@ -210,7 +210,9 @@ def route(user_agent: str, rule: str, as_json: bool, method: str, path: str) -> 
 )
 @click.option("--addr", metavar="ADDRESS", help="Ask this address instead: 127.0.0.1:5000, unix:/path.")
 @click.option("--plain", is_flag=True, help="With --addr: it speaks plain HTTP.")
-@click.option("--timeout", default=5.0, show_default=True, help="Seconds to wait for the answer.")
+@click.option(
+    "--timeout", default=5.0, show_default=True, type=click.FloatRange(min=0.1), help="Seconds to wait for the answer."
+)
 def health(config: Path | None, role: str, addr: str | None, plain: bool, timeout: float) -> None:  # noqa: FBT001 - click's flags
     """Ask a running process whether it can do its work: one line, and status 0 or 1; for containers and systemd.
 
@@ -261,4 +263,4 @@ def _fail(sentence: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="portside")

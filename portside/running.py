@@ -133,16 +133,22 @@ def _require_writable(settings: Settings) -> None:
         if place.driver != "filesystem":
             continue
         folder = Path(place.root)
+        v1_alone = place == settings.v1_storage != settings.storage
+        other = "gateway.v1.storagepath" if v1_alone else "--data or storage.filesystem.rootdirectory"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             probe = folder / f".portside-{secrets.token_hex(8)}.tmp"
             probe.touch()
             probe.unlink()
+        except (FileExistsError, NotADirectoryError):
+            raise Problem(
+                f"the data folder {folder.absolute()} is a file, or below one: name another with {other}"
+            ) from None
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT} and folder.is_dir():
                 continue  # a full disk is served: pulls work, pushes are told, and health tells its operator
             raise Problem(
                 f"the data folder {folder.absolute()} cannot be written ({error.strerror}):"
-                f" give it to uid {os.getuid()}, name another with --data or storage.filesystem.rootdirectory, or set"
+                f" give it to uid {os.getuid()}, name another with {other}, or set"
                 " storage.maintenance.readonly.enabled: true to serve what is there"
             ) from None

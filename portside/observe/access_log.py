@@ -46,6 +46,8 @@ REQUEST_KEYS = (
 )
 """What an object says of a request; the duration in seconds."""
 _MASKED = re.compile(r"((?:_state|token|access_token|password)=)[^&\s\"]+", re.IGNORECASE)
+_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
+"""Name and password in a target that is a whole URL, as clients send it to a proxy."""
 
 
 def open_access_log(settings: LogSettings, *, version: str, instance: str, descriptor: int = 1) -> AccessLog:
@@ -110,7 +112,7 @@ class AccessLog:
         if now != self._second:
             self._second = now
             self._stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now))
-        if "?" in path:
+        if "?" in path or "@" in path:
             path = masked(path)
         path, agent = path[:2048], agent[:512]
         if '"' in path or '"' in agent:
@@ -215,7 +217,7 @@ class JsonAccessLog(AccessLog):
         reason: str,
     ) -> None:
         """Adds a line."""
-        path = masked(path) if "?" in path else path
+        path = masked(path)
         longest = 2048
         while True:
             text = self._rendered(
@@ -260,7 +262,7 @@ def _nothing(*_: object) -> None:
 
 def masked(target: str) -> str:
     """Returns a request's target without what would open a door to a reader of the log."""
-    return _MASKED.sub(r"\1***", target)
+    return _USER.sub(r"\1***@", _MASKED.sub(r"\1***", target))
 
 
 def _pieces(lines: list[str], size: int, *, longest: int | None) -> Iterator[bytes]:

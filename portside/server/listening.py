@@ -165,7 +165,10 @@ def _bind_tcp(address: TcpAddress, name: str) -> tuple[socket.socket, ...]:
     try:
         found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
-        raise ServingProblem(f"{host} is not an address of this machine: {error.strerror}") from None
+        raise ServingProblem(
+            f"{host} is not an address of this machine ({error.strerror}): choose one of `ip addr`,"
+            f" or :{address.port} for all"
+        ) from None
     # `localhost` may be two addresses; the second one gets the first one's port.
     sockets: list[socket.socket] = []
     port = address.port

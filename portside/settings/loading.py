@@ -6,6 +6,7 @@ use: the proxy's for `serve` and `proxy`, the registry's own for `v1` and `v2`; 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,11 +41,22 @@ from proxy.settings import ProxySettings, Rule, UpstreamSettings
 DEFAULT_DRAIN = 8.0
 _SECRET = ("secret", "password", "key", "token")
 _UNREADABLE = {UnicodeDecodeError: "it is not UTF-8 text", RecursionError: "it is nested too deeply"}
-_WORDS = (
-    ("a valid tuple", "a list, such as [a, b]"),
-    ("a valid list", "a list, such as [a, b]"),
-    ("a valid dictionary", "a mapping of keys"),
-)
+_HIDDEN = ("http.headers.", "log.fields.")
+# pydantic's sentences in a person's words.
+_WORDS = {
+    "Input should be a valid tuple": "it must be a list, such as [a, b]",
+    "Input should be a valid list": "it must be a list, such as [a, b]",
+    "Input should be a valid dictionary": "it must be a section: keys, each with a value",
+    "Input should be a valid boolean, unable to interpret input": "it must be true or false",
+    "Input should be a valid boolean": "it must be true or false",
+    "Input should be a valid integer, unable to parse string as an integer": "it must be a whole number",
+    "Input should be a valid integer, got a number with a fractional part": "it must be a whole number",
+    "Input should be a valid integer": "it must be a whole number",
+    "Input should be a valid number, unable to parse string as a number": "it must be a number",
+    "Input should be a valid string": "it must be text",
+    "Input should be": "it must be",
+    "Field required": "it is missing",
+}
 _INSTANCE = re.compile(r" or instance of \w+")
 
 
@@ -175,7 +187,9 @@ def _read(path: Path | None) -> dict[str, Any]:
     try:
         raw = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsProblem(f"the settings file {path} cannot be read: {error.strerror}") from None
+        raise SettingsProblem(
+            f"the settings file {path} cannot be read: {error.strerror}; name one that uid {os.getuid()} may read"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark is not None else ""
@@ -331,13 +345,17 @@ def _upstream(backend: Backend, config: Config) -> UpstreamSettings | None:
 def _mistake(found: Any) -> str:
     path = ".".join(str(part) for part in found["loc"])
     message = _INSTANCE.sub("", str(found["msg"]).removeprefix("Value error, "))
-    for theirs, plain in _WORDS:
-        message = message.replace(theirs, plain)
+    for theirs, plainly in _WORDS.items():
+        message = message.replace(theirs, plainly)
     value = found.get("input")
-    secret = any(word in path.rpartition(".")[2] for word in _SECRET)
-    hidden = secret or isinstance(value, dict | list | tuple) or "@" in str(value) or repr(value) in message
+    hidden = _is_secret(path) or isinstance(value, dict | list | tuple) or "@" in str(value) or repr(value) in message
     shown = "" if hidden else " (it is empty)" if value is None else f" (it is {value!r:.80})"
     return f"{path}: {message[:1].lower()}{message[1:]}{shown}"
+
+
+def _is_secret(path: str) -> bool:
+    """Whether a value must not be shown: a header may be an Authorization, a field anything."""
+    return path.startswith(_HIDDEN) or any(word in path.rpartition(".")[2] for word in _SECRET)
 
 
 def _listed(path: Path | None, mistakes: list[str]) -> str:

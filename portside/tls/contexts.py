@@ -178,6 +178,10 @@ def _load(context: ssl.SSLContext, chain: CertificateChain) -> None:
         from portside.tls.diagnosis import pair_trouble  # noqa: PLC0415 - cryptography is slow to import
 
         raise CertificateProblem(pair_trouble(chain.certificate, chain.key, error)) from None
+    except IsADirectoryError:
+        raise CertificateProblem(
+            f"the certificate {chain.certificate} or the key {chain.key} is a folder: name the file in it"
+        ) from None
     except OSError as error:
         raise CertificateProblem(
             f"the certificate {chain.certificate} or the key {chain.key} cannot be read ({error.strerror}):"

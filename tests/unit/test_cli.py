@@ -118,6 +118,56 @@ def test_a_data_folder_that_cannot_be_written_is_told_in_one_sentence(tmp_path: 
     assert "--data" in line
 
 
+MISTAKES: list[tuple[tuple[str, ...], str, str]] = [
+    (("serve", "--addr", "5000"), "'5000' is not a valid address", "write host:port, such as :5000"),
+    (("v2", "--addr", "[::1:5000"), "is not a valid address", "stands in brackets"),
+    (("v2", "--addr", "192.0.2.1:5000"), "is not an address of this machine", "or :5000 for all"),
+    (("v2", "--addr", "no-host.invalid:5000"), "is not an address of this machine", "or :5000 for all"),
+    (("v2", "--unix", "x.sock"), "by its path from the root", "like /run/portside/v2.sock"),
+    (("v2", "--unix", "/none/x.sock"), "/none/x.sock cannot be made", "its folder must exist"),
+    (("v2", "--data", "a-file"), "a-file is a file", "name another with --data"),
+    (("v2", "--data", "a-file/below"), "a-file/below is a file, or below one", "name another with --data"),
+    (("serve", "v1root.yml"), "a-file is a file", "name another with gateway.v1.storagepath"),
+    (("serve", "--certs", "a-file"), "certificates cannot be made in", "name another folder with --certs"),
+    (("serve", "--name", "a b"), "'a b' is not a valid DNS name or IP address", "such as registry.example"),
+    (("certs", "--name", "a b"), "'a b' is not a valid DNS name or IP address", "such as registry.example"),
+    (("proxy",), "a proxy alone needs a registry", "name one or both, or use serve"),
+    (("proxy", "--v2", "registry:5000"), "gateway.v2.upstream: it is written like", "http://registry:5000"),
+    (("v2", "none.yml"), "none.yml cannot be read: No such file", "name one that uid"),
+    (("v2", "."), "cannot be read: Is a directory", "name one that uid"),
+    (("v2", "tls.yml"), "the certificate none.crt does not exist", "put it there"),
+    (("v2", "folder.yml"), "is a folder", "name the file in it"),
+    (("v2", "bool.yml"), "storage.delete.enabled: it must be true or false", "(it is 'maybe')"),
+    (("v2", "number.yml"), "gateway.workers: it must be a whole number", "(it is 'many')"),
+    (("serve", "list.yml"), "gateway.names: it must be a list", "such as [a, b]"),
+    (("v2", "section.yml"), "http: it must be a section", "(it is 'x')"),
+    (("v2", "level.yml"), "log.level: it must be 'error', 'warn', 'info' or 'debug'", "(it is 'loud')"),
+    (("health", "--addr", "[::1]:1", "--plain"), "[::1]:1 does not answer", "refused"),
+]
+FILES = {
+    "v1root.yml": "gateway: {v1: {storagepath: a-file}, addr: '127.0.0.1:0'}",
+    "tls.yml": "http: {addr: '127.0.0.1:0', tls: {certificate: none.crt, key: none.key}}",
+    "folder.yml": "http: {addr: '127.0.0.1:0', tls: {certificate: ., key: .}}",
+    "bool.yml": "storage: {delete: {enabled: maybe}}",
+    "number.yml": "gateway: {workers: many}",
+    "list.yml": "gateway: {names: a}",
+    "section.yml": "http: x",
+    "level.yml": "log: {level: loud}",
+}
+
+
+@pytest.mark.parametrize(("arguments", "wrong", "mend"), MISTAKES)
+def test_what_keeps_it_from_starting_is_one_line_that_says_what_is_wrong_and_what_to_do(
+    tmp_path: Path, arguments: tuple[str, ...], wrong: str, mend: str
+) -> None:
+    (tmp_path / "a-file").touch()
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    line = _sentence(portside(*arguments, folder=tmp_path))
+    assert wrong in line
+    assert mend in line
+
+
 def test_a_certificate_without_its_key_is_told_in_one_sentence(tmp_path: Path) -> None:
     assert portside("certs", folder=tmp_path).returncode == 0
     (tmp_path / "certs" / "server.key").unlink()

@@ -189,6 +189,22 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return dict(pairs)
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("http://me:SECRET@host/v2/?n=1", "http://***@host/v2/?n=1"),
+        ("https://me:SECRET@host@x/v2/", "https://***@x/v2/"),
+        ("/v2/a/manifests/a@b", "/v2/a/manifests/a@b"),
+        ("/v2/?_State=SECRET&Token=SECRET", "/v2/?_State=***&Token=***"),
+    ],
+)
+def test_what_would_open_a_door_is_masked(form: str, target: str, shown: str) -> None:
+    (line,) = _logged(LogSettings(formatter=form), ("127.0.0.1", target, "-"))
+    assert "SECRET" not in line
+    assert shown in line
+
+
 def test_as_text_the_configured_fields_stand_at_the_end() -> None:
     (line,) = _logged(LogSettings(fields={"service": "the registry", "n": 1}), ASKED)
     assert line.endswith('0.0012 v2 "because" service="the registry" n=1')

@@ -132,7 +132,7 @@ def test_trusted_proxies_change(reloaded: Reloaded) -> None:
     ("text", "words"),
     [
         ("{http: [", "is not valid YAML"),
-        ("{http: {addr: ':1', headers: {X-A: [x]}}, log: {level: loud}}", "log.level: input should be"),
+        ("{http: {addr: ':1', headers: {X-A: [x]}}, log: {level: loud}}", "log.level: it must be 'error'"),
         ("{http: {headers: {X-A: [x]}, adr: y}, auth: {htpasswd: {}}, oauth: {}}", "auth: access control"),
     ],
 )

@@ -100,11 +100,16 @@ def test_all_mistakes_are_told_at_once_each_with_its_path_and_what_is_allowed(lo
 
 def test_secrets_are_never_printed(load: Load) -> None:
     text = """
-    http: {secret: [hunter2]}
+    http: {secret: [hunter2], headers: {Authorization: ["hunter2\\n"]}, tls: {key: [hunter2]}}
     gateway: {v2: {upstream: 'http://me:hunter2@r'}}
     """
-    mistakes = mistakes_of(load, Role.SERVE, text, environment={"REGISTRY_HTTP_HOST": "hunter2: ["})
-    assert len(mistakes) == 3
+    environment = {
+        "REGISTRY_HTTP_HOST": "hunter2: [",
+        "STANDALONE": "hunter2",
+        "GUNICORN_OPTS": "[--certfile=hunter2, -x, hunter2]",
+    }
+    mistakes = mistakes_of(load, Role.SERVE, text, environment=environment)
+    assert len(mistakes) == 8
     assert "hunter2" not in "".join(mistakes)
 
 

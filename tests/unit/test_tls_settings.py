@@ -58,7 +58,7 @@ def test_an_absent_file_is_named(chain: CertificateChain, tmp_path: Path) -> Non
 
 
 def test_a_folder_instead_of_a_file_is_told(chain: CertificateChain, tmp_path: Path) -> None:
-    with pytest.raises(Problem, match="cannot be"):
+    with pytest.raises(Problem, match="is a folder: name the file in it"):
         build_context(TlsSettings((CertificateChain(chain.certificate, tmp_path),)))
 
 
