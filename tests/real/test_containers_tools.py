@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import tempfile
 import uuid
@@ -70,8 +71,13 @@ def test_deletion_is_refused_until_it_is_configured(served: Served, tmp_path: Pa
 @pytest.mark.parametrize("program", ["podman", "buildah"])
 def test_podman_and_buildah_push_and_pull(program: str, served: Served) -> None:
     tool = find_program(program)
-    with tempfile.TemporaryDirectory(prefix="p") as folder:  # podman's paths must be shorter than pytest's
-        push_and_pull(tool, program, served, Path(folder))
+    # podman's paths must be shorter than pytest's; buildah makes of the layout's an image's name, which must be valid.
+    folder = Path(tempfile.gettempdir()) / f"p{uuid.uuid4().hex[:8]}"
+    folder.mkdir()
+    try:
+        push_and_pull(tool, program, served, folder)
+    finally:
+        shutil.rmtree(folder)
 
 
 def push_and_pull(tool: str, program: str, served: Served, folder: Path) -> None:
