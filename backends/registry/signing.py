@@ -1,21 +1,26 @@
 """The key that signs schema 1 documents which a volume keeps without signatures (distribution 2.3 and later).
 
-The key is made once and kept with the data, so every process and every start gives the same bytes.
+The key is made once and kept with the data, so every process and every start gives the same bytes. Where nothing can be
+written, on a disk that is full or read-only, documents are pulled all the same: a key of this process signs them, since
+clients check a signature by the key that it carries.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import PathNotFound, StorageError
+from backends.storage.driver import PathNotFound, StorageError, StorageFull, StorageReadOnly
 from backends.storage.storage import Storage
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
+
+_log = logging.getLogger("portside.signing")
 
 
 class Signer:
@@ -25,14 +30,27 @@ class Signer:
         self._driver = storage.driver
         self._locks = storage.locks
         self._key: ec.EllipticCurvePrivateKey | None = None
+        self._spare: ec.EllipticCurvePrivateKey | None = None
 
     async def sign(self, payload: bytes) -> bytes:
         """Returns the signed document of a payload."""
         from backends.model import jws  # noqa: PLC0415 - cryptography is slow to import, and schema 1 is seldom
 
         if self._key is None:
-            self._key = await self._load()
+            try:
+                self._key = await self._load()
+            except (StorageFull, StorageReadOnly) as error:
+                return await asyncio.to_thread(jws.sign, payload, self._spare_key(error))
         return await asyncio.to_thread(jws.sign, payload, self._key)
+
+    def _spare_key(self, error: StorageError) -> ec.EllipticCurvePrivateKey:
+        """Returns a key that nobody keeps, until the registry's own can be made."""
+        from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - as above
+
+        if self._spare is None:
+            _log.warning("schema 1 documents are signed with a key of this process for now: %s", error)
+            self._spare = ec.generate_private_key(ec.SECP256R1())
+        return self._spare
 
     async def _load(self) -> ec.EllipticCurvePrivateKey:
         from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - as above

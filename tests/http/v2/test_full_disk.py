@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from backends.model import jws
 from tests.support.mounts import fill_up, make_read_only, mounted_ext4, mounted_tmpfs
 from tests.support.serving_here import Answer, Client, digest_of, make_manifest
 from tests.support.trees import read_files, read_tree
 
 NAME = "team/app"
+SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 
 
 @pytest.fixture(params=[mounted_tmpfs, mounted_ext4])
@@ -184,3 +188,32 @@ async def test_a_disk_that_became_read_only_is_read_on(registry: Client, root: P
     assert (await registry.ask("POST", f"/v2/{NAME}/blobs/uploads/")).told == (503, "UNAVAILABLE")
     assert (await registry.put_manifest(NAME, "new", kept)).told == (503, "UNAVAILABLE")
     assert (await registry.ask("GET", f"/v2/{NAME}/manifests/kept")).body == kept
+
+
+@pytest.mark.parametrize("trouble", [make_read_only, fill_up])
+async def test_schema_1_without_a_kept_signature_is_pulled_though_no_key_can_be_kept(
+    registry: Client, root: Path, trouble: Callable[[Path], object]
+) -> None:
+    await registry.push_blob(NAME, b"layer")
+    document = {
+        "schemaVersion": 1,
+        "name": NAME,
+        "tag": "old",
+        "architecture": "amd64",
+        "fsLayers": [{"blobSum": digest_of(b"layer")}],
+        "history": [{"v1Compatibility": json.dumps({"id": "a" * 64})}],
+    }
+    content = jws.sign(json.dumps(document).encode(), ec.generate_private_key(ec.SECP256R1()))
+    assert (await registry.put_manifest(NAME, "old", content, SIGNED)).status == 201
+    # as a volume of distribution 2.3 and later has none
+    (root / f"docker/registry/portside/primary/schema1/{NAME}/_signed").rename(root / "away")
+    trouble(root)
+    for _ in range(2):
+        answer = await registry.ask("GET", f"/v2/{NAME}/manifests/old")
+        assert answer.status == 200
+        assert jws.verify(answer.body) == jws.verify(content)
+    if trouble is fill_up:
+        (root / "filler").unlink()
+        bodies = {(await registry.ask("GET", f"/v2/{NAME}/manifests/old")).body for _ in range(2)}
+        assert len(bodies) == 1
+        assert (root / "docker/registry/portside/primary/keys/schema1.pem").exists()
