@@ -49,6 +49,11 @@ _AUTOMATIC = frozenset({"User-Agent", "Accept", "Accept-Encoding", "Content-Type
 _log = logging.getLogger("portside.proxy")
 
 
+EXPECT_SECONDS = 3.0
+"""How long a registry may take to answer `Expect: 100-continue` with anything at all; then the body is sent all the
+same, since there are servers that never send `100 Continue`."""
+
+
 class Forwarder:
     """An upstream: a registry behind a unix socket or a URL. Made inside a running event loop."""
 
@@ -114,7 +119,7 @@ class Forwarder:
         """Sends the request and returns the answer as soon as its head is there."""
         if body is None or not expects_continue(request):
             return await self._send(request, body, expects=False)
-        patience = asyncio.timeout(self._settings.expect_seconds)
+        patience = asyncio.timeout(EXPECT_SECONDS)
         try:
             async with patience:
                 body.when_begun = lambda: patience.reschedule(None)

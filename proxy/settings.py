@@ -8,6 +8,8 @@ from enum import Enum
 from backends.http.settings import BODY_IDLE_SECONDS
 
 HEALTH_PATH = "/debug/health"
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 900.0
 """Where a registry of ours reports its health (distribution's address for it)."""
 
 
@@ -32,18 +34,15 @@ class UpstreamSettings:
         connect_seconds: how long a connection may take.
         read_seconds: how long it may be silent between two reads; the whole may take as long as it takes.
         body_idle_seconds: how long a client that sends a body may pause between two pieces.
-        expect_seconds: how long it may take to answer `Expect: 100-continue` with anything at all; then the body is
-            sent all the same, since there are servers that never send `100 Continue`.
         host: scheme and authority for `Location` where the client's own cannot be known (`http.host`).
         relative_urls: `Location` without them (`http.relativeurls`).
     """
 
     address: str
     ca: str = ""
-    connect_seconds: float = 5.0
-    read_seconds: float = 900.0
+    connect_seconds: float = CONNECT_SECONDS
+    read_seconds: float = READ_SECONDS
     body_idle_seconds: float = BODY_IDLE_SECONDS
-    expect_seconds: float = 3.0
     host: str = ""
     relative_urls: bool = False
 

@@ -17,6 +17,9 @@ from backends.registry.store import Store
 from backends.v1.headers import STD
 from backends.v1.settings import V1Settings
 
+MAX_JSON_BYTES = 4 * 1024 * 1024
+"""Larger JSON bodies are refused with 413."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -33,7 +36,7 @@ class Parts:
         """Returns a JSON body whole, within the limit."""
         return await read_body(
             request,
-            limit=self.settings.max_json_bytes,
+            limit=MAX_JSON_BYTES,
             too_large=ErrorCode.IMAGE_INVALID,
             idle_seconds=self.settings.body_idle_seconds,
         )

@@ -9,15 +9,18 @@ from backends.model.v1images import parse_body
 from backends.v1.headers import STD
 from backends.v1.parts import Parts, answer
 
+ISSUE = '"docker-registry server"'
+"""docker-registry's own default, which has the quotes in it."""
+
 
 async def get_ping(_: Parts, request: BaseRequest) -> StreamResponse:
     """Says that this registry is its own index."""
     return answer(request, {}, headers={"X-Docker-Registry-Standalone": "True"})
 
 
-async def get_root(parts: Parts, request: BaseRequest) -> StreamResponse:
+async def get_root(_: Parts, request: BaseRequest) -> StreamResponse:
     """Says what this is."""
-    return answer(request, parts.settings.issue)
+    return answer(request, ISSUE)
 
 
 async def get_users(_: Parts, request: BaseRequest) -> StreamResponse:

@@ -22,6 +22,9 @@ from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
 from backends.web.actors import actor_of
 
+MAX_BYTES = 4 * 1024 * 1024
+"""Larger manifests are refused with 413: the specification asks for no more, and distribution takes no more."""
+
 
 async def get_manifest(
     parts: Parts, request: BaseRequest, name: RepositoryName, reference: Digest | TagName
@@ -47,7 +50,7 @@ async def put_manifest(
     """Stores a manifest whose blobs are here already."""
     content = await read_body(
         request,
-        limit=parts.settings.max_manifest_bytes,
+        limit=MAX_BYTES,
         too_large=ErrorCode.MANIFEST_INVALID,
         idle_seconds=parts.settings.body_idle_seconds,
     )

@@ -15,13 +15,11 @@ class V2Settings:
         host: scheme and authority for `Location` where the client's own cannot be known (`http.host`).
         relative_urls: `Location` without scheme and authority; Docker up to 1.7 cannot follow it
             (`http.relativeurls`).
-        max_manifest_bytes: larger manifests are refused with 413.
         catalog_max_entries: the most names on one page of the catalog (`catalog.maxentries`).
         body_idle_seconds: how long a body may pause between two pieces.
     """
 
     host: str = ""
     relative_urls: bool = False
-    max_manifest_bytes: int = 4 * 1024 * 1024
     catalog_max_entries: int = 1000
     body_idle_seconds: float = BODY_IDLE_SECONDS

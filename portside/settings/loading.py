@@ -36,7 +36,7 @@ from portside.settings.unsupported import notes as unsupported_notes
 from portside.settings.unsupported import refusals, unknown_refusals, variable_refusals
 from portside.settings.v1_environment import LISTENING, V1Environment, v1_environment, v1_refusals
 from portside.settings.yaml_values import parse_yaml
-from proxy.settings import ProxySettings, Rule, UpstreamSettings
+from proxy.settings import ProxySettings, UpstreamSettings
 
 DEFAULT_DRAIN = 8.0
 _SECRET = ("secret", "password", "key", "token")
@@ -287,7 +287,7 @@ def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Set
         ),
         headers={name: ", ".join(values) for name, values in http.headers.items() if values},
         proxy=ProxySettings(
-            rule=Rule(gateway.rule),
+            rule=gateway.rule,
             route_header=gateway.routeheader,
             v1=_upstream(gateway.v1, config),
             v2=_upstream(gateway.v2, config),

@@ -19,6 +19,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from backends.http.settings import BODY_IDLE_SECONDS, FRAMING
+from backends.registry.purging import PurgeSettings
+from backends.storage.factory import StorageSettings
+from backends.storage.room import RoomSettings
+from backends.v2.settings import V2Settings
+from portside.observe.health import HealthSettings
 from portside.server.listening import parse_address
 from portside.settings.durations import parse_duration
 from portside.settings.sizes import parse_size
@@ -26,6 +31,7 @@ from portside.settings.unsupported import DRIVERS
 from portside.settings.yaml_values import is_empty, plain
 from portside.tls.contexts import ClientAuth, TlsVersion
 from portside.tls.names import parse_certificate_name
+from proxy.settings import CONNECT_SECONDS, READ_SECONDS, ProxySettings, Rule
 
 
 def _duration(value: object) -> float:
@@ -170,7 +176,7 @@ class Log(Section):
 
 
 class Filesystem(Section):
-    rootdirectory: str = "data"
+    rootdirectory: str = StorageSettings().root
 
 
 class Enabled(Section):
@@ -178,10 +184,10 @@ class Enabled(Section):
 
 
 class UploadPurging(Section):
-    enabled: bool = True
-    age: Age = 168 * 3600.0
-    interval: Age = 24 * 3600.0
-    dryrun: bool = False
+    enabled: bool = PurgeSettings().enabled
+    age: Age = PurgeSettings().age_seconds
+    interval: Age = PurgeSettings().interval_seconds
+    dryrun: bool = PurgeSettings().dry_run
 
 
 class Maintenance(Section):
@@ -296,8 +302,8 @@ class Backend(Section):
     unix: SocketPath = ""
     upstream: str = ""
     ca: str = ""
-    connecttimeout: Duration = 5.0
-    readtimeout: Duration = 900.0
+    connecttimeout: Duration = CONNECT_SECONDS
+    readtimeout: Duration = READ_SECONDS
     storagepath: str = ""
 
     @field_validator("upstream")
@@ -321,9 +327,9 @@ class Plain(Section):
 
 
 class LowRoom(Section):
-    percent: float = Field(default=5.0, ge=0, le=100)
-    bytes: Size = 2 * 1024**3
-    files: int = Field(default=10_000, ge=0)
+    percent: float = Field(default=RoomSettings().percent, ge=0, le=100)
+    bytes: Size = RoomSettings().least_bytes
+    files: int = Field(default=RoomSettings().least_files, ge=0)
 
 
 class Gateway(Section):
@@ -334,8 +340,8 @@ class Gateway(Section):
     certs: str = "certs"
     names: tuple[CertificateName, ...] = ()
     cacopy: str = ""
-    rule: Literal["portside", "literal"] = "portside"
-    routeheader: HeaderName = "X-Portside-Route"
+    rule: Rule = ProxySettings().rule
+    routeheader: HeaderName = ProxySettings().route_header
     trustedproxies: tuple[Network, ...] = ()
     v1: Backend = Backend()
     v2: Backend = Backend()
@@ -347,18 +353,18 @@ class Gateway(Section):
 
 
 class Catalog(Section):
-    maxentries: int = 1000
+    maxentries: int = V2Settings().catalog_max_entries
 
     @field_validator("maxentries")
     @classmethod
     def _some(cls, value: int) -> int:
-        return value if value > 0 else 1000
+        return value if value > 0 else V2Settings().catalog_max_entries
 
 
 class StorageDriverHealth(Section):
-    enabled: bool = True
-    interval: Duration = 10.0
-    threshold: int = Field(default=0, ge=0)
+    enabled: bool = HealthSettings().enabled
+    interval: Duration = HealthSettings().interval_seconds
+    threshold: int = Field(default=HealthSettings().threshold, ge=0)
 
 
 class Health(Section):

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from backends.storage.factory import open_memory
-from backends.v1.settings import V1Settings
 from tests.support.trees import read_tree
-from tests.support.v1server import RunningRegistry, running_v1
+from tests.support.v1server import RunningRegistry
 
 STD = {"Content-Type": "application/json", "Cache-Control": "no-cache", "Pragma": "no-cache", "Expires": "-1"}
 LOGIN = b'{"username":"alice","password":"secret","auth":"","email":"a@b.c"}'
@@ -112,11 +110,6 @@ async def test_an_unknown_path_is_told_as_json(registry: RunningRegistry, target
     assert "nothing at" in told.json["error"]
     assert {name: told.value(name) for name in STD} == STD
     assert told.value("Docker-Distribution-Api-Version") is None
-
-
-async def test_what_it_says_of_itself_is_a_setting() -> None:
-    async with running_v1(open_memory(), V1Settings(issue="hello")) as registry:
-        assert (await registry.ask("GET", "/")).body == b'"hello"'
 
 
 async def test_nothing_of_a_session_is_stored(registry: RunningRegistry, root: Path) -> None:

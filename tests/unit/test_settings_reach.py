@@ -1,0 +1,157 @@
+"""Every value of every part's settings has a key, and a default that stands in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from backends.registry.purging import PurgeSettings
+from backends.storage.factory import StorageSettings
+from backends.storage.room import RoomSettings
+from backends.v1.settings import V1Settings
+from backends.v2.settings import V2Settings
+from backends.web.settings import GateSettings
+from portside.observe.health import HealthSettings
+from portside.observe.logging import LogSettings
+from portside.settings.loading import Role, Settings
+from proxy.settings import ProxySettings, UpstreamSettings
+from tests.support.settings_files import Load
+
+Part = Callable[[Settings], Any]
+
+BODY = ("gateway.bodytimeout", "7s")
+PURGING = "storage.maintenance.uploadpurging"
+KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
+    (V1Settings, lambda s: s.v1, {"endpoints": ("http.host", "https://r.example"), "body_idle_seconds": BODY}),
+    (
+        V2Settings,
+        lambda s: s.v2,
+        {
+            "host": ("http.host", "https://r.example"),
+            "relative_urls": ("http.relativeurls", True),
+            "catalog_max_entries": ("catalog.maxentries", 7),
+            "body_idle_seconds": BODY,
+        },
+    ),
+    (
+        GateSettings,
+        lambda s: s.gates,
+        {
+            "read_only": ("storage.maintenance.readonly.enabled", True),
+            "delete_enabled": ("storage.delete.enabled", True),
+        },
+    ),
+    (
+        ProxySettings,
+        lambda s: s.proxy,
+        {
+            "rule": ("gateway.rule", "literal"),
+            "route_header": ("gateway.routeheader", "X-Other"),
+            "v1": ("gateway.v1.upstream", "http://r"),
+            "v2": ("gateway.v2.upstream", "http://r"),
+        },
+    ),
+    (
+        UpstreamSettings,
+        lambda s: s.proxy.v2 or UpstreamSettings(""),
+        {
+            "address": ("gateway.v2.upstream", "http://r"),
+            "ca": ("gateway.v2.ca", "/ca"),
+            "connect_seconds": ("gateway.v2.connecttimeout", "7s"),
+            "read_seconds": ("gateway.v2.readtimeout", "7s"),
+            "body_idle_seconds": BODY,
+            "host": ("http.host", "https://r.example"),
+            "relative_urls": ("http.relativeurls", True),
+        },
+    ),
+    (
+        StorageSettings,
+        lambda s: s.storage,
+        {
+            "driver": ("storage", "inmemory"),
+            "root": ("storage.filesystem.rootdirectory", "/srv"),
+            "room": ("gateway.lowroom.percent", 7),
+        },
+    ),
+    (
+        RoomSettings,
+        lambda s: s.storage.room,
+        {
+            "percent": ("gateway.lowroom.percent", 7),
+            "least_bytes": ("gateway.lowroom.bytes", 7),
+            "least_files": ("gateway.lowroom.files", 7),
+        },
+    ),
+    (
+        PurgeSettings,
+        lambda s: s.purging,
+        {
+            "enabled": (f"{PURGING}.enabled", False),
+            "age_seconds": (f"{PURGING}.age", "7h"),
+            "interval_seconds": (f"{PURGING}.interval", "7h"),
+            "dry_run": (f"{PURGING}.dryrun", True),
+        },
+    ),
+    (
+        HealthSettings,
+        lambda s: s.health,
+        {
+            "enabled": ("health.storagedriver.enabled", False),
+            "interval_seconds": ("health.storagedriver.interval", "7s"),
+            "threshold": ("health.storagedriver.threshold", 7),
+        },
+    ),
+    (
+        LogSettings,
+        lambda s: s.log,
+        {
+            "level": ("log.level", "warn"),
+            "formatter": ("log.formatter", "json"),
+            "fields": ("log.fields", {"a": "b"}),
+            "access": ("log.accesslog.disabled", True),
+            "access_at_any_level": ("log.accesslog.disabled", False),
+        },
+    ),
+]
+
+
+ELSEWHERE = {"gateway": {"v2": {"upstream": "http://elsewhere"}}}
+
+
+def put(document: dict[str, Any], dotted: str, value: object) -> dict[str, Any]:
+    """A document with one more key."""
+    key, _, below = dotted.partition(".")
+    return {**document, key: put(document.get(key, {}), below, value) if below else value}
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"), [(kind, keys) for kind, _, keys in KEYS], ids=[kind.__name__ for kind, _, _ in KEYS]
+)
+def test_no_value_is_without_a_key(kind: type, keys: Mapping[str, object]) -> None:
+    assert {field.name for field in dataclasses.fields(kind)} == set(keys)
+
+
+@pytest.mark.parametrize(
+    ("kind", "part", "name", "key", "value"),
+    [(kind, part, name, *key) for kind, part, keys in KEYS for name, key in keys.items()],
+    ids=[f"{kind.__name__}.{name}" for kind, _, keys in KEYS for name in keys],
+)
+def test_its_key_reaches_it(load: Load, kind: type, part: Part, name: str, key: str, value: object) -> None:
+    document: dict[str, Any] = {"version": 0.1, **(ELSEWHERE if kind is UpstreamSettings else {})}
+    before, after = (
+        getattr(part(load(Role.SERVE, yaml.safe_dump(each))), name) for each in (document, put(document, key, value))
+    )
+    assert before != after
+
+
+def test_without_a_file_every_part_has_its_own_defaults(load: Load) -> None:
+    settings = load(Role.SERVE)
+    for kind, part, _ in KEYS:
+        if kind is not UpstreamSettings:
+            assert part(settings) == kind()
+    upstream = load(Role.PROXY, "gateway: {v1: {upstream: 'http://a'}, v2: {upstream: 'http://b'}}").proxy
+    assert (upstream.v1, upstream.v2) == (UpstreamSettings("http://a"), UpstreamSettings("http://b"))
