@@ -29,6 +29,7 @@ from portside.observe.requests import Handler, observed
 from portside.observe.room import measure_room, watch_room
 from portside.observe.voice import Voice
 from portside.problems import Problem
+from portside.server.grammar import refuse
 from portside.settings.changes import ServiceChange
 from portside.settings.loading import Role, Settings
 from proxy.forwarding import Forwarder
@@ -41,6 +42,7 @@ class Parts:
     """What a worker has built: a handler for each listener, and how to let go of it all."""
 
     handlers: Mapping[str, Handler]
+    refusals: Mapping[str, Handler]
     proxy: Proxy | None
     storages: list[Storage]
     headers: ConfiguredHeaders
@@ -106,11 +108,16 @@ async def build(settings: Settings, *, version: str, instance: str, voice: Voice
         name: observed(handle, name, access=access, metrics=metrics, headers=headers, health=told)
         for name, handle in handlers.items()
     }
+    refusals: dict[str, Handler] = {
+        name: observed(refuse, name, access=access, metrics=metrics, headers=headers) for name in handlers
+    }
+    refusals["metrics"] = refuse
     faces["metrics"] = metrics_page(settings.metrics_path, metrics, health_page(health, private=True))
     await measure_room(named, metrics)  # before the first request: a restart does not forget that room is low
     watched = [health.watch(), watch_room(named, metrics)] if storages else []
     watched += [purger.watch() for purger in _purgers(settings, storages, metrics)]
-    return Parts(faces, proxy, storages, headers, access, log, health, [asyncio.create_task(work) for work in watched])
+    watching = [asyncio.create_task(work) for work in watched]
+    return Parts(faces, refusals, proxy, storages, headers, access, log, health, watching)
 
 
 def _purgers(settings: Settings, storages: Sequence[Storage], metrics: Metrics | None) -> Sequence[Purger]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import re
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 
+from portside.server.address_limit import QUIET_SECONDS, AddressLimit
+from portside.server.connection import Connection
+from portside.server.grammar import Violation
 from portside.tls.contexts import ReloadingContext
 from portside.tls.handshakes import ALERT_SECONDS, CURRENT, Handshake, explain
 
@@ -21,12 +24,9 @@ HANDSHAKE_SECONDS = 30.0
 PAUSE_SECONDS = 0.5
 AT_ONCE = 8
 WRITE_BUFFER = 128 * 1024
-REFUSAL_SECONDS = 5.0
 TLS_HELLO = 0x16
 
 _log = logging.getLogger("portside.server.accepting")
-
-_HOST = re.compile(rb"\r\nHost:[ \t]*([A-Za-z0-9.:\[\]_-]{1,255})[ \t]*\r\n", re.IGNORECASE)
 
 
 class Acceptor:
@@ -34,26 +34,30 @@ class Acceptor:
 
     Args:
         sockets: non-blocking listening sockets, shared with other workers.
-        factory: makes the protocol of a connection (aiohttp's `web.Server`).
+        factory: makes the protocol of a connection; of one that can only be refused, with the reason.
         tls: None for plain HTTP.
-        address: how clients write this listener, for the sentence to who comes without TLS.
+        address: how clients write this listener, for the sentence to those who come without TLS.
+        limit: of connections per client address; None for none.
     """
 
     def __init__(
         self,
         sockets: tuple[socket.socket, ...],
-        factory: Callable[[], asyncio.BaseProtocol],
+        factory: Callable[..., Connection],
         tls: ReloadingContext | None,
         *,
         address: str,
+        limit: AddressLimit | None = None,
     ) -> None:
         self._sockets = sockets
         self._factory = factory
         self._tls = tls
         self._address = address
+        self._limit = limit
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
+        self._told_full = -QUIET_SECONDS
 
     def start(self) -> None:
         """Begins to accept."""
@@ -79,7 +83,7 @@ class Acceptor:
 
     def _accept_one(self, listening: socket.socket) -> bool:
         try:
-            connection, _ = listening.accept()
+            connection, peer = listening.accept()
         except (BlockingIOError, InterruptedError):
             return False
         except ConnectionAbortedError:
@@ -87,11 +91,17 @@ class Acceptor:
         except OSError as error:
             if error.errno not in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
                 raise
-            _log.error("no more connections can be taken for now: %s; raise the limit of open files", error)
+            self._tell_full(error)
             self._pause(listening)
             return False
         connection.setblocking(False)
-        task = self._loop.create_task(self._greet(connection))
+        leave = None
+        if self._limit is not None and connection.family != socket.AF_UNIX:
+            leave = self._limit.admit(peer[0])
+            if leave is None:
+                connection.close()
+                return True
+        task = self._loop.create_task(self._greet(connection, leave))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return True
@@ -105,24 +115,47 @@ class Acceptor:
 
         self._loop.call_later(PAUSE_SECONDS, resume)
 
-    async def _greet(self, connection: socket.socket) -> None:
-        if connection.family == socket.AF_UNIX:
-            await self._loop.connect_accepted_socket(self._factory, connection)
+    def _tell_full(self, error: OSError) -> None:
+        """One line, however long it lasts."""
+        now = self._loop.time()
+        if now - self._told_full >= QUIET_SECONDS:
+            self._told_full = now
+            _log.error("no more connections can be taken for now: %s; raise the limit of open files", error)
+
+    async def _greet(self, connection: socket.socket, leave: Callable[[], None] | None) -> None:
+        protocol = await self._hand_over(connection)
+        if leave is None:
             return
+        if protocol is not None and protocol.connected:
+            protocol.on_lost = leave
+        else:
+            leave()
+
+    async def _hand_over(self, connection: socket.socket) -> Connection | None:
+        """Finds out what a client speaks, and gives its connection to a protocol; None when that was not to be."""
+        if connection.family == socket.AF_UNIX:
+            return await self._connect(connection)
         try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             first = await self._first_byte(connection)
         except (OSError, TimeoutError):
-            connection.close()
-            return
+            first = b""
         if not first:
             connection.close()
-        elif first[0] == TLS_HELLO:
-            await self._secure(connection)
-        elif self._tls is not None:
-            await self._refuse_plain(connection)
-        else:
-            await self._loop.connect_accepted_socket(self._factory, connection)
+            return None
+        if first[0] == TLS_HELLO:
+            return await self._secure(connection)
+        if self._tls is None:
+            return await self._connect(connection)
+        _log.warning("a plain HTTP request from %s on %s, which speaks TLS", _peer(connection), self._address)
+        return await self._connect(connection, self._wrong("This port speaks TLS: use https://{host}/"))
+
+    async def _connect(self, connection: socket.socket, violation: Violation | None = None) -> Connection:
+        factory = self._factory if violation is None else partial(self._factory, violation)
+        _, protocol = await self._loop.connect_accepted_socket(factory, connection)
+        return protocol
+
+    def _wrong(self, sentence: str) -> Violation:
+        return Violation(400, sentence, host=_shown(self._address))
 
     async def _first_byte(self, connection: socket.socket) -> bytes:
         try:
@@ -138,7 +171,7 @@ class Acceptor:
             self._loop.remove_reader(connection)
         return connection.recv(1, socket.MSG_PEEK)
 
-    async def _secure(self, connection: socket.socket) -> None:
+    async def _secure(self, connection: socket.socket) -> Connection | None:
         peer = _peer(connection)
         if self._tls is None:
             _log.warning(
@@ -147,8 +180,7 @@ class Acceptor:
                 self._address,
             )
             # Go's programs, docker among them, know this answer: "server gave HTTP response to HTTPS client".
-            await self._refuse(connection, "This port speaks plain HTTP: use http://{host}/")
-            return
+            return await self._connect(connection, self._wrong("This port speaks plain HTTP: use http://{host}/"))
         patience = asyncio.timeout(None)
         handshake = Handshake(lambda: patience.reschedule(self._loop.time() + ALERT_SECONDS))
         CURRENT.set(handshake)
@@ -165,32 +197,11 @@ class Acceptor:
                 _log.warning("TLS handshake error from %s: %s", peer, explain(failure))
             else:
                 _log.info("TLS handshake error from %s: %s", peer, str(error) or "the client went away")
-
-    async def _refuse_plain(self, connection: socket.socket) -> None:
-        peer = _peer(connection)
-        _log.warning("a plain HTTP request from %s on %s, which speaks TLS", peer, self._address)
-        await self._refuse(connection, "This port speaks TLS: use https://{host}/")
-
-    async def _refuse(self, connection: socket.socket, sentence: str) -> None:
-        """Answers 400 with a sentence, in which `{host}` is the name that the client used, and closes."""
-        try:
-            async with asyncio.timeout(REFUSAL_SECONDS):
-                asked = await self._loop.sock_recv(connection, 65536)
-                named = _HOST.search(asked)
-                host = named[1].decode() if named else _shown(self._address)
-                text = f"{sentence.format(host=host)}\n"
-                answer = (
-                    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                    f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}"
-                )
-                await self._loop.sock_sendall(connection, answer.encode())
-                connection.shutdown(socket.SHUT_WR)
-                while await self._loop.sock_recv(connection, 65536):
-                    pass  # whatever still comes would turn the answer into a reset
-        except (OSError, TimeoutError):
-            pass  # it has gone: the line in the log is all there is to do
-        finally:
-            connection.close()
+            return None
+        # uvloop returns its own TLS protocol beside the transport, asyncio the application's.
+        protocol = transport.get_protocol()
+        assert isinstance(protocol, Connection)
+        return protocol
 
 
 def _wake(future: asyncio.Future[None]) -> None:

@@ -14,38 +14,65 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import ERROR, RequestHandler
+from multidict import CIMultiDict, CIMultiDictProxy
 from typing_extensions import override
+
+from portside.server.connection import Connection
+from portside.server.grammar import SERVER, VIOLATION, Violation, find_violation, refuse
+from portside.server.listening import SEND_SECONDS
+from portside.server.patience import Patience
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 FIRST_REQUEST_SECONDS = 1.0
 TAIL_SECONDS = 1.0
 TICK_SECONDS = 0.02
+_UNREADABLE = ERROR._replace(
+    method="-", path="-", version=HttpVersion11, headers=CIMultiDictProxy(CIMultiDict()), raw_headers=()
+)
+"""What stands for a request that the parser could not read."""
 
 _log = logging.getLogger("portside.server.serving")
 
 
 class DrainingServer(web.Server):
-    """`web.Server` with a `drain` of its own.
+    """`web.Server` with a `drain` of its own, and `Connection`s.
 
     Args:
         handler: what answers.
-        settings: of aiohttp's protocol. It drops all of them when it does not know one: a test sees each act.
+        refusal: what answers a request that is not valid HTTP (it finds `VIOLATION` on it).
+        send_seconds: how long a client may take nothing of its answer.
+        is_exempt: whether a connection may take as long as it likes.
+        settings: of aiohttp's protocol.
     """
 
-    def __init__(self, handler: Handler, **settings: Any) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        refusal: Handler = refuse,
+        send_seconds: float = SEND_SECONDS,
+        is_exempt: Callable[[Connection], bool] = lambda _: False,
+        **settings: Any,
+    ) -> None:
         super().__init__(self._answer, handler_cancellation=True, **settings)
         self._handler = handler
-        self._open: dict[RequestHandler, asyncio.Transport] = {}
+        self._refusal = refusal
+        self._patience = Patience(send_seconds, is_exempt=is_exempt)
+        self._looking: asyncio.TimerHandle | None = None
+        self._open: dict[Connection, asyncio.Transport] = {}
         self._fresh: set[RequestHandler] = set()
         self._busy: set[RequestHandler] = set()
         self._draining = False
 
-    def answer_by(self, handler: Handler) -> None:
-        """Has requests that come from now on answered by another handler."""
-        self._handler = handler
+    def answer_by(self, handler: Handler, *, refusal: Handler) -> None:
+        """Has requests that come from now on answered by other handlers."""
+        self._handler, self._refusal = handler, refusal
 
     @property
     def busy(self) -> int:
@@ -53,29 +80,72 @@ class DrainingServer(web.Server):
         return len(self._busy)
 
     @override
+    def __call__(self, violation: Violation | None = None) -> Connection:
+        return Connection(self, self._refuse, violation, loop=self._loop, **self._kwargs)
+
+    @override
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
+        assert isinstance(handler, Connection)
         self._open[handler] = transport
         self._fresh.add(handler)
+        if self._looking is None:
+            self._looking = self._loop.call_later(self._patience.look_seconds, self._look)
 
     @override
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
+        assert isinstance(handler, Connection)
         self._open.pop(handler, None)
         self._fresh.discard(handler)
 
+    def _look(self) -> None:
+        self._looking = None
+        self._patience.look(self._open, self._loop.time())
+        if self._open:
+            self._looking = self._loop.call_later(self._patience.look_seconds, self._look)
+
+    @override
+    def _make_request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.BaseRequest:
+        if message is ERROR:
+            message = _UNREADABLE
+        assert isinstance(protocol, Connection)
+        protocol.body, protocol.is_delivered = payload, False
+        return web.BaseRequest(message, payload, protocol, writer, task, self._loop)
+
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        protocol = request.protocol
-        self._fresh.discard(protocol)
-        self._busy.add(protocol)
+        connection: Connection = request.protocol  # type: ignore[assignment] # all are of our own class
+        self._fresh.discard(connection)
+        self._busy.add(connection)
         try:
-            response = await self._handler(request)
-            if self._draining:
+            violation = connection.violation or find_violation(request)
+            if violation is None:
+                response = await self._handler(request)
+            else:
+                response = await self._refuse(request, violation)
+            if hdrs.SERVER not in response.headers:
+                response.headers[hdrs.SERVER] = SERVER  # aiohttp would name itself, Python, and their versions
+            if self._draining or connection.is_last():
                 response.force_close()
             # What aiohttp has to write of it is in the transport's buffer before anything else runs.
             return response
         finally:
-            self._busy.discard(protocol)
+            self._busy.discard(connection)
+
+    async def _refuse(self, request: web.BaseRequest, violation: Violation) -> web.StreamResponse:
+        connection: Connection = request.protocol  # type: ignore[assignment] # all are of our own class
+        self._fresh.discard(connection)
+        if connection.violation is None:
+            _log.info("a request from %s is refused: %s", request.remote or "a unix socket", violation.sentence)
+        request[VIOLATION] = connection.violation or violation
+        return await self._refusal(request)
 
     async def drain(self, seconds: float, *, arriving: Callable[[], bool]) -> None:
         """Lets requests in flight finish, then closes everything.
@@ -105,6 +175,8 @@ class DrainingServer(web.Server):
                 break
             await asyncio.sleep(TICK_SECONDS)
         await self.shutdown(0.1)
+        if self._looking is not None:
+            self._looking.cancel()
 
     def _close_idle(self) -> None:
         for connection in tuple(self._open):

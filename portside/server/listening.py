@@ -22,6 +22,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 BACKLOG = 1024
 DEFER_SECONDS = 10
 MAX_PORT = 65535
+SEND_SECONDS = 60.0
 SOCKET_MODE = 0o660
 
 
@@ -67,6 +68,19 @@ def parse_address(text: str) -> Address:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may cost.
+
+    Attributes:
+        send_seconds: how long it may take nothing of its answer.
+        connections: how many connections an address may have to each worker process; 0 for any number.
+    """
+
+    send_seconds: float = SEND_SECONDS
+    connections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Listener:
     """What to listen on, before it is bound.
 
@@ -76,6 +90,7 @@ class Listener:
         trusted_peer: X-Forwarded-* of whoever connects is believed (a unix socket of our own proxy).
         trusted_networks: the same, for peers with an address in these networks.
         optional: nobody asked for it: it is left out where another program listens there already.
+        limits: what a client may cost; trusted peers are exempt, since they bear with their clients themselves.
     """
 
     name: str
@@ -84,6 +99,7 @@ class Listener:
     trusted_peer: bool = False
     trusted_networks: tuple[Network, ...] = ()
     optional: bool = False
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True)

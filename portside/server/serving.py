@@ -13,27 +13,24 @@ import signal
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from ipaddress import ip_address
 from typing import Any, Protocol
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
-from backends import request_context
-from backends.model.cache import Cache
 from portside.problems import Problem
 from portside.server.accepting import Acceptor
+from portside.server.address_limit import AddressLimit
 from portside.server.draining import DrainingServer
+from portside.server.grammar import MAX_LINE
 from portside.server.listening import BoundListener, Listener
 from portside.server.reloading import Change, ChangeReader
+from portside.server.trusted_peers import TrustedPeers
 from portside.tls.contexts import ReloadingContext
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 READ_BUFFER = 256 * 1024
 KEEPALIVE_SECONDS = 90.0
-MAX_LINE = 65536
-MAX_REASON = 200
 
 _log = logging.getLogger("portside.server.serving")
 
@@ -44,6 +41,10 @@ class Services(Protocol):
     @property
     def handlers(self) -> Mapping[str, Handler]:
         """Handlers by `Listener.name`; every bound listener has one."""
+
+    @property
+    def refusals(self) -> Mapping[str, Handler]:
+        """What answers a request that is not valid HTTP, likewise: `grammar.refuse`, and whoever takes note of it."""
 
     def change(self, values: Any) -> None:
         """Takes over what may change while serving (`reloading.Change.services`)."""
@@ -84,19 +85,24 @@ async def serve_here(
         loop.add_signal_handler(number, stop.set)
     loop.add_reader(parent, stop.set)
     loop.set_exception_handler(_lost)
-    logger = logging.getLogger("portside.http")
-    logger.addFilter(_shorten)
     services = await build()
     servers: list[DrainingServer] = []
+    trusted: list[TrustedPeers] = []
     acceptors: list[Acceptor] = []
     for each, context in zip(bound, contexts, strict=True):
-        server = _server(_trusting(services.handlers[each.listener.name], each.listener), logger)
+        peers = TrustedPeers(each.listener)
+        server = _server(services, each.listener, peers)
         servers.append(server)
-        acceptors.append(Acceptor(each.sockets, server, context, address=each.text))
+        trusted.append(peers)
+        most = each.listener.limits.connections
+        limit = AddressLimit(most, exempt=peers) if most else None
+        acceptors.append(Acceptor(each.sockets, server, context, address=each.text, limit=limit))
     for context in filter(None, contexts):
         await context.refresh()  # a worker that replaces another one was forked with what the parent had read
     watchers = [loop.create_task(context.watch()) for context in filter(None, contexts)]
-    reader = None if changes is None else ChangeReader(changes, partial(_take_over, contexts, servers, services))
+    reader = (
+        None if changes is None else ChangeReader(changes, partial(_take_over, contexts, servers, trusted, services))
+    )
     gc.collect()
     gc.freeze()
     for acceptor in acceptors:
@@ -124,28 +130,20 @@ async def serve_here(
         await services.close()
 
 
-def _server(handler: Handler, logger: logging.Logger) -> DrainingServer:
+def _server(services: Services, listener: Listener, peers: TrustedPeers) -> DrainingServer:
     return DrainingServer(
-        handler,
+        peers.marking(services.handlers[listener.name]),
+        refusal=peers.marking(services.refusals[listener.name]),
+        send_seconds=listener.limits.send_seconds,
+        is_exempt=lambda connection: _host(connection.peername) in peers,
         auto_decompress=False,
         access_log=None,
-        logger=logger,
+        logger=_log,
         max_line_size=MAX_LINE,
         max_field_size=MAX_LINE,
         read_bufsize=READ_BUFFER,
         keepalive_timeout=KEEPALIVE_SECONDS,
     )
-
-
-def _shorten(record: logging.LogRecord) -> bool:
-    """A request that is broken below HTTP is a client's affair: one line, no traceback."""
-    error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, HttpProcessingError):
-        reason = " ".join(error.message.split())[:MAX_REASON]
-        record.msg, record.args = f"{record.getMessage()}: {reason}", None
-        record.exc_info = None
-        record.levelno, record.levelname = logging.INFO, "INFO"
-    return True
 
 
 def _lost(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -160,6 +158,7 @@ def _lost(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 async def _take_over(
     contexts: Sequence[ReloadingContext | None],
     servers: Sequence[DrainingServer],
+    trusted: Sequence[TrustedPeers],
     services: Services,
     change: Change,
 ) -> None:
@@ -175,29 +174,12 @@ async def _take_over(
     for context, other in zip(contexts, renewed, strict=True):
         if context is not None and other is not None:
             context.take_over(other)
-    for server, listener in zip(servers, change.listeners, strict=True):
-        server.answer_by(_trusting(services.handlers[listener.name], listener))
+    for server, peers, listener in zip(servers, trusted, change.listeners, strict=True):
+        peers.take_over(listener)
+        handler, refusal = services.handlers[listener.name], services.refusals[listener.name]
+        server.answer_by(peers.marking(handler), refusal=peers.marking(refusal))
     services.change(change.services)
 
 
-def _trusting(handler: Handler, listener: Listener) -> Handler:
-    """Marks requests whose peer's word on forwarding counts."""
-    if not listener.trusted_peer and not listener.trusted_networks:
-        return handler
-    networks = listener.trusted_networks
-
-    def find(host: str) -> bool:
-        try:
-            address = ip_address(host)
-        except ValueError:
-            return False
-        return any(address in network for network in networks)
-
-    trusted = Cache(find, bound=1024)
-
-    async def mark(request: web.BaseRequest) -> web.StreamResponse:
-        if listener.trusted_peer or trusted[request.remote or ""]:
-            request[request_context.TRUSTED_PEER] = True
-        return await handler(request)
-
-    return mark
+def _host(peername: object) -> str:
+    return str(peername[0]) if isinstance(peername, tuple) else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from backends.web.settings import GateSettings
 from portside.observe.health import HealthSettings
 from portside.observe.logging import LogSettings
 from portside.problems import Problem
-from portside.server.listening import Listener
+from portside.server.listening import Limits, Listener
 from portside.settings.environment import apply_environment
 from portside.settings.listeners import V1 as DEFAULT_V1
 from portside.settings.listeners import V2 as DEFAULT_V2
@@ -260,6 +260,7 @@ def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Set
         storage = StorageSettings("inmemory")
     v1_storage = StorageSettings("filesystem", gateway.v1.storagepath, room) if gateway.v1.storagepath else storage
     drain = next((each for each in (gateway.draintimeout, http.draintimeout) if each is not None), DEFAULT_DRAIN)
+    limits = Limits(gateway.sendtimeout, gateway.connectionsperaddress)
     workers = gateway.workers
     if role is not Role.PROXY and "inmemory" in {storage.driver, v1_storage.driver}:
         if workers > 1:
@@ -294,7 +295,7 @@ def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Set
         ),
         health=_health(config),
         purging=_purging(config),
-        listeners=tuple(ports.listeners),
+        listeners=tuple(replace(each, limits=limits) for each in ports.listeners),
         metrics_path=ports.metrics_path,
         certificates=ports.certificates,
         names=gateway.names,

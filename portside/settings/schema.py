@@ -24,7 +24,7 @@ from backends.storage.factory import StorageSettings
 from backends.storage.room import RoomSettings
 from backends.v2.settings import V2Settings
 from portside.observe.health import HealthSettings
-from portside.server.listening import parse_address
+from portside.server.listening import SEND_SECONDS, parse_address
 from portside.settings.durations import parse_duration
 from portside.settings.sizes import parse_size
 from portside.settings.unsupported import DRIVERS
@@ -350,6 +350,8 @@ class Gateway(Section):
     workers: int = Field(default=0, ge=0, le=256)
     draintimeout: Duration | None = None
     bodytimeout: BoundedWait = BODY_IDLE_SECONDS
+    sendtimeout: BoundedWait = SEND_SECONDS
+    connectionsperaddress: int = Field(default=0, ge=0)
 
 
 class Catalog(Section):

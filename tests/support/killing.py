@@ -29,6 +29,7 @@ from backends.v1.registry import Registry as V1Registry
 from backends.v1.settings import V1Settings
 from backends.v2.registry import Registry as V2Registry
 from backends.v2.settings import V2Settings
+from portside.server.grammar import refuse
 from portside.server.listening import BoundListener, Listener, TcpAddress
 from portside.server.serving import Handler, serve_here
 from tests.support.drivers import ForwardingDriver, ForwardingWriter, links_of
@@ -115,6 +116,10 @@ class _Services:
 
     def change(self, values: object) -> None:
         raise NotImplementedError("nothing changes here")
+
+    @property
+    def refusals(self) -> dict[str, Handler]:
+        return dict.fromkeys(self.handlers, refuse)
 
     async def close(self) -> None:
         await self.storage.close()

@@ -24,7 +24,8 @@ from aiohttp import web
 
 from backends import request_context
 from portside.problems import Problem
-from portside.server.listening import Listener, bind, parse_address
+from portside.server.grammar import refuse
+from portside.server.listening import Limits, Listener, bind, parse_address
 from portside.server.serving import Handler
 from portside.server.workers import serve
 from portside.tls.contexts import CertificateChain, ClientAuth, TlsSettings, TlsVersion
@@ -94,7 +95,8 @@ def running_server(
         prepare: called in the process before the program starts.
         group: a process group of its own, which has its number.
         stdin: what it reads.
-        settings: `workers`, `drain_seconds`, `trusted_networks`, `fails` (the worker's build raises), `loop`.
+        settings: `workers`, `drain_seconds`, `trusted_networks`, `trusted_peer`, `limits` (the fields of `Limits`),
+            `fails` (the worker's build raises), `loop`.
 
     Raises:
         AssertionError: it did not get ready.
@@ -140,6 +142,10 @@ class _Services:
     def change(self, values: Any) -> None:
         self._mark(f"changed-{values}-{os.getpid()}")
 
+    @property
+    def refusals(self) -> Mapping[str, Handler]:
+        return {"main": refuse}
+
     async def close(self) -> None:
         self._mark(f"closed-{os.getpid()}")
 
@@ -157,6 +163,8 @@ class _Services:
             case "/large":
                 self._mark("large-began")
                 return web.Response(body=b"x" * (32 << 20))
+            case "/stream":
+                return await self._stream(request)
             case "/hang":
                 self._mark("hang-began")
                 try:
@@ -181,6 +189,20 @@ class _Services:
             case _:
                 return web.Response(text="hello")
 
+    async def _stream(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.content_length = int(request.query["size"])
+        await response.prepare(request)
+        self._mark("stream-began")
+        try:
+            for _ in range(0, response.content_length, 1 << 16):
+                await response.write(b"x" * (1 << 16))
+        except (asyncio.CancelledError, ConnectionError):
+            self._mark("stream-ended")
+            raise
+        await response.write_eof()
+        return response
+
 
 def _main(chosen: Mapping[str, Any]) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
@@ -191,8 +213,9 @@ def _main(chosen: Mapping[str, Any]) -> int:
         "main",
         parse_address(chosen["address"]),
         tls=None if tls is None else _tls(tls),
-        trusted_peer=chosen["address"].startswith("unix:"),
+        trusted_peer=chosen.get("trusted_peer", chosen["address"].startswith("unix:")),
         trusted_networks=tuple(ip_network(each) for each in chosen.get("trusted_networks", ())),
+        limits=Limits(**chosen.get("limits", {})),
     )
     folder = Path(chosen["folder"])
 

@@ -19,7 +19,8 @@ from typing import Any
 from aiohttp import web
 
 from portside.server.draining import DrainingServer
-from portside.server.serving import KEEPALIVE_SECONDS, MAX_LINE, READ_BUFFER
+from portside.server.grammar import MAX_LINE
+from portside.server.serving import KEEPALIVE_SECONDS, READ_BUFFER
 from tests.support.upstreams import Head, Peer
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]

@@ -1,0 +1,144 @@
+"""One connection: aiohttp's protocol, and what it leaves undone.
+
+- A body whose framing breaks off in the middle is told to its reader at once. aiohttp's parser gives up without a word,
+  and the handler would wait for the rest for ever.
+- A client that has said all it has to say (it shut down its side of a plain connection) still gets its answers.
+- What is not valid HTTP is answered by `grammar`, never by aiohttp, whose page names itself.
+
+Invariant: after a request that is not valid HTTP nothing more is parsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
+from typing_extensions import override
+
+from portside.server.grammar import SERVER, Violation, explain
+from portside.server.sockets import GONE, hangup
+
+ANSWER_ENDS_SECONDS = 0.02
+Refuse = Callable[[web.BaseRequest, Violation], Awaitable[web.StreamResponse]]
+
+
+class Connection(RequestHandler):
+    """A client's connection.
+
+    Args:
+        server: it belongs to.
+        refuse: answers a request that is not valid HTTP.
+        violation: why every request of this connection is refused, if it is.
+        settings: of aiohttp's protocol.
+
+    Attributes:
+        body: of the last request that was given to a handler.
+        is_delivered: whether the client is known to have taken all answers given so far.
+        half_closed: when the client shut down its side, by the loop's clock; 0.0 if it has not.
+        violation: see above.
+        on_lost: called when the connection is gone.
+    """
+
+    __slots__ = ("_broken", "_refuse", "body", "half_closed", "is_delivered", "on_lost", "violation")
+
+    def __init__(self, server: web.Server, refuse: Refuse, violation: Violation | None = None, **settings: Any) -> None:
+        super().__init__(server, **settings)
+        self._refuse = refuse
+        self.violation = violation
+        self._broken = False
+        self.body: StreamReader = EMPTY_PAYLOAD
+        self.is_delivered = True
+        self.half_closed = 0.0
+        self.on_lost: Callable[[], None] | None = None
+
+    @override
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self.on_lost is not None:
+            self.on_lost()
+            self.on_lost = None
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self._broken:
+            return
+        super().data_received(data)
+        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
+            self._broken = True
+            self._tell_reader(self._messages[-1][0])
+
+    def _tell_reader(self, found: _ErrInfo) -> None:
+        """Ends the body in whose middle the parser gave up; its handler has the only answer to give then."""
+        for body in (self.body, *(payload for _, payload in self._messages)):
+            if not body.is_eof():
+                body.set_exception(RequestPayloadError(explain(found.exc).sentence))
+                body.feed_eof()
+                self._messages.pop()
+                return
+
+    @override
+    def eof_received(self) -> bool:  # type: ignore[override] # asyncio asks whether to stay open; aiohttp never does
+        """Keeps a plain connection open as long as answers are on their way; TLS knows no such state."""
+        transport = self.transport
+        if transport is None or self.is_idle() or not self.has_whole_requests() or self.ssl_context is not None:
+            return False
+        if hangup(transport) & GONE:
+            return False
+        self.half_closed = self._loop.time()
+        # Most clients close as soon as they have read their answer, often before its handler's task has seen its end.
+        self._loop.call_later(ANSWER_ENDS_SECONDS, self.close_if_finished)
+        return True
+
+    def close_if_finished(self) -> None:
+        """Closes a connection whose client says no more, when all has been answered."""
+        if self.half_closed and self.transport is not None and self.is_idle():
+            self.transport.close()
+
+    def is_idle(self) -> bool:
+        """Whether nothing has been asked that is not answered."""
+        return self._request_count == 0 or (self._waiter is not None and not self._waiter.done())
+
+    def is_last(self) -> bool:
+        """Whether the answer at hand is the last one of this connection."""
+        return (self._broken or self.half_closed > 0) and not self._messages
+
+    def has_whole_requests(self) -> bool:
+        """Whether the bodies of all requests have come whole."""
+        return self.body.is_eof() and all(payload.is_eof() for _, payload in self._messages)
+
+    def answer_begun(self) -> bool:
+        """Whether something of the answer at hand has been written."""
+        request = self._current_request
+        return request is not None and request.writer.output_size > 0
+
+    def is_reading_paused(self) -> bool:
+        """Whether nothing is read from the client, so that its hanging up goes unnoticed."""
+        return self._reading_paused or self._buffer_paused
+
+    @override
+    def _make_error_handler(self, err_info: _ErrInfo) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+        self._broken = True
+
+        async def handler(request: web.BaseRequest) -> web.StreamResponse:
+            return await self._refuse(request, explain(err_info.exc))
+
+        return handler
+
+    @override
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answers what no layer above caught: nothing that aiohttp would write leaves the house."""
+        self.logger.error("a request failed", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionResetError("the answer had begun and could not be finished")
+        response = web.Response(status=status, headers={"Server": SERVER}, text="something failed here\n")
+        response.force_close()
+        return response

@@ -1,0 +1,104 @@
+"""What HTTP demands and the parser lets through, and the answer to a request that is not valid HTTP.
+
+The parser (llhttp, by way of aiohttp) refuses most of what could be read in two ways: Content-Length beside
+Transfer-Encoding, bare line feeds, folded headers and others; tests/http/serving/test_smuggling.py has the list.
+
+Invariant: an answer to what is not valid HTTP ends its connection, and names no library and no version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, InvalidHeader, InvalidURLError, LineTooLong
+
+from backends import request_context
+from backends.http.forwarded import is_authority
+from backends.http.sending import respond
+from backends.model.cache import Cache
+
+MAX_LINE = 65536
+"""Bytes of the request line, and of one header."""
+MAX_REASON = 200
+SERVER = "Portside"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """What makes a request one that is not answered as it asks.
+
+    Attributes:
+        status: 400, 501 or 505.
+        sentence: for the client and for the log; without anything that the client sent, but for `{host}`, which
+            stands for the host that it used.
+        host: what takes the place of `{host}` where the client named none.
+    """
+
+    status: int
+    sentence: str
+    host: str = ""
+
+
+VIOLATION = web.RequestKey("portside.violation", Violation)
+"""What is wrong with a request, for whoever answers it."""
+
+_hosts = Cache(is_authority, bound=1024, weigh=lambda host, _: 1 + len(host) // 64)
+_NO_HOST = Violation(400, "the Host header is not a valid host")
+_TRANSFER_ENCODING = Violation(400, "the Transfer-Encoding header is not valid")
+_OLD_TRANSFER_ENCODING = Violation(400, "HTTP/1.0 knows no Transfer-Encoding")
+_UNKNOWN_CODING = Violation(501, "only the transfer coding chunked is supported")
+_VERSION = Violation(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+
+
+def find_violation(request: web.BaseRequest) -> Violation | None:
+    """Returns what is wrong with a request that the parser let through; None when nothing is."""
+    headers = request.headers
+    host = headers.get(hdrs.HOST)
+    if host is not None and not _hosts[host]:  # RFC 9112 section 3.2; a missing one is found by the parser
+        return _NO_HOST
+    version = request.version
+    if version is not HttpVersion11 and version is not HttpVersion10:
+        return _VERSION
+    coding = headers.get(hdrs.TRANSFER_ENCODING)
+    if coding is None:
+        return None
+    if version is HttpVersion10:  # RFC 9112 section 6.1: its framing is to be taken for faulty
+        return _OLD_TRANSFER_ENCODING
+    if coding.lower() == "chunked":
+        return None
+    named = {each.strip().lower() for each in coding.split(",")} - {""}
+    return _UNKNOWN_CODING if named - {"chunked"} else _TRANSFER_ENCODING
+
+
+def explain(error: BaseException) -> Violation:
+    """Returns what the parser found wrong, without what the client sent: it may hold a password."""
+    match error:
+        case LineTooLong():
+            return Violation(400, f"the request line or a header is longer than {MAX_LINE} bytes")
+        case InvalidURLError():
+            return Violation(400, "the request's target is not valid")
+        case InvalidHeader():
+            return Violation(400, "a header is not valid")
+        case BadHttpMethod():
+            return Violation(400, "the request's method is not valid")
+        case HttpProcessingError():
+            # "<what is wrong>:\n\n  <the line>\n  ^", and for the request line one more title before that.
+            reason = error.message.removeprefix("Bad status line:\n  ").partition(":\n")[0]
+            return Violation(400, f"the request is not valid HTTP: {' '.join(reason.split())[:MAX_REASON]}")
+        case _:
+            return Violation(400, "the request is not valid HTTP")
+
+
+async def refuse(request: web.BaseRequest) -> web.StreamResponse:
+    """Answers a request that carries a `VIOLATION`, and ends its connection."""
+    violation = request[VIOLATION]
+    if violation is _VERSION:
+        request._cache["version"] = HttpVersion11  # noqa: SLF001 - aiohttp writes the request's own version otherwise
+    host = request.headers.get(hdrs.HOST, "")
+    sentence = violation.sentence.replace("{host}", host if _hosts[host] else violation.host)
+    request[request_context.ROUTE] = sentence
+    headers = {"Server": SERVER, "Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
+    response = respond(request, violation.status, headers, f"{sentence}\n".encode())
+    response.force_close()
+    return response

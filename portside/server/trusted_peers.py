@@ -1,0 +1,51 @@
+"""Whose word on forwarding counts at a listener; who is trusted may change while it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+
+from aiohttp import web
+
+from backends import request_context
+from backends.model.cache import Cache
+from portside.server.listening import Listener
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+REMEMBERED = 1024
+
+
+class TrustedPeers:
+    """Tells whether a peer is a trusted proxy, by its address; "" stands for a unix socket's, which has none."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._known = Cache(self._find, bound=REMEMBERED)
+
+    def take_over(self, listener: Listener) -> None:
+        """Trusts whom a changed listener trusts."""
+        self._listener = listener
+        self._known = Cache(self._find, bound=REMEMBERED)
+
+    def __contains__(self, host: object) -> bool:
+        return self._listener.trusted_peer or (isinstance(host, str) and self._known[host])
+
+    def _find(self, host: str) -> bool:
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return False
+        return any(address in network for network in self._listener.trusted_networks)
+
+    def marking(self, handler: Handler) -> Handler:
+        """Wraps a handler so that requests of trusted peers are marked; costs nothing where nobody is trusted."""
+        if not self._listener.trusted_peer and not self._listener.trusted_networks:
+            return handler
+
+        async def mark(request: web.BaseRequest) -> web.StreamResponse:
+            if (request.remote or "") in self:
+                request[request_context.TRUSTED_PEER] = True
+            return await handler(request)
+
+        return mark

@@ -1,0 +1,179 @@
+"""All listeners of the program: what is not valid HTTP is counted and logged, and no answer names a library."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.certificate import CertificateFiles, make_certificate
+from tests.support.commands import RunningCommand, running_command
+
+SETTINGS = """
+storage: {{filesystem: {{rootdirectory: data}}}}
+http: {{headers: {{X-House: [ours]}}, tls: {{certificate: {files.chain}, key: {files.key}}}}}
+gateway:
+  addr: 127.0.0.1:0
+  workers: 1
+  v1: {{addr: "127.0.0.1:0"}}
+  v2: {{addr: "127.0.0.1:0"}}
+  metrics: {{addr: "127.0.0.1:0"}}
+"""
+SECRET = "c2VjcmV0"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A running program and how to reach it."""
+
+    running: RunningCommand
+    files: CertificateFiles
+
+    def ask(self, what: str, *parts: bytes, secure: bool = False) -> bytes:
+        """Sends bytes to a listener and returns what comes until it closes, or for two seconds."""
+        raw = socket.create_connection(("127.0.0.1", self.running.port(what)), timeout=2)
+        if secure:
+            raw = ssl.create_default_context(cafile=str(self.files.ca)).wrap_socket(raw, server_hostname="localhost")
+        with raw:
+            for part in parts:
+                raw.sendall(part)
+            received = b""
+            while piece := raw.recv(65536):
+                received += piece
+            return received
+
+    def access_line(self, *words: str) -> str:
+        return self.running.wait_for_line(self.running.out, *words)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("edge")
+    files = make_certificate(folder)
+    (folder / "portside.yml").write_text(SETTINGS.format(files=files))
+    with running_command("serve", "portside.yml", folder=folder) as running:
+        yield World(running, files)
+
+
+def head(target: str, *lines: str, method: str = "GET", host: str = "x") -> bytes:
+    return "\r\n".join([f"{method} {target} HTTP/1.1", f"Host: {host}", "Connection: close", *lines, "", ""]).encode()
+
+
+LISTENERS = {"proxy": True, "v1": False, "v2": False, "metrics": False}
+"""By the name under which the program tells its port, and whether it speaks TLS."""
+
+
+@pytest.mark.parametrize("what", LISTENERS)
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (head("/", host="a b"), 400),
+        (head("/metrics", host="a b"), 400),
+        (head("/debug/health", host="a b"), 400),
+        (head("/v2/", "Transfer-Encoding: x, chunked") + b"0\r\n\r\n", 501),
+        (b"GET /v2/ HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+        (b"nonsense\r\n\r\n", 400),
+        (head("/v2/ x"), 400),
+    ],
+)
+def test_what_is_not_valid_is_refused_everywhere(world: World, what: str, request_: bytes, status: int) -> None:
+    answer = world.ask(what, request_, secure=LISTENERS[what])
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert (b"\r\nX-House: ours\r\n" in answer) is (what != "metrics")
+    assert_anonymous(answer)
+
+
+def assert_anonymous(answer: bytes) -> None:
+    text = answer.lower()
+    assert not any(word in text for word in (b"aiohttp", b"python", b"uvloop", b"llhttp", b"traceback"))
+    assert re.search(rb"\r\nserver: portside\r\n", text), answer
+    assert text.count(b"\r\nserver:") == 1
+
+
+TARGETS = [
+    "/", "/v2", "/v2/", "/v2/_catalog", "/v2/a/manifests/1", "/v2/a/blobs/uploads/", "/v2/a/tags/list", "/v2/A/x",
+    "/v1/_ping", "/v1/images/x/json", "/v1/repositories/a/tags", "/v1/search?q=x", "/v1/nothing", "/nothing",
+    "/favicon.ico", "/metrics", "/debug/health", "http://x/v2/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("what", LISTENERS)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE"])
+def test_no_answer_names_a_library(world: World, what: str, method: str) -> None:
+    for target in TARGETS:
+        assert_anonymous(world.ask(what, head(target, method=method), secure=LISTENERS[what]))
+
+
+def test_a_connection_of_the_wrong_kind_is_logged_counted_and_anonymous_too(world: World) -> None:
+    answer = world.ask("proxy", head("/v2/wrong", "User-Agent: docker/1.0"))
+    assert answer.endswith(b"This port speaks TLS: use https://x/\n")
+    assert_anonymous(answer)
+    line = world.access_line("GET /v2/wrong HTTP/1.1")
+    assert re.search(r'" 400 37 "-" "docker/1.0" 0\.\d+ proxy "This port speaks TLS: use https://x/"$', line), line
+    hello = bytes.fromhex("16030100870100008303") + b"\x03" * 60
+    answer = world.ask("v2", hello)
+    assert b"This port speaks plain HTTP: use http://127.0.0.1:%d/\n" % world.running.port("v2") in answer
+    assert_anonymous(answer)
+    world.access_line('"- - HTTP/1.1" 400', "This port speaks plain HTTP")
+
+
+def counted(world: World, listener: str, code: int, method: str) -> float:
+    page = world.ask("metrics", head("/metrics")).decode()
+    labels = f'backend="{listener}",code="{code}",listener="{listener}",method="{method}"'
+    found = re.search(rf"^registry_http_requests_total{{{labels}}} (\S+)$", page, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+@pytest.mark.parametrize("listener", ["proxy", "v1", "v2"])
+def test_a_request_that_cannot_be_read_leaves_a_line_and_counts(world: World, listener: str) -> None:
+    def so_far() -> tuple[float, float]:
+        return counted(world, listener, 400, "other"), counted(world, listener, 400, "GET")
+
+    unread, bad_host = so_far()
+    world.ask(listener, head(f"/?token={SECRET}", f"X Y: {SECRET}"), secure=LISTENERS[listener])
+    world.ask(listener, head(f"/{listener}-host", host="a b"), secure=LISTENERS[listener])
+    line = world.access_line('"- - HTTP/1.1" 400', f" {listener} ", "not valid HTTP: Invalid header token")
+    assert re.match(r'127\.0\.0\.1 - - \[[^]]+\] "- - HTTP/1\.1" 400 \d+ "-" "-" 0\.\d+ ', line)
+    line = world.access_line(f"GET /{listener}-host HTTP/1.1")
+    assert line.endswith(f' {listener} "the Host header is not a valid host"')
+    deadline = time.monotonic() + 10
+    while so_far() != (unread + 1, bad_host + 1):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert SECRET not in world.running.out.read_text()
+    assert SECRET not in world.running.err.read_text()
+
+
+def test_without_descriptors_there_is_one_line(tmp_path: Path) -> None:
+    """It is the first line of the worker's log: whatever a logger needs for that must be there already."""
+    (tmp_path / "portside.yml").write_text("gateway: {addr: ''}\nstorage: {filesystem: {rootdirectory: data}}\n")
+    settings = "storage: {filesystem: {rootdirectory: data}}\nhttp: {addr: '127.0.0.1:0'}\ngateway: {workers: 1}\n"
+    (tmp_path / "portside.yml").write_text(settings)
+    wrapper = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh"]
+    with running_command("v2", "portside.yml", folder=tmp_path, wrapper=wrapper) as running:
+        port = running.port("v2")
+        before = running.err.read_text()
+        many = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(90)]
+        try:
+            for each in many:
+                each.sendall(head("/v2/").replace(b"Connection: close\r\n", b""))
+            running.wait_for_line(running.err, "no more connections can be taken for now")
+            time.sleep(2)
+            said = running.err.read_text().removeprefix(before)
+            assert len(said.splitlines()) == 1, said
+            assert "raise the limit of open files" in said
+        finally:
+            for each in many:
+                each.close()
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(head("/v2/"))
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert "Traceback" not in running.err.read_text()
+    assert "Logging error" not in running.err.read_text()
