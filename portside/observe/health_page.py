@@ -10,7 +10,7 @@ from portside.observe.health import Health
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-HEADERS = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
+HEADERS = {"Server": "Portside", "Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
 _FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 
 

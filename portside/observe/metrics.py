@@ -29,6 +29,7 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 FLUSH_SECONDS = 0.25
+_SERVER = {"Server": "Portside"}  # instead of the library and its version
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 ROOM = {
     "free_bytes": "Bytes that are left on the tightest volume of a storage.",
@@ -231,12 +232,12 @@ def metrics_page(path: str, metrics: Metrics | None, health: Handler) -> Handler
         asked = request.raw_path.partition("?")[0]
         if asked == path and metrics is not None:
             metrics.flush()
-            headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+            headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8", **_SERVER}
             return web.Response(body=await asyncio.to_thread(_summed), headers=headers)
         if asked == HEALTH_PATH:
             return await health(request)
         here = f"{path} and {HEALTH_PATH}" if metrics is not None else HEALTH_PATH
-        return web.Response(status=404, text=f"here are {here}\n")
+        return web.Response(status=404, text=f"here are {here}\n", headers=_SERVER)
 
     return page
 

@@ -136,3 +136,13 @@ async def test_without_a_listener_nothing_is_counted_and_no_folder_is_made(tmp_p
         assert list(temporary.iterdir()) == []
         (worker,) = _workers(running.process.pid)
         assert "portside-metrics" not in _mapped(worker)
+
+
+async def test_no_listener_names_a_library_or_its_version(tmp_path: Path) -> None:
+    (tmp_path / "portside.yml").write_text(SETTINGS)
+    with running_command("serve", "portside.yml", folder=tmp_path) as running:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as client:
+            for listener, scheme in (("proxy", "https"), ("v2", "http"), ("metrics", "http")):
+                for path in ("/", "/v2/", "/v1/_ping", "/v2/x/manifests/y", "/metrics", "/debug/health", "/nowhere"):
+                    async with client.get(f"{scheme}://127.0.0.1:{running.port(listener)}{path}") as answer:
+                        assert answer.headers.getall("Server") == ["Portside"], (listener, path)
