@@ -1,13 +1,13 @@
 """What keeps Portside from starting, as one sentence for the person who started it.
 
-Invariant: the text of a `Problem` is a whole sentence that says what is wrong, with what, and what to do; whoever
-catches one prints it as it is, without a traceback, and ends with status 1.
+Invariant: the text of a `Problem` is a whole sentence that says what is wrong, with what, and what to do; the code
+that catches one prints it as it is, without a traceback, and ends with status 1.
 """
 
 from __future__ import annotations
 
 
-class Problem(Exception):  # noqa: N818 - it is told to a person, not raised at a programmer
+class Problem(Exception):  # noqa: N818 - a message to a person, not to a programmer
     """Something outside the program must change before it can start; `str()` says what."""
 
 

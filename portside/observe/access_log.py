@@ -5,7 +5,7 @@ As text the form is nginx's combined one, with duration, route and reason at the
 As JSON it is an event like those of the program's log, with distribution's names for what belongs to a request.
 
 Invariant: a request is one line, whole, whatever a client sends and however many workers write to one pipe; and the
-event loop never waits for whoever reads.
+event loop never waits for the log's reader.
 """
 
 from __future__ import annotations
@@ -154,10 +154,10 @@ class AccessLog:
             return self._lines
         return [
             *self._lines,
-            self._told(f"{self._dropped} lines of the access log were dropped, since nobody took them"),
+            self._notice(f"{self._dropped} lines of the access log were dropped, since its reader is too slow"),
         ]
 
-    def _told(self, sentence: str) -> str:
+    def _notice(self, sentence: str) -> str:
         """A line that is no request's."""
         return sentence
 
@@ -197,7 +197,7 @@ class JsonAccessLog(AccessLog):
         super().__init__(descriptor)
         self._form = form
         self._fields = fields
-        self._longest = None  # half an object is none: what a client sent is cut instead
+        self._longest = None  # half an object is not JSON: what a client sent is cut instead
         sample = json.loads(self._rendered("", dict.fromkeys(REQUEST_KEYS)))
         own = json.dumps({key: value for key, value in fields.items() if key not in sample}, default=str)
         self._end = f", {own[1:]}" if len(own) > len("{}") else "}"
@@ -252,7 +252,7 @@ class JsonAccessLog(AccessLog):
         return render(self._form, {"time": stamp, "level": "info", MESSAGE[self._form]: message, **request})
 
     @override
-    def _told(self, sentence: str) -> str:
+    def _notice(self, sentence: str) -> str:
         return f"{self._rendered(sentence, {})[:-1]}{self._end}"
 
 

@@ -44,7 +44,7 @@ class LogSettings:
         formatter: `text`, `json` or `logstash` (`log.formatter`).
         fields: on every line (`log.fields`).
         access: whether there is an access log (`log.accesslog.disabled`).
-        access_at_any_level: requests are events of level info, but the file asks for their lines in so many words.
+        access_at_any_level: requests leave lines at any level, since the file asks for them explicitly.
     """
 
     level: str = "info"
@@ -148,12 +148,12 @@ class _Queue(logging.handlers.QueueHandler):
     def enqueue(self, record: logging.LogRecord) -> None:
         try:
             if self._dropped:
-                text = f"{self._dropped} lines of this log were dropped, since nobody took them"
+                text = f"{self._dropped} lines of this log were dropped, since its reader is too slow"
                 self.queue.put_nowait(logging.LogRecord("portside.log", logging.WARNING, "", 0, text, None, None))
                 self._dropped = 0
             self.queue.put_nowait(record)
         except queue.Full:
-            self._dropped += 1  # whoever reads the log has stopped: serving goes on
+            self._dropped += 1  # the reader of the log has stopped: serving goes on
 
 
 class _Direct(logging.Handler):

@@ -1,4 +1,4 @@
-"""What changes while serving: tried in the parent, told to each worker by a pipe, taken over whole or not at all."""
+"""What changes while serving: tried in the parent, sent to each worker by a pipe, applied whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _PIECE = 65536
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a worker is told.
+    """What a worker receives.
 
     Attributes:
         listeners: the listeners that it serves, in the same order, with other TLS settings or trusted networks.
-        services: what `Services.change` is told; it is pickled.
+        services: the argument of `Services.change`; it is pickled.
     """
 
     listeners: tuple[Listener, ...]
@@ -42,7 +42,7 @@ class Proposal:
 
 
 def send_change(descriptor: int, change: Change) -> bool:
-    """Tells a worker through its pipe, without waiting; False when the worker takes nothing any more."""
+    """Sends a change to a worker, without waiting; False when the worker does not read any more."""
     data = pickle.dumps(change)
     data = len(data).to_bytes(_LENGTH, "big") + data
     try:
@@ -72,7 +72,7 @@ class ChangeReader:
     def _read(self) -> None:
         with contextlib.suppress(BlockingIOError):
             data = os.read(self._descriptor, _PIECE)
-            if not data:  # the parent has gone; whoever serves looks for that
+            if not data:  # the parent has gone; `serve_here` looks for that itself
                 self._loop.remove_reader(self._descriptor)
             self._received += data
         while len(self._received) >= _LENGTH:

@@ -44,7 +44,7 @@ class _Worker:
         started: by the monotonic clock.
         said: a pipe on which it says "ready", or what keeps it from being so; when it ends, how many requests are at
             work.
-        changes: a pipe on which it is told what changes.
+        changes: a pipe on which the parent sends what changes.
     """
 
     pid: int
@@ -102,7 +102,7 @@ def serve(
 
 @dataclass(frozen=True, slots=True)
 class _Hooks:
-    """What whoever serves wants to be told of, in the parent."""
+    """What the caller of `serve` has called, in the parent."""
 
     ready: Callable[[], None]
     worker_end: Callable[[int], None]
@@ -111,7 +111,7 @@ class _Hooks:
 
 
 def _nothing(*_: object) -> None:
-    """Nobody wants to be told."""
+    """Nothing is to be called."""
 
 
 class _Group:
@@ -282,14 +282,14 @@ class _Group:
         return 0
 
     def _count_requests(self) -> int:
-        """Asks the workers, which have just been told to end, how many requests are at work."""
+        """Adds up how many requests are under way, by the workers that have just been sent SIGTERM."""
         deadline = time.monotonic() + TELL_SECONDS
         waiting = [worker.said for worker in self._workers.values() if worker.pid in self._accepting]
         count = 0
         while waiting and (left := deadline - time.monotonic()) > 0:
             for said in select.select(waiting, [], [], left)[0]:
-                told = os.read(said, 64)
-                count += int(told) if told.isdigit() else 0
+                number = os.read(said, 64)
+                count += int(number) if number.isdigit() else 0
                 waiting.remove(said)
         return count
 

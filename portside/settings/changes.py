@@ -1,4 +1,4 @@
-"""What may change while serving, and how that is told apart from what takes a restart."""
+"""What may change while serving, and which changes need a restart."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class ServiceChange:
-    """What a worker's services are told of it.
+    """What a worker's services receive of it.
 
     Attributes:
         level: `log.level`.

@@ -12,7 +12,7 @@ def parse_duration(value: object) -> float:
     """Returns a duration in seconds.
 
     Raises:
-        ValueError: it is none; the message says what one looks like.
+        ValueError: it is not a valid duration; the message says what one looks like.
     """
     if isinstance(value, bool):
         raise ValueError("a duration is written like 30s, 500ms or 1h30m")

@@ -24,7 +24,7 @@ PREFIX = "REGISTRY_"
 # The path of the file, and what distribution cannot override either.
 ELSEWHERE = frozenset({"REGISTRY_CONFIGURATION_PATH", "REGISTRY_VERSION"})
 
-Place = list[str | int]
+KeyPath = list[str | int]
 
 
 def apply_environment(
@@ -45,8 +45,8 @@ def apply_environment(
     for name in sorted(environment):
         if not name.startswith(PREFIX) or name in ELSEWHERE:
             continue
-        place = _place(raw, name[len(PREFIX) :].split("_"), model, ())
-        if place is None:
+        keys = _find_key(raw, name[len(PREFIX) :].split("_"), model, ())
+        if keys is None:
             unknown.append(name)
             continue
         try:
@@ -54,12 +54,12 @@ def apply_environment(
         except (yaml.YAMLError, RecursionError):
             mistakes.append(f"{name} (environment): its value is not valid YAML; put it in quotes inside the variable")
             continue
-        if not _set(raw, place, value):
+        if not _set(raw, keys, value):
             mistakes.append(f"{name} (environment): the list has no element with this number, nor is it the next one")
     return mistakes, unknown
 
 
-def _place(node: Any, parts: Sequence[str], kind: Any, above: tuple[str, ...]) -> Place | None:
+def _find_key(node: Any, parts: Sequence[str], kind: Any, above: tuple[str, ...]) -> KeyPath | None:
     """Returns the keys that lead to a setting; None when there is no such setting."""
     if not parts:
         return []
@@ -71,7 +71,7 @@ def _place(node: Any, parts: Sequence[str], kind: Any, above: tuple[str, ...]) -
         if field is None:
             whole = [part.lower() for part in parts]
             return list(whole) if is_known((*above, *whole)) else None
-        below = _place(_child(node, key), rest, field.annotation, (*above, key))
+        below = _find_key(_child(node, key), rest, field.annotation, (*above, key))
         return None if below is None else [key, *below]
     if typing.get_origin(kind) is dict:
         keys = node if isinstance(node, Mapping) else {}
@@ -81,7 +81,7 @@ def _place(node: Any, parts: Sequence[str], kind: Any, above: tuple[str, ...]) -
         return [key, *(part.lower() for part in rest)]
     if typing.get_origin(kind) in {list, tuple} and head.isascii() and head.isdigit():
         number = int(head)
-        below = _place(_child(node, number), rest, typing.get_args(kind)[0], (*above, head))
+        below = _find_key(_child(node, number), rest, typing.get_args(kind)[0], (*above, head))
         return None if below is None else [number, *below]
     return None
 
@@ -92,10 +92,10 @@ def _child(node: Any, key: str | int) -> Any:
     return node.get(key) if isinstance(node, Mapping) else None
 
 
-def _set(raw: dict[str, Any], place: Place, value: Any) -> bool:
+def _set(raw: dict[str, Any], keys: KeyPath, value: Any) -> bool:
     """Writes a value; False when a list is too short for it."""
     node: Any = raw
-    for key, following in pairwise(place):
+    for key, following in pairwise(keys):
         child = _child(node, key)
         if isinstance(child, str) and isinstance(following, str):  # `storage: filesystem`
             child = {child: {}}
@@ -104,7 +104,7 @@ def _set(raw: dict[str, Any], place: Place, value: Any) -> bool:
         if not _put(node, key, child):
             return False
         node = child
-    return _put(node, place[-1], value)
+    return _put(node, keys[-1], value)
 
 
 def _put(node: Any, key: str | int, value: Any) -> bool:

@@ -27,7 +27,7 @@ class Ports:
     """What a role listens on.
 
     Attributes:
-        listeners: everything, in the order in which it is told.
+        listeners: all of them, in the order in which the log names them.
         certificates: the folder where certificates are made if there are none; None when the user named their own.
         metrics_path: where the metrics are on the listener called `metrics`; "" for nowhere.
         mistakes: a sentence each.

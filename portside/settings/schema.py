@@ -142,7 +142,7 @@ class Section(BaseModel):
 
 
 def inner_type(annotation: Any) -> Any:
-    """Returns a key's type without `| None` and what pydantic is told beside it."""
+    """Returns a key's type without `| None` and pydantic's annotations."""
     origin = typing.get_origin(annotation)
     if origin is Annotated:
         return inner_type(typing.get_args(annotation)[0])

@@ -109,7 +109,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def unwritable(folder: Path, why: str) -> CertificateProblem:
-    """What is told where nothing can be made."""
+    """Returns the problem of a folder in which nothing can be made."""
     return CertificateProblem(
         f"certificates cannot be made in {folder.absolute()} ({why}): give it to uid {os.getuid()},"
         " or name another folder with --certs or gateway.certs"
