@@ -17,7 +17,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
@@ -118,7 +118,7 @@ class Purger:
         self._sources = {source.kind: source for source in sources}
         self._settings = settings
         self._on_purged = on_purged
-        self._next_room = 0.0
+        self._noted: dict[str, float] = {}
 
     async def watch(self) -> NoReturn:
         """Purges whenever it is due, until it is cancelled."""
@@ -134,11 +134,9 @@ class Purger:
 
     async def tick(self) -> None:
         """Purges if it is due and no other process does."""
-        if self._storage.room.is_low and time.monotonic() >= self._next_room:
-            await self._alone(self.make_room)
-            if self._storage.room.is_low:
-                self._next_room = time.monotonic() + ROOM_SECONDS
-        if await self._is_due():
+        if self._storage.room.is_low and await self._is_due(layout.ROOM_SOUGHT, ROOM_SECONDS):
+            await self._alone(self._make_room_if_due)
+        if await self._is_due(layout.PURGED, self._settings.interval_seconds):
             await self._alone(self._purge_if_due)
 
     async def _alone(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -148,18 +146,33 @@ class Purger:
         except LockHeld:
             return  # another process is at it
 
-    async def _is_due(self) -> bool:
-        try:
-            last = (await self._storage.driver.stat(layout.PURGED)).modified
-        except PathNotFound:
-            return True
-        return not last <= time.time() < last + self._settings.interval_seconds
+    async def _make_room_if_due(self) -> None:
+        if not await self._is_due(layout.ROOM_SOUGHT, ROOM_SECONDS):
+            return  # another process was quicker
+        await self.make_room()
+        if self._storage.room.is_low:
+            await self._note(layout.ROOM_SOUGHT)
 
     async def _purge_if_due(self) -> None:
-        if not await self._is_due():
+        if not await self._is_due(layout.PURGED, self._settings.interval_seconds):
             return  # another process was quicker
-        await self.purge()
-        await self._storage.driver.write(layout.PURGED, b"", durable=False)
+        try:
+            await self.purge()
+        finally:
+            await self._note(layout.PURGED)  # what fails is tried at the next interval, not at the next tick
+
+    async def _is_due(self, note: str, interval: float) -> bool:
+        last = self._noted.get(note, 0.0)
+        with suppress(PathNotFound):
+            last = max(last, (await self._storage.driver.stat(note)).modified)
+        return not last <= time.time() < last + interval
+
+    async def _note(self, note: str) -> None:
+        """Notes on the volume that something was done now; where that cannot be, this process remembers it."""
+        try:
+            await self._storage.driver.write(note, b"", durable=False)
+        except StorageError:
+            self._noted[note] = time.time()
 
     async def purge(self) -> None:
         """Removes what nobody has touched for as long as the settings say."""

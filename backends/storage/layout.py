@@ -19,7 +19,7 @@
             payload-<hex>-<name>                                    layer <name> and its JSON have this checksum
     <root>/docker/registry/portside/tmp/                        files on their way to their names; swept when old
     <root>/docker/registry/portside/locks                       empty; each lock is a byte of it; never delete
-    <root>/docker/registry/portside/purged                      empty; its time is when abandoned uploads were purged
+    <root>/docker/registry/portside/{purged,room-sought}        empty; their times say when the purger was at it last
 
 A `link` holds a digest as text without a newline. Source: distribution `registry/storage/paths.go`; V1API section 11.
 """
@@ -38,6 +38,7 @@ PRIMARY = "/docker/registry/portside/primary"
 TEMPORARY = "/docker/registry/portside/tmp"
 LOCKS = "/docker/registry/portside/locks"
 PURGED = "/docker/registry/portside/purged"
+ROOM_SOUGHT = "/docker/registry/portside/room-sought"
 V1_STAGING = f"{PRIMARY}/v1/staging"
 V1_IMAGES = "/images"
 V1_REPOSITORIES = "/repositories"

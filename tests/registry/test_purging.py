@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
@@ -20,10 +21,12 @@ from backends.registry.store import Store
 from backends.registry.v1.abandoned_images import AbandonedImages
 from backends.storage import layout
 from backends.storage.capabilities import Room
+from backends.storage.driver import StorageFull
 from backends.storage.inmemory import InMemoryDriver
 from backends.storage.room import RoomWatch
 from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
+from tests.support.drivers import ForwardingDriver, wrapped
 from tests.support.stores import everything, put_image
 from tests.support.v1pushes import put_checksum, put_json, put_layer
 from tests.support.v1server import make_pushed
@@ -355,9 +358,33 @@ async def test_when_nothing_more_can_go_it_is_not_looked_through_all_the_time(re
     await purging.tick()
     upload = await begin(Store(reopen()))
     await age(storage, root, layout.upload(NAME, upload), 2 * HOUR)
+    for each in (purging, purger(low_on_room(reopen()))):
+        await each._storage.room.measure()
+        await each.tick()
+    assert await left(storage) == {upload}
+    await age(storage, root, layout.ROOM_SOUGHT, 301)
+    await purging.tick()
+    assert await left(storage) == set()
+
+
+class Full(ForwardingDriver):
+    """A disk on which nothing can be written any more."""
+
+    @override
+    async def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        raise StorageFull("no room")
+
+
+async def test_where_it_cannot_be_noted_it_is_not_done_all_the_time_either(reopen: Reopen, root: Path) -> None:
+    storage, _ = wrapped(low_on_room(reopen(), total=0), Full)
+    purging = purger(storage)
+    await storage.room.measure()
+    await purging.tick()
+    upload = await begin(Store(reopen()))
+    await age(reopen(), root, layout.upload(NAME, upload), 8 * DAY)
     await purging.tick()
     assert await left(storage) == {upload}
-    purging._next_room = 0.0
+    purging._noted.clear()
     await purging.tick()
     assert await left(storage) == set()
 
