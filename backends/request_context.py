@@ -43,7 +43,7 @@ DROP_AUTHORIZATION = RequestKey("portside.drop_authorization", bool)
 """Credentials are not to reach the registry (the guide's literal rule)."""
 
 REQUEST_ID = RequestKey("portside.request_id", str)
-"""Names the request, for those who tell of what it changed."""
+"""Identifies the request wherever something says what it changed."""
 
 CONTINUED = RequestKey("portside.continued", bool)
 """The client was told to send its body (`100 Continue`)."""

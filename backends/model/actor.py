@@ -1,4 +1,4 @@
-"""Who asks for a change: what a service is told of its caller."""
+"""Who asks for a change: what a service knows of its caller."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Actor:
     """A caller, with one request of it.
 
     Attributes:
-        user: who it has proved to be; "" as long as there is no access control.
-        address: its IP address, or whom a trusted proxy names; "unix" for a unix socket that tells nobody.
+        user: its name once it has authenticated; "" as long as there is no access control.
+        address: its IP address, or the one that a trusted proxy names; "unix" for a unix socket without either.
         agent: its User-Agent, as it came.
         request_id: names the request, in the log too.
     """

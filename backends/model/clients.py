@@ -49,7 +49,7 @@ class Generation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ClientProfile:
-    """A client as far as its User-Agent tells.
+    """A client, as far as its User-Agent describes it.
 
     Attributes:
         product: its name, `docker`; "" when it says none that can be read.

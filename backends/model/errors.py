@@ -58,7 +58,7 @@ class ErrorCode(Enum):
 
 
 class RegistryError(Exception):
-    """An outcome that is not a success, to be told to the client.
+    """An outcome that is not a success, to be sent to the client.
 
     Attributes:
         code: what went wrong, by the specification's name.

@@ -37,8 +37,8 @@ _BLANK = b" \t\r\n"
 _SPLICE = re.compile(rb'[ \t\r\n]*,[ \t\r\n]*"signatures"[ \t\r\n]*:')
 
 
-class Unverified(Exception):  # noqa: N818 - a verdict, not a fault
-    """The signatures do not vouch for the document; the message says why."""
+class Unverified(Exception):  # noqa: N818 - a finding, not a fault
+    """The signatures do not verify; the message says why."""
 
 
 def verify(document: bytes, parsed: Mapping[str, Any] | None = None) -> bytes:
@@ -85,7 +85,7 @@ def sign(payload: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
         key: the registry's own.
 
     Raises:
-        ValueError: the payload is no JSON object.
+        ValueError: the payload is not a JSON object.
     """
     text = payload.rstrip()
     if not text.endswith(b"}"):
@@ -131,7 +131,7 @@ def _protected(signature: Mapping[str, Any]) -> tuple[int, bytes]:
     header = parse_json(_decode(signature["protected"]))
     length = header["formatLength"]
     if isinstance(length, bool) or not isinstance(length, int):
-        raise Unverified("formatLength is no number")
+        raise Unverified("formatLength is not a number")
     return length, _decode(header["formatTail"])
 
 

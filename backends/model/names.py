@@ -38,7 +38,7 @@ def parse_repository_name(text: str) -> RepositoryName:
     if not all(_COMPONENT.fullmatch(component) for component in text.split("/")):
         raise RegistryError(
             ErrorCode.NAME_INVALID,
-            f"{text!r} is no repository name; use lower-case letters and digits, separated by . _ __ - or /",
+            f"{text!r} is not a valid repository name; use lower-case letters and digits, separated by . _ __ - or /",
         )
     return RepositoryName(text)
 
@@ -58,7 +58,7 @@ def parse_tag(text: str) -> TagName:
     if _TAG.fullmatch(text) is None:
         raise RegistryError(
             ErrorCode.TAG_INVALID,
-            f"{text[:140]!r} is no tag; use up to 128 letters, digits, _ . and -, not beginning with . or -",
+            f"{text[:140]!r} is not a valid tag; use up to 128 letters, digits, _ . and -, not beginning with . or -",
         )
     return TagName(text)
 

@@ -1,6 +1,6 @@
 """v1 images and repositories as values: ids, image JSON, ancestry, names. PURE (V1API sections 0, 3, 4 and 11).
 
-An image id is a global name that its pusher chose; what belongs together is told by `parent`. JSON goes out as
+An image id is a global name that its pusher chose; `parent` says what belongs together. JSON goes out as
 docker-registry writes it: sorted keys, `", "` and `": "`, ASCII.
 """
 
@@ -78,7 +78,7 @@ def parse_v1_name(text: str) -> V1Name:
     """
     text = text.rstrip("/")
     if not text or text.startswith("/") or not text.isascii() or not text.isprintable():
-        raise RegistryError(ErrorCode.NAME_INVALID, f"{text[:80]!r} is no repository name", status=400)
+        raise RegistryError(ErrorCode.NAME_INVALID, f"{text[:80]!r} is not a valid repository name", status=400)
     namespace, slash, repository = text.partition("/")
     return V1Name(namespace, repository) if slash else V1Name("library", namespace)
 
@@ -99,7 +99,7 @@ def parse_tag_to_read(text: str) -> str:
         RegistryError: TAG_INVALID: control characters or other than ASCII.
     """
     if not text or not text.isascii() or not text.isprintable():
-        raise RegistryError(ErrorCode.TAG_INVALID, f"{text[:80]!r} is no tag", status=400)
+        raise RegistryError(ErrorCode.TAG_INVALID, f"{text[:80]!r} is not a valid tag", status=400)
     return text
 
 
@@ -142,7 +142,7 @@ def parse_ancestry(content: bytes) -> tuple[ImageId, ...]:
     """Parses a stored ancestry, newest first.
 
     Raises:
-        ValueError: it is no list of ids, too long, or has one twice.
+        ValueError: it is not a list of ids, is too long, or has one twice.
     """
     ids = load_json(content)
     if not isinstance(ids, list) or not 1 <= len(ids) <= MAX_ANCESTRY or len(set(map(str, ids))) != len(ids):
@@ -170,10 +170,10 @@ def parse_stored_checksums(content: bytes) -> Sequence[str]:
 def merge_index_images(stored: Sequence[Any], new: Sequence[Any]) -> list[dict[str, Any]]:
     """Merges two lists of images: of each id the first entry with a checksum wins, else the last seen.
 
-    Stored entries that are no objects with an id, which docker-registry took in a first list, are dropped.
+    Stored entries that are not objects with an id, which docker-registry took in a first list, are dropped.
 
     Raises:
-        RegistryError: a new entry is no object with an id.
+        RegistryError: a new entry is not an object with an id.
     """
     if not all(map(_has_id, new)):
         raise RegistryError(ErrorCode.IMAGE_INVALID, "Invalid data")
@@ -190,7 +190,7 @@ def _has_id(entry: Any) -> bool:
 
 
 def without_tags(content: bytes) -> bytes:
-    """Returns a stored list of images as it goes out: without the `Tag` that a push noted of an image.
+    """Returns a stored list of images as it goes out: without the `Tag` that a push recorded with an image.
 
     Docker takes it for a tag of that image, even when the tag has long moved on (FORMATS section 1.3).
     """
@@ -204,23 +204,23 @@ def without_tags(content: bytes) -> bytes:
 
 
 def describe_agent(agent: str, *, now: int) -> dict[str, Any]:
-    """Returns what docker-registry notes of who set a tag (V1API section 5)."""
+    """Returns what docker-registry records of who set a tag (V1API section 5)."""
     said = dict(_AGENT_PAIR.findall(agent[:MAX_AGENT]))
-    noted: dict[str, Any] = {"last_update": now}
+    described: dict[str, Any] = {"last_update": now}
     for key, name in (("docker", "docker_version"), ("go", "docker_go_version")):
         if key in said:
-            noted[name] = said[key]
+            described[name] = said[key]
     for key in ("arch", "kernel", "os"):
         if key in said:
-            noted[key] = said[key].lower()
-    return noted
+            described[key] = said[key].lower()
+    return described
 
 
 def parse_body(content: bytes, refusal: str) -> Any:
     """Parses a body as docker-registry does.
 
     Raises:
-        RegistryError: IMAGE_INVALID, with the words of `refusal`: it is no JSON.
+        RegistryError: IMAGE_INVALID, with `refusal` as its detail: it is not JSON.
     """
     try:
         return json.loads(content.decode("utf-8"))
@@ -232,7 +232,7 @@ def load_json(content: bytes) -> Any:
     """Parses what is stored.
 
     Returns:
-        the value; None when it is no JSON.
+        the value; None when it is not JSON.
     """
     try:
         return json.loads(content.decode("utf-8"))

@@ -32,7 +32,7 @@ PARSED_FACTOR = 5
 
 
 async def parse_off_loop(content: bytes, parse: Callable[[bytes], T]) -> T:
-    """Parses a document, in a thread where that would hold up the event loop."""
+    """Parses a document, in a thread where that would block the event loop."""
     if len(content) <= PARSED_AT_ONCE:
         return parse(content)
     return await asyncio.to_thread(parse, content)

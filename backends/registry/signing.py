@@ -62,7 +62,7 @@ class Signer:
             pem = await self._make()
         key = serialization.load_pem_private_key(pem, password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
-            raise StorageError(f"{layout.SCHEMA1_KEY} is no P-256 key; move it away and a new one is made")
+            raise StorageError(f"{layout.SCHEMA1_KEY} is not a P-256 key; move it away and a new one is made")
         return key
 
     async def _make(self) -> bytes:

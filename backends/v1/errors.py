@@ -1,4 +1,4 @@
-"""How the v1 protocol tells an error: `{"error": "<message>"}`, in docker-registry's words where it has them."""
+"""Errors in the v1 protocol: `{"error": "<message>"}`, in docker-registry's words where it has them."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ async def put_checksum(parts: Parts, request: BaseRequest, image: ImageId) -> St
     if not header.strip():
         raise RegistryError(ErrorCode.CHECKSUM_MISMATCH, "Missing Image's checksum")
     payload = parse_payload_checksum(header)
-    # One that is malformed fits nothing; whether there is such an image is still told first.
+    # A malformed one matches nothing, but an unknown image is still 404.
     await parts.store.v1_images.put_checksum(image, payload or "malformed", actor=actor_of(request))
     return done(request)
 

@@ -29,7 +29,7 @@ class Parts:
     settings: V1Settings
 
     def endpoints(self, request: BaseRequest) -> str:
-        """Where an old client is to send everything that follows: the address that it used."""
+        """The address for everything that follows: the one that the client used."""
         return self.settings.endpoints or client_authority(request)
 
     async def body(self, request: BaseRequest) -> bytes:
@@ -50,5 +50,5 @@ def answer(
 
 
 def done(request: BaseRequest) -> StreamResponse:
-    """Answers `true`: success without anything to tell."""
+    """Answers `true`: success, without a result."""
     return answer(request, True)

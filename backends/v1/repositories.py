@@ -38,13 +38,13 @@ async def delete_images(parts: Parts, request: BaseRequest, name: V1Name) -> Str
 
 
 async def put_auth(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:  # noqa: ARG001 - open to all
-    """Answers a client that asks for access; everybody has it as long as there is no access control."""
+    """Answers a client that asks for access: granted, as long as there is no access control."""
     await parts.body(request)
     return answer(request, "OK")
 
 
 async def get_properties(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
-    """Tells whether a repository is marked private."""
+    """Says whether a repository is marked private."""
     private = await parts.store.v1_repositories.is_private(name)
     return answer(request, {"access": "private" if private else "public"})
 

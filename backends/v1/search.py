@@ -1,6 +1,6 @@
 """Search over names (V1API section 6): every client searches through v1, so repositories of both are found.
 
-Numbers of pages and sizes are passed over, as in docker-registry: all that is found is sent.
+Page numbers and page sizes are ignored, as in docker-registry: all that is found is sent.
 """
 
 from __future__ import annotations

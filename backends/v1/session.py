@@ -1,4 +1,4 @@
-"""Ping, root and users: how an old client finds out whom it talks to (V1API sections 1 and 2)."""
+"""Ping, root and users: what an old client asks first (V1API sections 1 and 2)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def get_root(_: Parts, request: BaseRequest) -> StreamResponse:
 
 
 async def get_users(_: Parts, request: BaseRequest) -> StreamResponse:
-    """Answers `docker login`; as long as there is no access control, everybody is welcome."""
+    """Answers `docker login`; as long as there is no access control, every login succeeds."""
     return answer(request, "OK")
 
 

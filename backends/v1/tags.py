@@ -53,10 +53,10 @@ async def delete_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str)
 
 
 async def get_tag_json(parts: Parts, request: BaseRequest, name: V1Name, tag: str) -> StreamResponse:
-    """Sends what was noted of who set a tag."""
+    """Sends what is recorded of who set a tag."""
     return answer(request, await parts.store.v1_repositories.description(name, tag) or UNDESCRIBED)
 
 
 async def get_repository_json(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
-    """Sends what was noted of who set `latest`."""
+    """Sends what is recorded of who set `latest`."""
     return answer(request, await parts.store.v1_repositories.description(name, None) or UNDESCRIBED)

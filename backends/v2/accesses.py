@@ -16,7 +16,7 @@ from backends.web.operations import Access, Action, RepositoryAccess, Values
 def touches_mount_source(action: Action, values: Values, request: BaseRequest) -> Sequence[Access]:
     """Returns the push to the repository in the path, and for a mount the pull from the one in the query.
 
-    A mount that may not be is no error: it becomes an upload, as if the blob were not there.
+    A mount that is refused is not an error: it becomes an upload, as if the blob were not there.
     """
     target = RepositoryAccess(action, values["name"])
     mount = parse_mount(parse_query(request))

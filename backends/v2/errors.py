@@ -1,4 +1,4 @@
-"""How the v2 protocol tells an error (distribution specification, "Error Codes")."""
+"""Errors in the v2 protocol (distribution specification, "Error Codes")."""
 
 from __future__ import annotations
 

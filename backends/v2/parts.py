@@ -21,7 +21,7 @@ class Parts:
     doubts: AddressDoubts = field(default_factory=AddressDoubts)
 
     def location(self, request: BaseRequest, path: str) -> str:
-        """Returns a path as `Location` tells it: absolute, since Docker up to 1.7 cannot follow another."""
+        """Returns the value of `Location` for a path: absolute, since Docker up to 1.7 cannot follow a relative one."""
         if self.settings.relative_urls:
             return path
         if self.settings.host:

@@ -1,4 +1,4 @@
-"""From a request to the actor that its services are told of."""
+"""From a request to the actor on whose behalf services change something."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ class Dispatcher:
             if named is None:
                 raise RegistryError(
                     ErrorCode.UNSUPPORTED,
-                    f"{method[:20]} is not possible here; possible are {route.allow}",
+                    f"{method[:20]} is not allowed here; allowed are {route.allow}",
                     headers={"Allow": route.allow},
                 )
             return _Found(*named, route.values(match))

@@ -16,7 +16,7 @@ class Index:
 
     Attributes:
         content: the document, to the byte.
-        media_type: tells which of the two it is.
+        media_type: which of the two it is.
         manifests: its entries; some programs list blobs among them (BuildKit's cache).
         subject: the manifest that this one says something about.
         artifact_type: the kind of artifact; "" where it is not said.

@@ -3,9 +3,9 @@
 A tag lies in the files of the generation that wrote it, `v2_links` or `v1_files`.
 
 Invariants:
-- whoever changes a tag is alone at it, among all processes and whichever protocol it speaks: v2's `busybox` and v1's
+- one request at a time changes a tag, among all processes and whichever protocol it speaks: v2's `busybox` and v1's
   `library/busybox` are one repository;
-- a tag appears, moves and goes by one rename, when all that it needs is there; its notes come before or after;
+- a tag appears, moves and goes by one rename, once everything it needs is there; its description is written apart;
 - a tag names the digest that it was pushed with, of whatever algorithm.
 """
 
@@ -61,9 +61,9 @@ class Tags:
         """Makes a tag name a manifest that is stored and linked.
 
         Raises:
-            RegistryError: UNAVAILABLE: another request has been at this tag for long.
+            RegistryError: UNAVAILABLE: another request holds the lock of this tag.
         """
-        async with _alone(self._locks, name, tag):
+        async with _tag_lock(self._locks, name, tag):
             work = self._links.write(name, tag, digest)
             await carry_out(work, Change.PUSHED, f"tag {tag} for {digest}", name, actor=actor)
 
@@ -73,7 +73,7 @@ class Tags:
         Raises:
             PathNotFound: there is no such tag.
         """
-        async with _alone(self._locks, name, tag):
+        async with _tag_lock(self._locks, name, tag):
             await carry_out(self._links.delete(name, tag), Change.DELETED, f"tag {tag}", name, actor=actor)
 
     async def delete_those_of(self, name: RepositoryName, digest: Digest, *, actor: Actor) -> None:
@@ -81,7 +81,7 @@ class Tags:
         for text in await self._links.names(name) or ():
             tag = TagName(text)
             if await self._names(name, tag, digest):
-                async with _alone(self._locks, name, tag):
+                async with _tag_lock(self._locks, name, tag):
                     if await self._names(name, tag, digest):
                         work = self._links.delete(name, tag)
                         await carry_out(work, Change.DELETED, f"tag {tag}", name, actor=actor)
@@ -111,7 +111,7 @@ class Tags:
         return await self._files.read_all(name)
 
     async def describe_v1(self, name: V1Name, tag: str | None) -> Any:
-        """Returns what was noted of who set a v1 tag (None: `latest`); None when nothing was."""
+        """Returns what is recorded of who set a v1 tag (None: `latest`); None when nothing was."""
         return await self._files.describe(name, tag)
 
     async def move_v1(self, name: V1Name, tag: str, image_id: ImageId, *, actor: Actor, now: int) -> None:
@@ -121,13 +121,13 @@ class Tags:
             name: the repository.
             tag: the tag.
             image_id: what it is to name.
-            actor: who moves it; of its User-Agent docker-registry keeps a note with the tag.
-            now: seconds since 1970, for that note.
+            actor: who moves it; docker-registry records its User-Agent with the tag.
+            now: seconds since 1970, for that record.
 
         Raises:
-            RegistryError: UNAVAILABLE: another request has been at this tag for long.
+            RegistryError: UNAVAILABLE: another request holds the lock of this tag.
         """
-        async with _alone(self._v1_locks, name.text, tag):
+        async with _tag_lock(self._v1_locks, name.text, tag):
             work = self._files.write(name, tag, image_id, describe_agent(actor.agent, now=now))
             await carry_out(work, Change.PUSHED, f"tag {tag} for image {image_id}", name.text, actor=actor)
 
@@ -137,11 +137,11 @@ class Tags:
         Raises:
             PathNotFound: there is no such tag.
         """
-        async with _alone(self._v1_locks, name.text, tag):
+        async with _tag_lock(self._v1_locks, name.text, tag):
             await carry_out(self._files.delete(name, tag), Change.DELETED, f"tag {tag}", name.text, actor=actor)
 
     async def delete_all_of_v1(self, name: V1Name, *, actor: Actor) -> None:
-        """Removes a v1 repository with all its tags, at once: no tag of it is waited for.
+        """Removes a v1 repository with all its tags by one rename; it does not wait for the locks of its tags.
 
         Raises:
             PathNotFound: there is no such repository.
@@ -149,5 +149,5 @@ class Tags:
         await carry_out(self._files.delete_all(name), Change.DELETED, "all tags", name.text, actor=actor)
 
 
-def _alone(locks: Locks, name: str, tag: str) -> AbstractAsyncContextManager[None]:
+def _tag_lock(locks: Locks, name: str, tag: str) -> AbstractAsyncContextManager[None]:
     return exclusive_lock(locks, layout.tag_lock(canonical_name(name), tag))

@@ -16,7 +16,7 @@ LATEST = "latest"
 
 
 class V1Files:
-    """The files of all v1 tags on one root. Whoever changes one is alone at that tag (`service`)."""
+    """The files of all v1 tags on one root. `service` holds the lock of a tag while one of them is changed."""
 
     def __init__(self, driver: StorageDriver) -> None:
         self._driver = driver
@@ -44,7 +44,7 @@ class V1Files:
         return tags
 
     async def describe(self, name: V1Name, tag: str | None) -> Any:
-        """Returns what was noted of who set a tag (None: `latest`); None when nothing was."""
+        """Returns what is recorded of who set a tag (None: `latest`); None when nothing was."""
         path = (
             layout.v1_repository_json(name.namespace, name.stored)
             if tag is None

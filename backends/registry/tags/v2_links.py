@@ -13,7 +13,7 @@ from backends.storage.driver import PathNotFound, StorageDriver
 
 
 class V2Links:
-    """The links of all v2 tags on one root. Whoever changes one is alone at that tag (`service`)."""
+    """The links of all v2 tags on one root. `service` holds the lock of a tag while one of them is changed."""
 
     def __init__(self, driver: StorageDriver) -> None:
         self._driver = driver

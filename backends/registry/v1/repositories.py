@@ -89,16 +89,16 @@ class Repositories:
             raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, f"Tag not found: {tag}") from None
 
     async def description(self, name: V1Name, tag: str | None) -> Any:
-        """Returns what was noted of who set a tag (None: `latest`); None when nothing was."""
+        """Returns what is recorded of who set a tag (None: `latest`); None when nothing is."""
         return await self._tags.describe_v1(name, tag)
 
     # repositories
 
     async def put_images(self, name: V1Name, body: bytes, announced: Sequence[Any], *, actor: Actor) -> None:
-        """Notes the images of a push; the first list is kept to the byte, later ones are merged into it.
+        """Records the images of a push; the first list is kept to the byte, later ones are merged into it.
 
         Raises:
-            RegistryError: an entry is no object with an id.
+            RegistryError: an entry is not an object with an id.
         """
         merge_index_images([], announced)  # only looks
         async with exclusive_lock(self._locks, layout.v1_images_lock(name.namespace, name.stored)):
@@ -168,7 +168,7 @@ class Repositories:
         return sorted(found)
 
     async def _list(self, path: str) -> Sequence[str]:
-        """Returns what is in a folder; names that docker-registry cannot have written are passed over."""
+        """Returns what is in a folder; names that docker-registry cannot have written are skipped."""
         try:
             return [entry for entry in await self._driver.list(path) if entry.isascii()]
         except PathNotFound:
