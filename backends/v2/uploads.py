@@ -14,7 +14,7 @@ from backends.model.digest import Digest, parse_digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import RepositoryName, UploadId
 from backends.model.ranges import parse_content_range
-from backends.registry.uploads import UploadSession
+from backends.registry.upload_session import UploadSession
 from backends.v2.accesses import parse_mount
 from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts

@@ -14,8 +14,8 @@ from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import RepositoryName, UploadId
 from backends.registry.store import Store
+from backends.registry.upload_session import UploadSession
 from backends.registry.upload_states import ImpossibleEvent, State
-from backends.registry.uploads import UploadSession
 from backends.storage import layout
 from backends.storage.driver import StorageError, StorageFull
 from backends.storage.inmemory import InMemoryDriver
