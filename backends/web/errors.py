@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp.web import BaseRequest, Response, StreamResponse
 
@@ -12,8 +12,9 @@ from backends.http.connections import break_off, close_if_out_of_step
 from backends.http.request_info import path_for_log
 from backends.model.errors import ErrorCode, RegistryError
 from backends.storage.driver import InvalidPath, PathNotFound, StorageError, StorageFull, StorageReadOnly
-from backends.web import Handler
 
+Handler = Callable[[BaseRequest], Awaitable[StreamResponse]]
+"""aiohttp's low-level server interface; everything that answers requests here is one."""
 Render = Callable[[BaseRequest, RegistryError], Response]
 
 _log = logging.getLogger("portside.web")

@@ -22,8 +22,7 @@ from backends.storage.driver import (
 from backends.storage.locks import LockHeld
 from backends.v1.errors import render as render_v1
 from backends.v2.errors import render as render_v2
-from backends.web import Handler
-from backends.web.errors import render_errors
+from backends.web.errors import Handler, render_errors
 from portside.observe.requests import observed
 from tests.support.serving_here import Answer, serving_here
 

@@ -17,7 +17,7 @@ from backends.v1.registry import Registry as V1Registry
 from backends.v1.settings import V1Settings
 from backends.v2.registry import Registry as V2Registry
 from backends.v2.settings import V2Settings
-from backends.web import Handler
+from backends.web.errors import Handler
 from backends.web.gates import make_gates
 from backends.web.operations import Action
 from backends.web.settings import GateSettings

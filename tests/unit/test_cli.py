@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -394,6 +395,13 @@ def test_health_needs_no_certificate_where_clients_do(tmp_path: Path) -> None:
         assert done.returncode == 0
         assert "asks for a client's certificate" in done.stdout
     assert "does not answer" in _sentence(portside("health", "alone.yml", folder=tmp_path))
+
+
+def test_reading_settings_needs_neither_aiohttp_nor_cryptography() -> None:
+    """A container asks for its health every few seconds, and a start pays for what it imports."""
+    program = "import sys, portside.ask_health, portside.running; print({'aiohttp', 'cryptography'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_health_cannot_guess_a_port(tmp_path: Path) -> None:
