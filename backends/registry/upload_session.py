@@ -27,6 +27,7 @@ from backends.registry.hashing import RunningHash
 from backends.registry.no_room import undone_without_room
 from backends.registry.upload_states import Event, State, next_state
 from backends.storage import layout
+from backends.storage.completion import run_to_completion
 from backends.storage.driver import Chunk, PathNotFound, StorageDriver, StorageError, StorageFull, Writer
 from backends.storage.locks import Locks
 
@@ -91,12 +92,18 @@ class UploadSession:
             RegistryError: DIGEST_INVALID: the content is another one; the upload is discarded.
             StorageFull: the upload is discarded, and nothing is left of what was begun here.
         """
-        async with exclusive_lock(self._locks, layout.blob_lock(expected)):
-            work = self._commit(expected)
-            return await carry_out(work, Change.PUSHED, f"blob {expected}", self._name, actor=actor)
-
-    async def _commit(self, expected: Digest) -> Descriptor:
         size = self._writer.size
+        await run_to_completion(self._verify(expected, size))
+        try:
+            async with exclusive_lock(self._locks, layout.blob_lock(expected)):
+                work = self._store(expected, size)
+                await carry_out(work, Change.PUSHED, f"blob {expected}", self._name, actor=actor)
+        finally:
+            if self.state is State.VERIFIED:  # storage failed, or the client has gone before it came to that
+                self._enter(Event.FAILED)
+        return Descriptor(OCTET_STREAM, expected, size)
+
+    async def _verify(self, expected: Digest, size: int) -> None:
         actual = await self._digest(expected.algorithm)
         if actual != expected:
             self._enter(Event.DIFFERED)
@@ -110,13 +117,6 @@ class UploadSession:
             self._enter(Event.NO_ROOM if isinstance(error, StorageFull) else Event.NOT_SYNCED)
             raise
         self._enter(Event.MATCHED)
-        try:
-            await self._store(expected, size)
-        except StorageError as error:
-            self._enter(Event.NO_ROOM if isinstance(error, StorageFull) else Event.FAILED)
-            raise
-        self._enter(Event.STORED)
-        return Descriptor(OCTET_STREAM, expected, size)
 
     async def _store(self, digest: Digest, size: int) -> None:
         """Links the blob, then puts it in place: a link can be taken back when there is no room, a blob cannot.
@@ -124,9 +124,14 @@ class UploadSession:
         Others may find a blob as soon as it is there, and rely on it. A link without a blob is nothing to anybody.
         """
         link = layout.layer_link(self._name, digest)
-        async with undone_without_room(self._driver, link.rpartition("/")[0], link):
-            await self._driver.write(link, str(digest).encode())
-            await self._blobs.commit_file(self._path, digest, size)
+        try:
+            async with undone_without_room(self._driver, link.rpartition("/")[0], link):
+                await self._driver.write(link, str(digest).encode())
+                await self._blobs.commit_file(self._path, digest, size)
+        except StorageFull:
+            self._enter(Event.NO_ROOM)
+            raise
+        self._enter(Event.STORED)
 
     async def discard(self) -> None:
         """Removes the upload and what it has."""

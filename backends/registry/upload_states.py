@@ -36,7 +36,7 @@ class Event(Enum):
     NO_ROOM = "the disk is full"
     CANCELLED = "its client gave it up"
     STORED = "blob and link are in place"
-    FAILED = "storage failed in the middle of making it a blob: a client may try again"
+    FAILED = "it could not be made a blob, since storage failed or the client has gone: it may be tried again"
     REMOVED = "its folder was deleted"
 
 

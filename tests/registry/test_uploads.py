@@ -14,11 +14,9 @@ from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import RepositoryName, UploadId
 from backends.registry.store import Store
-from backends.registry.upload_session import UploadSession
-from backends.registry.upload_states import ImpossibleEvent, State
+from backends.registry.upload_states import ImpossibleEvent
 from backends.storage import layout
 from backends.storage.driver import StorageError, StorageFull
-from backends.storage.inmemory import InMemoryDriver
 from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
 from tests.support.counting import CountingDriver
@@ -293,27 +291,45 @@ async def test_a_blob_that_is_here_already_keeps_its_file(reopen: Reopen) -> Non
     assert modified[0] == modified[1]
 
 
+class HangingUp(ForwardingDriver):
+    """A driver whose client hangs up when something of the kind is written."""
+
+    word = "\0"
+    task: asyncio.Task[None] | None = None
+
+    @override
+    async def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        if self.word in path and self.task is not None:
+            self.task.cancel()
+        await super().write(path, content, durable=durable)
+
+
 async def test_a_commit_goes_to_its_end_when_its_client_hangs_up(reopen: Reopen) -> None:
+    storage, client = wrapped(reopen(), HangingUp)
+    process = Store(storage)
+    upload = await process.uploads.start(NAME)
+    await append(process, upload, CONTENT)
+    client.word = "_layers"
+    client.task = asyncio.ensure_future(commit(process, upload, Digest.of(CONTENT)))
+    with pytest.raises(asyncio.CancelledError):
+        await client.task
+    assert await stored(Store(reopen()), Digest.of(CONTENT)) == CONTENT
+    assert not [path for path in await everything(reopen().driver) if "/_uploads/" in path]
+
+
+async def test_who_hangs_up_while_another_commits_the_same_blob_can_finish_later(reopen: Reopen) -> None:
     process = Store(reopen())
     upload = await process.uploads.start(NAME)
     await append(process, upload, CONTENT)
-
-    async def hang_up(session: UploadSession) -> None:
-        while session.state is State.GROWING:  # noqa: ASYNC110 - it is not being made a blob yet
-            await asyncio.sleep(0)
-        task.cancel()
-
-    async def put() -> None:
-        async with process.uploads.open(NAME, upload) as session:
-            hanging_up.append(asyncio.ensure_future(hang_up(session)))
-            await session.commit(Digest.of(CONTENT), actor=ACTOR)
-
-    hanging_up: list[asyncio.Task[None]] = []
-    task = asyncio.ensure_future(put())
-    await asyncio.wait([task])
-    await hanging_up[0]
-    assert task.cancelled() or isinstance(reopen().driver, InMemoryDriver)  # memory is too quick to be interrupted
-    assert await stored(Store(reopen()), Digest.of(CONTENT)) == CONTENT
+    async with reopen().locks.hold(layout.blob_lock(Digest.of(CONTENT))):
+        waiting = asyncio.ensure_future(commit(process, upload, Digest.of(CONTENT)))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    assert await process.uploads.size(NAME, upload) == len(CONTENT)
+    await commit(process, upload, Digest.of(CONTENT))
+    assert await stored(process, Digest.of(CONTENT)) == CONTENT
 
 
 # storage that fails
