@@ -96,7 +96,7 @@ async def build(settings: Settings, *, version: str, instance: str, voice: Voice
     if settings.role in {Role.SERVE, Role.PROXY}:
         elsewhere = _elsewhere(settings)
         here: dict[Backend, Upstream] = {backend: InProcess(handle) for backend, handle in registries.items()}
-        proxy = Proxy(settings.proxy, here | elsewhere)
+        proxy = Proxy(settings.proxy, here | elsewhere, headers=headers)
         handlers["proxy"] = proxy.handle
     log.start()
     access = open_access_log(settings.log, version=version, instance=instance) if settings.log.access else None

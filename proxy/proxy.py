@@ -10,6 +10,7 @@ from aiohttp import web
 from yarl import URL
 
 from backends import request_context
+from backends.http.configured_headers import ConfiguredHeaders
 from backends.http.request_info import client_address
 from backends.model.cache import Cache
 from backends.model.clients import MAX_AGENT, ClientProfile, parse_user_agent
@@ -33,7 +34,6 @@ from proxy.settings import ProxySettings
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 REMEMBERED = 4096
-_NONE = OuterHeaders()
 
 
 class Upstream(Protocol):
@@ -76,21 +76,28 @@ class Proxy:
     Args:
         settings: rule and header.
         upstreams: the registries that there are.
+        headers: what the settings want on every answer.
     """
 
-    def __init__(self, settings: ProxySettings, upstreams: Mapping[Backend, Upstream]) -> None:
+    def __init__(
+        self,
+        settings: ProxySettings,
+        upstreams: Mapping[Backend, Upstream],
+        *,
+        headers: ConfiguredHeaders | None = None,
+    ) -> None:
         self._header = settings.route_header
         self._policy = Policy(settings.rule, frozenset(upstreams))
         self._upstreams = dict(upstreams)
-        self._configured = _NONE
+        self._headers = headers or ConfiguredHeaders({})
+        self._decided_with = self._headers.current
         # Clients are few and ask much.
         self._decisions = Cache(self._decide, bound=REMEMBERED)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Decides, records the decision for log, metric and header, and passes the request on."""
-        configured = request.get(request_context.RESPONSE_HEADERS, _NONE)
-        if configured is not self._configured:  # at the first request, and after the settings were read anew
-            self._configured = configured
+        if self._headers.current is not self._decided_with:  # the settings were read anew
+            self._decided_with = self._headers.current
             self._decisions = Cache(self._decide, bound=REMEMBERED)
         target = request.raw_path
         agent = request.headers.get("User-Agent", "")[:MAX_AGENT]
@@ -102,7 +109,7 @@ class Proxy:
         if decision.only_while_v2_answers and not await self._upstreams[Backend.V2].available():
             detail = f"the v2 registry does not answer, and {client.text} speaks v2; push again when it is back"
             down = RouteDecision(None, detail, Why.V2_IS_DOWN)
-            self._record(request, client, down, route="proxy", headers=self._headers(down, "proxy"))
+            self._record(request, client, down, route="proxy", headers=self._outer_headers(down, "proxy"))
             return reply(request, registry_error(decision.backend, RegistryError(ErrorCode.UNAVAILABLE, detail)))
         return await self._upstreams[decision.backend].handle(request)
 
@@ -112,10 +119,10 @@ class Proxy:
         client = parse_user_agent(agent)
         decision = decide_class(client, asked_class, self._policy)
         route = "proxy" if decision.backend is None else decision.backend.value
-        return client, decision, route, self._headers(decision, route)
+        return client, decision, route, self._outer_headers(decision, route)
 
-    def _headers(self, decision: RouteDecision, route: str) -> OuterHeaders:
-        replacing, adding = [*self._configured.replacing], self._configured.adding
+    def _outer_headers(self, decision: RouteDecision, route: str) -> OuterHeaders:
+        replacing, adding = [*self._decided_with.replacing], self._decided_with.adding
         if self._header:
             replacing.append((self._header, f"{route}; {decision.reason}"))
         if decision.api_version:

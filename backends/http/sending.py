@@ -120,8 +120,7 @@ async def _stream(
 
 
 async def _join(chunks: AsyncGenerator[Chunk, None]) -> bytes:
-    async with aclosing(chunks):
-        return b"".join([bytes(chunk) async for chunk in chunks])
+    return b"".join([chunk async for chunk in chunks])  # taken to its end, or broken by itself: nothing to close
 
 
 async def _parts(content: Content, plan: Multipart) -> AsyncGenerator[Chunk, None]:

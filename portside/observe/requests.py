@@ -48,7 +48,7 @@ def observed(
         listener: `proxy`, `v1` or `v2`: where the request came in.
         access: None when the access log is off.
         metrics: where it counts; None when nobody can ask for them.
-        headers: `http.headers`; the proxy joins its own to them.
+        headers: `http.headers`; the proxy puts others in their place, which hold these.
         health: answers `/debug/health`, which leaves no line and counts nowhere: it is asked every few seconds.
     """
 

@@ -171,8 +171,8 @@ async def test_they_can_change_while_serving() -> None:
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         return respond(request, 200, {"Server": "x", "X-Said": "handler"}, b"")
 
-    proxy = Proxy(ProxySettings(), {Backend.V2: InProcess(answer)})
     headers = ConfiguredHeaders({"X-One": "1"})
+    proxy = Proxy(ProxySettings(), {Backend.V2: InProcess(answer)}, headers=headers)
     for handler in (answer, proxy.handle):
         headers.change({"X-One": "1"})
         async with _serving(headers, handler) as client:
@@ -187,8 +187,8 @@ async def test_the_settings_cannot_keep_an_old_client_from_falling_back() -> Non
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         return respond(request, 200, {"X-Route": request[request_context.BACKEND]}, b"")
 
-    proxy = Proxy(ProxySettings(), {backend: InProcess(answer) for backend in Backend})
     headers = ConfiguredHeaders({"docker-distribution-api-version": "registry/2.0", "X-One": "1"})
+    proxy = Proxy(ProxySettings(), {backend: InProcess(answer) for backend in Backend}, headers=headers)
     async with _serving(headers, proxy.handle) as client:
         for agent, path, version in (
             ("docker/1.5.0", "/v2/", None),
