@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 
 from backends.model.digest import Digest
 from backends.storage import layout
-from backends.storage.driver import InvalidPath, PathNotFound, Reader, StorageDriver
+from backends.storage.capabilities import LinksFiles, capability
+from backends.storage.driver import InvalidPath, PathNotFound, Reader, StorageDriver, StorageError
+
+_log = logging.getLogger("portside.blobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +64,43 @@ class Blobs:
             raise _absent(error) from None
 
     async def put(self, content: bytes, digest: Digest) -> None:
-        """Stores a small blob whose digest was computed from `content`."""
-        if await self.size(digest) != len(content):
-            await self._driver.write(layout.blob_data(digest), content)
+        """Stores a small blob whose digest was computed from `content`; one that is damaged is put right."""
+        path = layout.blob_data(digest)
+        try:
+            if await self.read(digest) == content:
+                await self._driver.ensure_durable(path)
+                return
+        except PathNotFound:
+            await self._driver.write(path, content)
+            return
+        except StorageError as error:  # too large, or the disk has lost some of it
+            _log.warning("blob %s cannot be read: %s", digest, error)
+        temporary = f"{layout.TEMPORARY}/{secrets.token_hex(12)}"
+        await self._driver.write(temporary, content)
+        await self.commit_file(temporary, digest, len(content))
 
     async def commit_file(self, path: str, digest: Digest, size: int) -> None:
-        """Takes in a synced file whose digest was verified. What is here already stays; the file is left then.
+        """Takes in a synced file whose digest was verified; `path` is gone then.
 
-        A blob of another size is a ruin, left by a crash of a program that does not sync: it is replaced.
+        What is here under this digest is either the same or damaged, so it is replaced. Where it has other names (a v1
+        image's layer), a new file would leave those as they are and need twice the room: then the two are compared,
+        and what is wrong in the one that stays is written anew.
+
+        Raises:
+            PathNotFound: there is no such file, and it is not that an attempt before this one has taken it in.
         """
-        if await self.size(digest) != size:
-            await self._driver.move(path, layout.blob_data(digest))
+        target = layout.blob_data(digest)
+        linker = capability(self._driver, LinksFiles)
+        try:
+            written = None if linker is None else await linker.repair(path, target)
+            if written is None:
+                await self._driver.move(path, target)
+            elif written:
+                _log.warning("blob %s was damaged; pushed again it is whole now, under all its names", digest)
+        except PathNotFound:
+            if await self.size(digest) != size:
+                raise
+            await self._driver.ensure_durable(target)
 
     async def take_back(self, digest: Digest) -> None:
         """Removes a blob that was put in just now and that nobody is linked to, while `layout.blob_lock` is held."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 from backends.model.descriptors import Descriptor
@@ -47,6 +47,17 @@ async def require_references(holdings: Holdings, manifest: Manifest) -> None:
         ErrorCode.MANIFEST_BLOB_UNKNOWN,
         f"the manifest names what {holdings.name} does not have: {named}{more}; push that first",
     )
+
+
+def referenced(manifest: Manifest) -> Sequence[Digest]:
+    """Returns all that a manifest names, here or elsewhere."""
+    match manifest:
+        case Schema1():
+            return manifest.layers
+        case Schema2() | OciManifest():
+            return [manifest.config.digest, *(layer.digest for layer in manifest.layers)]
+        case Index():
+            return [entry.digest for entry in manifest.manifests]
 
 
 async def _missing(holdings: Holdings, manifest: Manifest) -> AsyncIterator[str]:

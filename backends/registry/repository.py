@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from backends.model import media_types
@@ -23,7 +23,7 @@ from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.links import read_link, write_link
 from backends.registry.manifests import Manifests
 from backends.registry.no_room import undone_without_room
-from backends.registry.references import require_references
+from backends.registry.references import referenced, require_references
 from backends.registry.signing import Signer
 from backends.registry.tags.service import Tags
 from backends.storage import layout
@@ -93,6 +93,7 @@ class Repository:
         async with exclusive_lock(self._shared.locks, layout.blob_lock(digest)):
             if not await Repository(source, self._shared).has_blob(digest):
                 return False
+            await self._driver.ensure_durable(layout.blob_data(digest))
             work = write_link(self._driver, layout.layer_link(self.name, digest), digest)
             await carry_out(work, Change.MOUNTED, f"blob {digest}", self.name, actor=actor)
             return True
@@ -162,6 +163,8 @@ class Repository:
             StorageFull: nothing is left of it that was not there before.
         """
         await require_references(self, manifest)
+        # A client does not send again what it finds here; a killed process may have left it unsynced.
+        await self._driver.ensure_durable(*self._paths_of(referenced(manifest)))
         link = layout.revision_link(self.name, digest)
         made = (_folder(layout.blob_data(digest)), layout.signed_schema1(self.name, digest), _folder(link), link)
         async with (
@@ -172,6 +175,12 @@ class Repository:
             await carry_out(work, Change.PUSHED, f"manifest {digest}", self.name, actor=actor)
             if tag is not None:
                 await self._tags.move(self.name, tag, digest, actor=actor)
+
+    def _paths_of(self, digests: Iterable[Digest]) -> Iterator[str]:
+        for digest in digests:
+            yield layout.blob_data(digest)
+            yield layout.layer_link(self.name, digest)
+            yield layout.revision_link(self.name, digest)
 
     async def _put_manifest(self, manifest: Manifest, digest: Digest) -> None:
         content = manifest.content

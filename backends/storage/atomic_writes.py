@@ -2,8 +2,13 @@
 
 A temporary file, write, fsync, rename, fsync of the folder. Where folders are missing too, they are built around the
 temporary file and renamed into place with it, so an observer sees neither an empty folder nor half a file. Deleting is
-a rename first, then a removal. Temporary files live in one folder of our own (`layout.TEMPORARY`): what a killed
-process leaves there is never taken for content by any program, and is swept.
+a rename first, then a removal.
+
+Invariants:
+- what is found rather than made is synced before anybody relies on it: the folders above a file may have been made by a
+  process that was killed before it had synced them (`unsynced`);
+- what is made in a folder that somebody deletes at that moment is made again: when a change returns it is at its path,
+  or was there before the deletion.
 
 Everything here may wait for the disk, so it is called in threads; it raises what the operating system says.
 """
@@ -13,17 +18,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 
-from backends.storage import layout
 from backends.storage.cached_reads import Opener
 from backends.storage.driver import StorageBusy
-from backends.storage.folders import make_folders
-from backends.storage.temporary_files import remove_tree, sweep, temporary_name
+from backends.storage.temporary_files import TemporaryFolder, copy_file, remove_tree, sweep, temporary_name
+from backends.storage.unsynced import UnsyncedNames
 
-BUILD_ATTEMPTS = 10
-COPY_SIZE = 1024 * 1024
+ATTEMPTS = 50
+PAUSE_SECONDS = 0.002
 
 Fill = Callable[[int, str], None]
 """Makes a file under a name in an open folder."""
@@ -43,43 +47,47 @@ class AtomicWrites:
     def __init__(self, root: int, opener: Opener) -> None:
         self._root = root
         self._opener = opener
-        self._temporary = -1
-        self._making_temporary = threading.Lock()
+        self._temporary = TemporaryFolder(root)
+        self._unsynced = UnsyncedNames(root, self._sync_folder)
 
     def put(self, path: str, fill: Fill, *, durable: bool = True) -> None:
-        """Makes `path` appear, filled, together with whatever folders are missing above it; replaces what is there."""
+        """Makes `path` appear, filled, together with whatever folders are missing above it; replaces what is there.
+
+        Args:
+            path: the file.
+            fill: makes it; called again when somebody deletes a folder meanwhile.
+            durable: whether it must survive a power cut. Folders that are made always do: others will rely on them.
+        """
         parts = path[1:].split("/")
-        for _ in range(BUILD_ATTEMPTS):
+        for _ in self._attempts(path):
             with self._deepest(parts[:-1]) as (folder, depth):
-                if self._appear(folder, parts[depth:], fill, durable=durable):
+                missing = parts[depth:]
+                synced = durable or len(missing) > 1
+                above = _join(parts[:depth])
+                if self._appear(folder, above, missing, fill, durable=synced) and self._is_at(folder, above):
+                    if synced:
+                        self.sync_found(path, but=above)
                     return
-        raise StorageBusy(f"{path} could not be made: the folders above it keep coming and going")
 
     def move(self, source: str, target: str) -> None:
-        """Gives a file its final name, and no moment in which it has none."""
+        """Gives a file its final name, and no moment in which it has none.
+
+        It gets the new name first and loses the old one when that is safe: a rename into a folder that somebody deletes
+        at that moment would take the file along. Where a file cannot have two names it is copied.
+        """
+        if not self.link(source, target):
+            with self.parent(source) as (origin, name):
+                self.put(target, lambda below, temporary: copy_file(origin, name, below, temporary))
         with self.parent(source) as (origin, name):
-            os.stat(name, dir_fd=origin, follow_symlinks=False)
-            parts = target[1:].split("/")
-            try:
-                with self._deepest(parts[:-1]) as (folder, depth):
-                    if depth == len(parts) - 1:
-                        os.rename(name, parts[-1], src_dir_fd=origin, dst_dir_fd=folder)
-                        os.fsync(folder)
-                        return
-                # Folders are missing: they appear with a second name of the file in them, so that a failure half-way
-                # leaves the source where it was.
-                self.put(target, lambda below, temporary: _link(origin, name, below, temporary))
-            except OSError as error:
-                # Another file system, or one where a file cannot have two names.
-                if error.errno != errno.EXDEV and error.errno not in _NO_SECOND_NAME:
-                    raise
-                self.put(target, lambda below, temporary: _copy(origin, name, below, temporary))
             os.unlink(name, dir_fd=origin)
 
     def link(self, source: str, target: str) -> bool:
         """Gives a file a second name; False where that cannot be."""
         with self.parent(source) as (origin, name):
-            os.stat(name, dir_fd=origin, follow_symlinks=False)
+            info = os.stat(name, dir_fd=origin, follow_symlinks=False)
+            if self._is_file(target, info):  # a rename of one name to the other would do nothing
+                self.sync_found(target)
+                return True
             try:
                 self.put(target, lambda below, temporary: _link(origin, name, below, temporary))
             except OSError as error:
@@ -93,30 +101,36 @@ class AtomicWrites:
 
         Where even a name needs room and there is none, it is taken apart where it is: what is to make room must work.
         """
-        with self.parent(path) as (folder, name):
-            os.stat(name, dir_fd=folder, follow_symlinks=False)
-            temporary = temporary_name()
-            for open_holder in (self._scratch, lambda: folder):
-                try:
-                    holder = open_holder()
-                    os.rename(name, temporary, src_dir_fd=folder, dst_dir_fd=holder)
-                except OSError as error:
-                    if error.errno == errno.EXDEV or error.errno in _NO_ROOM:
-                        continue
-                    raise
-                os.fsync(folder)
+        try:
+            with self.parent(path) as (folder, name):
+                os.stat(name, dir_fd=folder, follow_symlinks=False)
+                with self._unsynced.changing(path.rpartition("/")[0] or "/", frees_room=True) as change:
+                    holder, temporary = self._take_away(folder, name)
+                    change.made = True
+                    os.fsync(folder)
                 remove_tree(holder, temporary)
-                return
-            remove_tree(folder, name)
-            os.fsync(folder)
+                if holder == folder:
+                    os.fsync(folder)
+        except FileNotFoundError:
+            self.sync_found(path)  # somebody else has removed it, perhaps without having come to the sync
+            raise
+
+    def sync_found(self, *paths: str, but: str = "") -> None:
+        """Has what is found at these paths, or found missing, survive a power cut.
+
+        Args:
+            paths: what somebody is going to rely on.
+            but: a folder that has been synced since they were looked at.
+        """
+        self._unsynced.sync_above(*paths, but=but)
 
     def sweep(self, older_than: float, dry_run: bool) -> Sequence[tuple[str, int]]:  # noqa: FBT001 - run_in_executor passes by position
         """Removes what killed processes left in the folder of temporary files: names, and sizes in bytes."""
-        return sweep(self._scratch(), older_than=older_than, dry_run=dry_run)
+        return sweep(self._temporary.open(), older_than=older_than, dry_run=dry_run)
 
     def try_out(self, content: bytes) -> None:
         """Writes a temporary file and removes it: whether anything can be written here."""
-        folder, name = self._scratch(), temporary_name()
+        folder, name = self._temporary.open(), temporary_name()
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder)
         try:
             view = memoryview(content)
@@ -137,25 +151,34 @@ class AtomicWrites:
             os.close(fd)
 
     def close(self) -> None:
-        """Lets go of the folder of temporary files."""
-        if self._temporary >= 0:
-            os.close(self._temporary)
-            self._temporary = -1
+        """Lets go of its folders."""
+        self._temporary.close()
+        self._unsynced.close()
 
-    def _appear(self, folder: int, missing: Sequence[str], fill: Fill, *, durable: bool) -> bool:
+    def _appear(self, folder: int, above: str, missing: Sequence[str], fill: Fill, *, durable: bool) -> bool:
         """Builds what is missing below `folder` aside and renames it into place.
 
         Returns:
-            False when somebody else made one of the folders meanwhile.
+            False when somebody else made one of the folders meanwhile, or removed this one.
         """
         temporary = temporary_name()
         # A volume may be mounted inside the root: then only a temporary name beside the final one can be renamed.
-        for holder in (self._scratch(), folder):
+        for holder in (self._temporary.open(), folder):
             try:
                 _fill_below(holder, [temporary, *missing[1:]], fill, durable=durable)
-                os.rename(temporary, missing[0], src_dir_fd=holder, dst_dir_fd=folder)
-                if durable:
+                if not durable:
+                    os.rename(temporary, missing[0], src_dir_fd=holder, dst_dir_fd=folder)
+                    return True
+                with self._unsynced.changing(above) as change:
+                    os.rename(temporary, missing[0], src_dir_fd=holder, dst_dir_fd=folder)
+                    change.made = True
                     os.fsync(folder)
+            except _SourceGone:
+                remove_tree(holder, temporary)
+                raise
+            except FileNotFoundError:
+                remove_tree(holder, temporary)
+                return False
             except OSError as error:
                 remove_tree(holder, temporary)
                 if error.errno == errno.EXDEV and holder != folder:
@@ -166,15 +189,25 @@ class AtomicWrites:
             return True
         raise AssertionError("unreachable: the second holder is the folder itself")
 
-    def _scratch(self) -> int:
-        """Opens the folder of temporary files; made and swept when first needed, and when somebody removed it."""
-        with self._making_temporary:
-            if self._temporary >= 0 and os.fstat(self._temporary).st_nlink == 0:
-                self.close()
-            if self._temporary < 0:
-                self._temporary = make_folders(self._root, layout.TEMPORARY)
-                sweep(self._temporary)
-            return self._temporary
+    def _take_away(self, folder: int, name: str) -> tuple[int, str]:
+        """Gives what is to be removed a temporary name: (the folder it is in then, the name)."""
+        temporary = temporary_name()
+        for open_holder in (self._temporary.open, lambda: folder):
+            try:
+                holder = open_holder()
+                os.rename(name, temporary, src_dir_fd=folder, dst_dir_fd=holder)
+            except OSError as error:
+                if error.errno == errno.EXDEV or error.errno in _NO_ROOM:
+                    continue
+                raise
+            return holder, temporary
+        return folder, name
+
+    def _attempts(self, path: str) -> Iterator[None]:
+        for attempt in range(ATTEMPTS):
+            yield
+            time.sleep(PAUSE_SECONDS * attempt)
+        raise StorageBusy(f"{path} could not be made: others keep making and removing the folders above it")
 
     @contextlib.contextmanager
     def _deepest(self, folders: Sequence[str]) -> Iterator[tuple[int, int]]:
@@ -193,6 +226,44 @@ class AtomicWrites:
                 continue
         return os.dup(self._root), 0
 
+    def _is_at(self, folder: int, path: str) -> bool:
+        """Whether an open folder still has its path: somebody may have moved it away to delete it."""
+        if path == "/":
+            return True
+        try:
+            fd = self._opener.open(path[1:].encode(), os.O_PATH | os.O_DIRECTORY)
+        except FileNotFoundError:
+            return False
+        try:
+            return os.path.samestat(os.fstat(fd), os.fstat(folder))
+        finally:
+            os.close(fd)
+
+    def _is_file(self, path: str, info: os.stat_result) -> bool:
+        try:
+            with self.parent(path) as (folder, name):
+                return os.path.samestat(os.stat(name, dir_fd=folder, follow_symlinks=False), info)
+        except FileNotFoundError:
+            return False
+
+    def _sync_folder(self, path: str) -> None:
+        try:
+            fd = self._opener.open(path[1:].encode() or b".", os.O_RDONLY | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+class _SourceGone(FileNotFoundError):  # noqa: N818 - a finding
+    """What was to get another name is not there (any more)."""
+
+
+def _join(parts: Sequence[str]) -> str:
+    return "/" + "/".join(parts)
+
 
 def _fill_below(folder: int, parts: Sequence[str], fill: Fill, *, durable: bool) -> None:
     if len(parts) == 1:
@@ -209,20 +280,11 @@ def _fill_below(folder: int, parts: Sequence[str], fill: Fill, *, durable: bool)
 
 
 def _link(origin: int, name: str, folder: int, second: str) -> None:
-    os.link(name, second, src_dir_fd=origin, dst_dir_fd=folder, follow_symlinks=False)
-
-
-def _copy(origin: int, name: str, folder: int, second: str) -> None:
-    source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=origin)
     try:
-        target = os.open(second, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder)
+        os.link(name, second, src_dir_fd=origin, dst_dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
         try:
-            while chunk := os.read(source, COPY_SIZE):
-                view = memoryview(chunk)
-                while view:
-                    view = view[os.write(target, view) :]
-            os.fsync(target)
-        finally:
-            os.close(target)
-    finally:
-        os.close(source)
+            os.stat(name, dir_fd=origin, follow_symlinks=False)
+        except FileNotFoundError as error:
+            raise _SourceGone(error.errno, error.strerror, name) from None
+        raise

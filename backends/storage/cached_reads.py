@@ -15,6 +15,7 @@ import stat
 
 _OPENAT2 = 437  # the same number on every architecture
 _RESOLVE_NO_MAGICLINKS = 0x02
+_RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
 _RESOLVE_CACHED = 0x20
 
@@ -83,6 +84,16 @@ class Opener:
             error = ctypes.get_errno()
             if error not in (errno.EAGAIN, errno.EINTR):  # EAGAIN: a rename raced with "..", try again
                 raise OSError(error, os.strerror(error), path)
+
+    def is_plain(self, path: bytes) -> bool:
+        """Whether the way to a folder leads through no symbolic link; may block."""
+        if not self.confined:
+            return True  # it could not have been opened otherwise
+        how = _OpenHow(os.O_PATH | os.O_CLOEXEC, 0, self._beneath | _RESOLVE_NO_SYMLINKS)
+        fd: int = self._patient(_OPENAT2, self._root, path, ctypes.addressof(how), self._size)
+        if fd >= 0:
+            os.close(fd)
+        return fd >= 0
 
     def _walk(self, path: bytes, flags: int, mode: int) -> int:
         """The same without openat2: step by step, refusing every symbolic link."""

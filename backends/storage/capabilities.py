@@ -51,6 +51,17 @@ class LinksFiles(Protocol):
         """
         ...
 
+    async def repair(self, source: str, target: str) -> int | None:
+        """Gives a file that has several names the content that another one has, under all its names, and removes that.
+
+        Who reads it meanwhile gets old bytes and new ones: it is for a file that is damaged, if anything.
+
+        Returns:
+            how many bytes had to be written; None when there is no `target`, or it has no other name: then nothing was
+            done, and a move is what replaces it.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Room:

@@ -3,7 +3,9 @@
 Paths are absolute within the driver's root, `/`-separated, built by `layout` alone and never from a client's text.
 
 Invariants every driver keeps (one suite, `tests/contracts/test_storage_driver.py`, holds them all to it):
-- what `write`, `move`, `link` and `delete` did when they return survives a power cut;
+- what `write`, `move`, `link` and `delete` did when they return survives a power cut, with all folders above it;
+- what was there already may not survive one, since whoever made it may have been killed too early: `ensure_durable`;
+- a change in a folder that others delete at that moment is done before the deletion or after it, and never fails by it;
 - a file appears under its name whole or not at all, except the file behind a `Writer`, which grows;
 - a path outside the root is never touched, whatever symbolic links the volume holds.
 """
@@ -192,6 +194,14 @@ class StorageDriver(Protocol):
 
         Raises:
             PathNotFound: nothing there.
+        """
+        ...
+
+    async def ensure_durable(self, *paths: str) -> None:
+        """Has what is found at these paths, or found missing, survive a power cut.
+
+        To be called before a client is answered who relies on something that was there already. It costs next to
+        nothing unless a process was killed in the middle of a change.
         """
         ...
 

@@ -8,27 +8,26 @@ in this driver's own threads, of which there is a bounded number; what the kerne
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import secrets
 import stat as stat_module
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from backends.model.cache import Cache
 from backends.storage import layout
 from backends.storage.atomic_writes import AtomicWrites
 from backends.storage.cached_reads import Opener, read_cached
 from backends.storage.capabilities import Room
-from backends.storage.driver import FileInfo, PathNotFound, StorageError, Tee
+from backends.storage.driver import FileInfo, PathNotFound, StorageError, StorageReadOnly, Tee
 from backends.storage.files import FileReader, FileWriter, write_all
 from backends.storage.folder_checks import FolderChecks
+from backends.storage.folders import make_root
+from backends.storage.listings import Listings
 from backends.storage.os_errors import map_os_errors
-from backends.storage.temporary_files import is_temporary
+from backends.storage.repairing import rewrite_differences
 
 T = TypeVar("T")
 
@@ -40,8 +39,6 @@ BATCH_SMALL = 128 * 1024
 PIECE_LARGE = 512 * 1024
 PIECE_SMALL = 64 * 1024
 MOVING_TOTAL = 4 * 1024 * 1024
-LISTINGS_KEPT = 64
-RACY_MTIME_SECONDS = 2
 
 
 class FilesystemDriver:
@@ -51,19 +48,18 @@ class FilesystemDriver:
         root: the folder; made if it is missing.
 
     Raises:
-        StorageReadOnly: it cannot be made or entered.
+        StorageError: it cannot be made or entered.
     """
 
     def __init__(self, root: Path) -> None:
         with map_os_errors(str(root)):
-            root.mkdir(parents=True, exist_ok=True)
-            self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._root = make_root(root)
         self._opener = Opener(self._root)
         self._atomic = AtomicWrites(self._root, self._opener)
         self._checks = FolderChecks(root.absolute(), self._root, self._opener)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
         self._moving = 0
-        self._listings: Cache[str, tuple[_Version, tuple[str, ...]]] = Cache(bound=LISTINGS_KEPT)
+        self._listings = Listings(self._opener)
         self.boot_id = _boot_id()
 
     # reading
@@ -133,22 +129,9 @@ class FilesystemDriver:
     async def list(self, path: str) -> Sequence[str]:
         return await self.submit(self._list, path)
 
-    def _list(self, path: str) -> tuple[str, ...]:
-        """Keeps the sorted names of a folder for as long as it is the same: a page costs a page."""
+    def _list(self, path: str) -> Sequence[str]:
         with map_os_errors(path):
-            fd = self._opener.open(path[1:].encode() or b".", os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                version, changed = _version(fd)
-                with contextlib.suppress(KeyError):
-                    known, names = self._listings[path]
-                    if known == version:
-                        return names
-                names = tuple(sorted(name for name in os.listdir(fd) if not is_temporary(name)))
-            finally:
-                os.close(fd)
-        if time.time_ns() - changed > RACY_MTIME_SECONDS * 1_000_000_000:  # later changes get another time
-            self._listings.put(path, (version, names))
-        return names
+            return self._listings.list(path)
 
     # writing
 
@@ -175,7 +158,12 @@ class FilesystemDriver:
 
     def _open_to_append(self, path: str) -> int:
         with map_os_errors(path):
-            return self._opener.open(path[1:].encode(), os.O_RDWR)
+            fd = self._opener.open(path[1:].encode(), os.O_RDWR)
+        if os.fstat(fd).st_nlink > 1:
+            # It has become something else, and a power cut brought this name of it back: it must not grow.
+            os.close(fd)
+            raise PathNotFound(path)
+        return fd
 
     def _open_anew(self, path: str) -> int:
         """Puts an empty file at the path; a file that has the name now keeps its content under its other names."""
@@ -205,6 +193,58 @@ class FilesystemDriver:
     def _link(self, source: str, target: str) -> bool:
         with map_os_errors(source):
             return self._atomic.link(source, target)
+
+    async def repair(self, source: str, target: str) -> int | None:
+        return await self.submit(self._repair, source, target)
+
+    def _repair(self, source: str, target: str) -> int | None:
+        with map_os_errors(target):
+            fd = self._open_if_it_has_other_names(target)
+            if fd < 0:
+                return None
+            try:
+                with self._atomic.parent(source) as (folder, name):
+                    content = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+                    try:
+                        changed = rewrite_differences(content, fd)
+                    except OSError as error:
+                        if error.errno == errno.EBADF:  # it could be opened for reading only
+                            raise StorageReadOnly(f"{target} is damaged, and may not be written") from None
+                        raise
+                    finally:
+                        os.close(content)
+                    os.unlink(name, dir_fd=folder)
+            finally:
+                os.close(fd)
+            self._atomic.sync_found(target)
+            return changed
+
+    def _open_if_it_has_other_names(self, path: str) -> int:
+        """Opens a file for reading, and for writing where that is allowed; -1 where a rename can replace it."""
+        fd = -1
+        for flags in (os.O_RDWR, os.O_RDONLY):
+            try:
+                fd = self._opener.open(path[1:].encode(), flags | os.O_NONBLOCK)
+                break
+            except (FileNotFoundError, IsADirectoryError):
+                return -1
+            except OSError as error:
+                if error.errno in {errno.ELOOP, errno.EXDEV}:
+                    return -1
+                if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS} or flags == os.O_RDONLY:
+                    raise
+        info = os.fstat(fd)
+        if stat_module.S_ISREG(info.st_mode) and info.st_nlink > 1:
+            return fd
+        os.close(fd)
+        return -1
+
+    async def ensure_durable(self, *paths: str) -> None:
+        await self.submit(self._ensure_durable, paths)
+
+    def _ensure_durable(self, paths: Sequence[str]) -> None:
+        with map_os_errors(paths[0] if paths else "/"):
+            self._atomic.sync_found(*paths)
 
     async def delete(self, path: str) -> None:
         await self.submit(self._delete, path)
@@ -263,21 +303,12 @@ class FilesystemDriver:
         self._moving -= 1
 
     async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(None, self._executor.shutdown)
-        os.close(self._root)
+        await asyncio.get_running_loop().run_in_executor(None, self._close)
+
+    def _close(self) -> None:
+        self._executor.shutdown()
         self._atomic.close()
-
-
-_Version = tuple[int, int, int, int]
-
-
-def _version(fd: int) -> tuple[_Version, int]:
-    """What changes whenever a folder does, and when that was last, in nanoseconds since 1970.
-
-    The time of modification can be set back (by a restored backup), the time of change cannot.
-    """
-    info = os.fstat(fd)
-    return (info.st_dev, info.st_ino, info.st_mtime_ns, info.st_ctime_ns), max(info.st_mtime_ns, info.st_ctime_ns)
+        os.close(self._root)
 
 
 def _close_opened(future: asyncio.Future[int]) -> None:

@@ -1,13 +1,29 @@
-"""Our own folders below a root."""
+"""Folders made step by step: our own below a root, where symbolic links are refused, and the root itself."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+from pathlib import Path
+
+_STEP = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def make_root(root: Path) -> int:
+    """Makes a folder and those above it durably, and opens it.
+
+    Raises:
+        OSError: it cannot be made or entered.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    for above in root.absolute().parents:
+        _sync_found(above)
+    return os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def make_folders(root: int, path: str) -> int:
-    """Makes nested folders durably, and opens the last one; symbolic links are refused.
+    """Makes nested folders durably, and opens the last one.
 
     Those that exist are synced too: a process that was killed after making one may not have come to that.
 
@@ -24,8 +40,38 @@ def make_folders(root: int, path: str) -> int:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(part, 0o755, dir_fd=fd)
             os.fsync(fd)
-            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+            below = os.open(part, _STEP, dir_fd=fd)
         finally:
             os.close(fd)
         fd = below
     return fd
+
+
+def open_folders(root: int, path: str) -> int:
+    """Opens the last of nested folders.
+
+    Raises:
+        FileNotFoundError: one of them is not there.
+    """
+    fd = os.dup(root)
+    for part in path[1:].split("/"):
+        try:
+            below = os.open(part, _STEP, dir_fd=fd)
+        finally:
+            os.close(fd)
+        fd = below
+    return fd
+
+
+def _sync_found(folder: Path) -> None:
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        return  # where we may not even look, we have made nothing
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.EROFS}:  # a file system that has nothing to sync
+            raise
+    finally:
+        os.close(fd)

@@ -68,6 +68,20 @@ class InMemoryDriver:
         self._files[target] = file
         return True
 
+    async def repair(self, source: str, target: str) -> int | None:
+        content = self._file(source).content
+        file = self._files.get(target)
+        if file is None or sum(other is file for other in self._files.values()) == 1:
+            return None
+        del self._files[source]
+        if file.content == content:
+            return 0
+        file.content[:] = content
+        return len(content)
+
+    async def ensure_durable(self, *paths: str) -> None:
+        """Memory is as durable as it gets."""
+
     async def delete(self, path: str) -> None:
         gone = [other for other in self._files if other == path or other.startswith(_below(path))]
         if not gone:

@@ -20,6 +20,7 @@
     <root>/docker/registry/portside/tmp/                        files on their way to their names; swept when old
     <root>/docker/registry/portside/locks                       empty; each lock is a byte of it; never delete
     <root>/docker/registry/portside/{purged,room-sought}        empty; their times say when the purger was at it last
+    <root>/docker/registry/portside/unsynced/                   which folders each process is changing (unsynced.py)
 
 A `link` holds a digest as text without a newline. Source: distribution `registry/storage/paths.go`; V1API section 11.
 """
@@ -40,6 +41,7 @@ LOCKS = "/docker/registry/portside/locks"
 PURGED = "/docker/registry/portside/purged"
 ROOM_SOUGHT = "/docker/registry/portside/room-sought"
 V1_STAGING = f"{PRIMARY}/v1/staging"
+UNSYNCED = "/docker/registry/portside/unsynced"
 V1_IMAGES = "/images"
 V1_REPOSITORIES = "/repositories"
 V1_TAG = "tag_"

@@ -323,6 +323,70 @@ async def test_without_descriptors_it_is_busy_and_works_again_later(tmp_path: Pa
     assert list(await driver.list("/a")) == ["file"]
 
 
+# links within
+
+
+async def walk(driver: FilesystemDriver, path: str = "/") -> list[str]:
+    """All folders that a walk meets, as the catalog walks."""
+    try:
+        names = await driver.list(path)
+    except PathNotFound:
+        return []
+    found = [path]
+    for name in names:
+        found += await walk(driver, f"{path.rstrip('/')}/{name}")
+    return found
+
+
+async def test_a_walk_comes_to_an_end_whatever_links_there_are_and_meets_nothing_by_going_in_circles(
+    tmp_path: Path, opening: Open
+) -> None:
+    root = tmp_path / "root"
+    (root / "a/b/c").mkdir(parents=True)
+    (root / "d/e").mkdir(parents=True)
+    for link, target in {
+        "self": ".",
+        "a/up": "..",
+        "a/b/top": "../..",
+        "a/b/itself": "itself",
+        "a/b/out": "../../../outside",
+        "a/b/dangling": "nothing",
+        "a/b/way/there": "../../d",  # its folder is missing: made below
+        "a/other": "../d",
+        "d/e/back": "../../a",
+    }.items():
+        (root / link).parent.mkdir(exist_ok=True)
+        (root / link).symlink_to(target)
+    (tmp_path / "outside/secret").mkdir(parents=True)
+    driver = opening(root)
+    async with asyncio.timeout(5):
+        met = await walk(driver)
+    plain = ["/", "/a", "/a/b", "/a/b/c", "/a/b/way", "/d", "/d/e"]
+    if driver._opener.confined:
+        # What a link leads to is there; a link that is met behind a link is not.
+        through = ["/a/other", "/a/other/e", "/d/e/back", "/d/e/back/b", "/d/e/back/b/c", "/d/e/back/b/way"]
+        assert sorted(met) == sorted([*plain, *through])
+    else:
+        assert sorted(met) == plain
+
+
+async def test_links_to_files_within_are_listed_and_followed(tmp_path: Path, opening: Open) -> None:
+    root = tmp_path / "root"
+    (root / "tags").mkdir(parents=True)
+    (root / "tags/tag_1").write_bytes(b"one")
+    (root / "tags/tag_latest").symlink_to("tag_1")
+    (root / "tags/tag_gone").symlink_to("tag_0")
+    driver = opening(root)
+    if driver._opener.confined:
+        assert list(await driver.list("/tags")) == ["tag_1", "tag_latest"]
+        assert await driver.read("/tags/tag_latest") == b"one"
+        (root / "tags/tag_0").write_bytes(b"zero")
+        (root / "tags/tag_1").unlink()
+        assert list(await driver.list("/tags")) == ["tag_0", "tag_gone"]
+    else:
+        assert list(await driver.list("/tags")) == ["tag_1"]
+
+
 async def test_our_own_folder_is_not_made_through_a_link(tmp_path: Path, outside: Path, opening: Open) -> None:
     root = tmp_path / "root"
     root.mkdir()
@@ -384,6 +448,56 @@ async def test_a_move_that_does_not_fit_on_the_other_file_system_leaves_the_sour
             await driver.move("/staging/layer", "/images/id/layer")
         assert (await driver.stat("/staging/layer")).size == 3_000_000
         assert not list(images.iterdir())
+
+
+# several names
+
+
+async def test_repairing_keeps_one_file_and_takes_no_room_for_it(small_disk: Path, opening: Open) -> None:
+    driver = opening(small_disk)
+    content = os.urandom(2_000_000)
+    await driver.write("/blobs/data", content[:1_000_000] + b"?" + content[1_000_001:])
+    assert await driver.link("/blobs/data", "/images/layer")
+    await driver.write("/upload", content)
+    fill_up(small_disk)
+    assert await driver.repair("/upload", "/blobs/data")
+    blob, layer = small_disk / "blobs/data", small_disk / "images/layer"
+    assert blob.samefile(layer)
+    assert blob.stat().st_nlink == 2
+    assert layer.read_bytes() == content
+
+
+async def test_what_may_not_be_written_is_not_repaired_but_told(small_disk: Path, opening: Open) -> None:
+    driver = opening(small_disk)
+    await driver.write("/blobs/data", b"wrong")
+    assert await driver.link("/blobs/data", "/images/layer")
+    await driver.write("/upload", b"right")
+    subprocess.run(["chattr", "+i", small_disk / "blobs/data"], check=True)  # noqa: ASYNC221 - quick
+    try:
+        with pytest.raises(StorageReadOnly):
+            await driver.repair("/upload", "/blobs/data")
+    finally:
+        subprocess.run(["chattr", "-i", small_disk / "blobs/data"], check=True)  # noqa: ASYNC221 - quick
+    assert await driver.read("/upload") == b"right"
+
+
+async def test_a_file_that_has_another_name_does_not_grow(tmp_path: Path, opening: Open) -> None:
+    """A power cut may bring back the name that a blob had while it was an upload."""
+    driver = opening(tmp_path)
+    await driver.write("/upload/data", b"content")
+    assert await driver.link("/upload/data", "/blobs/data")
+    with pytest.raises(PathNotFound):
+        await driver.writer("/upload/data", append=True)
+    assert await driver.read("/blobs/data") == b"content"
+
+
+async def test_no_temporary_name_is_left_of_a_link_that_was_there(tmp_path: Path, opening: Open) -> None:
+    driver = opening(tmp_path)
+    await driver.write("/a", b"content")
+    for _ in range(2):
+        assert await driver.link("/a", "/b")
+    assert (tmp_path / "a").stat().st_nlink == 2
+    assert not leftovers(tmp_path)
 
 
 # half states
@@ -470,9 +584,9 @@ async def test_what_killed_processes_left_is_swept_and_what_is_under_way_is_not(
     (tmp / ".old-folder.tmp" / "deep").mkdir(parents=True)
     (tmp / ".old-folder.tmp" / "deep" / "data").write_bytes(b"x")
     (tmp / ".old.tmp").write_bytes(b"x")
-    (tmp / ".young.tmp").write_bytes(b"x")
     (tmp / "link.tmp").symlink_to(tmp_path / "kept")
     (tmp_path / "kept").mkdir()
+    (tmp / ".young.tmp").write_bytes(b"x")
     long_ago = time.time() - 10_000
     (tmp / ".large.tmp" / "deep").mkdir(parents=True)
     (tmp / ".large.tmp" / "deep" / "data").write_bytes(b"still being copied")
@@ -575,13 +689,16 @@ async def test_cancelling_never_closes_a_descriptor_under_a_thread(
     assert victim.read_bytes() == b"untouched"
 
 
-async def test_two_workers_that_begin_at_once_make_one_folder_of_temporary_files(tmp_path: Path) -> None:
-    drivers = [FilesystemDriver(tmp_path / "root") for _ in range(4)]
+async def test_workers_that_begin_at_once_make_one_folder_of_temporary_files(tmp_path: Path) -> None:
     before = open_descriptors()
+    drivers = [FilesystemDriver(tmp_path / "root") for _ in range(4)]
     await asyncio.gather(*(driver.write(f"/{n}/{m}", b"") for n, driver in enumerate(drivers) for m in range(8)))
-    assert open_descriptors() == before + len(drivers)
+    # the root, our two folders, a file of its own and those of the others
+    assert open_descriptors() <= before + len(drivers) * (3 + len(drivers))
     for driver in drivers:
         await driver.close()
+    assert open_descriptors() == before
+    assert not list((tmp_path / "root" / layout.UNSYNCED[1:]).iterdir())
 
 
 @pytest.fixture

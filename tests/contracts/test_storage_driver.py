@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
@@ -285,3 +286,122 @@ async def test_many_writes_below_one_missing_folder_all_arrive(reopen: Reopen) -
 
 async def test_boot_ids_are_the_same_until_the_next_reboot(reopen: Reopen) -> None:
     assert reopen().boot_id == reopen().boot_id
+
+
+# what is found
+
+
+async def test_what_is_found_and_what_is_not_can_be_made_durable(reopen: Reopen) -> None:
+    driver = reopen()
+    await driver.ensure_durable()
+    await driver.ensure_durable("/a/file", "/none")
+    await driver.write("/a/file", b"")
+    await reopen().ensure_durable("/a/file", "/a", "/none/deeper")
+
+
+async def test_a_second_link_to_the_same_name_changes_nothing(reopen: Reopen) -> None:
+    driver = reopen()
+    await driver.write("/a/source", b"content")
+    for _ in range(3):
+        assert await links_of(driver).link("/a/source", "/b/second")
+    assert await driver.read("/b/second") == b"content"
+    await driver.delete("/b/second")
+    with pytest.raises(PathNotFound):
+        await driver.stat("/b/second")
+    assert await driver.read("/a/source") == b"content"
+
+
+GOOD = bytes(range(251)) * 10_000
+SPOILT = {
+    "one byte": GOOD[:1_500_000] + b"?" + GOOD[1_500_001:],
+    "shorter": GOOD[:1_200_000],
+    "longer": GOOD + b"more",
+    "empty": b"",
+    "another": b"x" * len(GOOD),
+}
+
+
+@pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT)
+async def test_a_file_is_repaired_under_all_its_names(reopen: Reopen, spoilt: bytes) -> None:
+    first, second = reopen(), reopen()
+    await first.write("/blobs/data", spoilt)
+    assert await links_of(first).link("/blobs/data", "/images/layer")
+    assert await links_of(first).link("/blobs/data", "/images/another")
+    await first.write("/upload", GOOD)
+    assert await links_of(second).repair("/upload", "/blobs/data")
+    for path in ("/blobs/data", "/images/layer", "/images/another"):
+        assert await first.read(path) == GOOD
+    with pytest.raises(PathNotFound):
+        await first.stat("/upload")
+
+
+async def test_of_a_file_that_is_whole_nothing_is_written(reopen: Reopen) -> None:
+    driver = reopen()
+    await driver.write("/blobs/data", GOOD)
+    assert await links_of(driver).link("/blobs/data", "/images/layer")
+    before = (await driver.stat("/images/layer")).modified
+    await driver.write("/upload", GOOD)
+    assert await links_of(driver).repair("/upload", "/blobs/data") == 0
+    assert await driver.read("/images/layer") == GOOD
+    assert (await driver.stat("/images/layer")).modified == before
+    with pytest.raises(PathNotFound):
+        await driver.stat("/upload")
+
+
+async def test_what_a_rename_can_replace_is_not_repaired(reopen: Reopen) -> None:
+    driver = reopen()
+    await driver.write("/upload", b"content")
+    await driver.write("/blobs/data", b"other")
+    for target in ("/blobs/data", "/blobs/none", "/none/none", "/blobs"):
+        assert await links_of(driver).repair("/upload", target) is None
+    assert await driver.read("/upload") == b"content"
+    assert await driver.read("/blobs/data") == b"other"
+    await links_of(driver).link("/blobs/data", "/images/layer")
+    with pytest.raises(PathNotFound):
+        await links_of(driver).repair("/none", "/blobs/data")
+    assert await driver.read("/blobs/data") == b"other"
+
+
+# changes that meet deletions
+
+
+@pytest.mark.parametrize("above", ["/a", "/a/b", "/a/b/c"])
+async def test_changes_and_deletions_of_the_folders_above_never_fail_by_one_another(reopen: Reopen, above: str) -> None:
+    drivers = [reopen() for _ in range(3)]
+    await drivers[0].write("/source", b"source")
+    done = False
+
+    async def change(number: int) -> None:
+        driver = drivers[number % 3]
+        for turn in range(25):
+            path = f"/a/b/c/{number % 4}/{turn}"
+            match number % 5:
+                case 0 | 1:
+                    await driver.write(path, b"content")
+                case 2:
+                    writer = await driver.writer(path)
+                    await writer.write(b"content")
+                    await writer.close()
+                case 3:
+                    await driver.write(f"/sources/{number}-{turn}", b"content")
+                    await driver.move(f"/sources/{number}-{turn}", path)
+                case _:
+                    assert await links_of(driver).link("/source", path)
+
+    async def delete(driver: StorageDriver) -> None:
+        while not done:
+            with contextlib.suppress(PathNotFound):
+                await driver.delete(above)
+            await asyncio.sleep(0)
+
+    deleting = [asyncio.create_task(delete(driver)) for driver in drivers[:2]]
+    try:
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(change(number) for number in range(10)))
+    finally:
+        done = True
+        await asyncio.gather(*deleting)
+    for driver in drivers:
+        await driver.write("/a/b/c/last", b"last")
+        assert await driver.read("/a/b/c/last") == b"last"
+    assert await drivers[0].read("/source") == b"source"

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.nursery import GONE, Promise, Push, V1Push, V2Push, open_nursery
 from tests.support.programs import find_program, free_port, wait_for_port
 from tests.support.serving_here import blob_file
 from tests.support.tracing import CALLS, Disk, answered_status, is_visible, read_calls
@@ -122,6 +123,57 @@ def test_no_answer_is_sent_before_a_power_cut_would_spare_what_it_promises(
     assert {path[1:] for path in seen} >= {path for path in on_disk if is_visible(f"/{path}")}, "the trace missed some"
     for kind in kinds:
         assert [path for path in seen if kind in path], f"no {kind} among {seen}"
+
+
+MOST_SYNCS = 60
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("protocol", [V1Push, V2Push])
+@pytest.mark.parametrize("fault", ["unsynced", "error"])
+def test_a_push_repeated_after_a_fault_is_not_lost_in_a_power_cut(
+    protocol: type[Push], fault: str, tmp_path: Path
+) -> None:
+    """Killed where a folder is to be synced, or told by the disk that it cannot be; then pushed again and acknowledged.
+
+    What the second push found rather than made must be as safe as what it made.
+    """
+    trace, data = tmp_path / "trace", tmp_path / "data"
+    for prefix in range(256):  # else a blob that is found is synced by chance, with the folder of another one
+        (data / f"docker/registry/v2/blobs/sha256/{prefix:02x}").mkdir(parents=True)
+    strace = [find_program("strace"), "-f", "-y", "-qq", "-s", "64", "-e", f"trace={CALLS}", "-o", str(trace)]
+    deaths: list[str] = []  # why each server died
+    with open_nursery(data, *strace) as nursery:
+        for number in range(1, MOST_SYNCS):
+            push = protocol(f"{fault}{number}")
+            nursery.start(number, fault)
+            try:
+                push.run(nursery, Promise())
+            except (*GONE, AssertionError):
+                if fault == "unsynced":
+                    nursery.wait_dead()
+                    deaths.append("fault")
+                    nursery.start()
+            else:
+                nursery.kill()
+                break
+            push.run(nursery, Promise())
+            push.check_whole_or_absent(nursery)
+            nursery.kill()
+            deaths.append(push.name)
+        else:
+            pytest.fail(f"a push syncs {MOST_SYNCS} folders or more; the test must go further")
+    assert number > 10, f"only {number} syncs of folders were met"
+    disk = Disk(str(data))
+    expected = iter(deaths)
+    for call, arguments, result in read_calls(trace):
+        if call == "write" and '"dead' in arguments and (name := next(expected, "")) not in {"", "fault"}:
+            lost = disk.would_be_lost()
+            assert not lost, f"{name} was acknowledged, and a power cut takes {lost}"
+        if result >= 0:
+            disk.play(call, arguments)
+    assert next(expected, None) is None, "the trace has all of it"
 
 
 def test_the_model_notices_what_is_not_synced(tmp_path: Path) -> None:

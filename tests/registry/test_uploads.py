@@ -265,32 +265,6 @@ async def test_a_cancelled_upload_is_gone(reopen: Reopen) -> None:
     assert not [path for path in await everything(driver) if str(upload) in path]
 
 
-async def test_a_ruin_of_another_size_is_replaced_by_the_blob(reopen: Reopen) -> None:
-    storage = reopen()
-    driver = storage.driver
-    digest = Digest.of(CONTENT)
-    await driver.write(layout.blob_data(digest), CONTENT[:100])
-    process = Store(storage)
-    upload = await process.uploads.start(NAME)
-    await append(process, upload, CONTENT)
-    await commit(process, upload, digest)
-    assert await stored(process, digest) == CONTENT
-
-
-async def test_a_blob_that_is_here_already_keeps_its_file(reopen: Reopen) -> None:
-    storage = reopen()
-    driver = storage.driver
-    digest = Digest.of(CONTENT)
-    process = Store(storage)
-    modified = []
-    for _ in range(2):
-        upload = await process.uploads.start(NAME)
-        await append(process, upload, CONTENT)
-        await commit(process, upload, digest)
-        modified.append((await driver.stat(layout.blob_data(digest))).modified)
-    assert modified[0] == modified[1]
-
-
 class HangingUp(ForwardingDriver):
     """A driver whose client hangs up when something of the kind is written."""
 

@@ -55,6 +55,9 @@ class ForwardingDriver:
     async def delete(self, path: str) -> None:
         await self.driver.delete(path)
 
+    async def ensure_durable(self, *paths: str) -> None:
+        await self.driver.ensure_durable(*paths)
+
     async def close(self) -> None:
         await self.driver.close()
 
@@ -113,6 +116,9 @@ class Unlinked(ForwardingDriver):
     async def link(self, source: str, target: str) -> bool:  # noqa: ARG002 - it never does
         return False
 
+    async def repair(self, source: str, target: str) -> int | None:  # noqa: ARG002 - no file has two
+        return None
+
 
 class Died(BaseException):
     """The process is no more: nothing catches this."""
@@ -164,6 +170,10 @@ class Failing(ForwardingDriver):
     async def link(self, source: str, target: str) -> bool:
         self.step()
         return await links_of(self.driver).link(source, target)
+
+    async def repair(self, source: str, target: str) -> int | None:
+        self.step()
+        return await links_of(self.driver).repair(source, target)
 
     @override
     async def delete(self, path: str) -> None:

@@ -1,23 +1,28 @@
 """A server that dies: both registries in one process that ends by SIGKILL, at a moment that the test chooses.
 
 Run as a program it is a nursery. It imports everything and binds the ports once, and for each line on its standard
-input, `<operation> <before|after>` (operation 0: live until killed from outside), forks a child that serves from a
-storage driver which counts what changes files and kills its own process at that operation. It answers with the child's
-pid.
+input, `<number> <fault>`, forks a child that serves from a folder and has one fault (number 0: none, it lives until it
+is killed from outside). It answers with the child's pid. The faults:
+- `before`, `after`: it dies before or after the n-th operation of the storage driver that changes files;
+- `unsynced`: it dies where it would have synced a folder for the n-th time;
+- `error`: there the disk reports an error, and it lives.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import select
 import signal
 import socket
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
@@ -33,6 +38,9 @@ from portside.server.grammar import refuse
 from portside.server.listening import BoundListener, Listener, TcpAddress
 from portside.server.serving import Handler, serve_here
 from tests.support.drivers import ForwardingDriver, ForwardingWriter, links_of
+
+if TYPE_CHECKING:
+    from _typeshed import HasFileno
 
 
 class KillingDriver(ForwardingDriver):
@@ -78,6 +86,10 @@ class KillingDriver(ForwardingDriver):
     async def link(self, source: str, target: str) -> bool:
         with self.change(f"link to {_kind(target)}"):
             return await links_of(self.driver).link(source, target)
+
+    async def repair(self, source: str, target: str) -> int | None:
+        with self.change(f"repair {_kind(target)}"):
+            return await links_of(self.driver).repair(source, target)
 
     @override
     async def delete(self, path: str) -> None:
@@ -125,10 +137,29 @@ class _Services:
         await self.storage.close()
 
 
-def _serve(root: Path, bound: Sequence[BoundListener], fatal: int, *, before: bool, ready: int, alive: int) -> None:
+def _break_folder_sync(number: int, *, dies: bool) -> None:
+    """Has the n-th sync of a folder fail, or kill this process."""
+    sync, count = os.fsync, 0
+
+    def failing(fd: int | HasFileno) -> None:
+        nonlocal count
+        if isinstance(fd, int) and stat.S_ISDIR(os.fstat(fd).st_mode):
+            count += 1
+            if count == number and dies:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if count == number:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(fd)
+
+    os.fsync = failing
+
+
+def _serve(root: Path, bound: Sequence[BoundListener], number: int, fault: str, *, ready: int, alive: int) -> None:
+    fatal = number if fault in {"before", "after"} else 0
+
     async def build() -> _Services:
         opened = open_folder(root)
-        storage = replace(opened, driver=KillingDriver(opened.driver, fatal, before=before, log=ready))
+        storage = replace(opened, driver=KillingDriver(opened.driver, fatal, before=fault == "before", log=ready))
         store = Store(storage)
         handlers = {
             "v1": V1Registry(store, V1Settings()).handle,
@@ -137,6 +168,8 @@ def _serve(root: Path, bound: Sequence[BoundListener], fatal: int, *, before: bo
         return _Services(handlers, storage)
 
     def tell() -> None:
+        if fault in {"unsynced", "error"}:
+            _break_folder_sync(number, dies=fault == "unsynced")
         os.write(ready, f"{os.getpid()}\n".encode())
 
     asyncio.run(serve_here(bound, [None] * len(bound), build, drain_seconds=0.1, ready=tell, parent=alive))
@@ -154,10 +187,10 @@ def main(root: Path) -> None:
     alive, _held = os.pipe()
     sockets = [each for listener in bound for each in listener.sockets]
     while line := _next_line(sockets):
-        fatal, when = line.split()
+        number, fault = line.split()
         pid = os.fork()
         if pid == 0:
-            _serve(root, bound, int(fatal), before=when == "before", ready=1, alive=alive)
+            _serve(root, bound, int(number), fault, ready=1, alive=alive)
             os._exit(0)
         os.waitpid(pid, 0)
         sys.stdout.write("dead\n")

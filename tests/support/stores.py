@@ -42,4 +42,5 @@ async def everything(driver: StorageDriver, path: str = "/") -> Sequence[str]:
     except PathNotFound:
         return [path]
     found = [await everything(driver, f"{path.rstrip('/')}/{name}") for name in names]
-    return [each for part in found for each in part if not each.startswith((layout.TEMPORARY, layout.LOCKS))]
+    own = (layout.TEMPORARY, layout.LOCKS, layout.UNSYNCED)
+    return [each for part in found for each in part if not each.startswith(own)]

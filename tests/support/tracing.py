@@ -134,7 +134,9 @@ class Disk:
 
 def is_visible(path: str) -> bool:
     """Whether a file here is a promise to clients: not a temporary one, nor an upload, nor staged."""
-    return not any(mark in path for mark in ("/portside/tmp", "/_uploads/", "/v1/staging", "/portside/locks"))
+    return not any(
+        mark in path for mark in ("/portside/tmp", "/_uploads/", "/v1/staging", "/portside/locks", "/portside/unsynced")
+    )
 
 
 def read_calls(trace: Path) -> Iterator[tuple[str, str, int]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-OWN = ("docker/registry/portside/tmp", "docker/registry/portside/locks")
-"""The folder of temporary files and the file of locks; they may come, and must stay empty."""
+OWN = ("docker/registry/portside/tmp", "docker/registry/portside/locks", "docker/registry/portside/unsynced")
+"""What every process that writes makes for itself: it may come, and stands for nothing."""
 
 
 def read_tree(root: Path) -> dict[str, bytes | None]:
@@ -14,8 +14,12 @@ def read_tree(root: Path) -> dict[str, bytes | None]:
     return {
         str(path.relative_to(root)): path.read_bytes() if path.is_file() else None
         for path in sorted(root.rglob("*"))
-        if not any(own.startswith(str(path.relative_to(root))) for own in OWN)
+        if not _is_own(str(path.relative_to(root)))
     }
+
+
+def _is_own(path: str) -> bool:
+    return any(own.startswith(path) for own in OWN) or path.startswith(f"{OWN[-1]}/")
 
 
 def read_files(root: Path) -> dict[str, bytes]:

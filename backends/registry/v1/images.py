@@ -200,7 +200,9 @@ class Images:
         if candidate is None or candidate.digest != digest:
             await self._staging.tidy(image_id)
             raise _set_already() if whole else _mismatch()
-        if not whole:
+        if whole:
+            await self._driver.ensure_durable(layout.v1_image_json(image_id))
+        else:
             try:
                 await self._commit(image_id, candidate, payload)
             except StorageFull:

@@ -69,12 +69,15 @@ class Repositories:
         Raises:
             RegistryError: IMAGE_UNKNOWN: the image or an ancestor is not here or has no layer.
         """
-        for ancestor in await self._images.ancestry(image_id):
+        ancestry = await self._images.ancestry(image_id)
+        for ancestor in ancestry:
             if (await self._images.get(ancestor)).layer_size is None:
                 raise RegistryError(
                     ErrorCode.IMAGE_UNKNOWN,
                     f"Image not found: {ancestor} has lost its layer; PUT its layer and its checksum again",
                 )
+        # A client that found an image here did not send it; a killed process may not have come to sync its folder.
+        await self._driver.ensure_durable(*(layout.v1_image_json(ancestor) for ancestor in ancestry))
         await self._tags.move_v1(name, tag, image_id, actor=actor, now=now)
 
     async def delete_tag(self, name: V1Name, tag: str, *, actor: Actor) -> None:
@@ -115,6 +118,8 @@ class Repositories:
         if announced:
             merged = merge_index_images(stored if isinstance(stored, list) else [], announced)
             await self._driver.write(path, dump_json(merged))
+        else:
+            await self._driver.ensure_durable(path)
 
     async def images(self, name: V1Name) -> bytes:
         """Returns the list of images, as it goes out.

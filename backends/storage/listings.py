@@ -1,0 +1,106 @@
+"""What is in a folder: sorted, kept for as long as the folder is the same, without symbolic links that lead nowhere.
+
+A foreign volume may hold links. One that leads to another place within the root is as good as what it leads to. Left
+out are those that nobody can read through (they lead out, or to nothing), those that lead back to a folder above
+themselves, and all that are met behind another link: so whoever walks down a tree comes to an end, and meets nothing
+that is there only by going in circles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+from backends.model.cache import Cache
+from backends.storage.cached_reads import Opener
+from backends.storage.temporary_files import is_temporary
+
+KEPT = 64
+RACY_MTIME_SECONDS = 2
+
+_NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG, errno.EACCES})
+
+
+class Listings:
+    """Lists folders; called in threads.
+
+    Args:
+        opener: opens what is below the root.
+    """
+
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
+        self._kept: Cache[str, tuple[_Version, tuple[str, ...]]] = Cache(bound=KEPT)
+        self._keeping = threading.Lock()
+
+    def list(self, path: str) -> Sequence[str]:
+        """Returns the names in a folder, sorted bytewise, without temporary ones; a page of them costs a page.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        fd = self._opener.open(path[1:].encode() or b".", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            version, changed = _version(fd)
+            with self._keeping, contextlib.suppress(KeyError):
+                known, names = self._kept[path]
+                if known == version:
+                    return names
+            with os.scandir(fd) as entries:
+                found = [(entry.name, entry.is_symlink()) for entry in entries if not is_temporary(entry.name)]
+        finally:
+            os.close(fd)
+        links = [name for name, is_link in found if is_link]
+        plain = (name for name, is_link in found if not is_link)
+        if links:  # what they lead to may change while this folder does not
+            return tuple(sorted([*plain, *self._usable(path, links)]))
+        listing = tuple(sorted(plain))
+        if time.time_ns() - changed > RACY_MTIME_SECONDS * 1_000_000_000:  # later changes get another time
+            with self._keeping:
+                self._kept.put(path, (version, listing))
+        return listing
+
+    def _usable(self, path: str, links: Sequence[str]) -> Iterator[str]:
+        if not self._opener.is_plain(path[1:].encode() or b"."):
+            return
+        above = [self._identify(each) for each in _and_those_above(path)]
+        for name in links:
+            try:
+                found = self._identify(f"{path.rstrip('/')}/{name}")
+            except OSError as error:
+                if error.errno in _NOTHING_THERE:
+                    continue
+                raise
+            if not stat.S_ISLNK(found.st_mode) and not any(os.path.samestat(found, each) for each in above):
+                yield name
+
+    def _identify(self, path: str) -> os.stat_result:
+        fd = self._opener.open(path[1:].encode() or b".", os.O_PATH)
+        try:
+            return os.fstat(fd)
+        finally:
+            os.close(fd)
+
+
+_Version = tuple[int, int, int, int]
+
+
+def _version(fd: int) -> tuple[_Version, int]:
+    """What changes whenever a folder does, and when that was last, in nanoseconds since 1970.
+
+    The time of modification can be set back (by a restored backup), the time of change cannot.
+    """
+    info = os.fstat(fd)
+    return (info.st_dev, info.st_ino, info.st_mtime_ns, info.st_ctime_ns), max(info.st_mtime_ns, info.st_ctime_ns)
+
+
+def _and_those_above(path: str) -> Iterator[str]:
+    while path not in {"", "/"}:
+        yield path
+        path = path.rpartition("/")[0]
+    yield "/"
