@@ -127,7 +127,7 @@ async def test_every_step_of_a_push_that_finds_no_room_can_be_repeated(registry:
     kept = await registry.push_image(NAME, "kept")
     hit = set()
     for room in range(60):
-        layer, config = os.urandom(3_000), b"config %d" % room
+        layer, config = os.urandom(30_000), b"config %d" % room
         manifest = make_manifest(config, layer)
         fill_up(root)
         with (root / "filler").open("r+b") as file:
