@@ -64,7 +64,9 @@ def make_larger(folder: Path) -> None:
 def fill_up(folder: Path) -> Path:
     """Writes until nothing fits any more; returns the file whose deletion makes room."""
     filler = folder / "filler"
-    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while file.write(bytes(4096)):
-            pass
+    with filler.open("wb", buffering=0) as file:
+        for size in (4096, 1024, 1):  # the blocks of a small ext4 have 1024 bytes
+            with contextlib.suppress(OSError):
+                while file.write(bytes(size)):
+                    pass
     return filler
