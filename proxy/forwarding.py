@@ -16,6 +16,7 @@ import json
 import logging
 import ssl
 import string
+from functools import partial
 from urllib.parse import quote
 
 import aiohttp
@@ -32,7 +33,7 @@ from backends.http.sending import add_outer_headers
 from backends.http.text import printable
 from backends.model.errors import ErrorCode, RegistryError
 from proxy.answers import registry_error
-from proxy.headers import ADDRESSED, Addresses, request_headers, response_headers, rewrite_addresses
+from proxy.headers import Addresses, request_headers, response_headers
 from proxy.receiving import ClientBody, nothing
 from proxy.replying import reply
 from proxy.routing import Backend, origin_form
@@ -152,10 +153,8 @@ class Forwarder:
         )
 
     def _headers_back(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
-        headers = response_headers(list(answer.headers.items()))
-        if any(name in answer.headers for name in ADDRESSED):
-            headers = rewrite_addresses(headers, self._addresses(request))
-        headers_back = CIMultiDict(headers)
+        passed = response_headers(list(answer.headers.items()), partial(self._addresses, request))
+        headers_back = CIMultiDict(passed)
         headers_back.setdefault("Server", "Portside")
         return headers_back
 

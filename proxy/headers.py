@@ -72,14 +72,10 @@ def request_headers(
 
 def client_scheme(headers: Sequence[Header], *, scheme: str, trusted: bool) -> str:
     """Returns the scheme that the client used: the connection's, unless a trusted peer says otherwise."""
-    said = first_value(_said(headers, "x-forwarded-proto")).lower() if trusted else ""
+    if not trusted:
+        return scheme
+    said = first_value(_said(headers, "x-forwarded-proto")).lower()
     return said if is_scheme(said) else scheme
-
-
-def response_headers(headers: Sequence[Header]) -> list[Header]:
-    """Returns the headers that the client is to see, in order; repeated ones stay repeated."""
-    dropped = HOP_BY_HOP | _named_by_connection(headers)
-    return [(name, value) for name, value in headers if name.lower() not in dropped]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +97,24 @@ class Addresses:
     rooted: bool = False
 
 
-def rewrite_addresses(headers: Sequence[Header], addresses: Addresses) -> list[Header]:
-    """Makes what a registry says of itself lead through the proxy: `Location`, `Link`, `X-Docker-Endpoints`."""
-    return [(name, _REWRITE.get(name.lower(), _as_it_is)(value, addresses)) for name, value in headers]
+def response_headers(headers: Sequence[Header], addresses: Callable[[], Addresses]) -> list[Header]:
+    """Returns the headers that the client is to see, in order; repeated ones stay repeated.
+
+    What a registry says of itself leads through the proxy: `Location`, `Link`, `X-Docker-Endpoints`.
+
+    Args:
+        headers: as the registry sent them.
+        addresses: what addresses in them are read and written by; asked only where there are any.
+    """
+    dropped = HOP_BY_HOP | _named_by_connection(headers)
+    passed: list[Header] = []
+    for name, value in headers:
+        lower = name.lower()
+        if lower in dropped:
+            continue
+        rewrite = _REWRITE.get(lower)
+        passed.append((name, value if rewrite is None else rewrite(value, addresses())))
+    return passed
 
 
 def rewrite_location(location: str, addresses: Addresses) -> str:
@@ -143,17 +154,11 @@ def rewrite_endpoints(endpoints: str, addresses: Addresses) -> str:
     )
 
 
-def _as_it_is(value: str, _: Addresses) -> str:
-    return value
-
-
 _REWRITE: Mapping[str, Callable[[str, Addresses], str]] = {
     "location": rewrite_location,
     "link": rewrite_link,
     "x-docker-endpoints": rewrite_endpoints,
 }
-ADDRESSED = tuple(_REWRITE)
-"""The headers that hold addresses, in lower case."""
 
 
 def _is_rooted(reference: str) -> bool:
