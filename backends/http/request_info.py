@@ -8,6 +8,7 @@ from aiohttp.web import BaseRequest
 
 from backends import request_context
 from backends.http.forwarded import client_ip, client_origin, first_value, is_scheme
+from backends.http.masking import masked
 from backends.model.errors import ErrorCode, RegistryError
 
 
@@ -51,7 +52,7 @@ def remote_address(request: BaseRequest) -> str:
 
 def path_for_log(request: BaseRequest) -> str:
     """Returns the path of a request, at most 300 characters, without its query: that may carry tokens."""
-    return request.raw_path.partition("?")[0][:300]
+    return masked(request.raw_path.partition("?")[0], longest=300)
 
 
 def parse_query(request: BaseRequest) -> dict[str, str]:

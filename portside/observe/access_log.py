@@ -14,7 +14,6 @@ import asyncio
 import json
 import os
 import queue
-import re
 import select
 import stat
 import threading
@@ -24,6 +23,7 @@ from typing import Any
 
 from typing_extensions import override
 
+from backends.http.masking import LONGEST, masked
 from portside.observe.log_lines import MESSAGE, escaped, render
 from portside.observe.logging import LogSettings, identity
 
@@ -45,9 +45,6 @@ REQUEST_KEYS = (
     "reason",
 )
 """What an object says of a request; the duration in seconds."""
-_MASKED = re.compile(r"((?:_state|token|access_token|password)=)[^&\s\"]+", re.IGNORECASE)
-_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
-"""Name and password in a target that is a whole URL, as clients send it to a proxy."""
 
 
 def open_access_log(settings: LogSettings, *, version: str, instance: str, descriptor: int = 1) -> AccessLog:
@@ -114,7 +111,7 @@ class AccessLog:
             self._stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now))
         if "?" in path or "@" in path:
             path = masked(path)
-        path, agent = path[:2048], agent[:512]
+        path, agent = path[:LONGEST], agent[:512]
         if '"' in path or '"' in agent:
             path, agent = path.replace('"', "\\x22"), agent.replace('"', "\\x22")
         text = (
@@ -218,7 +215,7 @@ class JsonAccessLog(AccessLog):
     ) -> None:
         """Adds a line."""
         path = masked(path)
-        longest = 2048
+        longest = LONGEST
         while True:
             text = self._rendered(
                 "response completed",
@@ -258,11 +255,6 @@ class JsonAccessLog(AccessLog):
 
 def _nothing(*_: object) -> None:
     """A line that nobody wants."""
-
-
-def masked(target: str) -> str:
-    """Returns a request's target without what would open a door to a reader of the log."""
-    return _USER.sub(r"\1***@", _MASKED.sub(r"\1***", target))
 
 
 def _pieces(lines: list[str], size: int, *, longest: int | None) -> Iterator[bytes]:
