@@ -11,9 +11,9 @@ from yarl import URL
 
 from backends import request_context
 from backends.http.configured_headers import ConfiguredHeaders
-from backends.http.request_info import client_address
+from backends.http.request_info import client_address, client_agent
 from backends.model.cache import Cache
-from backends.model.clients import MAX_AGENT, ClientProfile, parse_user_agent
+from backends.model.clients import ClientProfile, parse_user_agent
 from backends.model.errors import ErrorCode, RegistryError
 from backends.request_context import OuterHeaders
 from proxy.answers import own_answer, registry_error
@@ -100,7 +100,7 @@ class Proxy:
             self._decided_with = self._headers.current
             self._decisions = Cache(self._decide, bound=REMEMBERED)
         target = request.raw_path
-        agent = request.headers.get("User-Agent", "")[:MAX_AGENT]
+        agent = client_agent(request)
         client, decision, route, headers = self._decisions[agent, route_class(request.method, target)]
         self._record(request, client, decision, route=route, headers=headers)
         if decision.backend is None:

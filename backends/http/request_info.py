@@ -9,6 +9,7 @@ from aiohttp.web import BaseRequest
 from backends import request_context
 from backends.http.forwarded import client_ip, client_origin, first_value, is_scheme
 from backends.http.masking import masked
+from backends.model.clients import MAX_AGENT
 from backends.model.errors import ErrorCode, RegistryError
 
 
@@ -48,6 +49,11 @@ def remote_address(request: BaseRequest) -> str:
         if said:
             return said
     return request.remote or "unix"
+
+
+def client_agent(request: BaseRequest) -> str:
+    """Returns the User-Agent for every decision and every line of a log: its first 1024 characters, "" without one."""
+    return request.headers.get("User-Agent", "")[:MAX_AGENT]
 
 
 def path_for_log(request: BaseRequest) -> str:

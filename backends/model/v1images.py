@@ -15,15 +15,13 @@ from urllib.parse import quote_plus
 
 from typing_extensions import override
 
+from backends.model.clients import MAX_AGENT
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId, is_image_id, parse_repository_name, parse_tag
 from backends.model.strict_json import parse_json
 
 MAX_ANCESTRY = 1024
 """No client makes a tenth of it; a longer chain is a mistake or an attack."""
-
-MAX_AGENT = 1024
-"""Of a longer User-Agent only the beginning is looked at."""
 
 _PAYLOAD = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
 _AGENT_PAIR = re.compile(r"([^\s/]+)/([^\s/]+)")

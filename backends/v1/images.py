@@ -9,6 +9,7 @@ from aiohttp.web import BaseRequest, StreamResponse
 from multidict import CIMultiDict
 
 from backends.http.receiving import body_chunks
+from backends.http.request_info import client_agent
 from backends.http.sending import respond, send_content
 from backends.model.clients import parse_user_agent
 from backends.model.errors import ErrorCode, RegistryError
@@ -64,7 +65,7 @@ async def get_layer(parts: Parts, request: BaseRequest, image: ImageId) -> Strea
 
 async def put_layer(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
     """Takes a layer, of any size, chunked or not."""
-    client = parse_user_agent(request.headers.get("User-Agent"))
+    client = parse_user_agent(client_agent(request))
     if client.product == "docker" and () < client.version < FIRST_WITH_PAYLOAD_CHECKSUM:
         raise RegistryError(ErrorCode.CHECKSUM_MISSING, "This endpoint does not support Docker daemons older than 0.10")
     async with aclosing(body_chunks(request, idle_seconds=parts.settings.body_idle_seconds)) as chunks:

@@ -7,7 +7,7 @@ import secrets
 from aiohttp.web import BaseRequest
 
 from backends import request_context
-from backends.http.request_info import remote_address
+from backends.http.request_info import client_agent, remote_address
 from backends.model.actor import Actor
 
 
@@ -16,4 +16,4 @@ def actor_of(request: BaseRequest) -> Actor:
     request_id = request.get(request_context.REQUEST_ID)
     if request_id is None:
         request_id = request[request_context.REQUEST_ID] = secrets.token_hex(16)
-    return Actor("", remote_address(request), request.headers.get("User-Agent", ""), request_id)
+    return Actor("", remote_address(request), client_agent(request), request_id)

@@ -15,7 +15,7 @@ from aiohttp import HttpVersion10, web
 from backends import request_context
 from backends.http.configured_headers import ConfiguredHeaders
 from backends.http.connections import break_off
-from backends.http.request_info import path_for_log, remote_address
+from backends.http.request_info import client_agent, path_for_log, remote_address
 from backends.http.sending import add_outer_headers
 from backends.model.errors import ErrorCode, RegistryError
 from backends.v1.errors import render as render_v1
@@ -86,7 +86,7 @@ def observed(
                     request.method,
                     request.raw_path,
                     "HTTP/1.0" if request.version is HttpVersion10 else "HTTP/1.1",
-                    request.headers.get("User-Agent", "-"),
+                    client_agent(request) or "-",
                     status,
                     sent,
                     seconds,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 import socket
 import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,7 @@ class World:
 
     running: RunningCommand
     files: CertificateFiles
+    folder: Path
 
     def ask(self, what: str, *parts: bytes, secure: bool = False) -> bytes:
         """Sends bytes to a listener and returns what comes until it closes, or for two seconds."""
@@ -58,7 +62,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     files = make_certificate(folder)
     (folder / "portside.yml").write_text(SETTINGS.format(files=files))
     with running_command("serve", "portside.yml", folder=folder) as running:
-        yield World(running, files)
+        yield World(running, files, folder)
 
 
 def head(target: str, *lines: str, method: str = "GET", host: str = "x") -> bytes:
@@ -149,6 +153,43 @@ def test_a_request_that_cannot_be_read_leaves_a_line_and_counts(world: World, li
         time.sleep(0.1)
     assert SECRET not in world.running.out.read_text()
     assert SECRET not in world.running.err.read_text()
+
+
+LONG = 60_000
+
+
+@pytest.mark.parametrize("what", ["proxy", "v2"])
+def test_of_a_long_user_agent_the_first_kibibyte_counts_for_log_and_decision(world: World, what: str) -> None:
+    def status(agent: str, mark: str) -> bytes:
+        answer = world.ask(what, head(f"/v2/?{mark}", f"User-Agent: {agent}"), secure=LISTENERS[what])
+        return answer.split(b" ")[1]
+
+    old = b"404" if what == "proxy" else b"200"  # a registry of its own does not choose
+    assert status("docker/1.5.0 " + "x" * LONG, f"{what}=1") == old
+    assert status("docker/1.5.0 " + "x" * LONG + " docker/20.10.0", f"{what}=2") == old
+    assert status("x" * 1024 + " docker/1.5.0", f"{what}=3") == b"200"
+    assert status("(" * LONG + "docker/1.5.0", f"{what}=4") == b"200"
+    for number in "1234":
+        assert len(world.access_line(f"{what}={number}")) < 1024
+
+
+def test_of_a_long_user_agent_only_the_beginning_is_kept_with_a_tag(world: World) -> None:
+    agent = "docker/1.5.0 go/go1.4 kernel/" + "k" * LONG + " os/linux"
+    image, text = "a" * 64, '{"id": "' + "a" * 64 + '"}'
+    layer = gzip.compress(bytes(1024))
+    checksum = "sha256:" + sha256(text.encode() + b"\n" + layer).hexdigest()
+
+    def put(path: str, body: bytes, *headers: str) -> None:
+        lines = (f"User-Agent: {agent}", f"Content-Length: {len(body)}", *headers)
+        answer = world.ask("v1", head(path, *lines, method="PUT") + body)
+        assert answer.startswith(b"HTTP/1.1 200"), answer
+
+    put(f"/v1/images/{image}/json", text.encode())
+    put(f"/v1/images/{image}/layer", layer)
+    put(f"/v1/images/{image}/checksum", b"", f"X-Docker-Checksum-Payload: {checksum}")
+    put("/v1/repositories/library/long/tags/latest", json.dumps(image).encode())
+    for kept in (world.folder / "data").rglob("*latest*"):
+        assert kept.stat().st_size < 2048
 
 
 def test_without_descriptors_there_is_one_line(tmp_path: Path) -> None:
