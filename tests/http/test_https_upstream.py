@@ -32,7 +32,7 @@ async def test_an_upstream_s_certificate_is_checked(tmp_path: Path, trust: str, 
         # What the system trusts, as OpenSSL finds it.
         environment = {"SSL_CERT_FILE": str(ca)} if trust == "system" else {}
         with running_command("proxy", "proxy.yml", folder=proxy, environment=environment) as front:
-            url = f"http://127.0.0.1:{front.port('all clients')}/v2/"
+            url = f"http://127.0.0.1:{front.port('proxy')}/v2/"
             async with aiohttp.ClientSession() as client, client.get(url) as answer:
                 assert answer.status == status
                 body = await answer.text()
