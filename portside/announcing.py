@@ -80,13 +80,13 @@ def _all_guarded(bound: Sequence[BoundListener]) -> bool:
 
 def _tell_of_certificates(settings: Settings, bound: Sequence[BoundListener], made: CertificateFolder | None) -> None:
     from portside.tls.certificates import describe, trust_lines  # noqa: PLC0415 - slow to import
+    from portside.tls.renewal import warnings_about  # noqa: PLC0415
 
     for found in bound:
         tls = found.listener.tls
         if tls is None:
             continue
-        shown = [describe(chain.certificate) for chain in tls.chains]
-        for warning in (warning for each in shown for warning in each.warnings):
+        for warning in warnings_about(tls):
             _log.warning("%s", warning)
         if made is None or made.ca is None or not isinstance(found.listener.address, TcpAddress):
             continue
@@ -96,7 +96,9 @@ def _tell_of_certificates(settings: Settings, bound: Sequence[BoundListener], ma
         elif settings.log.formatter != "text":
             _log.info("clients must trust the CA %s: `portside certs` shows how", made.ca.absolute())
         else:
-            hosts = [name for name in shown[0].names if name not in {"127.0.0.1", "::1"}] or ["localhost"]
+            hosts = [name for name in describe(made.certificate).names if name not in {"127.0.0.1", "::1"}] or [
+                "localhost"
+            ]
             sys.stderr.write(f"\n{trust_lines(made.ca.absolute(), hosts, port=found.port or 0)}\n")
             sys.stderr.flush()
 

@@ -97,8 +97,8 @@ class LiveSettings:
     def _make_renewal(self) -> Renewal:
         from portside.tls.renewal import Renewal  # noqa: PLC0415 - cryptography is slow to import
 
-        chains = {chain: None for each in self.settings.listeners if each.tls is not None for chain in each.tls.chains}
-        return Renewal(self.made, self.settings.names, tuple(chains))
+        served = dict.fromkeys(each.tls for each in self.settings.listeners if each.tls is not None)
+        return Renewal(self.made, self.settings.names, tuple(served))
 
 
 def _with_certificates(settings: Settings) -> tuple[Settings, CertificateFolder | None]:

@@ -10,15 +10,50 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
 
 from portside.problems import Problem
-from portside.tls.certificates import CertificateFolder, describe, ensure_certificates
-from portside.tls.contexts import CertificateChain
+from portside.tls.certificates import RENEW_DAYS, CertificateFolder, describe, ensure_certificates
+from portside.tls.contexts import TlsSettings
 
 LOOK_SECONDS = 3600.0
 REPEAT_SECONDS = 86400.0
 
 _log = logging.getLogger("portside.tls")
+
+
+def warnings_about(tls: TlsSettings) -> list[str]:
+    """Returns whole sentences about what a listener serves, and about the CAs that its clients are to have."""
+    warnings: list[str] = []
+    for chain in tls.chains:
+        try:
+            warnings += describe(chain.certificate).warnings
+        except Problem as problem:  # OpenSSL takes it all the same
+            warnings.append(str(problem))
+    for path in tls.client_cas:
+        warnings += _client_ca_warnings(path)
+    return warnings
+
+
+def _client_ca_warnings(path: Path) -> list[str]:
+    try:
+        bundle = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError) as error:
+        return [f"the client CAs in {path} cannot be read any more: {error}"]
+    now = datetime.now(UTC)
+    warnings = []
+    for ca in bundle:
+        end = ca.not_valid_after_utc
+        if end - now < timedelta(days=RENEW_DAYS):
+            verb = "expired" if end < now else "expires"
+            warnings.append(
+                f"the client CA {ca.subject.rfc4514_string()} in {path} {verb} on {end:%Y-%m-%d}: clients with its"
+                " certificates are refused from then on; put a new one there"
+            )
+    return warnings
 
 
 class Renewal:
@@ -27,7 +62,7 @@ class Renewal:
     Args:
         found: the folder where they are made; None when the user named their own.
         names: further names in a certificate that is made.
-        chains: every certificate that is served.
+        served: TLS settings of every listener.
         clock: seconds since 1970.
     """
 
@@ -35,14 +70,14 @@ class Renewal:
         self,
         found: CertificateFolder | None,
         names: Sequence[str],
-        chains: Sequence[CertificateChain],
+        served: Sequence[TlsSettings],
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
         self._found = found
         self._names = names
-        self._chains = chains
+        self._served = served
         self._said = {found.done: self._clock()} if found is not None else {}
         # What was due while this started is looked at now, what could not be done is looked at again in an hour.
         self._next = min(self._due(), clock() + LOOK_SECONDS)
@@ -64,9 +99,8 @@ class Renewal:
             if self._found.done:
                 self._say(logging.INFO, self._found.done)
             warnings += self._found.warnings
-        for chain in self._chains:
-            warnings += describe(chain.certificate).warnings
-        for warning in warnings:
+        warnings += [warning for tls in self._served for warning in warnings_about(tls)]
+        for warning in dict.fromkeys(warnings):
             self._say(logging.WARNING, warning)
 
     def _when(self) -> float:

@@ -14,8 +14,8 @@ import pytest
 from cryptography import x509
 
 from portside.tls.certificates import describe, ensure_certificates, own_names
-from portside.tls.contexts import CertificateChain
-from portside.tls.renewal import Renewal
+from portside.tls.contexts import CertificateChain, TlsSettings
+from portside.tls.renewal import Renewal, warnings_about
 from tests.support.certificate import make_certificate, sign_server_certificate
 from tests.support.commands import running_command
 from tests.support.mounts import make_read_only, mounted_tmpfs
@@ -101,8 +101,8 @@ def test_a_user_s_own_certificate_is_warned_of_once_a_day_and_never_touched(
     before = chain.certificate.read_bytes()
     start = time.time()
     hours = 0
-    chains = (chain, CertificateChain(files.chain, files.key))
-    renewal = Renewal(None, (), chains, clock=lambda: start + hours * 3601)
+    served = [TlsSettings((chain, CertificateChain(files.chain, files.key)))]
+    renewal = Renewal(None, (), served, clock=lambda: start + hours * 3601)
     said = 0
     for hours in range(60):
         renewal.tick()
@@ -111,6 +111,23 @@ def test_a_user_s_own_certificate_is_warned_of_once_a_day_and_never_touched(
         assert said == (hours + 23) // 24 if hours else said == 0
     assert said == 3
     assert chain.certificate.read_bytes() == before
+
+
+def test_a_client_ca_that_comes_near_its_end_is_warned_of_with_the_file_and_what_it_means(tmp_path: Path) -> None:
+    files = make_certificate(tmp_path)
+    sign_server_certificate(tmp_path / "soon", ends=dt.timedelta(days=20))
+    sign_server_certificate(tmp_path / "over", ends=dt.timedelta(days=-1))
+    bundle = tmp_path / "clients.pem"
+    bundle.write_bytes(
+        files.ca.read_bytes()
+        + (tmp_path / "soon" / "server.crt").read_bytes()
+        + (tmp_path / "over" / "server.crt").read_bytes()
+    )
+    tls = TlsSettings((CertificateChain(files.chain, files.key),), client_cas=(bundle,))
+    soon, over = [warning for warning in warnings_about(tls) if warning.startswith("the client CA ")]
+    assert f"the client CA CN=localhost in {bundle} expires on" in soon
+    assert f"the client CA CN=localhost in {bundle} expired on" in over
+    assert "clients with its certificates are refused" in over
 
 
 def test_what_falls_due_while_it_starts_is_issued_at_once(tmp_path: Path) -> None:
