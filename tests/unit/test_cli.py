@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,8 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -308,12 +311,27 @@ http:
     assert "asecretforlocaldevelopment" not in said
 
 
+@contextlib.contextmanager
+def holding(ports: Sequence[int]) -> Iterator[None]:
+    """Listens on loopback ports, once nobody else on this machine does."""
+    deadline = time.monotonic() + 60
+    with contextlib.ExitStack() as stack:
+        for port in ports:
+            while True:
+                try:
+                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                    break
+                except OSError:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+        yield
+
+
 def test_serve_started_twice_leaves_out_the_ports_that_nobody_asked_for(tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    first.mkdir()
-    second.mkdir()
-    asked = ("serve", "--addr", "127.0.0.1:0", "--workers", "1")
-    with running_command(*asked, folder=first), running_command(*asked, folder=second) as running:
+    with (
+        holding([5081, 5082, 5083]),
+        running_command("serve", "--addr", "127.0.0.1:0", "--workers", "1", folder=tmp_path) as running,
+    ):
         for name, port in (("v1", 5081), ("v2", 5082), ("metrics", 5083)):
             words = f"127.0.0.1:{port} ({name}) is in use by another program and left out"
             line = running.wait_for_line(running.err, words)
