@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from backends.model.cache import Cache
@@ -61,7 +62,7 @@ class Manifests:
         media_type = self._known_type(digest, len(content))
         if media_type is None:
             try:
-                media_type = await parse_off_loop(content, sniff_media_type)
+                media_type = await parse_off_loop(content, partial(_recognise, digest))
             except ValueError as error:
                 raise _damaged(digest, error) from None
             self.remember(digest, content, media_type)
@@ -99,6 +100,13 @@ class Manifests:
             self._contents.put(digest.hex, (content, media_type))
         else:
             self._types.put(digest.hex, (media_type, len(content)))
+
+
+def _recognise(digest: Digest, content: bytes) -> str:
+    """Returns the type of a manifest that is what its digest names: what is remembered must be true."""
+    if Digest.of(content, digest.algorithm) != digest:
+        raise ValueError("its bytes have another digest")
+    return sniff_media_type(content)
 
 
 def _content_bytes(key: str, kept: tuple[bytes, str]) -> int:  # noqa: ARG001 - as the cache calls it
