@@ -1,17 +1,14 @@
 """v1 images: staged by id while they are pushed, there for everybody once their JSON has its final name.
 
 A push is three requests, json, layer and checksum. `staging` keeps what arrives; `PUT checksum` names the candidate
-that becomes the image, and whoever makes it one is alone at that.
-
-Invariant: `images/<id>/json` is written last. Until then the image is not there, whatever else lies in its folder. A
-mark `_inprogress`, which docker-registry left on a volume of its own, says the same of an image that has a JSON.
+that becomes the image, which one request at a time makes (`image_files`).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import Enum
 
@@ -22,18 +19,15 @@ from backends.model.names import ImageId
 from backends.model.v1images import (
     MAX_ANCESTRY,
     ImageJson,
-    dump_json,
-    parse_ancestry,
     parse_image_json,
-    parse_stored_checksums,
 )
 from backends.registry.blobs import Blobs
 from backends.registry.changes import Change, carry_out
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.low_room import require_room
+from backends.registry.v1.image_files import ImageFiles, LayerGone
 from backends.registry.v1.staging import Candidate, Staging
 from backends.storage import layout
-from backends.storage.capabilities import LinksFiles, capability
 from backends.storage.completion import run_to_completion
 from backends.storage.driver import Chunk, PathNotFound, Reader, StorageFull
 from backends.storage.storage import Storage
@@ -62,19 +56,18 @@ class Images:
     """All v1 images over one storage."""
 
     def __init__(self, storage: Storage, blobs: Blobs) -> None:
-        self._driver = storage.driver
         self._locks = storage.locks
         self._room = storage.room
-        self._blobs = blobs
         self._staging = Staging(storage)
+        self._files = ImageFiles(storage.driver, blobs, self._staging)
 
     # reading
 
     async def state(self, image_id: ImageId) -> State:
         """Returns how far an image has come."""
-        if await self._there(layout.v1_image_mark(image_id)):
+        if await self._files.is_marked(image_id):
             return State.UPLOADING
-        if await self._there(layout.v1_image_json(image_id)):
+        if await self._files.has_json(image_id):
             return State.COMPLETE
         return State.UPLOADING if await self._staging.is_announced(image_id) else State.ABSENT
 
@@ -96,16 +89,11 @@ class Images:
         """
         await self.require_complete(image_id)
         try:
-            content = await self._driver.read(layout.v1_image_json(image_id))
+            content = await self._files.read_json(image_id)
         except PathNotFound:
             raise _unknown() from None
-        checksums: Sequence[str] = ()
-        with suppress(PathNotFound):
-            checksums = parse_stored_checksums(await self._driver.read(layout.v1_image_checksum(image_id)))
-        size: int | None = None
-        with suppress(PathNotFound):
-            size = (await self._driver.stat(layout.v1_image_layer(image_id))).size
-        return StoredImage(content, size, checksums)
+        checksums = await self._files.read_checksums(image_id)
+        return StoredImage(content, await self._files.layer_size(image_id), checksums)
 
     async def open_layer(self, image_id: ImageId) -> Reader:
         """Opens a complete image's layer.
@@ -115,7 +103,7 @@ class Images:
         """
         await self.require_complete(image_id)
         try:
-            return await self._driver.open(layout.v1_image_layer(image_id))
+            return await self._files.open_layer(image_id)
         except PathNotFound:
             raise _unknown() from None
 
@@ -127,7 +115,7 @@ class Images:
         """
         await self.require_complete(image_id)
         try:
-            return parse_ancestry(await self._driver.read(layout.v1_image_ancestry(image_id)))
+            return await self._files.read_ancestry(image_id)
         except (PathNotFound, ValueError) as error:
             _log.warning("image %s has no ancestry that can be read: %s", image_id, error)
             raise _unknown() from None
@@ -156,22 +144,22 @@ class Images:
                 INSUFFICIENT_STORAGE: there is little room left.
         """
         try:
-            async with AsyncExitStack() as under_way:
+            async with AsyncExitStack() as in_progress:
                 async with exclusive_lock(self._locks, layout.v1_image_lock(image_id)):
                     texts = await self._pending_texts(image_id)
                     require_room(self._room)
-                    layer = await under_way.enter_async_context(self._staging.begin_layer(image_id, texts))
+                    layer = await in_progress.enter_async_context(self._staging.begin_layer(image_id, texts))
                 await layer.receive(chunks)
         except StorageFull:
             await run_to_completion(self._staging.tidy_if_free(image_id))
             raise
-        if await self._is_whole(image_id):
+        if await self._files.is_whole(image_id):
             await run_to_completion(self._staging.drop_layer(image_id, layer.name))
 
     async def put_checksum(self, image_id: ImageId, payload: str, *, actor: Actor) -> None:
         """Makes the candidate with this payload checksum the image.
 
-        Of several who pushed the same at once all succeed, each once.
+        Of several clients that pushed the same at once, each succeeds once.
 
         Args:
             image_id: the image.
@@ -196,15 +184,15 @@ class Images:
 
     async def _complete(self, image_id: ImageId, payload: str, digest: Digest) -> None:
         candidate = await self._staging.candidate(image_id, payload)
-        whole = await self._is_whole(image_id)
+        whole = await self._files.is_whole(image_id)
         if candidate is None or candidate.digest != digest:
             await self._staging.tidy(image_id)
             raise _set_already() if whole else _mismatch()
         if whole:
-            await self._driver.ensure_durable(layout.v1_image_json(image_id))
+            await self._files.ensure_durable(image_id)
         else:
             try:
-                await self._commit(image_id, candidate, payload)
+                await self._make(image_id, candidate, payload)
             except StorageFull:
                 await self._staging.give_up(image_id, candidate)
                 raise
@@ -213,69 +201,12 @@ class Images:
         if not same:
             raise _set_already()
 
-    async def _commit(self, image_id: ImageId, candidate: Candidate, payload: str) -> None:
-        """Makes the image: what is small first, then the blob and its second name, the JSON last.
-
-        Raises:
-            StorageFull: nothing is left of what was begun here.
-        """
+    async def _make(self, image_id: ImageId, candidate: Candidate, payload: str) -> None:
         ancestry = await self._ancestry_of(parse_image_json(candidate.content, image_id))
-        await self._clear_ruin(image_id)
-        is_new = not await self._there(layout.v1_image_json(image_id))
-        is_new_blob = await self._blobs.size(candidate.digest) is None
         try:
-            await self._driver.write(layout.v1_image_ancestry(image_id), dump_json(list(ancestry)))
-            await self._driver.write(layout.v1_image_checksum(image_id), dump_json([f"sha256:{payload}"]))
-            await self._store_layer(candidate, image_id)
-            await self._driver.write(layout.v1_image_json(image_id), candidate.content)
-        except (StorageFull, RegistryError):
-            if is_new:
-                await self._forget(layout.v1_image(image_id))
-            if is_new_blob:
-                await self._blobs.take_back(candidate.digest)
-            raise
-
-    async def _store_layer(self, candidate: Candidate, image_id: ImageId) -> None:
-        layer = self._staging.layer(image_id, candidate.name)
-        try:
-            await self._blobs.commit_file(layer, candidate.digest, candidate.size)
-        except PathNotFound:
+            await self._files.make(image_id, candidate, payload=payload, ancestry=ancestry)
+        except LayerGone:
             raise _mismatch() from None
-        await self._name_layer(image_id, candidate.digest)
-
-    async def _clear_ruin(self, image_id: ImageId) -> None:
-        """Takes away JSON and mark of an upload that docker-registry began, in this order: it is never complete.
-
-        Both are gone before the layer gets its second name: docker-registry would truncate a layer beside a mark, and
-        with it the blob.
-        """
-        if await self._there(layout.v1_image_mark(image_id)):
-            await self._forget(layout.v1_image_json(image_id))
-            await self._forget(layout.v1_image_mark(image_id))
-
-    async def _name_layer(self, image_id: ImageId, digest: Digest) -> None:
-        """Gives a blob its second name as this image's layer: one file by hard link, else a copy."""
-        source, target = layout.blob_data(digest), layout.v1_image_layer(image_id)
-        linker = capability(self._driver, LinksFiles)
-        if linker is not None and await linker.link(source, target):
-            return
-        _log.warning("layer of image %s is copied: this storage gives a file no second name", image_id)
-        copy = self._staging.layer(image_id)
-        reader = await self._driver.open(source)
-        try:
-            writer = await self._driver.writer(copy)
-            try:
-                async for chunk in reader.chunks(0, reader.size):
-                    await writer.write(chunk)
-                await writer.sync()
-            finally:
-                await writer.close()
-            await self._driver.move(copy, target)
-        except BaseException:
-            await self._forget(copy)
-            raise
-        finally:
-            reader.close()
 
     async def _ancestry_of(self, image: ImageJson) -> Sequence[ImageId]:
         ids = [image.image_id]
@@ -298,29 +229,15 @@ class Images:
         if texts:
             return texts
         state = await self.state(image_id)
-        if state is State.COMPLETE and await self._is_whole(image_id):
+        if state is State.COMPLETE and await self._files.is_whole(image_id):
             raise _exists()
         if state is State.ABSENT:
             raise _unknown()
         try:  # begun with docker-registry, or it has lost its layer since
-            content = await self._driver.read(layout.v1_image_json(image_id))
+            content = await self._files.read_json(image_id)
         except PathNotFound:
             raise _unknown() from None
         return [parse_image_json(content, image_id).content]
-
-    async def _is_whole(self, image_id: ImageId) -> bool:
-        return await self.state(image_id) is State.COMPLETE and await self._there(layout.v1_image_layer(image_id))
-
-    async def _there(self, path: str) -> bool:
-        try:
-            await self._driver.stat(path)
-        except PathNotFound:
-            return False
-        return True
-
-    async def _forget(self, path: str) -> None:
-        with suppress(PathNotFound):
-            await self._driver.delete(path)
 
 
 def _unknown() -> RegistryError:

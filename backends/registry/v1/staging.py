@@ -1,11 +1,11 @@
-"""v1 images on their way in, by image id: the requests of a push name no repository and no session.
+"""v1 images that are being pushed, by image id: the requests of a push name neither a repository nor a session.
 
-Any number may push one id at once, from different processes, with the same JSON or another. So nobody's file is ever
-another's: each announcement of a JSON and each received layer is a file with a name of its own, and for each pair of
-them a *candidate* is noted under its payload checksum, which is how `PUT checksum` says which pair it means.
+Any number of clients may push one id at once, to different processes, with the same JSON or another. So no two of them
+share a file: each announcement of a JSON and each received layer is a file with a name of its own, and for each pair of
+them a *candidate* is recorded under its payload checksum, by which `PUT checksum` says which pair it means.
 
-When one of them has become the image, the others' announcements and candidates of the same content stay until they
-come back for them: theirs is a success too. Everything else goes.
+When one of them has become the image, the other announcements and candidates of the same content stay until their
+clients ask for them: their pushes succeed too. Everything else is removed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ANNOUNCEMENTS = 64
 """So many announcements of one id are kept: the newest."""
 
 FORGOTTEN_SECONDS = 24 * 3600
-"""Whoever has not come back for so long does not count any more when an image is complete."""
+"""A client that has been silent for so long is not waited for when an image is complete."""
 
 _ENTRY = re.compile(r"(?:(?P<kind>json|payload)-(?P<key>[0-9a-f]{64})|layer)-(?P<name>(?P<time>\d{20})-[0-9a-f]{8})")
 
@@ -49,7 +49,7 @@ class Candidate:
     Attributes:
         name: of the layer within the staging of its image.
         content: the JSON.
-        digest: of the layer alone.
+        digest: of the layer, without the JSON.
         size: of the layer in bytes.
     """
 
@@ -76,7 +76,7 @@ class Staging:
         self._locks = storage.locks
 
     async def announce(self, image: ImageJson) -> None:
-        """Notes a JSON whose layer is to come; called alone at the image."""
+        """Records a JSON whose layer is to come; called while the image's lock is held."""
         entries = await self._entries(image.image_id, "json")
         for old in entries[ANNOUNCEMENTS - 1 :]:
             await self._forget(image.image_id, old.file)
@@ -98,9 +98,9 @@ class Staging:
 
     @asynccontextmanager
     async def begin_layer(self, image_id: ImageId, texts: Sequence[bytes]) -> AsyncIterator[StagedLayer]:
-        """Begins a layer; it is under way, and nobody takes it, for as long as the context is entered.
+        """Begins a layer, which is in progress, and not purged, for as long as the context is entered.
 
-        When anything goes wrong nothing of it is left.
+        When anything fails, nothing of it is left.
         """
         name = _new_name()
         async with self._locks.hold(layout.v1_layer_lock(image_id, name)):
@@ -112,13 +112,13 @@ class Staging:
                 raise
 
     async def _drop(self, image_id: ImageId, name: str, texts: Sequence[bytes], *, ended: bool) -> None:
-        """Takes away a layer with its candidates.
+        """Removes a layer with its candidates.
 
         Args:
             image_id: of the image.
             name: of the layer.
             texts: what it was received for.
-            ended: the push ends here, so what announced it goes too, if it is certain whose it is.
+            ended: the push ends here, so its announcement is removed too, if it is certain which one it is.
         """
         for entry in await self._entries(image_id):
             if entry.kind != "json" and entry.name == name:
@@ -127,12 +127,12 @@ class Staging:
             await self._forget_announcement(image_id, texts[0])
 
     async def give_up(self, image_id: ImageId, candidate: Candidate) -> None:
-        """Takes away a candidate that cannot become the image, and what announced it; called alone at the image."""
+        """Removes a candidate that cannot become the image, and its announcement; the image's lock is held."""
         await self._drop(image_id, candidate.name, [candidate.content], ended=True)
         await self.tidy(image_id)
 
     async def _forget_announcement(self, image_id: ImageId, text: bytes) -> None:
-        """Takes away one announcement of a text: each pusher has made one, and none is anybody's own."""
+        """Removes one announcement of a text: each client has made one, and they are interchangeable."""
         key = sha256(text).hexdigest()
         announced = [entry for entry in await self._entries(image_id, "json") if entry.key == key]
         if announced:
@@ -155,11 +155,11 @@ class Staging:
         return layout.v1_staged(image_id, f"layer-{name or _new_name()}")
 
     async def drop_layer(self, image_id: ImageId, name: str) -> None:
-        """Removes a layer that has come too late to be needed; its candidate stays."""
+        """Removes a layer that came too late to be needed; its candidate stays."""
         await self._forget(image_id, f"layer-{name}")
 
     async def finish(self, image_id: ImageId, candidate: Candidate, payload: str) -> None:
-        """Takes away what a push has used up, and all that nobody will come back for, now that the image is there."""
+        """Removes what a push has used, and all that no client will ask for, now that the image is there."""
         await self._forget(image_id, f"payload-{payload}-{candidate.name}")
         await self._forget_announcement(image_id, candidate.content)
         before = time.time_ns() - FORGOTTEN_SECONDS * 1_000_000_000
@@ -170,13 +170,13 @@ class Staging:
         await self.tidy(image_id)
 
     async def tidy(self, image_id: ImageId) -> None:
-        """Removes the folder when nothing is in it; called alone at the image, so that nothing comes meanwhile."""
+        """Removes the folder when it is empty; the image's lock is held, so nothing is added meanwhile."""
         with suppress(PathNotFound):
             if not await self._driver.list(layout.v1_staging(image_id)):
                 await self._driver.delete(layout.v1_staging(image_id))
 
     async def tidy_if_free(self, image_id: ImageId) -> None:
-        """The same for who is not alone at it: whoever is tidies up himself."""
+        """Does the same for a caller without the image's lock; if another request holds it, that one will tidy up."""
         with suppress(LockHeld):
             async with self._locks.hold(layout.v1_image_lock(image_id)):
                 await self.tidy(image_id)
@@ -241,7 +241,7 @@ class StagedLayer:
             await run_to_completion(writer.close())
 
     async def receive(self, chunks: AsyncIterator[Chunk]) -> None:
-        """Takes all of it, and notes a candidate for each text."""
+        """Receives all of it, and records a candidate for each text."""
         async for chunk in chunks:
             await self._writer.write(chunk)
         await self._writer.sync()

@@ -1,0 +1,179 @@
+"""The files of an image where docker-registry keeps them, once it is no longer staged.
+
+Invariant: `images/<id>/json` is written last. Until then the image is not there, whatever else lies in its folder. A
+mark `_inprogress`, which docker-registry left on a volume of its own, says the same of an image that has a JSON.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+
+from backends.model.digest import Digest
+from backends.model.names import ImageId
+from backends.model.v1images import dump_json, parse_ancestry, parse_stored_checksums
+from backends.registry.blobs import Blobs
+from backends.registry.v1.staging import Candidate, Staging
+from backends.storage import layout
+from backends.storage.capabilities import LinksFiles, capability
+from backends.storage.driver import PathNotFound, Reader, StorageDriver, StorageFull
+
+_log = logging.getLogger("portside.v1")
+
+
+class LayerGone(Exception):  # noqa: N818 - a finding, not a fault
+    """A candidate's layer has been taken meanwhile."""
+
+
+class ImageFiles:
+    """The files of all images on one root."""
+
+    def __init__(self, driver: StorageDriver, blobs: Blobs, staging: Staging) -> None:
+        self._driver = driver
+        self._blobs = blobs
+        self._staging = staging
+
+    # reading
+
+    async def is_complete(self, image_id: ImageId) -> bool:
+        """Whether an image is there for everybody; it may have lost its layer."""
+        return not await self.is_marked(image_id) and await self.has_json(image_id)
+
+    async def has_json(self, image_id: ImageId) -> bool:
+        """Whether an image has a JSON; unless it is marked, it is complete then."""
+        return await self._exists(layout.v1_image_json(image_id))
+
+    async def is_marked(self, image_id: ImageId) -> bool:
+        """Whether docker-registry has begun an image and not finished it."""
+        return await self._exists(layout.v1_image_mark(image_id))
+
+    async def is_whole(self, image_id: ImageId) -> bool:
+        """Whether an image is complete and has its layer."""
+        return await self.is_complete(image_id) and await self._exists(layout.v1_image_layer(image_id))
+
+    async def read_json(self, image_id: ImageId) -> bytes:
+        """Returns an image's JSON.
+
+        Raises:
+            PathNotFound: there is none.
+        """
+        return await self._driver.read(layout.v1_image_json(image_id))
+
+    async def read_checksums(self, image_id: ImageId) -> Sequence[str]:
+        """Returns the checksums that are recorded of an image's layer."""
+        try:
+            return parse_stored_checksums(await self._driver.read(layout.v1_image_checksum(image_id)))
+        except PathNotFound:
+            return ()
+
+    async def read_ancestry(self, image_id: ImageId) -> Sequence[ImageId]:
+        """Returns the ids from an image to its base.
+
+        Raises:
+            PathNotFound: they are not recorded.
+            ValueError: what is recorded is damaged.
+        """
+        return parse_ancestry(await self._driver.read(layout.v1_image_ancestry(image_id)))
+
+    async def layer_size(self, image_id: ImageId) -> int | None:
+        """Returns the size of an image's layer in bytes; None when it has lost it."""
+        try:
+            return (await self._driver.stat(layout.v1_image_layer(image_id))).size
+        except PathNotFound:
+            return None
+
+    async def open_layer(self, image_id: ImageId) -> Reader:
+        """Opens an image's layer.
+
+        Raises:
+            PathNotFound: it has lost it.
+        """
+        return await self._driver.open(layout.v1_image_layer(image_id))
+
+    # making
+
+    async def ensure_durable(self, image_id: ImageId) -> None:
+        """Makes sure that an image which is there survives a power cut: whoever made it may have been killed since."""
+        await self._driver.ensure_durable(layout.v1_image_json(image_id))
+
+    async def make(self, image_id: ImageId, candidate: Candidate, *, payload: str, ancestry: Sequence[ImageId]) -> None:
+        """Makes an image of a candidate: what is small first, then the blob and its second name, the JSON last.
+
+        Args:
+            image_id: the image.
+            candidate: its JSON, and the layer, which is staged.
+            payload: their payload checksum, in hex.
+            ancestry: the ids from the image to its base.
+
+        Raises:
+            LayerGone: the candidate's layer is not staged any more.
+            StorageFull: nothing is left of what was begun here.
+        """
+        await self._clear_unfinished(image_id)
+        is_new = not await self.has_json(image_id)
+        is_new_blob = await self._blobs.size(candidate.digest) is None
+        try:
+            await self._driver.write(layout.v1_image_ancestry(image_id), dump_json(list(ancestry)))
+            await self._driver.write(layout.v1_image_checksum(image_id), dump_json([f"sha256:{payload}"]))
+            await self._commit_layer(image_id, candidate)
+            await self._name_layer(image_id, candidate.digest)
+            await self._driver.write(layout.v1_image_json(image_id), candidate.content)
+        except (StorageFull, LayerGone):
+            if is_new:
+                await self._forget(layout.v1_image(image_id))
+            if is_new_blob:
+                await self._blobs.take_back(candidate.digest)
+            raise
+
+    async def _commit_layer(self, image_id: ImageId, candidate: Candidate) -> None:
+        layer = self._staging.layer(image_id, candidate.name)
+        try:
+            await self._blobs.commit_file(layer, candidate.digest, candidate.size)
+        except PathNotFound:
+            raise LayerGone(layer) from None
+
+    async def _clear_unfinished(self, image_id: ImageId) -> None:
+        """Removes JSON and mark of an upload that docker-registry began, in this order: it is never complete.
+
+        Both are gone before the layer gets its second name: docker-registry would truncate a layer beside a mark, and
+        with it the blob.
+        """
+        if await self.is_marked(image_id):
+            await self._forget(layout.v1_image_json(image_id))
+            await self._forget(layout.v1_image_mark(image_id))
+
+    async def _name_layer(self, image_id: ImageId, digest: Digest) -> None:
+        """Gives a blob its second name as this image's layer: one file by hard link, else a copy."""
+        source, target = layout.blob_data(digest), layout.v1_image_layer(image_id)
+        linker = capability(self._driver, LinksFiles)
+        if linker is not None and await linker.link(source, target):
+            return
+        _log.warning("layer of image %s is copied: this storage gives a file no second name", image_id)
+        copy = self._staging.layer(image_id)
+        reader = await self._driver.open(source)
+        try:
+            writer = await self._driver.writer(copy)
+            try:
+                async for chunk in reader.chunks(0, reader.size):
+                    await writer.write(chunk)
+                await writer.sync()
+            finally:
+                await writer.close()
+            await self._driver.move(copy, target)
+        except BaseException:
+            await self._forget(copy)
+            raise
+        finally:
+            reader.close()
+
+    async def _exists(self, path: str) -> bool:
+        try:
+            await self._driver.stat(path)
+        except PathNotFound:
+            return False
+        return True
+
+    async def _forget(self, path: str) -> None:
+        with suppress(PathNotFound):
+            await self._driver.delete(path)
