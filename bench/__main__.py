@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
-from bench.floors import PORTSIDE, ROLES, ROWS, rows_named
+from bench.floors import EARLIER, PORTSIDE, ROLES, ROWS, rows_named
 from bench.peers import CONTESTANTS
 from bench.programs import Hindrance
 from bench.running import machine, run_bench
@@ -36,9 +36,19 @@ FORMS = {"one": PORTSIDE, "roles": ROLES}
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--quick", is_flag=True, help="Two minutes: three short rounds of everything.")
 @click.option("--only", multiple=True, metavar="SUBSTRING", help="Only rows with this in name or title; repeatable.")
-@click.option("--contestants", metavar="NAMES", help=f"Only these, joined by commas: {', '.join(CONTESTANTS)}.")
+@click.option(
+    "--contestants",
+    metavar="NAMES",
+    help=f"Only these, joined by commas: {', '.join(name for name in CONTESTANTS if name not in EARLIER.values())}.",
+)
 @click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write everything there too."
+)
+@click.option(
+    "--before",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    metavar="CHECKOUT",
+    help="Measure an earlier build of Portside beside this one, started in the same way.",
 )
 @click.option("--list", "show", is_flag=True, help="Show the rows.")
 @PLACE
@@ -50,6 +60,7 @@ def main(
     only: tuple[str, ...],
     contestants: str | None,
     json_path: Path | None,
+    before: Path | None,
     show: bool,
     place: Path,
 ) -> None:
@@ -66,13 +77,13 @@ def main(
         click.echo("\n".join(f"{row.name:12} {row.title}" for row in ROWS))
         return
     scale = QUICK if quick else FULL
-    names = _contestants(contestants)
+    names = _contestants(contestants, before=before is not None)
     try:
         rows = rows_named(only)
     except ValueError as error:
         _fail(error)
     try:
-        lines = run_bench(rows, names, scale, place=place)
+        lines = run_bench(rows, names, scale, place=place, before=before)
     except Hindrance as hindrance:
         _fail(hindrance)
     rounds = f"{scale.rounds} rounds ({scale.small_rounds} of small requests)"
@@ -99,14 +110,15 @@ def size(*, gib: float, form: str | None, place: Path) -> None:
     sys.exit(0 if kept else 1)
 
 
-def _contestants(wanted: str | None) -> tuple[str, ...]:
-    if wanted is None:
-        return tuple(CONTESTANTS)
-    names = [name.strip() for name in wanted.split(",")]
+def _contestants(wanted: str | None, *, before: bool) -> tuple[str, ...]:
+    """Returns names in the table's order; each form of Portside has its earlier one right behind it."""
+    possible = [name for name in CONTESTANTS if name not in EARLIER.values()]
+    names = possible if wanted is None else [name.strip() for name in wanted.split(",")]
     for name in names:
-        if name not in CONTESTANTS:
-            _fail(f"there is no contestant {name}; there are {', '.join(CONTESTANTS)}")
-    return tuple(name for name in CONTESTANTS if name in names)
+        if name not in possible:
+            _fail(f"there is no contestant {name}; there are {', '.join(possible)}")
+    chosen = [name for name in possible if name in names]
+    return tuple(each for name in chosen for each in ([name, EARLIER[name]] if before and name in EARLIER else [name]))
 
 
 def _fail(sentence: Any) -> NoReturn:

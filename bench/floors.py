@@ -14,6 +14,10 @@ REFERENCE = "n+d2"
 STATIC = "static"
 PORTSIDE = "portside"
 ROLES = "roles"
+BEFORE = "before"
+BEFORE_ROLES = "before roles"
+EARLIER = {PORTSIDE: BEFORE, ROLES: BEFORE_ROLES}
+"""Each form, and the same form of an earlier build that is measured beside it (`--before`)."""
 
 
 class Better(Enum):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bench.contestants import HOST, Contestant, Credentials, free_port
-from bench.floors import PORTSIDE, REFERENCE, ROLES, STATIC
+from bench.floors import BEFORE, BEFORE_ROLES, PORTSIDE, REFERENCE, ROLES, STATIC
 from bench.programs import Programs
 
 RECIPE = r"""
@@ -92,11 +93,19 @@ def roles(folder: Path, credentials: Credentials, programs: Programs, *, name: s
     return Contestant(name, port, credentials, folder, folder / "data", commands)
 
 
+def _before(make: Callable[..., Contestant], name: str) -> Callable[[Path, Credentials, Programs], Contestant]:
+    return lambda folder, credentials, programs: make(
+        folder, credentials, replace(programs, portside=programs.before), name=name
+    )
+
+
 CONTESTANTS: Mapping[str, Callable[[Path, Credentials, Programs], Contestant]] = {
     REFERENCE: nginx_and_distribution,
     STATIC: static_files,
     PORTSIDE: portside,
     ROLES: roles,
+    BEFORE: _before(portside, BEFORE),
+    BEFORE_ROLES: _before(roles, BEFORE_ROLES),
 }
 
 

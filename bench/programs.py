@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -23,26 +24,49 @@ class Hindrance(Exception):  # noqa: N818 - it is no mistake of anybody's
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """Paths of everything that is started; "" for a peer's program that no chosen contestant needs."""
+    """Paths of everything that is started; "" for what no chosen contestant needs.
+
+    Attributes:
+        portside: this checkout's.
+        before: an earlier build's.
+    """
 
     portside: str
     load: str
     nginx: str = ""
     docker_registry: str = ""
+    before: str = ""
 
 
-def find_programs(folder: Path, *, peers: bool) -> Programs:
+def find_programs(folder: Path, *, peers: bool, before: Path | None = None) -> Programs:
     """Finds the peers' programs and Portside, and builds the load generator.
 
     Args:
         folder: where the load generator is built.
         peers: whether nginx and docker-registry are needed.
+        before: the checkout of an earlier build that is measured too.
 
     Raises:
         Hindrance: one is missing, or does not build.
     """
     nginx, registry = (_find("nginx"), _find("docker-registry")) if peers else ("", "")
-    return Programs(_find_portside(), _build_load(folder), nginx, registry)
+    load = _build_load(folder)
+    if before is None:
+        return Programs(_find_portside(), load, nginx, registry)
+    # Two builds are compared only when both are started in the same way.
+    here = Path(__file__).resolve().parents[1]
+    started = (_launcher(folder / "portside", here), _launcher(folder / "portside-before", before))
+    return Programs(started[0], load, nginx, registry, started[1])
+
+
+def _launcher(path: Path, checkout: Path) -> str:
+    """Writes a program that runs Portside as it is in a checkout, with this interpreter and its packages."""
+    if not (checkout / "portside" / "cli.py").is_file():
+        raise Hindrance(f"{checkout} is not a checkout of Portside: it has no portside/cli.py")
+    start = f"import sys; sys.path[0] = {str(checkout.resolve())!r}; from portside.cli import main; main()"
+    path.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(start)} "$@"\n')
+    path.chmod(0o755)
+    return str(path)
 
 
 def _find(name: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench import proc
 from bench.contents import MANIFEST_TYPE, PUSHED, Contents, blobs_of, forget_pushes
 from bench.contestants import Contestant, Credentials
-from bench.floors import PORTSIDE, ROLES, Metric, Row
+from bench.floors import EARLIER, PORTSIDE, Metric, Row
 from bench.growth import measure_growth
 from bench.load import Load, Measured
 from bench.moving import grown, idle, move
@@ -156,7 +156,7 @@ def _memory(bench: Bench, _: Row) -> Figures:
             "idle": max(each.resident for each in before.values()) / 1e6,
             "all": sum(each.share for each in before.values()) / 1e6,
         }
-        if contestant.name in {PORTSIDE, ROLES}:
+        if contestant.name in EARLIER or contestant.name in EARLIER.values():
             kept = set(blobs_of(contestant))
             for pid in before:
                 proc.forget_peak(pid)

@@ -24,7 +24,9 @@ from bench.table import Line, lines_of
 from portside.tls.certificates import ensure_certificates
 
 
-def run_bench(rows: Sequence[Row], contestants: Sequence[str], scale: Scale, *, place: Path) -> list[Line]:
+def run_bench(
+    rows: Sequence[Row], contestants: Sequence[str], scale: Scale, *, place: Path, before: Path | None = None
+) -> list[Line]:
     """Measures rows.
 
     Args:
@@ -32,11 +34,12 @@ def run_bench(rows: Sequence[Row], contestants: Sequence[str], scale: Scale, *, 
         contestants: their names, in the table's order.
         scale: how much.
         place: where data may lie; it is empty again afterwards.
+        before: the checkout of an earlier build, where one is a contestant.
 
     Raises:
         Hindrance: a program is missing, or an answer was wrong.
     """
-    with opened(contestants, scale, place=place) as bench:
+    with opened(contestants, scale, place=place, before=before) as bench:
         lines: list[Line] = []
         for row in rows:
             begun = time.perf_counter()
@@ -47,7 +50,7 @@ def run_bench(rows: Sequence[Row], contestants: Sequence[str], scale: Scale, *, 
 
 
 @contextlib.contextmanager
-def opened(contestants: Sequence[str], scale: Scale, *, place: Path) -> Iterator[Bench]:
+def opened(contestants: Sequence[str], scale: Scale, *, place: Path, before: Path | None = None) -> Iterator[Bench]:
     """Starts contestants, gives them the contents and compares their answers; ends them after the block."""
     free = shutil.disk_usage(place).free
     if free < scale.room:
@@ -56,7 +59,7 @@ def opened(contestants: Sequence[str], scale: Scale, *, place: Path) -> Iterator
         )
     with tempfile.TemporaryDirectory(prefix="portside-bench.", dir=place) as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        programs = find_programs(folder, peers=bool({REFERENCE, STATIC} & set(contestants)))
+        programs = find_programs(folder, peers=bool({REFERENCE, STATIC} & set(contestants)), before=before)
         credentials = make_credentials(folder)
         load = Load(programs.load, folder)
         contents = make_contents(load, large=scale.large, several=scale.pulled_each)

@@ -8,7 +8,7 @@ from fractions import Fraction
 from statistics import median
 from typing import Any
 
-from bench.floors import PORTSIDE, REFERENCE, STATIC, Better, Bound, Metric, Verdict, compared, judge
+from bench.floors import EARLIER, PORTSIDE, REFERENCE, STATIC, Better, Bound, Metric, Verdict, compared, judge
 
 _ORDER = tuple(Verdict)
 _LARGEST_DENOMINATOR = 20
@@ -65,8 +65,9 @@ def figure(samples: Sequence[float]) -> str:
 
 def render(lines: Sequence[Line], contestants: Sequence[str]) -> str:
     """Returns the table as text: one row for each line, columns as wide as they must be."""
-    heads = ["", "unit", *contestants, f"/{REFERENCE}", f"/{STATIC}", "floor", ""]
-    rows = [heads, *(_cells(line, contestants) for line in lines)]
+    before = any(name in contestants for name in EARLIER.values())
+    heads = ["", "unit", *contestants, f"/{REFERENCE}", f"/{STATIC}", *(["/before"] if before else []), "floor", ""]
+    rows = [heads, *(_cells(line, contestants, before=before) for line in lines)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
     numbers = range(2, len(heads) - 2)
     return "\n".join(
@@ -88,7 +89,7 @@ def as_json(lines: Sequence[Line]) -> list[dict[str, Any]]:
             "subject": line.subject,
             "samples": {name: list(figures) for name, figures in line.samples.items()},
             "medians": line.medians,
-            "ratios": {other: line.ratio(other) for other in (REFERENCE, STATIC)},
+            "ratios": {other: line.ratio(other) for other in (REFERENCE, STATIC, EARLIER[line.subject])},
             "floor": _asked(line),
             "verdict": line.verdict.value,
         }
@@ -103,10 +104,11 @@ def number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.4f}"
 
 
-def _cells(line: Line, contestants: Sequence[str]) -> list[str]:
+def _cells(line: Line, contestants: Sequence[str], *, before: bool) -> list[str]:
     medians = line.medians
     figures = [figure(line.samples[name]) if name in medians else "" for name in contestants]
-    ratios = ["" if (ratio := line.ratio(other)) is None else number(ratio) for other in (REFERENCE, STATIC)]
+    others = (REFERENCE, STATIC, *((EARLIER[line.subject],) if before else ()))
+    ratios = ["" if (ratio := line.ratio(other)) is None else number(ratio) for other in others]
     title = line.metric.title if line.subject == PORTSIDE else f"  {line.subject}"
     return [title, line.metric.unit, *figures, *ratios, _asked(line), line.verdict.value]
 
