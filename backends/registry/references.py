@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from typing import Protocol
 
 from backends.model.descriptors import Descriptor
@@ -49,15 +49,15 @@ async def require_references(holdings: Holdings, manifest: Manifest) -> None:
     )
 
 
-def referenced(manifest: Manifest) -> Sequence[Digest]:
-    """Returns all that a manifest names, here or elsewhere."""
+def referenced(manifest: Manifest) -> Collection[Digest]:
+    """Returns all that a manifest names, here or elsewhere, each once."""
     match manifest:
         case Schema1():
-            return manifest.layers
+            return dict.fromkeys(manifest.layers)
         case Schema2() | OciManifest():
-            return [manifest.config.digest, *(layer.digest for layer in manifest.layers)]
+            return dict.fromkeys([manifest.config.digest, *(layer.digest for layer in manifest.layers)])
         case Index():
-            return [entry.digest for entry in manifest.manifests]
+            return dict.fromkeys(entry.digest for entry in manifest.manifests)
 
 
 async def _missing(holdings: Holdings, manifest: Manifest) -> AsyncIterator[str]:

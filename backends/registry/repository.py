@@ -8,14 +8,14 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from backends.model import media_types
 from backends.model.actor import Actor
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.manifests import Manifest, Schema1
+from backends.model.manifests import Index, Manifest, Schema1
 from backends.model.names import RepositoryName, TagName
 from backends.registry.blobs import Blob, Blobs
 from backends.registry.changes import Change, carry_out
@@ -164,7 +164,7 @@ class Repository:
         """
         await require_references(self, manifest)
         # A client does not send again what it finds here; a killed process may have left it unsynced.
-        await self._driver.ensure_durable(*self._paths_of(referenced(manifest)))
+        await self._driver.ensure_durable(*self._paths_of_references(manifest))
         link = layout.revision_link(self.name, digest)
         made = (_folder(layout.blob_data(digest)), layout.signed_schema1(self.name, digest), _folder(link), link)
         async with (
@@ -176,11 +176,13 @@ class Repository:
             if tag is not None:
                 await self._tags.move(self.name, tag, digest, actor=actor)
 
-    def _paths_of(self, digests: Iterable[Digest]) -> Iterator[str]:
-        for digest in digests:
+    def _paths_of_references(self, manifest: Manifest) -> Iterator[str]:
+        lists_manifests = isinstance(manifest, Index)
+        for digest in referenced(manifest):
             yield layout.blob_data(digest)
             yield layout.layer_link(self.name, digest)
-            yield layout.revision_link(self.name, digest)
+            if lists_manifests:
+                yield layout.revision_link(self.name, digest)
 
     async def _put_manifest(self, manifest: Manifest, digest: Digest) -> None:
         content = manifest.content
