@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from backends.storage.driver import PathNotFound, StorageDriver, StorageError, StorageFull
 
 
 @asynccontextmanager
-async def undone_without_room(driver: StorageDriver, *paths: str) -> AsyncIterator[None]:
+async def undone_without_room(
+    driver: StorageDriver, *paths: str, unless: Callable[[], Awaitable[bool]] | None = None
+) -> AsyncIterator[None]:
     """When there is no room for what is done in the context, removes those of these paths that were not there before.
 
     Whoever enters it holds the lock under which they are made, so what was not there before is nobody else's.
@@ -17,12 +19,13 @@ async def undone_without_room(driver: StorageDriver, *paths: str) -> AsyncIterat
     Args:
         driver: the storage.
         paths: files, or folders that hold nothing else; removed from the last to the first.
+        unless: asked then; whether others may have found what was made, and rely on it, so that it must stay.
     """
     made = [path for path in paths if not await exists(driver, path)]
     try:
         yield
     except StorageFull:
-        for path in reversed(made):
+        for path in () if unless is not None and await unless() else reversed(made):
             with suppress(StorageError):  # absent, or refused too: what is told is that there is no room
                 await driver.delete(path)
         raise

@@ -93,8 +93,8 @@ class UploadSession:
             StorageFull: the upload is discarded, and nothing is left of what was begun here.
         """
         size = self._writer.size
-        await run_to_completion(self._verify(expected, size))
         try:
+            await run_to_completion(self._verify(expected, size))
             async with exclusive_lock(self._locks, layout.blob_lock(expected)):
                 work = self._store(expected, size)
                 await carry_out(work, Change.PUSHED, f"blob {expected}", self._name, actor=actor)
@@ -121,11 +121,16 @@ class UploadSession:
     async def _store(self, digest: Digest, size: int) -> None:
         """Links the blob, then puts it in place: a link can be taken back when there is no room, a blob cannot.
 
-        Others may find a blob as soon as it is there, and rely on it. A link without a blob is nothing to anybody.
+        Others may find a blob as soon as it is there, and rely on it. A link without a blob is nothing to anybody; one
+        whose blob is there, since an earlier push or since this one failed after it had appeared, is not taken back.
         """
         link = layout.layer_link(self._name, digest)
+
+        async def is_there() -> bool:
+            return await self._blobs.size(digest) is not None
+
         try:
-            async with undone_without_room(self._driver, link.rpartition("/")[0], link):
+            async with undone_without_room(self._driver, link.rpartition("/")[0], link, unless=is_there):
                 await self._driver.write(link, str(digest).encode())
                 await self._blobs.commit_file(self._path, digest, size)
         except StorageFull:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
 import pytest
@@ -12,7 +12,8 @@ from typing_extensions import override
 
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.names import RepositoryName, UploadId
+from backends.model.manifests import parse_manifest
+from backends.model.names import RepositoryName, TagName, UploadId
 from backends.registry.store import Store
 from backends.registry.upload_states import ImpossibleEvent
 from backends.storage import layout
@@ -21,7 +22,8 @@ from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
 from tests.support.counting import CountingDriver
 from tests.support.drivers import Failing, ForwardingDriver, wrapped
-from tests.support.stores import everything
+from tests.support.serving_here import make_manifest
+from tests.support.stores import everything, put_blob
 
 Reopen = Callable[[], Storage]
 NAME = RepositoryName("team/app")
@@ -291,6 +293,21 @@ async def test_a_commit_goes_to_its_end_when_its_client_hangs_up(reopen: Reopen)
     assert not [path for path in await everything(reopen().driver) if "/_uploads/" in path]
 
 
+async def test_who_hangs_up_while_the_content_is_verified_can_finish_without_a_second_reading(reopen: Reopen) -> None:
+    storage, driver = wrapped(reopen(), CountingDriver)
+    process = Store(storage)
+    upload = await process.uploads.start(NAME)
+    async with process.uploads.open(NAME, upload) as session:
+        await session.append(chunks(CONTENT))
+        finishing = asyncio.ensure_future(session.commit(Digest.of(CONTENT), actor=ACTOR))
+        await asyncio.sleep(0)
+        finishing.cancel()
+        await asyncio.wait([finishing])
+        assert finishing.cancelled()
+    await commit(process, upload, Digest.of(CONTENT))
+    assert (driver.hashed, driver.reread) == (len(CONTENT), 0)
+
+
 async def test_who_hangs_up_while_another_commits_the_same_blob_can_finish_later(reopen: Reopen) -> None:
     process = Store(reopen())
     upload = await process.uploads.start(NAME)
@@ -345,6 +362,58 @@ async def test_whatever_step_finds_no_room_nothing_of_the_upload_is_left(
             await full.driver.delete(link)
     assert failed >= 6
     assert await stored(Store(reopen()), digest) == CONTENT
+    assert not [path for path in await everything(reopen().driver) if "/_uploads/" in path]
+
+
+class LateFull(ForwardingDriver):
+    """A driver (with links) that finds no room for a blob, before it is there or only for what comes after.
+
+    Others go on meanwhile (`meanwhile`), between the moment at which a link can be seen and the one at which it fails.
+    """
+
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+    appears = False
+
+    @override
+    async def move(self, source: str, target: str) -> None:
+        if self.appears:
+            await super().move(source, target)
+        if self.meanwhile is not None:
+            await self.meanwhile()
+            raise StorageFull("no room")
+
+    async def repair(self, source: str, target: str) -> int | None:  # noqa: ARG002 - no file has two names
+        return None
+
+    async def link(self, source: str, target: str) -> bool:  # noqa: ARG002 - likewise
+        return False
+
+
+@pytest.mark.parametrize("appears", [False, True], ids=["another repository's", "its own"])
+async def test_a_link_whose_blob_others_have_found_is_not_taken_back(reopen: Reopen, *, appears: bool) -> None:
+    """A second client finds the blob here while the first one's push of it fails, sends nothing, and tags its image."""
+    content, config = b"a layer", b"{}"
+    other = Store(reopen())
+    await put_blob(other, NAME, config)
+    if not appears:
+        await put_blob(other, RepositoryName("team/other"), content)
+    storage, driver = wrapped(reopen(), LateFull)
+    driver.appears = appears
+    process = Store(storage)
+    upload = await process.uploads.start(NAME)
+    await append(process, upload, content)
+    manifest = make_manifest(config, content)
+
+    async def push_what_relies_on_it() -> None:
+        assert await other.open(NAME).has_blob(Digest.of(content))
+        await other.open(NAME).put_manifest(
+            parse_manifest(manifest, ""), Digest.of(manifest), TagName("acknowledged"), actor=ACTOR
+        )
+
+    driver.meanwhile = push_what_relies_on_it
+    with pytest.raises(StorageFull):
+        await commit(process, upload, Digest.of(content))
+    assert await stored(other, Digest.of(content)) == content
     assert not [path for path in await everything(reopen().driver) if "/_uploads/" in path]
 
 
