@@ -10,8 +10,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -311,32 +309,21 @@ http:
     assert "asecretforlocaldevelopment" not in said
 
 
-@contextlib.contextmanager
-def holding(ports: Sequence[int]) -> Iterator[None]:
-    """Listens on loopback ports, once nobody else on this machine does."""
-    deadline = time.monotonic() + 60
-    with contextlib.ExitStack() as stack:
-        for port in ports:
-            while True:
-                try:
-                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
-                    break
-                except OSError:
-                    assert time.monotonic() < deadline
-                    time.sleep(0.1)
-        yield
-
-
 def test_serve_started_twice_leaves_out_the_ports_that_nobody_asked_for(tmp_path: Path) -> None:
-    with (
-        holding([5081, 5082, 5083]),
-        running_command("serve", "--addr", "127.0.0.1:0", "--workers", "1", folder=tmp_path) as running,
-    ):
+    with contextlib.ExitStack() as stack:
+        ours: set[int] = set()
+        for port in (5081, 5082, 5083):
+            with contextlib.suppress(OSError):  # somebody serves here already: as good, unless it ends meanwhile
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                ours.add(port)
+        asked = ("serve", "--addr", "127.0.0.1:0", "--workers", "1")
+        running = stack.enter_context(running_command(*asked, folder=tmp_path))
         for name, port in (("v1", 5081), ("v2", 5082), ("metrics", 5083)):
-            words = f"127.0.0.1:{port} ({name}) is in use by another program and left out"
-            line = running.wait_for_line(running.err, words)
-            assert "level=warning" in line
-            assert f"gateway.{name}.addr" in line
+            line = running.wait_for_line(running.err, f"127.0.0.1:{port}")
+            if port in ours or "listening" not in line:
+                assert f"127.0.0.1:{port} ({name}) is in use by another program and left out" in line
+                assert "level=warning" in line
+                assert f"gateway.{name}.addr" in line
         assert running.port("proxy")
         assert running.end() == 0
 
