@@ -148,7 +148,7 @@ class UploadSession:
 
     async def _remove(self) -> None:
         with suppress(PathNotFound):
-            await self._driver.delete(layout.upload(self._name, self._id))
+            await self._driver.delete(layout.upload(self._name, self._id), durable=False)
         self._enter(Event.REMOVED)
 
     async def close(self) -> None:

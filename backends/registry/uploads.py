@@ -1,4 +1,4 @@
-"""Uploads: content on its way to become a blob, resumable by any process, after any crash.
+"""Uploads: content on its way to become a blob, resumable by any process, whatever became of others.
 
 What one request does with an upload is `upload_session`. A lock lets one request at a time have an upload, across
 processes. What can happen to it meanwhile is a table (`upload_states`): it is kept for the next request, or it ends,
@@ -60,10 +60,11 @@ class Uploads:
         return upload_id
 
     async def _begin(self, name: RepositoryName, upload_id: UploadId) -> None:
-        writer = await self._driver.writer(layout.upload_data(name, upload_id))
+        # A power cut may take an upload, since it takes what was not synced of its bytes anyway.
+        writer = await self._driver.writer(layout.upload_data(name, upload_id), durable=False)
         await writer.close()
         started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        await self._driver.write(layout.upload_started_at(name, upload_id), started.encode())
+        await self._driver.write(layout.upload_started_at(name, upload_id), started.encode(), durable=False)
 
     async def receive(
         self, name: RepositoryName, chunks: AsyncIterator[Chunk], expected: Digest, *, actor: Actor
@@ -85,7 +86,7 @@ class Uploads:
     async def _forget(self, name: RepositoryName, upload_id: UploadId) -> None:
         self._running.forget(upload_id)
         with suppress(StorageError):  # gone already, or the disk refuses even that: what broke it is told
-            await run_to_completion(self._driver.delete(layout.upload(name, upload_id)))
+            await run_to_completion(self._driver.delete(layout.upload(name, upload_id), durable=False))
 
     async def size(self, name: RepositoryName, upload_id: UploadId) -> int:
         """Returns how many bytes an upload has.

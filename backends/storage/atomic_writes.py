@@ -26,6 +26,7 @@ from backends.storage.driver import StorageBusy
 from backends.storage.temporary_files import TemporaryFolder, copy_file, remove_tree, sweep, temporary_name
 from backends.storage.unsynced import UnsyncedNames
 
+OWN_FOLDER_AND_FILE = 2
 ATTEMPTS = 50
 PAUSE_SECONDS = 0.002
 
@@ -56,13 +57,14 @@ class AtomicWrites:
         Args:
             path: the file.
             fill: makes it; called again when somebody deletes a folder meanwhile.
-            durable: whether it must survive a power cut. Folders that are made always do: others will rely on them.
+            durable: whether it must survive a power cut, and the folder it is in if that is missing. Folders further up
+                always do: others will rely on them.
         """
         parts = path[1:].split("/")
         for _ in self._attempts(path):
             with self._deepest(parts[:-1]) as (folder, depth):
                 missing = parts[depth:]
-                synced = durable or len(missing) > 1
+                synced = durable or len(missing) > OWN_FOLDER_AND_FILE
                 above = _join(parts[:depth])
                 if self._appear(folder, above, missing, fill, durable=synced) and self._is_at(folder, above):
                     if synced:
@@ -96,7 +98,7 @@ class AtomicWrites:
                 raise
             return True
 
-    def delete(self, path: str) -> None:
+    def delete(self, path: str, *, durable: bool = True) -> None:
         """Removes a file or a whole folder: it goes at once, by a new name, and is then taken apart.
 
         Where even a name needs room and there is none, it is taken apart where it is: what is to make room must work.
@@ -104,6 +106,9 @@ class AtomicWrites:
         try:
             with self.parent(path) as (folder, name):
                 os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if not durable:
+                    remove_tree(*self._take_away(folder, name))
+                    return
                 with self._unsynced.changing(path.rpartition("/")[0] or "/", frees_room=True) as change:
                     holder, temporary = self._take_away(folder, name)
                     change.made = True

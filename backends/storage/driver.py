@@ -148,7 +148,8 @@ class StorageDriver(Protocol):
         Args:
             path: the file.
             content: all of it.
-            durable: whether it must survive a power cut; only what can be had again may do without.
+            durable: whether it must survive a power cut, and the folder it is in if that is new. Only what can be had
+                again may do without.
         """
         ...
 
@@ -160,12 +161,13 @@ class StorageDriver(Protocol):
         """
         ...
 
-    async def writer(self, path: str, *, append: bool = False, tee: Tee | None = None) -> Writer:
+    async def writer(self, path: str, *, append: bool = False, durable: bool = True, tee: Tee | None = None) -> Writer:
         """Opens a file for writing, at its end or anew, creating the folders above it.
 
         Args:
             path: the file.
             append: go on at its end; the file must exist then.
+            durable: whether a new file's name must survive a power cut, as in `write`; its bytes do after `sync`.
             tee: sees what is written.
 
         Raises:
@@ -189,8 +191,12 @@ class StorageDriver(Protocol):
         """Gives a file its final name, replacing what has it, durably."""
         ...
 
-    async def delete(self, path: str) -> None:
-        """Removes a file or a whole folder, durably.
+    async def delete(self, path: str, *, durable: bool = True) -> None:
+        """Removes a file or a whole folder.
+
+        Args:
+            path: what is removed.
+            durable: whether it must stay away after a power cut.
 
         Raises:
             PathNotFound: nothing there.

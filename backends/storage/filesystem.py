@@ -151,8 +151,11 @@ class FilesystemDriver:
         with map_os_errors(path):
             self._atomic.put(path, fill, durable=durable)
 
-    async def writer(self, path: str, *, append: bool = False, tee: Tee | None = None) -> FileWriter:
-        fd = await self._opened(self._open_to_append if append else self._open_anew, path)
+    async def writer(
+        self, path: str, *, append: bool = False, durable: bool = True, tee: Tee | None = None
+    ) -> FileWriter:
+        opening = (self._open_to_append, path) if append else (self._open_anew, path, durable)
+        fd = await self._opened(*opening)
         self.transfer_started()
         return FileWriter(fd, path, tee, self)
 
@@ -165,7 +168,7 @@ class FilesystemDriver:
             raise PathNotFound(path)
         return fd
 
-    def _open_anew(self, path: str) -> int:
+    def _open_anew(self, path: str, durable: bool) -> int:  # noqa: FBT001 - run_in_executor passes by position
         """Puts an empty file at the path; a file that has the name now keeps its content under its other names."""
         made: list[int] = []
 
@@ -174,7 +177,7 @@ class FilesystemDriver:
 
         with map_os_errors(path):
             try:
-                self._atomic.put(path, fill)
+                self._atomic.put(path, fill, durable=durable)
                 return made.pop()
             finally:
                 for fd in made:  # of attempts that failed
@@ -246,12 +249,12 @@ class FilesystemDriver:
         with map_os_errors(paths[0] if paths else "/"):
             self._atomic.sync_found(*paths)
 
-    async def delete(self, path: str) -> None:
-        await self.submit(self._delete, path)
+    async def delete(self, path: str, *, durable: bool = True) -> None:
+        await self.submit(self._delete, path, durable)
 
-    def _delete(self, path: str) -> None:
+    def _delete(self, path: str, durable: bool) -> None:  # noqa: FBT001 - run_in_executor passes by position
         with map_os_errors(path):
-            self._atomic.delete(path)
+            self._atomic.delete(path, durable=durable)
 
     # itself
 

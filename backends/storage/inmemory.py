@@ -34,7 +34,14 @@ class InMemoryDriver:
     async def open(self, path: str) -> MemoryReader:
         return MemoryReader(self._file(path).content, path)
 
-    async def writer(self, path: str, *, append: bool = False, tee: Tee | None = None) -> MemoryWriter:
+    async def writer(
+        self,
+        path: str,
+        *,
+        append: bool = False,
+        durable: bool = True,  # noqa: ARG002 - as above
+        tee: Tee | None = None,
+    ) -> MemoryWriter:
         if append:
             return MemoryWriter(self._file(path), tee)
         self._refuse_folder(path)
@@ -82,7 +89,7 @@ class InMemoryDriver:
     async def ensure_durable(self, *paths: str) -> None:
         """Memory is as durable as it gets."""
 
-    async def delete(self, path: str) -> None:
+    async def delete(self, path: str, *, durable: bool = True) -> None:  # noqa: ARG002 - as above
         gone = [other for other in self._files if other == path or other.startswith(_below(path))]
         if not gone:
             raise PathNotFound(path)

@@ -429,10 +429,10 @@ class Refusing(ForwardingDriver):
         await super().write(path, content, durable=durable)
 
     @override
-    async def delete(self, path: str) -> None:
+    async def delete(self, path: str, *, durable: bool = True) -> None:
         if self.word and self.word in path:
             raise StorageError("input/output error")
-        await super().delete(path)
+        await super().delete(path, durable=durable)
 
 
 async def test_an_upload_that_met_a_failure_of_the_disk_can_be_finished_later(reopen: Reopen) -> None:

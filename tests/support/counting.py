@@ -28,13 +28,13 @@ class CountingDriver(ForwardingDriver):
         return _Reader(await super().open(path), self)
 
     @override
-    async def writer(self, path: str, *, append: bool = False, tee: Tee | None = None) -> Writer:
+    async def writer(self, path: str, *, append: bool = False, durable: bool = True, tee: Tee | None = None) -> Writer:
         def counted(chunks: Sequence[Chunk]) -> None:
             if tee is not None:
                 self.hashed += sum(len(chunk) for chunk in chunks)
                 tee(chunks)
 
-        return await super().writer(path, append=append, tee=counted)
+        return await super().writer(path, append=append, durable=durable, tee=counted)
 
 
 class _Reader(ForwardingReader):

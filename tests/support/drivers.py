@@ -40,8 +40,8 @@ class ForwardingDriver:
     async def open(self, path: str) -> Reader:
         return await self.driver.open(path)
 
-    async def writer(self, path: str, *, append: bool = False, tee: Tee | None = None) -> Writer:
-        return await self.driver.writer(path, append=append, tee=tee)
+    async def writer(self, path: str, *, append: bool = False, durable: bool = True, tee: Tee | None = None) -> Writer:
+        return await self.driver.writer(path, append=append, durable=durable, tee=tee)
 
     async def stat(self, path: str) -> FileInfo:
         return await self.driver.stat(path)
@@ -52,8 +52,8 @@ class ForwardingDriver:
     async def move(self, source: str, target: str) -> None:
         await self.driver.move(source, target)
 
-    async def delete(self, path: str) -> None:
-        await self.driver.delete(path)
+    async def delete(self, path: str, *, durable: bool = True) -> None:
+        await self.driver.delete(path, durable=durable)
 
     async def ensure_durable(self, *paths: str) -> None:
         await self.driver.ensure_durable(*paths)
@@ -158,9 +158,9 @@ class Failing(ForwardingDriver):
         await super().write(path, content, durable=durable)
 
     @override
-    async def writer(self, path: str, *, append: bool = False, tee: Tee | None = None) -> Writer:
+    async def writer(self, path: str, *, append: bool = False, durable: bool = True, tee: Tee | None = None) -> Writer:
         self.step()
-        return FailingWriter(await super().writer(path, append=append, tee=tee), self.step)
+        return FailingWriter(await super().writer(path, append=append, durable=durable, tee=tee), self.step)
 
     @override
     async def move(self, source: str, target: str) -> None:
@@ -176,9 +176,9 @@ class Failing(ForwardingDriver):
         return await links_of(self.driver).repair(source, target)
 
     @override
-    async def delete(self, path: str) -> None:
+    async def delete(self, path: str, *, durable: bool = True) -> None:
         self.step(frees=True)
-        await super().delete(path)
+        await super().delete(path, durable=durable)
 
 
 class FailingWriter(ForwardingWriter):

@@ -74,9 +74,9 @@ class KillingDriver(ForwardingDriver):
             await super().write(path, content, durable=durable)
 
     @override
-    async def writer(self, path: str, *, append: bool = False, tee: Tee | None = None) -> Writer:
+    async def writer(self, path: str, *, append: bool = False, durable: bool = True, tee: Tee | None = None) -> Writer:
         with self.change(f"writer {_kind(path)}"):
-            return KillingWriter(await super().writer(path, append=append, tee=tee), self, _kind(path))
+            return KillingWriter(await super().writer(path, append=append, durable=durable, tee=tee), self, _kind(path))
 
     @override
     async def move(self, source: str, target: str) -> None:
@@ -92,9 +92,9 @@ class KillingDriver(ForwardingDriver):
             return await links_of(self.driver).repair(source, target)
 
     @override
-    async def delete(self, path: str) -> None:
+    async def delete(self, path: str, *, durable: bool = True) -> None:
         with self.change(f"delete {_kind(path)}"):
-            await super().delete(path)
+            await super().delete(path, durable=durable)
 
 
 class KillingWriter(ForwardingWriter):
