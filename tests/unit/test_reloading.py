@@ -93,19 +93,19 @@ def test_headers_change_in_every_worker_and_in_those_that_come_later(reloaded: R
 
 
 def test_the_level_changes_for_the_parent_the_workers_and_requests(reloaded: Reloaded) -> None:
-    out = reloaded.running.out
+    out, err = reloaded.running.out, reloaded.running.err
     reloaded.ask(**{"User-Agent": "before"})
     reloaded.running.wait_for_line(out, "before")
-    text = reloaded.file.read_text()
-    reloaded.file.write_text(f"{text[:-1]}, log: {{level: error}}}}")
+    text = _written("{X-A: [LEVEL]}")[:-1] % reloaded.port + ", log: {level: LEVEL}}"
+    reloaded.file.write_text(text.replace("LEVEL", "error"))
     reloaded.running.process.send_signal(signal.SIGHUP)
-    time.sleep(1)
-    assert ANSWERED not in reloaded.running.err.read_text()
+    reloaded.until_all("X-A", "error")
     for _ in range(10):
         reloaded.ask(**{"User-Agent": "between"})
-    reloaded.file.write_text(f"{text[:-1]}, log: {{level: debug}}}}")
-    assert "changed: log.level" in reloaded.reload()
-    time.sleep(0.3)
+    assert ANSWERED not in err.read_text()
+    reloaded.file.write_text(text.replace("LEVEL", "debug"))
+    assert "changed: log.level, http.headers" in reloaded.reload()
+    reloaded.until_all("X-A", "debug")
     for _ in range(10):
         reloaded.ask(**{"User-Agent": "after"})
     reloaded.running.wait_for_line(out, "after")
