@@ -21,7 +21,6 @@ from typing_extensions import override
 from portside.server.grammar import SERVER, Violation, explain
 from portside.server.sockets import GONE, hangup
 
-ANSWER_ENDS_SECONDS = 0.02
 Refuse = Callable[[web.BaseRequest, Violation], Awaitable[web.StreamResponse]]
 
 
@@ -36,13 +35,14 @@ class Connection(RequestHandler):
 
     Attributes:
         body: of the last request that was given to a handler.
+        is_answered: whether that handler is done.
         is_delivered: whether the client is known to have taken all answers given so far.
         half_closed: when the client shut down its side, by the loop's clock; 0.0 if it has not.
         violation: see above.
         on_lost: called when the connection is gone.
     """
 
-    __slots__ = ("_broken", "_refuse", "body", "half_closed", "is_delivered", "on_lost", "violation")
+    __slots__ = ("_broken", "_refuse", "body", "half_closed", "is_answered", "is_delivered", "on_lost", "violation")
 
     def __init__(self, server: web.Server, refuse: Refuse, violation: Violation | None = None, **settings: Any) -> None:
         super().__init__(server, **settings)
@@ -50,7 +50,7 @@ class Connection(RequestHandler):
         self.violation = violation
         self._broken = False
         self.body: StreamReader = EMPTY_PAYLOAD
-        self.is_delivered = True
+        self.is_answered = self.is_delivered = True
         self.half_closed = 0.0
         self.on_lost: Callable[[], None] | None = None
 
@@ -88,8 +88,6 @@ class Connection(RequestHandler):
         if hangup(transport) & GONE:
             return False
         self.half_closed = self._loop.time()
-        # Most clients close as soon as they have read their answer, often before its handler's task has seen its end.
-        self._loop.call_later(ANSWER_ENDS_SECONDS, self.close_if_finished)
         return True
 
     def close_if_finished(self) -> None:
@@ -99,7 +97,15 @@ class Connection(RequestHandler):
 
     def is_idle(self) -> bool:
         """Whether nothing has been asked that is not answered."""
-        return self._request_count == 0 or (self._waiter is not None and not self._waiter.done())
+        return (
+            self._request_count == 0
+            or (self._waiter is not None and not self._waiter.done())
+            or (self.is_answered and not self._messages and not self.has_unsent())
+        )
+
+    def has_unsent(self) -> bool:
+        """Whether something of an answer has not been given to the kernel yet."""
+        return self._paused or (self.transport is not None and self.transport.get_write_buffer_size() > 0)
 
     def is_last(self) -> bool:
         """Whether the answer at hand is the last one of this connection."""

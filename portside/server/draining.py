@@ -117,7 +117,8 @@ class DrainingServer(web.Server):
         if message is ERROR:
             message = _UNREADABLE
         assert isinstance(protocol, Connection)
-        protocol.body, protocol.is_delivered = payload, False
+        protocol.body = payload
+        protocol.is_answered = protocol.is_delivered = False
         return web.BaseRequest(message, payload, protocol, writer, task, self._loop)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -137,6 +138,7 @@ class DrainingServer(web.Server):
             # What aiohttp has to write of it is in the transport's buffer before anything else runs.
             return response
         finally:
+            connection.is_answered = True
             self._busy.discard(connection)
 
     async def _refuse(self, request: web.BaseRequest, violation: Violation) -> web.StreamResponse:

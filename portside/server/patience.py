@@ -76,7 +76,7 @@ class Patience:
         self._idle = idle
 
     def _look_at(self, connection: Connection, transport: asyncio.Transport) -> _Idleness | None:
-        if connection.writing_paused or transport.get_write_buffer_size() or _has_unsent(connection, transport):
+        if connection.has_unsent() or _has_undelivered(connection, transport):
             if self._is_exempt(connection):
                 return None
             sentence = f"the client took nothing of its answer for {self._send_seconds:g} seconds"
@@ -96,7 +96,7 @@ class Patience:
         return _Idleness(seen, HALF_CLOSED_SECONDS, "the client says no more, and its answer has not begun")
 
 
-def _has_unsent(connection: Connection, transport: asyncio.Transport) -> bool:
+def _has_undelivered(connection: Connection, transport: asyncio.Transport) -> bool:
     """Whether the kernel, or TLS, still holds something of an answer that is finished as far as the handler goes."""
     if not connection.is_idle() or connection.is_delivered:
         return False
