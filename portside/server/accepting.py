@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from portside.server.address_limit import QUIET_SECONDS, AddressLimit
 from portside.server.connection import Connection
@@ -27,6 +28,14 @@ WRITE_BUFFER = 128 * 1024
 TLS_HELLO = 0x16
 
 _log = logging.getLogger("portside.server.accepting")
+
+_OF_ONE_CONNECTION = frozenset(
+    {
+        errno.ENETDOWN, errno.EPROTO, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.ENONET, errno.EHOSTUNREACH,
+        errno.EOPNOTSUPP, errno.ENETUNREACH, errno.EPERM,
+    }
+)  # fmt: skip
+"""What accept(2) says of a connection that has failed meanwhile, or that a firewall forbids; the next one may do."""
 
 
 class Acceptor:
@@ -55,7 +64,7 @@ class Acceptor:
         self._address = address
         self._limit = limit
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._stopped = False
         self._told_full = -QUIET_SECONDS
 
@@ -89,19 +98,22 @@ class Acceptor:
         except ConnectionAbortedError:
             return True
         except OSError as error:
+            if error.errno in _OF_ONE_CONNECTION:
+                return True
             if error.errno not in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
                 raise
             self._tell_full(error)
             self._pause(listening)
             return False
         connection.setblocking(False)
-        leave = None
-        if self._limit is not None and connection.family != socket.AF_UNIX:
+        if self._limit is None or connection.family == socket.AF_UNIX:
+            task = self._loop.create_task(self._greet(connection))
+        else:
             leave = self._limit.admit(peer[0])
             if leave is None:
                 connection.close()
                 return True
-        task = self._loop.create_task(self._greet(connection, leave))
+            task = self._loop.create_task(self._greet_counted(connection, leave))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return True
@@ -122,19 +134,21 @@ class Acceptor:
             self._told_full = now
             _log.error("no more connections can be taken for now: %s; raise the limit of open files", error)
 
-    async def _greet(self, connection: socket.socket, leave: Callable[[], None] | None) -> None:
-        protocol = await self._hand_over(connection)
-        if leave is None:
-            return
-        if protocol is not None and protocol.connected:
-            protocol.on_lost = leave
-        else:
-            leave()
+    async def _greet_counted(self, connection: socket.socket, leave: Callable[[], None]) -> None:
+        """Greets, and has the connection's end counted too, however it comes about."""
+        protocol = None
+        try:
+            protocol = await self._greet(connection)
+        finally:
+            if protocol is not None and protocol.connected:
+                protocol.on_lost = leave
+            else:
+                leave()
 
-    async def _hand_over(self, connection: socket.socket) -> Connection | None:
+    async def _greet(self, connection: socket.socket) -> Connection | None:
         """Finds out what a client speaks, and gives its connection to a protocol; None when that was not to be."""
         if connection.family == socket.AF_UNIX:
-            return await self._connect(connection)
+            return (await self._loop.connect_accepted_socket(self._factory, connection))[1]
         try:
             first = await self._first_byte(connection)
         except (OSError, TimeoutError):
@@ -145,17 +159,14 @@ class Acceptor:
         if first[0] == TLS_HELLO:
             return await self._secure(connection)
         if self._tls is None:
-            return await self._connect(connection)
+            return (await self._loop.connect_accepted_socket(self._factory, connection))[1]
         _log.warning("a plain HTTP request from %s on %s, which speaks TLS", _peer(connection), self._address)
-        return await self._connect(connection, self._wrong("This port speaks TLS: use https://{host}/"))
+        return await self._refuse(connection, "This port speaks TLS: use https://{host}/")
 
-    async def _connect(self, connection: socket.socket, violation: Violation | None = None) -> Connection:
-        factory = self._factory if violation is None else partial(self._factory, violation)
-        _, protocol = await self._loop.connect_accepted_socket(factory, connection)
-        return protocol
-
-    def _wrong(self, sentence: str) -> Violation:
-        return Violation(400, sentence, host=_shown(self._address))
+    async def _refuse(self, connection: socket.socket, sentence: str) -> Connection:
+        """Gives a connection to a protocol that answers whatever is asked with a sentence."""
+        factory = partial(self._factory, Violation(400, sentence, host=_shown(self._address)))
+        return (await self._loop.connect_accepted_socket(factory, connection))[1]
 
     async def _first_byte(self, connection: socket.socket) -> bytes:
         try:
@@ -180,7 +191,7 @@ class Acceptor:
                 self._address,
             )
             # Go's programs, docker among them, know this answer: "server gave HTTP response to HTTPS client".
-            return await self._connect(connection, self._wrong("This port speaks plain HTTP: use http://{host}/"))
+            return await self._refuse(connection, "This port speaks plain HTTP: use http://{host}/")
         patience = asyncio.timeout(None)
         handshake = Handshake(lambda: patience.reschedule(self._loop.time() + ALERT_SECONDS))
         CURRENT.set(handshake)

@@ -38,11 +38,22 @@ class Connection(RequestHandler):
         is_answered: whether that handler is done.
         is_delivered: whether the client is known to have taken all answers given so far.
         half_closed: when the client shut down its side, by the loop's clock; 0.0 if it has not.
+        is_ending: whether no further request can come.
         violation: see above.
         on_lost: called when the connection is gone.
     """
 
-    __slots__ = ("_broken", "_refuse", "body", "half_closed", "is_answered", "is_delivered", "on_lost", "violation")
+    __slots__ = (
+        "_broken",
+        "_refuse",
+        "body",
+        "half_closed",
+        "is_answered",
+        "is_delivered",
+        "is_ending",
+        "on_lost",
+        "violation",
+    )
 
     def __init__(self, server: web.Server, refuse: Refuse, violation: Violation | None = None, **settings: Any) -> None:
         super().__init__(server, **settings)
@@ -52,6 +63,7 @@ class Connection(RequestHandler):
         self.body: StreamReader = EMPTY_PAYLOAD
         self.is_answered = self.is_delivered = True
         self.half_closed = 0.0
+        self.is_ending = False
         self.on_lost: Callable[[], None] | None = None
 
     @override
@@ -65,10 +77,11 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self._broken:
             return
-        super().data_received(data)
-        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
-            self._broken = True
-            self._tell_reader(self._messages[-1][0])
+        RequestHandler.data_received(self, data)  # not by super(), and no isinstance: this is the hottest path there is
+        messages = self._messages
+        if messages and type(messages[-1][0]) is _ErrInfo:
+            self._broken = self.is_ending = True
+            self._tell_reader(messages[-1][0])
 
     def _tell_reader(self, found: _ErrInfo) -> None:
         """Ends the body in whose middle the parser gave up; its handler has the only answer to give then."""
@@ -88,6 +101,7 @@ class Connection(RequestHandler):
         if hangup(transport) & GONE:
             return False
         self.half_closed = self._loop.time()
+        self.is_ending = True
         return True
 
     def close_if_finished(self) -> None:
@@ -109,7 +123,7 @@ class Connection(RequestHandler):
 
     def is_last(self) -> bool:
         """Whether the answer at hand is the last one of this connection."""
-        return (self._broken or self.half_closed > 0) and not self._messages
+        return self.is_ending and not self._messages
 
     def has_whole_requests(self) -> bool:
         """Whether the bodies of all requests have come whole."""
@@ -126,7 +140,7 @@ class Connection(RequestHandler):
 
     @override
     def _make_error_handler(self, err_info: _ErrInfo) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
-        self._broken = True
+        self._broken = self.is_ending = True
 
         async def handler(request: web.BaseRequest) -> web.StreamResponse:
             return await self._refuse(request, explain(err_info.exc))

@@ -116,9 +116,9 @@ class DrainingServer(web.Server):
     ) -> web.BaseRequest:
         if message is ERROR:
             message = _UNREADABLE
-        assert isinstance(protocol, Connection)
-        protocol.body = payload
-        protocol.is_answered = protocol.is_delivered = False
+        connection: Connection = protocol  # type: ignore[assignment] # all are of our own class
+        connection.body = payload
+        connection.is_answered = connection.is_delivered = False
         return web.BaseRequest(message, payload, protocol, writer, task, self._loop)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -133,7 +133,7 @@ class DrainingServer(web.Server):
                 response = await self._refuse(request, violation)
             if hdrs.SERVER not in response.headers:
                 response.headers[hdrs.SERVER] = SERVER  # aiohttp would name itself, Python, and their versions
-            if self._draining or connection.is_last():
+            if self._draining or (connection.is_ending and connection.is_last()):
                 response.force_close()
             # What aiohttp has to write of it is in the transport's buffer before anything else runs.
             return response
