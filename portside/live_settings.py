@@ -83,6 +83,9 @@ class LiveSettings:
             sentence = "; ".join(line.strip() for line in str(problem).splitlines())
             _log.error("the settings stay as they are: %s", sentence)
             return None
+        except Exception:  # noqa: BLE001 - the last net: a mistake of ours must not end what is served
+            _log.exception("the settings stay as they are: reading them anew failed")
+            return None
 
         def accept() -> None:
             self.settings, self.made, self._renewal = settings, made, None

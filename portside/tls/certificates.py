@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from portside.problems import CertificateProblem
-from portside.tls.diagnosis import certificate_trouble, key_kind, key_trouble, missing_issuer
+from portside.tls.diagnosis import certificate_trouble, key_kind, key_trouble, missing_issuer, subject_of
 from portside.tls.issuing import end_of_new, issue, locked, make_ca, unwritable
 from portside.tls.names import parse_certificate_name
 
@@ -319,7 +319,7 @@ def describe(certificate: Path) -> CertificateDescription:
     if alone:
         warnings.append(alone)
     return CertificateDescription(
-        loaded.subject.rfc4514_string(),
+        subject_of(loaded),
         tuple(names),
         loaded.not_valid_before_utc,
         loaded.not_valid_after_utc,

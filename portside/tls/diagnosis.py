@@ -107,20 +107,32 @@ def missing_issuer(path: Path, content: bytes) -> str:
     """
     try:
         leaf, *others = x509.load_pem_x509_certificates(content)
-    except (ValueError, UnsupportedAlgorithm):
+        issuer = leaf.issuer.rfc4514_string()
+    except (ValueError, UnsupportedAlgorithm):  # names too: see `subject_of`
         return ""
     if any(_issued(leaf, by=each) for each in _possible_issuers(leaf, others, beside=path.parent / "ca.crt")):
         return ""
     return (
-        f"{path} does not hold the certificate of its issuer ({leaf.issuer.rfc4514_string()}): unless that is a root"
+        f"{path} does not hold the certificate of its issuer ({issuer}): unless that is a root"
         " that clients trust, they refuse the connection; append the intermediate certificates to the file"
     )
 
 
-def _issued(leaf: x509.Certificate, *, by: x509.Certificate) -> bool:
-    if leaf.issuer != by.subject:
-        return False
+def subject_of(certificate: x509.Certificate) -> str:
+    """Returns whom a certificate names, as RFC 4514 text; where that cannot be read, its serial number.
+
+    OpenSSL serves and trusts certificates whose names have Latin-1 letters in a T61String, as old CAs wrote them.
+    """
     try:
+        return certificate.subject.rfc4514_string()
+    except ValueError:
+        return f"serial number {certificate.serial_number:x}"
+
+
+def _issued(leaf: x509.Certificate, *, by: x509.Certificate) -> bool:
+    try:
+        if leaf.issuer != by.subject:
+            return False
         leaf.verify_directly_issued_by(by)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False

@@ -18,6 +18,7 @@ from cryptography import x509
 from portside.problems import Problem
 from portside.tls.certificates import RENEW_DAYS, CertificateFolder, describe, ensure_certificates
 from portside.tls.contexts import TlsSettings
+from portside.tls.diagnosis import subject_of
 
 LOOK_SECONDS = 3600.0
 REPEAT_SECONDS = 86400.0
@@ -50,7 +51,7 @@ def _client_ca_warnings(path: Path) -> list[str]:
         if end - now < timedelta(days=RENEW_DAYS):
             verb = "expired" if end < now else "expires"
             warnings.append(
-                f"the client CA {ca.subject.rfc4514_string()} in {path} {verb} on {end:%Y-%m-%d}: clients with its"
+                f"the client CA {subject_of(ca)} in {path} {verb} on {end:%Y-%m-%d}: clients with its"
                 " certificates are refused from then on; put a new one there"
             )
     return warnings
@@ -90,6 +91,8 @@ class Renewal:
             self._look()
         except Problem as problem:
             self._say(logging.ERROR, str(problem))
+        except Exception:  # noqa: BLE001 - the last net: what fails here must not end what is served
+            _log.exception("looking after certificates failed")
         self._next = self._when()
 
     def _look(self) -> None:

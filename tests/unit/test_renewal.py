@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+import signal
 import socket
 import ssl
 import time
@@ -158,3 +159,43 @@ def test_what_cannot_be_used_any_more_is_told_and_does_not_end_it(
     now += 3601
     renewal.tick()
     assert describe(tmp_path / "certs" / "server.crt").warnings == ()
+
+
+def name_in_latin_1(path: Path) -> None:
+    """Gives a self-signed certificate the name of an old CA: Latin-1 letters in a T61String, unsigned anew.
+
+    OpenSSL serves it and trusts it: a root's own signature is nobody's concern.
+    """
+    content = ssl.PEM_cert_to_DER_cert(path.read_text())
+    assert content.count(b"\x0c\x09localhost") == 2  # issuer and subject; SubjectAltName has another tag
+    path.write_text(ssl.DER_cert_to_PEM_cert(content.replace(b"\x0c\x09localhost", b"\x14\x09M\xfcller AG")))
+
+
+def test_certificates_whose_names_only_openssl_reads_are_served_trusted_and_looked_after(tmp_path: Path) -> None:
+    certs = tmp_path / "certs"
+    sign_server_certificate(certs, ends=dt.timedelta(days=5))
+    name_in_latin_1(certs / "server.crt")
+    chain = CertificateChain(certs / "server.crt", certs / "server.key")
+    told = warnings_about(TlsSettings((chain,), client_cas=(certs / "server.crt",)))
+    assert [warning for warning in told if "server.crt expires on" in warning]
+    assert [warning for warning in told if warning.startswith(f"the client CA serial number 7 in {certs}")]
+    (tmp_path / "all.yml").write_text(
+        f"http: {{tls: {{certificate: {chain.certificate}, key: {chain.key}}}}}\n" + SETTINGS
+    )
+    with running_command("serve", "all.yml", folder=tmp_path) as running:
+        running.port("proxy")
+        running.process.send_signal(signal.SIGHUP)
+        running.wait_for_line(running.err, "were read anew")
+        assert running.end() == 0
+
+
+def test_what_nobody_thought_of_does_not_end_what_is_served(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The parent looks after certificates: if that fails, in whatever way, its workers must not die with it."""
+    now = [0.0]
+    chain = CertificateChain(tmp_path / "a\0b", tmp_path / "key")  # no path of any file: a ValueError
+    renewal = Renewal(None, (), (TlsSettings((chain,)),), clock=lambda: now[0])
+    for _ in range(3):
+        now[0] += 3601
+        renewal.tick()
+        renewal.tick()
+    assert caplog.text.count("looking after certificates failed") == 3
