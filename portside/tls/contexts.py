@@ -225,16 +225,23 @@ class ReloadingContext:
 
     async def refresh(self) -> None:
         """Looks at the files once."""
-        seen = await asyncio.to_thread(_look, self._settings.files)
-        if seen == self._seen:
+        settings = self._settings
+        seen = await asyncio.to_thread(_look, settings.files)
+        if seen == self._seen or settings is not self._settings:
             return
+        context, trouble = None, ""
         try:
-            self.current = await asyncio.to_thread(build_context, self._settings)
+            context = await asyncio.to_thread(build_context, settings)
         except Problem as problem:
-            _log.error("the changed certificates are not used, the old ones go on: %s", problem)
-        else:
-            _log.info("certificates were read anew: %s", ", ".join(map(str, self._settings.files)))
+            trouble = str(problem)
+        if settings is not self._settings:  # other settings were taken over meanwhile: what was built is of the past
+            return
         self._seen = seen
+        if context is None:
+            _log.error("the changed certificates are not used, the old ones go on: %s", trouble)
+            return
+        self.current = context
+        _log.info("certificates were read anew: %s", ", ".join(map(str, settings.files)))
 
 
 def _look(files: Sequence[Path]) -> tuple[tuple[int, int, int] | None, ...]:

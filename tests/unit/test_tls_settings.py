@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import subprocess
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from portside.problems import CertificateProblem, Problem, TlsProblem
-from portside.tls.contexts import CertificateChain, TlsSettings, build_context
+from portside.tls.contexts import CertificateChain, ReloadingContext, TlsSettings, build_context
 from tests.support.certificate import CertificateFiles, make_certificate
 
 
@@ -45,6 +46,21 @@ def test_ciphers_have_gos_or_openssls_names(chain: CertificateChain, ciphers: tu
 def test_an_unknown_cipher_is_named(chain: CertificateChain, cipher: str) -> None:
     with pytest.raises(TlsProblem, match=cipher):
         build_context(TlsSettings((chain,), ciphers=(cipher,)))
+
+
+async def test_files_that_are_being_read_do_not_displace_settings_that_are_taken_over(
+    chain: CertificateChain, files: CertificateFiles
+) -> None:
+    """Whoever asks for client certificates from now on asks, though the files of before have just changed too."""
+    asking = ReloadingContext(TlsSettings((chain,), client_cas=(files.ca,)))
+    for wait in range(60):
+        context = ReloadingContext(TlsSettings((chain,)))
+        chain.certificate.touch()
+        reading = asyncio.ensure_future(context.refresh())
+        await asyncio.sleep(wait * 0.0001)
+        context.take_over(asking)
+        await reading
+        assert context.current is asking.current
 
 
 def test_two_chains_of_one_kind_are_refused(chain: CertificateChain) -> None:
