@@ -162,6 +162,8 @@ class Repository:
             RegistryError: MANIFEST_BLOB_UNKNOWN, naming what is missing; nothing was changed.
             StorageFull: nothing is left of it that was not there before.
         """
+        if isinstance(manifest, Index):
+            await self._await_pushes_of(manifest)
         await require_references(self, manifest)
         # A client does not send again what it finds here; a killed process may have left it unsynced.
         await self._driver.ensure_durable(*self._paths_of_references(manifest))
@@ -175,6 +177,16 @@ class Repository:
             await carry_out(work, Change.PUSHED, f"manifest {digest}", self.name, actor=actor)
             if tag is not None:
                 await self._tags.move(self.name, tag, digest, actor=actor)
+
+    async def _await_pushes_of(self, index: Index) -> None:
+        """Waits for those who are pushing what an index names: a push that finds no room for its tag is taken back.
+
+        What is there once nobody has its lock stays: no push takes back what it has found.
+        """
+        for entry in dict.fromkeys(entry.digest for entry in index.manifests):
+            if await self.has_manifest(entry):
+                async with exclusive_lock(self._shared.locks, layout.blob_lock(entry)):
+                    pass
 
     def _paths_of_references(self, manifest: Manifest) -> Iterator[str]:
         lists_manifests = isinstance(manifest, Index)

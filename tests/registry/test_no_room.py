@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import pytest
+from typing_extensions import override
 
 from backends.model.digest import Digest
+from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import parse_manifest
+from backends.model.media_types import OCI_INDEX, OCI_MANIFEST
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.v1images import V1Name
 from backends.registry.store import Store
 from backends.storage.driver import PathNotFound, StorageFull
 from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
-from tests.support.drivers import Failing, wrapped
+from tests.support.drivers import Failing, ForwardingDriver, wrapped
 from tests.support.serving_here import make_manifest
-from tests.support.stores import CONFIG, LAYER, everything, put_image
+from tests.support.stores import CONFIG, LAYER, everything, put_blob, put_image
 from tests.support.v1pushes import push
 from tests.support.v1server import make_pushed
 
@@ -96,3 +101,46 @@ async def test_what_was_there_before_stays_when_it_is_pushed_again_without_room(
             assert await contents(reopen()) == before
         if not driver.failed:
             break
+
+
+class FullAtTag(ForwardingDriver):
+    """A driver on a disk that is full when a tag is written; others go on before that is known."""
+
+    meanwhile: Callable[[], Awaitable[None]]
+
+    @override
+    async def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        if "/_manifests/tags/" in path:
+            await self.meanwhile()
+            raise StorageFull("no room")
+        await super().write(path, content, durable=durable)
+
+
+async def test_an_index_over_a_manifest_that_is_taken_back_is_not_acknowledged(reopen: Reopen) -> None:
+    """A second client finds the manifest here by its digest, while the push of it has not found room for its tag."""
+    other = Store(reopen())
+    for content in (CONFIG, LAYER):
+        await put_blob(other, NAME, content)
+    content = make_manifest(CONFIG, LAYER, annotations={"pushed": "now"})
+    digest = Digest.of(content)
+    described = {"mediaType": OCI_MANIFEST, "digest": str(digest), "size": len(content)}
+    index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [described]}).encode()
+    pushes: list[asyncio.Future[None]] = []
+
+    async def push_index() -> None:
+        assert await other.open(NAME).has_manifest(digest)
+        document = parse_manifest(index, "")
+        pushes.append(
+            asyncio.ensure_future(other.open(NAME).put_manifest(document, Digest.of(index), None, actor=ACTOR))
+        )
+        await asyncio.wait(pushes, timeout=0.3)
+
+    full, driver = wrapped(reopen(), FullAtTag)
+    driver.meanwhile = push_index
+    with pytest.raises(StorageFull):
+        await put_manifest(Store(full), "new")
+    with pytest.raises(RegistryError) as caught:
+        await pushes[0]
+    assert caught.value.code is ErrorCode.MANIFEST_BLOB_UNKNOWN
+    await put_manifest(other, "new")
+    await other.open(NAME).put_manifest(parse_manifest(index, ""), Digest.of(index), None, actor=ACTOR)
