@@ -55,7 +55,7 @@ def find_programs(folder: Path, *, peers: bool, before: Path | None = None) -> P
         return Programs(_find_portside(), load, nginx, registry)
     # Two builds are compared only when both are started in the same way.
     here = Path(__file__).resolve().parents[1]
-    started = (_launcher(folder / "portside", here), _launcher(folder / "portside-before", before))
+    started = (_launcher(folder / "run-this", here), _launcher(folder / "run-before", before))
     return Programs(started[0], load, nginx, registry, started[1])
 
 
