@@ -52,9 +52,11 @@ class Doubt:
 def is_authority(text: str) -> bool:
     """Whether this is a host by grammar, with or without a port: a name, an IPv4 address, an IPv6 one in brackets."""
     host, port = _split(text)
+    if port not in {"", ":"} and not _is_port(port[1:]):  # RFC 3986 section 3.2.3: a port may be empty
+        return False
     if host.startswith("["):
-        return host.endswith("]") and _is_ipv6(host[1:-1]) and (not port or _is_port(port[1:]))
-    return len(host) <= _MAX_HOST and _NAME.fullmatch(host) is not None and (not port or _is_port(port[1:]))
+        return host.endswith("]") and _is_ipv6(host[1:-1])
+    return len(host) <= _MAX_HOST and _NAME.fullmatch(host) is not None
 
 
 def client_origin(headers: Mapping[str, str], *, scheme: str, host: str) -> str:
