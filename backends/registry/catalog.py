@@ -1,4 +1,8 @@
-"""Which repositories there are: a walk in order that stops when the page is full."""
+"""Which repositories there are: a walk in order that stops when the page is full.
+
+It comes to an end on any volume: listings go in no circles (`backends/storage/listings.py`), and what is too deep for a
+name is no repository.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import AsyncIterator, Sequence
 from itertools import islice
 
+from backends.model.names import MAX_REPOSITORY_NAME
 from backends.storage import layout
 from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver
 
@@ -38,7 +43,7 @@ async def _walk(driver: StorageDriver, above: tuple[str, ...], after: tuple[str,
     first = bisect_left(entries, after[depth]) if above == after[:depth] and depth < len(after) else 0
     for entry in islice(entries, first, None):
         below = (*above, entry)
-        if entry.startswith("_"):
+        if entry.startswith("_") or len("/".join(below)) > MAX_REPOSITORY_NAME:
             continue
         async for name in _walk(driver, below, after):
             yield name

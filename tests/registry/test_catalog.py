@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,8 +12,10 @@ from hypothesis import strategies as st
 from backends.model.digest import Digest
 from backends.model.names import RepositoryName
 from backends.registry.catalog import list_repositories
+from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.driver import StorageDriver
+from backends.storage.factory import open_folder
 from backends.storage.inmemory import InMemoryDriver
 from backends.storage.storage import Storage
 
@@ -51,3 +55,40 @@ async def test_a_walk_by_pages_meets_every_repository_once(reopen: Reopen) -> No
 
 async def test_an_empty_place_has_an_empty_catalog(reopen: Reopen) -> None:
     assert list(await list_repositories(reopen().driver, after="", limit=5)) == []
+
+
+async def test_links_that_lead_in_circles_make_no_repositories(tmp_path: Path) -> None:
+    storage = open_folder(tmp_path)
+    store = Store(storage)
+    await make(storage.driver, {"team/app", "team/other", "z"})
+    await storage.driver.write(layout.v1_index_images("team", "old"), b"[]")
+    repositories = tmp_path / layout.REPOSITORIES[1:]
+    for link, target in {
+        repositories / "self": ".",
+        repositories / "team/up": "..",
+        repositories / "team/app/across": "../other",
+        repositories / "team/other/back": "../app",
+        repositories / "team/top": "../../../../..",
+        repositories / "alias": "team/app",
+        tmp_path / "repositories/team/up": "..",
+        tmp_path / "repositories/loop": "loop",
+    }.items():
+        link.symlink_to(target)
+    async with asyncio.timeout(5):
+        listed = list(await store.list_repositories(after="", limit=1000))
+        assert listed == ["alias", "team/app", "team/app/across", "team/other", "team/other/back", "z"]
+        assert set(await store.search("")) == {*listed, "team/old"}
+    await storage.close()
+
+
+async def test_folders_that_are_too_deep_for_a_name_are_not_walked(tmp_path: Path) -> None:
+    storage = open_folder(tmp_path)
+    await make(storage.driver, {"a", "/".join("b" * 128)})
+    deep = tmp_path / layout.REPOSITORIES[1:]
+    for _ in range(30):
+        deep = deep / "/".join("d" * 60)
+        deep.mkdir(parents=True)
+    async with asyncio.timeout(5):
+        listed = await Store(storage).list_repositories(after="", limit=1000)
+    assert list(listed) == ["a", "/".join("b" * 128)]
+    await storage.close()
