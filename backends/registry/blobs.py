@@ -1,4 +1,4 @@
-"""The blob store that both generations share: content under its digest, once, for ever the same."""
+"""The blob store that both protocols share: content under its digest, once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger("portside.blobs")
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Open content; whoever has it closes `reader`."""
+    """An open blob; the caller closes `reader`."""
 
     digest: Digest
     reader: Reader
@@ -64,7 +64,7 @@ class Blobs:
             raise _absent(error) from None
 
     async def put(self, content: bytes, digest: Digest) -> None:
-        """Stores a small blob whose digest was computed from `content`; one that is damaged is put right."""
+        """Stores a small blob whose digest was computed from `content`; repairs it if it is damaged."""
         path = layout.blob_data(digest)
         try:
             if await self.read(digest) == content:
@@ -80,14 +80,14 @@ class Blobs:
         await self.commit_file(temporary, digest, len(content))
 
     async def commit_file(self, path: str, digest: Digest, size: int) -> None:
-        """Takes in a synced file whose digest was verified; `path` is gone then.
+        """Moves a synced file whose digest was verified into the blob store.
 
-        What is here under this digest is either the same or damaged, so it is replaced. Where it has other names (a v1
-        image's layer), a new file would leave those as they are and need twice the room: then the two are compared,
-        and what is wrong in the one that stays is written anew.
+        A blob that exists under this digest is either the same or damaged, so it is replaced. If it has other hard
+        links (a v1 image's layer), replacing it would leave those as they are and take twice the space: then the two
+        files are compared, and the existing one is repaired in place.
 
         Raises:
-            PathNotFound: there is no such file, and it is not that an attempt before this one has taken it in.
+            PathNotFound: there is no such file, and no earlier attempt has moved it either.
         """
         target = layout.blob_data(digest)
         linker = capability(self._driver, LinksFiles)
@@ -96,21 +96,21 @@ class Blobs:
             if written is None:
                 await self._driver.move(path, target)
             elif written:
-                _log.warning("blob %s was damaged; pushed again it is whole now, under all its names", digest)
+                _log.warning("blob %s was damaged on disk; it was pushed again, which has repaired it", digest)
         except PathNotFound:
             if await self.size(digest) != size:
                 raise
             await self._driver.ensure_durable(target)
 
     async def take_back(self, digest: Digest) -> None:
-        """Removes a blob that was put in just now and that nobody is linked to, while `layout.blob_lock` is held."""
+        """Removes a blob that was just stored and that no repository links to, while `layout.blob_lock` is held."""
         with suppress(PathNotFound):
             await self._driver.delete(layout.blob_data(digest).rpartition("/")[0])
 
 
 def _absent(error: InvalidPath) -> PathNotFound:
-    """Takes a blob behind a symbolic link that leads nowhere for absent: a digest's path is always a valid one.
+    """Treats a blob that is a broken symbolic link as absent, since a digest's path is always valid.
 
-    So it can be pushed again, which puts a file in the place of the link.
+    So it can be pushed again, which replaces the link by a file.
     """
     return PathNotFound(str(error))

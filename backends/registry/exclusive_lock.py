@@ -1,4 +1,4 @@
-"""Being alone at something among all processes that share a storage; who waits too long gets the protocol's answer."""
+"""Exclusive locks for requests: who waits too long is told to try again later."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ PATIENCE_SECONDS = 300.0
 
 @asynccontextmanager
 async def exclusive_lock(locks: Locks, name: str, *, patience: float = PATIENCE_SECONDS) -> AsyncIterator[None]:
-    """Waits until nobody else holds this lock, and holds it.
+    """Acquires a lock and holds it while the context is entered.
 
-    The wait ends when the task is cancelled, so enter this before `run_to_completion`, never within it: a client that
-    has gone must not keep waiting.
+    The wait ends when the task is cancelled, so enter this outside `run_to_completion`, not within it: a client that
+    has hung up must not keep waiting.
 
     Raises:
-        RegistryError: UNAVAILABLE: somebody else held it for longer than `patience` seconds.
+        RegistryError: UNAVAILABLE: another request held it for longer than `patience` seconds.
     """
     async with AsyncExitStack() as stack:
         try:

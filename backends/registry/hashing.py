@@ -1,4 +1,4 @@
-"""Hashing what passes on its way into storage, and what is in storage already; never on the event loop."""
+"""Hashing what is being written to storage, and what is stored already; never on the event loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backends.storage.driver import Chunk, StorageDriver
 class RunningHash:
     """The hash of a growing file's first `offset` bytes.
 
-    `take` is a `Tee`: given to a writer that appends at `offset`, it hashes what is written, where it is written.
+    `take` is a `Tee`: passed to a writer that appends at `offset`, it hashes what is written, in the same thread.
 
     Invariant: `offset` and `value` always agree, even after a failure or a cancellation.
 
@@ -28,13 +28,13 @@ class RunningHash:
         self.value.update(prefix)
 
     def take(self, chunks: Sequence[Chunk]) -> None:
-        """Takes in the bytes that follow."""
+        """Hashes the bytes that follow."""
         for chunk in chunks:
             self.value.update(chunk)
             self.offset += len(chunk)
 
     async def advance(self, driver: StorageDriver, path: str, end: int) -> None:
-        """Takes in the bytes of a stored file up to `end` (exclusive)."""
+        """Hashes a stored file from `offset` to `end` (exclusive)."""
         if self.offset >= end:
             return
         reader = await driver.open(path)

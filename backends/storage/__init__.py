@@ -1,1 +1,1 @@
-"""Where bytes rest: one small driver interface, its drivers, and the layout of both trees."""
+"""Storage: one small driver interface, its drivers, locks, and the layout of both trees."""

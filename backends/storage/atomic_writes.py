@@ -1,16 +1,16 @@
-"""How something becomes visible below a root, and goes: whole or not at all, and to stay.
+"""Atomic, durable changes below a root: files appear complete or not at all, and survive a power cut.
 
-A temporary file, write, fsync, rename, fsync of the folder. Where folders are missing too, they are built around the
-temporary file and renamed into place with it, so an observer sees neither an empty folder nor half a file. Deleting is
-a rename first, then a removal.
+A temporary file, write, fsync, rename, fsync of the folder. Missing folders are created around the temporary file and
+renamed into place with it, so an observer sees neither an empty folder nor half a file. Deleting is a rename, then a
+removal.
 
 Invariants:
-- what is found rather than made is synced before anybody relies on it: the folders above a file may have been made by a
-  process that was killed before it had synced them (`unsynced`);
-- what is made in a folder that somebody deletes at that moment is made again: when a change returns it is at its path,
-  or was there before the deletion.
+- folders that existed already are synced too before a change returns, if another process may have been killed before it
+  synced them (`unsynced`);
+- a change in a folder that is deleted concurrently is repeated: when it returns, the file is at its path, or was there
+  before the deletion.
 
-Everything here may wait for the disk, so it is called in threads; it raises what the operating system says.
+Everything here may wait for the disk, so it is called in threads. It raises OSError.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ ATTEMPTS = 50
 PAUSE_SECONDS = 0.002
 
 Fill = Callable[[int, str], None]
-"""Makes a file under a name in an open folder."""
+"""Creates a file of the given name in an open folder."""
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
-_NO_SECOND_NAME = frozenset({errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class AtomicWrites:
-    """Puts files below one root.
+    """Changes files below one root.
 
     Args:
-        root: an open descriptor of it; whoever opened it closes it.
+        root: an open descriptor of the root, which the caller closes.
         opener: opens what is below it.
     """
 
@@ -52,13 +52,13 @@ class AtomicWrites:
         self._unsynced = UnsyncedNames(root, self._sync_folder)
 
     def put(self, path: str, fill: Fill, *, durable: bool = True) -> None:
-        """Makes `path` appear, filled, together with whatever folders are missing above it; replaces what is there.
+        """Creates or replaces a file, with the folders above it.
 
         Args:
             path: the file.
-            fill: makes it; called again when somebody deletes a folder meanwhile.
-            durable: whether it must survive a power cut, and the folder it is in if that is missing. Folders further up
-                always do: others will rely on them.
+            fill: creates it; called again if a folder above it is deleted meanwhile.
+            durable: whether the file, and its own folder if that is new, must survive a power cut. Folders further up
+                always do, since other files will be in them.
         """
         parts = path[1:].split("/")
         for _ in self._attempts(path):
@@ -72,10 +72,10 @@ class AtomicWrites:
                     return
 
     def move(self, source: str, target: str) -> None:
-        """Gives a file its final name, and no moment in which it has none.
+        """Renames a file.
 
-        It gets the new name first and loses the old one when that is safe: a rename into a folder that somebody deletes
-        at that moment would take the file along. Where a file cannot have two names it is copied.
+        It gets the new name first, and loses the old one when the new one is safe: a rename into a folder that is being
+        deleted would lose the file. Where hard links are not supported, the file is copied.
         """
         if not self.link(source, target):
             with self.parent(source) as (origin, name):
@@ -84,24 +84,24 @@ class AtomicWrites:
             os.unlink(name, dir_fd=origin)
 
     def link(self, source: str, target: str) -> bool:
-        """Gives a file a second name; False where that cannot be."""
+        """Creates a hard link; False where that is not supported."""
         with self.parent(source) as (origin, name):
             info = os.stat(name, dir_fd=origin, follow_symlinks=False)
-            if self._is_file(target, info):  # a rename of one name to the other would do nothing
+            if self._is_file(target, info):  # rename does nothing between two hard links of one file
                 self.sync_found(target)
                 return True
             try:
                 self.put(target, lambda below, temporary: _link(origin, name, below, temporary))
             except OSError as error:
-                if error.errno == errno.EXDEV or error.errno in _NO_SECOND_NAME:
+                if error.errno == errno.EXDEV or error.errno in _NO_HARD_LINKS:
                     return False
                 raise
             return True
 
     def delete(self, path: str, *, durable: bool = True) -> None:
-        """Removes a file or a whole folder: it goes at once, by a new name, and is then taken apart.
+        """Removes a file or a whole folder, which is renamed first, so that it disappears at once.
 
-        Where even a name needs room and there is none, it is taken apart where it is: what is to make room must work.
+        If there is no space even for a new name, it is removed in place: freeing space must work on a full disk.
         """
         try:
             with self.parent(path) as (folder, name):
@@ -111,21 +111,21 @@ class AtomicWrites:
                     return
                 with self._unsynced.changing(path.rpartition("/")[0] or "/", frees_room=True) as change:
                     holder, temporary = self._take_away(folder, name)
-                    change.made = True
+                    change.changed = True
                     os.fsync(folder)
                 remove_tree(holder, temporary)
                 if holder == folder:
                     os.fsync(folder)
         except FileNotFoundError:
-            self.sync_found(path)  # somebody else has removed it, perhaps without having come to the sync
+            self.sync_found(path)  # another process may have removed it and not synced yet
             raise
 
     def sync_found(self, *paths: str, but: str = "") -> None:
-        """Has what is found at these paths, or found missing, survive a power cut.
+        """Makes what exists at these paths, or does not exist there, survive a power cut.
 
         Args:
-            paths: what somebody is going to rely on.
-            but: a folder that has been synced since they were looked at.
+            paths: what the caller is going to rely on.
+            but: a folder that the caller has just synced.
         """
         self._unsynced.sync_above(*paths, but=but)
 
@@ -156,15 +156,15 @@ class AtomicWrites:
             os.close(fd)
 
     def close(self) -> None:
-        """Lets go of its folders."""
+        """Closes what it holds open."""
         self._temporary.close()
         self._unsynced.close()
 
     def _appear(self, folder: int, above: str, missing: Sequence[str], fill: Fill, *, durable: bool) -> bool:
-        """Builds what is missing below `folder` aside and renames it into place.
+        """Builds what is missing below `folder` elsewhere and renames it into place.
 
         Returns:
-            False when somebody else made one of the folders meanwhile, or removed this one.
+            False when another process has created one of the folders meanwhile, or removed this one.
         """
         temporary = temporary_name()
         # A volume may be mounted inside the root: then only a temporary name beside the final one can be renamed.
@@ -176,7 +176,7 @@ class AtomicWrites:
                     return True
                 with self._unsynced.changing(above) as change:
                     os.rename(temporary, missing[0], src_dir_fd=holder, dst_dir_fd=folder)
-                    change.made = True
+                    change.changed = True
                     os.fsync(folder)
             except _SourceGone:
                 remove_tree(holder, temporary)
@@ -195,7 +195,7 @@ class AtomicWrites:
         raise AssertionError("unreachable: the second holder is the folder itself")
 
     def _take_away(self, folder: int, name: str) -> tuple[int, str]:
-        """Gives what is to be removed a temporary name: (the folder it is in then, the name)."""
+        """Renames what is to be removed; returns the folder that it is in then, and its name."""
         temporary = temporary_name()
         for open_holder in (self._temporary.open, lambda: folder):
             try:
@@ -212,7 +212,7 @@ class AtomicWrites:
         for attempt in range(ATTEMPTS):
             yield
             time.sleep(PAUSE_SECONDS * attempt)
-        raise StorageBusy(f"{path} could not be made: others keep making and removing the folders above it")
+        raise StorageBusy(f"{path} could not be made: others keep creating and removing the folders above it")
 
     @contextlib.contextmanager
     def _deepest(self, folders: Sequence[str]) -> Iterator[tuple[int, int]]:
@@ -232,7 +232,7 @@ class AtomicWrites:
         return os.dup(self._root), 0
 
     def _is_at(self, folder: int, path: str) -> bool:
-        """Whether an open folder still has its path: somebody may have moved it away to delete it."""
+        """Whether an open folder is still at its path, not renamed to be deleted."""
         if path == "/":
             return True
         try:
@@ -263,7 +263,7 @@ class AtomicWrites:
 
 
 class _SourceGone(FileNotFoundError):  # noqa: N818 - a finding
-    """What was to get another name is not there (any more)."""
+    """The file that was to be linked does not exist (any more)."""
 
 
 def _join(parts: Sequence[str]) -> str:

@@ -1,9 +1,9 @@
-"""Answers that need no disk: opening and reading what the kernel has in memory, or saying at once that it has not.
+"""Opening and reading what the kernel has in memory, without waiting for the disk; and opening below one root only.
 
 An event loop must not wait for a disk, and a hop to a thread costs several times the read of a small file. Linux can
 tell the two cases apart: `openat2(RESOLVE_CACHED)` (5.12) looks a path up only in the dentry cache, and
 `preadv2(RWF_NOWAIT)` reads only from the page cache. `RESOLVE_BENEATH` also keeps symbolic links of a foreign volume
-inside the root. Where the kernel, a seccomp profile or the file system has none of this, everything goes to a thread.
+inside the root. Where the kernel, a seccomp profile or the file system does not support this, a thread does it all.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ class Opener:
     """Opens files below one root, never outside it.
 
     Attributes:
-        cached: whether `open_cached` can answer here.
+        cached: whether `open_cached` is supported here.
+        confined: whether the kernel confines symbolic links to the root; otherwise all of them are refused.
     """
 
     def __init__(self, root_fd: int) -> None:
         self._root = root_fd
         size = ctypes.sizeof(_OpenHow)
-        # PyDLL keeps the interpreter's lock: right for a call that cannot block, and half the price.
+        # PyDLL keeps the interpreter's lock: right for a call that cannot block, and twice as fast.
         self._quick = _syscall(ctypes.PyDLL(None, use_errno=True))
         self._patient = _syscall(ctypes.CDLL(None, use_errno=True))
         self._size = size
         beneath = _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS
-        # O_NONBLOCK means nothing to files, but a named pipe in a foreign volume would hold up the loop without it.
+        # O_NONBLOCK means nothing to files, but without it a named pipe in a foreign volume would block the loop.
         self._read_cached = _OpenHow(os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, 0, beneath | _RESOLVE_CACHED)
         self._read_cached_address = ctypes.addressof(self._read_cached)
         self._beneath = beneath
@@ -55,13 +56,13 @@ class Opener:
         return ctypes.get_errno() == errno.EAGAIN
 
     def open_cached(self, path: bytes) -> int:
-        """Opens a file for reading if the kernel knows the way by heart.
+        """Opens a file for reading if the kernel can look up its path in memory.
 
         Returns:
-            a descriptor, or -1 when only a thread can tell.
+            a descriptor, or -1 when that takes a thread.
 
         Raises:
-            FileNotFoundError: the kernel knows that nothing is there.
+            FileNotFoundError: the kernel knows that there is no such file.
         """
         fd: int = self._quick(_OPENAT2, self._root, path, self._read_cached_address, self._size)
         if fd < 0 and ctypes.get_errno() == errno.ENOENT:
@@ -69,7 +70,7 @@ class Opener:
         return fd
 
     def open(self, path: bytes, flags: int, mode: int = 0o644) -> int:
-        """Opens anything below the root; may block, so it belongs into a thread.
+        """Opens anything below the root; may block, so call it in a thread.
 
         Raises:
             OSError: as `os.open`; EXDEV when a symbolic link leads outside the root.
@@ -86,7 +87,7 @@ class Opener:
                 raise OSError(error, os.strerror(error), path)
 
     def is_plain(self, path: bytes) -> bool:
-        """Whether the way to a folder leads through no symbolic link; may block."""
+        """Whether a path contains no symbolic link; may block."""
         if not self.confined:
             return True  # it could not have been opened otherwise
         how = _OpenHow(os.O_PATH | os.O_CLOEXEC, 0, self._beneath | _RESOLVE_NO_SYMLINKS)
@@ -96,7 +97,7 @@ class Opener:
         return fd >= 0
 
     def _walk(self, path: bytes, flags: int, mode: int) -> int:
-        """The same without openat2: step by step, refusing every symbolic link."""
+        """Opens a path without openat2, component by component; refuses every symbolic link."""
         *folders, name = path.split(b"/")
         fd = os.dup(self._root) if not folders else os.open(b".", os.O_PATH | os.O_DIRECTORY, dir_fd=self._root)
         try:

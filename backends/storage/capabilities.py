@@ -1,7 +1,7 @@
-"""What some drivers can do beyond `StorageDriver`, and how it is found through drivers around drivers.
+"""What some drivers can do beyond `StorageDriver`, and how to find it through wrappers.
 
-Ask with `capability`, never with `isinstance`: a wrapper that meters or retries need not know of any of these, and what
-it wraps keeps them. A wrapper that is to change one implements it itself, and is found first.
+Ask with `capability`, never with `isinstance`: a wrapper that meters or retries need not implement any of these, and
+what it wraps keeps them. A wrapper that changes one implements it, and is found first.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ class WrapsDriver(Protocol):
     """A driver around another one."""
 
     def unwrap(self) -> StorageDriver:
-        """Returns the driver that it asks."""
+        """Returns the wrapped driver."""
         ...
 
 
 def capability(driver: StorageDriver, kind: type[Kind]) -> Kind | None:
-    """Returns the outermost driver that can do what `kind` says, or None when none of them can.
+    """Returns the outermost driver that implements a capability, or None when none of them does.
 
     Args:
         driver: any driver, wrapped or not.
@@ -41,24 +41,32 @@ def capability(driver: StorageDriver, kind: type[Kind]) -> Kind | None:
 
 @runtime_checkable
 class LinksFiles(Protocol):
-    """A driver that can give one file two names."""
+    """A driver with hard links: one file with several names."""
 
     async def link(self, source: str, target: str) -> bool:
-        """Gives `source` the second name `target`, atomically and durably, replacing what has it.
+        """Makes `target` a hard link to `source`, atomically and durably; replaces `target`.
 
         Returns:
             False when this file system or its permissions do not allow it; then nothing was done.
+
+        Raises:
+            PathNotFound: there is no `source`.
         """
         ...
 
     async def repair(self, source: str, target: str) -> int | None:
-        """Gives a file that has several names the content that another one has, under all its names, and removes that.
+        """Overwrites a file that has other hard links with the content of `source`, in place, and removes `source`.
 
-        Who reads it meanwhile gets old bytes and new ones: it is for a file that is damaged, if anything.
+        A move would replace one of its names only. A concurrent reader may get old and new bytes, so this is for a file
+        that is either the same or damaged.
 
         Returns:
-            how many bytes had to be written; None when there is no `target`, or it has no other name: then nothing was
-            done, and a move is what replaces it.
+            how many bytes were written; None when there is no `target`, or it has no other hard link: then nothing was
+            done, and a move replaces it.
+
+        Raises:
+            PathNotFound: there is no `source`.
+            StorageReadOnly: the file is damaged, and may not be written.
         """
         ...
 
@@ -68,7 +76,7 @@ class Room:
     """What is left on one volume where a driver writes: bytes and files (inodes), and how many there are in all.
 
     Attributes:
-        total_files: 0 where nobody counts them; then `free_files` says nothing.
+        total_files: 0 where the file system has no fixed number; then `free_files` says nothing.
     """
 
     free_bytes: int
@@ -91,7 +99,7 @@ class MeasuresRoom(Protocol):
         """Returns what is left on each volume that it writes to, at least one.
 
         Raises:
-            StorageError: nobody can tell.
+            StorageError: it cannot be measured.
         """
         ...
 
@@ -114,7 +122,7 @@ class SweepsTemporary(Protocol):
     """A driver that writes to temporary files first, which a killed process leaves behind."""
 
     async def sweep_temporary(self, *, older_than: float, dry_run: bool) -> Sequence[tuple[str, int]]:
-        """Removes temporary files that nobody is writing or removing any more.
+        """Removes temporary files that no process is writing or removing any more.
 
         Args:
             older_than: seconds since anything about them was last changed.

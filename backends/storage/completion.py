@@ -1,7 +1,7 @@
-"""Waiting to the end even when cancelled.
+"""Work that must complete although its caller is cancelled.
 
-A client that hangs up cancels its handler. What is under way then, a thread that works on a descriptor, a commit that
-has moved a blob and not yet linked it, must come to its end first: afterwards the cancellation goes on its way.
+A client that hangs up cancels its handler. A thread that works on a descriptor then, or a commit that has moved a blob
+and not yet linked it, must complete first; after that the cancellation is raised.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 async def run_to_completion(work: Awaitable[T]) -> T:
-    """Awaits `work` to its end, whatever cancels the caller meanwhile.
+    """Awaits `work` until it is done, even if the caller is cancelled meanwhile.
 
     Raises:
-        asyncio.CancelledError: the caller was cancelled; `work` has ended all the same.
+        asyncio.CancelledError: the caller was cancelled; `work` is done all the same.
     """
     future = asyncio.ensure_future(work)
     cancelled = False
@@ -28,6 +28,6 @@ async def run_to_completion(work: Awaitable[T]) -> T:
             cancelled = True
     if cancelled:
         if not future.cancelled():
-            future.exception()  # marked as seen; the cancellation is what the caller hears of
+            future.exception()  # marked as retrieved: the caller gets the cancellation instead
         raise asyncio.CancelledError
     return future.result()

@@ -1,12 +1,13 @@
-"""The interface that every place for bytes offers, and what it may raise.
+"""The interface of a storage driver, and the errors that it raises.
 
 Paths are absolute within the driver's root, `/`-separated, built by `layout` alone and never from a client's text.
 
 Invariants every driver keeps (one suite, `tests/contracts/test_storage_driver.py`, holds them all to it):
-- what `write`, `move`, `link` and `delete` did when they return survives a power cut, with all folders above it;
-- what was there already may not survive one, since whoever made it may have been killed too early: `ensure_durable`;
-- a change in a folder that others delete at that moment is done before the deletion or after it, and never fails by it;
-- a file appears under its name whole or not at all, except the file behind a `Writer`, which grows;
+- what `write`, `move`, `link` and `delete` have done when they return survives a power cut, with all folders above it;
+- what already existed may not survive one: the process that wrote it may have been killed before its fsync. Call
+  `ensure_durable` before relying on it;
+- a change in a folder that is deleted concurrently takes effect before or after the deletion, and does not fail;
+- a file appears under its name complete or not at all, except the file behind a `Writer`, which grows;
 - a path outside the root is never touched, whatever symbolic links the volume holds.
 """
 
@@ -19,32 +20,32 @@ from typing import ClassVar, Protocol
 Chunk = bytes | bytearray | memoryview
 
 Tee = Callable[[Sequence[Chunk]], None]
-"""Is given all that a `Writer` has written, once, in order, where it was written: in a thread of the disk, as a rule.
+"""Receives all that a `Writer` writes, once and in order, in the thread that wrote it.
 
-It is called after the write has succeeded and before anything else is written, so whoever counts or hashes here always
-agrees with the file's length.
+It is called after a write has succeeded and before the next one, so a count or a hash that is kept here always agrees
+with the file's length.
 """
 
 
 class StorageError(Exception):
-    """Something about storage that a service above turns into its own meaning.
+    """An error of storage; the services above turn it into their own.
 
     Attributes:
-        transient: whether trying the same again, a little later, may help.
+        transient: whether retrying later may help.
     """
 
     transient: ClassVar[bool] = False
 
 
 class PathNotFound(StorageError):  # noqa: N818 - a finding, not a fault; reads as a sentence where caught
-    """Nothing has this path (or something that is not a file stands there)."""
+    """There is nothing at this path, or something that is not a file."""
 
 
 class InvalidPath(StorageError):  # noqa: N818
-    """This place cannot have such a path, so nothing is there and nothing can be put there, however often one tries.
+    """This storage cannot have such a path: nothing is there, and nothing can be written there. Retrying never helps.
 
     Attributes:
-        why: half a sentence that may be shown to a client.
+        why: the reason, as a clause that may be shown to a client.
     """
 
     def __init__(self, path: str, why: str) -> None:
@@ -53,22 +54,22 @@ class InvalidPath(StorageError):  # noqa: N818
 
 
 class StorageBusy(StorageError):  # noqa: N818
-    """Something is short for the moment, such as descriptors or memory; or others keep changing the same folder."""
+    """The machine is out of descriptors, memory or locks for now, or others keep changing the same folder."""
 
     transient = True
 
 
 class StorageFull(StorageError):  # noqa: N818
-    """No space, no inodes, or a quota is used up; nothing became visible."""
+    """There is no space, no inode, or no quota left; nothing became visible."""
 
 
 class StorageReadOnly(StorageError):  # noqa: N818
-    """The place refuses writes: permissions or a read-only mount."""
+    """Writing is refused, by permissions or a read-only mount."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """What is known of a path: size in bytes, time of last change in seconds since 1970, kind."""
+    """What `stat` returns: size in bytes, time of last modification in seconds since 1970, kind."""
 
     size: int
     modified: float
@@ -76,7 +77,7 @@ class FileInfo:
 
 
 class Reader(Protocol):
-    """An open file: its content cannot change under the reader, not even by deletion."""
+    """An open file: what it reads does not change, not even by deletion (but see `LinksFiles.repair`)."""
 
     @property
     def size(self) -> int: ...
@@ -85,7 +86,7 @@ class Reader(Protocol):
         """Yields `length` bytes from `offset`, in pieces of at most a few hundred KiB.
 
         Raises:
-            StorageError: the file ended early.
+            StorageError: the file is shorter than that.
         """
         ...
 
@@ -93,30 +94,27 @@ class Reader(Protocol):
 
 
 class Writer(Protocol):
-    """A growing file.
-
-    It excludes nobody: who must be alone with a file holds a lock (`locks`).
-    """
+    """A file that grows. It does not exclude other writers: to do that, hold a lock (`locks`)."""
 
     @property
     def size(self) -> int:
-        """Bytes in the file, what was given to `write` included."""
+        """Bytes in the file, including what was passed to `write`."""
         ...
 
     async def write(self, chunk: Chunk) -> None:
-        """Takes a chunk (it must not be changed afterwards); waits when the disk is behind.
+        """Appends a chunk, which must not be changed afterwards; waits when the disk is slower.
 
         Raises:
-            StorageFull: the bytes before this chunk are kept, so an upload can be continued.
+            StorageFull: what was written before is kept.
         """
         ...
 
     async def flush(self) -> None:
-        """Writes everything given so far, so that other readers see it."""
+        """Writes everything so far, so that readers see it."""
         ...
 
     async def sync(self) -> None:
-        """Like `flush`, and the content survives a power cut."""
+        """Flushes, and makes the content survive a power cut."""
         ...
 
     async def close(self) -> None:
@@ -125,20 +123,20 @@ class Writer(Protocol):
 
 
 class StorageDriver(Protocol):
-    """A place for bytes.
+    """Stores files under paths.
 
     Attributes:
-        boot_id: names the time since the machine was started. What was written without syncing may be trusted only
-            until the next reboot, that is while this stays the same.
+        boot_id: identifies the current boot of the machine. What was written without a sync may be trusted only until
+            the next reboot, that is while this stays the same.
     """
 
     boot_id: str
 
     async def read(self, path: str) -> bytes:
-        """Returns a small file whole.
+        """Returns the whole content of a small file.
 
         Raises:
-            PathNotFound: nothing there.
+            PathNotFound: there is no such file.
         """
         ...
 
@@ -148,8 +146,8 @@ class StorageDriver(Protocol):
         Args:
             path: the file.
             content: all of it.
-            durable: whether it must survive a power cut, and the folder it is in if that is new. Only what can be had
-                again may do without.
+            durable: whether the file, and its own folder if that is new, must survive a power cut. False is for what
+                can be had again.
         """
         ...
 
@@ -157,21 +155,21 @@ class StorageDriver(Protocol):
         """Opens a file of any size for reading.
 
         Raises:
-            PathNotFound: nothing there.
+            PathNotFound: there is no such file.
         """
         ...
 
     async def writer(self, path: str, *, append: bool = False, durable: bool = True, tee: Tee | None = None) -> Writer:
-        """Opens a file for writing, at its end or anew, creating the folders above it.
+        """Opens a file for writing: a new one, with the folders above it, or at the end of an existing one.
 
         Args:
             path: the file.
-            append: go on at its end; the file must exist then.
+            append: open an existing file at its end.
             durable: whether a new file's name must survive a power cut, as in `write`; its bytes do after `sync`.
-            tee: sees what is written.
+            tee: receives what is written.
 
         Raises:
-            PathNotFound: `append` and nothing there.
+            PathNotFound: `append`, and there is no such file.
         """
         ...
 
@@ -180,34 +178,38 @@ class StorageDriver(Protocol):
         ...
 
     async def list(self, path: str) -> Sequence[str]:
-        """Returns the names directly below a folder, sorted bytewise; temporary files are left out.
+        """Returns the names in a folder, sorted bytewise, without temporary files.
 
         Raises:
-            PathNotFound: no such folder.
+            PathNotFound: there is no such folder.
         """
         ...
 
     async def move(self, source: str, target: str) -> None:
-        """Gives a file its final name, replacing what has it, durably."""
+        """Renames a file, durably; replaces `target`.
+
+        Raises:
+            PathNotFound: there is no `source`.
+        """
         ...
 
     async def delete(self, path: str, *, durable: bool = True) -> None:
         """Removes a file or a whole folder.
 
         Args:
-            path: what is removed.
-            durable: whether it must stay away after a power cut.
+            path: the file or folder.
+            durable: whether it must stay removed after a power cut.
 
         Raises:
-            PathNotFound: nothing there.
+            PathNotFound: there is nothing at this path.
         """
         ...
 
     async def ensure_durable(self, *paths: str) -> None:
-        """Has what is found at these paths, or found missing, survive a power cut.
+        """Makes what exists at these paths, or does not exist there, survive a power cut.
 
-        To be called before a client is answered who relies on something that was there already. It costs next to
-        nothing unless a process was killed in the middle of a change.
+        Call it before acknowledging a request that relies on something that this request did not write itself. It costs
+        next to nothing unless another process is changing something there, or was killed while it did.
         """
         ...
 

@@ -1,12 +1,12 @@
-"""Locks among processes that share a folder: one byte each of one empty file, `layout.LOCKS`.
+"""Locks among processes that share a folder: each is one byte of one empty file, `layout.LOCKS`.
 
-A lock's name is hashed to an offset in that file, and the kernel locks the byte there (an open file description lock:
-`F_OFD_SETLK`; bytes beyond the end of a file can be locked too). So there is nothing to make for a lock and nothing to
-delete after it, names may have any length, and the kernel releases everything when a process ends, so there are no
-stale locks. The file itself is never deleted: a second file of that name would be a second set of locks.
+A lock's name is hashed to an offset in that file, and the kernel locks the byte there (an open file description lock,
+`F_OFD_SETLK`; bytes beyond the end of a file can be locked too). So there is nothing to create for a lock and nothing
+to delete after it, names may have any length, and the kernel releases a lock when its process exits, so there are no
+stale locks. The file itself must not be deleted: a new file of that name would be a second set of locks.
 
-Within a process tasks queue in memory (`MemoryLocks`); the first of them competes with other processes by asking again
-after short pauses, since a wait in the kernel could not be cancelled.
+Tasks of one process queue in memory (`MemoryLocks`). The first of them competes with other processes by polling, since
+a wait in the kernel cannot be cancelled.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class FileLocks:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience
         attempt = _Attempt(_offset(name))
-        # Two names with one offset are one lock, here as in the kernel.
+        # Names with the same offset are the same lock, here as in the kernel.
         async with self._here.hold(str(attempt.offset), patience=patience):
             pause = FIRST_PAUSE
             try:
@@ -72,7 +72,7 @@ class FileLocks:
 
     def _try_lock(self, attempt: _Attempt) -> bool:
         with map_os_errors(layout.LOCKS):
-            if attempt.fd >= 0 and os.fstat(attempt.fd).st_nlink == 0:  # somebody has removed it meanwhile
+            if attempt.fd >= 0 and os.fstat(attempt.fd).st_nlink == 0:  # the file was removed meanwhile
                 attempt.close()
             if attempt.fd < 0:
                 attempt.fd = self._open()
@@ -87,9 +87,9 @@ class FileLocks:
             return True
 
     def _open(self) -> int:
-        """Opens the file of locks, and makes it when it is first needed.
+        """Opens the file of locks; creates it when it is first needed.
 
-        Each lock has a descriptor of its own, so that none is open for writing while nobody holds a lock: it would
+        Each held lock has a descriptor of its own, so that none is open for writing while no lock is held: that would
         keep the volume from being remounted read-only.
         """
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -110,7 +110,7 @@ class FileLocks:
 
 @dataclass(slots=True)
 class _Attempt:
-    """A lock that is held or asked for; the kernel releases it when the descriptor is closed."""
+    """A lock that is held or being acquired; the kernel releases it when the descriptor is closed."""
 
     offset: int
     fd: int = -1

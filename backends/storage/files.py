@@ -1,7 +1,7 @@
-"""Open files of the filesystem driver: reading and growing them without making the event loop wait for a disk.
+"""Open files of the filesystem driver: reading and appending without making the event loop wait for the disk.
 
-Invariant: length and content of a growing file and what its `Tee` has seen always agree, even after a failure or a
-cancellation.
+Invariant: the length and content of a growing file and what its `Tee` has received always agree, even after a failure
+or a cancellation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ IOV_MAX = 512
 
 
 class Disk(Protocol):
-    """What an open file needs of its driver: the threads that may wait."""
+    """What an open file needs of its driver: its threads."""
 
     def read_size(self) -> int:
         """How many bytes a reader reads at once."""
@@ -33,7 +33,7 @@ class Disk(Protocol):
         ...
 
     def transfer_started(self) -> None:
-        """Tells that a reader or writer begins to move bytes."""
+        """Says that a reader or writer begins to transfer bytes."""
         ...
 
     def submit(self, function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
@@ -41,7 +41,7 @@ class Disk(Protocol):
         ...
 
     def transfer_finished(self) -> None:
-        """Tells that it has finished."""
+        """Says that it has finished."""
         ...
 
 
@@ -83,7 +83,7 @@ class FileReader:
 
 
 class FileWriter:
-    """A `Writer`: collects chunks; a thread writes one batch, and shows it to `tee`, while the next is collected."""
+    """A `Writer`: while it collects a batch of chunks, a thread writes the previous one and passes it to `tee`."""
 
     def __init__(self, fd: int, path: str, tee: Tee | None, disk: Disk) -> None:
         self._fd = fd
@@ -152,7 +152,7 @@ class FileWriter:
             try:
                 write_all(self._fd, batch)
             except OSError:
-                # A batch that was not written whole is taken back: `tee` has not seen any of it.
+                # A batch that was written in part is cut off again: `tee` has not received any of it.
                 os.ftruncate(self._fd, before)
                 os.lseek(self._fd, before, os.SEEK_SET)
                 raise
@@ -163,7 +163,7 @@ class FileWriter:
 
 
 def write_all(fd: int, chunks: Sequence[Chunk]) -> None:
-    """Writes chunks to a descriptor, however often the kernel takes only a part."""
+    """Writes chunks to a descriptor, also where the kernel takes only part of them at a time."""
     rest = [memoryview(chunk).cast("B") for chunk in chunks if len(chunk)]
     while rest:
         count = os.writev(fd, rest[:IOV_MAX])

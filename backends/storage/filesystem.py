@@ -163,13 +163,13 @@ class FilesystemDriver:
         with map_os_errors(path):
             fd = self._opener.open(path[1:].encode(), os.O_RDWR)
         if os.fstat(fd).st_nlink > 1:
-            # It has become something else, and a power cut brought this name of it back: it must not grow.
+            # It has been committed as a blob, and a power cut brought back its old name: it must not grow.
             os.close(fd)
             raise PathNotFound(path)
         return fd
 
     def _open_anew(self, path: str, durable: bool) -> int:  # noqa: FBT001 - run_in_executor passes by position
-        """Puts an empty file at the path; a file that has the name now keeps its content under its other names."""
+        """Creates an empty file; a file that it replaces keeps its content under its other hard links."""
         made: list[int] = []
 
         def fill(folder: int, name: str) -> None:
@@ -202,7 +202,7 @@ class FilesystemDriver:
 
     def _repair(self, source: str, target: str) -> int | None:
         with map_os_errors(target):
-            fd = self._open_if_it_has_other_names(target)
+            fd = self._open_if_it_has_other_links(target)
             if fd < 0:
                 return None
             try:
@@ -222,8 +222,8 @@ class FilesystemDriver:
             self._atomic.sync_found(target)
             return changed
 
-    def _open_if_it_has_other_names(self, path: str) -> int:
-        """Opens a file for reading, and for writing where that is allowed; -1 where a rename can replace it."""
+    def _open_if_it_has_other_links(self, path: str) -> int:
+        """Opens a file for reading, and for writing if that is allowed; -1 if it has no other hard link."""
         fd = -1
         for flags in (os.O_RDWR, os.O_RDONLY):
             try:
@@ -277,15 +277,15 @@ class FilesystemDriver:
     # threads
 
     def read_size(self) -> int:
-        """How many bytes a reader reads at once: the more that move, the fewer each, so that memory has a bound."""
+        """How many bytes a reader reads at once: fewer the more transfers there are, so that memory is bounded."""
         return max(PIECE_SMALL, min(PIECE_LARGE, MOVING_TOTAL // max(1, self._moving)))
 
     def write_batch_size(self) -> int:
-        """How many bytes a writer collects before a thread takes them: the more that move, the fewer each."""
+        """How many bytes a writer collects for a thread to write: fewer the more transfers there are."""
         return max(BATCH_SMALL, min(BATCH_LARGE, MOVING_TOTAL // max(1, self._moving)))
 
     def transfer_started(self) -> None:
-        """Tells that a reader or writer begins to move bytes."""
+        """Says that a reader or writer begins to transfer bytes."""
         self._moving += 1
 
     def submit(self, function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
@@ -293,7 +293,7 @@ class FilesystemDriver:
         return asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
 
     async def _opened(self, function: Callable[..., int], *arguments: object) -> int:
-        """Waits for a thread to open a descriptor; when the wait is cancelled, the thread's descriptor is closed."""
+        """Waits for a thread to open a descriptor; closes it if the wait is cancelled."""
         future = self.submit(function, *arguments)
         try:
             return await asyncio.shield(future)
@@ -302,7 +302,7 @@ class FilesystemDriver:
             raise
 
     def transfer_finished(self) -> None:
-        """Tells that it has finished."""
+        """Says that it has finished."""
         self._moving -= 1
 
     async def close(self) -> None:
@@ -330,7 +330,7 @@ def _info(fd: int, path: str) -> FileInfo:
 
 
 def _boot_id() -> str:
-    """Names the time since the machine was started: what was never synced may be trusted only until the next reboot."""
+    """Identifies this boot of the machine: what was never synced may be trusted only until the next reboot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

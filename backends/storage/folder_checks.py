@@ -122,7 +122,7 @@ class FolderChecks:
         try:
             found = [self._measure(folder) for folder in (b".", *(each[1:].encode() for each in FOLDERS))]
         except OSError as error:
-            raise StorageError(f"nobody can tell how much room {self._path} has ({error.strerror})") from None
+            raise StorageError(f"the free space of {self._path} cannot be measured ({error.strerror})") from None
         return tuple(dict.fromkeys(room for room in found if room is not None))
 
     def _measure(self, folder: bytes) -> Room | None:
@@ -136,7 +136,7 @@ class FolderChecks:
             found = os.fstatvfs(fd)
         finally:
             os.close(fd)
-        # What is kept back for root (f_bfree, f_ffree) is nobody's to count on.
+        # Not f_bfree and f_ffree: they count what is reserved for root.
         return Room(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize, found.f_favail, found.f_files)
 
 

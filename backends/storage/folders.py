@@ -1,4 +1,4 @@
-"""Folders made step by step: our own below a root, where symbolic links are refused, and the root itself."""
+"""Creating folders durably: the root of a storage, and Portside's own below it, where symbolic links are refused."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _STEP = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def make_root(root: Path) -> int:
-    """Makes a folder and those above it durably, and opens it.
+    """Creates a folder and those above it durably, and opens it.
 
     Raises:
-        OSError: it cannot be made or entered.
+        OSError: it cannot be created or opened.
     """
     root.mkdir(parents=True, exist_ok=True)
     for above in root.absolute().parents:
@@ -23,16 +23,16 @@ def make_root(root: Path) -> int:
 
 
 def make_folders(root: int, path: str) -> int:
-    """Makes nested folders durably, and opens the last one.
+    """Creates nested folders durably, and opens the last one.
 
-    Those that exist are synced too: a process that was killed after making one may not have come to that.
+    Those that exist are synced too: the process that created them may have been killed before it did.
 
     Args:
-        root: an open descriptor of the folder above them all.
+        root: an open descriptor of the root.
         path: absolute within the root.
 
     Returns:
-        a descriptor; whoever gets it closes it.
+        a descriptor; the caller closes it.
     """
     fd = os.dup(root)
     for part in path[1:].split("/"):
@@ -51,7 +51,7 @@ def open_folders(root: int, path: str) -> int:
     """Opens the last of nested folders.
 
     Raises:
-        FileNotFoundError: one of them is not there.
+        FileNotFoundError: one of them does not exist.
     """
     fd = os.dup(root)
     for part in path[1:].split("/"):
@@ -67,11 +67,11 @@ def _sync_found(folder: Path) -> None:
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except PermissionError:
-        return  # where we may not even look, we have made nothing
+        return  # Portside cannot have created anything where it may not even read
     try:
         os.fsync(fd)
     except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.EROFS}:  # a file system that has nothing to sync
+        if error.errno not in {errno.EINVAL, errno.EROFS}:  # a file system without anything to sync
             raise
     finally:
         os.close(fd)

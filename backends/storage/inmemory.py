@@ -1,4 +1,4 @@
-"""Bytes in this process's memory: a real driver for trying things out, gone with the process."""
+"""Files in this process's memory: a driver for trying things out. They are gone when the process ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ READ_SIZE = 512 * 1024
 
 
 class InMemoryDriver:
-    """A `StorageDriver` (and `LinksFiles`) over a dictionary; one process has it, so it means one worker."""
+    """A `StorageDriver` (and `LinksFiles`) over a dictionary; only one worker can use it."""
 
     def __init__(self) -> None:
         self.boot_id = secrets.token_hex(16)
@@ -27,7 +27,7 @@ class InMemoryDriver:
     async def read(self, path: str) -> bytes:
         return bytes(self._file(path).content)
 
-    async def write(self, path: str, content: bytes, *, durable: bool = True) -> None:  # noqa: ARG002 - memory is as durable as it gets
+    async def write(self, path: str, content: bytes, *, durable: bool = True) -> None:  # noqa: ARG002 - memory is as durable as it can be
         self._refuse_folder(path)
         self._files[path] = _File(bytearray(content))
 
@@ -87,7 +87,7 @@ class InMemoryDriver:
         return len(content)
 
     async def ensure_durable(self, *paths: str) -> None:
-        """Memory is as durable as it gets."""
+        """Memory is as durable as it can be."""
 
     async def delete(self, path: str, *, durable: bool = True) -> None:  # noqa: ARG002 - as above
         gone = [other for other in self._files if other == path or other.startswith(_below(path))]
@@ -132,7 +132,7 @@ class MemoryReader:
             yield bytes(self._content[start : min(start + READ_SIZE, end)])
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to release."""
 
 
 class MemoryWriter:
@@ -153,13 +153,13 @@ class MemoryWriter:
             self._tee([chunk])
 
     async def flush(self) -> None:
-        """Everything is there already."""
+        """Nothing is buffered."""
 
     async def sync(self) -> None:
-        """Memory is as durable as it gets."""
+        """Memory is as durable as it can be."""
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to release."""
 
 
 def _below(path: str) -> str:

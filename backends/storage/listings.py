@@ -1,9 +1,8 @@
-"""What is in a folder: sorted, kept for as long as the folder is the same, without symbolic links that lead nowhere.
+"""Listing folders: sorted, cached while the folder does not change, without symbolic links that cannot be used.
 
-A foreign volume may hold links. One that leads to another place within the root is as good as what it leads to. Left
-out are those that nobody can read through (they lead out, or to nothing), those that lead back to a folder above
-themselves, and all that are met behind another link: so whoever walks down a tree comes to an end, and meets nothing
-that is there only by going in circles.
+A foreign volume may contain symbolic links. One that leads to another place below the root is listed. Left out are
+those that are broken or lead out of the root, those that lead to a folder above themselves, and all that are reached
+through another link. So a recursive walk always ends, and finds nothing that exists only by going in circles.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class Listings:
         self._keeping = threading.Lock()
 
     def list(self, path: str) -> Sequence[str]:
-        """Returns the names in a folder, sorted bytewise, without temporary ones; a page of them costs a page.
+        """Returns the names in a folder, sorted bytewise, without temporary files.
 
         Raises:
             OSError: it cannot be opened.
@@ -57,7 +56,7 @@ class Listings:
             os.close(fd)
         links = [name for name, is_link in found if is_link]
         plain = (name for name, is_link in found if not is_link)
-        if links:  # what they lead to may change while this folder does not
+        if links:  # not cached: what they lead to may change while this folder does not
             return tuple(sorted([*plain, *self._usable(path, links)]))
         listing = tuple(sorted(plain))
         if time.time_ns() - changed > RACY_MTIME_SECONDS * 1_000_000_000:  # later changes get another time
@@ -91,7 +90,7 @@ _Version = tuple[int, int, int, int]
 
 
 def _version(fd: int) -> tuple[_Version, int]:
-    """What changes whenever a folder does, and when that was last, in nanoseconds since 1970.
+    """Returns what changes whenever a folder does, and when it changed last, in nanoseconds since 1970.
 
     The time of modification can be set back (by a restored backup), the time of change cannot.
     """

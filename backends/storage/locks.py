@@ -1,9 +1,9 @@
-"""Locks: being alone at something among all processes that share a storage. The interface, and locks in memory.
+"""Exclusive locks among all processes that share a storage: the interface, and locks in memory.
 
-A lock has a name and nothing else: no file of its own, no owner on record, no time after which it is free. It is held
-while a context is entered, and it goes with its process, however that ends. `layout` makes the names.
+A lock is a name (`layout` makes them). It is held while a context is entered, and released when its process ends in any
+way; it has no file of its own, no recorded owner and no expiry.
 
-Who holds a lock must not wait for the same one again: nobody would ever give way.
+Locks are not reentrant: acquiring one that the same task holds waits for `patience` and fails.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from backends.storage.driver import StorageError
 
 
 class LockHeld(StorageError):  # noqa: N818 - a finding, not a fault; reads as a sentence where caught
-    """Somebody else, perhaps in another process, holds this lock."""
+    """Another task or process holds this lock."""
 
     transient = True
 
@@ -27,27 +27,27 @@ class Locks(Protocol):
     """The locks of one storage."""
 
     def hold(self, name: str, *, patience: float = 0.0) -> AbstractAsyncContextManager[None]:
-        """Holds a lock for as long as the context is entered.
+        """Holds a lock while the context is entered.
 
         A task that is cancelled while it waits stops waiting at once.
 
         Args:
             name: any text, of any length.
-            patience: seconds to wait while somebody else holds it; 0 asks once.
+            patience: seconds to wait while another holds it; 0 tries once.
 
         Raises:
-            LockHeld: somebody else held it all that time.
+            LockHeld: another held it all that time.
             StorageError: this storage cannot lock; the message says why.
         """
         ...
 
     async def close(self) -> None:
-        """Releases what keeping locks takes; nothing is held any more."""
+        """Releases resources; no lock may be held any more."""
         ...
 
 
 class MemoryLocks:
-    """`Locks` among the tasks of one process, first come, first served."""
+    """`Locks` among the tasks of one process, in the order in which they asked."""
 
     def __init__(self) -> None:
         self._known: dict[str, _Lock] = {}
@@ -68,7 +68,7 @@ class MemoryLocks:
                 del self._known[name]
 
     async def close(self) -> None:
-        """Nothing is kept."""
+        """There is nothing to release."""
 
 
 @dataclass(slots=True)

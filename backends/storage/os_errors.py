@@ -1,4 +1,4 @@
-"""What the operating system says, in the words of the driver interface."""
+"""From OSError to the errors of the driver interface."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def map_os_errors(path: str) -> Iterator[None]:
     """Turns an OSError into a StorageError.
 
     Args:
-        path: what it is about.
+        path: what the operation was about.
 
     Raises:
-        StorageError: of the kind that the errno stands for.
+        StorageError: the kind that the errno stands for.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Putting right a file that has several names: only its bytes can be changed, since nobody knows the other names."""
+"""Repairing a damaged file in place: the only way where it has other hard links, since their names are unknown."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ PIECE = 1024 * 1024
 
 
 def rewrite_differences(source: int, target: int) -> int:
-    """Makes an open file hold what another one holds, and syncs it.
+    """Gives an open file the content of another one, and syncs it.
 
-    Bytes that are right already stay what they are, so whoever reads meanwhile, and whoever comes after a crash, sees
-    nothing that is worse than before.
+    Only what differs is written, so a concurrent reader, or a crash in the middle, never sees it more damaged than it
+    was.
 
     Args:
         source: open for reading.
@@ -22,7 +22,7 @@ def rewrite_differences(source: int, target: int) -> int:
         how many bytes were written, in whole pieces, or cut off.
 
     Raises:
-        OSError: EBADF when something would have to be changed and `target` is not open for writing.
+        OSError: EBADF when they differ and `target` is not open for writing.
     """
     offset = changed = 0
     while piece := os.pread(source, PIECE, offset):
@@ -45,7 +45,7 @@ def _read_what_can_be_read(fd: int, length: int, offset: int) -> bytes:
     except OSError as error:
         if error.errno != errno.EIO:
             raise
-        return b""  # the disk has lost it
+        return b""  # the disk cannot read it back: write it again
 
 
 def _write_all(fd: int, piece: bytes, offset: int) -> None:

@@ -62,7 +62,7 @@ class RoomWatch:
         """Measures anew.
 
         Raises:
-            StorageError: nobody can tell; what was known stays.
+            StorageError: it cannot be measured; the previous measurement stays.
         """
         if self._driver is None:
             return

@@ -36,7 +36,7 @@ class TemporaryFolder:
     """The folder of temporary files below one root.
 
     Args:
-        root: an open descriptor of the root; whoever opened it closes it.
+        root: an open descriptor of the root, which the caller closes.
     """
 
     def __init__(self, root: int) -> None:
@@ -45,7 +45,7 @@ class TemporaryFolder:
         self._opening = threading.Lock()
 
     def open(self) -> int:
-        """Returns its descriptor; it is made and swept when first needed, and when somebody has removed it."""
+        """Returns its descriptor; it is created and swept when first needed, and when it was removed."""
         with self._opening:
             if self._folder >= 0 and os.fstat(self._folder).st_nlink == 0:
                 self.close()
@@ -55,7 +55,7 @@ class TemporaryFolder:
             return self._folder
 
     def close(self) -> None:
-        """Lets go of it."""
+        """Closes it."""
         if self._folder >= 0:
             os.close(self._folder)
             self._folder = -1

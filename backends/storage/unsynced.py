@@ -1,16 +1,16 @@
-"""Names that a power cut could still take: each process says which folders it is changing, where all others read it.
+"""Names that a power cut could still take: each process records which folders it is changing, and all others read it.
 
-A name that was made by a rename survives a power cut once its folder was synced. A process that is killed in between
-leaves a name that every other process sees and that nobody knows to be in danger; so does a failed sync; and so does,
-for a moment, a process that is merely not yet there. Whoever finds such a name and answers a client that relies on it
-(its folder, a blob that need not be sent again, a link) would promise what a power cut can break.
+A rename survives a power cut once the folder has been synced. If a process is killed in between, or the sync fails,
+other processes see the new name and cannot know that it is not durable yet; nor can they while a process has simply not
+synced yet. Acknowledging a request that relies on such a name (a blob that need not be uploaded again, a link, a
+folder) would promise what a power cut can break.
 
-So the folder is written down before the rename and struck out after the sync. Each process has one file of slots for
-that in `layout.UNSYNCED`, which it keeps locked. Whoever relies on something that it found reads the others' files,
-which are almost always empty, and syncs the folders above its find that stand there. Nothing here is synced itself: it
-must survive the death of a process, and means nothing after one of the machine.
+So a folder is recorded before the rename and cleared after the sync. Each process has a file of slots for that in
+`layout.UNSYNCED`, which it keeps locked. Before a process relies on something that exists already, it reads the files
+of the others, which are almost always empty, and syncs the recorded folders above it. The records themselves are not
+synced: they must survive the death of a process, and mean nothing after a reboot.
 
-What other programs write into a volume is not written down; whether that is synced is their promise, not ours.
+Other programs that write to the volume record nothing: how durable their writes are is up to them.
 
 Everything here may wait for the disk, so it is called in threads.
 """
@@ -33,16 +33,16 @@ SLOT = 1024
 SLOTS = 32
 """One for each thread of the driver, and some for folders whose sync has failed."""
 
-NOWHERE = -1
+NO_SLOT = -1
 YOUNG_SECONDS = 60
 
 
 class UnsyncedNames:
-    """What this process and others are changing below one root.
+    """The folders that this process and others are changing below one root.
 
     Args:
-        root: an open descriptor of it; whoever opened it closes it.
-        sync: syncs a folder, given its path; one that is not there (any more) is fine.
+        root: an open descriptor of the root, which the caller closes.
+        sync: syncs the folder at a path; does nothing if it does not exist.
     """
 
     def __init__(self, root: int, sync: Callable[[str], None]) -> None:
@@ -57,39 +57,43 @@ class UnsyncedNames:
 
     @contextlib.contextmanager
     def changing(self, folder: str, *, frees_room: bool = False) -> Iterator[_Slot]:
-        """Writes down that names in `folder` change; strikes it out at the end.
+        """Records that names in a folder change, until the context is left.
 
-        Within, say `made` once a name has changed: when something fails after that, such as the sync, it stays written
-        down until somebody has synced the folder.
+        Set `changed` on the slot once a name has changed. If anything fails after that, such as the sync, the folder
+        stays recorded until it has been synced.
 
         Args:
             folder: its path.
-            frees_room: go on without a note where there is no room for the first one of this process.
+            frees_room: the change frees space, so it goes ahead if there is no space for this process's file of slots.
 
         Raises:
-            OSError: it cannot be written down; then nothing may be changed.
+            OSError: the folder cannot be recorded; then nothing may be changed.
         """
         try:
             slot = self._take(folder)
         except OSError as error:
             if not frees_room or error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
-            slot = _Slot(NOWHERE, folder)
+            slot = _Slot(NO_SLOT, folder)
         try:
             yield slot
         except BaseException:
-            if slot.made:
-                slot.left = True
+            if slot.changed:
+                slot.abandoned = True
             else:
                 self._free(slot)
             raise
         self._free(slot)
 
     def sync_above(self, *paths: str, but: str = "") -> None:
-        """Syncs those folders above these paths in which a name may be unsynced, but for one that has just been synced.
+        """Syncs the folders above these paths in which a name may be unsynced.
+
+        Args:
+            paths: what the caller is going to rely on; they need not exist.
+            but: a folder that the caller has just synced.
 
         Raises:
-            OSError: a folder could not be synced; it stays written down.
+            OSError: a folder could not be synced; it stays recorded.
         """
         with self._lock:
             found = [slot.folder for slot in self._slots if slot is not None]
@@ -100,18 +104,18 @@ class UnsyncedNames:
                 self.sync(folder)
 
     def sync(self, folder: str) -> None:
-        """Syncs a folder, and strikes out what was left of it by this process."""
+        """Syncs a folder, and clears what failed changes of this process have left recorded of it."""
         with self._lock:
-            left = [slot for slot in self._slots if slot is not None and slot.left and slot.folder == folder]
+            left = [slot for slot in self._slots if slot is not None and slot.abandoned and slot.folder == folder]
         self._sync(folder)
         for slot in left:
             self._free(slot)
 
     def close(self) -> None:
-        """Takes this process's file away, unless a sync has failed; what stays is the next process's to look at."""
+        """Removes this process's file, unless a sync has failed: then the next process to start deals with it."""
         with self._lock:
             if self._own >= 0 and not any(self._slots):
-                with contextlib.suppress(OSError):  # read-only by now, or gone
+                with contextlib.suppress(OSError):  # the volume is read-only by now, or the file is gone
                     os.unlink(self._own_name, dir_fd=self._folder)
             self._let_go()
 
@@ -124,21 +128,21 @@ class UnsyncedNames:
             try:
                 number = self._slots.index(None)
             except ValueError:
-                raise OSError(errno.EBUSY, "the folders of too many changes could not be synced", folder) from None
+                raise OSError(errno.EBUSY, "too many folders could not be synced", folder) from None
             self._write(content + b"\0", number)
             slot = self._slots[number] = _Slot(number, folder)
             return slot
 
     def _free(self, slot: _Slot) -> None:
         with self._lock:
-            if slot.number != NOWHERE and self._slots[slot.number] is slot:
+            if slot.number != NO_SLOT and self._slots[slot.number] is slot:
                 self._slots[slot.number] = None
                 if self._own >= 0:
-                    with contextlib.suppress(FileNotFoundError):  # somebody has removed all of it
+                    with contextlib.suppress(FileNotFoundError):  # the files were removed
                         self._write(b"\0", slot.number)
 
     def _write(self, content: bytes, number: int) -> None:
-        # Opened anew each time: while it is open for writing nobody can remount the volume read-only.
+        # Opened each time: a file that is open for writing keeps the volume from being remounted read-only.
         fd = _open_file(self._own_name, self._folder, os.O_WRONLY)
         try:
             os.pwrite(fd, content, number * SLOT)
@@ -159,8 +163,8 @@ class UnsyncedNames:
             found.extend(_read_slots(fd))
 
     def _open_folder(self) -> bool:
-        """Opens the folder if it is there: else nobody has written down anything."""
-        if self._folder >= 0 and os.fstat(self._folder).st_nlink == 0:  # somebody has removed it
+        """Opens the folder of files; False if it does not exist, so nothing is recorded."""
+        if self._folder >= 0 and os.fstat(self._folder).st_nlink == 0:  # it was removed
             self._let_go()
         if self._folder < 0:
             with contextlib.suppress(FileNotFoundError):
@@ -168,7 +172,7 @@ class UnsyncedNames:
         return self._folder >= 0
 
     def _open(self) -> None:
-        """Opens this process's own file, and makes it when it is first needed and when somebody has removed it."""
+        """Opens this process's file; creates it when it is first needed, and when it was removed."""
         if self._own >= 0 and os.fstat(self._own).st_nlink > 0:
             return
         self._let_go()
@@ -187,7 +191,7 @@ class UnsyncedNames:
         self._others = {}
 
     def _clean(self) -> None:
-        """Syncs what processes that died were changing, and takes their files away."""
+        """Syncs what processes that died were changing, and removes their files."""
         for name in os.listdir(self._folder):
             try:
                 fd = _open_file(name, self._folder, os.O_RDONLY)
@@ -195,36 +199,36 @@ class UnsyncedNames:
                 continue
             try:
                 if name.startswith(".") and time.time() - os.fstat(fd).st_ctime < YOUNG_SECONDS:
-                    continue  # a process is just making it
+                    continue  # a process is just creating it
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 for folder in _read_slots(fd):
                     self._sync(folder)
                 os.unlink(name, dir_fd=self._folder)
             except (BlockingIOError, FileNotFoundError):
-                continue  # its process lives, or another one was quicker
+                continue  # its process is alive, or another process has just removed it
             finally:
                 os.close(fd)
 
 
 class _Slot:
-    """A folder that is written down.
+    """A recorded folder.
 
     Attributes:
-        made: a name in it has changed.
-        left: and whoever changed it has gone without a sync.
+        changed: a name in it has changed.
+        abandoned: the change has failed after that, so the folder was not synced.
     """
 
-    __slots__ = ("folder", "left", "made", "number")
+    __slots__ = ("abandoned", "changed", "folder", "number")
 
     def __init__(self, number: int, folder: str) -> None:
         self.number = number
         self.folder = folder
-        self.made = False
-        self.left = False
+        self.changed = False
+        self.abandoned = False
 
 
 def _make_file(folder: int) -> tuple[str, int]:
-    """Makes a file of empty slots; it is locked before it has its name, so nobody takes its process for dead.
+    """Creates a file of empty slots, locked before it gets its name, so no process takes this one for dead.
 
     Returns:
         its name, and a descriptor that keeps it locked.

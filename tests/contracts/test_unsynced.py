@@ -22,7 +22,7 @@ from backends.storage.unsynced import UnsyncedNames
 
 names = UnsyncedNames(os.open(sys.argv[1], os.O_RDONLY), print)
 with names.changing("/blobs/ab") as change:
-    change.made = True
+    change.changed = True
     print("changing", flush=True)
     sys.stdin.read()
 """
@@ -56,7 +56,7 @@ class Process:
         """A rename succeeds, and the sync after it does not."""
         try:
             with self.names.changing(folder) as change:
-                change.made = True
+                change.changed = True
                 raise OSError("failed")
         except OSError:
             pass
@@ -151,7 +151,7 @@ def test_a_process_that_ends_leaves_nothing_unless_a_sync_has_failed(tmp_path: P
     for failed in (False, True):
         process = Process(tmp_path)
         with process.names.changing("/a") as change:
-            change.made = True
+            change.changed = True
         if failed:
             process.changes_and_fails("/a")
         process.close()

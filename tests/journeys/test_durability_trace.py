@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 ROOT = Path(__file__).parents[2]
 
 
-RUINED = b"a blob of which a crash left less" * 1000
+TRUNCATED = b"a blob of which a crash has left nothing" * 1000
 
 
 def ask(port: int, method: str, path: str, body: bytes = b"", **headers: str) -> http.client.HTTPResponse:
@@ -44,7 +44,7 @@ def digest(content: bytes) -> str:
 
 def push_v2(port: int) -> None:
     layer, config = os.urandom(3_000_000), b"{}"
-    for blob in (layer, config, layer, RUINED):
+    for blob in (layer, config, layer, TRUNCATED):
         place = ask(port, "POST", "/v2/team/app/blobs/uploads/").headers["Location"].partition(f":{port}")[2]
         ask(port, "PATCH", place, blob)
         ask(port, "PUT", f"{place}?digest={digest(blob)}")
@@ -84,9 +84,9 @@ def test_no_answer_is_sent_before_a_power_cut_would_spare_what_it_promises(
 ) -> None:
     strace = find_program("strace")
     port, data, trace = free_port(), tmp_path / "data", tmp_path / "trace"
-    ruin = blob_file(data, digest(RUINED))  # its folder is there already
-    ruin.parent.mkdir(parents=True)
-    ruin.write_bytes(b"")
+    truncated = blob_file(data, digest(TRUNCATED))  # its folder is there already
+    truncated.parent.mkdir(parents=True)
+    truncated.write_bytes(b"")
     settings = {
         "version": 0.1,
         "storage": {"filesystem": {"rootdirectory": str(data)}},
