@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import ssl
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.byteranges import parse_byteranges
 from tests.support.certificate import make_certificate
 from tests.support.programs import find_program, free_port, running
 from tests.support.serving_here import Client, digest_of
@@ -38,8 +40,8 @@ class Behind:
 
 
 @contextlib.contextmanager
-def behind_nginx(form: str, says: str, folder: Path) -> Iterator[Behind]:
-    """Runs Portside on plain HTTP in one of its forms, and nginx with some headers in front of it."""
+def behind_nginx(form: str, says: str, folder: Path, *, more: str = "") -> Iterator[Behind]:
+    """Runs Portside on plain HTTP in one of its forms, and nginx with some headers, and more settings, in front."""
     plain, port = free_port(), free_port()
     settings = folder / "config.yml"
     settings.write_text(
@@ -56,7 +58,7 @@ def behind_nginx(form: str, says: str, folder: Path) -> Iterator[Behind]:
         f"daemon off;\nuser root;\npid {folder}/nginx.pid;\nerror_log {folder}/nginx.log;\nevents {{}}\n"
         f"http {{\naccess_log off;\nproxy_redirect off;\nserver {{\nlisten 127.0.0.1:{port} ssl;\n"
         f"ssl_certificate {certificate.chain};\nssl_certificate_key {certificate.key};\nclient_max_body_size 0;\n"
-        f"location / {{\nproxy_pass http://127.0.0.1:{plain};\nproxy_http_version 1.1;\n{says}\n}}\n}}\n}}\n"
+        f"{more}\nlocation / {{\nproxy_pass http://127.0.0.1:{plain};\nproxy_http_version 1.1;\n{says}\n}}\n}}\n}}\n"
     )
     log = folder / "portside.log"
     with (
@@ -101,3 +103,21 @@ async def test_where_nginx_does_not_say_the_scheme_the_log_does(form: str, tmp_p
             while "behind-a-proxy.md" not in behind.log.read_text():  # noqa: ASYNC110 - a file tells nobody that it grew
                 await asyncio.sleep(0.05)  # the log has a thread of its own
         assert "does not say whether the client came by https" in behind.log.read_text()
+
+
+@pytest.mark.parametrize(("more", "status"), [("", 400), ("large_client_header_buffers 4 64k;", 206)])
+async def test_as_many_ranges_as_podman_asks_for_need_larger_buffers_in_nginx(
+    tmp_path: Path, more: str, status: int
+) -> None:
+    """By default it takes 8 KiB of a header; podman asks again without ranges then, and pulls the whole layer."""
+    content = secrets.token_bytes(4_000_000)
+    ranges = [(first, first + 999) for first in range(0, 1024 * 3000, 3000)]
+    header = "bytes=" + ",".join(f"{first}-{last}" for first, last in ranges)
+    with behind_nginx("v2", SAYS_SCHEME, tmp_path, more=more) as behind:
+        digest = await behind.client.push_blob("team/app", content)
+        answer = await behind.client.ask("GET", f"/v2/team/app/blobs/{digest}", {"Range": header})
+        assert answer.status == status
+        if status == 206:
+            parts = parse_byteranges(answer["Content-Type"], answer.body)
+            assert [(part.first, part.last) for part in parts] == ranges
+            assert all(part.content == content[part.first : part.last + 1] for part in parts)

@@ -24,6 +24,7 @@ from proxy.forwarding import Forwarder
 from proxy.proxy import InProcess, Proxy
 from proxy.routing import Backend
 from proxy.settings import ProxySettings, UpstreamSettings
+from tests.support.byteranges import Part, parse_byteranges
 from tests.support.serving_here import Client, digest_of, serving_here
 from tests.support.upstreams import Head, Peer
 from tests.support.v1server import make_pushed
@@ -180,3 +181,19 @@ async def test_a_slow_body_is_not_a_silent_one(door: Door) -> None:
             await asyncio.sleep(IDLE_SECONDS / 4)
             await peer.send(door.body[start : start + 4])
         assert (await peer.read_head()).status == door.status
+
+
+@pytest.mark.parametrize("door", ["v2", "v2 by the proxy", "v2 elsewhere"], indirect=True)
+async def test_several_ranges_come_alike_through_every_door(door: Door) -> None:
+    async with door.asked(door.length) as peer:
+        await peer.send(door.body)
+        assert (await peer.read_head()).status == door.status
+    async with door.asked("Range: bytes=2-3,0-0,99-", line=f"GET /v2/a/blobs/{digest_of(BLOB)}") as peer:
+        head = await peer.read_head()
+        body = await peer.read_body(head)
+    assert head.status == 206
+    size = len(BLOB)
+    assert parse_byteranges(head.value("Content-Type") or "", body) == [
+        Part(2, 3, size, BLOB[2:4]),
+        Part(0, 0, size, BLOB[:1]),
+    ]
