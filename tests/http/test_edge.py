@@ -14,9 +14,13 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
+from backends.http.request_info import client_agent
+from backends.web.actors import actor_of
 from tests.support.certificate import CertificateFiles, make_certificate
 from tests.support.commands import RunningCommand, running_command
+from tests.support.serving_here import serving_here
 
 SETTINGS = """
 storage: {{filesystem: {{rootdirectory: data}}}}
@@ -45,7 +49,8 @@ class World:
         if secure:
             raw = ssl.create_default_context(cafile=str(self.files.ca)).wrap_socket(raw, server_hostname="localhost")
         with raw:
-            for part in parts:
+            for number, part in enumerate(parts):
+                time.sleep(0.3 if number else 0)
                 raw.sendall(part)
             received = b""
             while piece := raw.recv(65536):
@@ -155,6 +160,24 @@ def test_a_request_that_cannot_be_read_leaves_a_line_and_counts(world: World, li
     assert SECRET not in world.running.err.read_text()
 
 
+@pytest.mark.parametrize("what", ["proxy", "v2"])
+def test_a_body_that_breaks_in_the_middle_is_400_and_leaves_no_traceback(world: World, what: str) -> None:
+    begun = world.ask(what, head("/v2/a/blobs/uploads/", method="POST"), secure=LISTENERS[what])
+    found = re.search(rb"\r\nLocation: https?://[^/]+(/\S+)", begun)
+    assert found is not None, begun
+    chunked = head(found[1].decode(), "Transfer-Encoding: chunked", method="PATCH")
+    answer = world.ask(
+        what, chunked.replace(b"Connection: close\r\n", b"") + b"1\r\na\r\n", b"zz\r\n", secure=LISTENERS[what]
+    )
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"SIZE_INVALID" in answer
+    assert b"\r\nConnection: close\r\n" in answer
+    assert answer.count(b"\r\nDate: ") == 1
+    world.access_line(f"PATCH {found[1].decode().partition('?')[0]}", " 400 ")
+    assert "Traceback" not in world.running.err.read_text()
+    assert "Unhandled" not in world.running.err.read_text()
+
+
 LONG = 60_000
 
 
@@ -171,6 +194,15 @@ def test_of_a_long_user_agent_the_first_kibibyte_counts_for_log_and_decision(wor
     assert status("(" * LONG + "docker/1.5.0", f"{what}=4") == b"200"
     for number in "1234":
         assert len(world.access_line(f"{what}={number}")) < 1024
+
+
+async def test_no_part_sees_more_of_a_user_agent() -> None:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(text=f"{len(client_agent(request))} {len(actor_of(request).agent)}")
+
+    async with serving_here(handler) as client:
+        assert (await client.ask("GET", "/", {"User-Agent": "x" * LONG})).body == b"1024 1024"
+        assert (await client.ask("GET", "/")).body == b"0 0"
 
 
 def test_of_a_long_user_agent_only_the_beginning_is_kept_with_a_tag(world: World) -> None:

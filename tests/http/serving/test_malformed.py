@@ -224,7 +224,9 @@ def followed(status: int, request: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", ACCEPTED)
 def test_what_is_valid_is_answered(endpoint: Endpoint, name: str) -> None:
-    assert exchange(endpoint.connect(), ACCEPTED[name]).split(b"\r\n")[0].endswith(b" 200 OK")
+    answer = exchange(endpoint.connect(), ACCEPTED[name])
+    assert answer.split(b"\r\n")[0].endswith(b" 200 OK")
+    assert b"\r\nServer: Portside\r\n" in answer  # whatever a handler forgets
 
 
 BROKEN_LATER = [b"zz\r\n", b"-1\r\n", b"5\r\nhelloXX", b"1\r\na\n", b"\x16\x03\x01\r\n"]
