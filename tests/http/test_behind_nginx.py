@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import secrets
 import ssl
+import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import pytest
 
 from tests.support.byteranges import parse_byteranges
 from tests.support.certificate import make_certificate
-from tests.support.programs import find_program, free_port, running
+from tests.support.programs import find_program, free_port, running, wait_for_socket
 from tests.support.serving_here import Client, digest_of
 
 pytestmark = pytest.mark.real
@@ -39,34 +41,65 @@ class Behind:
     log: Path
 
 
+FORMS = ["v2", "serve --plain", "proxy before a unix socket"]
+
+
+@contextlib.contextmanager
+def plain_portside(form: str, folder: Path) -> Iterator[tuple[int, Path]]:
+    """Runs Portside on plain HTTP in one of its forms; yields the port and the log of whoever answers there."""
+    port, log = free_port(), folder / "portside.log"
+    settings = folder / "config.yml"
+    storage = f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder / 'data'}}}}}\n"
+    http = f"http: {{addr: '127.0.0.1:{port}'}}\n"
+    closed = "v1: {addr: ''}, v2: {addr: ''}, metrics: {addr: ''}"
+    program = [sys.executable, "-m", "portside.cli"]
+    with contextlib.ExitStack() as stack:
+        arguments = [form.partition(" ")[0], str(settings)]
+        if form == "v2":
+            settings.write_text(storage + http)
+        elif form == "serve --plain":
+            settings.write_text(f"{storage}gateway: {{addr: '127.0.0.1:0', certs: {folder}/made, {closed}}}\n")
+            arguments += ["--plain", f"127.0.0.1:{port}"]
+        else:
+            unix = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ps-"))) / "v2.sock"
+            settings.write_text(f"{http}gateway: {{v2: {{upstream: 'unix:{unix}'}}}}\n")
+            behind = folder / "v2.yml"
+            behind.write_text(f"{storage}http: {{net: unix, addr: {unix}}}\n")
+            wait_for_socket(unix, stack.enter_context(started([*program, "v2", str(behind)], folder / "v2.log")))
+        stack.enter_context(running([*program, *arguments], log, port=port))
+        yield port, log
+
+
+@contextlib.contextmanager
+def started(arguments: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a program until the end of the block."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(arguments, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
 @contextlib.contextmanager
 def behind_nginx(form: str, says: str, folder: Path, *, more: str = "") -> Iterator[Behind]:
-    """Runs Portside on plain HTTP in one of its forms, and nginx with some headers, and more settings, in front."""
-    plain, port = free_port(), free_port()
-    settings = folder / "config.yml"
-    settings.write_text(
-        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder / 'data'}}}}}\n"
-        + (f"http: {{addr: '127.0.0.1:{plain}'}}\n" if form == "v2" else
-           f"gateway: {{addr: '127.0.0.1:0', certs: {folder / 'made'}, v1: {{addr: ''}}, v2: {{addr: ''}},"
-           " metrics: {addr: ''}}\n")
-    )  # fmt: skip
-    arguments = ["v2", str(settings)] if form == "v2" else ["serve", "--plain", f"127.0.0.1:{plain}", str(settings)]
+    """Runs Portside in one of its forms, and nginx with some headers, and more settings, in front."""
+    port = free_port()
     (folder / "certs").mkdir()
     certificate = make_certificate(folder / "certs")
     nginx = folder / "nginx.conf"
-    nginx.write_text(
-        f"daemon off;\nuser root;\npid {folder}/nginx.pid;\nerror_log {folder}/nginx.log;\nevents {{}}\n"
-        f"http {{\naccess_log off;\nproxy_redirect off;\nserver {{\nlisten 127.0.0.1:{port} ssl;\n"
-        f"ssl_certificate {certificate.chain};\nssl_certificate_key {certificate.key};\nclient_max_body_size 0;\n"
-        f"{more}\nlocation / {{\nproxy_pass http://127.0.0.1:{plain};\nproxy_http_version 1.1;\n{says}\n}}\n}}\n}}\n"
-    )
-    log = folder / "portside.log"
-    with (
-        running([sys.executable, "-m", "portside.cli", *arguments], log, port=plain),
-        running([find_program("nginx"), "-c", str(nginx)], folder / "nginx.out", port=port),
-    ):
-        trust = ssl.create_default_context(cafile=str(certificate.ca))
-        yield Behind(Client("127.0.0.1", port, trust), log)
+    with plain_portside(form, folder) as (plain, log):
+        nginx.write_text(
+            f"daemon off;\nuser root;\npid {folder}/nginx.pid;\nerror_log {folder}/nginx.log;\nevents {{}}\n"
+            f"http {{\naccess_log off;\nproxy_redirect off;\nserver {{\nlisten 127.0.0.1:{port} ssl;\n"
+            f"ssl_certificate {certificate.chain};\nssl_certificate_key {certificate.key};\nclient_max_body_size 0;\n"
+            f"{more}\nlocation / {{\nproxy_pass http://127.0.0.1:{plain};\n"
+            f"proxy_http_version 1.1;\n{says}\n}}\n}}\n}}\n"
+        )
+        with running([find_program("nginx"), "-c", str(nginx)], folder / "nginx.out", port=port):
+            trust = ssl.create_default_context(cafile=str(certificate.ca))
+            yield Behind(Client("127.0.0.1", port, trust), log)
 
 
 async def push(client: Client) -> None:
@@ -85,7 +118,7 @@ async def push(client: Client) -> None:
     assert answer.body == CONTENT
 
 
-@pytest.mark.parametrize("form", ["v2", "serve --plain"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     "says", [SAYS_SCHEME, SAYS_FORWARDED, SAYS_ALL, SAYS_PORT], ids=["proto", "forwarded", "host", "port"]
 )
@@ -94,7 +127,7 @@ async def test_a_push_goes_on_where_location_says(form: str, says: str, tmp_path
         await push(behind.client)
 
 
-@pytest.mark.parametrize("form", ["v2", "serve --plain"])
+@pytest.mark.parametrize("form", FORMS)
 async def test_where_nginx_does_not_say_the_scheme_the_log_does(form: str, tmp_path: Path) -> None:
     with behind_nginx(form, SAYS_NO_SCHEME, tmp_path) as behind:
         answer = await behind.client.ask("POST", "/v2/team/app/blobs/uploads/")
