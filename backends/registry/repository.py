@@ -183,7 +183,7 @@ class Repository:
 
         What is there once nobody has its lock stays: no push takes back what it has found.
         """
-        for entry in dict.fromkeys(entry.digest for entry in index.manifests):
+        for entry in referenced(index):
             if await self.has_manifest(entry):
                 async with exclusive_lock(self._shared.locks, layout.blob_lock(entry)):
                     pass

@@ -5,6 +5,10 @@ A lock's name is hashed to an offset in that file, and the kernel locks the byte
 to delete after it, names may have any length, and the kernel releases a lock when its process exits, so there are no
 stale locks. The file itself must not be deleted: a new file of that name would be a second set of locks.
 
+Where the file is missing and there is no room to create it (another program's volume, on a full disk), a process holds
+all locks at once, by locking the root folder itself: deleting is what makes room, and must work. The file is created
+while that lock is held, so the two kinds of locks are never held at the same time.
+
 Tasks of one process queue in memory (`MemoryLocks`). The first of them competes with other processes by polling, since
 a wait in the kernel cannot be cancelled.
 """
@@ -16,7 +20,8 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -34,6 +39,8 @@ FIRST_PAUSE = 0.005
 LONGEST_PAUSE = 0.25
 THREADS = 2
 
+_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FLOCK = struct.Struct("@hhqqi4x")  # struct flock: type, whence, start, length, process (0 for these locks)
 
 
@@ -49,6 +56,7 @@ class FileLocks:
             self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._opener = Opener(self._root)
         self._here = MemoryLocks()
+        self._all = _AllLocks(self._root)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="locks")
 
     @asynccontextmanager
@@ -75,7 +83,13 @@ class FileLocks:
             if attempt.fd >= 0 and os.fstat(attempt.fd).st_nlink == 0:  # the file was removed meanwhile
                 attempt.close()
             if attempt.fd < 0:
-                attempt.fd = self._open()
+                try:
+                    attempt.fd = self._open()
+                except FileNotFoundError:
+                    if not self._all.make_or_hold(attempt, self._open, self._make):
+                        return False
+                    if attempt.all is not None:
+                        return True
             try:
                 fcntl.fcntl(
                     attempt.fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, attempt.offset, 1, 0)
@@ -87,25 +101,102 @@ class FileLocks:
             return True
 
     def _open(self) -> int:
-        """Opens the file of locks; creates it when it is first needed.
+        """Opens the file of locks.
 
         Each held lock has a descriptor of its own, so that none is open for writing while no lock is held: that would
         keep the volume from being remounted read-only.
         """
-        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        return self._opener.open(layout.LOCKS[1:].encode(), _FLAGS)
+
+    def _make(self) -> int:
+        """Creates the file of locks, when it is first needed."""
+        above, _, name = layout.LOCKS.rpartition("/")
+        folder = make_folders(self._root, above)
         try:
-            return self._opener.open(layout.LOCKS[1:].encode(), flags)
-        except FileNotFoundError:
-            above, _, name = layout.LOCKS.rpartition("/")
-            folder = make_folders(self._root, above)
-            try:
-                return os.open(name, flags | os.O_CREAT, 0o644, dir_fd=folder)
-            finally:
-                os.close(folder)
+            return os.open(name, _FLAGS | os.O_CREAT, 0o644, dir_fd=folder)
+        finally:
+            os.close(folder)
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self._executor.shutdown)
         os.close(self._root)
+
+
+class _AllLocks:
+    """All locks of a root, held by one process for any number of its tasks; `MemoryLocks` separates those.
+
+    Args:
+        root: an open descriptor of the folder.
+    """
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._changing = threading.Lock()
+        self._fd = -1
+        self._holders = 0
+
+    def make_or_hold(self, attempt: _Attempt, find: Callable[[], int], make: Callable[[], int]) -> bool:
+        """Opens the file of locks for an attempt, or creates it; where there is no room for it, holds all locks.
+
+        Returns:
+            False while another process holds them all, or is creating the file.
+        """
+        with self._changing:
+            if self._holders == 0:
+                exclusive = self._exclude()
+                if exclusive is None:
+                    return False
+                try:
+                    attempt.fd = _found_or_made(find, make)
+                except OSError as error:
+                    if error.errno not in _NO_ROOM or exclusive < 0:
+                        _close(exclusive)
+                        raise
+                    self._fd = exclusive
+                else:
+                    _close(exclusive)
+                    return True
+            self._holders += 1
+            attempt.all = self
+            return True
+
+    def release(self) -> None:
+        """Removes one holder."""
+        with self._changing:
+            self._holders -= 1
+            if self._holders == 0:
+                os.close(self._fd)
+                self._fd = -1
+
+    def _exclude(self) -> int | None:
+        """Excludes other processes.
+
+        Returns:
+            a descriptor that excludes them as long as it is open; None when another process excludes this one; -1 where
+            folders cannot be locked, as on NFS.
+        """
+        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except OSError:
+            os.close(fd)
+            return -1
+        return fd
+
+
+def _found_or_made(find: Callable[[], int], make: Callable[[], int]) -> int:
+    try:
+        return find()
+    except FileNotFoundError:
+        return make()
+
+
+def _close(fd: int) -> None:
+    if fd >= 0:
+        os.close(fd)
 
 
 @dataclass(slots=True)
@@ -114,11 +205,15 @@ class _Attempt:
 
     offset: int
     fd: int = -1
+    all: _AllLocks | None = None
 
     def close(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+        if self.all is not None:
+            self.all.release()
+            self.all = None
 
 
 def _offset(name: str) -> int:

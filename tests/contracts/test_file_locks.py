@@ -13,7 +13,7 @@ from backends.storage import layout
 from backends.storage.driver import StorageError, StorageReadOnly
 from backends.storage.file_locks import FileLocks
 from backends.storage.locks import LockHeld
-from tests.support.mounts import make_read_only, mounted_tmpfs
+from tests.support.mounts import fill_up, make_read_only, mounted_ext4, mounted_tmpfs
 from tests.support.trees import read_tree
 
 FILE = layout.LOCKS[1:]
@@ -119,3 +119,53 @@ async def test_closing_leaves_no_descriptor(tmp_path: Path) -> None:
             pass
         await locks.close()
     assert open_descriptors() == before
+
+
+async def test_where_there_is_no_room_for_the_file_a_process_holds_all_locks_until_there_is(tmp_path: Path) -> None:
+    """Another program's volume has no such file; on a disk that is full, deleting must work all the same."""
+    with mounted_ext4(tmp_path / "disk") as root:
+        filler = fill_up(root)
+        before = open_descriptors()
+        locks, another = FileLocks(root), FileLocks(root)
+        async with locks.hold("an upload"), locks.hold("a blob"), locks.hold("a tag"):
+            for name in ("a tag", "something else"):
+                with pytest.raises(LockHeld):
+                    async with another.hold(name, patience=0.05):
+                        pytest.fail("two hold one lock")
+            with pytest.raises(LockHeld):
+                async with locks.hold("a blob", patience=0.05):
+                    pytest.fail("two hold one lock")
+            filler.unlink()
+            for holder, name in ((another, "an upload"), (locks, "an upload")):  # the file may be made only later
+                with pytest.raises(LockHeld):
+                    async with holder.hold(name, patience=0.05):
+                        pytest.fail("two hold one lock")
+            assert not (root / FILE).exists()
+        async with another.hold("a blob"), locks.hold("a tag"):
+            assert (root / FILE).exists()
+            with pytest.raises(LockHeld):
+                async with locks.hold("a blob", patience=0.05):
+                    pytest.fail("two hold one lock")
+        await locks.close()
+        await another.close()
+        assert open_descriptors() == before
+
+
+async def test_many_that_need_the_file_first_make_one_and_exclude_one_another(tmp_path: Path) -> None:
+    for number in range(20):
+        root = tmp_path / str(number)
+        root.mkdir()
+        processes = [FileLocks(root) for _ in range(6)]
+        inside = 0
+
+        async def enter(locks: FileLocks) -> None:
+            nonlocal inside
+            async with locks.hold("a", patience=10):
+                inside += 1
+                assert inside == 1
+                await asyncio.sleep(0)
+                inside -= 1
+
+        await asyncio.gather(*(enter(locks) for locks in processes for _ in range(2)))
+        for locks in processes:
+            await locks.close()

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 import pytest
 from typing_extensions import override
@@ -16,11 +20,16 @@ from backends.model.manifests import parse_manifest
 from backends.model.media_types import OCI_INDEX, OCI_MANIFEST
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.v1images import V1Name
+from backends.registry.abandoned_uploads import AbandonedUploads
 from backends.registry.store import Store
+from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageFull
+from backends.storage.file_locks import FileLocks
+from backends.storage.filesystem import FilesystemDriver
 from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
 from tests.support.drivers import Failing, ForwardingDriver, wrapped
+from tests.support.mounts import fill_up, mounted_ext4
 from tests.support.serving_here import make_manifest
 from tests.support.stores import CONFIG, LAYER, everything, put_blob, put_image
 from tests.support.v1pushes import push
@@ -144,3 +153,30 @@ async def test_an_index_over_a_manifest_that_is_taken_back_is_not_acknowledged(r
     assert caught.value.code is ErrorCode.MANIFEST_BLOB_UNKNOWN
     await put_manifest(other, "new")
     await other.open(NAME).put_manifest(parse_manifest(index, ""), Digest.of(index), None, actor=ACTOR)
+
+
+async def test_on_another_programs_volume_that_is_full_all_that_makes_room_works(tmp_path: Path) -> None:
+    """It has none of our folders, and there is no room for them: neither for the file of locks."""
+    with mounted_ext4(tmp_path / "disk") as root:
+        store = Store(open_storage(root))
+        digest = await put_image(store, NAME, TagName("old"))
+        uploads = [await store.uploads.start(NAME) for _ in range(2)]
+        await store.storage.driver.close()
+        shutil.rmtree(root / "docker/registry/portside")
+        for upload in uploads:
+            os.utime(root / layout.upload(NAME, upload)[1:], (1, 1))
+            os.utime(root / layout.upload_data(NAME, upload)[1:], (1, 1))
+        fill_up(root)
+        store = Store(open_storage(root))
+        await store.uploads.cancel(NAME, uploads[0])
+        abandoned = AbandonedUploads(store.storage)
+        found = [each async for each in abandoned.find()]
+        assert [each.what for each in found] == [(NAME, uploads[1])]
+        assert await abandoned.remove(found[0], before=time.time() - 3600)
+        await store.open(NAME).delete_tag(TagName("old"), actor=ACTOR)
+        await store.open(NAME).delete_manifest(digest, actor=ACTOR)
+        await store.storage.driver.close()
+
+
+def open_storage(root: Path) -> Storage:
+    return Storage(FilesystemDriver(root), FileLocks(root))
