@@ -206,7 +206,7 @@ class StorageDriver(Protocol):
         ...
 
     async def ensure_durable(self, *paths: str) -> None:
-        """Makes what exists at these paths, or does not exist there, survive a power cut.
+        """Makes what exists at these paths, or does not exist there, survive a power cut; of a folder, its names too.
 
         Call it before acknowledging a request that relies on something that this request did not write itself. It costs
         next to nothing unless another process is changing something there, or was killed while it did.

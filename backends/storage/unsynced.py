@@ -86,10 +86,10 @@ class UnsyncedNames:
         self._free(slot)
 
     def sync_above(self, *paths: str, but: str = "") -> None:
-        """Syncs the folders above these paths in which a name may be unsynced.
+        """Syncs the folders at and above these paths in which a name may be unsynced.
 
         Args:
-            paths: what the caller is going to rely on; they need not exist.
+            paths: what the caller is going to rely on; they need not exist. Of a folder, that includes its names.
             but: a folder that the caller has just synced.
 
         Raises:
@@ -100,7 +100,7 @@ class UnsyncedNames:
             if self._open_folder():
                 self._read_others(found)
         for folder in dict.fromkeys(found):
-            if folder != but and any(path.startswith(f"{folder.rstrip('/')}/") for path in paths):
+            if folder != but and any(f"{path}/".startswith(f"{folder.rstrip('/')}/") for path in paths):
                 self.sync(folder)
 
     def sync(self, folder: str) -> None:

@@ -90,7 +90,8 @@ def test_a_change_under_way_is_synced_by_whoever_relies_on_it(start: Callable[[]
     with one.names.changing("/blobs/ab"), one.names.changing("/"):
         assert other.relies_on("/blobs/ab/c/data") == ["/blobs/ab", "/"]
         assert other.relies_on("/blobs/abc/data") == ["/"]
-        assert other.relies_on("/blobs/ab") == ["/"]
+        assert other.relies_on("/blobs/ab") == ["/blobs/ab", "/"], "its names are part of what a folder is"
+        assert other.relies_on("/blobs") == ["/"]
         other.names.sync_above("/blobs/ab/c", but="/blobs/ab")
         assert other.synced == ["/", "/"]
     assert other.relies_on("/blobs/ab/c/data") == []

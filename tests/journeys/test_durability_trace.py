@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.nursery import GONE, Promise, Push, V1Push, V2Push, open_nursery
+from tests.support.nursery import GONE, Nursery, Promise, Push, V1Push, V2Push, open_nursery
 from tests.support.programs import find_program, free_port, wait_for_port
 from tests.support.serving_here import blob_file
 from tests.support.tracing import CALLS, Disk, answered_status, is_visible, read_calls
@@ -139,41 +139,90 @@ def test_a_push_repeated_after_a_fault_is_not_lost_in_a_power_cut(
 
     What the second push found rather than made must be as safe as what it made.
     """
-    trace, data = tmp_path / "trace", tmp_path / "data"
     for prefix in range(256):  # else a blob that is found is synced by chance, with the folder of another one
-        (data / f"docker/registry/v2/blobs/sha256/{prefix:02x}").mkdir(parents=True)
+        (tmp_path / f"data/docker/registry/v2/blobs/sha256/{prefix:02x}").mkdir(parents=True)
+
+    def push_again(push: Push, nursery: Nursery) -> None:
+        push.run(nursery, Promise())
+        push.check_whole_or_absent(nursery)
+
+    rounds = repeat_after_faults(
+        tmp_path, fault, protocol, lambda push, nursery: push.run(nursery, Promise()), repeat=push_again
+    )
+    assert rounds > 10, f"only {rounds} syncs of folders were met"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("protocol", [V1Push, V2Push])
+@pytest.mark.parametrize("fault", ["unsynced", "error"])
+def test_what_a_repeated_deletion_found_gone_stays_away_after_a_power_cut(
+    protocol: type[Push], fault: str, tmp_path: Path
+) -> None:
+    """Not found is an acknowledgement too, for a client that has asked before."""
+
+    def push(push: Push, nursery: Nursery) -> None:
+        push.run(nursery, Promise())
+
+    def delete(push: Push, nursery: Nursery) -> None:
+        push.delete(nursery)
+
+    rounds = repeat_after_faults(tmp_path, fault, protocol, delete, repeat=delete, before=push)
+    assert rounds >= 2
+
+
+def repeat_after_faults(
+    folder: Path,
+    fault: str,
+    protocol: type[Push],
+    work: Callable[[Push, Nursery], None],
+    *,
+    repeat: Callable[[Push, Nursery], None],
+    before: Callable[[Push, Nursery], None] | None = None,
+) -> int:
+    """Does something while the n-th sync of a folder fails, for each n; repeats it; and asks what a power cut would do.
+
+    Returns:
+        how many syncs there were.
+    """
+    trace, data = folder / "trace", folder / "data"
     strace = [find_program("strace"), "-f", "-y", "-qq", "-s", "64", "-e", f"trace={CALLS}", "-o", str(trace)]
-    deaths: list[str] = []  # why each server died
+    deaths: list[str] = []  # of each server, what was acknowledged before it
     with open_nursery(data, *strace) as nursery:
         for number in range(1, MOST_SYNCS):
             push = protocol(f"{fault}{number}")
+            if before is not None:
+                nursery.start()
+                before(push, nursery)
+                nursery.kill()
+                deaths.append(push.name)
             nursery.start(number, fault)
             try:
-                push.run(nursery, Promise())
+                work(push, nursery)
             except (*GONE, AssertionError):
                 if fault == "unsynced":
                     nursery.wait_dead()
-                    deaths.append("fault")
+                    deaths.append("")
                     nursery.start()
             else:
                 nursery.kill()
                 break
-            push.run(nursery, Promise())
-            push.check_whole_or_absent(nursery)
+            repeat(push, nursery)
             nursery.kill()
             deaths.append(push.name)
         else:
-            pytest.fail(f"a push syncs {MOST_SYNCS} folders or more; the test must go further")
-    assert number > 10, f"only {number} syncs of folders were met"
+            pytest.fail(f"it syncs {MOST_SYNCS} folders or more; the test must go further")
     disk = Disk(str(data))
     expected = iter(deaths)
     for call, arguments, result in read_calls(trace):
-        if call == "write" and '"dead' in arguments and (name := next(expected, "")) not in {"", "fault"}:
-            lost = disk.would_be_lost()
+        if call == "write" and '"dead' in arguments and (name := next(expected, "")):
+            lost, returning = disk.would_be_lost(), disk.would_return()
             assert not lost, f"{name} was acknowledged, and a power cut takes {lost}"
+            assert not returning, f"{name} was acknowledged, and a power cut brings back {returning}"
         if result >= 0:
             disk.play(call, arguments)
     assert next(expected, None) is None, "the trace has all of it"
+    return number - 1
 
 
 def test_the_model_notices_what_is_not_synced(tmp_path: Path) -> None:
@@ -193,3 +242,19 @@ def test_the_model_notices_what_is_not_synced(tmp_path: Path) -> None:
                 disk.play(*step)
         outcomes.append(bool(disk.would_be_lost() or disk.faults))
     assert outcomes == [False, True, True]
+
+
+def test_the_model_notices_a_removal_that_is_not_synced() -> None:
+    disk = Disk("/r")
+    for step in (
+        ("mkdirat", '5</r>, "a", 0755'),
+        ("openat", '5</r/a>, "link", O_WRONLY|O_CREAT|O_EXCL, 0644'),
+        ("fsync", "6</r/a/link>"),
+        ("fsync", "7</r/a>"),
+        ("fsync", "7</r>"),
+        ("renameat", '7</r>, "a", 5</r/docker/registry/portside/tmp>, ".x.tmp"'),
+    ):
+        disk.play(*step)
+    assert disk.would_return() == ["/a"]
+    disk.play("fsync", "7</r>")
+    assert disk.would_return() == []

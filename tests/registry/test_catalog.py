@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,7 +89,11 @@ async def test_folders_that_are_too_deep_for_a_name_are_not_walked(tmp_path: Pat
     for _ in range(30):
         deep = deep / "/".join("d" * 60)
         deep.mkdir(parents=True)
-    async with asyncio.timeout(5):
-        listed = await Store(storage).list_repositories(after="", limit=1000)
-    assert list(listed) == ["a", "/".join("b" * 128)]
-    await storage.close()
+    try:
+        async with asyncio.timeout(5):
+            listed = await Store(storage).list_repositories(after="", limit=1000)
+        assert list(listed) == ["a", "/".join("b" * 128)]
+    finally:
+        command = ["rm", "-r", str(tmp_path / layout.REPOSITORIES[1:])]  # pytest cannot remove it: it recurses
+        subprocess.run(command, check=True)  # noqa: ASYNC221 - quick
+        await storage.close()

@@ -149,6 +149,16 @@ class V2Push:
                 status, body, _ = ask(nursery.v2, "GET", f"/v2/{self.name}/blobs/{digest(blob)}")
                 assert (status, body) == (200, blob)
 
+    def delete(self, nursery: Nursery) -> None:
+        """Deletes the image and its layers; what is gone already is fine."""
+        base = f"/v2/{self.name}"
+        for path in (
+            f"manifests/{digest(self.manifest)}",
+            *(f"blobs/{digest(blob)}" for blob in (*self.layers, self.config)),
+        ):
+            status, body, _ = ask(nursery.v2, "DELETE", f"{base}/{path}")
+            assert status in {202, 404}, body
+
 
 class V1Push:
     """A chain of two images, pushed as old clients do."""
@@ -205,6 +215,12 @@ class V1Push:
             assert json.loads(body) == self.ancestry
             for image_id in self.ancestry:
                 assert ask(nursery.v1, "GET", f"/v1/images/{image_id}/layer")[0] == 200
+
+    def delete(self, nursery: Nursery) -> None:
+        """Deletes the tag, then the repository; what is gone already is fine."""
+        for path in ("tags/t", ""):
+            status, body, _ = ask(nursery.v1, "DELETE", f"/v1/repositories/{self.name}/{path}")
+            assert status in {200, 404}, body
 
 
 Push = V1Push | V2Push

@@ -48,6 +48,7 @@ class Disk:
     root: str
     faults: list[str] = field(default_factory=list)
     _names: dict[str, _Name] = field(default_factory=dict)
+    _removed: set[str] = field(default_factory=set)
 
     def would_be_lost(self) -> list[str]:
         """Visible files that a power cut would take now, wholly or in part, with the reason."""
@@ -64,6 +65,10 @@ class Disk:
                     lost.append(f"{path}: the folder of {above} is not synced")
                 above = above.rpartition("/")[0]
         return lost
+
+    def would_return(self) -> list[str]:
+        """Visible files and folders that were removed and that a power cut would bring back now."""
+        return sorted(self._removed)
 
     def visible(self) -> list[str]:
         """Paths of files that stand for something."""
@@ -85,6 +90,7 @@ class Disk:
                 self._sync(self._fd(arguments))
             case "rename" | "renameat" | "renameat2":
                 source, target = self._two(arguments)
+                self._remove(source)
                 moved = [path for path in self._names if path == source or path.startswith(f"{source}/")]
                 taken = {path: self._names.pop(path) for path in moved}
                 for path, name in taken.items():
@@ -96,11 +102,19 @@ class Disk:
                 if source in self._names:
                     self._appear(target, _Name(self._names[source].file))
             case "unlink" | "unlinkat" | "rmdir":
-                self._names.pop(self._at(arguments), None)
+                path = self._at(arguments)
+                self._remove(path)
+                self._names.pop(path, None)
             case _:
                 pass  # it sends or reads
 
+    def _remove(self, path: str) -> None:
+        name = self._names.get(path)
+        if name is not None and name.synced and is_visible(path):
+            self._removed.add(path)
+
     def _appear(self, path: str, name: _Name) -> None:
+        self._removed.discard(path)
         self._names[path] = name
         if is_visible(path) and not name.file.is_folder and not name.file.synced:
             self.faults.append(f"{path} became visible before its bytes were synced")
@@ -108,6 +122,7 @@ class Disk:
     def _sync(self, path: str) -> None:
         if path in self._names:
             self._names[path].file.synced = True
+        self._removed = {other for other in self._removed if other.rpartition("/")[0] != path}
         for other, name in self._names.items():
             if other.rpartition("/")[0] == path:
                 name.synced = True

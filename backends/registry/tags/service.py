@@ -85,6 +85,8 @@ class Tags:
                     if await self._names(name, tag, digest):
                         work = self._links.delete(name, tag)
                         await carry_out(work, Change.DELETED, f"tag {tag}", name, actor=actor)
+        # The process that removed others may have been killed before it synced the folder.
+        await self._links.ensure_durable(name)
 
     async def _names(self, name: RepositoryName, tag: TagName, digest: Digest) -> bool:
         try:

@@ -47,6 +47,10 @@ class V2Links:
             for link in (index, current) if is_there else (current, index):
                 await write_link(self._driver, link, digest)
 
+    async def ensure_durable(self, name: RepositoryName) -> None:
+        """Makes the present tags of a repository, and the absence of others, survive a power cut."""
+        await self._driver.ensure_durable(layout.tags(name))
+
     async def delete(self, name: RepositoryName, tag: TagName) -> None:
         """Removes a tag and what it has ever named.
 
