@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import pickle
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,8 @@ from portside.server.listening import Listener
 
 _LENGTH = 4
 _PIECE = 65536
+
+_log = logging.getLogger("portside.serving")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,11 @@ class ChangeReader:
 
     async def _take_over(self) -> None:
         while True:
-            await self._apply(await self._changes.get())
+            change = await self._changes.get()
+            try:
+                await self._apply(change)
+            except Exception:  # noqa: BLE001 - the last net: later changes are still to come
+                _log.exception("a change of the settings could not be applied")
 
     async def stop(self) -> None:
         """Takes no more."""

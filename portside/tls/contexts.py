@@ -217,7 +217,10 @@ class ReloadingContext:
         """Looks at the files for ever; a broken one leaves the old context and a line."""
         while True:
             await asyncio.sleep(self._settings.reload_seconds)
-            await self.refresh()
+            try:
+                await self.refresh()
+            except Exception:  # noqa: BLE001 - the last net: what is served goes on, and the files are looked at again
+                _log.exception("looking at the certificates failed")
 
     def take_over(self, other: ReloadingContext) -> None:
         """Serves as the other one does from now on."""

@@ -12,6 +12,7 @@ import ipaddress
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,8 @@ from portside.problems import CertificateProblem
 
 CA_DAYS = 3650
 SERVER_DAYS = 820
+LOCK_SECONDS = 10.0
+LOCK_PAUSE = 0.02
 BACKDATED = timedelta(hours=1)
 """Clocks differ; a certificate that is valid a little earlier harms nobody."""
 
@@ -96,16 +99,37 @@ def issue(folder: Path, names: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Excludes other processes that make certificates in this folder."""
+    """Excludes other processes that make certificates in this folder.
+
+    Raises:
+        CertificateProblem: the folder cannot be written, or another process holds its lock for more than 10 seconds:
+            the parent, which renews certificates, must go on answering signals.
+    """
     try:
         fd = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise unwritable(folder, error.strerror or str(error)) from None
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        _lock(fd, folder)
         yield
     finally:
         os.close(fd)
+
+
+def _lock(fd: int, folder: Path) -> None:
+    end = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < end:
+                time.sleep(LOCK_PAUSE)
+                continue
+            raise CertificateProblem(
+                f"another process has been making certificates in {folder.absolute()} for {LOCK_SECONDS:g} seconds:"
+                f" see which one with `fuser {folder.absolute() / '.lock'}`, and end it"
+            ) from None
+        return
 
 
 def unwritable(folder: Path, why: str) -> CertificateProblem:

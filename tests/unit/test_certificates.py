@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import multiprocessing
 import os
 import shutil
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from portside.problems import CertificateProblem
+from portside.tls import issuing
 from portside.tls.certificates import (
     CertificateFolder,
     check_pair,
@@ -435,3 +437,14 @@ def test_lines_make_each_client_trust_the_ca_for_each_name() -> None:
         assert f"install -D -m 644 /srv/certs/ca.crt /etc/docker/certs.d/{host}:5000/ca.crt" in text
         assert f"install -D -m 644 /srv/certs/ca.crt /etc/containers/certs.d/{host}:5000/ca.crt" in text
         assert f"curl --cacert /srv/certs/ca.crt https://{host}:5000/v2/" in text
+
+
+def test_a_lock_that_another_process_keeps_is_waited_for_only_so_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(issuing, "LOCK_SECONDS", 0.1)
+    with (tmp_path / ".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(CertificateProblem, match="another process has been making certificates"):
+            ensure_certificates(tmp_path)
+    assert ensure_certificates(tmp_path).done

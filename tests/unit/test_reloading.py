@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from portside.server.reloading import Change, ChangeReader, send_change
 from portside.settings.changes import CHANGEABLE, compare
 from portside.settings.loading import Role
 from tests.support.certificate import make_certificate
@@ -289,3 +291,27 @@ def test_tls_is_neither_switched_on_nor_off_without_a_restart(load: Load, before
     assert changes.taken == ()
     assert changes.restart == ("http.tls.certificate", "http.tls.key")
     assert changes.settings.listeners == holds.listeners
+
+
+async def test_a_change_that_fails_is_logged_and_later_ones_are_applied(caplog: pytest.LogCaptureFixture) -> None:
+    applied: list[Change] = []
+    done = asyncio.Event()
+
+    async def apply(change: Change) -> None:
+        if change.services == "broken":
+            raise RuntimeError("of a kind that nobody thought of")
+        applied.append(change)
+        done.set()
+
+    reading, writing = os.pipe()
+    reader = ChangeReader(reading, apply)
+    try:
+        assert send_change(writing, Change((), "broken"))
+        assert send_change(writing, Change((), "good"))
+        await asyncio.wait_for(done.wait(), 10)
+    finally:
+        await reader.stop()
+        os.close(reading)
+        os.close(writing)
+    assert [change.services for change in applied] == ["good"]
+    assert "could not be applied" in caplog.text
