@@ -26,7 +26,7 @@ _CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
 
 
 def announce(settings: Settings, bound: Sequence[BoundListener], made: CertificateFolder | None) -> None:
-    """Tells what runs where and how to use it.
+    """Logs what runs where and how to use it.
 
     Args:
         settings: what was asked for.
@@ -56,8 +56,8 @@ def announce(settings: Settings, bound: Sequence[BoundListener], made: Certifica
 def _left_out(wanted: Sequence[Listener], bound: Sequence[BoundListener]) -> list[str]:
     there = [found.listener for found in bound]
     return [
-        f"{show_address(each.address)} ({each.name}) is in use by another program and left out: nobody asked for it;"
-        f" choose another with gateway.{each.name}.addr, or close it with gateway.{each.name}.addr: ''"
+        f"{show_address(each.address)} ({each.name}) is in use by another program, so Portside does not listen there:"
+        f" choose another address with gateway.{each.name}.addr, or turn it off with gateway.{each.name}.addr: ''"
         for each in wanted
         if each not in there
     ]

@@ -60,7 +60,7 @@ def ask(address: Address, *, tls: bool, timeout: float, only_greet: bool = False
                 return f"{where} answers, and asks for a client's certificate"
             status, body = _ask_on(connection)
     except OSError as error:
-        raise Problem(f"{where} does not answer: {error.strerror or error}") from None
+        raise Problem(f"{where} does not answer ({error.strerror or error}): is Portside running there?") from None
     found = "".join(f"; {what}: {reason}" for what, reason in _findings(body).items())
     match status:
         case "200":

@@ -168,7 +168,9 @@ class DrainingServer(web.Server):
                 break
             await asyncio.sleep(TICK_SECONDS)
         if self._busy:
-            _log.warning("%d requests were not done after %g seconds and are cut off", len(self._busy), seconds)
+            count = len(self._busy)
+            what = "1 request is" if count == 1 else f"{count} requests are"
+            _log.warning("%s not finished after %g seconds and cut off", what, seconds)
         self._fresh.clear()
         self._close_idle()
         tail = loop.time() + TAIL_SECONDS

@@ -55,6 +55,8 @@ def parse_address(text: str) -> Address:
         if not path.startswith("/"):
             raise ValueError(f"{text!r} is not a valid address: a unix socket is written unix:/path/from/the/root")
         return UnixAddress(Path(path))
+    if "://" in text:
+        raise ValueError(f"{text!r} is not a valid address: write host:port without {text.partition('//')[0]}//")
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > MAX_PORT:
         raise ValueError(
@@ -63,7 +65,7 @@ def parse_address(text: str) -> Address:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise ValueError(f"{text!r} is not a valid address: an IPv6 address stands in brackets, such as [::1]:{port}")
+        raise ValueError(f"{text!r} is not a valid address: write an IPv6 address in brackets, such as [::1]:{port}")
     return TcpAddress(host, int(port))
 
 

@@ -261,7 +261,7 @@ class _Group:
         busy = self._count_requests()
         if busy:
             _log.info(
-                "ending: %d %s under way and may take %g seconds; a second signal (Ctrl-C) ends it at once",
+                "stopping: %d %s still in progress and may take up to %g seconds; press Ctrl-C again to stop at once",
                 busy,
                 "request is" if busy == 1 else "requests are",
                 self._drain_seconds,
@@ -277,7 +277,7 @@ class _Group:
                 self._workers.clear()
                 if received is None:
                     return 0
-                _log.warning("a second signal: ended at once, and what was under way is cut off")
+                _log.warning("second signal: stopped at once; requests in progress are cut off")
                 return 128 + received.si_signo
         return 0
 

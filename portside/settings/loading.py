@@ -6,6 +6,7 @@ use: the proxy's for `serve` and `proxy`, the registry's own for `v1` and `v2`; 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Mapping
@@ -150,7 +151,7 @@ def load_settings(role: Role, path: Path | None, environment: Mapping[str, str],
     elif role is Role.SERVE:
         older.mistakes += v1_refusals(environment)
         if environment.get("STORAGE_PATH"):
-            older.notes.append("STORAGE_PATH is honoured by `portside v1` alone; name the folder with --data")
+            older.notes.append("only `portside v1` uses STORAGE_PATH; name the folder with --data")
     notes = older.notes
     mistakes, unknown = apply_environment(raw, environment, Config)
     if role is Role.V1 or not _get(raw, "gateway.v1.upstream"):
@@ -188,20 +189,32 @@ def _read(path: Path | None) -> dict[str, Any]:
         raw = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsProblem(
-            f"the settings file {path} cannot be read: {error.strerror}; name one that uid {os.getuid()} may read"
+            f"the settings file {path} cannot be read ({error.strerror}): {_unreadable_file(error)}"
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark is not None else ""
         why = getattr(error, "problem", None) or _UNREADABLE.get(type(error), "it holds characters that YAML forbids")
         if "'\\t'" in why:
-            why = "a tab stands there; YAML is indented with spaces alone"
+            why = "the indentation has a tab; YAML allows only spaces"
         raise SettingsProblem(f"the settings file {path} is not valid YAML{where}: {why}") from None
     if raw is None:
         return {}
     if not isinstance(raw, dict):
         raise SettingsProblem(f"the settings file {path} must hold keys such as storage: and http:, not a list or text")
     return raw
+
+
+def _unreadable_file(error: OSError) -> str:
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            return "check the path"
+        case errno.EISDIR:
+            return "name a file, not a folder"
+        case errno.EACCES | errno.EPERM:
+            return f"let uid {os.getuid()} read it"
+        case _:
+            return "see the file system it is on"
 
 
 def _put_flag(raw: dict[str, Any], role: Role, name: str, value: Any) -> None:

@@ -39,11 +39,11 @@ NOT_YET = {
 }
 
 REFUSED = {
-    "auth": "access control is not there yet, and serving without it would let everyone in; remove auth to do so",
-    "proxy.remoteurl": "pull-through caching is not there yet; remove proxy",
+    "auth": "access control is not supported yet; remove auth to serve everyone without it",
+    "proxy.remoteurl": "pull-through caching is not supported yet; remove proxy",
     "http.clientcas": "it belongs below http.tls; here it would be ignored, and everyone would be let in",
-    "http.prefix": "a path prefix is not there yet; remove it",
-    "http.tls.letsencrypt": "certificates from Let's Encrypt are not there yet; name certificate and key",
+    "http.prefix": "a path prefix is not supported yet; remove it",
+    "http.tls.letsencrypt": "certificates from Let's Encrypt are not supported yet; name certificate and key",
 }
 
 DRIVERS = frozenset({"filesystem", "inmemory"})
@@ -76,7 +76,7 @@ def refusals(raw: Mapping[Any, Any]) -> list[str]:
     keys = [storage] if isinstance(storage, str) else list(storage) if isinstance(storage, Mapping) else []
     for key in sorted(str(key) for key in keys):
         if key in OTHER_DRIVERS:
-            found.append(f"storage.{key}: this driver is not there yet; use filesystem or inmemory")
+            found.append(f"storage.{key}: this driver is not supported yet; use filesystem or inmemory")
         elif key not in _STORAGE:
             found.append(f"storage.{key}: there is no such driver{_meant(key, _STORAGE)}; use filesystem or inmemory")
     if set(keys) >= DRIVERS:

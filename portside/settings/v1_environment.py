@@ -93,20 +93,20 @@ def v1_refusals(environment: Mapping[str, str]) -> list[str]:
     # As there: whatever is set and not true, the empty text too, means that tokens are asked for.
     if "STANDALONE" in environment and _value(environment, "STANDALONE") is not True:
         refused.append(
-            "STANDALONE: checking tokens at an index is not there yet, and serving without it would let everyone in;"
-            " remove the variable or set it to true to do so"
+            "STANDALONE: checking tokens at an index is not supported yet;"
+            " remove the variable or set it to true to serve everyone without it"
         )
     if environment.get("DOCKER_REGISTRY_CONFIG"):
         refused.append(
-            "DOCKER_REGISTRY_CONFIG: docker-registry's configuration file is not read, so what it asks for would be"
-            " passed over; write its settings into Portside's file (docs/settings.md) and remove the variable"
+            "DOCKER_REGISTRY_CONFIG: docker-registry's configuration file is not read, so its settings would"
+            " be ignored; write its settings into Portside's file (docs/settings.md) and remove the variable"
         )
     refused += _flavor_refusals(environment.get("SETTINGS_FLAVOR", ""))
     if environment.get("MIRROR_SOURCE"):
-        refused.append("MIRROR_SOURCE: mirroring another registry is not there yet; remove the variable")
+        refused.append("MIRROR_SOURCE: mirroring another registry is not supported yet; remove the variable")
     if os.geteuid() == 0:
         refused += [
-            f"{name}: privileges are not dropped by Portside; start it as that {kind} instead and remove the variable"
+            f"{name}: Portside does not drop privileges; start it as that {kind} instead and remove the variable"
             for name, kind in (("GUNICORN_USER", "user"), ("GUNICORN_GROUP", "group"))
             if environment.get(name) not in {None, "", "root", "0"}
         ]
@@ -117,7 +117,7 @@ def _flavor_refusals(flavor: str) -> list[str]:
     if not flavor or flavor in _FLAVORS:
         return []
     if flavor in _S3_FLAVORS:
-        why = "its data is in S3, and that storage driver is not there yet"
+        why = "its data is in S3, and that storage driver is not supported yet"
     elif flavor in _OTHER_FLAVORS:
         why = "its data is in a storage that Portside has no driver for; copy it to a file system"
     else:

@@ -122,7 +122,8 @@ def test_a_data_folder_that_cannot_be_written_is_told_in_one_sentence(tmp_path: 
 
 MISTAKES: list[tuple[tuple[str, ...], str, str]] = [
     (("serve", "--addr", "5000"), "'5000' is not a valid address", "write host:port, such as :5000"),
-    (("v2", "--addr", "[::1:5000"), "is not a valid address", "stands in brackets"),
+    (("v2", "--addr", "[::1:5000"), "is not a valid address", "in brackets"),
+    (("v2", "--addr", "https://localhost:5000"), "is not a valid address", "without https://"),
     (("v2", "--addr", "192.0.2.1:5000"), "is not an address of this machine", "or :5000 for all"),
     (("v2", "--addr", "no-host.invalid:5000"), "is not an address of this machine", "or :5000 for all"),
     (("v2", "--unix", "x.sock"), "by its path from the root", "like /run/portside/v2.sock"),
@@ -135,8 +136,8 @@ MISTAKES: list[tuple[tuple[str, ...], str, str]] = [
     (("certs", "--name", "a b"), "'a b' is not a valid DNS name or IP address", "such as registry.example"),
     (("proxy",), "a proxy alone needs a registry", "name one or both, or use serve"),
     (("proxy", "--v2", "registry:5000"), "gateway.v2.upstream: it is written like", "http://registry:5000"),
-    (("v2", "none.yml"), "none.yml cannot be read: No such file", "name one that uid"),
-    (("v2", "."), "cannot be read: Is a directory", "name one that uid"),
+    (("v2", "none.yml"), "none.yml cannot be read (No such file", "check the path"),
+    (("v2", "."), "cannot be read (Is a directory", "name a file, not a folder"),
     (("v2", "tls.yml"), "the certificate none.crt does not exist", "put it there"),
     (("v2", "folder.yml"), "is a folder", "name the file in it"),
     (("v2", "bool.yml"), "storage.delete.enabled: it must be true or false", "(it is 'maybe')"),
@@ -178,7 +179,7 @@ def test_a_certificate_without_its_key_is_told_in_one_sentence(tmp_path: Path) -
 
 
 def test_a_missing_settings_file_is_told_in_one_sentence(tmp_path: Path) -> None:
-    assert "none.yml cannot be read: No such file" in _sentence(portside("serve", "none.yml", folder=tmp_path))
+    assert "none.yml cannot be read (No such file" in _sentence(portside("serve", "none.yml", folder=tmp_path))
     named = portside("v2", folder=tmp_path, environment={"REGISTRY_CONFIGURATION_PATH": "/none.yml"})
     assert "/none.yml cannot be read" in _sentence(named)
 
@@ -321,7 +322,8 @@ def test_serve_started_twice_leaves_out_the_ports_that_nobody_asked_for(tmp_path
         for name, port in (("v1", 5081), ("v2", 5082), ("metrics", 5083)):
             line = running.wait_for_line(running.err, f"127.0.0.1:{port}")
             if port in ours or "listening" not in line:
-                assert f"127.0.0.1:{port} ({name}) is in use by another program and left out" in line
+                words = "is in use by another program, so Portside does not listen there"
+                assert f"127.0.0.1:{port} ({name}) {words}" in line
                 assert "level=warning" in line
                 assert f"gateway.{name}.addr" in line
         assert running.port("proxy")
@@ -418,4 +420,4 @@ def test_health_tells_a_sick_server_from_a_well_one(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         done = portside("health", "--plain", "--addr", address, "--timeout", "0.5", folder=tmp_path)
-    assert "does not answer: timed out" in _sentence(done)
+    assert "does not answer (timed out)" in _sentence(done)

@@ -130,7 +130,7 @@ def test_docker_registry_s_variables_without_an_effect_are_named(load: Load, nam
 
 
 UNSAFE: list[tuple[str, str, str]] = [
-    *[("STANDALONE", value, "let everyone in") for value in ("false", "False", "no", "0", "1", "", "maybe", "{")],
+    *[("STANDALONE", value, "without it") for value in ("false", "False", "no", "0", "1", "", "maybe", "{")],
     *[("SETTINGS_FLAVOR", value, "in S3") for value in ("s3", "prod", "cloudfronts3", "ceph-s3")],
     *[("SETTINGS_FLAVOR", value, "no driver for") for value in ("azureblob", "gcs", "swift", "glance", "oss")],
     *[("SETTINGS_FLAVOR", value, "does not know") for value in ("mine", "Dev")],
@@ -181,4 +181,4 @@ def test_a_mistake_in_docker_registry_s_environment_names_the_variable(load: Loa
 
 def test_serve_says_that_it_does_not_take_docker_registry_s_data_folder(load: Load) -> None:
     (note,) = load(Role.SERVE, None, {"STORAGE_PATH": "/registry"}).notes
-    assert note.startswith("STORAGE_PATH is honoured by `portside v1` alone")
+    assert note.startswith("only `portside v1` uses STORAGE_PATH")

@@ -122,7 +122,7 @@ def test_what_takes_longer_than_the_limit_is_cut_off_and_its_handler_hears_of_it
             assert connection.recv(65536) == b""
         assert (tmp_path / "hang-cancelled").exists()
         assert list(tmp_path.glob("closed-*"))
-        server.wait_for_line("1 requests were not done after 1 seconds and are cut off")
+        server.wait_for_line("1 request is not finished after 1 seconds and cut off")
 
 
 def test_a_connection_that_has_just_come_may_still_ask(tmp_path: Path) -> None:

@@ -94,10 +94,14 @@ def test_what_it_waits_for_is_said_and_a_second_signal_ends_it(tmp_path: Path, n
                 server.wait_for_mark("hang-began")
                 (tmp_path / "hang-began").unlink()
             server.process.send_signal(number)
-            words = "ending: 3 requests are under way and may take 30 seconds; a second signal (Ctrl-C) ends it at once"
-            server.wait_for_line(words, seconds=5)
+            words = (
+                "stopping: 3 requests are still in progress",
+                "up to 30 seconds",
+                "press Ctrl-C again to stop at once",
+            )
+            server.wait_for_line(*words, seconds=5)
             assert server.end(number) == 128 + number
-        server.wait_for_line("a second signal: ended at once, and what was under way is cut off")
+        server.wait_for_line("second signal: stopped at once; requests in progress are cut off")
 
 
 def test_signals_that_end_nothing_do_not_hasten_an_end(tmp_path: Path) -> None:
@@ -107,7 +111,7 @@ def test_signals_that_end_nothing_do_not_hasten_an_end(tmp_path: Path) -> None:
         thread.start()
         server.wait_for_mark("slow-began")
         server.process.terminate()
-        server.wait_for_line("ending: 1 request is under way and may take 8 seconds")
+        server.wait_for_line("stopping: 1 request is still in progress and may take up to 8 seconds")
         for number in (*ROTATION, signal.SIGHUP):
             server.process.send_signal(number)
             time.sleep(0.1)
