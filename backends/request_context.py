@@ -25,7 +25,7 @@ class OuterHeaders:
 
 
 RESPONSE_HEADERS = RequestKey("portside.response_headers", OuterHeaders)
-"""What whoever answers adds to its answer."""
+"""What the layer that answers adds to the answer."""
 
 ROUTE = RequestKey("portside.route", str)
 """Why the request went where it went, for the access log."""
@@ -46,4 +46,4 @@ REQUEST_ID = RequestKey("portside.request_id", str)
 """Identifies the request wherever something says what it changed."""
 
 CONTINUED = RequestKey("portside.continued", bool)
-"""The client was told to send its body (`100 Continue`)."""
+"""`100 Continue` was sent: the client may send its body."""

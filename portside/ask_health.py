@@ -53,8 +53,8 @@ def ask(address: Address, *, tls: bool, timeout: float, only_greet: bool = False
     where = show_address(address)
     try:
         with _connect(address, timeout) as plain:
-            # The question is whether it works, asked over loopback by whoever may read its settings: the name in the
-            # certificate says nothing here, and the check must go on when a certificate expires.
+            # The question is whether it works, asked over loopback by someone who may read its settings: the name in
+            # the certificate says nothing here, and the check must go on when a certificate expires.
             connection = _unverified().wrap_socket(plain, server_hostname="localhost") if tls else plain
             if only_greet:
                 return f"{where} answers, and asks for a client's certificate"

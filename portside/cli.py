@@ -101,7 +101,7 @@ def serve(
     _run("serve", config, addr=addr, data=data, workers=workers, **_front(certs, names, plain))
 
 
-@main.command(short_help="The proxy alone, in front of registries elsewhere.")
+@main.command(short_help="Only the proxy, in front of registries elsewhere.")
 @_options(
     _CONFIG,
     _ADDR,
@@ -120,25 +120,25 @@ def proxy(
     names: tuple[str, ...],
     plain: str | None,
 ) -> None:
-    """Run the proxy alone, in front of registries in other processes or of other makers."""
+    """Run only the proxy, in front of registries in other processes or of other makers."""
     upstreams = {"gateway.v1.upstream": v1_upstream, "gateway.v2.upstream": v2_upstream}
     _run("proxy", config, addr=addr, data=None, workers=workers, **upstreams, **_front(certs, names, plain))
 
 
-@main.command(short_help="The v1 registry alone (docker-registry 0.9.1's).")
+@main.command(short_help="Only the v1 registry (docker-registry 0.9.1's).")
 @_options(_CONFIG, _ADDR, _UNIX, _DATA, _WORKERS)
 def v1(config: Path | None, addr: str | None, unix: str | None, data: str | None, workers: int | None) -> None:
-    """Run the v1 registry alone: docker-registry 0.9.1's protocol and volume, on 127.0.0.1:5081 unless told otherwise.
+    """Run only the v1 registry: docker-registry 0.9.1's protocol and volume, by default on 127.0.0.1:5081.
 
-    docker-registry's STORAGE_PATH, REGISTRY_HOST, REGISTRY_PORT, LOGLEVEL and GUNICORN_WORKERS are honoured.
+    docker-registry's STORAGE_PATH, REGISTRY_HOST, REGISTRY_PORT, LOGLEVEL and GUNICORN_WORKERS have effect.
     """
     _run("v1", config, addr=addr, data=data, workers=workers, **{"gateway.v1.unix": unix})
 
 
-@main.command(short_help="The v2 registry alone, by distribution's config.yml.")
+@main.command(short_help="Only the v2 registry, by distribution's config.yml.")
 @_options(_CONFIG, _ADDR, _UNIX, _DATA, _WORKERS)
 def v2(config: Path | None, addr: str | None, unix: str | None, data: str | None, workers: int | None) -> None:
-    """Run the v2 registry alone: distribution's protocol, volume and config.yml.
+    """Run only the v2 registry: distribution's protocol, volume and config.yml.
 
     It listens where http.addr says, or on 127.0.0.1:5082.
     """
@@ -171,14 +171,14 @@ def certs(folder: Path, names: tuple[str, ...], port: int) -> None:
         click.echo("\n" + trust_lines(made.ca.absolute(), hosts, port=port))
 
 
-@main.command(short_help="Explain which way a request goes, without a server.")
+@main.command(short_help="Explain how a request is routed, without a server.")
 @click.option("--user-agent", "-A", metavar="AGENT", default="", help="The client's User-Agent.")
 @click.option("--rule", type=click.Choice(["portside", "literal"]), default="portside", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.argument("method")
 @click.argument("path")
 def route(user_agent: str, rule: str, as_json: bool, method: str, path: str) -> None:  # noqa: FBT001 - click's flags
-    """Explain which way a request goes, without a server.
+    """Explain how a request is routed, without a server.
 
     \b
     portside route -A 'docker/1.5.0 go/go1.3.3' GET /v2/

@@ -39,5 +39,5 @@ def explain(agent: str, method: str, target: str, *, rule: str) -> dict[str, Any
 def _answer(refusal: Refusal | None) -> str | None:
     if refusal is None:
         return None
-    told = any(name == API_VERSION[0] for name, _ in refusal.headers)
-    return f"{refusal.status} {refusal.body.strip()!r}, {'with' if told else 'without'} {API_VERSION[0]}"
+    has_version = any(name == API_VERSION[0] for name, _ in refusal.headers)
+    return f"{refusal.status} {refusal.body.strip()!r}, {'with' if has_version else 'without'} {API_VERSION[0]}"

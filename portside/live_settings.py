@@ -1,6 +1,6 @@
-"""The settings that hold, in the parent: read at start, read anew at SIGHUP, their certificates kept from expiring.
+"""The settings that hold, in the parent: read at start, reloaded at SIGHUP, their certificates kept from expiring.
 
-Invariant: what is read anew takes effect whole or not at all; a mistake in it, or a file that cannot be used, leaves
+Invariant: what is reloaded takes effect whole or not at all; a mistake in it, or a file that cannot be used, leaves
 everything as it was and one line in the log.
 """
 
@@ -68,7 +68,7 @@ class LiveSettings:
         self._renewal.tick()
 
     def propose(self) -> Proposal | None:
-        """Reads everything anew.
+        """Reloads everything.
 
         Returns:
             what is to change, or None when it cannot be used; the log says why.
@@ -90,9 +90,9 @@ class LiveSettings:
         def accept() -> None:
             self.settings, self.made, self._renewal = settings, made, None
             set_level(settings.log.level)
-            _log.info("settings and certificates were read anew; changed: %s", ", ".join(changes.taken) or "no setting")
+            _log.info("settings and certificates were reloaded; changed: %s", ", ".join(changes.taken) or "no setting")
             if changes.restart:
-                _log.warning("a restart is needed for what else has changed: %s", ", ".join(changes.restart))
+                _log.warning("these changes need a restart: %s", ", ".join(changes.restart))
 
         services = ServiceChange(settings.log.level, settings.headers, tells_requests=settings.log.tells_requests)
         return Proposal(Change(settings.listeners, services), accept)

@@ -20,4 +20,4 @@ class TlsProblem(Problem):
 
 
 class ServingProblem(Problem):
-    """A port, a socket or a worker process cannot be had."""
+    """A port, a socket or a worker process is not available."""

@@ -27,7 +27,7 @@ _log = logging.getLogger("portside")
 
 
 def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
-    """Serves until it is told to stop.
+    """Serves until it is asked to stop.
 
     Returns:
         the exit status.
@@ -133,8 +133,8 @@ def _require_writable(settings: Settings) -> None:
         if place.driver != "filesystem":
             continue
         folder = Path(place.root)
-        v1_alone = place == settings.v1_storage != settings.storage
-        other = "gateway.v1.storagepath" if v1_alone else "--data or storage.filesystem.rootdirectory"
+        only_v1 = place == settings.v1_storage != settings.storage
+        other = "gateway.v1.storagepath" if only_v1 else "--data or storage.filesystem.rootdirectory"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             probe = folder / f".portside-{secrets.token_hex(8)}.tmp"
@@ -146,7 +146,7 @@ def _require_writable(settings: Settings) -> None:
             ) from None
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT} and folder.is_dir():
-                continue  # a full disk is served: pulls work, pushes are told, and health tells its operator
+                continue  # a full disk is served: pulls work, pushes get 507, and health reports it
             raise Problem(
                 f"the data folder {folder.absolute()} cannot be written ({error.strerror}):"
                 f" give it to uid {os.getuid()}, name another with {other}, or set"

@@ -52,7 +52,7 @@ class Parts:
     watching: Sequence[asyncio.Task[Any]]
 
     def change(self, values: ServiceChange) -> None:
-        """Takes over what was read anew."""
+        """Takes over what was reloaded."""
         set_level(values.level)
         self.headers.change(values.headers)
         if self.access is not None:
@@ -103,9 +103,9 @@ async def build(settings: Settings, *, version: str, instance: str, voice: Voice
     metrics = Metrics() if settings.metrics_path else None
     named = _named(storages)
     health = make_health(settings.health, named, elsewhere, writes=not settings.gates.read_only, voice=voice)
-    told = health_page(health, private=False)
+    page = health_page(health, private=False)
     faces = {
-        name: observed(handle, name, access=access, metrics=metrics, headers=headers, health=told)
+        name: observed(handle, name, access=access, metrics=metrics, headers=headers, health=page)
         for name, handle in handlers.items()
     }
     refusals: dict[str, Handler] = {
@@ -142,7 +142,7 @@ def _registries(settings: Settings, storages: list[Storage]) -> dict[Backend, Ha
     if not settings.roots:
         return registries
     opened = [_open(place, storages) for place in settings.roots]
-    # A process that runs one registry knows its root alone.
+    # A process that runs one registry knows only its root.
     store = Store(opened[0], v1_storage=opened[-1])
     gates = make_gates(settings.gates)
     if settings.runs_v2:

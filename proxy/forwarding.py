@@ -196,7 +196,7 @@ class Forwarder:
         status, why = self._why(error)
         detail = (
             f"the {self._backend.value} registry at {self._settings.address} does not answer: {printable(why)};"
-            f" start it or mend gateway.{self._backend.value}.upstream"
+            f" start it or correct gateway.{self._backend.value}.upstream"
         )
         _log.error("%s", detail)
         return self._error(request, RegistryError(ErrorCode.UNAVAILABLE, detail, status=status))

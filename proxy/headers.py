@@ -3,7 +3,7 @@
 Hop-by-hop headers end here (RFC 9110 section 7.6.1). What an untrusted peer says of forwarding is dropped; what a
 trusted one says is passed on and added to. `Host` passes unchanged: docker-registry builds `X-Docker-Endpoints` of it,
 and distribution its `Location`s; `X-Forwarded-Host`, which could name another one, never passes. What anyone says of
-the address that the client used is believed for `Location` alone, which is rewritten here in the answer.
+the address that the client used is believed only for `Location`, which is rewritten here in the answer.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def response_headers(headers: Sequence[Header], addresses: Callable[[], Addresse
 def rewrite_location(location: str, addresses: Addresses) -> str:
     """Makes a `Location` on the registry itself one on the address that the client used.
 
-    A rooted one stays as it is: a registry that writes it so was told to, and all clients since Docker 1.8 follow it.
+    A rooted one stays as it is: a registry that writes it so was set to, and all clients since Docker 1.8 follow it.
     Others that are relative are resolved: containerd takes the first part of `uploads/1` for a host, and some read
     `//host/path` as a path. One that leads elsewhere (a bucket, a token server) stays there.
     """
@@ -170,7 +170,7 @@ def _rooted(target: str) -> str:
 
 
 def _resolve(reference: str, asked: str) -> str:
-    """Returns an absolute URL (RFC 3986 section 5). One that is absolute already is never written anew."""
+    """Returns an absolute URL (RFC 3986 section 5). One that is absolute already is never rewritten."""
     if _HAS_SCHEME.match(reference):
         return reference
     try:

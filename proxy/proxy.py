@@ -67,7 +67,7 @@ class InProcess:
         return True
 
     async def close(self) -> None:
-        """Nothing is held; whoever built the registry closes it."""
+        """Nothing to close: the registry is closed by the code that built it."""
 
 
 class Proxy:
@@ -96,7 +96,7 @@ class Proxy:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Decides, records the decision for log, metric and header, and passes the request on."""
-        if self._headers.current is not self._decided_with:  # the settings were read anew
+        if self._headers.current is not self._decided_with:  # the settings were reloaded
             self._decided_with = self._headers.current
             self._decisions = Cache(self._decide, bound=REMEMBERED)
         target = request.raw_path

@@ -1,7 +1,7 @@
 """The body of a request for a registry elsewhere: read as it comes, and asked for when the registry asks for it.
 
-aiohttp sends a body only after the registry's `100 Continue` when it was told to expect one; so the moment at which it
-asks for the first piece is the moment at which our client may be told to send it, and not before.
+aiohttp sends a body only after the registry's `100 Continue` when the request has `Expect`; so the moment at which it
+asks for the first piece is the moment to send our client `100 Continue`, and not before.
 """
 
 from __future__ import annotations
@@ -50,4 +50,4 @@ class ClientBody:
 
 
 def nothing() -> None:
-    """What happens when a body begins that nobody waits for."""
+    """Called when a body begins that nothing waits for."""

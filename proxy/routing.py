@@ -1,7 +1,7 @@
 """Where a request goes. PURE: (client, method, raw target, policy) → decision.
 
 The rules, all of them:
-1. The path decides first. `/v1/...` and `/_ping` are v1 whoever asks: `Go 1.1 package http` also logs in for Docker
+1. The path decides first. `/v1/...` and `/_ping` are v1 for every client: `Go 1.1 package http` also logs in for Docker
    1.6.2, and every client searches through v1 (WIRE sections 6 and 8).
 2. Below `/v2/` the client decides. One older than 1.6 gets a bare 404 *without* `Docker-Distribution-Api-Version`: that
    makes it fall back to v1. All others, unknown ones too, go to v2.
@@ -145,7 +145,7 @@ def decide_class(client: ClientProfile, route: RouteClass, policy: Policy) -> Ro
     if Backend.V1 not in policy.backends:
         return _missing(Backend.V1, v1_error(_MISSING.format("v1")).decode())
     asks = route is RouteClass.V1_PUSH and client.speaks_v2 and Backend.V2 in policy.backends
-    reason = "the guide sends everything else to v1" if literal else "the path is v1's, whoever asks"
+    reason = "the guide sends everything else to v1" if literal else "every /v1/ path goes to v1"
     why = Why.GUIDE if literal else Why.PATH
     return RouteDecision(Backend.V1, reason, why, only_while_v2_answers=asks, drop_authorization=literal)
 

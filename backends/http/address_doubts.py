@@ -1,7 +1,7 @@
 """Warns in the log that pushes arrive by an address that their clients cannot have used.
 
 `Location` names that address, so the client sends the layer to the wrong place and fails there. Its own error message
-does not say why; whoever set up the proxy in front reads this log.
+does not say why; the operator of the proxy in front reads this log.
 """
 
 from __future__ import annotations

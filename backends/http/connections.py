@@ -15,7 +15,7 @@ from backends import request_context
 def close_if_out_of_step(request: BaseRequest, response: StreamResponse) -> None:
     """Makes an answer that comes before its request's body the last one of its connection.
 
-    A client that waits for `100 Continue`, and was never told to send its body, may send it all the same.
+    A client that waits for `100 Continue` and never got it may still send its body.
     """
     if request.body_exists and (_may_still_send(request) or not request.content.is_eof()):
         response.force_close()

@@ -1,4 +1,4 @@
-"""How each protocol writes an error, for the registries and for whoever must speak for one. PURE.
+"""How each protocol writes an error, for the registries and for the proxy when it answers for one. PURE.
 
 Docker 1.9 to 1.13 decide by v2's body whether they fall back to v1: what distribution sends, a canonical message *with
 a detail*, makes them do so where an image is missing (WIRE section 2a).

@@ -119,7 +119,7 @@ def is_scheme(text: str) -> bool:
 
 
 def client_ip(real: str | None, chain: Sequence[str]) -> str:
-    """Returns whom a trusted peer forwards for; "" when it names nobody.
+    """Returns whom a trusted peer forwards for; "" when it does not say.
 
     Args:
         real: `X-Real-IP`.

@@ -37,11 +37,11 @@ def require_expectation(request: BaseRequest) -> None:
     """
     expected = request.headers.get("Expect", "100-continue")
     if expected.lower() != "100-continue":
-        raise RegistryError(ErrorCode.UNSUPPORTED, f"Expect: {expected[:60]!a} cannot be met", status=417)
+        raise RegistryError(ErrorCode.UNSUPPORTED, f"Expect: {expected[:60]!a} is not supported", status=417)
 
 
 async def body_chunks(request: BaseRequest, *, idle_seconds: float = BODY_IDLE_SECONDS) -> AsyncGenerator[bytes, None]:
-    """Yields the body as it comes. Called only when the request is acceptable: a client that waits is told to send it.
+    """Yields the body as it comes. Called only when the request is acceptable: a client that waits gets `100 Continue`.
 
     Args:
         request: the request.

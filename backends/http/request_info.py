@@ -19,14 +19,14 @@ def client_authority(request: BaseRequest) -> str:
 
 
 def location_origin(request: BaseRequest) -> str:
-    """Returns `scheme://host:port` as the client used it, for `Location` alone: what anyone says of it is believed."""
+    """Returns `scheme://host:port` as the client used it, only for `Location`: what anyone says of it is believed."""
     return client_origin(request.headers, scheme=request.scheme, host=client_authority(request))
 
 
 def client_address(request: BaseRequest) -> str:
     """Returns `scheme://host:port` as the client used it, for all but `Location`.
 
-    `X-Forwarded-Proto` counts only from our own proxy or a trusted network, which the listener tells.
+    `X-Forwarded-Proto` counts only from our own proxy or a trusted network, which the listener says.
     """
     return f"{client_scheme(request)}://{client_authority(request)}"
 

@@ -65,7 +65,7 @@ async def send_content(
 
     Args:
         request: the request.
-        content: what to send; whoever opened it closes it.
+        content: what to send; the code that opened it closes it.
         headers: of an answer with the whole content, `Content-Type` among them.
         ranges_of_head: honour `Range` of a HEAD too, as docker-registry does; RFC 9110 section 14.2 ignores it.
 

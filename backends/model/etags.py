@@ -35,7 +35,7 @@ def range_holds(line: str, *, etag: str | None, last_modified: str | None) -> bo
     """Whether `If-Range` names exactly the content that is here, so that a part of it may be sent.
 
     Args:
-        line: of `If-Range`: a strong tag, or the date that the client was told.
+        line: of `If-Range`: a strong tag, or the date that the client got.
         etag: the content's, with its quotes; None when it has none.
         last_modified: its `Last-Modified`; None when it has none.
     """

@@ -1,7 +1,7 @@
 """libtrust's JSON signatures, as schema 1 manifests carry them (FORMATS section 4.2).
 
 A document is a payload with `signatures` spliced in before its last brace. Each signature's protected header says
-where (`formatLength`) and what followed there (`formatTail`), so the payload can be had back to the byte. Any key is
+where (`formatLength`) and what followed there (`formatTail`), so the payload can be rebuilt to the byte. Any key is
 accepted: a signature proves that the document is whole, not who made it.
 """
 
@@ -181,7 +181,7 @@ def _check(signature: Mapping[str, Any], payload: str) -> None:
         else:
             key.verify(value, signed, padding.PKCS1v15(), _RS[algorithm]())
     except InvalidSignature:
-        raise Unverified("a signature does not fit the manifest: it was changed after it was signed") from None
+        raise Unverified("a signature does not match the manifest: it was changed after it was signed") from None
 
 
 def _key(header: Mapping[str, Any]) -> PublicKey:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from backends.model.errors import ErrorCode, RegistryError
 
 MAX_RANGES = 1024
-"""podman asks for up to 1024 ranges in one request; whoever asks for more gets the whole content."""
+"""podman asks for up to 1024 ranges in one request; a client that asks for more gets the whole content."""
 
 MAX_HEADER = 64 * 1024
 _LONGEST_RANGE = 100

@@ -1,4 +1,4 @@
-"""Uploads that nobody may come back for: ours, and those that distribution left on the volume."""
+"""Abandoned uploads: ours, and those that distribution left on the volume."""
 
 from __future__ import annotations
 
@@ -89,5 +89,5 @@ async def _entries(driver: StorageDriver, folder: str) -> list[str]:
     except PathNotFound:
         return []
     except StorageError as error:
-        _log.warning("%s is passed over: %s", folder, error)
+        _log.warning("%s is skipped: %s", folder, error)
         return []

@@ -1,6 +1,6 @@
 """Whether there is room for a new upload: asked before its body is, so that a disk is never filled to the last byte.
 
-What is under way goes on, and manifests, tags and mounts are written as ever: the reserve is for them.
+What is in progress goes on, and manifests, tags and mounts are written as ever: the reserve is for them.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ PARSED_AT_ONCE = 16 * 1024
 """Larger documents are parsed in a thread: this many bytes take a fraction of a millisecond."""
 
 KEPT_WHOLE = 64 * 1024
-"""Content of larger manifests is read anew each time; its type is remembered all the same."""
+"""Content of larger manifests is reloaded each time; only its type is kept."""
 
 CONTENT_BYTES = 8 * 1024 * 1024
 TYPES = 4096

@@ -14,7 +14,7 @@ async def undone_without_room(
 ) -> AsyncIterator[None]:
     """When there is no room for what is done in the context, removes those of these paths that were not there before.
 
-    Whoever enters it holds the lock under which they are made, so what was not there before is nobody else's.
+    Its caller holds the lock under which they are made, so what was not there before belongs to no other request.
 
     Args:
         driver: the storage.
@@ -26,7 +26,7 @@ async def undone_without_room(
         yield
     except StorageFull:
         for path in () if unless is not None and await unless() else reversed(made):
-            with suppress(StorageError):  # absent, or refused too: what is told is that there is no room
+            with suppress(StorageError):  # absent, or refused too: the error that is reported is the missing room
                 await driver.delete(path)
         raise
 

@@ -1,12 +1,12 @@
-"""Taking away what pushes have left behind: uploads and staged images that nobody will come back for.
+"""Removing what pushes have left behind: abandoned uploads and staged images.
 
 Distribution's rule, its keys and its defaults (`storage.maintenance.uploadpurging`): what was not touched for a week is
 looked for once a day. When room is low, the oldest goes first, of what nobody has touched for an hour, until there is
 room again. Files that killed processes left in our folder for temporary files go with it.
 
-Invariant: nothing that is under way is ever taken. Whoever writes holds a lock, and each thing is removed under that
+Invariant: nothing that is in progress is ever taken. A writer holds a lock, and each thing is removed under that
 same lock, after its age was looked at once more; so it does not depend on one process purging at a time, which only
-spares work. That process is whoever holds the purger's lock for as long as it takes, and a note on the volume says when
+spares work. That process is the one that holds the purger's lock, and a note on the volume says when
 it was done last: workers, roles and containers share both.
 """
 
@@ -29,7 +29,7 @@ from backends.storage.room import show_size
 from backends.storage.storage import Storage
 
 UNTOUCHED_SECONDS = 3600.0
-"""When room is low, what was touched within it still counts as under way."""
+"""When room is low, what was touched within it still counts as in progress."""
 
 TICK_SECONDS = 30.0
 """How often it is asked whether something is to be done, at most."""
@@ -84,7 +84,7 @@ class Source(Protocol):
     kind: str
 
     def find(self) -> AsyncGenerator[Abandoned, None]:
-        """Yields all there is of it, whatever its age; what is no name of ours is passed over."""
+        """Yields all there is of it, whatever its age; what has no name of ours is skipped."""
         ...
 
     async def remove(self, found: Abandoned, *, before: float) -> bool:
@@ -103,7 +103,7 @@ class Purger:
         storage: where.
         sources: what.
         settings: when, and whether.
-        on_purged: told of everything that was removed: its kind and its size in bytes.
+        on_purged: called for everything that was removed: its kind and its size in bytes.
     """
 
     def __init__(
@@ -135,11 +135,11 @@ class Purger:
     async def tick(self) -> None:
         """Purges if it is due and no other process does."""
         if self._storage.room.is_low and await self._is_due(layout.ROOM_SOUGHT, ROOM_SECONDS):
-            await self._alone(self._make_room_if_due)
+            await self._exclusively(self._make_room_if_due)
         if await self._is_due(layout.PURGED, self._settings.interval_seconds):
-            await self._alone(self._purge_if_due)
+            await self._exclusively(self._purge_if_due)
 
-    async def _alone(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _exclusively(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             async with self._storage.locks.hold(layout.PURGER_LOCK):
                 await work()
@@ -201,9 +201,9 @@ class Purger:
 
     async def _remove(self, found: Abandoned, *, before: float) -> None:
         what = f"{found.kind} {' '.join(found.what)}"
-        told = f"{show_size(found.size)}, untouched for {show_age(time.time() - found.touched)}"
+        found_text = f"{show_size(found.size)}, untouched for {show_age(time.time() - found.touched)}"
         if self._settings.dry_run:
-            _log.info("would purge %s (%s)", what, told)
+            _log.info("would purge %s (%s)", what, found_text)
             return
         try:
             if not await self._sources[found.kind].remove(found, before=before):
@@ -211,7 +211,7 @@ class Purger:
         except StorageError as error:
             _log.warning("%s could not be purged: %s", what, error)
             return
-        _log.info("purged %s (%s)", what, told)
+        _log.info("purged %s (%s)", what, found_text)
         if self._on_purged is not None:
             self._on_purged(found.kind, found.size)
 

@@ -1,7 +1,7 @@
 """The key that signs schema 1 documents which a volume keeps without signatures (distribution 2.3 and later).
 
 The key is made once and kept with the data, so every process and every start gives the same bytes. Where nothing can be
-written, on a disk that is full or read-only, documents are pulled all the same: a key of this process signs them, since
+written, on a full or read-only disk, documents can still be pulled: a key of this process signs them, since
 clients check a signature by the key that it carries.
 """
 
@@ -48,7 +48,7 @@ class Signer:
         from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - as above
 
         if self._spare is None:
-            _log.warning("schema 1 documents are signed with a key of this process for now: %s", error)
+            _log.warning("schema 1 documents are signed with a temporary key: %s", error)
             self._spare = ec.generate_private_key(ec.SECP256R1())
         return self._spare
 

@@ -163,7 +163,9 @@ class UploadSession:
             try:
                 await self._remove()
             except StorageError as error:
-                _log.warning("upload %s of %s is left to be purged: %s", self._id, self._name, error)
+                _log.warning(
+                    "upload %s of %s could not be removed and will be purged later: %s", self._id, self._name, error
+                )
 
     async def _flush(self) -> None:
         """Writes what a request that broke off had given so far."""

@@ -1,4 +1,4 @@
-"""The states of an upload, as whoever holds it sees them. PURE: a table, and nothing else.
+"""The states of an upload, as its holder sees them. PURE: a table, and nothing else.
 
 A request that holds an upload begins in GROWING and leaves it there, for the next request, or takes it to its end. What
 is at its end is taken away when the request lets go of it, whatever else happens; an upload is never left behind in a
@@ -19,7 +19,7 @@ from enum import Enum
 class State(Enum):
     """How far an upload is."""
 
-    GROWING = "it takes bytes; whoever holds it next goes on where it stands"
+    GROWING = "it takes bytes; its next holder continues where it stands"
     VERIFIED = "all its bytes are synced, and they have the digest that was asked for: it takes no more"
     COMMITTED = "it is a blob of its repository; what is left of the upload is to go"
     REJECTED = "it cannot become a blob: it is to go, with its bytes"
@@ -60,8 +60,8 @@ TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
 }
 
 
-class ImpossibleEvent(Exception):  # noqa: N818 - a mistake of the program, told as what it is
-    """This cannot happen to an upload in this state: whoever holds it does things in a wrong order."""
+class ImpossibleEvent(Exception):  # noqa: N818 - a mistake of the program
+    """This cannot happen to an upload in this state: its holder calls things in the wrong order."""
 
 
 def next_state(state: State, event: Event) -> State:

@@ -101,7 +101,7 @@ class Uploads:
 
     @asynccontextmanager
     async def open(self, name: RepositoryName, upload_id: UploadId) -> AsyncIterator[UploadSession]:
-        """Has an upload for one request, alone.
+        """Has an upload for one request, exclusively.
 
         Raises:
             RegistryError: BLOB_UPLOAD_UNKNOWN; RANGE_INVALID while another request has it.

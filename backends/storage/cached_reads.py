@@ -1,7 +1,7 @@
 """Opening and reading what the kernel has in memory, without waiting for the disk; and opening below one root only.
 
 An event loop must not wait for a disk, and a hop to a thread costs several times the read of a small file. Linux can
-tell the two cases apart: `openat2(RESOLVE_CACHED)` (5.12) looks a path up only in the dentry cache, and
+distinguish the two cases: `openat2(RESOLVE_CACHED)` (5.12) looks a path up only in the dentry cache, and
 `preadv2(RWF_NOWAIT)` reads only from the page cache. `RESOLVE_BENEATH` also keeps symbolic links of a foreign volume
 inside the root. Where the kernel, a seccomp profile or the file system does not support this, a thread does it all.
 """
@@ -128,7 +128,7 @@ def read_cached(fd: int, buffer: bytearray | memoryview, offset: int) -> int:
     """Reads from the page cache into `buffer`.
 
     Returns:
-        the number of bytes read (0 at the end of the file), or -1 when only a thread can tell.
+        the number of bytes read (0 at the end of the file), or -1 when it takes a thread to find out.
     """
     try:
         return os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)

@@ -106,7 +106,7 @@ class MeasuresRoom(Protocol):
 
 @runtime_checkable
 class ChecksItself(Protocol):
-    """A driver that can tell whether it still works, cheaply, by trying."""
+    """A driver that can check cheaply whether it still works, by trying."""
 
     async def check_reading(self) -> None:
         """Raises StorageError, with a sentence for its operator, when what is stored cannot be read any more."""

@@ -1,6 +1,6 @@
 """The interface of a storage driver, and the errors that it raises.
 
-Paths are absolute within the driver's root, `/`-separated, built by `layout` alone and never from a client's text.
+Paths are absolute within the driver's root, `/`-separated, built only by `layout` and never from a client's text.
 
 Invariants every driver keeps (one suite, `tests/contracts/test_storage_driver.py`, holds them all to it):
 - what `write`, `move`, `link` and `delete` have done when they return survives a power cut, with all folders above it;

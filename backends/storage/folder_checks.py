@@ -1,4 +1,4 @@
-"""Asking the operating system anew whether a data folder can be used, and how much room it has.
+"""Asking the operating system again whether a data folder can be used, and how much room it has.
 
 The driver works through descriptors that stay open: they go on answering when the folder was deleted, moved or made
 again, or when its permissions were taken. So the path is opened again each time, and compared.
@@ -117,7 +117,7 @@ class FolderChecks:
         """Returns what is left on each file system: folders below the root may be volumes of their own.
 
         Raises:
-            StorageError: the operating system cannot tell.
+            StorageError: the operating system does not say.
         """
         try:
             found = [self._measure(folder) for folder in (b".", *(each[1:].encode() for each in FOLDERS))]

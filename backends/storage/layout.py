@@ -17,7 +17,7 @@
             json-<sha256>-<name>                                    its JSON as announced, a file for each announcement
             layer-<name>                                            a layer, growing or whole
             payload-<hex>-<name>                                    layer <name> and its JSON have this checksum
-    <root>/docker/registry/portside/tmp/                        files on their way to their names; swept when old
+    <root>/docker/registry/portside/tmp/                        temporary files before their rename; removed when old
     <root>/docker/registry/portside/locks                       empty; each lock is a byte of it; never delete
     <root>/docker/registry/portside/{purged,room-sought}        empty; their times say when the purger was at it last
     <root>/docker/registry/portside/unsynced/                   which folders each process is changing (unsynced.py)
@@ -196,41 +196,41 @@ def v1_private(namespace: str, repository_name: str) -> str:
 
 
 def upload_lock(name: RepositoryName, upload_id: UploadId) -> str:
-    """Whoever appends to an upload, finishes or removes it has this."""
+    """Held to append to an upload, to finish or to remove it."""
     return f"upload {name} {upload_id}"
 
 
 def tag_lock(name: str, tag_name: str) -> str:
-    """Whoever moves or deletes a tag has this; takes the repository's canonical name, so that v1 and v2 agree."""
+    """Held to move or delete a tag; takes the repository's canonical name, so that v1 and v2 agree."""
     return f"tag {name}:{tag_name}"
 
 
 def blob_lock(digest: Digest) -> str:
-    """Whoever puts content into the blob store has this until it is linked: till then it may be taken back.
+    """Held from putting content into the blob store until it is linked: till then it may be removed again.
 
-    So whoever relies on content that is there, and links it, has it too, and so has whoever deletes a manifest. Before
+    It is held too to link content that is already there, and to delete a manifest. Before
     the lock of a tag, never after.
     """
     return f"blob {digest}"
 
 
 def v1_image_lock(image_id: ImageId) -> str:
-    """Whoever makes a v1 image of what is staged has this."""
+    """Held to make a v1 image of what is staged."""
     return f"v1 image {image_id}"
 
 
 def v1_layer_lock(image_id: ImageId, layer: str) -> str:
-    """Whoever receives a layer of a v1 image has this; takes the layer's name within the staging."""
+    """Held to receive a layer of a v1 image; takes the layer's name within the staging."""
     return f"v1 layer {image_id} {layer}"
 
 
 def v1_images_lock(namespace: str, repository_name: str) -> str:
-    """Whoever merges a list of images into a v1 repository's has this; takes the names as `v1_repository` does."""
+    """Held to merge a list of images into a v1 repository's; takes the names as `v1_repository` does."""
     return f"v1 images {escape_v1(namespace)}/{escape_v1(repository_name)}"
 
 
 PURGER_LOCK = "purger"
-"""Whoever looks for abandoned uploads has this."""
+"""Held to look for abandoned uploads."""
 
 SCHEMA1_KEY_LOCK = "schema 1 key"
-"""Whoever makes the key has this."""
+"""Held to make the key."""

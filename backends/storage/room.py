@@ -1,7 +1,7 @@
 """Room on the volumes of a storage: what is left, and when that is too little for new uploads.
 
-A disk that is full serves nobody well: pushes fail half-way, and even a tag has no room. So new uploads are refused
-while a reserve is left, in which manifests, tags and the uploads that are under way can still be written.
+On a full disk pushes fail half-way, and not even a tag can be written. So new uploads are refused
+while a reserve is left, in which manifests, tags and the uploads that are in progress can still be written.
 
 Invariant: asking costs nothing. What was measured is remembered; a task measures again every few seconds.
 """
@@ -59,7 +59,7 @@ class RoomWatch:
         return bool(self.shortage)
 
     async def measure(self) -> None:
-        """Measures anew.
+        """Measures again.
 
         Raises:
             StorageError: it cannot be measured; the previous measurement stays.

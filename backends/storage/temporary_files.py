@@ -3,7 +3,7 @@
 They lie in `layout.TEMPORARY`, or beside the final name where that is another file system. No program takes them for
 content.
 
-Invariant: nothing that is under way is taken: the name says when it came to be, and what is written to is young.
+Invariant: nothing that is in progress is taken: the name says when it came to be, and what is written to is young.
 
 Everything here may wait for the disk, so it is called in threads; it raises what the operating system says.
 """
@@ -62,7 +62,7 @@ class TemporaryFolder:
 
 
 def temporary_name() -> str:
-    """Returns a name that nobody else has; it tells the time."""
+    """Returns a unique name, which has the time in it."""
     return f".{int(time.time()):x}-{secrets.token_hex(8)}.tmp"
 
 

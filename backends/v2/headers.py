@@ -1,4 +1,4 @@
-"""The headers that every v2 answer carries, as prepared dictionaries; whoever needs more copies one."""
+"""The headers that every v2 answer carries, as prepared dictionaries; handlers that need more copy one."""
 
 from __future__ import annotations
 

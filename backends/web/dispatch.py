@@ -83,7 +83,7 @@ class Dispatcher:
         gates: what stands before the handlers, in this order.
         what: the name of the interface, for the message about unknown paths.
         headers: of the answers that no handler gives: to OPTIONS, and redirections.
-        redirects: lead from `//` to `/`, and to a route that differs by its last slash alone, as distribution does.
+        redirects: lead from `//` to `/`, and to a route that differs only by its last slash, as distribution does.
     """
 
     def __init__(

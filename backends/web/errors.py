@@ -68,7 +68,7 @@ def _known(request: BaseRequest, error: Exception) -> RegistryError:
                 "the registry may not write to its data folder; its owner or mount must allow that",
             )
         case InvalidPath():
-            _log.warning("storage cannot have such a path: %s", error)
+            _log.warning("the path is not possible in this storage: %s", error)
             return RegistryError(ErrorCode.NAME_INVALID, f"this cannot be stored: {error.why}")
         case PathNotFound():
             _log.warning("%s %s: %s has been deleted meanwhile", request.method, path_for_log(request), error)

@@ -155,7 +155,7 @@ class AccessLog:
         ]
 
     def _notice(self, sentence: str) -> str:
-        """A line that is no request's."""
+        """A line that belongs to no request."""
         return sentence
 
     def _write_all(self) -> None:
@@ -166,7 +166,7 @@ class AccessLog:
                     while data:
                         data = data[os.write(self._descriptor, data) :]
                 except OSError:
-                    break  # nobody reads the access log any more: serving goes on
+                    break  # the access log's reader has gone: serving goes on
 
     async def stop(self) -> None:
         """Writes what is left, and waits a second for it at most."""
@@ -176,7 +176,7 @@ class AccessLog:
             self._batches.put_nowait(self._take())
             self._batches.put_nowait(None)
         except queue.Full:
-            return  # nobody has read for a long time
+            return  # the reader has stopped reading
         self._lines = []
         await asyncio.to_thread(self._thread.join, STOP_SECONDS)
 
@@ -254,7 +254,7 @@ class JsonAccessLog(AccessLog):
 
 
 def _nothing(*_: object) -> None:
-    """A line that nobody wants."""
+    """Drops a line."""
 
 
 def _pieces(lines: list[str], size: int, *, longest: int | None) -> Iterator[bytes]:

@@ -82,4 +82,4 @@ def _log_change(voice: Voice, before: Report, now: Report) -> None:
     wrong = {finding.what for finding in now.findings}
     for finding in before.findings:
         if finding.what not in wrong:
-            _log.info("health: %s: well again", finding.what)
+            _log.info("health: %s: healthy again", finding.what)

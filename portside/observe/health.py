@@ -1,4 +1,4 @@
-"""Whether this process can do its work: what its checks found lately, and the answer to whoever asks.
+"""Whether this process can do its work: what its checks found lately, and the answer to a health request.
 
 The address `/debug/health` is distribution's. It answers 200 while pulls work and 503 when they cannot; the body names
 everything that is wrong, also what only keeps pushes from working. Every listener has it, so that `portside health`
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 BOUND_SECONDS = 3.0
-"""So long a check may take: less than whoever asks is ready to wait."""
+"""How long a check may take: less than callers usually wait."""
 
 _log = logging.getLogger("portside.health")
 
@@ -32,7 +32,7 @@ class HealthSettings:
     Attributes:
         enabled: whether it is at all.
         interval_seconds: how long a finding counts.
-        threshold: so many times in a row something must be found before it is told; 0 counts as 1.
+        threshold: so many times in a row something must be found before it is reported; 0 counts as 1.
     """
 
     enabled: bool = True
@@ -77,10 +77,10 @@ class Report:
         Args:
             whole: with the reasons, which name folders and addresses; else only what does not work.
         """
-        told: Mapping[str, str] = {
+        shown: Mapping[str, str] = {
             each.what: each.reason if whole else "failing" for each in self.findings if whole or each.fatal
         }
-        return json.dumps(told).encode() + b"\n"
+        return json.dumps(shown).encode() + b"\n"
 
 
 Probe = Callable[[], Awaitable[Sequence[Finding]]]
@@ -105,7 +105,7 @@ class Check:
         self.findings: tuple[Finding, ...] = ()
 
     async def look(self) -> None:
-        """Finds anew; a check that still hangs is not begun again."""
+        """Checks again; a check that still hangs is not begun again."""
         if self._running is None:
             self._running = asyncio.ensure_future(self._find())
             self._since = time.monotonic()
@@ -119,7 +119,7 @@ class Check:
         self.findings = tuple(each for each in found if self._times[each.what] >= self._threshold)
 
     async def close(self) -> None:
-        """Ends a check that is under way."""
+        """Ends a check that is in progress."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
@@ -127,7 +127,7 @@ class Check:
     async def _find(self) -> Sequence[Finding]:
         try:
             return await self._probe()
-        except Exception as error:  # noqa: BLE001 - the last net: it is logged, and whoever asks hears of it
+        except Exception as error:  # noqa: BLE001 - the last net: it is logged, and the answer says so
             _log.exception("the check of %s failed", self._what)
             return (
                 Finding(self._what, f"its check failed ({type(error).__name__}); the log has the reason", fatal=True),
@@ -140,7 +140,7 @@ class Health:
     Args:
         checks: made together.
         interval_seconds: how long what they found counts.
-        on_change: told what was found before and what is found now, when that is something else.
+        on_change: called with what was found before and now, when they differ.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class Health:
             await asyncio.sleep(max(0.01, self._until - time.monotonic()))
 
     async def close(self) -> None:
-        """Ends what is under way; called once nobody watches any more, before what is checked is closed."""
+        """Ends what is in progress; called once nobody watches any more, before what is checked is closed."""
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.wait([self._looking])

@@ -19,7 +19,7 @@ def health_page(health: Health, *, private: bool) -> Handler:
 
     Args:
         health: of this process.
-        private: only operators reach this listener: they are told everything. Elsewhere strangers are told the status,
+        private: only operators reach this listener: they see everything. Elsewhere other clients see the status,
             and the reasons, which name folders and addresses, only who asks from this machine.
     """
 
@@ -32,7 +32,7 @@ def health_page(health: Health, *, private: bool) -> Handler:
 
 
 def _is_local(request: web.BaseRequest) -> bool:
-    """Whether whoever asks is on this machine, and asks for nobody else: a reverse proxy may be here too."""
+    """Whether the caller is on this machine and asks only for itself: a reverse proxy may be here too."""
     if any(name in request.headers for name in _FORWARDED):
         return False
     remote = request.remote

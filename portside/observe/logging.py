@@ -1,7 +1,7 @@
 """Logs: one event, as text or JSON, with the configured fields on every line; never waited for by the event loop.
 
 The program's log goes to stderr, the access log to stdout, as distribution does. In a worker records pass a queue to a
-thread that formats and writes them, so a slow terminal or a full pipe stops nobody; when it stays full, lines are
+thread that formats and writes them, so a slow terminal or a full pipe delays no request; when it stays full, lines are
 dropped and counted. The parent has no threads, since it forks: it writes where the reader takes it. Control characters
 never reach a line: what a client sends cannot forge one.
 """
@@ -171,7 +171,7 @@ class _Direct(logging.Handler):
             while data and self._has_room():
                 data = data[os.write(self._descriptor, data[: select.PIPE_BUF]) :]
         except OSError:
-            pass  # nobody is there to read it
+            pass  # the reader has gone
         except Exception:  # noqa: BLE001 - as every handler of the standard library
             self.handleError(record)
 

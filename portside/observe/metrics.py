@@ -35,7 +35,7 @@ ROOM = {
     "free_bytes": "Bytes that are left on the tightest volume of a storage.",
     "size_bytes": "Bytes that this volume has in all.",
     "free_files": "Inodes that are left on it.",
-    "size_files": "Inodes that it has in all; 0 where nobody counts them.",
+    "size_files": "Inodes that it has in all; 0 where the file system does not count them.",
     "low_room": "1 while new uploads are refused for want of room.",
 }
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -105,7 +105,7 @@ class Metrics:
         )
         self._flying = Gauge(
             "registry_http_in_flight_requests",
-            "Requests under way.",
+            "Requests in progress.",
             ("listener",),
             registry=own,
             multiprocess_mode="livesum",
@@ -133,7 +133,7 @@ class Metrics:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, listener: str) -> None:
-        """Counts a request as under way."""
+        """Counts a request as in progress."""
         self._under_way[listener] = self._under_way.get(listener, 0) + 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
@@ -170,8 +170,8 @@ class Metrics:
         tally.sent += sent
         tally.buckets[bisect_left(BUCKETS, seconds)] += 1
         if decided is not None:
-            way = (backend, *decided)
-            self._decided[way] = self._decided.get(way, 0) + 1
+            route = (backend, *decided)
+            self._decided[route] = self._decided.get(route, 0) + 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
 
@@ -187,7 +187,7 @@ class Metrics:
         self._purged_bytes.labels(kind).inc(size)
 
     def collect(self) -> Iterable[Metric]:
-        """Returns what this worker alone has counted up to the last flush."""
+        """Returns what this worker has counted up to the last flush."""
         return self._own.collect()
 
     def flush(self) -> None:
@@ -204,16 +204,16 @@ class Metrics:
             _observe(self._seconds.labels(listener, backend, method), tally)
             tally.requests, tally.seconds, tally.sent = 0, 0.0, 0
             tally.buckets[:] = [0] * len(tally.buckets)
-        for way, times in self._decided.items():
-            self._routes.labels(*way).inc(times)
+        for key, times in self._decided.items():
+            self._routes.labels(*key).inc(times)
         self._decided.clear()
         for listener, number in self._under_way.items():
             self._flying.labels(listener).set(number)
 
 
 def _observe(histogram: Histogram, tally: _Tally) -> None:
-    """Observes many at once: the library's own way does it one by one, for three microseconds each."""
-    for bucket, times in zip(histogram._buckets, tally.buckets, strict=True):  # noqa: SLF001 - there is no other way
+    """Observes many at once: the library does it one by one, for three microseconds each."""
+    for bucket, times in zip(histogram._buckets, tally.buckets, strict=True):  # noqa: SLF001 - the library has no public method for it
         if times:
             bucket.inc(times)
     histogram._sum.inc(tally.seconds)  # noqa: SLF001 - as above

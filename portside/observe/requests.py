@@ -47,7 +47,7 @@ def observed(
         handler: what answers.
         listener: `proxy`, `v1` or `v2`: where the request came in.
         access: None when the access log is off.
-        metrics: where it counts; None when nobody can ask for them.
+        metrics: where it is counted; None when there is no listener for them.
         headers: `http.headers`; the proxy puts others in their place, which hold these.
         health: answers `/debug/health`, which leaves no line and counts nowhere: it is asked every few seconds.
     """
@@ -98,13 +98,13 @@ def observed(
 
 
 def _failed(request: web.BaseRequest, listener: str, error: Exception) -> web.StreamResponse:
-    """Tells of what nobody caught: the log in full, the client in the shape that it understands."""
+    """Reports an unexpected exception: to the log in full, to the client in its protocol's shape."""
     _log.error("%s %s failed", request.method, path_for_log(request), exc_info=error)
     if request.writer.output_size > 0:
         raise break_off(request) from error
-    told = RegistryError(ErrorCode.UNKNOWN, "something failed here; the log has the reason")
+    answer = RegistryError(ErrorCode.UNKNOWN, "something failed here; the log has the reason")
     render = render_v1 if request.get(request_context.BACKEND, listener) == "v1" else render_v2
-    response = render(request, told)
+    response = render(request, answer)
     response.force_close()  # its body may not have been read
     return response
 

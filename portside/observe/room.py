@@ -1,4 +1,4 @@
-"""Measuring room on the disks every few seconds, for whoever asks `Storage.room`, and for the metrics."""
+"""Measuring room on the disks every few seconds, for `Storage.room` and the metrics."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ async def measure_room(storages: Mapping[str, Storage], metrics: Metrics | None)
 
     Args:
         storages: by what they are called.
-        metrics: where it is told; None when nobody can ask for them.
+        metrics: where it is shown; None when there is no listener for them.
     """
     for name, storage in storages.items():
         try:
             await storage.room.measure()
         except StorageError as error:
-            _log.debug("%s: %s", name, error)  # what was known stays; health tells what is wrong
+            _log.debug("%s: %s", name, error)  # the last measurement stays; health says what is wrong
             continue
         if metrics is not None and storage.room.rooms:
             tightest = min(storage.room.rooms, key=lambda room: room.share)

@@ -17,7 +17,7 @@ class Voice:
         self._file = os.memfd_create("portside-voice", os.MFD_CLOEXEC)
 
     def is_ours(self) -> bool:
-        """Whether this worker speaks for all; whoever asks first does."""
+        """Whether this worker speaks for all; the first that asks does."""
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):

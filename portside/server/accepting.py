@@ -1,4 +1,4 @@
-"""Taking connections: the first byte tells TLS from plain HTTP, and each mistake leaves one readable line.
+"""Taking connections: the first byte distinguishes TLS from plain HTTP, and each mistake leaves one readable line.
 
 Invariant: a slow or silent client costs its own connection and nobody else's time.
 """
@@ -66,7 +66,7 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopped = False
-        self._told_full = -QUIET_SECONDS
+        self._logged_full = -QUIET_SECONDS
 
     def start(self) -> None:
         """Begins to accept."""
@@ -130,8 +130,8 @@ class Acceptor:
     def _tell_full(self, error: OSError) -> None:
         """One line, however long it lasts."""
         now = self._loop.time()
-        if now - self._told_full >= QUIET_SECONDS:
-            self._told_full = now
+        if now - self._logged_full >= QUIET_SECONDS:
+            self._logged_full = now
             _log.error("no more connections can be taken for now: %s; raise the limit of open files", error)
 
     async def _greet_counted(self, connection: socket.socket, leave: Callable[[], None]) -> None:

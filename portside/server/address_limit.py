@@ -1,6 +1,6 @@
 """A limit of connections per client address, in one worker process.
 
-Whoever holds many connections holds descriptors and memory that others need. Every worker counts for itself: it is
+A client with many connections uses descriptors and memory that others need. Every worker counts for itself: it is
 its own descriptors and memory that the limit protects.
 """
 
@@ -31,7 +31,7 @@ class AddressLimit:
         self._most = most
         self._exempt = exempt
         self._open: Counter[str] = Counter()
-        self._told = -QUIET_SECONDS
+        self._last_logged = -QUIET_SECONDS
 
     def admit(self, address: str) -> Callable[[], None] | None:
         """Counts a connection; returns what to call when it has gone, or None when it is one too many."""
@@ -51,8 +51,8 @@ class AddressLimit:
 
     def _tell(self, client: str) -> None:
         now = time.monotonic()
-        if now - self._told >= QUIET_SECONDS:
-            self._told = now
+        if now - self._last_logged >= QUIET_SECONDS:
+            self._last_logged = now
             _log.warning(
                 "connections from %s are refused: it has %d already (gateway.connectionsperaddress)", client, self._most
             )

@@ -1,4 +1,4 @@
-"""The C library's allocator, told once what this program does (PERFORMANCE section 4, rule 0).
+"""The C library's allocator, configured once for what this program does (PERFORMANCE section 4, rule 0).
 
 Pieces of bodies are buffers of a quarter megabyte and more. By glibc's defaults each is mapped, faulted in page by page
 and unmapped again; kept in the heap they cost a third less CPU.

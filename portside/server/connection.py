@@ -1,7 +1,7 @@
 """One connection: aiohttp's protocol, and what it leaves undone.
 
-- A body whose framing breaks off in the middle is told to its reader at once. aiohttp's parser gives up without a word,
-  and the handler would wait for the rest for ever.
+- A body whose framing breaks off in the middle reaches its reader at once as an error. aiohttp's parser gives up
+  silently, and the handler would wait for the rest for ever.
 - A client that has said all it has to say (it shut down its side of a plain connection) still gets its answers.
 - What is not valid HTTP is answered by `grammar`, never by aiohttp, whose page names itself.
 

@@ -1,7 +1,7 @@
 """An HTTP server that knows which of its connections are at work, so that it can end without harming one.
 
 aiohttp's own `pre_shutdown` stops reading from every connection, also from one in the middle of an upload, whose
-request then hangs until it is cut off. Here a connection is left alone until its request has been answered.
+request then hangs until it is cut off. Here a connection stays open until its request has been answered.
 
 Invariant: once draining has begun, an idle connection is closed at once, one at work after its answer, and one that
 has just come may still ask one thing.

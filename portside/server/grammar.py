@@ -1,6 +1,6 @@
 """What HTTP demands and the parser lets through, and the answer to a request that is not valid HTTP.
 
-The parser (llhttp, by way of aiohttp) refuses most of what could be read in two ways: Content-Length beside
+The parser (llhttp, used by aiohttp) refuses most of what could be read in two ways: Content-Length beside
 Transfer-Encoding, bare line feeds, folded headers and others; tests/http/serving/test_smuggling.py has the list.
 
 Invariant: an answer to what is not valid HTTP ends its connection, and names no library and no version.
@@ -41,7 +41,7 @@ class Violation:
 
 
 VIOLATION = web.RequestKey("portside.violation", Violation)
-"""What is wrong with a request, for whoever answers it."""
+"""What is wrong with a request, for the code that answers it."""
 
 _hosts = Cache(is_authority, bound=1024, weigh=lambda host, _: 1 + len(host) // 64)
 _NO_HOST = Violation(400, "the Host header is not a valid host")

@@ -89,9 +89,9 @@ class Listener:
     Attributes:
         name: by which `Services.handlers` finds its handler: "proxy", "v1", "v2", "metrics".
         tls: None for plain HTTP.
-        trusted_peer: X-Forwarded-* of whoever connects is believed (a unix socket of our own proxy).
+        trusted_peer: X-Forwarded-* of every peer is believed (a unix socket of our own proxy).
         trusted_networks: the same, for peers with an address in these networks.
-        optional: nobody asked for it: it is left out where another program listens there already.
+        optional: a default that was not asked for: skipped where another program already listens there.
         limits: what a client may cost; trusted peers are exempt, since they bear with their clients themselves.
     """
 
@@ -109,7 +109,7 @@ class BoundListener:
     """A listener with its open sockets (IPv4 and IPv6 are two, with one port).
 
     Attributes:
-        made: which file a unix socket's path was when we made it: whoever starts while we end may have replaced it.
+        made: which file a unix socket's path was when we made it: a process that starts while we stop may replace it.
     """
 
     listener: Listener
@@ -155,7 +155,7 @@ class PortInUse(ServingProblem):
 
 
 def bind(listeners: Sequence[Listener]) -> tuple[BoundListener, ...]:
-    """Binds and listens on all, or on none; what is optional and in use by another program is left out.
+    """Binds and listens on all, or on none; what is optional and in use by another program is skipped.
 
     Raises:
         ServingProblem: a busy port, no permission, an address that this machine does not have.
@@ -284,7 +284,7 @@ def _bind_unix(address: UnixAddress) -> socket.socket:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Inode and time: a number alone may be given again at once."""
+    """Inode and time: an inode's number may be reused at once."""
     info = path.stat()
     return info.st_ino, info.st_ctime_ns
 
@@ -296,7 +296,7 @@ def _remove_stale(path: Path) -> None:
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
-            path.unlink()  # whoever listened there is gone
+            path.unlink()  # the process that listened there is gone
         except OSError:
             return
         else:

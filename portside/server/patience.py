@@ -2,7 +2,8 @@
 
 - One that takes nothing of its answer for `send_seconds` is cut off; one that takes a byte now and then never is.
 - One that has said all it has to say (it shut down its side) has `HALF_CLOSED_SECONDS` for its answer to begin. It
-  cannot be told from one that has gone, and a request that waits, for a lock say, must not wait for ever for nobody.
+  looks the same as one that has gone, and a request that waits, for a lock say, must not wait for ever for a client
+  that has left.
 - One that has gone while nothing is read from it (its handler waits, and its body has filled the buffers) is noticed
   all the same: the event loop sees the end of a connection only when it reads.
 
@@ -71,7 +72,7 @@ class Patience:
             if now - since < found.limit:
                 idle[connection] = (found, since)
                 continue
-            _log.info("the connection of %s is ended: %s", connection.peername or "a unix socket", found.sentence)
+            _log.info("the connection of %s is closed: %s", connection.peername or "a unix socket", found.sentence)
             transport.abort()
         self._idle = idle
 

@@ -82,7 +82,7 @@ class ChangeReader:
             end = _LENGTH + int.from_bytes(self._received[:_LENGTH], "big")
             if len(self._received) < end:
                 return
-            # The pipe is our parent's alone.
+            # Only our parent writes to the pipe.
             self._changes.put_nowait(pickle.loads(bytes(self._received[_LENGTH:end])))  # noqa: S301
             del self._received[:end]
 

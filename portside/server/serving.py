@@ -1,4 +1,4 @@
-"""Serving in one worker: an HTTP server for each listener over the worker's handlers, until it is told to stop.
+"""Serving in one worker: an HTTP server for each listener over the worker's handlers, until it is asked to stop.
 
 `listening` has the addresses and binds, `workers` forks and supervises, `accepting` takes connections.
 """
@@ -44,7 +44,7 @@ class Services(Protocol):
 
     @property
     def refusals(self) -> Mapping[str, Handler]:
-        """What answers a request that is not valid HTTP, likewise: `grammar.refuse`, and whoever takes note of it."""
+        """What answers a request that is not valid HTTP, likewise: `grammar.refuse`, with what it is counted by."""
 
     def change(self, values: Any) -> None:
         """Takes over what may change while serving (`reloading.Change.services`)."""
@@ -76,7 +76,7 @@ async def serve_here(
         drain_seconds: how long requests in flight may go on.
         ready: called when every listener accepts.
         parent: a pipe's reading end that closes with the parent.
-        changes: a pipe's reading end, by which the parent tells what changes.
+        changes: a pipe's reading end, by which the parent sends what changes.
         ending: called when it begins to end, with how many requests are at work.
     """
     loop = asyncio.get_running_loop()

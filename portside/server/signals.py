@@ -1,12 +1,12 @@
 """What each signal does, and whether a SIGHUP says that the terminal has closed.
 
-- SIGTERM, SIGINT, SIGQUIT: requests under way are finished; a second one ends everything at once.
-- SIGHUP: what can change while serving is read anew; or, when the terminal has closed that the program was started
+- SIGTERM, SIGINT, SIGQUIT: requests in progress are finished; a second one ends everything at once.
+- SIGHUP: what can change while serving is reloaded; or, when the terminal has closed that the program was started
   from, it ends as by SIGTERM, unless `nohup` has it ignore that.
-- SIGUSR1, SIGUSR2: nothing. Log rotation sends them, and there is no file to open anew.
+- SIGUSR1, SIGUSR2: nothing. Log rotation sends them, and there is no file to reopen.
 
 They are for the parent. A terminal, and some service managers, send to the whole group: workers ignore them, but for
-SIGTERM and SIGQUIT, by which one of them ends alone and is replaced.
+SIGTERM and SIGQUIT, which end that worker only; it is replaced.
 """
 
 from __future__ import annotations

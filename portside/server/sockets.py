@@ -1,4 +1,4 @@
-"""What the kernel knows of a connection and no event loop tells: what its peer has taken, and whether it has gone."""
+"""What the kernel knows of a connection and no event loop shows: what its peer has taken, and whether it has gone."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class TrustedPeers:
         return any(address in network for network in self._listener.trusted_networks)
 
     def marking(self, handler: Handler) -> Handler:
-        """Wraps a handler so that requests of trusted peers are marked; costs nothing where nobody is trusted."""
+        """Wraps a handler so that requests of trusted peers are marked; costs nothing where no proxy is trusted."""
         if not self._listener.trusted_peer and not self._listener.trusted_networks:
             return handler
 

@@ -1,7 +1,7 @@
 """Worker processes: forked by a parent that owns the sockets, restarted when they die, drained on a signal.
 
-The parent serves nobody. It waits for signals with `sigtimedwait`, so it works as PID 1 too, where unhandled signals
-are ignored and orphans come to be reaped. `signals` says what each signal does, `working` what a worker does.
+The parent serves no requests. It waits for signals with `sigtimedwait`, so it works as PID 1 too, where unhandled
+signals are ignored and orphans come to be reaped. `signals` says what each signal does, `working` what a worker does.
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ class _Group:
         proposal.accept()
         for worker in self._workers.values():
             if not send_change(worker.changes, proposal.change):
-                _log.warning("worker %d does not hear what has changed; another one takes its place", worker.pid)
+                _log.warning("worker %d cannot be sent the new settings; it is replaced", worker.pid)
                 os.kill(worker.pid, signal.SIGTERM)
 
     def _replace(self, death: _Death) -> bool:
@@ -242,7 +242,7 @@ class _Group:
         quick = death.signal != signal.SIGKILL and (death.unready or recent)
         self._quick_deaths = self._quick_deaths + 1 if quick else 0
         how = f"by signal {death.signal}" if death.signal else death.said or "by itself"
-        _log.warning("worker %d ended (%s); another one takes its place", worker.pid, how)
+        _log.warning("worker %d ended (%s); it is replaced", worker.pid, how)
         if self._quick_deaths >= QUICK_DEATHS:
             _log.error("workers keep dying as soon as they start; the lines above have the reason")
             return False
@@ -282,7 +282,7 @@ class _Group:
         return 0
 
     def _count_requests(self) -> int:
-        """Adds up how many requests are under way, by the workers that have just been sent SIGTERM."""
+        """Adds up how many requests are in progress, by the workers that have just been sent SIGTERM."""
         deadline = time.monotonic() + TELL_SECONDS
         waiting = [worker.said for worker in self._workers.values() if worker.pid in self._accepting]
         count = 0

@@ -26,7 +26,7 @@ _TLS = ("http.tls", "gateway.tls", "gateway.certs", "gateway.names")
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """How settings that were read anew differ from those that hold.
+    """How settings that were reloaded differ from those that hold.
 
     Attributes:
         settings: those that hold, with what may change as it was read.
@@ -55,7 +55,7 @@ class ServiceChange:
 
 
 def compare(now: Settings, read: Settings) -> Changes:
-    """Compares settings that hold with settings that were read anew."""
+    """Compares settings that hold with settings that were reloaded."""
     matches = [_match(each, read.listeners) for each in now.listeners]
     changeable = list(CHANGEABLE)
     if None in matches:  # TLS was switched on or off for one of them

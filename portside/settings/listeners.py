@@ -54,7 +54,8 @@ def proxy_ports(config: Config, *, with_registries: bool) -> Ports:
     _add(ports, config, "proxy", gateway.unix and f"unix:{gateway.unix}", None)
     if not with_registries and not (gateway.v1.upstream or gateway.v2.upstream):
         ports.mistakes.append(
-            "gateway.v1.upstream, gateway.v2.upstream: a proxy alone needs a registry; name one or both, or use serve"
+            "gateway.v1.upstream, gateway.v2.upstream: a proxy needs a registry behind it;"
+            " name one or both, or use serve"
         )
     for name, backend, default in (("v1", gateway.v1, V1), ("v2", gateway.v2, V2)):
         if with_registries and not backend.upstream:
@@ -72,7 +73,7 @@ def proxy_ports(config: Config, *, with_registries: bool) -> Ports:
 
 
 def registry_ports(config: Config, name: str, backend: Backend, *, default: str) -> Ports:
-    """Returns what a registry alone listens on."""
+    """Returns what a registry on its own listens on."""
     ports = Ports()
     addr = backend.addr if backend.addr is not None else config.http.addr
     if backend.addr is None and not addr and not backend.unix:

@@ -45,7 +45,7 @@ def _bounded_wait(value: object) -> float:
     seconds = _duration(value)
     if seconds <= 0:
         raise ValueError(
-            "a wait without a bound would let a silent client stay for ever; write 60s, or hours if need be"
+            "an unlimited wait would let a silent client stay connected for ever; write 60s, or hours if needed"
         )
     return seconds
 
@@ -53,7 +53,7 @@ def _bounded_wait(value: object) -> float:
 def _age(value: object) -> float:
     """A duration with its unit: the one place where distribution takes no bare number, which would be nanoseconds."""
     if isinstance(value, int) or (seconds := _duration(value)) <= 0:
-        raise ValueError("it is written with a unit, like 168h or 90m, and is more than nothing")
+        raise ValueError("write it with a unit, like 168h or 90m, and more than 0")
     return seconds
 
 
@@ -237,7 +237,7 @@ class Prometheus(Section):
     @classmethod
     def _absolute(cls, value: str) -> str:
         if not value.startswith("/"):
-            raise ValueError("it is written like /metrics")
+            raise ValueError("write it like /metrics")
         return value
 
 
@@ -271,14 +271,14 @@ class Http(Section):
     def _free(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
         taken = sorted(name for name in value if name.lower() in FRAMING)
         if taken:
-            raise ValueError(f"what says where an answer ends cannot be set: {', '.join(taken)}")
+            raise ValueError(f"headers that say where an answer ends cannot be set: {', '.join(taken)}")
         return value
 
     @field_validator("host")
     @classmethod
     def _origin(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
-            raise ValueError("it is written like https://registry.example:5000")
+            raise ValueError("write it like https://registry.example:5000")
         return value.rstrip("/")
 
 
@@ -310,9 +310,9 @@ class Backend(Section):
     @classmethod
     def _place(cls, value: str) -> str:
         if value and not value.startswith(("unix:/", "http://", "https://")):
-            raise ValueError("it is written like unix:/run/registry.sock or http://registry:5000")
+            raise ValueError("write it like unix:/run/registry.sock or http://registry:5000")
         if "@" in value and not value.startswith("unix:"):
-            raise ValueError("it carries no user and no password; clients' own credentials are passed on")
+            raise ValueError("it must not have a user or password; clients' own credentials are passed on")
         return value.rstrip("/")
 
 

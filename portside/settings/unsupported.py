@@ -1,6 +1,6 @@
 """Keys of distribution's file that Portside knows and does not honour, and how each is met.
 
-Most are named at start, so that nobody believes them honoured. Those that would be unsafe to pass over, or would serve
+Most are named at start, so that nobody relies on them. Those that would be unsafe to ignore, or would serve
 something else than was asked, keep Portside from starting. Keys that nobody knows are warned of (CONFIG_SCHEMA
 sections 0 and 2).
 """

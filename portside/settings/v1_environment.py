@@ -1,7 +1,7 @@
 """docker-registry 0.9.1's environment: where its data is, how it listens, and what of it keeps Portside from starting.
 
 `portside v1` honours what it can; these variables lie over the file and below `REGISTRY_*` of the same setting
-(V1FEATURES). What would be unsafe to pass over, or would serve something else than was asked, is refused wherever the
+(V1FEATURES). What would be unsafe to ignore, or would serve something else than was asked, is refused wherever the
 v1 registry runs. `REGISTRY_HOST` and `REGISTRY_PORT` share their prefix with distribution's, and Kubernetes injects
 `REGISTRY_PORT=tcp://...`: only a number is a port.
 """
@@ -39,7 +39,7 @@ _WITHOUT_EFFECT = {
     "NEW_RELIC_LICENSE_KEY": "nothing is reported to others",
     "CORS_ORIGINS": "name Access-Control-Allow-Origin and what else is wanted in http.headers",
 }
-# Options of gunicorn that may be passed over: they say how its workers live, not who is let in or where it listens.
+# Options of gunicorn that may be ignored: they say how its workers live, not who is let in or where it listens.
 _HARMLESS_OPTIONS = frozenset(
     {
         "--preload", "--reload", "--debug", "--max-requests", "--max-requests-jitter", "--timeout", "-t",
@@ -133,8 +133,8 @@ def _option_refusals(environment: Mapping[str, str]) -> list[str]:
         return ["GUNICORN_OPTS: it is not a YAML list, such as [--preload]; remove the variable"]
     names = [str(option).partition("=")[0] for option in options if str(option).startswith("-")]
     return [
-        f"GUNICORN_OPTS: {name[:40]} is not honoured, and what it asks for (TLS, an address, a user …) would be passed"
-        " over; use Portside's own setting (docs/settings.md) and remove the option"
+        f"GUNICORN_OPTS: {name[:40]} has no effect here, so what it sets (TLS, an address, a user …) would be"
+        " ignored; use Portside's own setting (docs/settings.md) and remove the option"
         for name in names
         if name not in _HARMLESS_OPTIONS
     ]

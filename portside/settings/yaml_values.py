@@ -1,7 +1,7 @@
 """YAML as distribution reads it: where text is wanted, a scalar keeps its spelling, and no key may stand twice.
 
 Go's yaml.v2 gives a string field the source text of whatever stands there: `true` stays `true`, `1.50` stays `1.50`,
-`0123` stays `0123`, `2026-01-02` is no date. PyYAML alone turns them into values first, whose text is another one.
+`0123` stays `0123`, `2026-01-02` stays text. Plain PyYAML turns them into values first, whose text differs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import yaml
 from typing_extensions import override
 
 
-class Written(str):  # noqa: SLOT000 - pickled with its value, by the default way
+class Written(str):  # noqa: SLOT000 - pickled with its value, by the default method
     """A scalar that YAML takes for something else than text: its source text.
 
     Attributes:

@@ -1,7 +1,7 @@
 """A folder of certificates: a private CA and a server certificate made where there are none, and what they say.
 
 Invariant: a folder holds either whole pairs or an error is raised; nothing of the user's is ever overwritten (a
-server certificate is only issued anew where our own CA's key lies beside it).
+server certificate is only renewed where our own CA's key lies beside it).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 RENEW_DAYS = 30
-"""A certificate is issued anew, and one that cannot be is warned of, so long before it expires."""
+"""A certificate is renewed, and one that cannot be is warned of, so long before it expires."""
 CA_WARN_DAYS = 180
 """A CA that expires takes a person: every client needs the next one."""
 USUAL, TUTORIAL = "server", "domain"
@@ -51,9 +51,9 @@ class CertificateFolder:
         certificate: `server.crt`, the server certificate followed by the CA's; or the tutorial's `domain.crt`.
         key: `server.key`, or `domain.key`.
         ca: `ca.crt`, what clients must trust; None when the user's own certificate lies here without a CA.
-        done: a sentence for the log when something was made or issued anew, else empty.
-        warnings: whole sentences: what keeps a certificate from being issued anew, and what a person must do.
-        due: when it is to be issued anew, UTC; None for the user's own.
+        done: a sentence for the log when something was made or renewed, else empty.
+        warnings: whole sentences: what keeps a certificate from being renewed, and what a person must do.
+        due: when it is to be renewed, UTC; None for the user's own.
     """
 
     certificate: Path
@@ -97,7 +97,7 @@ def own_names() -> tuple[str, ...]:
 def ensure_certificates(folder: Path, *, names: Sequence[str] = ()) -> CertificateFolder:
     """Makes what is missing in `folder`: CA and server certificate, for `own_names()` and `names`.
 
-    Issues the server certificate anew when the wanted names changed or it expires within 30 days, as long as the
+    Renews the server certificate when the wanted names changed or it expires within 30 days, as long as the
     CA and its key are there. Two processes that start at once make one CA. `domain.crt` and `domain.key`, the names
     of Docker's tutorial, are taken where no `server.crt` of the user's own stands beside them.
 
@@ -139,14 +139,14 @@ def _as_it_is(folder: Path, wanted: Sequence[str]) -> CertificateFolder:
     missing = _missing_names(shown.names, wanted)
     why = f"has no name {', '.join(missing)}" if missing else f"expires on {shown.not_after:%Y-%m-%d}"
     warning = (
-        f"{certificate} {why} and cannot be issued anew, since {folder.absolute()} may only be read:"
+        f"{certificate} {why} and cannot be renewed, since {folder.absolute()} may only be read:"
         f" make it writable for uid {os.getuid()}, or put a new certificate there"
     )
     return _found(folder, warnings=(warning,))
 
 
 def _needs_work(folder: Path, wanted: Sequence[str]) -> bool:
-    """Whether something is to be made or issued anew.
+    """Whether something is to be made or renewed.
 
     Raises:
         CertificateProblem: what is there cannot be used.
@@ -169,7 +169,7 @@ def _make_missing(folder: Path, wanted: Sequence[str]) -> str:
         return ""
     if certificate.exists():
         issue(folder, wanted)
-        return f"the server certificate {certificate} was issued anew for {', '.join(wanted)}"
+        return f"the server certificate {certificate} was renewed for {', '.join(wanted)}"
     _require_whole(ca, ca_key, "CA")
     if ca.exists():
         check_pair(ca, ca_key)
@@ -215,7 +215,7 @@ def _require_whole(certificate: Path, key: Path, what: str) -> None:
     for present, absent in ((certificate, key), (key, certificate)):
         if present.exists() and not absent.exists():
             raise CertificateProblem(
-                f"{present} is there without {absent.name}: put {absent.name} beside it,"
+                f"{present} exists without {absent.name}: put {absent.name} beside it,"
                 f" or move {present.name} away and a new {what} is made"
             )
 
@@ -255,7 +255,7 @@ def _ca_warnings(ca: Path) -> tuple[str, ...]:
     if end - datetime.now(UTC) < timedelta(days=CA_WARN_DAYS):
         soon = (
             f"the CA {ca} expires on {end:%Y-%m-%d}, and everything that it issued with it: move ca.crt, ca.key,"
-            " server.crt and server.key away before, start anew, and give clients the new ca.crt"
+            " server.crt and server.key away before, restart, and give clients the new ca.crt"
         )
         return (soon,)
     return ()
@@ -264,7 +264,7 @@ def _ca_warnings(ca: Path) -> tuple[str, ...]:
 def _ca_expired(ca: Path) -> str:
     return (
         f"the CA {ca} expired on {load_certificate(ca).not_valid_after_utc:%Y-%m-%d}, and clients refuse what it"
-        " issued: move ca.crt, ca.key, server.crt and server.key away, start anew, and give clients the new ca.crt"
+        " issued: move ca.crt, ca.key, server.crt and server.key away, restart, and give clients the new ca.crt"
     )
 
 
@@ -274,7 +274,7 @@ def check_pair(certificate: Path, key: Path) -> None:
     try:
         private = serialization.load_pem_private_key(key.read_bytes(), password=None)
     except FileNotFoundError:
-        raise CertificateProblem(f"{certificate} is there without its key {key}: put the key there") from None
+        raise CertificateProblem(f"{certificate} exists without its key {key}: put the key there") from None
     except OSError as error:
         raise CertificateProblem(f"the key {key} cannot be read: {error.strerror}") from None
     except TypeError:
@@ -315,9 +315,9 @@ def describe(certificate: Path) -> CertificateDescription:
             f"{certificate} is not valid before {loaded.not_valid_before_utc:%Y-%m-%d %H:%M} UTC;"
             " look at this machine's clock"
         )
-    alone = missing_issuer(certificate, certificate.read_bytes())
-    if alone:
-        warnings.append(alone)
+    missing = missing_issuer(certificate, certificate.read_bytes())
+    if missing:
+        warnings.append(missing)
     return CertificateDescription(
         subject_of(loaded),
         tuple(names),

@@ -112,7 +112,7 @@ def build_context(settings: TlsSettings) -> ssl.SSLContext:
     """
     context = AlertingContext(ssl.PROTOCOL_TLS_SERVER)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # whoever asks for TLS 1.0 knows its age
+        warnings.simplefilter("ignore", DeprecationWarning)  # TLS 1.0 was asked for explicitly
         context.minimum_version = _VERSIONS[settings.minimum]
     # Clients know best what their machine does fast; Python cannot order TLS 1.3 suites itself.
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE

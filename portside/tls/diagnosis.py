@@ -99,9 +99,9 @@ def pair_trouble(certificate: Path, key: Path, error: ssl.SSLError) -> str:
 
 
 def missing_issuer(path: Path, content: bytes) -> str:
-    """Returns a warning when a file holds a server's certificate alone, and its issuer may be an intermediate.
+    """Returns a warning when a file holds only a server's certificate, and its issuer may be an intermediate.
 
-    Nobody can tell from a certificate whether its issuer is a root that clients trust or an intermediate that the
+    A certificate does not show whether its issuer is a root that clients trust or an intermediate that the
     server must send. Roots that this machine trusts, and a CA that lies beside the file, are known to be no
     intermediates.
     """

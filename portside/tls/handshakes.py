@@ -2,8 +2,8 @@
 
 When a handshake fails, OpenSSL leaves an alert in the outgoing buffer, and the event loops (asyncio and uvloop alike)
 close the connection without sending it: the client reads "connection reset" and never learns why. Python's documented
-hook (`SSLContext.sslobject_class`) is enough to send it: the first real error is remembered, and the loop is told
-that OpenSSL wants to read more, so it sends what is pending and waits; then the connection is ended.
+hook (`SSLContext.sslobject_class`) is enough to send it: the first real error is remembered, and the loop is made to
+believe that OpenSSL wants to read more, so it sends what is pending and waits; then the connection is ended.
 
 Invariant: a handshake that has failed never succeeds later, and what its client still sends is thrown away.
 """
@@ -43,12 +43,12 @@ _REASONS = {
     "WRONG_VERSION_NUMBER": "what the client sent is not TLS",
 }
 _UNKNOWN_ISSUER = frozenset({2, 18, 19, 20, 21})
-"""OpenSSL's X509_V_ERR codes of a chain that ends at nobody who is trusted."""
+"""OpenSSL's X509_V_ERR codes of a chain that does not end at a trusted CA."""
 
 
 @dataclass(slots=True)
 class Handshake:
-    """A handshake under way.
+    """A handshake in progress.
 
     Attributes:
         on_alert: called once when an alert is pending: the connection is to be ended when it has been sent.

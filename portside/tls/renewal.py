@@ -1,6 +1,6 @@
 """Keeps certificates from expiring while the program runs: the parent's work, under the folder's lock.
 
-Workers see the new files by themselves (`contexts.ReloadingContext`). What cannot be issued anew is warned of, once a
+Workers see the new files by themselves (`contexts.ReloadingContext`). What cannot be renewed is warned of, once a
 day, from 30 days before its end.
 """
 

@@ -279,7 +279,7 @@ def test_what_all_workers_see_is_logged_once(tmp_path: Path) -> None:
         running.wait_for_line(running.err, "level=error", "health: storage: ", "is gone, deleted or moved")
         time.sleep(0.3)
         (tmp_path / "elsewhere").rename(data)
-        running.wait_for_line(running.err, "level=info", "health: storage: well again")
+        running.wait_for_line(running.err, "level=info", "health: storage: healthy again")
         time.sleep(0.3)
     assert len([line for line in running.err.read_text().splitlines() if "health: " in line]) == 2
 

@@ -127,7 +127,7 @@ async def test_new_uploads_are_refused_before_the_disk_is_full_and_all_else_goes
     await asyncio.to_thread(running.until_room_is, low=True)
     await refused(running)
     assert (await v1.ask("PUT", f"/v1/images/{'a' * 64}/layer", body=b"layer")).status == 507
-    # what is under way goes on, and what is small is written
+    # what is in progress goes on, and what is small is written
     assert (await v2.ask("PATCH", begun, body=b"more")).status == 202
     assert (await v2.ask("PUT", f"{begun}?digest={digest_of(b'more')}")).status == 201
     assert (await v2.put_manifest(NAME, "new-tag", manifest)).status == 201
@@ -161,7 +161,7 @@ async def test_new_uploads_are_refused_before_the_disk_is_full_and_all_else_goes
     assert "level=warning" in told[0]
     assert "new uploads are refused" in told[0]
     assert "level=info" in told[1]
-    assert "well again" in told[1]
+    assert "healthy again" in told[1]
 
 
 async def test_files_can_be_short_too(serve: Callable[..., Running]) -> None:

@@ -139,7 +139,7 @@ async def test_another_expectation_is_417(door: Door, expectation: str) -> None:
     async with door.asked(f"Expect: {expectation}", door.length) as peer:
         head, body = await _last(peer, door.body)
         assert head.status == 417
-        assert "cannot be met" in door.detail(body)
+        assert "is not supported" in door.detail(body)
         assert door.detail(body).isprintable()
 
 

@@ -84,7 +84,7 @@ async def test_counts_are_summed_over_workers_and_outlive_them(tmp_path: Path) -
         assert len(pids) == 2
         folder = _folder_of(pids[0])
         os.kill(pids[0], signal.SIGKILL)
-        running.wait_for_line(running.err, str(pids[0]), "another one takes its place")
+        running.wait_for_line(running.err, str(pids[0]), "it is replaced")
         await _ask(registry, 50)
         page = await _until(metrics, lambda page: _value(page, REQUESTS) == 150)
         assert _value(page, 'registry_http_in_flight_requests{listener="v2"}') == 0

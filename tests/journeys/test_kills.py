@@ -97,7 +97,7 @@ def test_killed_at_random_moments(protocol: type[Push], nursery: Nursery) -> Non
         timer.join()
         nursery.wait_dead()
         check(nursery, push, promise)
-    assert killed >= RANDOM_KILLS // 4, f"only {killed} of {RANDOM_KILLS} pushes were under way when they were killed"
+    assert killed >= RANDOM_KILLS // 4, f"only {killed} of {RANDOM_KILLS} pushes were in progress when they were killed"
 
 
 def test_the_count_of_kills_is_what_was_asked_for() -> None:

@@ -50,7 +50,7 @@ def alone() -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pytest.fail("another run of tests/real is under way on this machine: wait for its end")
+            pytest.fail("another run of tests/real is in progress on this machine: wait for its end")
         yield
 
 

@@ -1,4 +1,4 @@
-"""What pushes have left behind goes when nobody has touched it for long; what is under way never does."""
+"""What pushes have left behind goes when nobody has touched it for long; what is in progress never does."""
 
 from __future__ import annotations
 
@@ -278,7 +278,7 @@ async def test_who_finds_that_another_was_quicker_does_nothing(reopen: Reopen, r
     upload = await begin(Store(storage))
     await age(storage, root, layout.upload(NAME, upload), 8 * DAY)
     second = purger(storage)
-    await second._alone(second._purge_if_due)
+    await second._exclusively(second._purge_if_due)
     assert await left(storage) == {upload}
 
 

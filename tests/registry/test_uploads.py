@@ -459,7 +459,7 @@ async def test_what_could_not_be_taken_away_is_logged_and_the_blob_is_there_all_
     disk.word = "_uploads"
     await commit(process, upload, Digest.of(CONTENT))
     assert await stored(process, Digest.of(CONTENT)) == CONTENT
-    assert f"upload {upload} of {NAME} is left to be purged" in caplog.text
+    assert f"upload {upload} of {NAME} could not be removed and will be purged later" in caplog.text
 
 
 async def test_after_its_end_an_upload_takes_nothing(reopen: Reopen) -> None:

@@ -1,4 +1,4 @@
-"""Certificates as made, as described, as they are issued anew, and what is said of what cannot be used."""
+"""Certificates as made, as described, as they are renewed, and what is said of what cannot be used."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_second_start_changes_nothing(folder: Path) -> None:
 def test_a_further_name_brings_a_new_certificate_of_the_same_ca(folder: Path) -> None:
     ca, old = (folder / "ca.crt").read_bytes(), load(folder / "server.crt")
     found = ensure_certificates(folder, names=["registry.test", "10.99.0.1", "other.test"])
-    assert "issued anew" in found.done
+    assert "renewed" in found.done
     assert "other.test" in describe(found.certificate).names
     assert (folder / "ca.crt").read_bytes() == ca
     assert load(found.certificate).serial_number != old.serial_number
@@ -175,7 +175,7 @@ def test_one_that_expires_within_30_days_is_issued_anew_for_the_same_key(folder:
     sign_server_certificate(folder, by=folder, ends=dt.timedelta(days=29), names=own_names())
     key = (folder / "server.key").read_bytes()
     found = ensure_certificates(folder)
-    assert "issued anew" in found.done
+    assert "renewed" in found.done
     shown = describe(folder / "server.crt")
     assert shown.not_after > dt.datetime.now(dt.UTC) + dt.timedelta(days=800)
     assert found.due == shown.not_after - dt.timedelta(days=30)
@@ -229,7 +229,7 @@ def test_under_a_ca_that_ends_soon_nothing_is_issued_again_and_again(folder: Pat
 
 def test_under_an_expired_ca_nothing_is_issued_and_what_is_there_goes_on_with_a_warning(folder: Path) -> None:
     ca_that_ends(folder, dt.timedelta(days=-1))
-    with pytest.raises(CertificateProblem, match=r"ca\.crt expired on .*: move ca\.crt, ca\.key, .* away, start anew"):
+    with pytest.raises(CertificateProblem, match=r"ca\.crt expired on .*: move ca\.crt, ca\.key, .* away, restart"):
         ensure_certificates(folder)
     assert not (folder / "server.crt").exists()
     sign_server_certificate(folder, by=folder, ends=dt.timedelta(days=3))

@@ -134,8 +134,8 @@ MISTAKES: list[tuple[tuple[str, ...], str, str]] = [
     (("serve", "--certs", "a-file"), "certificates cannot be made in", "name another folder with --certs"),
     (("serve", "--name", "a b"), "'a b' is not a valid DNS name or IP address", "such as registry.example"),
     (("certs", "--name", "a b"), "'a b' is not a valid DNS name or IP address", "such as registry.example"),
-    (("proxy",), "a proxy alone needs a registry", "name one or both, or use serve"),
-    (("proxy", "--v2", "registry:5000"), "gateway.v2.upstream: it is written like", "http://registry:5000"),
+    (("proxy",), "a proxy needs a registry behind it", "name one or both, or use serve"),
+    (("proxy", "--v2", "registry:5000"), "gateway.v2.upstream: write it like", "http://registry:5000"),
     (("v2", "none.yml"), "none.yml cannot be read (No such file", "check the path"),
     (("v2", "."), "cannot be read (Is a directory", "name a file, not a folder"),
     (("v2", "tls.yml"), "the certificate none.crt does not exist", "put it there"),
@@ -242,7 +242,7 @@ def test_for_machines_every_line_is_an_object_with_the_fields_from_the_first_to_
         running.wait_for_line(running.out, "response completed")
         (worker,) = children(running.process.pid)
         os.kill(worker, signal.SIGKILL)
-        running.wait_for_line(running.err, "another one takes its place")
+        running.wait_for_line(running.err, "it is replaced")
         assert running.end() == 0
     events = [json.loads(line) for path in (running.out, running.err) for line in path.read_text().splitlines()]
     assert {event["service"] for event in events} == {"registry"}

@@ -1,4 +1,4 @@
-"""SIGHUP: what can change while serving is read anew, whole or not at all; everything by the real program."""
+"""SIGHUP: what can change while serving is reloaded, whole or not at all; everything by the real program."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.commands import RunningCommand, children, running_command
 from tests.support.programs import free_port
 from tests.support.settings_files import Load
 
-ANSWERED = "were read anew"
+ANSWERED = "were reloaded"
 
 
 class Reloaded:
@@ -156,7 +156,7 @@ def test_what_takes_a_restart_is_named_and_the_rest_is_taken(reloaded: Reloaded)
     reloaded.file.write_text(
         "{http: {addr: '127.0.0.1:1', secret: hunter2, headers: {X-A: [new]}}, gateway: {workers: 7}}"
     )
-    line = reloaded.reload("a restart is needed for what else has changed")
+    line = reloaded.reload("these changes need a restart")
     assert "http.addr, http.secret, gateway.workers" in line
     assert "hunter2" not in reloaded.running.err.read_text()
     reloaded.until_all("X-A", "new")

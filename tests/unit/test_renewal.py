@@ -54,9 +54,9 @@ def test_a_certificate_that_comes_near_its_end_is_issued_anew_while_it_runs(tmp_
         port, ca = running.port("proxy"), certs / "ca.crt"
         late = dt.datetime.now(dt.UTC) + dt.timedelta(days=800)
         assert ends(port, ca) < late
-        running.wait_for_line(running.err, "was issued anew for localhost", seconds=20)
+        running.wait_for_line(running.err, "was renewed for localhost", seconds=20)
         until(lambda: all(ends(port, ca) > late for _ in range(8)))
-        assert running.err.read_text().count("was issued anew") == 1
+        assert running.err.read_text().count("was renewed") == 1
         assert running.end() == 0
 
 
@@ -75,7 +75,7 @@ def test_processes_that_share_a_folder_issue_one(tmp_path: Path) -> None:
             port = running.port("proxy")
             until(lambda: ends(port, certs / "ca.crt") > late)  # noqa: B023 - over before the next port
         said = one.err.read_text() + other.err.read_text()
-        assert said.count("was issued anew") == 1
+        assert said.count("was renewed") == 1
 
 
 @pytest.mark.real

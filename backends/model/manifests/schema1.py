@@ -1,6 +1,6 @@
 """Schema 1: what Docker 1.6 to 1.9 push, a list of layers and v1 image JSONs, signed (FORMATS section 4).
 
-Invariant: the digest is that of the payload, the document without its signatures, so signing anew does not change it.
+Invariant: the digest is that of the payload, the document without its signatures, so signing again does not change it.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What is the v1 registry's alone: images by id, their staging, repositories with tags and announced images."""
+"""What only the v1 registry has: images by id, their staging, repositories with tags and announced images."""

@@ -1,4 +1,4 @@
-"""v1 images whose push nobody may come back for: all that is staged of one, taken together."""
+"""Abandoned v1 pushes: all that is staged of one, taken together."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class AbandonedImages:
             except PathNotFound:
                 continue
             except StorageError as error:
-                _log.warning("%s is passed over: %s", layout.v1_staging(image_id), error)
+                _log.warning("%s is skipped: %s", layout.v1_staging(image_id), error)
                 continue
             yield Abandoned(self.kind, (image_id,), size, touched)
 
@@ -61,8 +61,8 @@ class AbandonedImages:
         image_id = ImageId(found.what[0])
         try:
             async with AsyncExitStack() as held:
-                # Whoever announces the image, begins a layer or makes it an image has the first; whoever is receiving a
-                # layer has that layer's. So with all of them nothing is under way, and nothing can begin.
+                # Announcing the image, beginning a layer and making it an image take the first; receiving a
+                # layer takes that layer's. So with all of them held nothing is in progress, and nothing can begin.
                 await held.enter_async_context(self._locks.hold(layout.v1_image_lock(image_id)))
                 touched, _, files = await self._look(image_id)
                 for name in filter(None, map(layer_of, files)):

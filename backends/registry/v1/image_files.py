@@ -37,7 +37,7 @@ class ImageFiles:
     # reading
 
     async def is_complete(self, image_id: ImageId) -> bool:
-        """Whether an image is there for everybody; it may have lost its layer."""
+        """Whether an image is visible; it may have lost its layer."""
         return not await self.is_marked(image_id) and await self.has_json(image_id)
 
     async def has_json(self, image_id: ImageId) -> bool:
@@ -94,7 +94,7 @@ class ImageFiles:
     # making
 
     async def ensure_durable(self, image_id: ImageId) -> None:
-        """Makes sure that an image which is there survives a power cut: whoever made it may have been killed since."""
+        """Makes sure that an existing image survives a power cut: its maker may have been killed since."""
         await self._driver.ensure_durable(layout.v1_image_json(image_id))
 
     async def make(self, image_id: ImageId, candidate: Candidate, *, payload: str, ancestry: Sequence[ImageId]) -> None:

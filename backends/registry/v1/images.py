@@ -1,4 +1,4 @@
-"""v1 images: staged by id while they are pushed, there for everybody once their JSON has its final name.
+"""v1 images: staged by id while they are pushed, visible once their JSON has its final name.
 
 A push is three requests, json, layer and checksum. `staging` keeps what arrives; `PUT checksum` names the candidate
 that becomes the image, which one request at a time makes (`image_files`).
@@ -213,11 +213,11 @@ class Images:
         parent = image.parent
         while parent is not None:
             if parent in ids or len(ids) >= MAX_ANCESTRY:
-                raise RegistryError(ErrorCode.IMAGE_INVALID, "the image's ancestry is endless")
+                raise RegistryError(ErrorCode.IMAGE_INVALID, "the image's ancestry is circular")
             if await self.state(parent) is State.COMPLETE:
                 rest = await self.ancestry(parent)
                 if set(rest) & set(ids) or len(ids) + len(rest) > MAX_ANCESTRY:
-                    raise RegistryError(ErrorCode.IMAGE_INVALID, "the image's ancestry is endless")
+                    raise RegistryError(ErrorCode.IMAGE_INVALID, "the image's ancestry is circular")
                 return [*ids, *rest]
             ids.append(parent)
             parent = parse_image_json((await self._pending_texts(parent))[0], parent).parent

@@ -259,5 +259,5 @@ def layer_of(file: str) -> str | None:
 
 
 def _new_name() -> str:
-    """Returns a name that nobody else has; names sort by time."""
+    """Returns a unique name; names sort by time."""
     return f"{time.time_ns():020d}-{secrets.token_hex(4)}"

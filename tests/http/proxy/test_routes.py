@@ -44,9 +44,9 @@ async def _said(proxy: RunningProxy, method: str, target: str, agent: str | None
          "proxy; docker 1.5.0 is older than docker 1.6: a bare 404 makes it fall back to v1"),
         ("GET", "/v2/", GO, 404, "404 page not found\n",
          "proxy; Go 1.1 package http is older than docker 1.6: a bare 404 makes it fall back to v1"),
-        ("POST", "/v1/users/", GO, 200, "v1 Basic Og==", "v1; the path is v1's, whoever asks"),
-        ("GET", "/v1/search?q=x", "docker/28.0.0", 200, "v1 Basic Og==", "v1; the path is v1's, whoever asks"),
-        ("GET", "/_ping", NEW, 200, "v1 Basic Og==", "v1; the path is v1's, whoever asks"),
+        ("POST", "/v1/users/", GO, 200, "v1 Basic Og==", "v1; every /v1/ path goes to v1"),
+        ("GET", "/v1/search?q=x", "docker/28.0.0", 200, "v1 Basic Og==", "v1; every /v1/ path goes to v1"),
+        ("GET", "/_ping", NEW, 200, "v1 Basic Og==", "v1; every /v1/ path goes to v1"),
         ("GET", "/favicon.ico", NEW, 404, "there is no icon\n", "proxy; the proxy answers this path itself"),
     ],
 )  # fmt: skip

@@ -211,8 +211,8 @@ def test_changed_files_are_read_anew_by_every_worker(
     first = serial(reloading, files)
     with handshake(reloading, trusting(files)) as old:
         replace(live, other)
-        reloading.wait_for_line("certificates were read anew")
-        while reloading.log().count("certificates were read anew") < 2:
+        reloading.wait_for_line("certificates were reloaded")
+        while reloading.log().count("certificates were reloaded") < 2:
             pass
         second = x509.load_pem_x509_certificate(other.chain.read_bytes()).serial_number
         assert {serial(reloading, other) for _ in range(10)} == {second}
@@ -233,11 +233,11 @@ def test_broken_files_leave_the_old_certificate_and_a_line(
             live.key.unlink()
         case _:
             shutil.copy(other.key, live.key)
-    line = reloading.wait_for_line("the changed certificates are not used, the old ones go on")
+    line = reloading.wait_for_line("the changed certificates are not used, the old ones stay in use")
     assert str(live.chain) in line or str(live.key) in line
     assert {serial(reloading, files) for _ in range(5)} == {before}
     replace(live, other)
-    reloading.wait_for_line("certificates were read anew")
+    reloading.wait_for_line("certificates were reloaded")
 
 
 def test_a_worker_that_takes_anothers_place_has_the_new_certificate(

@@ -62,7 +62,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nobody_notices(tmp_path: Path) 
             while len(children(server.process.pid) - {victim}) < 2:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
-        assert server.log().count("ended (by signal 9); another one takes its place") == 6
+        assert server.log().count("ended (by signal 9); it is replaced") == 6
         assert server.end() == 0
 
 
