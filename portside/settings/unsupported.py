@@ -111,7 +111,7 @@ def notes(config: BaseModel) -> list[str]:
     for path, value, siblings in _extras(config, ()):
         known = next((why for key, why in NOT_YET.items() if path == key or path.startswith(f"{key}.")), None)
         if known is not None and not _sets_nothing(value):
-            found.append(f"{path} is not honoured yet: {known}")
+            found.append(f"{path} is not supported yet: {known}")
         elif not _is_met(path):
             found.append(f"{path} is not a known setting and is ignored{_meant(path.rpartition('.')[2], siblings)}")
     return found

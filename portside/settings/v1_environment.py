@@ -75,15 +75,15 @@ def v1_environment(environment: Mapping[str, str]) -> V1Environment:
         if known is not None:
             found.values["log.level"] = known
         else:
-            found.notes.append(f"LOGLEVEL is not honoured: {level!r:.40} is not one of {', '.join(_LEVELS)}")
+            found.notes.append(f"LOGLEVEL has no effect: {level!r:.40} is not one of {', '.join(_LEVELS)}")
     _read_workers(environment, found)
     _read_address(environment, found)
     if environment.get("SEARCH_BACKEND") not in {None, "", "sqlalchemy"}:
-        found.notes.append("SEARCH_BACKEND is not honoured: search is built in")
-    found.notes += [f"{name} is not honoured: {why}" for name, why in _WITHOUT_EFFECT.items() if environment.get(name)]
+        found.notes.append("SEARCH_BACKEND has no effect: search is built in")
+    found.notes += [f"{name} has no effect: {why}" for name, why in _WITHOUT_EFFECT.items() if environment.get(name)]
     for name in ("GUNICORN_ACCESS_LOG_FILE", "GUNICORN_ERROR_LOG_FILE"):
         if _value(environment, name) not in {None, "", "-"}:
-            found.notes.append(f"{name} is not honoured: the access log goes to stdout, the program's log to stderr")
+            found.notes.append(f"{name} has no effect: the access log goes to stdout, the program's log to stderr")
     return found
 
 

@@ -215,7 +215,7 @@ def test_at_start_it_says_what_listens_where_the_data_is_and_how_the_ca_is_trust
     lines, _, banner = said.partition("\n\n")
     for words in (
         'level=info msg="a private CA and a server certificate were made in certs',
-        'level=warning msg="redis is not honoured yet',
+        'level=warning msg="redis is not supported yet',
         f'level=info msg="listening on 127.0.0.1:{port}, tls" listener=proxy',
         f'level=info msg="listening on 127.0.0.1:{running.port("v1")}" listener=v1',
         f'level=info msg="debug server listening 127.0.0.1:{running.port("metrics")}" listener=metrics',

@@ -124,7 +124,7 @@ NOT_HONOURED = {
 @pytest.mark.parametrize("name", NOT_HONOURED)
 def test_docker_registry_s_variables_without_an_effect_are_named(load: Load, name: str) -> None:
     (note,) = load(Role.V1, None, {name: NOT_HONOURED[name]}).notes
-    assert note.startswith(f"{name} is not honoured: ")
+    assert note.startswith(f"{name} has no effect: ")
     assert "hunter2" not in note
     assert load(Role.V1, None, {name: ""}).notes == ()
 
@@ -138,9 +138,9 @@ UNSAFE: list[tuple[str, str, str]] = [
     ("MIRROR_SOURCE", "https://registry-1.docker.io", "mirroring"),
     ("GUNICORN_USER", "www-data", "start it as that user"),
     ("GUNICORN_GROUP", "www-data", "start it as that group"),
-    ("GUNICORN_OPTS", "[--certfile, /c, --preload]", "--certfile is not honoured"),
-    ("GUNICORN_OPTS", "['--bind=0.0.0.0:80']", "--bind is not honoured"),
-    ("GUNICORN_OPTS", "[-e, STANDALONE=false]", "-e is not honoured"),
+    ("GUNICORN_OPTS", "[--certfile, /c, --preload]", "--certfile has no effect"),
+    ("GUNICORN_OPTS", "['--bind=0.0.0.0:80']", "--bind has no effect"),
+    ("GUNICORN_OPTS", "[-e, STANDALONE=false]", "-e has no effect"),
     ("GUNICORN_OPTS", "--preload", "not a YAML list"),
 ]
 

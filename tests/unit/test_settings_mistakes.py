@@ -202,11 +202,11 @@ def test_keys_that_are_not_honoured_and_keys_that_nobody_knows_are_named(load: L
     """
     notes = load(Role.SERVE, text, {"REGISTRY_NOTIFICATIONS_ENDPOINTS": "[]"}).notes
     expected = [
-        "health.file is not honoured yet:",
-        "storage.filesystem.maxthreads is not honoured yet:",
-        "storage.cache is not honoured yet:",
-        "http.http2 is not honoured yet:",
-        "notifications is not honoured yet:",
+        "health.file is not supported yet:",
+        "storage.filesystem.maxthreads is not supported yet:",
+        "storage.cache is not supported yet:",
+        "http.http2 is not supported yet:",
+        "notifications is not supported yet:",
         "storage.filesystem.rootdir is not a known setting and is ignored (did you mean rootdirectory?)",
         "http.adr is not a known setting and is ignored (did you mean addr?)",
         "gateway.tls.certificates.0.chian is not a known setting and is ignored",
