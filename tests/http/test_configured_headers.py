@@ -17,8 +17,9 @@ from proxy.proxy import InProcess, Proxy
 from proxy.routing import Backend
 from proxy.settings import ProxySettings
 from tests.support.commands import RunningCommand, running_command
+from tests.support.loopback import Handler
 from tests.support.programs import docker_registry, free_port
-from tests.support.serving_here import Answer, Client, Handler, digest_of, make_manifest, serving_here
+from tests.support.serving_here import Answer, Client, digest_of, make_manifest, serving_here
 
 BROWSER = {
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from backends.registry.store import Store
 from backends.storage.factory import open_memory
@@ -22,21 +19,11 @@ from backends.web.gates import make_gates
 from backends.web.operations import Action
 from backends.web.settings import GateSettings
 from tests.support.commands import running_command
+from tests.support.loopback import serve
 from tests.support.operations import Named, all_operations
 
 READ_ONLY, DELETION_OFF = "storage.maintenance.readonly", "storage.delete.enabled: true"
 OPERATIONS = list(all_operations())
-
-
-@contextlib.asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[str]:
-    runner = web.ServerRunner(web.Server(handler))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 def registry(protocol: str, gates: GateSettings) -> Handler:
@@ -47,9 +34,11 @@ def registry(protocol: str, gates: GateSettings) -> Handler:
 
 async def ask(handler: Handler, method: str, path: str) -> tuple[int, str]:
     async with (
-        serving(handler) as base,
+        serve(handler) as port,
         aiohttp.ClientSession() as client,
-        client.request(method, base + path, data=b"[]" if method in {"PUT", "POST", "PATCH"} else None) as answer,
+        client.request(
+            method, f"http://127.0.0.1:{port}{path}", data=b"[]" if method in {"PUT", "POST", "PATCH"} else None
+        ) as answer,
     ):
         return answer.status, await answer.text()
 

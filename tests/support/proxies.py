@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -14,22 +14,10 @@ from proxy.forwarding import Forwarder
 from proxy.proxy import InProcess, Proxy, Upstream
 from proxy.routing import Backend
 from proxy.settings import ProxySettings, UpstreamSettings
-from tests.support.upstreams import Head, Peer
+from tests.support.loopback import Answer, Handler, connect, exchange, serve
+from tests.support.upstreams import Peer
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 DOCKER = "docker/20.10.24+dfsg1 go/go1.19.8 git-commit/5d6db84 kernel/6.1 os/linux arch/amd64"
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """A whole answer."""
-
-    head: Head
-    body: bytes
-
-    @property
-    def status(self) -> int:
-        return self.head.status
 
 
 @dataclass(slots=True)
@@ -51,31 +39,22 @@ class RunningProxy:
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Peer]:
         """A connection to it."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        peer = Peer(reader, writer)
-        try:
+        async with connect("127.0.0.1", self.port) as peer:
             yield peer
-        finally:
-            await peer.close()
 
     async def ask(
         self, method: str, target: str, *headers: str, body: bytes = b"", agent: str | None = DOCKER
-    ) -> Answered:
+    ) -> Answer:
         """Sends one request on a connection of its own and reads the whole answer."""
-        lines = [f"{method} {target} HTTP/1.1", f"Host: {self.authority}", *headers]
-        if agent is not None:
-            lines.append(f"User-Agent: {agent}")
-        if body:
-            lines.append(f"Content-Length: {len(body)}")
+        lines = [f"Host: {self.authority}", *headers, *([] if agent is None else [f"User-Agent: {agent}"])]
         async with asyncio.timeout(10), self.connection() as peer:
-            await peer.send("\r\n".join([*lines, "", ""]), body)
-            return await answered(peer, of=method)
+            return Answer(*await exchange(peer, method, target, *lines, body=body or None))
 
 
-async def answered(peer: Peer, *, of: str = "GET") -> Answered:
+async def answered(peer: Peer, *, of: str = "GET") -> Answer:
     """Reads one whole answer."""
     head = await peer.read_head()
-    return Answered(head, await peer.read_body(head, of=of))
+    return Answer(head, await peer.read_body(head, of=of))
 
 
 @contextlib.asynccontextmanager
@@ -102,24 +81,10 @@ async def running_proxy(
             request[request_context.TRUSTED_PEER] = True
         return await proxy.handle(request)
 
-    server = web.Server(
-        handle,
-        handler_cancellation=True,
-        auto_decompress=False,
-        access_log=None,
-        max_line_size=65536,
-        max_field_size=65536,
-        read_bufsize=512 * 1024,
-    )
-    runner = web.ServerRunner(server, shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port: int = runner.addresses[0][1]
     try:
-        yield RunningProxy(port, requests)
+        async with serve(handle) as port:
+            yield RunningProxy(port, requests)
     finally:
-        await runner.cleanup()
         await proxy.close()
 
 

@@ -10,44 +10,30 @@ import asyncio
 import contextlib
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
+from tests.support import loopback
+from tests.support.loopback import Handler, connect, exchange, serve
+from tests.support.upstreams import Peer
 
-from portside.server.draining import DrainingServer
-from portside.server.grammar import MAX_LINE
-from portside.server.serving import KEEPALIVE_SECONDS, READ_BUFFER
-from tests.support.upstreams import Head, Peer
-
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+_LENGTHS = frozenset({"POST", "PUT", "PATCH"})
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCTETS = {"Content-Type": "application/octet-stream"}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer."""
-
-    head: Head
-    body: bytes
-
-    @property
-    def status(self) -> int:
-        return self.head.status
+class Answer(loopback.Answer):
+    """A whole answer of a v2 registry."""
 
     def __getitem__(self, name: str) -> str:
         value = self.head.value(name)
         assert value is not None, f"no {name} in {self.head}"
         return value
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
     @property
     def told(self) -> tuple[int, str]:
@@ -89,12 +75,8 @@ class Client:
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Peer]:
         """Opens a connection."""
-        reader, writer = await asyncio.open_connection(self.host, self.port, ssl=self.tls)
-        peer = Peer(reader, writer)
-        try:
+        async with connect(self.host, self.port, tls=self.tls) as peer:
             yield peer
-        finally:
-            await peer.close()
 
     async def ask(
         self,
@@ -121,15 +103,8 @@ class Client:
     ) -> Answer:
         """The same on an open connection."""
         pairs = headers.items() if isinstance(headers, Mapping) else headers
-        lines = [f"{method} {target} HTTP/1.1", f"Host: {self.authority}", *(f"{key}: {value}" for key, value in pairs)]
-        if chunks is not None:
-            lines.append("Transfer-Encoding: chunked")
-            body = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in [*chunks, b""])
-        elif body is not None or method in {"POST", "PUT", "PATCH"}:
-            lines.append(f"Content-Length: {len(body or b'')}")
-        await peer.send("\r\n".join([*lines, "", ""]), body or b"")
-        head = await peer.read_head()
-        return Answer(head, await peer.read_body(head, of=method))
+        lines = [f"Host: {self.authority}", *(f"{key}: {value}" for key, value in pairs)]
+        return Answer(*await exchange(peer, method, target, *lines, body=body, chunks=chunks, lengths=_LENGTHS))
 
     async def begin(self, name: str) -> str:
         """Begins an upload and returns the path of its `Location`."""
@@ -194,20 +169,5 @@ def describe(content: bytes, media_type: str) -> dict[str, Any]:
 @contextlib.asynccontextmanager
 async def serving_here(handler: Handler) -> AsyncIterator[Client]:
     """Serves a handler on a free port; several over one storage are as several processes."""
-    server = DrainingServer(
-        handler,
-        auto_decompress=False,
-        access_log=None,
-        max_line_size=MAX_LINE,
-        max_field_size=MAX_LINE,
-        read_bufsize=READ_BUFFER,
-        keepalive_timeout=KEEPALIVE_SECONDS,
-    )
-    runner = web.ServerRunner(server, shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield Client("127.0.0.1", runner.addresses[0][1])
-    finally:
-        await runner.cleanup()
+    async with serve(handler) as port:
+        yield Client("127.0.0.1", port)

@@ -10,36 +10,23 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from aiohttp import web
-
 from backends.registry.store import Store
 from backends.storage.storage import Storage
 from backends.v1.registry import Registry
 from backends.v1.settings import V1Settings
 from backends.web.gates import make_gates
 from backends.web.settings import GateSettings
-from tests.support.upstreams import Head, Peer
+from tests.support import loopback
+from tests.support.loopback import connect, exchange, serve
+from tests.support.upstreams import Peer
 
+_LENGTHS = frozenset({"PUT"})
 DOCKER = "docker/1.5.0 go/go1.4.1 git-commit/a8a31ef kernel/3.16.0-4-amd64 os/linux arch/amd64"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer."""
-
-    head: Head
-    body: bytes
-
-    @property
-    def status(self) -> int:
-        return self.head.status
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    def value(self, name: str) -> str | None:
-        return self.head.value(name)
+class Answer(loopback.Answer):
+    """A whole answer of a v1 registry."""
 
     @property
     def told(self) -> tuple[int, str]:
@@ -80,12 +67,8 @@ class RunningRegistry:
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Peer]:
         """A connection to it."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        peer = Peer(reader, writer)
-        try:
+        async with connect("127.0.0.1", self.port) as peer:
             yield peer
-        finally:
-            await peer.close()
 
     async def ask(
         self,
@@ -97,18 +80,9 @@ class RunningRegistry:
         agent: str | None = DOCKER,
     ) -> Answer:
         """Sends one request and reads the whole answer; `chunks` go out chunked."""
-        lines = [f"{method} {target} HTTP/1.1", f"Host: {self.authority}", *headers]
-        if agent is not None:
-            lines.append(f"User-Agent: {agent}")
-        if chunks is not None:
-            lines.append("Transfer-Encoding: chunked")
-            body = b"".join(chunk_of(chunk) for chunk in [*chunks, b""])
-        elif body is not None or method == "PUT":
-            lines.append(f"Content-Length: {len(body or b'')}")
+        lines = [f"Host: {self.authority}", *headers, *([] if agent is None else [f"User-Agent: {agent}"])]
         async with asyncio.timeout(20), self.connection() as peer:
-            await peer.send("\r\n".join([*lines, "", ""]), body or b"")
-            head = await peer.read_head()
-            return Answer(head, await peer.read_body(head, of=method))
+            return Answer(*await exchange(peer, method, target, *lines, body=body, chunks=chunks, lengths=_LENGTHS))
 
     async def put_json(self, image: Pushed) -> Answer:
         return await self.ask("PUT", f"/v1/images/{image.id}/json", body=image.json)
@@ -138,32 +112,11 @@ class RunningRegistry:
         assert (await self.ask("PUT", f"/v1/repositories/{name}/images", body=b"[]")).status == 204
 
 
-def chunk_of(data: bytes) -> bytes:
-    """One chunk with its frame; of nothing, the end of a body."""
-    return b"%x\r\n%s\r\n" % (len(data), data)
-
-
 @contextlib.asynccontextmanager
 async def running_v1(
     storage: Storage, settings: V1Settings | None = None, *, gates: GateSettings | None = None
 ) -> AsyncIterator[RunningRegistry]:
     """Runs a registry over a storage; several over one storage are as several processes."""
-    server = web.Server(
-        Registry(
-            Store(storage), settings or V1Settings(), gates=make_gates(gates or GateSettings(delete_enabled=True))
-        ).handle,
-        handler_cancellation=True,
-        auto_decompress=False,
-        access_log=None,
-        max_line_size=65536,
-        max_field_size=65536,
-        read_bufsize=512 * 1024,
-    )
-    runner = web.ServerRunner(server, shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield RunningRegistry(runner.addresses[0][1])
-    finally:
-        await runner.cleanup()
+    gate = make_gates(gates or GateSettings(delete_enabled=True))
+    async with serve(Registry(Store(storage), settings or V1Settings(), gates=gate).handle) as port:
+        yield RunningRegistry(port)

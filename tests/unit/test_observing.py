@@ -7,9 +7,8 @@ import json
 import logging
 import os
 import select
-import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -26,8 +25,7 @@ from portside.observe.access_log import REQUEST_KEYS, AccessLog, open_access_log
 from portside.observe.logging import LogSettings
 from portside.observe.metrics import Metrics
 from portside.observe.requests import observed
-
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+from tests.support.loopback import Handler, serve
 
 
 class Observed:
@@ -57,17 +55,9 @@ async def observing(handler: Handler, folder: Path, *, listener: str = "proxy") 
     log = folder / "access.log"
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     access, metrics = AccessLog(descriptor), Metrics()
-    server = web.Server(
-        observed(handler, listener, access=access, metrics=metrics, headers=ConfiguredHeaders({})),
-        handler_cancellation=True,
-        access_log=None,
-    )
-    runner = web.ServerRunner(server)
-    await runner.setup()
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        await web.SockSite(runner, listening).start()
-        yield Observed(f"http://127.0.0.1:{listening.getsockname()[1]}", access, metrics, log)
-        await runner.cleanup()
+    observing_it = observed(handler, listener, access=access, metrics=metrics, headers=ConfiguredHeaders({}))
+    async with serve(observing_it) as port:
+        yield Observed(f"http://127.0.0.1:{port}", access, metrics, log)
     await access.stop()
     metrics.flush()
     os.close(descriptor)

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from proxy.routing import Backend
+from tests.support.loopback import Answer
 from tests.support.programs import docker_registry
-from tests.support.proxies import Answered, RunningProxy, answered, running_proxy
+from tests.support.proxies import RunningProxy, answered, running_proxy
 
 pytestmark = pytest.mark.real
 
@@ -36,7 +37,7 @@ async def proxy(distribution: str) -> AsyncIterator[RunningProxy]:
         yield running
 
 
-async def _push(proxy: RunningProxy, name: str, content: bytes, *, chunked: bool) -> Answered:
+async def _push(proxy: RunningProxy, name: str, content: bytes, *, chunked: bool) -> Answer:
     """Uploads a blob as docker does: POST, PATCH, PUT, each to where the answer before said."""
     begun = await proxy.ask("POST", f"/v2/{name}/blobs/uploads/", "Content-Length: 0")
     assert begun.status == 202, begun
@@ -50,7 +51,7 @@ async def _push(proxy: RunningProxy, name: str, content: bytes, *, chunked: bool
     return await proxy.ask("PUT", f"{_path(proxy, sent)}&digest={_digest(content)}", "Content-Length: 0")
 
 
-def _path(proxy: RunningProxy, answer: Answered) -> str:
+def _path(proxy: RunningProxy, answer: Answer) -> str:
     location = answer.head.value("Location") or ""
     assert location.startswith(f"http://{proxy.authority}/v2/"), location
     return location.removeprefix(f"http://{proxy.authority}")

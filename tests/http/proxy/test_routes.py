@@ -11,7 +11,8 @@ from backends import request_context
 from proxy.proxy import Handler
 from proxy.routing import Backend
 from proxy.settings import ProxySettings, Rule
-from tests.support.proxies import Answered, RunningProxy, running_proxy
+from tests.support.loopback import Answer
+from tests.support.proxies import RunningProxy, running_proxy
 
 OLD, NEW = "docker/1.5.0 go/go1.4.1", "docker/1.6.2 go/go1.4.2"
 GO = "Go 1.1 package http"
@@ -86,7 +87,7 @@ async def test_the_guides_rule_to_the_letter() -> None:
             assert (answer.body, _version(answer)) == (b"v1 none", None)
 
 
-def _version(answer: Answered) -> str | None:
+def _version(answer: Answer) -> str | None:
     return answer.head.value("Docker-Distribution-Api-Version")
 
 

@@ -14,12 +14,13 @@ import pytest
 from proxy.routing import Backend
 from proxy.settings import UpstreamSettings
 from tests.support.certificate import make_certificate
+from tests.support.loopback import Answer
 from tests.support.programs import free_port
-from tests.support.proxies import Answered, running_proxy
+from tests.support.proxies import running_proxy
 from tests.support.upstreams import Peer, Registry, spoken_by_hand
 
 
-def _reason(answer: Answered) -> str:
+def _reason(answer: Answer) -> str:
     error = json.loads(answer.body)["errors"][0]
     assert (error["code"], error["message"]) == ("UNAVAILABLE", "service unavailable")
     # Without it Docker 1.6 to 1.13 would take the answer for "no v2 here".

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.byteranges import Part, parse_byteranges
+from tests.support.loopback import chunk_of
 from tests.support.trees import read_tree
-from tests.support.v1server import Answer, Pushed, RunningRegistry, chunk_of, make_pushed
+from tests.support.v1server import Answer, Pushed, RunningRegistry, make_pushed
 
 BASE = make_pushed("a", layer=bytes(range(256)) * 40)
 TOP = make_pushed("b", parent=BASE.id, layer=b"top layer")

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from backends.storage.factory import open_folder
+from tests.support.loopback import chunk_of
 from tests.support.trees import read_files
-from tests.support.v1server import Pushed, RunningRegistry, chunk_of, make_pushed, running_v1
+from tests.support.v1server import Pushed, RunningRegistry, make_pushed, running_v1
 
 MIB = 1 << 20
 
