@@ -1,4 +1,4 @@
-"""Uploads: content on its way to become a blob, resumable by any process, whatever became of others.
+"""Uploads: content that is to become a blob, resumable by any process, whatever became of others.
 
 What one request does with an upload is `upload_session`. A lock lets one request at a time have an upload, across
 processes. What can happen to it meanwhile is a table (`upload_states`): it is kept for the next request, or it ends,
