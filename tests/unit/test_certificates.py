@@ -294,7 +294,7 @@ def test_it_does_not_go_before_a_server_certificate_of_the_user_s_own(tmp_path: 
 def test_half_of_the_tutorial_s_pair_is_told_with_what_to_do(tmp_path: Path, gone: str, left: str) -> None:
     as_in_the_tutorial(tmp_path / "certs")
     (tmp_path / "certs" / gone).unlink()
-    with pytest.raises(CertificateProblem, match=rf"{left} is there without {gone}: put {gone} beside it"):
+    with pytest.raises(CertificateProblem, match=rf"{left} exists without {gone}: put {gone} beside it"):
         ensure_certificates(tmp_path / "certs")
 
 
@@ -345,7 +345,7 @@ def test_a_ca_of_our_own_is_used_again_when_only_the_server_certificate_is_gone(
 def test_half_a_pair_is_told_with_what_to_do(folder: Path, gone: str, left: str, also: tuple[str, ...]) -> None:
     for name in (gone, *also):
         (folder / name).unlink()
-    with pytest.raises(CertificateProblem, match=rf"{left} is there without {gone}: put {gone} beside it"):
+    with pytest.raises(CertificateProblem, match=rf"{left} exists without {gone}: put {gone} beside it"):
         ensure_certificates(folder)
     assert not (folder / gone).exists()
 

@@ -175,7 +175,7 @@ def test_a_certificate_without_its_key_is_told_in_one_sentence(tmp_path: Path) -
     assert portside("certs", folder=tmp_path).returncode == 0
     (tmp_path / "certs" / "server.key").unlink()
     line = _sentence(portside("serve", "--addr", "127.0.0.1:0", folder=tmp_path))
-    assert "server.crt is there without server.key" in line
+    assert "server.crt exists without server.key" in line
 
 
 def test_a_missing_settings_file_is_told_in_one_sentence(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_for_machines_every_line_is_an_object_with_the_fields_from_the_first_to_
     assert {event["service"] for event in events} == {"registry"}
     assert len({event["instance.id"] for event in events}) == 1
     said = " ".join(event[message] for event in events)
-    for words in ("response completed", "listening on", "clients must trust the CA", "takes its place", "may push"):
+    for words in ("response completed", "listening on", "clients must trust the CA", "it is replaced", "may push"):
         assert words in said
 
 

@@ -185,7 +185,7 @@ def test_certificates_whose_names_only_openssl_reads_are_served_trusted_and_look
     with running_command("serve", "all.yml", folder=tmp_path) as running:
         running.port("proxy")
         running.process.send_signal(signal.SIGHUP)
-        running.wait_for_line(running.err, "were read anew")
+        running.wait_for_line(running.err, "were reloaded")
         assert running.end() == 0
 
 
