@@ -84,7 +84,7 @@ class LiveSettings:
             _log.error("the settings stay as they are: %s", sentence)
             return None
         except Exception:  # noqa: BLE001 - the last net: a mistake of ours must not end what is served
-            _log.exception("the settings stay as they are: reading them anew failed")
+            _log.exception("the settings stay as they are: reloading them failed")
             return None
 
         def accept() -> None:

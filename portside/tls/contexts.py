@@ -244,7 +244,7 @@ class ReloadingContext:
             _log.error("the changed certificates are not used, the old ones go on: %s", trouble)
             return
         self.current = context
-        _log.info("certificates were read anew: %s", ", ".join(map(str, settings.files)))
+        _log.info("certificates were reloaded: %s", ", ".join(map(str, settings.files)))
 
 
 def _look(files: Sequence[Path]) -> tuple[tuple[int, int, int] | None, ...]:

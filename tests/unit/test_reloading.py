@@ -198,7 +198,7 @@ def test_certificates_and_client_cas_change_and_a_file_that_cannot_be_used_chang
         reloaded.reload()
         _until(lambda: not _greets(port, two.ca))
         file.write_text(f"{{http: {{addr: '127.0.0.1:{port}'}}}}")
-        assert "http.tls.certificate" in reloaded.reload("a restart is needed")
+        assert "http.tls.certificate" in reloaded.reload("these changes need a restart")
         assert not _greets(port, two.ca)
         assert running.end() == 0
 
