@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import select
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
