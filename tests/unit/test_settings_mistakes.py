@@ -86,7 +86,7 @@ def test_all_mistakes_are_told_at_once_each_with_its_path_and_what_is_allowed(lo
         ("http.draintimeout:", "30s"),
         ("http.tls:", "go together"),
         ("http.headers:", "cannot be set: Content-length"),
-        ("gateway.bodytimeout:", "a silent client stay for ever"),
+        ("gateway.bodytimeout:", "a silent client stay connected"),
         ("gateway.trustedproxies.0:", "10.0.0.0/8"),
         ("gateway.routeheader:", "false stands for none"),
         ("gateway.v1.upstream:", "unix:/run"),
