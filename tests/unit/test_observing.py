@@ -7,8 +7,6 @@ import json
 import logging
 import os
 import select
-import socket
-import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +26,7 @@ from portside.observe.logging import LogSettings
 from portside.observe.metrics import Metrics
 from portside.observe.requests import observed
 from tests.support.loopback import Handler, serve
+from tests.support.upstreams import Peer
 
 
 class Observed:
@@ -252,13 +251,11 @@ async def test_a_client_that_goes_away_leaves_a_line_with_499(tmp_path: Path) ->
 
     async with observing(handler, tmp_path) as served:
         host, port = served.url.removeprefix("http://").split(":")
-        _, writer = await asyncio.open_connection(host, int(port))
-        writer.write(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        peer = Peer(*await asyncio.open_connection(host, int(port)))
+        await peer.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         await began.wait()
         assert _value(served.metrics, "registry_http_in_flight_requests", listener="proxy") == 1
-        # A reset: after a mere close the server waits a while, since the client may only have shut down its side.
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        writer.transport.abort()
+        peer.leave()
         assert '"GET /slow HTTP/1.1" 499 0 ' in await served.line()
         assert _value(served.metrics, "registry_http_requests_total", code="499") == 1
         assert _value(served.metrics, "registry_http_in_flight_requests", listener="proxy") == 0

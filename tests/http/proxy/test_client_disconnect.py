@@ -25,6 +25,7 @@ async def test_a_client_that_hangs_up_while_it_waits_frees_the_registry(registry
             async with proxy.connection() as client:
                 await client.send("GET /v2/ HTTP/1.1\r\nHost: h\r\n\r\n")
                 await asked.wait()
+                client.leave()
             await freed.wait()
 
 
