@@ -215,6 +215,9 @@ class Repository:
             try:
                 await read_link(self._driver, link)
             except PathNotFound:
+                await self._driver.ensure_durable(
+                    link
+                )  # who deleted it may have been killed before the folder was synced
                 raise self._manifest_unknown(digest) from None
             await self._tags.delete_those_of(self.name, digest, actor=actor)
             work = self._driver.delete(_folder(link))
