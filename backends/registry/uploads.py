@@ -85,7 +85,7 @@ class Uploads:
 
     async def _forget(self, name: RepositoryName, upload_id: UploadId) -> None:
         self._running.forget(upload_id)
-        with suppress(StorageError):  # gone already, or the disk refuses even that: what broke it is told
+        with suppress(StorageError):  # gone already, or the disk refuses even that: the first error is reported
             await run_to_completion(self._driver.delete(layout.upload(name, upload_id), durable=False))
 
     async def size(self, name: RepositoryName, upload_id: UploadId) -> int:

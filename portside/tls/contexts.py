@@ -241,7 +241,7 @@ class ReloadingContext:
             return
         self._seen = seen
         if context is None:
-            _log.error("the changed certificates are not used, the old ones go on: %s", trouble)
+            _log.error("the changed certificates are not used, the old ones stay in use: %s", trouble)
             return
         self.current = context
         _log.info("certificates were reloaded: %s", ", ".join(map(str, settings.files)))
