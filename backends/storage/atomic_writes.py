@@ -7,8 +7,8 @@ removal.
 Invariants:
 - folders that existed already are synced too before a change returns, if another process may have been killed before it
   synced them (`unsynced`);
-- a change in a folder that is deleted concurrently is repeated: when it returns, the file is at its path, or was there
-  before the deletion.
+- a change in a folder that is deleted concurrently takes effect before the deletion, or is repeated and takes effect
+  after it.
 
 Everything here may wait for the disk, so it is called in threads. It raises OSError.
 """
@@ -66,7 +66,7 @@ class AtomicWrites:
                 missing = parts[depth:]
                 synced = durable or len(missing) > OWN_FOLDER_AND_FILE
                 above = _join(parts[:depth])
-                if self._appear(folder, above, missing, fill, durable=synced) and self._is_at(folder, above):
+                if self._appear(folder, above, missing, fill, durable=synced):
                     if synced:
                         self.sync_found(path, but=above)
                     return
@@ -230,19 +230,6 @@ class AtomicWrites:
             except FileNotFoundError:
                 continue
         return os.dup(self._root), 0
-
-    def _is_at(self, folder: int, path: str) -> bool:
-        """Whether an open folder is still at its path, not renamed to be deleted."""
-        if path == "/":
-            return True
-        try:
-            fd = self._opener.open(path[1:].encode(), os.O_PATH | os.O_DIRECTORY)
-        except FileNotFoundError:
-            return False
-        try:
-            return os.path.samestat(os.fstat(fd), os.fstat(folder))
-        finally:
-            os.close(fd)
 
     def _is_file(self, path: str, info: os.stat_result) -> bool:
         try:

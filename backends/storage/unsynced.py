@@ -35,6 +35,8 @@ SLOTS = 32
 
 NO_SLOT = -1
 YOUNG_SECONDS = 60
+RACY_MTIME_SECONDS = 2
+"""A folder's time of change tells every change from the one before only after so long."""
 
 
 class UnsyncedNames:
@@ -53,6 +55,7 @@ class UnsyncedNames:
         self._own = -1
         self._own_name = ""
         self._others: dict[str, int] = {}
+        self._others_since = 0
         self._slots: list[_Slot | None] = [None] * SLOTS
 
     @contextlib.contextmanager
@@ -114,6 +117,9 @@ class UnsyncedNames:
     def close(self) -> None:
         """Removes this process's file, unless a sync has failed: then the next process to start deals with it."""
         with self._lock:
+            for slot in self._slots:
+                if slot is not None:
+                    slot.close()
             if self._own >= 0 and not any(self._slots):
                 with contextlib.suppress(OSError):  # the volume is read-only by now, or the file is gone
                     os.unlink(self._own_name, dir_fd=self._folder)
@@ -129,38 +135,40 @@ class UnsyncedNames:
                 number = self._slots.index(None)
             except ValueError:
                 raise OSError(errno.EBUSY, "too many folders could not be synced", folder) from None
-            self._write(content + b"\0", number)
-            slot = self._slots[number] = _Slot(number, folder)
+            slot = _Slot(number, folder)
+            self._write(slot)
+            self._slots[number] = slot
             return slot
+
+    def _write(self, slot: _Slot) -> None:
+        # Open for as long as the change takes: a file that is open for writing keeps a volume from being remounted
+        # read-only.
+        slot.close()
+        slot.fd = _open_file(self._own_name, self._folder, os.O_WRONLY)
+        os.pwrite(slot.fd, slot.folder.encode() + b"\0", slot.number * SLOT)
 
     def _free(self, slot: _Slot) -> None:
         with self._lock:
             if slot.number != NO_SLOT and self._slots[slot.number] is slot:
                 self._slots[slot.number] = None
-                if self._own >= 0:
-                    with contextlib.suppress(FileNotFoundError):  # the files were removed
-                        self._write(b"\0", slot.number)
-
-    def _write(self, content: bytes, number: int) -> None:
-        # Opened each time: a file that is open for writing keeps the volume from being remounted read-only.
-        fd = _open_file(self._own_name, self._folder, os.O_WRONLY)
-        try:
-            os.pwrite(fd, content, number * SLOT)
-        finally:
-            os.close(fd)
+                os.pwrite(slot.fd, b"\0", slot.number * SLOT)
+                slot.close()
 
     def _read_others(self, found: list[str]) -> None:
+        changed = os.fstat(self._folder).st_mtime_ns
+        if changed != self._others_since or time.time_ns() - changed < RACY_MTIME_SECONDS * 1_000_000_000:
+            self._open_others()
+            self._others_since = changed
+        for fd in self._others.values():
+            found.extend(_read_slots(fd))
+
+    def _open_others(self) -> None:
         names = {name for name in os.listdir(self._folder) if not name.startswith(".")} - {self._own_name}
         for gone in self._others.keys() - names:
             os.close(self._others.pop(gone))
-        for name in names:
-            fd = self._others.get(name, -1)
-            if fd < 0:
-                try:
-                    fd = self._others[name] = _open_file(name, self._folder, os.O_RDONLY)
-                except FileNotFoundError:
-                    continue
-            found.extend(_read_slots(fd))
+        for name in names - self._others.keys():
+            with contextlib.suppress(FileNotFoundError):
+                self._others[name] = _open_file(name, self._folder, os.O_RDONLY)
 
     def _open_folder(self) -> bool:
         """Opens the folder of files; False if it does not exist, so nothing is recorded."""
@@ -181,7 +189,7 @@ class UnsyncedNames:
         self._own_name, self._own = _make_file(self._folder)
         for slot in self._slots:
             if slot is not None:
-                self._write(slot.folder.encode() + b"\0", slot.number)
+                self._write(slot)
 
     def _let_go(self) -> None:
         for fd in (self._folder, self._own, *self._others.values()):
@@ -189,6 +197,7 @@ class UnsyncedNames:
                 os.close(fd)
         self._folder = self._own = -1
         self._others = {}
+        self._others_since = 0
 
     def _clean(self) -> None:
         """Syncs what processes that died were changing, and removes their files."""
@@ -218,13 +227,19 @@ class _Slot:
         abandoned: the change has failed after that, so the folder was not synced.
     """
 
-    __slots__ = ("abandoned", "changed", "folder", "number")
+    __slots__ = ("abandoned", "changed", "fd", "folder", "number")
 
     def __init__(self, number: int, folder: str) -> None:
         self.number = number
         self.folder = folder
+        self.fd = -1
         self.changed = False
         self.abandoned = False
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 def _make_file(folder: int) -> tuple[str, int]:
