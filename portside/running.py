@@ -81,8 +81,10 @@ def _serve(live: LiveSettings, bound: tuple[BoundListener, ...], identity: Ident
         from portside.observe.metrics import MetricsFolder  # noqa: PLC0415
         from portside.observe.voice import Voice  # noqa: PLC0415
         from portside.server.workers import serve  # noqa: PLC0415
+        from portside.server.working import loop_factory  # noqa: PLC0415
         from portside.wiring import build  # noqa: PLC0415
 
+    loop_factory()
     gc.enable()  # off since the start: nothing that a module makes when it is imported is garbage
     voice, asked = Voice(), live.settings
     live.keep(bound)

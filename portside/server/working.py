@@ -49,7 +49,7 @@ def work(
             os.write(pipes.saying, word.encode())
 
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(
                 serve_here(
                     bound,
@@ -72,7 +72,8 @@ def work(
     return 0
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Returns what makes event loops. Called before the fork too, so that the workers share uvloop's memory."""
     try:
         import uvloop  # noqa: PLC0415 - where it installs
     except ImportError:
