@@ -1,4 +1,4 @@
-"""Around every handler that faces a listener: the access line, the metrics, and the last net for what goes wrong.
+"""Around the handler of every listener: the access line, the metrics, and the answer to unexpected errors.
 
 Invariant: every request leaves one line and counts once, the ones whose client went away too.
 """
@@ -44,7 +44,7 @@ def observed(
     """Wraps a handler so that each request leaves a line and counts, and each answer has the configured headers.
 
     Args:
-        handler: what answers.
+        handler: answers requests.
         listener: `proxy`, `v1` or `v2`: where the request came in.
         access: None when the access log is off.
         metrics: where it is counted; None when there is no listener for them.
@@ -67,7 +67,7 @@ def observed(
                 response = await handler(request)
             except (asyncio.CancelledError, ConnectionError):
                 raise
-            except Exception as error:  # noqa: BLE001 - the last net: it is logged, and the client hears of it
+            except Exception as error:  # noqa: BLE001 - nothing above catches it: it is logged, and the client gets a 500
                 status = 500
                 response = _failed(request, listener, error)
             status, sent = response.status, _size(request, response)

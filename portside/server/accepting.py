@@ -1,6 +1,6 @@
 """Taking connections: the first byte distinguishes TLS from plain HTTP, and each mistake leaves one readable line.
 
-Invariant: a slow or silent client costs its own connection and nobody else's time.
+Invariant: a slow or silent client delays no other client.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from portside.server.address_limit import QUIET_SECONDS, AddressLimit
 from portside.server.connection import Connection
 from portside.server.grammar import Violation
+from portside.server.sockets import peer_name
 from portside.tls.contexts import ReloadingContext
 from portside.tls.handshakes import ALERT_SECONDS, CURRENT, Handshake, explain
 
@@ -35,7 +36,7 @@ _OF_ONE_CONNECTION = frozenset(
         errno.EOPNOTSUPP, errno.ENETUNREACH, errno.EPERM,
     }
 )  # fmt: skip
-"""What accept(2) says of a connection that has failed meanwhile, or that a firewall forbids; the next one may do."""
+"""Errors of accept(2) that concern one connection: it failed before it was accepted, or a firewall forbids it."""
 
 
 class Acceptor:
@@ -43,9 +44,9 @@ class Acceptor:
 
     Args:
         sockets: non-blocking listening sockets, shared with other workers.
-        factory: makes the protocol of a connection; of one that can only be refused, with the reason.
+        factory: makes the protocol of a connection; takes the reason when all its requests are to be refused.
         tls: None for plain HTTP.
-        address: how clients write this listener, for the sentence to those who come without TLS.
+        address: this listener as clients write it, for the answer to a client that uses the wrong scheme.
         limit: of connections per client address; None for none.
     """
 
@@ -69,12 +70,12 @@ class Acceptor:
         self._logged_full = -QUIET_SECONDS
 
     def start(self) -> None:
-        """Begins to accept."""
+        """Starts accepting."""
         for listening in self._sockets:
             self._loop.add_reader(listening, self._accept, listening)
 
     def stop(self) -> None:
-        """Takes what waits in the queue, then no more; connections that are being greeted go on."""
+        """Accepts what waits in the queue, then nothing more; connections whose protocol is being detected go on."""
         self._stopped = True
         for listening in self._sockets:
             self._loop.remove_reader(listening)
@@ -82,7 +83,7 @@ class Acceptor:
                 pass
 
     def is_greeting(self) -> bool:
-        """Whether a connection has not said yet what it speaks."""
+        """Whether the protocol of some connection has not been detected yet."""
         return bool(self._tasks)
 
     def _accept(self, listening: socket.socket) -> None:
@@ -102,18 +103,18 @@ class Acceptor:
                 return True
             if error.errno not in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
                 raise
-            self._tell_full(error)
+            self._log_full(error)
             self._pause(listening)
             return False
         connection.setblocking(False)
         if self._limit is None or connection.family == socket.AF_UNIX:
             task = self._loop.create_task(self._greet(connection))
         else:
-            leave = self._limit.admit(peer[0])
-            if leave is None:
+            release = self._limit.admit(peer[0])
+            if release is None:
                 connection.close()
                 return True
-            task = self._loop.create_task(self._greet_counted(connection, leave))
+            task = self._loop.create_task(self._greet_counted(connection, release))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return True
@@ -127,26 +128,26 @@ class Acceptor:
 
         self._loop.call_later(PAUSE_SECONDS, resume)
 
-    def _tell_full(self, error: OSError) -> None:
-        """One line, however long it lasts."""
+    def _log_full(self, error: OSError) -> None:
+        """Logs one line a minute, however many connections wait."""
         now = self._loop.time()
         if now - self._logged_full >= QUIET_SECONDS:
             self._logged_full = now
             _log.error("no more connections can be taken for now: %s; raise the limit of open files", error)
 
-    async def _greet_counted(self, connection: socket.socket, leave: Callable[[], None]) -> None:
-        """Greets, and has the connection's end counted too, however it comes about."""
+    async def _greet_counted(self, connection: socket.socket, release: Callable[[], None]) -> None:
+        """Greets a counted connection, and has `release` called when it has ended, however it ends."""
         protocol = None
         try:
             protocol = await self._greet(connection)
         finally:
             if protocol is not None and protocol.connected:
-                protocol.on_lost = leave
+                protocol.on_lost = release
             else:
-                leave()
+                release()
 
     async def _greet(self, connection: socket.socket) -> Connection | None:
-        """Finds out what a client speaks, and gives its connection to a protocol; None when that was not to be."""
+        """Detects what a client speaks and hands its connection to a protocol; None if the client left before that."""
         if connection.family == socket.AF_UNIX:
             return (await self._loop.connect_accepted_socket(self._factory, connection))[1]
         try:
@@ -164,7 +165,7 @@ class Acceptor:
         return await self._refuse(connection, "This port speaks TLS: use https://{host}/")
 
     async def _refuse(self, connection: socket.socket, sentence: str) -> Connection:
-        """Gives a connection to a protocol that answers whatever is asked with a sentence."""
+        """Hands a connection to a protocol that answers every request with 400 and this sentence."""
         factory = partial(self._factory, Violation(400, sentence, host=_shown(self._address)))
         return (await self._loop.connect_accepted_socket(factory, connection))[1]
 
@@ -222,10 +223,9 @@ def _wake(future: asyncio.Future[None]) -> None:
 
 def _peer(connection: socket.socket) -> str:
     try:
-        host, port = connection.getpeername()[:2]
+        return peer_name(connection.getpeername())
     except OSError:
         return "a client that has gone"
-    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
 
 
 def _shown(address: str) -> str:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Container
 
 NETWORK_BITS = 64
-"""Of an IPv6 address: what is behind them is one client's to choose from (RFC 6177)."""
+"""The part of an IPv6 address that counts: a client may use any address within its /64 (RFC 6177)."""
 QUIET_SECONDS = 60.0
 
 _log = logging.getLogger("portside.server.accepting")
@@ -23,8 +23,8 @@ class AddressLimit:
     """Counts the connections of each address.
 
     Args:
-        most: how many an address may have.
-        exempt: addresses that may have any number: trusted proxies, which bring many clients.
+        most: the number of connections that an address may have.
+        exempt: addresses without a limit: trusted proxies, which connect on behalf of many clients.
     """
 
     def __init__(self, most: int, *, exempt: Container[str]) -> None:
@@ -34,22 +34,22 @@ class AddressLimit:
         self._last_logged = -QUIET_SECONDS
 
     def admit(self, address: str) -> Callable[[], None] | None:
-        """Counts a connection; returns what to call when it has gone, or None when it is one too many."""
+        """Counts a connection; returns what to call when it has ended, or None if it is one too many."""
         if address in self._exempt:
             return _nothing
         client = client_of(address)
         if self._open[client] >= self._most:
-            self._tell(client)
+            self._log(client)
             return None
         self._open[client] += 1
-        return lambda: self._leave(client)
+        return lambda: self._release(client)
 
-    def _leave(self, client: str) -> None:
+    def _release(self, client: str) -> None:
         self._open[client] -= 1
         if not self._open[client]:
             del self._open[client]
 
-    def _tell(self, client: str) -> None:
+    def _log(self, client: str) -> None:
         now = time.monotonic()
         if now - self._last_logged >= QUIET_SECONDS:
             self._last_logged = now
@@ -59,7 +59,7 @@ class AddressLimit:
 
 
 def client_of(address: str) -> str:
-    """Returns under what an address is counted: itself, or the /64 network of an IPv6 address."""
+    """Returns what an address is counted as: itself, or the /64 network of an IPv6 address."""
     if ":" not in address:
         return address
     six = ipaddress.IPv6Address(address.partition("%")[0])
@@ -69,4 +69,4 @@ def client_of(address: str) -> str:
 
 
 def _nothing() -> None:
-    """What happens when a connection that is not counted has gone."""
+    """Does nothing: the connection was not counted."""

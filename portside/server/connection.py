@@ -1,4 +1,4 @@
-"""One connection: aiohttp's protocol, and what it leaves undone.
+"""One connection: aiohttp's protocol, and what it lacks.
 
 - A body whose framing breaks off in the middle reaches its reader at once as an error. aiohttp's parser gives up
   silently, and the handler would wait for the rest for ever.
@@ -28,19 +28,19 @@ class Connection(RequestHandler):
     """A client's connection.
 
     Args:
-        server: it belongs to.
+        server: the server it belongs to.
         refuse: answers a request that is not valid HTTP.
         violation: why every request of this connection is refused, if it is.
         settings: of aiohttp's protocol.
 
     Attributes:
-        body: of the last request that was given to a handler.
+        body: the body of the last request that was given to a handler.
         is_answered: whether that handler is done.
-        is_delivered: whether the client is known to have taken all answers given so far.
-        half_closed: when the client shut down its side, by the loop's clock; 0.0 if it has not.
+        is_delivered: whether the client is known to have received all answers so far.
+        half_closed: when the client shut down its sending side, by the loop's clock; 0.0 if it has not.
         is_ending: whether no further request can come.
         violation: see above.
-        on_lost: called when the connection is gone.
+        on_lost: called when the connection has ended.
     """
 
     __slots__ = (
@@ -81,10 +81,10 @@ class Connection(RequestHandler):
         messages = self._messages
         if messages and type(messages[-1][0]) is _ErrInfo:
             self._broken = self.is_ending = True
-            self._tell_reader(messages[-1][0])
+            self._end_broken_body(messages[-1][0])
 
-    def _tell_reader(self, found: _ErrInfo) -> None:
-        """Ends the body in whose middle the parser gave up; its handler has the only answer to give then."""
+    def _end_broken_body(self, found: _ErrInfo) -> None:
+        """Ends the body in which the parser stopped: its reader gets an exception; its handler alone answers."""
         for body in (self.body, *(payload for _, payload in self._messages)):
             if not body.is_eof():
                 body.set_exception(RequestPayloadError(explain(found.exc).sentence))
@@ -94,7 +94,7 @@ class Connection(RequestHandler):
 
     @override
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio asks whether to stay open; aiohttp never does
-        """Keeps a plain connection open as long as answers are on their way; TLS knows no such state."""
+        """Keeps a plain connection open until pending answers are sent; asyncio has no half-closed TLS connections."""
         transport = self.transport
         if transport is None or self.is_idle() or not self.has_whole_requests() or self.ssl_context is not None:
             return False
@@ -105,12 +105,12 @@ class Connection(RequestHandler):
         return True
 
     def close_if_finished(self) -> None:
-        """Closes a connection whose client says no more, when all has been answered."""
+        """Closes a connection whose client has shut down its sending side, once everything is answered."""
         if self.half_closed and self.transport is not None and self.is_idle():
             self.transport.close()
 
     def is_idle(self) -> bool:
-        """Whether nothing has been asked that is not answered."""
+        """Whether every request has been answered."""
         return (
             self._request_count == 0
             or (self._waiter is not None and not self._waiter.done())
@@ -118,11 +118,11 @@ class Connection(RequestHandler):
         )
 
     def has_unsent(self) -> bool:
-        """Whether something of an answer has not been given to the kernel yet."""
+        """Whether part of an answer has not been passed to the kernel yet."""
         return self._paused or (self.transport is not None and self.transport.get_write_buffer_size() > 0)
 
     def is_last(self) -> bool:
-        """Whether the answer at hand is the last one of this connection."""
+        """Whether the current answer is the last one of this connection."""
         return self.is_ending and not self._messages
 
     def has_whole_requests(self) -> bool:
@@ -130,12 +130,12 @@ class Connection(RequestHandler):
         return self.body.is_eof() and all(payload.is_eof() for _, payload in self._messages)
 
     def answer_begun(self) -> bool:
-        """Whether something of the answer at hand has been written."""
+        """Whether the current answer has begun to be sent."""
         request = self._current_request
         return request is not None and request.writer.output_size > 0
 
     def is_reading_paused(self) -> bool:
-        """Whether nothing is read from the client, so that its hanging up goes unnoticed."""
+        """Whether reading from the client is paused, so that the event loop does not notice when it disconnects."""
         return self._reading_paused or self._buffer_paused
 
     @override
@@ -155,7 +155,7 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answers what no layer above caught: nothing that aiohttp would write leaves the house."""
+        """Answers what no layer above caught, in place of aiohttp's error page."""
         self.logger.error("a request failed", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionResetError("the answer had begun and could not be finished")

@@ -1,10 +1,10 @@
-"""An HTTP server that knows which of its connections are at work, so that it can end without harming one.
+"""An HTTP server that knows which of its connections are busy, so that it can stop without breaking any.
 
 aiohttp's own `pre_shutdown` stops reading from every connection, also from one in the middle of an upload, whose
 request then hangs until it is cut off. Here a connection stays open until its request has been answered.
 
-Invariant: once draining has begun, an idle connection is closed at once, one at work after its answer, and one that
-has just come may still ask one thing.
+Invariant: once draining has begun, an idle connection is closed at once, a busy one after its answer, and a new one may
+still send one request.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from typing_extensions import override
 
 from portside.server.connection import Connection
 from portside.server.grammar import SERVER, VIOLATION, Violation, find_violation, refuse
+from portside.server.idle_connections import IdleConnections
 from portside.server.listening import SEND_SECONDS
-from portside.server.patience import Patience
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -35,7 +35,7 @@ TICK_SECONDS = 0.02
 _UNREADABLE = ERROR._replace(
     method="-", path="-", version=HttpVersion11, headers=CIMultiDictProxy(CIMultiDict()), raw_headers=()
 )
-"""What stands for a request that the parser could not read."""
+"""Represents a request that the parser could not read."""
 
 _log = logging.getLogger("portside.server.serving")
 
@@ -44,10 +44,10 @@ class DrainingServer(web.Server):
     """`web.Server` with a `drain` of its own, and `Connection`s.
 
     Args:
-        handler: what answers.
-        refusal: what answers a request that is not valid HTTP (it finds `VIOLATION` on it).
-        send_seconds: how long a client may take nothing of its answer.
-        is_exempt: whether a connection may take as long as it likes.
+        handler: answers requests.
+        refusal: answers a request that is not valid HTTP (and has a `VIOLATION`).
+        send_seconds: how long a client may receive nothing of its answer.
+        is_exempt: whether a connection has no such limit.
         settings: of aiohttp's protocol.
     """
 
@@ -63,20 +63,20 @@ class DrainingServer(web.Server):
         super().__init__(self._answer, handler_cancellation=True, **settings)
         self._handler = handler
         self._refusal = refusal
-        self._patience = Patience(send_seconds, is_exempt=is_exempt)
-        self._looking: asyncio.TimerHandle | None = None
+        self._idle = IdleConnections(send_seconds, is_exempt=is_exempt)
+        self._checking: asyncio.TimerHandle | None = None
         self._open: dict[Connection, asyncio.Transport] = {}
         self._fresh: set[RequestHandler] = set()
         self._busy: set[RequestHandler] = set()
         self._draining = False
 
     def answer_by(self, handler: Handler, *, refusal: Handler) -> None:
-        """Has requests that come from now on answered by other handlers."""
+        """Has requests from now on answered by other handlers."""
         self._handler, self._refusal = handler, refusal
 
     @property
     def busy(self) -> int:
-        """How many requests are at work."""
+        """How many requests are being handled."""
         return len(self._busy)
 
     @override
@@ -89,8 +89,8 @@ class DrainingServer(web.Server):
         assert isinstance(handler, Connection)
         self._open[handler] = transport
         self._fresh.add(handler)
-        if self._looking is None:
-            self._looking = self._loop.call_later(self._patience.look_seconds, self._look)
+        if self._checking is None:
+            self._checking = self._loop.call_later(self._idle.interval, self._check_idle)
 
     @override
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
@@ -99,11 +99,11 @@ class DrainingServer(web.Server):
         self._open.pop(handler, None)
         self._fresh.discard(handler)
 
-    def _look(self) -> None:
-        self._looking = None
-        self._patience.look(self._open, self._loop.time())
+    def _check_idle(self) -> None:
+        self._checking = None
+        self._idle.check(self._open, self._loop.time())
         if self._open:
-            self._looking = self._loop.call_later(self._patience.look_seconds, self._look)
+            self._checking = self._loop.call_later(self._idle.interval, self._check_idle)
 
     @override
     def _make_request(
@@ -135,7 +135,7 @@ class DrainingServer(web.Server):
                 response.headers[hdrs.SERVER] = SERVER  # aiohttp would name itself, Python, and their versions
             if self._draining or (connection.is_ending and connection.is_last()):
                 response.force_close()
-            # What aiohttp has to write of it is in the transport's buffer before anything else runs.
+            # aiohttp writes it to the transport's buffer before anything else runs.
             return response
         finally:
             connection.is_answered = True
@@ -153,8 +153,8 @@ class DrainingServer(web.Server):
         """Lets requests in flight finish, then closes everything.
 
         Args:
-            seconds: how long they may take; what is not done then is cut off.
-            arriving: whether connections are still being greeted, so that more may come.
+            seconds: how long they may take; those that have not finished by then are cut off.
+            arriving: whether there are connections whose protocol is still being detected.
         """
         self._draining = True
         loop = asyncio.get_running_loop()
@@ -179,8 +179,8 @@ class DrainingServer(web.Server):
                 break
             await asyncio.sleep(TICK_SECONDS)
         await self.shutdown(0.1)
-        if self._looking is not None:
-            self._looking.cancel()
+        if self._checking is not None:
+            self._checking.cancel()
 
     def _close_idle(self) -> None:
         for connection in tuple(self._open):

@@ -1,9 +1,9 @@
-"""What HTTP demands and the parser lets through, and the answer to a request that is not valid HTTP.
+"""Rules of HTTP that the parser does not enforce, and the answer to a request that is not valid HTTP.
 
 The parser (llhttp, used by aiohttp) refuses most of what could be read in two ways: Content-Length beside
 Transfer-Encoding, bare line feeds, folded headers and others; tests/http/serving/test_smuggling.py has the list.
 
-Invariant: an answer to what is not valid HTTP ends its connection, and names no library and no version.
+Invariant: the answer to a request that is not valid HTTP closes its connection and names no library and no version.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ SERVER = "Portside"
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """What makes a request one that is not answered as it asks.
+    """Why a request is refused.
 
     Attributes:
         status: 400, 501 or 505.
-        sentence: for the client and for the log; without anything that the client sent, but for `{host}`, which
-            stands for the host that it used.
-        host: what takes the place of `{host}` where the client named none.
+        sentence: for the client and the log. It repeats nothing that the client sent except `{host}`, which is replaced
+            by the host that the client used.
+        host: replaces `{host}` if the client sent no valid host.
     """
 
     status: int
@@ -46,13 +46,13 @@ VIOLATION = web.RequestKey("portside.violation", Violation)
 _hosts = Cache(is_authority, bound=1024, weigh=lambda host, _: 1 + len(host) // 64)
 _NO_HOST = Violation(400, "the Host header is not a valid host")
 _TRANSFER_ENCODING = Violation(400, "the Transfer-Encoding header is not valid")
-_OLD_TRANSFER_ENCODING = Violation(400, "HTTP/1.0 knows no Transfer-Encoding")
+_OLD_TRANSFER_ENCODING = Violation(400, "HTTP/1.0 has no Transfer-Encoding")
 _UNKNOWN_CODING = Violation(501, "only the transfer coding chunked is supported")
-_VERSION = Violation(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+_VERSION = Violation(505, "only HTTP/1.1 and HTTP/1.0 are supported")
 
 
 def find_violation(request: web.BaseRequest) -> Violation | None:
-    """Returns what is wrong with a request that the parser let through; None when nothing is."""
+    """Returns what is wrong with a request that the parser accepted, or None."""
     headers = request.headers
     host = headers.get(hdrs.HOST)
     if host is not None and not _hosts[host]:  # RFC 9112 section 3.2; a missing one is found by the parser
@@ -63,7 +63,7 @@ def find_violation(request: web.BaseRequest) -> Violation | None:
     coding = headers.get(hdrs.TRANSFER_ENCODING)
     if coding is None:
         return None
-    if version is HttpVersion10:  # RFC 9112 section 6.1: its framing is to be taken for faulty
+    if version is HttpVersion10:  # RFC 9112 section 6.1: treat its framing as faulty
         return _OLD_TRANSFER_ENCODING
     if coding.lower() == "chunked":
         return None
@@ -72,7 +72,7 @@ def find_violation(request: web.BaseRequest) -> Violation | None:
 
 
 def explain(error: BaseException) -> Violation:
-    """Returns what the parser found wrong, without what the client sent: it may hold a password."""
+    """Returns what the parser found wrong, without the bytes that the client sent, which may contain a password."""
     match error:
         case LineTooLong():
             return Violation(400, f"the request line or a header is longer than {MAX_LINE} bytes")
@@ -91,7 +91,7 @@ def explain(error: BaseException) -> Violation:
 
 
 async def refuse(request: web.BaseRequest) -> web.StreamResponse:
-    """Answers a request that carries a `VIOLATION`, and ends its connection."""
+    """Answers a request that has a `VIOLATION`, and closes its connection."""
     violation = request[VIOLATION]
     if violation is _VERSION:
         request._cache["version"] = HttpVersion11  # noqa: SLF001 - aiohttp writes the request's own version otherwise

@@ -71,10 +71,10 @@ def parse_address(text: str) -> Address:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a client may cost.
+    """Limits for clients.
 
     Attributes:
-        send_seconds: how long it may take nothing of its answer.
+        send_seconds: how long a client may receive nothing of its answer.
         connections: how many connections an address may have to each worker process; 0 for any number.
     """
 

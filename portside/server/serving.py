@@ -36,7 +36,7 @@ _log = logging.getLogger("portside.server.serving")
 
 
 class Services(Protocol):
-    """What a worker has built: a handler for every listener, and how to let go of it all."""
+    """What a worker has built: a handler for every listener, and how to close it all."""
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -50,7 +50,7 @@ class Services(Protocol):
         """Takes over what may change while serving (`reloading.Change.services`)."""
 
     async def close(self) -> None:
-        """Lets go of files and connections; called once, after the last request."""
+        """Closes files and connections; called once, after the last request."""
 
 
 Build = Callable[[], Awaitable[Services]]
@@ -147,7 +147,7 @@ def _server(services: Services, listener: Listener, peers: TrustedPeers) -> Drai
 
 
 def _lost(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A connection that breaks is a client's affair: no traceback either."""
+    """Logs a broken connection without a traceback, at debug level: clients break connections all the time."""
     error = context.get("exception")
     if isinstance(error, ConnectionError | ssl.SSLError | TimeoutError):
         _log.debug("a connection broke: %s", error)

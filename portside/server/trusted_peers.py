@@ -1,4 +1,4 @@
-"""Whose word on forwarding counts at a listener; who is trusted may change while it serves."""
+"""Which peers of a listener are trusted to say whom they forward for; the list may change while serving."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ REMEMBERED = 1024
 
 
 class TrustedPeers:
-    """Tells whether a peer is a trusted proxy, by its address; "" stands for a unix socket's, which has none."""
+    """The trusted proxies of a listener, as a container of addresses; a unix socket's peer has the address ""."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._known = Cache(self._find, bound=REMEMBERED)
 
     def take_over(self, listener: Listener) -> None:
-        """Trusts whom a changed listener trusts."""
+        """Replaces the list by that of a changed listener."""
         self._listener = listener
         self._known = Cache(self._find, bound=REMEMBERED)
 

@@ -148,7 +148,7 @@ def _ciphers(names: Sequence[str]) -> str:
 
 
 def _require_different_keys(chains: Sequence[CertificateChain]) -> None:
-    """OpenSSL keeps one chain for each kind of key and would drop the others without a word."""
+    """OpenSSL keeps one chain for each kind of key, and would silently drop the others."""
     from portside.tls.certificates import describe  # noqa: PLC0415 - cryptography is slow to import and seldom needed here
 
     kinds: dict[str, CertificateChain] = {}

@@ -14,7 +14,7 @@ import pytest
 from backends.model.digest import parse_digest
 from backends.storage import layout
 from backends.storage.file_locks import FileLocks
-from portside.server.patience import HALF_CLOSED_SECONDS, LOOK_SECONDS
+from portside.server.idle_connections import HALF_CLOSED_SECONDS, INTERVAL_SECONDS
 from tests.support.certificate import CertificateFiles, make_certificate
 from tests.support.commands import RunningCommand, running_command
 from tests.support.portside import Form, running_portside
@@ -102,7 +102,7 @@ async def test_a_tag_that_somebody_else_holds(world: World) -> None:
     async with world.locks.hold(layout.tag_lock("app", "2")):
         request = put_manifest(world.manifest, "2")
         waited = await leave_while_it_waits(world.plain, world.log, request, "/v2/app/manifests/2")
-    assert waited < HALF_CLOSED_SECONDS + LOOK_SECONDS + 2  # a plain client may have shut down its side alone
+    assert waited < HALF_CLOSED_SECONDS + INTERVAL_SECONDS + 2  # a plain client may have shut down its side alone
     await asyncio.sleep(0.5)
     assert (await world.plain.ask("GET", "/v2/app/manifests/2")).status == 404
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from portside.server.patience import HALF_CLOSED_SECONDS, LOOK_SECONDS
+from portside.server.idle_connections import HALF_CLOSED_SECONDS, INTERVAL_SECONDS
 from tests.support.certificate import make_certificate
 from tests.support.served import RunningServer, running_server
 
 SEND_SECONDS = 1.0
 LARGE = 32 << 20
-HALF_CLOSED_AT_MOST = HALF_CLOSED_SECONDS + LOOK_SECONDS + 2
+HALF_CLOSED_AT_MOST = HALF_CLOSED_SECONDS + INTERVAL_SECONDS + 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def test_one_that_takes_nothing_is_cut_off(endpoint: Endpoint, target: str) -> N
     with endpoint.connect() as connection:
         connection.sendall(ask(target))
         start = time.monotonic()
-        endpoint.server.wait_for_line("is ended: the client took nothing of its answer for 1 seconds")
+        endpoint.server.wait_for_line("was closed: the client received nothing of its answer for 1 seconds")
         assert SEND_SECONDS * 0.9 < time.monotonic() - start < SEND_SECONDS + 3
         assert len(body(read_all(connection))) < LARGE
     if target != "/large":
@@ -111,7 +111,7 @@ def test_one_that_takes_a_little_now_and_then_gets_all_of_it(endpoint: Endpoint)
         assert len(received) < 2 << 20
         received += read_all(connection)
     assert len(body(bytes(received))) == LARGE
-    assert "is ended" not in endpoint.server.log()
+    assert "was closed" not in endpoint.server.log()
 
 
 def test_one_that_takes_a_long_time_to_answer_is_not_the_clients_fault(endpoint: Endpoint) -> None:
