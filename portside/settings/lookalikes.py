@@ -1,6 +1,7 @@
-"""Unknown keys that look like one that protects: misspelt or in the wrong place, they keep Portside from starting.
+"""Unknown keys that look like one that protects, or that says where data is: they keep Portside from starting.
 
-distribution ignores `http.clientcas` and `oauth:` in silence, and then everyone is let in. A key that nobody knows is
+distribution ignores `http.clientcas` and `oauth:` in silence, and then everyone is let in; a misspelt `storage:` would
+have images go to another disk than was meant. A key that nobody knows is
 otherwise only named at start. PURE.
 """
 
@@ -17,12 +18,14 @@ _PROTECTING = {
     "certificates": "gateway.tls.certificates",
     "tls": "http.tls or gateway.tls",
     "readonly": "storage.maintenance.readonly",
+    "storage": "storage",
+    "rootdirectory": "storage.filesystem.rootdirectory",
 }
 _LONG = 8
 
 
 def protecting_key(key: str) -> str:
-    """Returns the path of the setting that an unknown key probably means, when that one protects; else ""."""
+    """Returns the path of the setting that an unknown key probably means, when it must not be missed; else ""."""
     if key.lower().startswith("x-"):  # where files keep what they refer to by anchors
         return ""
     bare = key.lower().replace("_", "").replace("-", "")

@@ -144,6 +144,8 @@ def test_what_would_be_unsafe_to_pass_over_keeps_it_from_starting(
 
 LOOKALIKES: list[tuple[str | None, dict[str, str], str, str]] = [
     ("oauth: {htpasswd: {}}", {}, "oauth", "write auth"),
+    ("storge: {filesystem: {rootdirectory: /srv}}", {}, "storge", "write storage"),
+    ("rootdirectory: /srv", {}, "rootdirectory", "write storage.filesystem.rootdirectory"),
     ("auht: {htpasswd: {}}", {}, "auht", "write auth"),
     ("gateway: {auth: {}}", {}, "gateway.auth", "write auth"),
     ("clientcas: [ca]", {}, "clientcas", "http.tls.clientcas"),
