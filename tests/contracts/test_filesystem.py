@@ -344,6 +344,7 @@ async def test_a_walk_comes_to_an_end_whatever_links_there_are_and_meets_nothing
     root = tmp_path / "root"
     (root / "a/b/c").mkdir(parents=True)
     (root / "d/e").mkdir(parents=True)
+    (root / "f/g").mkdir(parents=True)
     for link, target in {
         "self": ".",
         "a/up": "..",
@@ -354,6 +355,7 @@ async def test_a_walk_comes_to_an_end_whatever_links_there_are_and_meets_nothing
         "a/b/way/there": "../../d",  # its folder is missing: made below
         "a/other": "../d",
         "d/e/back": "../../a",
+        "d/third": "../f",
     }.items():
         (root / link).parent.mkdir(exist_ok=True)
         (root / link).symlink_to(target)
@@ -361,10 +363,11 @@ async def test_a_walk_comes_to_an_end_whatever_links_there_are_and_meets_nothing
     driver = opening(root)
     async with asyncio.timeout(5):
         met = await walk(driver)
-    plain = ["/", "/a", "/a/b", "/a/b/c", "/a/b/way", "/d", "/d/e"]
+    plain = ["/", "/a", "/a/b", "/a/b/c", "/a/b/way", "/d", "/d/e", "/f", "/f/g"]
     if driver._opener.confined:
         # What a link leads to is there; a link that is met behind a link is not.
         through = ["/a/other", "/a/other/e", "/d/e/back", "/d/e/back/b", "/d/e/back/b/c", "/d/e/back/b/way"]
+        through += ["/d/third", "/d/third/g"]
         assert sorted(met) == sorted([*plain, *through])
     else:
         assert sorted(met) == plain
