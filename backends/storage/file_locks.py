@@ -25,6 +25,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import Enum
 from hashlib import sha256
 from pathlib import Path
 
@@ -37,11 +38,21 @@ from backends.storage.os_errors import map_os_errors
 
 FIRST_PAUSE = 0.005
 LONGEST_PAUSE = 0.25
+EXCLUDED_SECONDS = 2.0
+"""Who asks once waits so long while the file is being created, which says nothing about the lock itself."""
 THREADS = 2
 
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FLOCK = struct.Struct("@hhqqi4x")  # struct flock: type, whence, start, length, process (0 for these locks)
+
+
+class _Outcome(Enum):
+    """What became of one try: EXCLUDED says that another process is creating the file, or holds all locks."""
+
+    LOCKED = "locked"
+    HELD = "held"
+    EXCLUDED = "excluded"
 
 
 class FileLocks:
@@ -62,14 +73,18 @@ class FileLocks:
     @asynccontextmanager
     async def hold(self, name: str, *, patience: float = 0.0) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + patience
+        begun = loop.time()
         attempt = _Attempt(_offset(name))
         # Names with the same offset are the same lock, here as in the kernel.
         async with self._here.hold(str(attempt.offset), patience=patience):
             pause = FIRST_PAUSE
             try:
-                while not await run_to_completion(loop.run_in_executor(self._executor, self._try_lock, attempt)):
-                    left = deadline - loop.time()
+                while True:
+                    outcome = await run_to_completion(loop.run_in_executor(self._executor, self._try_lock, attempt))
+                    if outcome is _Outcome.LOCKED:
+                        break
+                    least = EXCLUDED_SECONDS if outcome is _Outcome.EXCLUDED else 0.0
+                    left = begun + max(patience, least) - loop.time()
                     if left <= 0:
                         raise LockHeld(name)
                     await asyncio.sleep(min(pause, left))
@@ -78,7 +93,7 @@ class FileLocks:
             finally:
                 attempt.close()
 
-    def _try_lock(self, attempt: _Attempt) -> bool:
+    def _try_lock(self, attempt: _Attempt) -> _Outcome:
         with map_os_errors(layout.LOCKS):
             if attempt.fd >= 0 and os.fstat(attempt.fd).st_nlink == 0:  # the file was removed meanwhile
                 attempt.close()
@@ -87,18 +102,18 @@ class FileLocks:
                     attempt.fd = self._open()
                 except FileNotFoundError:
                     if not self._all.make_or_hold(attempt, self._open, self._make):
-                        return False
+                        return _Outcome.EXCLUDED
                     if attempt.all is not None:
-                        return True
+                        return _Outcome.LOCKED
             try:
                 fcntl.fcntl(
                     attempt.fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, attempt.offset, 1, 0)
                 )
             except OSError as error:
                 if error.errno in {errno.EAGAIN, errno.EACCES}:
-                    return False
+                    return _Outcome.HELD
                 raise
-            return True
+            return _Outcome.LOCKED
 
     def _open(self) -> int:
         """Opens the file of locks.

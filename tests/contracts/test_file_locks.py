@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from backends.storage import layout
+from backends.storage import file_locks, layout
 from backends.storage.driver import StorageError, StorageReadOnly
 from backends.storage.file_locks import FileLocks
 from backends.storage.locks import LockHeld
@@ -121,8 +123,29 @@ async def test_closing_leaves_no_descriptor(tmp_path: Path) -> None:
     assert open_descriptors() == before
 
 
-async def test_where_there_is_no_room_for_the_file_a_process_holds_all_locks_until_there_is(tmp_path: Path) -> None:
+async def test_who_asks_once_waits_while_another_process_creates_the_file(tmp_path: Path) -> None:
+    """On a new volume a worker that starts creates the file; the first push of another worker must not fail by that."""
+    locks = FileLocks(tmp_path)
+    creating = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(creating, fcntl.LOCK_EX)
+    asyncio.get_running_loop().call_later(0.3, os.close, creating)
+    async with locks.hold("an upload"):
+        assert (tmp_path / FILE).exists()
+        another = FileLocks(tmp_path)
+        begun = asyncio.get_running_loop().time()
+        with pytest.raises(LockHeld):
+            async with another.hold("an upload"):
+                pytest.fail("two hold one lock")
+        assert asyncio.get_running_loop().time() - begun < file_locks.EXCLUDED_SECONDS / 2
+        await another.close()
+    await locks.close()
+
+
+async def test_where_there_is_no_room_for_the_file_a_process_holds_all_locks_until_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another program's volume has no such file; on a disk that is full, deleting must work all the same."""
+    monkeypatch.setattr(file_locks, "EXCLUDED_SECONDS", 0.05)
     with mounted_ext4(tmp_path / "disk") as root:
         filler = fill_up(root)
         before = open_descriptors()
