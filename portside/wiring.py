@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from backends.http.configured_headers import ConfiguredHeaders
 from backends.registry.abandoned_uploads import AbandonedUploads
+from backends.registry.indexing import Indexer
 from backends.registry.purging import Purger
 from backends.registry.store import Store
 from backends.registry.v1.abandoned_images import AbandonedImages
@@ -114,8 +115,9 @@ async def build(settings: Settings, *, version: str, instance: str, voice: Voice
     refusals["metrics"] = refuse
     faces["metrics"] = metrics_page(settings.metrics_path, metrics, health_page(health, private=True))
     await measure_room(named, metrics)  # before the first request: a restart does not forget that room is low
-    watched = [health.watch(), watch_room(named, metrics)] if storages else []
+    watched: list[Coroutine[Any, Any, None]] = [health.watch(), watch_room(named, metrics)] if storages else []
     watched += [purger.watch() for purger in _purgers(settings, storages, metrics)]
+    watched += [indexer.watch() for indexer in _indexers(settings, storages, metrics)]
     watching = [asyncio.create_task(work) for work in watched]
     return Parts(faces, refusals, proxy, storages, headers, access, log, health, watching)
 
@@ -128,6 +130,13 @@ def _purgers(settings: Settings, storages: Sequence[Storage], metrics: Metrics |
         Purger(storage, [AbandonedUploads(storage), AbandonedImages(storage)], settings.purging, on_purged=on_purged)
         for storage in storages
     ]
+
+
+def _indexers(settings: Settings, storages: Sequence[Storage], metrics: Metrics | None) -> Sequence[Indexer]:
+    """Returns what indexes v2's manifests; nothing is written to a registry that is read-only."""
+    if settings.gates.read_only or not settings.runs_v2:
+        return ()
+    return [Indexer(storages[0], on_manifest=metrics.count_indexed if metrics is not None else None)]
 
 
 def _named(storages: Sequence[Storage]) -> dict[str, Storage]:

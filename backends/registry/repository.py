@@ -2,7 +2,7 @@
 
 Invariants:
 - membership is always asked of storage: a link says that this repository has a blob or a manifest, and no cache does;
-- a manifest becomes visible last: content, then its link, then the tag (`put_manifest`);
+- a manifest becomes visible last: content, then its entry as a referrer, its link, the tag (`put_manifest`);
 - manifests are served to the byte as they were pushed.
 """
 
@@ -15,8 +15,9 @@ from backends.model import media_types
 from backends.model.actor import Actor
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.manifests import Index, Manifest, Schema1
+from backends.model.manifests import Index, Manifest, OciManifest, Schema1
 from backends.model.names import RepositoryName, TagName
+from backends.model.referrers import subject_of
 from backends.registry.blobs import Blob, Blobs
 from backends.registry.changes import Change, carry_out
 from backends.registry.exclusive_lock import exclusive_lock
@@ -24,6 +25,7 @@ from backends.registry.links import read_link, write_link
 from backends.registry.manifests import Manifests
 from backends.registry.no_room import undone_without_room
 from backends.registry.references import referenced, require_references
+from backends.registry.referrers import Referrers, ReferrersPage
 from backends.registry.signing import Signer
 from backends.registry.tags.service import Tags
 from backends.storage import layout
@@ -49,6 +51,7 @@ class Shared:
     blobs: Blobs
     tags: Tags
     manifests: Manifests
+    referrers: Referrers
     signer: Signer
 
 
@@ -168,7 +171,10 @@ class Repository:
         # A client does not send again what it finds here; a killed process may have left it unsynced.
         await self._driver.ensure_durable(*self._paths_of_references(manifest))
         link = layout.revision_link(self.name, digest)
-        made = (_folder(layout.blob_data(digest)), layout.signed_schema1(self.name, digest), _folder(link), link)
+        made = [_folder(layout.blob_data(digest)), layout.signed_schema1(self.name, digest), _folder(link), link]
+        subject = subject_of(manifest)
+        if subject is not None:
+            made.insert(0, layout.referrer(self.name, subject.digest, digest))  # removed last: written before the link
         async with (
             exclusive_lock(self._shared.locks, layout.blob_lock(digest)),
             undone_without_room(self._driver, *made),
@@ -202,10 +208,12 @@ class Repository:
             await self._driver.write(layout.signed_schema1(self.name, digest), content)
             content = manifest.payload
         await self._blobs.put(content, digest)
+        if isinstance(manifest, OciManifest | Index) and manifest.subject is not None:
+            await self._shared.referrers.add(self.name, manifest, digest, manifest.subject.digest)
         await write_link(self._driver, layout.revision_link(self.name, digest), digest)
 
     async def delete_manifest(self, digest: Digest, *, actor: Actor) -> None:
-        """Takes a manifest from this repository, and the tags that name it first.
+        """Takes a manifest from this repository, and the tags that name it first; what refers to it stays.
 
         Raises:
             RegistryError: MANIFEST_UNKNOWN.
@@ -220,8 +228,20 @@ class Repository:
                 )  # who deleted it may have been killed before the folder was synced
                 raise self._manifest_unknown(digest) from None
             await self._tags.delete_those_of(self.name, digest, actor=actor)
-            work = self._driver.delete(_folder(link))
+            work = self._delete_manifest(digest)
             await carry_out(work, Change.DELETED, f"manifest {digest}", self.name, actor=actor)
+
+    async def _delete_manifest(self, digest: Digest) -> None:
+        subject = await self._shared.referrers.subject_of(digest)
+        await self._driver.delete(_folder(layout.revision_link(self.name, digest)))
+        if subject is not None:
+            await self._shared.referrers.remove(self.name, digest, subject)
+
+    async def referrers(self, subject: Digest, *, artifact_type: str | None, after: str, limit: int) -> ReferrersPage:
+        """Returns a page of the manifests that refer to one, which need not exist; see `Referrers.page`."""
+        return await self._shared.referrers.page(
+            self.name, subject, has=self.has_manifest, artifact_type=artifact_type, after=after, limit=limit
+        )
 
     # tags
 

@@ -11,6 +11,7 @@ from backends.model.names import RepositoryName
 from backends.registry.blobs import Blobs
 from backends.registry.catalog import list_repositories
 from backends.registry.manifests import Manifests
+from backends.registry.referrers import Referrers
 from backends.registry.repository import Repository, Shared
 from backends.registry.signing import Signer
 from backends.registry.tags.service import Tags
@@ -45,8 +46,10 @@ class Store:
         self.blobs = Blobs(storage.driver)
         self.uploads = Uploads(storage, self.blobs)
         self.tags = Tags(storage, self.v1_storage)
+        manifests = Manifests(self.blobs)
+        referrers = Referrers(storage.driver, manifests)
         self._shared = Shared(
-            storage.driver, storage.locks, self.blobs, self.tags, Manifests(self.blobs), Signer(storage)
+            storage.driver, storage.locks, self.blobs, self.tags, manifests, referrers, Signer(storage)
         )
         self.v1_images = V1Images(self.v1_storage, self.blobs if self.shares_root else Blobs(self.v1_storage.driver))
         self.v1_repositories = V1Repositories(self.v1_storage, self.v1_images, self.tags)

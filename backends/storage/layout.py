@@ -17,6 +17,9 @@
             json-<sha256>-<name>                                    its JSON as announced, a file for each announcement
             layer-<name>                                            a layer, growing or whole
             payload-<hex>-<name>                                    layer <name> and its JSON have this checksum
+    <root>/docker/registry/portside/index/                      ours, made again of the rest after it was deleted
+        referrers/<name>/_subjects/<alg>/<hex>/<alg>-<hex>      a manifest that refers to this subject: its descriptor
+        referrers-built                                         empty; what was stored before has its entries
     <root>/docker/registry/portside/tmp/                        temporary files before their rename; removed when old
     <root>/docker/registry/portside/locks                       empty; each lock is a byte of it; never delete
     <root>/docker/registry/portside/{purged,room-sought}        empty; their times say when the purger was at it last
@@ -29,13 +32,16 @@ from __future__ import annotations
 
 from urllib.parse import quote_plus, unquote_plus
 
-from backends.model.digest import Digest
+from backends.model.digest import Digest, parse_digest
+from backends.model.errors import RegistryError
 from backends.model.names import ImageId, RepositoryName, TagName, UploadId
 
 V2 = "/docker/registry/v2"
 BLOBS = f"{V2}/blobs"
 REPOSITORIES = f"{V2}/repositories"
 PRIMARY = "/docker/registry/portside/primary"
+INDEX = "/docker/registry/portside/index"
+REFERRERS_BUILT = f"{INDEX}/referrers-built"
 TEMPORARY = "/docker/registry/portside/tmp"
 LOCKS = "/docker/registry/portside/locks"
 PURGED = "/docker/registry/portside/purged"
@@ -68,6 +74,11 @@ def revision_link(name: RepositoryName, digest: Digest) -> str:
     return f"{REPOSITORIES}/{name}/_manifests/revisions/{digest.algorithm}/{digest.hex}/link"
 
 
+def revisions(name: RepositoryName) -> str:
+    """The folder of all links of manifests, of each algorithm."""
+    return f"{REPOSITORIES}/{name}/_manifests/revisions"
+
+
 def tags(name: RepositoryName) -> str:
     return f"{REPOSITORIES}/{name}/_manifests/tags"
 
@@ -86,6 +97,23 @@ def tag_index_link(name: RepositoryName, tag_name: TagName, digest: Digest) -> s
 
 def signed_schema1(name: RepositoryName, digest: Digest) -> str:
     return f"{PRIMARY}/schema1/{name}/_signed/{digest.algorithm}/{digest.hex}"
+
+
+def referrers(name: RepositoryName, subject: Digest) -> str:
+    """The folder of all entries of a subject."""
+    return f"{INDEX}/referrers/{name}/_subjects/{subject.algorithm}/{subject.hex}"
+
+
+def referrer(name: RepositoryName, subject: Digest, digest: Digest) -> str:
+    return f"{referrers(name, subject)}/{digest.algorithm}-{digest.hex}"
+
+
+def referrer_of(entry: str) -> Digest | None:
+    """Returns the manifest that an entry is for; None when it is for none."""
+    try:
+        return parse_digest(entry.replace("-", ":", 1))
+    except RegistryError:
+        return None
 
 
 def uploads(name: str) -> str:
@@ -228,6 +256,9 @@ def v1_images_lock(namespace: str, repository_name: str) -> str:
     """Held to merge a list of images into a v1 repository's; takes the names as `v1_repository` does."""
     return f"v1 images {escape_v1(namespace)}/{escape_v1(repository_name)}"
 
+
+INDEXER_LOCK = "indexer"
+"""Held to give what was stored before its entries in the index."""
 
 PURGER_LOCK = "purger"
 """Held to look for abandoned uploads."""

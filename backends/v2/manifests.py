@@ -17,6 +17,7 @@ from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Manifest, Schema1, parse_manifest
 from backends.model.names import RepositoryName, TagName
+from backends.model.referrers import subject_of
 from backends.registry.manifests import parse_off_loop
 from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
@@ -59,7 +60,11 @@ async def put_manifest(
     tag = None if isinstance(reference, Digest) else reference
     await parts.store.open(name).put_manifest(manifest, digest, tag, actor=actor_of(request))
     location = parts.location(request, f"/v2/{name}/manifests/{digest}")
-    return respond(request, 201, {**API_HEADERS, "Location": location, "Docker-Content-Digest": str(digest)})
+    headers = {**API_HEADERS, "Location": location, "Docker-Content-Digest": str(digest)}
+    subject = subject_of(manifest)
+    if subject is not None:
+        headers["OCI-Subject"] = str(subject.digest)
+    return respond(request, 201, headers)
 
 
 async def delete_manifest(

@@ -24,6 +24,7 @@ def parse_page_size(query: Mapping[str, str], *, default: int | None, most: int)
     return most if len(text) > 9 else min(int(text), most)  # noqa: PLR2004 - longer numbers are beyond any page
 
 
-def next_link(path: str, *, last: str, size: int) -> dict[str, str]:
-    """Returns the header that leads to the page after `last`."""
-    return {"Link": f'<{path}?last={quote(last, safe="")}&n={size}>; rel="next"'}
+def next_link(path: str, *, last: str, size: int, kept: str = "") -> dict[str, str]:
+    """Returns the header that leads to the page after `last`; `kept` is what else its query has, quoted."""
+    more = f"&{kept}" if kept else ""
+    return {"Link": f'<{path}?last={quote(last, safe="")}&n={size}{more}>; rel="next"'}

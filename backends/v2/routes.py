@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from backends.model.digest import Digest, is_digest, parse_digest
 from backends.model.names import TagName, parse_repository_name, parse_tag, parse_upload_id
-from backends.v2 import base, blobs, catalog, manifests, tags, uploads
+from backends.v2 import base, blobs, catalog, manifests, referrers, tags, uploads
 from backends.v2.accesses import touches_mount_source
 from backends.web.dispatch import Parser, Route
 from backends.web.operations import Action, Operation
@@ -55,6 +55,7 @@ ROUTES: Sequence[Route] = (
             "DELETE": Operation(Action.DELETE, blobs.delete_blob),
         },
     ),
+    Route("/v2/{name*}/referrers/{digest}", {"GET": Operation(Action.PULL, referrers.list_referrers)}),
     Route("/v2/{name*}/tags/list", {"GET": Operation(Action.PULL, tags.list_tags)}),
     Route("/v2/_catalog", {"GET": Operation(Action.CATALOG, catalog.list_catalog)}),
     Route("/", {"GET": Operation(Action.NONE, base.get_root)}),

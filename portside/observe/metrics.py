@@ -127,6 +127,12 @@ class Metrics:
             registry=own,
         )
         self._purged_bytes = Counter("portside_purged_bytes_total", "Bytes that they had.", ("kind",), registry=own)
+        self._indexed = Counter(
+            "portside_index_manifests_total",
+            "Stored manifests that were looked at to make the index of referrers.",
+            ("referrer",),
+            registry=own,
+        )
         self._tallies: dict[tuple[str, str, int, str], _Tally] = {}
         self._decided: dict[tuple[str, str, str], int] = {}
         self._under_way: dict[str, int] = {}
@@ -185,6 +191,10 @@ class Metrics:
         """Counts something abandoned that was taken away: its kind, and its size in bytes."""
         self._purged.labels(kind).inc()
         self._purged_bytes.labels(kind).inc(size)
+
+    def count_indexed(self, is_referrer: bool) -> None:  # noqa: FBT001 - as the indexer calls it
+        """Counts a stored manifest that was looked at for the index of referrers."""
+        self._indexed.labels("yes" if is_referrer else "no").inc()
 
     def collect(self) -> Iterable[Metric]:
         """Returns what this worker has counted up to the last flush."""

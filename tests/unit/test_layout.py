@@ -43,7 +43,14 @@ def test_everything_lies_where_distribution_looks_for_it(path: str, golden: str)
 
 
 @pytest.mark.parametrize(
-    "path", [layout.PRIMARY, layout.TEMPORARY, layout.SCHEMA1_KEY, layout.signed_schema1(NAME, DIGEST)]
+    "path",
+    [
+        layout.PRIMARY,
+        layout.TEMPORARY,
+        layout.SCHEMA1_KEY,
+        layout.signed_schema1(NAME, DIGEST),
+        layout.referrer(NAME, DIGEST, DIGEST),
+    ],
 )
 def test_what_is_ours_lies_where_no_original_program_looks(path: str) -> None:
     assert path.startswith("/docker/registry/portside/")
@@ -59,3 +66,20 @@ def test_no_name_that_passes_collides_with_the_layouts_own_folders(name: str, ta
     above, mark, below = path.partition("/_manifests/")
     assert (above, mark, below) == (layout.repository(repository), "/_manifests/", f"tags/{tag}/current/link")
     assert not {".", "..", ""} & set(path[1:].split("/"))
+
+
+@given(st.sampled_from(["sha256", "sha512"]), st.sampled_from(["a", "a/sha256", f"a/sha256/{HEX}", f"a/{HEX}"]))
+def test_entries_of_referrers_collide_with_no_repositorys_folder(algorithm: str, name: str) -> None:
+    """A repository may be called as an entry is, below one that has the subject's name."""
+    digest = Digest(algorithm, HEX * (1 if algorithm == "sha256" else 2))
+    entry = layout.referrer(RepositoryName(name), digest, digest)
+    folder, _, last = entry.rpartition("/")
+    assert folder == layout.referrers(RepositoryName(name), digest)
+    assert layout.referrer_of(last) == digest
+    own, mark, _ = entry.removeprefix(f"{layout.INDEX}/referrers/").partition("/_subjects/")
+    assert (own, mark) == (name, "/_subjects/")
+
+
+@pytest.mark.parametrize("entry", ["", "x", "sha256", "sha256-", f"sha256-{HEX}0", f"sha256:{HEX}x", f"md5-{HEX}"])
+def test_what_is_not_an_entry_of_a_referrer_is_passed_over(entry: str) -> None:
+    assert layout.referrer_of(entry) is None
