@@ -38,6 +38,9 @@ FIRST_SECONDS = 3.0
 AGAIN_SECONDS = 300.0
 """What failed is tried again after so long; and so often is it asked whether another process has finished."""
 
+SOON_SECONDS = 30.0
+"""The same where the machine was out of descriptors, memory or locks: who cannot serve for that reason says so."""
+
 TOLD_SECONDS = 30.0
 """How often the log hears how far it is."""
 
@@ -84,6 +87,10 @@ class Indexer:
                 if await self.tick():
                     return
             except (StorageError, RegistryError) as error:
+                if isinstance(error, StorageError) and error.transient:
+                    pause = SOON_SECONDS
+                    _log.debug("the index of referrers is made a little later: %s", error)
+                    continue
                 _log.warning("the index of referrers is not complete yet, and is made later: %s", error)
             except Exception:  # noqa: BLE001 - the last net: what fails once must not end it for good
                 _log.exception("making the index of referrers failed")

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from backends.model.digest import Digest
 from backends.model.manifests import parse_manifest
@@ -17,10 +18,10 @@ from backends.model.names import RepositoryName, TagName
 from backends.registry.indexing import Indexer
 from backends.registry.store import Store
 from backends.storage import layout
-from backends.storage.driver import PathNotFound, StorageFull
+from backends.storage.driver import PathNotFound, StorageBusy, StorageError, StorageFull
 from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
-from tests.support.drivers import Died, Failing, wrapped
+from tests.support.drivers import Died, Failing, ForwardingDriver, wrapped
 from tests.support.serving_here import describe, make_manifest
 from tests.support.stores import CONFIG, LAYER, everything, put_image
 
@@ -195,3 +196,36 @@ async def test_one_process_at_a_time_indexes_and_what_failed_is_done_again(reope
             await storage.driver.stat(layout.REFERRERS_BUILT)
     assert await Indexer(reopen()).tick()
     assert await listed(Store(reopen())) == [str(digest)]
+
+
+async def test_a_pass_that_failed_begins_again_by_itself(
+    reopen: Reopen, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The warning says that it is not complete; a machine that is busy for a moment is not worth one."""
+    storage = reopen()
+    await put_image(Store(storage), NAME, None)
+    digest = await put(Store(storage), make_referrer("one"))
+    for name in ("FIRST_SECONDS", "AGAIN_SECONDS", "SOON_SECONDS"):
+        monkeypatch.setattr(f"backends.registry.indexing.{name}", 0.01)
+    for error, warnings in ((StorageFull("no room"), 1), (StorageBusy("too many open files"), 0)):
+        await storage.driver.delete(layout.INDEX)
+        caplog.clear()
+        failing, driver = wrapped(reopen(), FailsOnce)
+        driver.error = error
+        await Indexer(failing).watch()
+        assert driver.error is None
+        assert await listed(Store(reopen())) == [str(digest)]
+        assert [record.levelname for record in caplog.records].count("WARNING") == warnings
+
+
+class FailsOnce(ForwardingDriver):
+    """A driver that raises an error at the next write."""
+
+    error: StorageError | None
+
+    @override
+    async def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        await super().write(path, content, durable=durable)
