@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -229,3 +229,34 @@ class FailsOnce(ForwardingDriver):
             error, self.error = self.error, None
             raise error
         await super().write(path, content, durable=durable)
+
+
+class DeletedMeanwhile(ForwardingDriver):
+    """A driver where something happens after a file was read for the first time."""
+
+    path: str
+    meanwhile: Callable[[], Awaitable[None]]
+
+    @override
+    async def read(self, path: str) -> bytes:
+        content = await super().read(path)
+        if path == self.path:
+            self.path = ""
+            await self.meanwhile()
+        return content
+
+
+async def test_what_is_deleted_while_it_is_indexed_leaves_no_entry(reopen: Reopen) -> None:
+    storage = reopen()
+    store = Store(storage)
+    await put_image(store, NAME, None)
+    digest = await put(store, make_referrer("one"))
+    await storage.driver.delete(layout.INDEX)
+    watched, driver = wrapped(reopen(), DeletedMeanwhile)
+    driver.path = layout.blob_data(digest)
+    driver.meanwhile = partial(store.open(NAME).delete_manifest, digest, actor=ACTOR)
+    assert await Indexer(watched).tick()
+    assert driver.path == ""
+    assert [path for path in await everything(storage.driver) if path.startswith(layout.INDEX)] == [
+        layout.REFERRERS_BUILT
+    ]
