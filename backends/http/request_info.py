@@ -12,6 +12,9 @@ from backends.http.masking import masked
 from backends.model.clients import MAX_AGENT
 from backends.model.errors import ErrorCode, RegistryError
 
+MAX_FIELDS = 100
+"""More fields than any client's query has."""
+
 
 def client_authority(request: BaseRequest) -> str:
     """Returns the host and port that the client used, as it wrote them."""
@@ -61,6 +64,29 @@ def path_for_log(request: BaseRequest) -> str:
     return masked(request.raw_path.partition("?")[0], longest=300)
 
 
+def parse_repeated(request: BaseRequest, key: str, *, at_most: int) -> list[str]:
+    """Returns all values of one key of the query, in their order.
+
+    Raises:
+        RegistryError: 414: there are more than `at_most`, or far more fields in all than any client sends.
+    """
+    query = request.raw_path.partition("?")[2]
+    if not query:
+        return []
+    try:
+        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=at_most + MAX_FIELDS)
+        values = [value for name, value in fields if name == key]
+        if len(values) <= at_most:
+            return values
+    except ValueError:
+        pass  # more fields than that; the answer is the same
+    raise RegistryError(
+        ErrorCode.UNSUPPORTED,
+        f"the query is too long: {key}= may stand in it {at_most} times; send the rest in another request",
+        status=414,
+    )
+
+
 def parse_query(request: BaseRequest) -> dict[str, str]:
     """Returns the query, the first value of each key.
 
@@ -71,7 +97,7 @@ def parse_query(request: BaseRequest) -> dict[str, str]:
     if not query:
         return {}
     try:
-        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=100)
+        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError as error:
         raise RegistryError(ErrorCode.UNSUPPORTED, f"the query cannot be read: {error}", status=400) from None
     return dict(reversed(fields))

@@ -21,6 +21,7 @@ from backends.model.referrers import subject_of
 from backends.registry.blobs import Blob, Blobs
 from backends.registry.changes import Change, carry_out
 from backends.registry.exclusive_lock import exclusive_lock
+from backends.registry.holders import find_holder, note_holder
 from backends.registry.links import read_link, write_link
 from backends.registry.manifests import Manifests
 from backends.registry.no_room import undone_without_room
@@ -99,7 +100,17 @@ class Repository:
             await self._driver.ensure_durable(layout.blob_data(digest))
             work = write_link(self._driver, layout.layer_link(self.name, digest), digest)
             await carry_out(work, Change.MOUNTED, f"blob {digest}", self.name, actor=actor)
-            return True
+        await note_holder(self._driver, digest, self.name)
+        return True
+
+    async def mount_from_any(self, digest: Digest, *, actor: Actor) -> bool:
+        """Takes over a blob from whichever repository is known to have it.
+
+        Returns:
+            False when none is known, or it does not have it any more. Content that no repository has is never taken.
+        """
+        source = await find_holder(self._driver, digest)
+        return source is not None and await self.mount(digest, source, actor=actor)
 
     async def delete_blob(self, digest: Digest, *, actor: Actor) -> None:
         """Takes a blob from this repository; other repositories keep it.
@@ -152,7 +163,15 @@ class Repository:
             return False
         return True
 
-    async def put_manifest(self, manifest: Manifest, digest: Digest, tag: TagName | None, *, actor: Actor) -> None:
+    async def put_manifest(
+        self,
+        manifest: Manifest,
+        digest: Digest,
+        tag: TagName | None,
+        *,
+        actor: Actor,
+        more_tags: Sequence[TagName] = (),
+    ) -> None:
         """Stores a manifest, under a tag too if one is given; visible last.
 
         Args:
@@ -160,10 +179,12 @@ class Repository:
             digest: what names it.
             tag: the tag that is to name it, or None.
             actor: who pushes it.
+            more_tags: further ones that are to name it; each is set by itself, in this order.
 
         Raises:
             RegistryError: MANIFEST_BLOB_UNKNOWN, naming what is missing; nothing was changed.
-            StorageFull: nothing is left of it that was not there before.
+            StorageFull: nothing is left of it that was not there before; unless it has got its first tag, then the
+                manifest and the tags so far stay.
         """
         if isinstance(manifest, Index):
             await self._await_pushes_of(manifest)
@@ -183,6 +204,9 @@ class Repository:
             await carry_out(work, Change.PUSHED, f"manifest {digest}", self.name, actor=actor)
             if tag is not None:
                 await self._tags.move(self.name, tag, digest, actor=actor)
+        # Not taken back for want of room: the tags before name the manifest already.
+        for further in more_tags:
+            await self._tags.move(self.name, further, digest, actor=actor)
 
     async def _await_pushes_of(self, index: Index) -> None:
         """Waits for those who are pushing what an index names: a push that finds no room for its tag is taken back.

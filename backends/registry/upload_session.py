@@ -24,6 +24,7 @@ from backends.registry.blobs import Blobs
 from backends.registry.changes import Change, carry_out
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.hashing import RunningHash
+from backends.registry.holders import note_holder
 from backends.registry.no_room import undone_without_room
 from backends.registry.upload_states import Event, State, next_state
 from backends.storage import layout
@@ -98,6 +99,7 @@ class UploadSession:
             async with exclusive_lock(self._locks, layout.blob_lock(expected)):
                 work = self._store(expected, size)
                 await carry_out(work, Change.PUSHED, f"blob {expected}", self._name, actor=actor)
+            await note_holder(self._driver, expected, self._name)
         finally:
             if self.state is State.VERIFIED:  # storage failed, or the client has gone before it came to that
                 self._enter(Event.FAILED)

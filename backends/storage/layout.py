@@ -20,6 +20,7 @@
     <root>/docker/registry/portside/index/                      ours, made again of the rest after it was deleted
         referrers/<name>/_subjects/<alg>/<hex>/<alg>-<hex>      a manifest that refers to this subject: its descriptor
         referrers-built                                         empty; what was stored before has its entries
+        holders/<2>/<2>                                         a blob and a repository that has it (holders.py)
     <root>/docker/registry/portside/tmp/                        temporary files before their rename; removed when old
     <root>/docker/registry/portside/locks                       empty; each lock is a byte of it; never delete
     <root>/docker/registry/portside/{purged,room-sought}        empty; their times say when the purger was at it last
@@ -48,6 +49,8 @@ PURGED = "/docker/registry/portside/purged"
 ROOM_SOUGHT = "/docker/registry/portside/room-sought"
 V1_STAGING = f"{PRIMARY}/v1/staging"
 UNSYNCED = "/docker/registry/portside/unsynced"
+INDEX = "/docker/registry/portside/index"
+HOLDERS = f"{INDEX}/holders"
 V1_IMAGES = "/images"
 V1_REPOSITORIES = "/repositories"
 V1_TAG = "tag_"
@@ -114,6 +117,11 @@ def referrer_of(entry: str) -> Digest | None:
         return parse_digest(entry.replace("-", ":", 1))
     except RegistryError:
         return None
+
+
+def holder_hint(digest: Digest) -> str:
+    """Where it is noted who has a blob; blobs share it whose digests begin alike."""
+    return f"{HOLDERS}/{digest.hex[:2]}/{digest.hex[2:4]}"
 
 
 def uploads(name: str) -> str:

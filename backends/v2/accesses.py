@@ -23,6 +23,16 @@ def touches_mount_source(action: Action, values: Values, request: BaseRequest) -
     return (target,) if mount is None else (target, RepositoryAccess(Action.PULL, mount[1], required=False))
 
 
+def parse_anonymous_mount(query: Mapping[str, str]) -> Digest | None:
+    """Returns the blob that is to be mounted from anywhere; None when a source is named, or no valid digest."""
+    if "mount" not in query or "from" in query:
+        return None
+    try:
+        return parse_digest(query["mount"])
+    except RegistryError:
+        return None
+
+
 def parse_mount(query: Mapping[str, str]) -> tuple[Digest, RepositoryName] | None:
     """Returns the blob and the repository that it is to be mounted from; None when they are not both named validly."""
     if "mount" not in query or "from" not in query:

@@ -12,11 +12,12 @@ from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.http.conditions import is_unchanged
 from backends.http.receiving import read_body
+from backends.http.request_info import parse_repeated
 from backends.http.sending import respond
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Manifest, Schema1, parse_manifest
-from backends.model.names import RepositoryName, TagName
+from backends.model.names import RepositoryName, TagName, parse_tag
 from backends.model.referrers import subject_of
 from backends.registry.manifests import parse_off_loop
 from backends.v2.headers import API_HEADERS
@@ -25,6 +26,9 @@ from backends.web.actors import actor_of
 
 MAX_BYTES = 4 * 1024 * 1024
 """Larger manifests are refused with 413: the specification asks for no more, and distribution takes no more."""
+
+MAX_TAGS = 100
+"""More tags for one manifest in one request are refused with 414."""
 
 
 async def get_manifest(
@@ -48,7 +52,8 @@ async def get_manifest(
 async def put_manifest(
     parts: Parts, request: BaseRequest, name: RepositoryName, reference: Digest | TagName
 ) -> StreamResponse:
-    """Stores a manifest whose blobs are here already."""
+    """Stores a manifest; one that is pushed by digest gets the tags of the query (`?tag=a&tag=b`) too."""
+    tags = _tags(request, reference)
     content = await read_body(
         request,
         limit=MAX_BYTES,
@@ -57,13 +62,15 @@ async def put_manifest(
     )
     content_type = request.headers.get("Content-Type", "")
     manifest, digest = await parse_off_loop(content, partial(_parse, content_type=content_type, reference=reference))
-    tag = None if isinstance(reference, Digest) else reference
-    await parts.store.open(name).put_manifest(manifest, digest, tag, actor=actor_of(request))
+    first = tags[0] if tags else None
+    await parts.store.open(name).put_manifest(manifest, digest, first, more_tags=tags[1:], actor=actor_of(request))
     location = parts.location(request, f"/v2/{name}/manifests/{digest}")
     headers = {**API_HEADERS, "Location": location, "Docker-Content-Digest": str(digest)}
     subject = subject_of(manifest)
     if subject is not None:
         headers["OCI-Subject"] = str(subject.digest)
+    if tags and isinstance(reference, Digest):
+        headers["OCI-Tag"] = ", ".join(tags)
     return respond(request, 201, headers)
 
 
@@ -77,6 +84,13 @@ async def delete_manifest(
     else:
         await repository.delete_tag(reference, actor=actor_of(request))
     return respond(request, 202, API_HEADERS)
+
+
+def _tags(request: BaseRequest, reference: Digest | TagName) -> list[TagName]:
+    """Returns the tags that a pushed manifest is to have, each once."""
+    if not isinstance(reference, Digest):
+        return [reference]
+    return [parse_tag(text) for text in dict.fromkeys(parse_repeated(request, "tag", at_most=MAX_TAGS))]
 
 
 def _parse(content: bytes, *, content_type: str, reference: Digest | TagName) -> tuple[Manifest, Digest]:

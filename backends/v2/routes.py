@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from backends.model.digest import Digest, is_digest, parse_digest
+from backends.model.errors import ErrorCode
 from backends.model.names import TagName, parse_repository_name, parse_tag, parse_upload_id
 from backends.v2 import base, blobs, catalog, manifests, referrers, tags, uploads
 from backends.v2.accesses import touches_mount_source
@@ -30,7 +31,11 @@ ROUTES: Sequence[Route] = (
     Route(
         "/v2/{name*}/manifests/{reference}",
         {
-            "GET": Operation(Action.PULL, manifests.get_manifest),
+            "GET": Operation(
+                Action.PULL,
+                manifests.get_manifest,
+                misnamed={ErrorCode.TAG_INVALID: ErrorCode.MANIFEST_UNKNOWN},
+            ),
             "PUT": Operation(Action.PUSH, manifests.put_manifest),
             "DELETE": Operation(Action.DELETE, manifests.delete_manifest),
         },

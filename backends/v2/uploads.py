@@ -15,7 +15,7 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import RepositoryName, UploadId
 from backends.model.ranges import parse_content_range
 from backends.registry.upload_session import UploadSession
-from backends.v2.accesses import parse_mount
+from backends.v2.accesses import parse_anonymous_mount, parse_mount
 from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
 from backends.web.actors import actor_of
@@ -27,6 +27,10 @@ async def post_upload(parts: Parts, request: BaseRequest, name: RepositoryName) 
     mount = parse_mount(query)  # one that cannot be is an upload, as in distribution
     if mount is not None and await parts.store.open(name).mount(*mount, actor=actor_of(request)):
         return _created(parts, request, name, mount[0])
+    # Without access control all may read all; with it the right to read the source is to be asked for there too.
+    anywhere = parse_anonymous_mount(query)
+    if anywhere is not None and await parts.store.open(name).mount_from_any(anywhere, actor=actor_of(request)):
+        return _created(parts, request, name, anywhere)
     expected = parse_digest(query["digest"]) if "digest" in query else None
     if expected is None:
         upload_id = await parts.store.uploads.start(name)

@@ -144,7 +144,10 @@ class Dispatcher:
                     f"{method[:20]} is not allowed here; allowed are {route.allow}",
                     headers={"Allow": route.allow},
                 )
-            return _Found(*named, route.values(match))
+            try:
+                return _Found(*named, route.values(match))
+            except RegistryError as error:
+                raise named[0].meaning_of(error) from None
         raise RegistryError(ErrorCode.NOT_FOUND, f"{self._what} has nothing at {path[:200]!r}")
 
     def _options(self, request: BaseRequest, path: str) -> StreamResponse:

@@ -6,12 +6,14 @@ Invariant: every route of both protocols names its action, so a gate can never m
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId
 
 Values = Mapping[str, Any]
@@ -84,6 +86,13 @@ def touches_what_the_path_names(action: Action, values: Values, request: BaseReq
     return (RegistryAccess(action),)
 
 
+def _nothing_else() -> Mapping[ErrorCode, ErrorCode]:
+    return _AS_IT_SAYS
+
+
+_AS_IT_SAYS: Mapping[ErrorCode, ErrorCode] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """What one method of a route does.
@@ -92,12 +101,20 @@ class Operation:
         action: its effect.
         handler: carries it out.
         touches: what it touches, where the path does not say it all.
+        misnamed: what a parser's error means here, where it is not what the error says: a tag that cannot exist is not
+            there for who asks for it, and a mistake only for who pushes it.
     """
 
     action: Action
     handler: OperationHandler
     touches: Touches = touches_what_the_path_names
+    misnamed: Mapping[ErrorCode, ErrorCode] = field(default_factory=_nothing_else)
 
     def accesses(self, values: Values, request: BaseRequest) -> Sequence[Access]:
         """Returns everything that a caller must be allowed, the most specific first."""
         return self.touches(self.action, values, request)
+
+    def meaning_of(self, error: RegistryError) -> RegistryError:
+        """Returns what a parser's error is for this operation."""
+        code = self.misnamed.get(error.code)
+        return error if code is None else RegistryError(code, error.detail)

@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -65,6 +66,9 @@ CHANGES: Mapping[str, tuple[Callable[[Store], Awaitable[None]], int]] = {
 }
 
 
+HINTS = {"a mount": 1}
+
+
 async def contents(storage: Storage) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for path in await everything(storage.driver):
@@ -88,7 +92,11 @@ async def test_a_change_that_finds_no_room_changes_nothing(reopen: Reopen, what:
         with pytest.raises(StorageFull):
             await change(Store(full))
         assert await contents(reopen()) == before, f"step {step}"
-    full, driver = wrapped(reopen(), partial(Failing, steps=steps, dies=False))
+    for hint in range(steps, steps + HINTS.get(what, 0)):  # nobody is told that there was no room for one
+        full, driver = wrapped(reopen(), partial(Failing, steps=hint, dies=False))
+        await change(Store(full))
+        assert driver.failed
+    full, driver = wrapped(reopen(), partial(Failing, steps=steps + HINTS.get(what, 0), dies=False))
     await change(Store(full))
     assert not driver.failed
     after = await contents(reopen())
@@ -110,6 +118,25 @@ async def test_what_was_there_before_stays_when_it_is_pushed_again_without_room(
             assert await contents(reopen()) == before
         if not driver.failed:
             break
+
+
+async def test_tags_that_are_set_stay_when_a_further_one_finds_no_room(reopen: Reopen) -> None:
+    """The manifest that they name is not taken back."""
+    await put_image(Store(reopen()), NAME, None)
+    content = make_manifest(CONFIG, LAYER, annotations={"pushed": "now"})
+    digest, document = Digest.of(content), parse_manifest(content, "")
+    wanted = [TagName("a"), TagName("b"), TagName("c")]
+    for step in range(9):
+        full, driver = wrapped(reopen(), partial(Failing, steps=step, dies=False))
+        repository = Store(full).open(NAME)
+        with suppress(StorageFull):
+            await repository.put_manifest(document, digest, wanted[0], more_tags=wanted[1:], actor=ACTOR)
+        fresh = Store(reopen()).open(NAME)
+        for tag in await fresh.tags():
+            assert (await fresh.get_manifest(TagName(tag))).content == content
+        if not driver.failed:
+            break
+    assert list(await fresh.tags()) == ["a", "b", "c"]
 
 
 class FullAtTag(ForwardingDriver):

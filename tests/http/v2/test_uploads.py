@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.serving_here import OCTETS, Client, digest_of
+from tests.support.serving_here import OCTETS, Client, blob_file, digest_of
 from tests.support.trees import read_files, read_tree
 
 NAME = "team/app"
@@ -254,13 +254,43 @@ async def test_mounting_takes_a_blob_from_another_repository(registry: Client, r
     assert len([path for path in read_files(root) if path.endswith("/data")]) == 1
 
 
+async def test_a_mount_without_a_source_finds_one(registry: Client, other_worker: Client, root: Path) -> None:
+    await registry.push_blob("team/source", CONTENT)
+    answer = await other_worker.ask("POST", f"{UPLOADS}?mount={DIGEST}")
+    assert (answer.status, answer.path, answer["Docker-Content-Digest"]) == (201, blob_path(), DIGEST)
+    await assert_pushed(registry)
+    assert len([path for path in read_files(root) if path.endswith("/data")]) == 1
+
+
+async def test_a_mount_without_a_source_takes_only_what_a_repository_has_now(registry: Client, root: Path) -> None:
+    """Content that no repository has any more is not for everyone who knows its digest."""
+    await registry.push_blob("team/source", CONTENT)
+    assert (await registry.ask("DELETE", f"/v2/team/source/blobs/{DIGEST}")).status == 202
+    assert blob_file(root, DIGEST).exists()
+    answer = await registry.ask("POST", f"{UPLOADS}?mount={DIGEST}")
+    assert answer.status == 202
+    assert (await registry.ask("GET", blob_path())).status == 404
+    assert (await registry.ask("PUT", f"{answer.path}?digest={DIGEST}", body=CONTENT)).status == 201
+    assert (await registry.ask("POST", f"/v2/team/other/blobs/uploads/?mount={DIGEST}")).status == 201
+
+
+@pytest.mark.parametrize("hint", ["", "x", DIGEST, f"{DIGEST} ../..", f"{digest_of(b'other')} team/source", "\xff"])
+async def test_a_damaged_hint_where_a_blob_is_becomes_an_upload(registry: Client, root: Path, hint: str) -> None:
+    await registry.push_blob("team/source", CONTENT)
+    (noted,) = [path for path in (root / "docker/registry/portside/index/holders").rglob("*") if path.is_file()]
+    noted.write_text(hint, encoding="latin-1")
+    assert (await registry.ask("POST", f"{UPLOADS}?mount={DIGEST}")).status == 202
+    assert (await registry.ask("POST", f"{UPLOADS}?mount={DIGEST}&from=team/source")).status == 201
+    assert (await registry.ask("POST", f"/v2/team/other/blobs/uploads/?mount={DIGEST}")).status == 201
+
+
 @pytest.mark.parametrize(
     "query",
     [
         f"mount={DIGEST}&from=team/empty",
         f"mount={digest_of(b'nowhere')}&from=team/source",
         f"mount={digest_of(b'nowhere')}",
-        f"mount={DIGEST}",
+        f"mount={DIGEST}&from=team/nowhere",
         f"mount={DIGEST}&from=",
         f"mount={DIGEST}&from=../x",
         f"mount={DIGEST}&from=Team/Source",
