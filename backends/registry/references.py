@@ -11,6 +11,7 @@ from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Index, Manifest, OciManifest, Schema1, Schema2
 from backends.model.names import RepositoryName
+from backends.registry.validation import Validation
 
 CHECKS_IN_A_ROW = 64
 """Checks that the kernel can answer at once do not yield; after so many the event loop serves others too."""
@@ -32,13 +33,13 @@ class Holdings(Protocol):
     async def has_manifest(self, digest: Digest) -> bool: ...
 
 
-async def require_references(holdings: Holdings, manifest: Manifest) -> None:
-    """Requires that a repository has all that a manifest names.
+async def require_references(holdings: Holdings, manifest: Manifest, validation: Validation) -> None:
+    """Requires that a repository has what a manifest names, as far as `validation` asks for it.
 
     Raises:
         RegistryError: MANIFEST_BLOB_UNKNOWN, naming what is missing.
     """
-    missing = [what async for what in _missing(holdings, manifest)]
+    missing = [what async for what in _missing(holdings, manifest, validation)]
     if not missing:
         return
     named = ", ".join(missing[:NAMED_IN_A_MESSAGE])
@@ -60,8 +61,8 @@ def referenced(manifest: Manifest) -> Collection[Digest]:
             return dict.fromkeys(entry.digest for entry in manifest.manifests)
 
 
-async def _missing(holdings: Holdings, manifest: Manifest) -> AsyncIterator[str]:
-    for number, (what, digest, has) in enumerate(_needed(holdings, manifest), 1):
+async def _missing(holdings: Holdings, manifest: Manifest, validation: Validation) -> AsyncIterator[str]:
+    for number, (what, digest, has) in enumerate(_needed(holdings, manifest, validation), 1):
         if not await has(digest):
             yield f"{what} {digest}"
         if number % CHECKS_IN_A_ROW == 0:
@@ -69,7 +70,7 @@ async def _missing(holdings: Holdings, manifest: Manifest) -> AsyncIterator[str]
 
 
 def _needed(
-    holdings: Holdings, manifest: Manifest
+    holdings: Holdings, manifest: Manifest, validation: Validation
 ) -> Iterable[tuple[str, Digest, Callable[[Digest], Awaitable[bool]]]]:
     """Yields each thing that must be there: its kind, its digest, and how to ask for it."""
 
@@ -78,6 +79,8 @@ def _needed(
         return await holdings.has_manifest(digest) or await holdings.has_blob(digest)
 
     match manifest:
+        case Schema1() | Schema2() | OciManifest() if not validation.layers:
+            return
         case Schema1():
             for digest in dict.fromkeys(manifest.layers):
                 yield "layer", digest, holdings.has_blob
@@ -86,7 +89,7 @@ def _needed(
             for digest in dict.fromkeys(layer.digest for layer in manifest.layers if not _may_be_elsewhere(layer)):
                 yield "layer", digest, holdings.has_blob
         case Index():
-            for digest in dict.fromkeys(entry.digest for entry in manifest.manifests):
+            for digest in dict.fromkeys(entry.digest for entry in manifest.manifests if validation.requires(entry)):
                 yield "manifest or blob", digest, has_either
 
 

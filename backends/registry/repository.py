@@ -29,6 +29,7 @@ from backends.registry.references import referenced, require_references
 from backends.registry.referrers import Referrers, ReferrersPage
 from backends.registry.signing import Signer
 from backends.registry.tags.service import Tags
+from backends.registry.validation import Validation, require_permitted_urls
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver
 from backends.storage.locks import Locks
@@ -54,6 +55,7 @@ class Shared:
     manifests: Manifests
     referrers: Referrers
     signer: Signer
+    validation: Validation
 
 
 class Repository:
@@ -182,13 +184,15 @@ class Repository:
             more_tags: further ones that are to name it; each is set by itself, in this order.
 
         Raises:
-            RegistryError: MANIFEST_BLOB_UNKNOWN, naming what is missing; nothing was changed.
+            RegistryError: MANIFEST_BLOB_UNKNOWN, naming what is missing, or MANIFEST_INVALID, naming an address that is
+                not allowed; nothing was changed.
             StorageFull: nothing is left of it that was not there before; unless it has got its first tag, then the
                 manifest and the tags so far stay.
         """
         if isinstance(manifest, Index):
             await self._await_pushes_of(manifest)
-        await require_references(self, manifest)
+        require_permitted_urls(manifest, self._shared.validation.urls)
+        await require_references(self, manifest, self._shared.validation)
         # A client does not send again what it finds here; a killed process may have left it unsynced.
         await self._driver.ensure_durable(*self._paths_of_references(manifest))
         link = layout.revision_link(self.name, digest)

@@ -18,9 +18,11 @@ from backends.registry.tags.service import Tags
 from backends.registry.uploads import Uploads
 from backends.registry.v1.images import Images as V1Images
 from backends.registry.v1.repositories import Repositories as V1Repositories
+from backends.registry.validation import Validation
 from backends.storage.storage import Storage
 
 NAMES_AT_ONCE = 1000
+_ALL_HERE = Validation()
 
 
 class Store:
@@ -29,6 +31,7 @@ class Store:
     Args:
         storage: the root of blobs and v2's tree, and of v1's unless it has one of its own.
         v1_storage: v1's own root, with a blob store of its own: no file can have a name in both.
+        validation: what is required of a pushed v2 manifest; by default that all it names is here.
 
     Attributes:
         storage: as above.
@@ -40,7 +43,9 @@ class Store:
         v1_repositories: v1's tags and lists of images.
     """
 
-    def __init__(self, storage: Storage, *, v1_storage: Storage | None = None) -> None:
+    def __init__(
+        self, storage: Storage, *, v1_storage: Storage | None = None, validation: Validation = _ALL_HERE
+    ) -> None:
         self.storage = storage
         self.v1_storage = v1_storage or storage
         self.blobs = Blobs(storage.driver)
@@ -49,7 +54,14 @@ class Store:
         manifests = Manifests(self.blobs)
         referrers = Referrers(storage.driver, manifests)
         self._shared = Shared(
-            storage.driver, storage.locks, self.blobs, self.tags, manifests, referrers, Signer(storage)
+            storage.driver,
+            storage.locks,
+            self.blobs,
+            self.tags,
+            manifests,
+            referrers,
+            Signer(storage),
+            validation,
         )
         self.v1_images = V1Images(self.v1_storage, self.blobs if self.shares_root else Blobs(self.v1_storage.driver))
         self.v1_repositories = V1Repositories(self.v1_storage, self.v1_images, self.tags)

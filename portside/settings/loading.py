@@ -19,6 +19,7 @@ import yaml
 from pydantic import ValidationError
 
 from backends.registry.purging import PurgeSettings
+from backends.registry.validation import Validation
 from backends.storage.factory import StorageSettings
 from backends.storage.room import RoomSettings
 from backends.v1.settings import V1Settings
@@ -36,7 +37,8 @@ from portside.settings.schema import Backend, Config, Filesystem
 from portside.settings.unsupported import notes as unsupported_notes
 from portside.settings.unsupported import refusals, unknown_refusals, variable_refusals
 from portside.settings.v1_environment import LISTENING, V1Environment, v1_environment, v1_refusals
-from portside.settings.yaml_values import parse_yaml
+from portside.settings.validation import Profile, make_validation, pattern_mistakes, validation_notes
+from portside.settings.yaml_values import is_empty, parse_yaml
 from proxy.settings import ProxySettings, UpstreamSettings
 
 DEFAULT_DRAIN = 8.0
@@ -96,6 +98,7 @@ class Settings:
     v2: V2Settings
     headers: Mapping[str, str]
     proxy: ProxySettings
+    validation: Validation
     health: HealthSettings
     purging: PurgeSettings
     listeners: tuple[Listener, ...]
@@ -143,6 +146,8 @@ def load_settings(role: Role, path: Path | None, environment: Mapping[str, str],
         SettingsProblem: with every mistake there is.
     """
     raw = _read(path)
+    # distribution loads no file without a version
+    profile = Profile.OCI if is_empty(raw.get("version")) else Profile.DISTRIBUTION
     older = V1Environment()
     if role is Role.V1:
         older = v1_environment(environment)
@@ -170,10 +175,12 @@ def load_settings(role: Role, path: Path | None, environment: Mapping[str, str],
         mistakes += [_mistake(found) for found in error.errors(include_url=False)]
         raise SettingsProblem(_listed(path, mistakes)) from None
     ports = _ports(role, config)
-    mistakes += [*unknown_refusals(config), *ports.mistakes]
+    mistakes += [*unknown_refusals(config), *pattern_mistakes(config), *ports.mistakes]
     if mistakes:
         raise SettingsProblem(_listed(path, mistakes))
-    return _settings(role, config, ports, [*notes, *unsupported_notes(config), *ports.notes])
+    profile = Profile(config.gateway.profile) if config.gateway.profile else profile
+    notes += [*unsupported_notes(config), *validation_notes(config, profile), *ports.notes]
+    return _settings(role, config, ports, notes, profile)
 
 
 def settings_path(environment: Mapping[str, str]) -> Path | None:
@@ -265,7 +272,7 @@ def _ports(role: Role, config: Config) -> Ports:
             return proxy_ports(config, with_registries=role is Role.SERVE)
 
 
-def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Settings:
+def _settings(role: Role, config: Config, ports: Ports, notes: list[str], profile: Profile) -> Settings:
     gateway, http = config.gateway, config.http
     room = RoomSettings(gateway.lowroom.percent, gateway.lowroom.bytes, gateway.lowroom.files)
     storage = StorageSettings("filesystem", (config.storage.filesystem or Filesystem()).rootdirectory, room)
@@ -306,6 +313,7 @@ def _settings(role: Role, config: Config, ports: Ports, notes: list[str]) -> Set
             v1=_upstream(gateway.v1, config),
             v2=_upstream(gateway.v2, config),
         ),
+        validation=make_validation(config, profile),
         health=_health(config),
         purging=_purging(config),
         listeners=tuple(replace(each, limits=limits) for each in ports.listeners),

@@ -352,6 +352,8 @@ class Gateway(Section):
     bodytimeout: BoundedWait = BODY_IDLE_SECONDS
     sendtimeout: BoundedWait = SEND_SECONDS
     connectionsperaddress: int = Field(default=0, ge=0)
+    profile: Annotated[Literal["oci", "distribution"], BeforeValidator(_lower)] | None = None
+    requirelayers: bool | None = None
 
 
 class Catalog(Section):
@@ -373,6 +375,32 @@ class Health(Section):
     storagedriver: StorageDriverHealth = StorageDriverHealth()
 
 
+class PlatformName(Section):
+    architecture: str = ""
+    os: str = ""
+
+
+class Indexes(Section):
+    platforms: Annotated[Literal["all", "none", "list"], BeforeValidator(_lower)] = "all"
+    platformlist: tuple[PlatformName, ...] = ()
+
+
+class Urls(Section):
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+
+class ManifestValidation(Section):
+    urls: Urls = Urls()
+    indexes: Indexes = Indexes()
+
+
+class Validation(Section):
+    enabled: bool = False
+    disabled: bool = False
+    manifests: ManifestValidation = ManifestValidation()
+
+
 class Config(Section):
     version: str = "0.1"
     log: Log = Log()
@@ -381,6 +409,7 @@ class Config(Section):
     http: Http = Http()
     catalog: Catalog = Catalog()
     health: Health = Health()
+    validation: Validation = Validation()
     gateway: Gateway = Gateway()
 
     @field_validator("version", mode="before")

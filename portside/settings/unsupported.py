@@ -23,7 +23,6 @@ NOT_YET = {
     "health.tcp": "only storage and registries elsewhere are checked",
     "middleware": "no middleware is loaded",
     "tags": "a page of tags has as many as are asked for",
-    "validation": "foreign layers are accepted as OCI asks",
     "policy": "repository classes are not checked",
     "compatibility": "schema 1 is always accepted",
     "reporting": "nothing is reported to others",

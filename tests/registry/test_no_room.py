@@ -126,6 +126,7 @@ async def test_tags_that_are_set_stay_when_a_further_one_finds_no_room(reopen: R
     content = make_manifest(CONFIG, LAYER, annotations={"pushed": "now"})
     digest, document = Digest.of(content), parse_manifest(content, "")
     wanted = [TagName("a"), TagName("b"), TagName("c")]
+    fresh = Store(reopen()).open(NAME)
     for step in range(9):
         full, driver = wrapped(reopen(), partial(Failing, steps=step, dies=False))
         repository = Store(full).open(NAME)

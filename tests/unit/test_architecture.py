@@ -13,7 +13,7 @@ PAGES = [ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs" / "adr").glob("*.md"))
 FILES = [
     "/" + path.relative_to(ROOT).as_posix() for folder in (*PACKAGES, "tests") for path in (ROOT / folder).rglob("*.py")
 ]
-ELSEWHERE = {"certs/", "data/", "primary/", "tmp/"}
+ELSEWHERE = {"certs/", "data/", "index/", "primary/", "tmp/"}
 """Made when it runs."""
 
 

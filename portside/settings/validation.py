@@ -1,0 +1,103 @@
+"""The section `validation:` of distribution's file, and which of the two profiles holds (CONFIG_SCHEMA)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from pydantic_core import SchemaError, SchemaValidator, core_schema
+
+from backends.registry.validation import Validation
+from portside.settings.schema import Config
+from portside.settings.schema import Validation as Section
+
+LONGEST_URL = 4096
+
+
+class Profile(Enum):
+    """Whose rules hold for pushed manifests."""
+
+    OCI = "oci"
+    DISTRIBUTION = "distribution"
+
+
+@dataclass(frozen=True, slots=True)
+class PatternRule:
+    """distribution's rule: http or https, without a fragment, matched by `allow`, not matched by `deny`.
+
+    Attributes:
+        allow: patterns, one of which must match somewhere in the address; None allows all.
+        deny: patterns, none of which may match.
+    """
+
+    allow: tuple[str, ...] | None
+    deny: tuple[str, ...] = ()
+
+    def permits(self, url: str) -> bool:
+        """Whether an address is allowed."""
+        if len(url) > LONGEST_URL:
+            return False
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
+        if parts.scheme not in {"http", "https"} or parts.fragment:
+            return False
+        return (self.allow is None or _matches(self.allow, url)) and not _matches(self.deny, url)
+
+
+def _matches(patterns: tuple[str, ...], url: str) -> bool:
+    return any(_compiled(pattern).isinstance_python(url) for pattern in patterns)
+
+
+@lru_cache(maxsize=1000)
+def _compiled(pattern: str) -> SchemaValidator:
+    """Go's syntax, and Go's promise: no address takes longer than its length, whatever the pattern."""
+    return SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex"))
+
+
+def pattern_mistakes(config: Config) -> list[str]:
+    """Returns a sentence for each pattern that is not a regular expression."""
+    urls = config.validation.manifests.urls
+    found = []
+    for key, patterns in (("allow", urls.allow), ("deny", urls.deny)):
+        for index, pattern in enumerate(patterns):
+            try:
+                _compiled(pattern)
+            except SchemaError as error:
+                why = str(error).strip().rpartition("error: ")[2]
+                found.append(
+                    f"validation.manifests.urls.{key}.{index}: it is not a regular expression: {why}"
+                    f" (it is {pattern!r:.80})"
+                )
+    return found
+
+
+def make_validation(config: Config, profile: Profile) -> Validation:
+    """Returns what is required of a pushed manifest."""
+    required = config.gateway.requirelayers
+    if profile is Profile.OCI:
+        return Validation(layers=bool(required), children=bool(required))
+    section = config.validation
+    layers = required is not False
+    if not section.enabled and section.disabled:  # `enabled: false` alone says nothing, as in distribution
+        return Validation(layers=layers, children=False, urls=PatternRule(None))
+    urls, indexes = section.manifests.urls, section.manifests.indexes
+    # A list of refused addresses alone allows all others; no list at all allows none.
+    allow = urls.allow or (None if urls.deny else ())
+    listed = indexes.platformlist if indexes.platforms == "list" else ()
+    return Validation(
+        layers=layers,
+        children=indexes.platforms != "none",
+        platforms=frozenset((each.architecture, each.os) for each in listed),
+        urls=PatternRule(allow, urls.deny),
+    )
+
+
+def validation_notes(config: Config, profile: Profile) -> list[str]:
+    """Returns a sentence where a section has no effect."""
+    if profile is Profile.OCI and config.validation != Section():
+        return ["validation has no effect in the profile oci: write gateway.profile: distribution"]
+    return []

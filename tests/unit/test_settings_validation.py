@@ -1,0 +1,116 @@
+"""What is required of a pushed manifest, by profile and by distribution's keys."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import yaml
+
+from backends.registry.validation import AnyUrl, Validation
+from portside.settings.loading import Role
+from portside.settings.validation import PatternRule
+from tests.support.settings_files import Load, mistakes_of
+
+OCI = Validation(layers=False, children=False, urls=AnyUrl())
+DISTRIBUTION = Validation(urls=PatternRule(()))
+
+
+@pytest.mark.parametrize("role", [Role.SERVE, Role.V2])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, OCI),
+        ("gateway: {workers: 1}", OCI),
+        ("version: 0.1", DISTRIBUTION),
+        ("{version: 0.1, gateway: {profile: oci}}", OCI),
+        ("gateway: {profile: Distribution}", DISTRIBUTION),
+        ("gateway: {requirelayers: true}", Validation()),
+        ("{version: 0.1, gateway: {requirelayers: false}}", Validation(layers=False, urls=PatternRule(()))),
+    ],
+)
+def test_the_file_or_a_key_decides_the_profile(load: Load, role: Role, text: str | None, expected: Validation) -> None:
+    settings = load(role, text)
+    assert settings.validation == expected
+    assert not [note for note in settings.notes if "validation" in note]
+
+
+def test_a_variable_is_not_a_file_of_distribution(load: Load) -> None:
+    assert load(Role.V2, None, {"REGISTRY_VERSION": "0.1"}).validation == OCI
+    assert load(Role.V2, None, {"REGISTRY_GATEWAY_PROFILE": "distribution"}).validation == DISTRIBUTION
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        ({"disabled": True}, Validation(children=False, urls=PatternRule(None))),
+        ({"disabled": True, "enabled": True}, DISTRIBUTION),
+        ({"enabled": False}, DISTRIBUTION),
+        ({"manifests": {"urls": {"allow": ["^https://a/", "b"]}}}, Validation(urls=PatternRule(("^https://a/", "b")))),
+        ({"manifests": {"urls": {"deny": ["x"]}}}, Validation(urls=PatternRule(None, ("x",)))),
+        ({"manifests": {"urls": {"allow": ["a"], "deny": ["x"]}}}, Validation(urls=PatternRule(("a",), ("x",)))),
+        ({"manifests": {"indexes": {"platforms": "NONE"}}}, Validation(children=False, urls=PatternRule(()))),
+        (
+            {
+                "manifests": {
+                    "indexes": {"platforms": "list", "platformlist": [{"architecture": "amd64", "os": "linux"}]}
+                }
+            },
+            Validation(platforms=frozenset({("amd64", "linux")}), urls=PatternRule(())),
+        ),
+    ],
+)
+def test_distributions_keys(load: Load, section: dict[str, Any], expected: Validation) -> None:
+    text = yaml.safe_dump({"version": 0.1, "validation": section})
+    settings = load(Role.V2, text)
+    assert settings.validation == expected
+    assert not [note for note in settings.notes if "validation" in note]
+    notes = load(Role.V2, yaml.safe_dump({"validation": section})).notes
+    assert [note.startswith("validation has no effect in the profile oci") for note in notes] == [True] * any(
+        section.values()
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "mistake"),
+    [
+        ({"manifests": {"urls": {"allow": ["ok", "("]}}}, "validation.manifests.urls.allow.1: it is not a regular"),
+        ({"manifests": {"urls": {"deny": ["(?=a)"]}}}, "validation.manifests.urls.deny.0: it is not a regular"),
+        ({"manifests": {"indexes": {"platforms": "some"}}}, "validation.manifests.indexes.platforms: "),
+    ],
+)
+def test_mistakes_are_named(load: Load, section: dict[str, Any], mistake: str) -> None:
+    (found,) = mistakes_of(load, Role.V2, yaml.safe_dump({"version": 0.1, "validation": section}))
+    assert mistake in found
+
+
+@pytest.mark.parametrize(
+    ("rule", "url", "permitted"),
+    [
+        (PatternRule(()), "https://a/", False),
+        (PatternRule(None), "https://a/", True),
+        (PatternRule(None), "http://a/b?c", True),
+        (PatternRule(None), "ftp://a/", False),
+        (PatternRule(None), "file:///etc/passwd", False),
+        (PatternRule(None), "https://a/#b", False),
+        (PatternRule(None), "https://[a/", False),
+        (PatternRule(None), "", False),
+        (PatternRule(None), "https://a/" + "x" * 4087, False),
+        (PatternRule(None), "https://a/" + "x" * 4086, True),
+        (PatternRule(("^https://a/", "b")), "https://c/b", True),
+        (PatternRule(("^https://a/",)), "https://b/?https://a/", False),
+        (PatternRule(None, ("secret",)), "https://a/secret", False),
+        (PatternRule(("a",), ("secret",)), "https://a/", True),
+        (PatternRule(("a",), ("secret",)), "https://a/secret", False),
+    ],
+)
+def test_which_addresses_a_layer_may_name(rule: PatternRule, url: str, *, permitted: bool) -> None:
+    assert rule.permits(url) is permitted
+
+
+def test_no_address_makes_a_pattern_slow() -> None:
+    rule = PatternRule((r"^https://([^/]+\.)*example\.com/$", r"(a+)+$"))
+    began = time.perf_counter()
+    assert not rule.permits("https://" + "a." * 1000 + "a" * 1000 + "!")
+    assert time.perf_counter() - began < 1
