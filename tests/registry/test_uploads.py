@@ -359,7 +359,7 @@ async def test_whatever_step_finds_no_room_nothing_of_the_upload_is_left(
         # only a note found no room: on how far it has come, or where the blob is; both are written for speed alone
         assert await stored(Store(reopen()), digest) == CONTENT
         with contextlib.suppress(PathNotFound):
-            await full.driver.delete(layout.INDEX)
+            await full.driver.delete(layout.HOLDERS)
         await full.driver.delete(layout.blob_data(digest))
         if not linked:
             await full.driver.delete(link)

@@ -36,11 +36,11 @@ async def put_image(store: Store, name: RepositoryName, tag: TagName | None) -> 
 
 
 async def everything(driver: StorageDriver, path: str = "/") -> Sequence[str]:
-    """All files below a path; temporary ones, the file of locks and what can be rebuilt are left out."""
+    """All files below a path; temporary ones, the file of locks and hints are left out."""
     try:
         names = await driver.list(path)
     except PathNotFound:
         return [path]
     found = [await everything(driver, f"{path.rstrip('/')}/{name}") for name in names]
-    own = (layout.TEMPORARY, layout.LOCKS, layout.UNSYNCED, layout.INDEX)
+    own = (layout.TEMPORARY, layout.LOCKS, layout.UNSYNCED, layout.HOLDERS)
     return [each for part in found for each in part if not each.startswith(own)]

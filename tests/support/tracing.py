@@ -148,9 +148,17 @@ class Disk:
 
 
 def is_visible(path: str) -> bool:
-    """Whether a file here is a promise to clients: not a temporary one, nor an upload, nor staged."""
+    """Whether a file here is a promise to clients: not a temporary one, nor an upload, nor staged, nor a hint."""
     return not any(
-        mark in path for mark in ("/portside/tmp", "/_uploads/", "/v1/staging", "/portside/locks", "/portside/unsynced")
+        mark in path
+        for mark in (
+            "/portside/tmp",
+            "/_uploads/",
+            "/v1/staging",
+            "/portside/locks",
+            "/portside/unsynced",
+            "/portside/index/holders/",
+        )
     )
 
 
