@@ -101,7 +101,7 @@ async def test_many_that_fill_the_disk_together_leave_nothing_and_one_fits_then(
     assert 507 in {answer.status for answer in answers}
     stored = {digest_of(layer) for layer, answer in zip(layers, answers, strict=True) if answer.status == 201}
     assert uploads(root) == []
-    left = {path for path in read_files(root) if path not in visible}
+    left = {path for path in read_files(root) if path not in visible and "/index/holders/" not in path}  # hints
     hexes = {digest.partition(":")[2] for digest in stored}
     assert all(any(text in path for text in hexes) for path in left), left
     for digest in stored:
