@@ -24,6 +24,7 @@ GO_PROGRAMS = {
     "crane": "github.com/google/go-containerregistry/cmd/crane@v0.21.9",
     "buildkitd": "github.com/moby/buildkit/cmd/buildkitd@v0.12.5",
     "buildctl": "github.com/moby/buildkit/cmd/buildctl@v0.12.5",
+    "conformance": "github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111",
 }
 # Where `apt-get install` of the same name is not what brings it.
 _INSTALL = {
