@@ -200,17 +200,15 @@ class Repository:
         subject = subject_of(manifest)
         if subject is not None:
             made.insert(0, layout.referrer(self.name, subject.digest, digest))  # removed last: written before the link
-        async with (
-            exclusive_lock(self._shared.locks, layout.blob_lock(digest)),
-            undone_without_room(self._driver, *made),
-        ):
-            work = self._put_manifest(manifest, digest)
-            await carry_out(work, Change.PUSHED, f"manifest {digest}", self.name, actor=actor)
-            if tag is not None:
-                await self._tags.move(self.name, tag, digest, actor=actor)
-        # Not taken back for want of room: the tags before name the manifest already.
-        for further in more_tags:
-            await self._tags.move(self.name, further, digest, actor=actor)
+        async with exclusive_lock(self._shared.locks, layout.blob_lock(digest)):
+            async with undone_without_room(self._driver, *made):
+                work = self._put_manifest(manifest, digest)
+                await carry_out(work, Change.PUSHED, f"manifest {digest}", self.name, actor=actor)
+                if tag is not None:
+                    await self._tags.move(self.name, tag, digest, actor=actor)
+            # Not taken back for want of room: the tags before name the manifest already.
+            for further in more_tags:
+                await self._tags.move(self.name, further, digest, actor=actor)
 
     async def _await_pushes_of(self, index: Index) -> None:
         """Waits for those who are pushing what an index names: a push that finds no room for its tag is taken back.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from typing_extensions import override
 
 from backends.model import jws, media_types
 from backends.model.digest import Digest
@@ -19,7 +20,7 @@ from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
-from tests.support.drivers import Failing, wrapped
+from tests.support.drivers import Failing, ForwardingDriver, wrapped
 from tests.support.serving_here import make_manifest
 
 Reopen = Callable[[], Storage]
@@ -29,6 +30,20 @@ TAG = TagName("latest")
 CONFIG, LAYER = b"config", b"layer"
 CONTENT = make_manifest(CONFIG, LAYER)
 DIGEST = Digest.of(CONTENT)
+
+
+class MeanwhileAtTag(ForwardingDriver):
+    """A driver that lets others go on just before it writes a tag for the first time."""
+
+    tag: str
+    meanwhile: Callable[[], Awaitable[None]] | None
+
+    @override
+    async def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        if f"/tags/{self.tag}/" in path and self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        await super().write(path, content, durable=durable)
 
 
 async def one(content: bytes) -> AsyncIterator[bytes]:
@@ -109,6 +124,24 @@ async def test_deletion_is_seen_by_a_process_that_has_it_in_memory(reopen: Reope
     await first.open(OTHER).put_manifest(parse_manifest(CONTENT, ""), DIGEST, TAG, actor=ACTOR)
     with pytest.raises(RegistryError):
         await second.open(NAME).get_manifest(DIGEST)
+
+
+async def test_a_deletion_during_a_push_with_several_tags_leaves_none_that_names_nothing(reopen: Reopen) -> None:
+    await push(Store(reopen()), None)
+    others = Store(reopen())
+    deletions: list[asyncio.Future[None]] = []
+
+    async def delete() -> None:
+        deletions.append(asyncio.ensure_future(others.open(NAME).delete_manifest(DIGEST, actor=ACTOR)))
+        await asyncio.wait(deletions, timeout=0.3)
+
+    storage, driver = wrapped(reopen(), MeanwhileAtTag)
+    driver.tag, driver.meanwhile = "second", delete
+    repository = Store(storage).open(NAME)
+    tags = [TagName("second"), TagName("third")]
+    await repository.put_manifest(parse_manifest(CONTENT, ""), DIGEST, TagName("first"), more_tags=tags, actor=ACTOR)
+    await asyncio.gather(*deletions)
+    assert not await others.tags.names(NAME)
 
 
 async def test_blobs_belong_to_repositories_and_deletion_takes_one_of_them(reopen: Reopen) -> None:
