@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from typing import Protocol
 
@@ -12,9 +11,7 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Index, Manifest, OciManifest, Schema1, Schema2
 from backends.model.names import RepositoryName
 from backends.registry.validation import Validation
-
-CHECKS_IN_A_ROW = 64
-"""Checks that the kernel can answer at once do not yield; after so many the event loop serves others too."""
+from backends.registry.yielding import yielding
 
 NAMED_IN_A_MESSAGE = 3
 MAY_BE_ELSEWHERE = (
@@ -62,11 +59,9 @@ def referenced(manifest: Manifest) -> Collection[Digest]:
 
 
 async def _missing(holdings: Holdings, manifest: Manifest, validation: Validation) -> AsyncIterator[str]:
-    for number, (what, digest, has) in enumerate(_needed(holdings, manifest, validation), 1):
+    async for what, digest, has in yielding(_needed(holdings, manifest, validation)):
         if not await has(digest):
             yield f"{what} {digest}"
-        if number % CHECKS_IN_A_ROW == 0:
-            await asyncio.sleep(0)
 
 
 def _needed(

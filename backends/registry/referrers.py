@@ -11,7 +11,6 @@ Invariants:
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,14 +25,12 @@ from backends.model.manifests import Index, OciManifest
 from backends.model.names import RepositoryName
 from backends.model.referrers import artifact_type_of, describe_referrer, subject_of
 from backends.registry.manifests import Manifests, parse_off_loop
+from backends.registry.yielding import yielding
 from backends.storage import layout
 from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver
 
 PAGE_BYTES = 4 * 1024 * 1024
 """A page ends before it has more bytes of descriptors than this, however few they are: annotations may be large."""
-
-ENTRIES_IN_A_ROW = 64
-"""Entries that the kernel can read at once do not yield; after so many the event loop serves others too."""
 
 _log = logging.getLogger("portside.registry")
 
@@ -102,7 +99,7 @@ class Referrers:
         start = bisect_right(entries, after.replace(":", "-")) if after else 0
         found: list[bytes] = []
         size, last = 0, ""
-        for number, entry in enumerate(islice(entries, start, start + limit), 1):
+        async for entry in yielding(islice(entries, start, start + limit)):
             digest = layout.referrer_of(entry)
             described = None if digest is None else await self._read(name, subject, digest, artifact_type)
             if digest is not None and described is not None and await has(digest):
@@ -111,8 +108,6 @@ class Referrers:
                 found.append(described)
                 size += len(described)
             last = entry.replace("-", ":", 1)
-            if number % ENTRIES_IN_A_ROW == 0:
-                await asyncio.sleep(0)
         return ReferrersPage(found, last if start + limit < len(entries) else "")
 
     async def _read(

@@ -30,6 +30,7 @@ from backends.registry.referrers import Referrers, ReferrersPage
 from backends.registry.signing import Signer
 from backends.registry.tags.service import Tags
 from backends.registry.validation import Validation, require_permitted_urls
+from backends.registry.yielding import yielding
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver
 from backends.storage.locks import Locks
@@ -215,7 +216,7 @@ class Repository:
 
         What is there once nobody has its lock stays: no push takes back what it has found.
         """
-        for entry in referenced(index):
+        async for entry in yielding(referenced(index)):
             if await self.has_manifest(entry):
                 async with exclusive_lock(self._shared.locks, layout.blob_lock(entry)):
                     pass

@@ -23,6 +23,7 @@ from backends.registry.changes import Change, carry_out
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.tags.v1_files import V1Files
 from backends.registry.tags.v2_links import V2Links
+from backends.registry.yielding import yielding
 from backends.storage import layout
 from backends.storage.driver import PathNotFound
 from backends.storage.locks import Locks
@@ -78,7 +79,7 @@ class Tags:
 
     async def delete_those_of(self, name: RepositoryName, digest: Digest, *, actor: Actor) -> None:
         """Removes all tags that name a manifest; one that is moved on meanwhile stays."""
-        for text in await self._links.names(name) or ():
+        async for text in yielding(await self._links.names(name) or ()):
             tag = TagName(text)
             if await self._names(name, tag, digest):
                 async with _tag_lock(self._locks, name, tag):

@@ -9,6 +9,7 @@ from typing import Any
 from backends.model.names import ImageId, is_image_id
 from backends.model.v1images import V1Name, dump_json, load_json
 from backends.registry.no_room import undone_without_room
+from backends.registry.yielding import yielding
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver
 
@@ -36,7 +37,7 @@ class V1Files:
             PathNotFound: there is no such repository.
         """
         tags: dict[str, str] = {}
-        for entry in await self._driver.list(layout.v1_repository(name.namespace, name.stored)):
+        async for entry in yielding(await self._driver.list(layout.v1_repository(name.namespace, name.stored))):
             tag = layout.v1_tag_of(entry)
             if tag is not None:
                 with suppress(PathNotFound):
