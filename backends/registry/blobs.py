@@ -77,7 +77,12 @@ class Blobs:
             _log.warning("blob %s cannot be read: %s", digest, error)
         temporary = f"{layout.TEMPORARY}/{secrets.token_hex(12)}"
         await self._driver.write(temporary, content)
-        await self.commit_file(temporary, digest, len(content))
+        try:
+            await self.commit_file(temporary, digest, len(content))
+        except StorageError:
+            with suppress(StorageError):  # the first error is reported
+                await self._driver.delete(temporary)
+            raise
 
     async def commit_file(self, path: str, digest: Digest, size: int) -> None:
         """Moves a synced file whose digest was verified into the blob store.

@@ -13,7 +13,7 @@
     <root>/docker/registry/portside/primary/                    ours, and truth: never delete
         schema1/<name>/_signed/<alg>/<hex>                      signed schema 1 documents as pushed
         keys/schema1.pem                                        signs schema 1 documents that have no signature
-        v1/staging/<id>/                                        a v1 image that is still being pushed (v1staging.py):
+        v1/staging/<id>/                                        a v1 image that is still being pushed (v1/staging.py):
             json-<sha256>-<name>                                    its JSON as announced, a file for each announcement
             layer-<name>                                            a layer, growing or whole
             payload-<hex>-<name>                                    layer <name> and its JSON have this checksum

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -12,8 +14,9 @@ from backends.model.errors import RegistryError
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.registry.store import Store
 from backends.storage import layout
+from backends.storage.driver import PathNotFound, StorageFull
 from backends.storage.storage import Storage
-from tests.support.drivers import links_of
+from tests.support.drivers import Failing, links_of, wrapped
 from tests.support.serving_here import make_manifest
 from tests.support.stores import CONFIG, LAYER, put_blob, put_image
 from tests.support.v1pushes import images_over, push, read_layer
@@ -56,6 +59,21 @@ async def test_a_damaged_manifest_is_whole_when_it_was_pushed_again(reopen: Reop
     assert (await reader.open(NAME).get_manifest(TAG)).content == content
     assert await storage.driver.read(path) == content
     assert (await Store(reopen()).open(NAME).get_manifest(TAG)).content == content
+
+
+async def test_where_there_is_no_room_to_repair_a_manifest_no_file_is_left_of_it(reopen: Reopen) -> None:
+    storage = reopen()
+    content = make_manifest(CONFIG, LAYER)
+    digest = await put_image(Store(storage), NAME, TAG)
+    await storage.driver.write(layout.blob_data(digest), b"damaged")
+    for step in range(3):
+        full, _ = wrapped(reopen(), partial(Failing, steps=step, dies=False))
+        with pytest.raises(StorageFull):
+            await Store(full).blobs.put(content, digest)
+        with suppress(PathNotFound):
+            assert not await storage.driver.list(layout.TEMPORARY), f"step {step}"
+    await Store(storage).blobs.put(content, digest)
+    assert await storage.driver.read(layout.blob_data(digest)) == content
 
 
 @pytest.mark.parametrize("damaged", DAMAGES.values(), ids=DAMAGES)
