@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from backends.storage.cached_reads import Opener
 from backends.storage.driver import StorageBusy
+from backends.storage.files import write_all
 from backends.storage.temporary_files import TemporaryFolder, copy_file, remove_tree, sweep, temporary_name
 from backends.storage.unsynced import UnsyncedNames
 
@@ -138,9 +139,7 @@ class AtomicWrites:
         folder, name = self._temporary.open(), temporary_name()
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder)
         try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(fd, view) :]
+            write_all(fd, [content])
         finally:
             os.close(fd)
             os.unlink(name, dir_fd=folder)

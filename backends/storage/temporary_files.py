@@ -22,6 +22,7 @@ import time
 from collections.abc import Sequence
 
 from backends.storage import layout
+from backends.storage.files import write_all
 from backends.storage.folders import make_folders
 
 SWEEP_SECONDS = 3600.0
@@ -106,9 +107,7 @@ def copy_file(origin: int, name: str, folder: int, second: str) -> None:
         target = os.open(second, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder)
         try:
             while chunk := os.read(source, COPY_SIZE):
-                view = memoryview(chunk)
-                while view:
-                    view = view[os.write(target, view) :]
+                write_all(target, [chunk])
             os.fsync(target)
         finally:
             os.close(target)

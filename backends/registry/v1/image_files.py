@@ -14,6 +14,7 @@ from backends.model.digest import Digest
 from backends.model.names import ImageId
 from backends.model.v1images import dump_json, parse_ancestry, parse_stored_checksums
 from backends.registry.blobs import Blobs
+from backends.registry.no_room import exists
 from backends.registry.v1.staging import Candidate, Staging
 from backends.storage import layout
 from backends.storage.capabilities import LinksFiles, capability
@@ -42,15 +43,15 @@ class ImageFiles:
 
     async def has_json(self, image_id: ImageId) -> bool:
         """Whether an image has a JSON; unless it is marked, it is complete then."""
-        return await self._exists(layout.v1_image_json(image_id))
+        return await exists(self._driver, layout.v1_image_json(image_id))
 
     async def is_marked(self, image_id: ImageId) -> bool:
         """Whether docker-registry has begun an image and not finished it."""
-        return await self._exists(layout.v1_image_mark(image_id))
+        return await exists(self._driver, layout.v1_image_mark(image_id))
 
     async def is_whole(self, image_id: ImageId) -> bool:
         """Whether an image is complete and has its layer."""
-        return await self.is_complete(image_id) and await self._exists(layout.v1_image_layer(image_id))
+        return await self.is_complete(image_id) and await exists(self._driver, layout.v1_image_layer(image_id))
 
     async def read_json(self, image_id: ImageId) -> bytes:
         """Returns an image's JSON.
@@ -166,13 +167,6 @@ class ImageFiles:
             raise
         finally:
             reader.close()
-
-    async def _exists(self, path: str) -> bool:
-        try:
-            await self._driver.stat(path)
-        except PathNotFound:
-            return False
-        return True
 
     async def _forget(self, path: str) -> None:
         with suppress(PathNotFound):

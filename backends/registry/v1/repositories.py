@@ -16,6 +16,7 @@ from backends.model.names import ImageId
 from backends.model.v1images import V1Name, dump_json, load_json, merge_index_images, without_tags
 from backends.registry.changes import Change, carry_out
 from backends.registry.exclusive_lock import exclusive_lock
+from backends.registry.no_room import exists
 from backends.registry.tags.service import Tags
 from backends.registry.v1.images import Images
 from backends.storage import layout
@@ -145,11 +146,7 @@ class Repositories:
 
     async def is_private(self, name: V1Name) -> bool:
         """Whether a repository is marked private; without an index nobody asks."""
-        try:
-            await self._driver.stat(layout.v1_private(name.namespace, name.stored))
-        except PathNotFound:
-            return False
-        return True
+        return await exists(self._driver, layout.v1_private(name.namespace, name.stored))
 
     async def set_private(self, name: V1Name, *, private: bool, actor: Actor) -> None:
         """Marks a repository private or public."""
