@@ -19,7 +19,9 @@ from backends.model.cache import Cache
 from backends.storage.cached_reads import Opener
 from backends.storage.temporary_files import is_temporary
 
-KEPT = 64
+NAMES_KEPT = 500_000
+"""Of all folders together: some 60 MB of digests at most, however many folders are listed."""
+
 RACY_MTIME_SECONDS = 2
 
 _NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG, errno.EACCES})
@@ -34,7 +36,7 @@ class Listings:
 
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
-        self._kept: Cache[str, tuple[_Version, tuple[str, ...]]] = Cache(bound=KEPT)
+        self._kept: Cache[str, tuple[_Version, tuple[str, ...]]] = Cache(bound=NAMES_KEPT, weigh=_count)
         self._keeping = threading.Lock()
 
     def list(self, path: str) -> Sequence[str]:
@@ -96,6 +98,10 @@ def _version(fd: int) -> tuple[_Version, int]:
     """
     info = os.fstat(fd)
     return (info.st_dev, info.st_ino, info.st_mtime_ns, info.st_ctime_ns), max(info.st_mtime_ns, info.st_ctime_ns)
+
+
+def _count(path: str, kept: tuple[_Version, tuple[str, ...]]) -> int:  # noqa: ARG001 - as the cache calls it
+    return 1 + len(kept[1])
 
 
 def _and_those_above(path: str) -> Iterator[str]:

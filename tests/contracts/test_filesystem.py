@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from backends.model.digest import Hash
-from backends.storage import layout
+from backends.storage import layout, listings
 from backends.storage.driver import (
     Chunk,
     InvalidPath,
@@ -577,6 +577,22 @@ async def test_a_listing_is_never_older_than_the_last_change(tmp_path: Path) -> 
     assert list(await driver.list("/folder")) == ["again"]
     await driver.close()
     await other.close()
+
+
+async def test_listings_are_kept_within_a_bound_of_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listings, "NAMES_KEPT", 100)
+    monkeypatch.setattr(listings, "RACY_MTIME_SECONDS", 0)
+    driver = FilesystemDriver(tmp_path / "root")
+    for folder, size in (("a", 30), ("b", 30), ("c", 30), ("large", 60), ("empty", 0)):
+        (tmp_path / "root" / folder).mkdir()
+        for number in range(size):
+            (tmp_path / "root" / folder / str(number)).touch()
+    for folder, size in (("a", 30), ("b", 30), ("large", 60), ("c", 30), ("empty", 0)) * 2:
+        assert len(await driver.list(f"/{folder}")) == size
+        kept = driver._listings._kept
+        assert sum(len(names) for part in (kept, kept._old) for _, names in part.values()) <= 100
+        assert (f"/{folder}" in kept) is (folder != "large")
+    await driver.close()
 
 
 # other processes
