@@ -9,6 +9,7 @@ from contextlib import aclosing
 from backends.model.errors import RegistryError
 from backends.model.names import RepositoryName, UploadId, parse_repository_name, parse_upload_id
 from backends.registry.purging import Abandoned
+from backends.registry.yielding import yielding
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
 from backends.storage.driver import PathNotFound, StorageDriver, StorageError
@@ -30,7 +31,7 @@ class AbandonedUploads:
     async def find(self) -> AsyncGenerator[Abandoned, None]:
         async with aclosing(_walk(self._driver, "")) as repositories:
             async for name in repositories:
-                for upload_id in await self._ids(name):
+                async for upload_id in yielding(await self._ids(name)):
                     try:
                         touched, size = await self._look(name, upload_id)
                     except PathNotFound:

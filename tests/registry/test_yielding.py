@@ -14,6 +14,8 @@ from backends.model.errors import RegistryError
 from backends.model.manifests import Index, parse_manifest
 from backends.model.media_types import OCI_INDEX, OCI_MANIFEST
 from backends.model.names import RepositoryName, TagName
+from backends.registry.abandoned_uploads import AbandonedUploads
+from backends.registry.purging import Abandoned
 from backends.registry.store import Store
 from backends.registry.validation import Validation
 from backends.registry.yielding import IN_A_ROW
@@ -66,3 +68,16 @@ async def test_a_manifest_among_many_tags_is_deleted() -> None:
     for number in range(MANY * IN_A_ROW):
         await store.tags.move(NAME, TagName(f"t{number}"), other, actor=ACTOR)
     assert await turns_of_others(store.open(NAME).delete_manifest(digest, actor=ACTOR)) >= MANY
+
+
+async def test_many_uploads_are_looked_at_by_the_purger() -> None:
+    store = Store(open_memory())
+    for _ in range(MANY * IN_A_ROW):
+        await store.uploads.start(NAME)
+    found: list[Abandoned] = []
+
+    async def find() -> None:
+        found.extend([each async for each in AbandonedUploads(store.storage).find()])
+
+    assert await turns_of_others(find()) >= MANY
+    assert len(found) == MANY * IN_A_ROW
