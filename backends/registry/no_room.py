@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -14,6 +15,8 @@ async def undone_without_room(
 ) -> AsyncIterator[None]:
     """When there is no room for what is done in the context, removes those of these paths that were not there before.
 
+    Also when the caller was cancelled meanwhile (`run_to_completion` says then what stopped the work).
+
     Its caller holds the lock under which they are made, so what was not there before belongs to no other request.
 
     Args:
@@ -24,7 +27,9 @@ async def undone_without_room(
     made = [path for path in paths if not await exists(driver, path)]
     try:
         yield
-    except StorageFull:
+    except (StorageFull, asyncio.CancelledError) as error:
+        if not isinstance(error, StorageFull) and not isinstance(error.__cause__, StorageFull):
+            raise
         for path in () if unless is not None and await unless() else reversed(made):
             with suppress(StorageError):  # absent, or refused too: the error that is reported is the missing room
                 await driver.delete(path)

@@ -17,7 +17,7 @@ async def run_to_completion(work: Awaitable[T]) -> T:
     """Awaits `work` until it is done, even if the caller is cancelled meanwhile.
 
     Raises:
-        asyncio.CancelledError: the caller was cancelled; `work` is done all the same.
+        asyncio.CancelledError: the caller was cancelled; `work` is done all the same, and its failure is the cause.
     """
     future = asyncio.ensure_future(work)
     cancelled = False
@@ -27,7 +27,5 @@ async def run_to_completion(work: Awaitable[T]) -> T:
         except asyncio.CancelledError:
             cancelled = True
     if cancelled:
-        if not future.cancelled():
-            future.exception()  # marked as retrieved: the caller gets the cancellation instead
-        raise asyncio.CancelledError
+        raise asyncio.CancelledError from (None if future.cancelled() else future.exception())
     return future.result()

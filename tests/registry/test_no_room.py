@@ -104,6 +104,36 @@ async def test_a_change_that_finds_no_room_changes_nothing(reopen: Reopen, what:
     assert after != before
 
 
+class HangsUp(Failing):
+    """The client hangs up in the moment in which the disk is full."""
+
+    client: asyncio.Task[None] | None = None
+
+    @override
+    def step(self, *, frees: bool = False) -> None:
+        try:
+            super().step(frees=frees)
+        except StorageFull:
+            assert self.client is not None
+            self.client.cancel()
+            raise
+
+
+@pytest.mark.parametrize("what", CHANGES)
+async def test_who_hangs_up_when_there_is_no_room_leaves_nothing_either(reopen: Reopen, what: str) -> None:
+    change, steps = CHANGES[what]
+    store = Store(reopen())
+    await put_image(store, NAME, TagName("old"))
+    await push(store.v1_images, [IMAGE])
+    before = await contents(reopen())
+    for step in range(steps):
+        full, driver = wrapped(reopen(), partial(HangsUp, steps=step, dies=False))
+        driver.client = asyncio.ensure_future(change(Store(full)))
+        with pytest.raises(asyncio.CancelledError):
+            await driver.client
+        assert await contents(reopen()) == before, f"step {step}"
+
+
 async def test_what_was_there_before_stays_when_it_is_pushed_again_without_room(reopen: Reopen) -> None:
     """The manifest that a tag names is not taken back because another tag of it found no room."""
     store = Store(reopen())
