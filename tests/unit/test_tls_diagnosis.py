@@ -71,7 +71,7 @@ LEAF = make("leaf", EC)
 REQUEST = x509.CertificateSigningRequestBuilder().subject_name(LEAF.subject).sign(EC, hashes.SHA256()).public_bytes(PEM)
 PARAMETERS = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
 DAMAGED = b"-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUZ\n-----END CERTIFICATE-----\n"
-DAMAGED_KEY = b"-----BEGIN PRIVATE KEY-----\nMIIBszCCAVmgAwIBAgIUZ\n-----END PRIVATE KEY-----\n"
+DAMAGED_KEY = DAMAGED.replace(b"CERTIFICATE", b"PRIVATE KEY")
 
 
 @pytest.mark.parametrize(
