@@ -84,6 +84,9 @@ def _serve(live: LiveSettings, bound: tuple[BoundListener, ...], identity: Ident
         from portside.server.working import loop_factory  # noqa: PLC0415
         from portside.wiring import build  # noqa: PLC0415
 
+        if live.settings.proxy.v1 or live.settings.proxy.v2:
+            import proxy.forwarding  # noqa: F401, PLC0415
+
     loop_factory()
     gc.enable()  # off since the start: nothing that a module makes when it is imported is garbage
     voice, asked = Voice(), live.settings

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backends.http.configured_headers import ConfiguredHeaders
 from backends.registry.abandoned_uploads import AbandonedUploads
@@ -33,9 +33,11 @@ from portside.problems import Problem
 from portside.server.grammar import refuse
 from portside.settings.changes import ServiceChange
 from portside.settings.loading import Role, Settings
-from proxy.forwarding import Forwarder
 from proxy.proxy import InProcess, Proxy, Upstream
 from proxy.routing import Backend
+
+if TYPE_CHECKING:
+    from proxy.forwarding import Forwarder
 
 
 @dataclass(slots=True)
@@ -166,6 +168,8 @@ def _elsewhere(settings: Settings) -> dict[Backend, Forwarder]:
     for backend, elsewhere in ((Backend.V1, settings.proxy.v1), (Backend.V2, settings.proxy.v2)):
         if elsewhere is None:
             continue
+        from proxy.forwarding import Forwarder  # noqa: PLC0415 - slow to import, and seldom is a registry elsewhere
+
         try:
             upstreams[backend] = Forwarder(backend, elsewhere)
         except OSError as error:  # ssl's own errors are among them

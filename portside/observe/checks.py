@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from backends.storage.capabilities import ChecksItself, capability
 from backends.storage.driver import StorageError
@@ -12,8 +13,10 @@ from backends.storage.room import RoomWatch
 from backends.storage.storage import Storage
 from portside.observe.health import Check, Finding, Health, HealthSettings, Report
 from portside.observe.voice import Voice
-from proxy.forwarding import Forwarder
 from proxy.routing import Backend
+
+if TYPE_CHECKING:
+    from proxy.forwarding import Forwarder
 
 _log = logging.getLogger("portside.health")
 

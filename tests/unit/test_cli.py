@@ -411,6 +411,12 @@ def test_reading_settings_needs_neither_aiohttp_nor_cryptography() -> None:
     assert done.stdout == "set()\n"
 
 
+def test_what_forwards_is_imported_only_where_a_registry_is_elsewhere() -> None:
+    program = "import sys, portside.wiring; print('proxy.forwarding' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_health_cannot_guess_a_port(tmp_path: Path) -> None:
     (tmp_path / "any.yml").write_text("gateway: {addr: '127.0.0.1:0'}")
     assert "choose the port" in _sentence(portside("health", "any.yml", folder=tmp_path))
