@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from types import MappingProxyType
 from typing import Any
 
 from aiohttp.web import BaseRequest, StreamResponse
@@ -86,13 +85,6 @@ def touches_what_the_path_names(action: Action, values: Values, request: BaseReq
     return (RegistryAccess(action),)
 
 
-def _nothing_else() -> Mapping[ErrorCode, ErrorCode]:
-    return _AS_IT_SAYS
-
-
-_AS_IT_SAYS: Mapping[ErrorCode, ErrorCode] = MappingProxyType({})
-
-
 @dataclass(frozen=True, slots=True)
 class Operation:
     """What one method of a route does.
@@ -108,7 +100,7 @@ class Operation:
     action: Action
     handler: OperationHandler
     touches: Touches = touches_what_the_path_names
-    misnamed: Mapping[ErrorCode, ErrorCode] = field(default_factory=_nothing_else)
+    misnamed: Mapping[ErrorCode, ErrorCode] = field(default_factory=dict)
 
     def accesses(self, values: Values, request: BaseRequest) -> Sequence[Access]:
         """Returns everything that a caller must be allowed, the most specific first."""
