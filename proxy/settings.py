@@ -8,9 +8,10 @@ from enum import Enum
 from backends.http.settings import BODY_IDLE_SECONDS
 
 HEALTH_PATH = "/debug/health"
+"""Where a registry of ours reports its health (distribution's address for it)."""
+
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 900.0
-"""Where a registry of ours reports its health (distribution's address for it)."""
 
 
 class Rule(Enum):
