@@ -28,7 +28,7 @@ from backends import request_context
 from backends.http.address_doubts import AddressDoubts
 from backends.http.connections import break_off, close_if_out_of_step
 from backends.http.receiving import expects_continue, require_expectation
-from backends.http.request_info import client_authority, location_origin, path_for_log
+from backends.http.request_info import client_authority, client_scheme, location_origin, path_for_log
 from backends.http.sending import add_outer_headers
 from backends.http.text import printable
 from backends.model.errors import ErrorCode, RegistryError
@@ -138,8 +138,8 @@ class Forwarder:
         headers = request_headers(
             list(request.headers.items()),
             peer=request.remote or "",
-            scheme=request.scheme,
-            trusted=bool(request.get(request_context.TRUSTED_PEER)),
+            scheme=client_scheme(request),
+            trusted=request_context.TRUSTED_PEER in request,
             drop_authorization=request_context.DROP_AUTHORIZATION in request,
         )
         session = self._pooled if request.method in _REPEATABLE and body is None else self._fresh

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
-from backends.http.forwarded import client_ip, first_value, is_scheme
+from backends.http.forwarded import client_ip, is_scheme
 
 Header = tuple[str, str]
 
@@ -36,7 +36,6 @@ _FORWARDED = frozenset(
 _DROPPED = HOP_BY_HOP | _FORWARDED | {"expect"}
 _NEVER_NAMED = frozenset({"host", "content-length"})
 """What frames and addresses a message; a `Connection` header that names these does not make them disappear."""
-_SCHEMES = frozenset({"http", "https"})
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*+:")
 _LINKED_OR_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"|<([^<>]*+)>')
@@ -50,7 +49,7 @@ def request_headers(
     Args:
         headers: as the client sent them, in order.
         peer: the client's address as the connection shows it; "" behind a unix socket, which shows none.
-        scheme: the connection's own, `http` or `https`.
+        scheme: the one that the client used, `http` or `https`.
         trusted: whether the peer is a trusted proxy, whose headers on forwarding count.
         drop_authorization: leave credentials out.
     """
@@ -66,16 +65,8 @@ def request_headers(
         chain.append(peer)
     if chain:
         passed.append(("X-Forwarded-For", ", ".join(chain)))
-    passed.append(("X-Forwarded-Proto", client_scheme(headers, scheme=scheme, trusted=trusted)))
+    passed.append(("X-Forwarded-Proto", scheme))
     return passed
-
-
-def client_scheme(headers: Sequence[Header], *, scheme: str, trusted: bool) -> str:
-    """Returns the scheme that the client used: the connection's, unless a trusted peer says otherwise."""
-    if not trusted:
-        return scheme
-    said = first_value(_said(headers, "x-forwarded-proto")).lower()
-    return said if is_scheme(said) else scheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +177,7 @@ def _target_of_own(url: str, addresses: Addresses) -> str | None:
     does not look at `X-Forwarded-Proto` writes `http://`.
     """
     scheme, authority, target = _authority(url)
-    if scheme not in _SCHEMES:
+    if not is_scheme(scheme):
         return None
     named = _without_default_port(scheme, authority)
     asked_scheme, asked, _ = _authority(addresses.asked.lower())

@@ -36,7 +36,7 @@ def client_address(request: BaseRequest) -> str:
 
 def client_scheme(request: BaseRequest) -> str:
     """Returns the scheme that the client used: the connection's, unless a trusted peer says otherwise."""
-    if request.get(request_context.TRUSTED_PEER):
+    if request_context.TRUSTED_PEER in request:
         said = first_value(request.headers.get("X-Forwarded-Proto", "")).lower()
         if is_scheme(said):
             return said
