@@ -6,7 +6,7 @@ The rules, all of them:
 2. Below `/v2/` the client decides. One older than 1.6 gets a bare 404 *without* `Docker-Distribution-Api-Version`: that
    makes it fall back to v1. All others, unknown ones too, go to v2.
 3. Everything else the proxy answers itself.
-The guide's literal rule (a setting) refuses below `/v2/` by its regular expression and sends everything else to v1.
+The guide's literal rule (a setting) refuses below `/v2/` by its regular expression and sends every other path to v1.
 
 Invariant: a target is looked at as it came. `/v2%2f`, `//v2/` and `/x/../v2/` are not below `/v2/`; what is below it is
 read by the registry's own grammar.
@@ -99,6 +99,7 @@ class RouteClass(Enum):
     V1 = "v1's"
     V1_PUSH = "a push over v1"
     OWN = "the proxy's own"
+    NO_PATH = "no path"
     MALFORMED = "not a valid target"
 
 
@@ -130,6 +131,9 @@ def route_class(method: str, raw_target: str) -> RouteClass:
         return RouteClass.BELOW_V2
     if path.startswith("/v1/"):
         return RouteClass.V1_PUSH if method == "PUT" and path.startswith(_PUSHED) else RouteClass.V1
+    if not path.startswith("/"):
+        # `*`, or what CONNECT names: appended to a registry's address it would name another host.
+        return RouteClass.NO_PATH
     return RouteClass.V1 if path in {"/v1", "/_ping"} else RouteClass.OWN
 
 
@@ -137,6 +141,8 @@ def decide_class(client: ClientProfile, route: RouteClass, policy: Policy) -> Ro
     """Decides where a request of a class goes."""
     if route is RouteClass.MALFORMED:
         return RouteDecision(None, "the target holds a '#', which no request's may", Why.MALFORMED, _NO_TARGET)
+    if route is RouteClass.NO_PATH:
+        return RouteDecision(None, "the target has no path, so it is for no registry", Why.OWN)
     literal = policy.rule is Rule.LITERAL
     if route is RouteClass.BELOW_V2:
         return _literal_v2(client, policy) if literal else _below_v2(client, policy)

@@ -196,6 +196,20 @@ def test_the_guide_sends_everything_else_to_v1_without_credentials(target: str) 
     assert (decision.backend, decision.drop_authorization, decision.api_version) == (Backend.V1, True, False)
 
 
+@pytest.mark.parametrize("policy", [PORTSIDE, LITERAL])
+@pytest.mark.parametrize("target", ["*", "example.org:443", "@example.org:443", "x@example.org", ".example.org:80", ""])
+def test_a_target_without_a_path_is_for_no_registry(target: str, policy: Policy) -> None:
+    decision = _decide("docker/28.0.0", "CONNECT", target, policy)
+    assert (decision.backend, decision.refusal, decision.why) == (None, None, Why.OWN)
+
+
+@given(st.text(max_size=40), st.sampled_from([PORTSIDE, LITERAL]))
+def test_what_goes_to_a_registry_begins_with_a_slash(target: str, policy: Policy) -> None:
+    for method in ("GET", "CONNECT"):
+        if _decide("docker/28.0.0", method, target, policy).backend is not None:
+            assert origin_form(target).startswith("/")
+
+
 @pytest.mark.parametrize(
     ("agent", "method", "target", "asks"),
     [

@@ -8,8 +8,9 @@ import pytest
 from aiohttp import web
 
 from proxy.routing import Backend
+from proxy.settings import ProxySettings, Rule
 from tests.support.proxies import running_proxy
-from tests.support.upstreams import Peer, Registry
+from tests.support.upstreams import Peer, Registry, spoken_by_hand
 
 TARGETS = [
     "/v2/",
@@ -91,6 +92,28 @@ async def test_a_fragment_is_refused(registry: Registry, target: str) -> None:
     ):
         assert (await proxy.ask("GET", target)).status == 400
         assert upstream.connections == 0
+
+
+@pytest.mark.parametrize("rule", Rule)
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("OPTIONS", "*"), ("CONNECT", "{other}"), ("CONNECT", "@{other}"), ("CONNECT", "x@{other}")],
+)
+async def test_no_target_leads_to_another_host_than_the_registrys(
+    registry: Registry, rule: Rule, method: str, target: str
+) -> None:
+    async def converse(peer: Peer) -> None:
+        await peer.read_head()
+        await peer.answer("200 OK")
+
+    async with (
+        registry(converse) as upstream,
+        spoken_by_hand(converse) as other,
+        running_proxy(dict.fromkeys(Backend, upstream.address), settings=ProxySettings(rule=rule)) as proxy,
+    ):
+        answer = await proxy.ask(method, target.format(other=other.address.removeprefix("http://")))
+        assert answer.status == 404
+        assert (upstream.connections, other.connections) == (0, 0)
 
 
 @pytest.mark.parametrize("path", [b"/v2/\xff\xfe", "/v2/é".encode(), b"/v2/a\x80?x=\xe9"])
