@@ -226,7 +226,6 @@ def test_of_a_long_user_agent_only_the_beginning_is_kept_with_a_tag(world: World
 
 def test_without_descriptors_there_is_one_line(tmp_path: Path) -> None:
     """It is the first line of the worker's log: whatever a logger needs for that must be there already."""
-    (tmp_path / "portside.yml").write_text("gateway: {addr: ''}\nstorage: {filesystem: {rootdirectory: data}}\n")
     settings = "storage: {filesystem: {rootdirectory: data}}\nhttp: {addr: '127.0.0.1:0'}\ngateway: {workers: 1}\n"
     (tmp_path / "portside.yml").write_text(settings)
     wrapper = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh"]
