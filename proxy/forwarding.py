@@ -263,7 +263,7 @@ def _findings(body: bytes) -> str:
     """Returns what a registry of ours says is wrong; "" when this is not such an answer."""
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     return "; ".join(f"{what}: {reason}" for what, reason in found.items()) if isinstance(found, dict) else ""
 

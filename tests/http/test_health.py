@@ -336,14 +336,14 @@ def no_access_lines(running: RunningCommand) -> list[str]:
 
 def test_a_registry_that_is_not_ours_must_only_answer(tmp_path: Path) -> None:
     """It has no such address, or says something else there."""
-    answers = {HEALTH: 404, "/v2/": 401}
+    answers, said = {HEALTH: 404, "/v2/": 401}, b"["
 
     class Foreign(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(answers[self.path])
-            self.send_header("Content-Length", "2")
+            self.send_header("Content-Length", str(len(said)))
             self.end_headers()
-            self.wfile.write(b"no")
+            self.wfile.write(said)
 
         @override
         def log_message(self, *_: object) -> None:
@@ -357,6 +357,9 @@ def test_a_registry_that_is_not_ours_must_only_answer(tmp_path: Path) -> None:
             with running_command("proxy", "proxy.yml", folder=tmp_path):
                 until(port, 200)
                 answers[HEALTH] = 503
+                until(port, 200)
+                said = b"[" * 50_000  # nested too deeply to be read
+                time.sleep(0.5)  # it is asked meanwhile
                 until(port, 200)
                 answers["/v2/"] = 500
                 until(port, 503, "v2 registry", "ping")
