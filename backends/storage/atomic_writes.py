@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from backends.storage.cached_reads import Opener
 from backends.storage.driver import StorageBusy
 from backends.storage.files import write_all
+from backends.storage.os_errors import NO_ROOM
 from backends.storage.temporary_files import TemporaryFolder, copy_file, remove_tree, sweep, temporary_name
 from backends.storage.unsynced import UnsyncedNames
 
@@ -34,7 +35,6 @@ PAUSE_SECONDS = 0.002
 Fill = Callable[[int, str], None]
 """Creates a file of the given name in an open folder."""
 
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
@@ -201,7 +201,7 @@ class AtomicWrites:
                 holder = open_holder()
                 os.rename(name, temporary, src_dir_fd=folder, dst_dir_fd=holder)
             except OSError as error:
-                if error.errno == errno.EXDEV or error.errno in _NO_ROOM:
+                if error.errno == errno.EXDEV or error.errno in NO_ROOM:
                     continue
                 raise
             return holder, temporary

@@ -34,7 +34,7 @@ from backends.storage.cached_reads import Opener
 from backends.storage.completion import run_to_completion
 from backends.storage.folders import make_folders
 from backends.storage.locks import LockHeld, MemoryLocks
-from backends.storage.os_errors import map_os_errors
+from backends.storage.os_errors import NO_ROOM, map_os_errors
 
 FIRST_PAUSE = 0.005
 LONGEST_PAUSE = 0.25
@@ -43,7 +43,6 @@ EXCLUDED_SECONDS = 2.0
 THREADS = 2
 
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FLOCK = struct.Struct("@hhqqi4x")  # struct flock: type, whence, start, length, process (0 for these locks)
 
 
@@ -164,7 +163,7 @@ class _AllLocks:
                 try:
                     attempt.fd = _found_or_made(find, make)
                 except OSError as error:
-                    if error.errno not in _NO_ROOM or exclusive < 0:
+                    if error.errno not in NO_ROOM or exclusive < 0:
                         _close(exclusive)
                         raise
                     self._fd = exclusive

@@ -16,6 +16,8 @@ from backends.storage.driver import (
 )
 
 LONGEST_SHOWN = 40
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""The disk is full, or a quota is used up."""
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator
 
 from backends.storage import layout
 from backends.storage.folders import make_folders, open_folders
+from backends.storage.os_errors import NO_ROOM
 
 SLOT = 1024
 SLOTS = 32
@@ -75,7 +76,7 @@ class UnsyncedNames:
         try:
             slot = self._take(folder)
         except OSError as error:
-            if not frees_room or error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            if not frees_room or error.errno not in NO_ROOM:
                 raise
             slot = _Slot(NO_SLOT, folder)
         try:

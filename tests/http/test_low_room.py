@@ -194,7 +194,7 @@ async def test_a_restart_does_not_forget(serve: Callable[..., Running], tmp_path
 @pytest.mark.parametrize(
     ("lowroom", "low"), [("percent: 0", False), ("bytes: 512KiB", False), ("percent: 90, bytes: 35MiB", True)]
 )
-async def test_how_much_is_a_setting(serve: Callable[..., Running], lowroom: str, low: bool) -> None:  # noqa: FBT001
+async def test_how_much_is_a_setting(serve: Callable[..., Running], lowroom: str, low: bool) -> None:  # noqa: FBT001 - a column of the table
     running = serve(lowroom)
     fill(running.disk, leave=1 * MIB if not low else 34 * MIB)
     await asyncio.sleep(2.5)

@@ -19,6 +19,7 @@ from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.no_room import exists
 from backends.registry.tags.service import Tags
 from backends.registry.v1.images import Images
+from backends.registry.yielding import yielding
 from backends.storage import layout
 from backends.storage.driver import PathNotFound
 from backends.storage.storage import Storage
@@ -71,7 +72,7 @@ class Repositories:
             RegistryError: IMAGE_UNKNOWN: the image or an ancestor is not here or has no layer.
         """
         ancestry = await self._images.ancestry(image_id)
-        for ancestor in ancestry:
+        async for ancestor in yielding(ancestry):
             if (await self._images.get(ancestor)).layer_size is None:
                 raise RegistryError(
                     ErrorCode.IMAGE_UNKNOWN,
