@@ -246,7 +246,7 @@ def _front(certs: str | None, names: tuple[str, ...], plain: str | None) -> dict
 def _run(
     role: str, config: Path | None, *, addr: str | None, data: str | None, workers: int | None, **settings: Any
 ) -> None:
-    gc.disable()  # until everything is imported: `running` turns it on again
+    gc.disable()  # until the workers are forked: `server.workers` turns it on again
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it looks for them in every package
     from portside.problems import Problem  # noqa: PLC0415
     from portside.running import run  # noqa: PLC0415

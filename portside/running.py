@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import logging
 import os
 import secrets
@@ -88,7 +87,6 @@ def _serve(live: LiveSettings, bound: tuple[BoundListener, ...], identity: Ident
             import proxy.forwarding  # noqa: F401, PLC0415
 
     loop_factory()
-    gc.enable()  # off since the start: nothing that a module makes when it is imported is garbage
     voice, asked = Voice(), live.settings
     live.keep(bound)
     folder = MetricsFolder() if asked.metrics_path else None

@@ -144,8 +144,9 @@ class _Group:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             _allow_many_files()
-            gc.collect()
+            # Not collected before: pages that it empties here fill again, and are shared no longer (see gc.freeze).
             gc.freeze()
+            gc.enable()
             for _ in range(self._count):
                 self._start()
             if self._wait_until_ready():
