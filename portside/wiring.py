@@ -31,12 +31,12 @@ from portside.observe.room import measure_room, watch_room
 from portside.observe.voice import Voice
 from portside.problems import Problem
 from portside.server.grammar import refuse
-from portside.settings.changes import ServiceChange
 from portside.settings.loading import Role, Settings
 from proxy.proxy import InProcess, Proxy, Upstream
 from proxy.routing import Backend
 
 if TYPE_CHECKING:
+    from portside.settings.changes import ServiceChange
     from proxy.forwarding import Forwarder
 
 

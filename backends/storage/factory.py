@@ -8,7 +8,6 @@ from typing import Literal
 
 from backends.storage.file_locks import FileLocks
 from backends.storage.filesystem import FilesystemDriver
-from backends.storage.inmemory import InMemoryDriver
 from backends.storage.locks import MemoryLocks
 from backends.storage.room import RoomSettings, RoomWatch
 from backends.storage.storage import Storage
@@ -52,4 +51,6 @@ def open_folder(root: Path, room: RoomSettings | None = None) -> Storage:
 
 def open_memory() -> Storage:
     """Opens a storage that lasts as long as this process."""
+    from backends.storage.inmemory import InMemoryDriver  # noqa: PLC0415 - a folder is what is usual
+
     return Storage(InMemoryDriver(), MemoryLocks())
