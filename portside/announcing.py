@@ -79,7 +79,7 @@ def _all_guarded(bound: Sequence[BoundListener]) -> bool:
 
 
 def _tell_of_certificates(settings: Settings, bound: Sequence[BoundListener], made: CertificateFolder | None) -> None:
-    from portside.tls.certificates import describe, trust_lines  # noqa: PLC0415 - slow to import
+    from portside.tls.describing import describe  # noqa: PLC0415 - slow to import
     from portside.tls.renewal import warnings_about  # noqa: PLC0415
 
     for found in bound:
@@ -96,6 +96,8 @@ def _tell_of_certificates(settings: Settings, bound: Sequence[BoundListener], ma
         elif settings.log.formatter != "text":
             _log.info("clients must trust the CA %s: `portside certs` shows how", made.ca.absolute())
         else:
+            from portside.tls.certificates import trust_lines  # noqa: PLC0415 - only where certificates are made
+
             hosts = [name for name in describe(made.certificate).names if name not in {"127.0.0.1", "::1"}] or [
                 "localhost"
             ]

@@ -152,7 +152,8 @@ def v2(config: Path | None, addr: str | None, unix: str | None, data: str | None
 def certs(folder: Path, names: tuple[str, ...], port: int) -> None:
     """Make a private CA and a server certificate if there are none, show them, and say how clients trust them."""
     from portside.problems import Problem  # noqa: PLC0415
-    from portside.tls.certificates import describe, ensure_certificates, trust_lines  # noqa: PLC0415 - slow to import
+    from portside.tls.certificates import ensure_certificates, trust_lines  # noqa: PLC0415 - slow to import
+    from portside.tls.describing import describe  # noqa: PLC0415
     from portside.tls.names import parse_certificate_name  # noqa: PLC0415
 
     try:

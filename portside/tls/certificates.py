@@ -1,4 +1,4 @@
-"""A folder of certificates: a private CA and a server certificate made where there are none, and what they say.
+"""A folder of certificates: a private CA and a server certificate made where there are none.
 
 Invariant: a folder holds either whole pairs or an error is raised; nothing of the user's is ever overwritten (a
 server certificate is only renewed where our own CA's key lies beside it).
@@ -13,31 +13,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from portside.problems import CertificateProblem
-from portside.tls.diagnosis import certificate_trouble, key_kind, key_trouble, missing_issuer, subject_of
+from portside.tls.describing import RENEW_DAYS, describe, is_issued, load_certificate
+from portside.tls.diagnosis import key_trouble
 from portside.tls.issuing import end_of_new, issue, locked, make_ca, unwritable
 from portside.tls.names import parse_certificate_name
 
 __all__ = [
-    "CertificateDescription",
     "CertificateFolder",
     "CertificateProblem",
     "check_pair",
-    "describe",
     "ensure_certificates",
-    "load_certificate",
     "own_names",
     "trust_lines",
 ]
 
-RENEW_DAYS = 30
-"""A certificate is renewed, and one that cannot be is warned of, so long before it expires."""
 CA_WARN_DAYS = 180
 """A CA that expires takes a person: every client needs the next one."""
 USUAL, TUTORIAL = "server", "domain"
@@ -62,27 +57,6 @@ class CertificateFolder:
     done: str = ""
     warnings: tuple[str, ...] = ()
     due: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateDescription:
-    """What a certificate says of itself.
-
-    Attributes:
-        subject: RFC 4514 text, `CN=localhost`.
-        names: subjectAltName, DNS names first, then addresses; empty when there is none.
-        not_before: start of validity, UTC.
-        not_after: end of validity, UTC.
-        key_kind: "ECDSA", "RSA" or what else it may be.
-        warnings: whole sentences: no subjectAltName, expired, not valid yet, expires soon, no intermediate.
-    """
-
-    subject: str
-    names: tuple[str, ...]
-    not_before: datetime
-    not_after: datetime
-    key_kind: str
-    warnings: tuple[str, ...]
 
 
 def own_names() -> tuple[str, ...]:
@@ -204,11 +178,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _issued_by(certificate: Path, ca: Path) -> bool:
-    try:
-        load_certificate(certificate).verify_directly_issued_by(load_certificate(ca))
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
+    return is_issued(load_certificate(certificate), by=load_certificate(ca))
 
 
 def _require_whole(certificate: Path, key: Path, what: str) -> None:
@@ -288,46 +258,6 @@ def check_pair(certificate: Path, key: Path) -> None:
         )
 
 
-def describe(certificate: Path) -> CertificateDescription:
-    """Returns what the first certificate of a PEM file says; raises CertificateProblem when there is none."""
-    loaded = load_certificate(certificate)
-    try:
-        extension = loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names = (
-            *extension.get_values_for_type(x509.DNSName),
-            *(str(address) for address in extension.get_values_for_type(x509.IPAddress)),
-        )
-    except x509.ExtensionNotFound:
-        names = ()
-    now = datetime.now(UTC)
-    warnings: list[str] = []
-    if not names:
-        warnings.append(
-            f"{certificate} has no subjectAltName, so modern clients refuse it;"
-            " `portside certs` makes one that they accept"
-        )
-    if loaded.not_valid_after_utc < now:
-        warnings.append(f"{certificate} expired on {loaded.not_valid_after_utc:%Y-%m-%d}; put a new one there")
-    elif loaded.not_valid_after_utc - now < timedelta(days=RENEW_DAYS):
-        warnings.append(f"{certificate} expires on {loaded.not_valid_after_utc:%Y-%m-%d}; put a new one there soon")
-    if loaded.not_valid_before_utc > now:
-        warnings.append(
-            f"{certificate} is not valid before {loaded.not_valid_before_utc:%Y-%m-%d %H:%M} UTC;"
-            " look at this machine's clock"
-        )
-    missing = missing_issuer(certificate, certificate.read_bytes())
-    if missing:
-        warnings.append(missing)
-    return CertificateDescription(
-        subject_of(loaded),
-        tuple(names),
-        loaded.not_valid_before_utc,
-        loaded.not_valid_after_utc,
-        key_kind(loaded.public_key()),
-        tuple(warnings),
-    )
-
-
 def trust_lines(ca: Path, hosts: Sequence[str], *, port: int) -> str:
     """Returns the shell lines that make docker, podman and curl trust `ca` for each of `hosts` at `port`."""
     lines = [f"clients must trust {ca}:"]
@@ -339,18 +269,6 @@ def trust_lines(ca: Path, hosts: Sequence[str], *, port: int) -> str:
             f"  curl:    curl --cacert {ca} https://{place}/v2/",
         ]
     return "\n".join(lines)
-
-
-def load_certificate(certificate: Path) -> x509.Certificate:
-    """Returns the first certificate of a PEM file; raises CertificateProblem when there is none."""
-    try:
-        return x509.load_pem_x509_certificate(certificate.read_bytes())
-    except FileNotFoundError:
-        raise CertificateProblem(f"the certificate {certificate} does not exist") from None
-    except OSError as error:
-        raise CertificateProblem(f"the certificate {certificate} cannot be read: {error.strerror}") from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise CertificateProblem(certificate_trouble(certificate, certificate.read_bytes())) from None
 
 
 def _spki(key: PublicKeyTypes) -> bytes:

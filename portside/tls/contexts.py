@@ -149,7 +149,7 @@ def _ciphers(names: Sequence[str]) -> str:
 
 def _require_different_keys(chains: Sequence[CertificateChain]) -> None:
     """OpenSSL keeps one chain for each kind of key, and would silently drop the others."""
-    from portside.tls.certificates import describe  # noqa: PLC0415 - cryptography is slow to import and seldom needed here
+    from portside.tls.describing import describe  # noqa: PLC0415 - cryptography is slow to import and seldom needed here
 
     kinds: dict[str, CertificateChain] = {}
     for chain in chains:

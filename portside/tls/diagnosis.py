@@ -5,15 +5,12 @@ Invariant: "not PEM" is said only of what is not PEM; OpenSSL's own words for wh
 
 from __future__ import annotations
 
-import contextlib
 import re
 import ssl
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
@@ -59,6 +56,8 @@ def key_trouble(path: Path, content: bytes) -> str:
         return _not_pem(path, content, what="key", command="pkey")
     if not any(label.endswith("PRIVATE KEY") for label in labels):
         return f"{path} holds no private key but {_listed(labels)}: put the certificate's key there"
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - half a megabyte, for keys alone
+
     try:
         serialization.load_pem_private_key(content, password=None)
     except TypeError:
@@ -84,6 +83,8 @@ def pair_trouble(certificate: Path, key: Path, error: ssl.SSLError) -> str:
     said = certificate_trouble(certificate, leaf) or key_trouble(key, private)
     if said:
         return said
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - as above
+
     reason = error.reason or ""
     kinds = [
         key_kind(x509.load_pem_x509_certificate(leaf).public_key()),
@@ -96,63 +97,6 @@ def pair_trouble(certificate: Path, key: Path, error: ssl.SSLError) -> str:
     if reason in _TOO_WEAK:
         return f"the certificate {certificate} cannot be used: {_TOO_WEAK[reason]}"
     return f"{both}: OpenSSL says {reason.lower().replace('_', ' ') or error}"
-
-
-def missing_issuer(path: Path, content: bytes) -> str:
-    """Returns a warning when a file holds only a server's certificate, and its issuer may be an intermediate.
-
-    A certificate does not show whether its issuer is a root that clients trust or an intermediate that the
-    server must send. Roots that this machine trusts, and a CA that lies beside the file, are known to be no
-    intermediates.
-    """
-    try:
-        leaf, *others = x509.load_pem_x509_certificates(content)
-        issuer = leaf.issuer.rfc4514_string()
-    except (ValueError, UnsupportedAlgorithm):  # names too: see `subject_of`
-        return ""
-    if any(_issued(leaf, by=each) for each in _possible_issuers(leaf, others, beside=path.parent / "ca.crt")):
-        return ""
-    return (
-        f"{path} does not hold the certificate of its issuer ({issuer}): unless that is a root"
-        " that clients trust, they refuse the connection; append the intermediate certificates to the file"
-    )
-
-
-def subject_of(certificate: x509.Certificate) -> str:
-    """Returns whom a certificate names, as RFC 4514 text; where that cannot be read, its serial number.
-
-    OpenSSL serves and trusts certificates whose names have Latin-1 letters in a T61String, as old CAs wrote them.
-    """
-    try:
-        return certificate.subject.rfc4514_string()
-    except ValueError:
-        return f"serial number {certificate.serial_number:x}"
-
-
-def _issued(leaf: x509.Certificate, *, by: x509.Certificate) -> bool:
-    try:
-        if leaf.issuer != by.subject:
-            return False
-        leaf.verify_directly_issued_by(by)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-    return True
-
-
-def _possible_issuers(
-    leaf: x509.Certificate, others: Iterable[x509.Certificate], *, beside: Path
-) -> Iterator[x509.Certificate]:
-    """Yields who may have issued a certificate, what is cheap to find first."""
-    yield leaf
-    yield from others
-    with contextlib.suppress(OSError, ValueError, UnsupportedAlgorithm):
-        yield from x509.load_pem_x509_certificates(beside.read_bytes())
-    trusted = ssl.create_default_context().get_ca_certs(binary_form=True)
-    name = leaf.issuer.public_bytes()
-    for each in trusted:
-        if name in each:
-            with contextlib.suppress(ValueError, UnsupportedAlgorithm):
-                yield x509.load_der_x509_certificate(each)
 
 
 def _labels(content: bytes) -> list[str]:

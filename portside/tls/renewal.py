@@ -12,13 +12,16 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 
 from portside.problems import Problem
-from portside.tls.certificates import RENEW_DAYS, CertificateFolder, describe, ensure_certificates
 from portside.tls.contexts import TlsSettings
-from portside.tls.diagnosis import subject_of
+from portside.tls.describing import RENEW_DAYS, describe, subject_of
+
+if TYPE_CHECKING:
+    from portside.tls.certificates import CertificateFolder
 
 LOOK_SECONDS = 3600.0
 REPEAT_SECONDS = 86400.0
@@ -98,6 +101,8 @@ class Renewal:
     def _look(self) -> None:
         warnings: list[str] = []
         if self._found is not None:
+            from portside.tls.certificates import ensure_certificates  # noqa: PLC0415 - the user's own are only read
+
             self._found = ensure_certificates(self._found.certificate.parent, names=self._names)
             if self._found.done:
                 self._say(logging.INFO, self._found.done)

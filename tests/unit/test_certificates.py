@@ -26,12 +26,12 @@ from portside.tls import issuing
 from portside.tls.certificates import (
     CertificateFolder,
     check_pair,
-    describe,
     ensure_certificates,
     own_names,
     trust_lines,
 )
 from portside.tls.contexts import CertificateChain, TlsSettings, build_context
+from portside.tls.describing import describe
 from tests.support.certificate import sign_server_certificate
 from tests.support.mounts import make_read_only, mounted_tmpfs
 from tests.support.programs import find_program

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from portside.tls.certificates import describe, ensure_certificates, own_names
+from portside.tls.certificates import ensure_certificates, own_names
 from portside.tls.contexts import CertificateChain, TlsSettings
+from portside.tls.describing import describe
 from portside.tls.renewal import Renewal, warnings_about
 from tests.support.certificate import make_certificate, sign_server_certificate
 from tests.support.commands import running_command

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from portside.problems import CertificateProblem
-from portside.tls.certificates import check_pair, describe
+from portside.tls.certificates import check_pair
 from portside.tls.contexts import CertificateChain, TlsSettings, build_context
-from portside.tls.diagnosis import missing_issuer
+from portside.tls.describing import describe, missing_issuer
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 PEM = serialization.Encoding.PEM
@@ -26,13 +27,13 @@ def make(
     key: Key,
     *,
     issuer: tuple[x509.Certificate, Key] | None = None,
-    digest: hashes.HashAlgorithm | None = None,
+    more: Sequence[x509.ExtensionType] = (),
 ) -> x509.Certificate:
     """A certificate for `name` and localhost, self-signed unless an issuer is given."""
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     above, signer = (issuer[0].subject, issuer[1]) if issuer else (subject, key)
     now = dt.datetime.now(dt.UTC)
-    return (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(above)
@@ -40,10 +41,15 @@ def make(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(hours=1))
         .not_valid_after(now + dt.timedelta(days=90))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .add_extension(x509.BasicConstraints(ca=issuer is None or name != "leaf", path_length=None), critical=True)
-        .sign(signer, None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256())
     )
+    for extension in more or (x509.SubjectAlternativeName([x509.DNSName("localhost")]),):
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(signer, None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+
+
+def authority(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
 
 
 def pem(thing: x509.Certificate | Key) -> bytes:
@@ -192,6 +198,57 @@ def test_an_issuer_that_is_known_for_a_root_is_no_intermediate(
     roots.write_bytes(pem(ROOT))
     monkeypatch.setenv("SSL_CERT_FILE", str(roots) if where == "trusted" else "/dev/null")
     assert missing_issuer(tmp_path / "s.crt", content) == ""
+
+
+NAMED = make("a root", EC, more=[x509.SubjectKeyIdentifier.from_public_key(EC.public_key())])
+OF_NAMED = make("leaf", EC_TOO, issuer=(NAMED, EC), more=[authority(EC)])
+OF_ANOTHER = make("leaf", EC_TOO, issuer=(NAMED, EC_TOO), more=[authority(EC_TOO)])
+UNREADABLE = x509.UnrecognizedExtension(x509.SubjectKeyIdentifier.oid, b"no DER")
+
+
+@pytest.mark.parametrize(
+    ("chain", "warned"),
+    [
+        ([OF_NAMED, NAMED], False),
+        ([OF_NAMED], True),
+        ([OF_ANOTHER, NAMED], True),
+        ([make("leaf", EC_TOO, issuer=(NAMED, EC), more=[UNREADABLE]), NAMED], False),
+        ([OF_NAMED, make("a root", EC, more=[UNREADABLE])], False),
+    ],
+    ids=["its issuer", "none", "another key", "a leaf that cannot be read", "an issuer that cannot be read"],
+)
+def test_an_issuer_is_known_by_its_key_s_identifier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chain: list[x509.Certificate], *, warned: bool
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
+    content = b"".join(map(pem, chain))
+    assert bool(missing_issuer(tmp_path / "s.crt", content)) is warned
+
+
+def test_what_openssl_serves_is_described_though_a_name_of_it_cannot_be_read(tmp_path: Path) -> None:
+    chain = CertificateChain(tmp_path / "s.crt", tmp_path / "s.key")
+    party = b"\xa5\x07\xa1\x05\x0c\x03abc"  # ediPartyName, RFC 5280 section 4.2.1.6
+    unusual = x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, b"\x30\x09" + party)
+    chain.certificate.write_bytes(pem(make("leaf", EC, more=[unusual])))
+    chain.key.write_bytes(pem(EC))
+    build_context(TlsSettings((chain,)))
+    described = describe(chain.certificate)
+    assert (described.names, described.warnings) == ((), ())
+
+
+def test_describing_a_certificate_imports_nothing_for_keys_and_signatures(tmp_path: Path) -> None:
+    """The parent does it at each start, and keeps what it imports."""
+    path = tmp_path / "s.crt"
+    path.write_bytes(pem(OF_NAMED) + pem(NAMED))
+    program = f"""
+import sys, pathlib
+from portside.tls import describing, renewal
+describing.describe(pathlib.Path({str(path)!r}))
+theirs = [name for name in sys.modules if name.startswith("cryptography.hazmat")]
+print([name for name in theirs if name.endswith((".serialization", ".backends"))])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def _leave(_: Path) -> None:
