@@ -17,7 +17,8 @@ import pytest
 
 from tests.support.byteranges import parse_byteranges
 from tests.support.certificate import make_certificate
-from tests.support.programs import find_program, free_port, running, wait_for_socket
+from tests.support.ports import free_port
+from tests.support.programs import find_program, running, wait_for_socket
 from tests.support.serving_here import Client, digest_of
 
 pytestmark = pytest.mark.real

@@ -18,7 +18,8 @@ from proxy.routing import Backend
 from proxy.settings import ProxySettings
 from tests.support.commands import RunningCommand, running_command
 from tests.support.loopback import Handler
-from tests.support.programs import docker_registry, free_port
+from tests.support.ports import free_port
+from tests.support.programs import docker_registry
 from tests.support.serving_here import Answer, Client, digest_of, make_manifest, serving_here
 
 BROWSER = {

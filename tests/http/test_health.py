@@ -19,7 +19,8 @@ from typing_extensions import override
 
 from tests.support.commands import RunningCommand, portside, running_command
 from tests.support.mounts import fill_up, make_read_only, mounted_tmpfs
-from tests.support.programs import find_program, free_port
+from tests.support.ports import free_port
+from tests.support.programs import find_program
 
 OFTEN = "health: {storagedriver: {interval: 50ms}}"
 HEALTH = "/debug/health"

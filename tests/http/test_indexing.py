@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from tests.support.commands import running_command
-from tests.support.programs import free_port
+from tests.support.ports import free_port
 from tests.support.serving_here import OCI_MANIFEST, Client, describe, digest_of, make_manifest
 
 NAME = "team/app"

@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.commands import RunningCommand, running_command
 from tests.support.mounts import mounted_tmpfs
-from tests.support.programs import free_port
+from tests.support.ports import free_port
 from tests.support.serving_here import Client, digest_of, make_manifest
 
 NAME = "team/app"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.support.commands import RunningCommand, running_command
 from tests.support.mounts import mounted_tmpfs
-from tests.support.programs import free_port
+from tests.support.ports import free_port
 from tests.support.serving_here import Client, digest_of
 from tests.support.trees import read_tree
 from tests.support.upstreams import Peer

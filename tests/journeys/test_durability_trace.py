@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from tests.support.nursery import GONE, Nursery, Promise, Push, V1Push, V2Push, open_nursery
-from tests.support.programs import find_program, free_port, wait_for_port
+from tests.support.ports import free_port
+from tests.support.programs import find_program, wait_for_port
 from tests.support.serving_here import blob_file
 from tests.support.tracing import CALLS, Disk, answered_status, is_visible, read_calls
 

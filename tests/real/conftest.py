@@ -20,7 +20,8 @@ import pytest
 from tests.support.baseimage import download_wheels, import_base_image
 from tests.support.dockerd import Docker, other_address, running_dockerd
 from tests.support.leftovers import FOLDER, OTHER_ADDRESS, OTHER_NAME
-from tests.support.programs import find_program, free_port
+from tests.support.ports import free_port
+from tests.support.programs import find_program
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ("requirements.lock", "requirements-build.lock")

@@ -19,7 +19,8 @@ from tests.support.dockerd import Docker
 from tests.support.images import make_image
 from tests.support.leftovers import OTHER_NAME
 from tests.support.pages import block
-from tests.support.programs import find_program, free_port, running
+from tests.support.ports import free_port
+from tests.support.programs import find_program, running
 from tests.support.v1_calls import Login
 from tests.support.wire import Address
 

@@ -17,7 +17,8 @@ import yaml
 from typing_extensions import override
 
 from tests.support.pages import block
-from tests.support.programs import find_program, free_port, running
+from tests.support.ports import free_port
+from tests.support.programs import find_program, running
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.timeout(120)]
 

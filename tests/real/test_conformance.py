@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.programs import find_program, free_port, wait_for_port
+from tests.support.ports import free_port
+from tests.support.programs import find_program, wait_for_port
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 

@@ -16,7 +16,7 @@ from tests.support.docker import Docker as OldDocker
 from tests.support.dockerd import Docker
 from tests.support.images import make_image
 from tests.support.leftovers import FOLDER
-from tests.support.programs import free_port
+from tests.support.ports import free_port
 from tests.support.wire import Address
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.timeout(600)]

@@ -22,7 +22,7 @@ from typing import Any, Final
 import yaml
 
 from tests.support.certificate import CertificateFiles, make_certificate
-from tests.support.programs import free_port
+from tests.support.ports import free_port
 from tests.support.wire import Address, BrokenConnectionError, Call, HttpClient, TlsVersion, Transcript
 
 _READY_S: Final = 30.0

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.certificate import CertificateFiles
+from tests.support.ports import free_port
 from tests.support.wire import Address
 
 CACHE = Path("/var/cache/portside-tests")
@@ -68,13 +69,6 @@ def build_go_program(name: str, *, tags: str = "") -> str:
         )
     assert built.returncode == 0, f"{source} does not build:\n{built.stderr[-3000:]}"
     return str(program)
-
-
-def free_port() -> int:
-    """A loopback port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], *, timeout_s: float = 20.0) -> None:

@@ -16,7 +16,8 @@ import pytest
 
 from tests.support.certificate import make_certificate
 from tests.support.commands import children, portside, running_command
-from tests.support.programs import find_program, free_port
+from tests.support.ports import free_port
+from tests.support.programs import find_program
 
 COMMANDS = ("serve", "proxy", "v1", "v2", "certs", "route", "health")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from backends.http.forwarded import client_ip, client_origin, is_authority
+from tests.support.cpu_time import cpu_seconds
 
 
 def _origin(headers: Mapping[str, str], *, scheme: str = "http", host: str = "127.0.0.1:5080") -> str:
@@ -145,7 +145,5 @@ def test_whatever_is_said_the_address_is_one(headers: dict[str, str]) -> None:
 @pytest.mark.parametrize("unit", ['"', "a=b;", 'a="', "\\", 'host="\\"', ",", "a"])
 def test_a_long_header_takes_linear_time(unit: str) -> None:
     line = (unit * 65536)[:65536]
-    start = time.thread_time()
-    for name in ("Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port"):
-        _origin({name: line})
-    assert time.thread_time() - start < 0.1
+    names = ("Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port")
+    assert cpu_seconds(lambda: [_origin({name: line}) for name in names]) < 0.1

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.http.masking import masked
+from tests.support.cpu_time import cpu_seconds
 
 
 @pytest.mark.parametrize(
@@ -59,6 +58,5 @@ def test_what_follows_a_secrets_name_is_never_shown(text: str) -> None:
 
 @pytest.mark.parametrize("piece", ["key", "=", "&", "token=", "%5F", "?", "@"])
 def test_a_long_target_takes_no_time(piece: str) -> None:
-    start = time.process_time()
-    masked("/v2/?" + piece * (65536 // len(piece)))
-    assert time.process_time() - start < 0.5
+    target = "/v2/?" + piece * (65536 // len(piece))
+    assert cpu_seconds(lambda: masked(target)) < 0.5

@@ -20,7 +20,7 @@ from portside.settings.changes import CHANGEABLE, compare
 from portside.settings.loading import Role
 from tests.support.certificate import make_certificate
 from tests.support.commands import RunningCommand, children, running_command
-from tests.support.programs import free_port
+from tests.support.ports import free_port
 from tests.support.settings_files import Load
 
 ANSWERED = "were reloaded"

@@ -15,7 +15,7 @@ from proxy.routing import Backend
 from proxy.settings import UpstreamSettings
 from tests.support.certificate import make_certificate
 from tests.support.loopback import Answer
-from tests.support.programs import free_port
+from tests.support.ports import free_port
 from tests.support.proxies import running_proxy
 from tests.support.upstreams import Peer, Registry, spoken_by_hand
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from backends import request_context
 from proxy.routing import Backend
 from proxy.settings import ProxySettings, Rule
-from tests.support.programs import free_port
+from tests.support.ports import free_port
 from tests.support.proxies import running_proxy
 from tests.support.upstreams import Peer, Registry
 
