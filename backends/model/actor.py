@@ -16,12 +16,20 @@ class Actor:
         address: its IP address, or the one that a trusted proxy names; "unix" for a unix socket without either.
         agent: its User-Agent, at most 1024 characters of it.
         request_id: names the request, in the log too.
+        port: the client's, where it is connected to this process itself and by TCP; else 0.
+        method: of the request; "" unless events are wanted, as all that follows.
+        host: the request's `Host`.
+        origin: scheme and authority of addresses that are told to others; "" for addresses without either.
     """
 
     user: str
     address: str
     agent: str
     request_id: str
+    port: int = 0
+    method: str = ""
+    host: str = ""
+    origin: str = ""
 
     @override
     def __str__(self) -> str:

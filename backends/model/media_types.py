@@ -14,5 +14,11 @@ INDEXES = frozenset({MANIFEST_LIST, OCI_INDEX})
 SCHEMA1_TYPES = frozenset({SCHEMA1, SCHEMA1_SIGNED})
 MANIFESTS = IMAGES | INDEXES | SCHEMA1_TYPES
 
+SCHEMA1_LAYER = "application/vnd.docker.container.image.rootfs.diff+x-gtar"
+"""What distribution calls a layer that schema 1 names, which says no type itself."""
+
+V1_IMAGE = "application/vnd.docker.image.v1+json"
+"""What we call an image of the v1 protocol, which has no types."""
+
 OCTET_STREAM = "application/octet-stream"
 JSON = "application/json"

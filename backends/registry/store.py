@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from backends.model.names import RepositoryName
 from backends.registry.blobs import Blobs
 from backends.registry.catalog import list_repositories
+from backends.registry.events import NO_EVENTS, Events
 from backends.registry.manifests import Manifests
 from backends.registry.referrers import Referrers
 from backends.registry.repository import Repository, Shared
@@ -32,10 +33,12 @@ class Store:
         storage: the root of blobs and v2's tree, and of v1's unless it has one of its own.
         v1_storage: v1's own root, with a blob store of its own: no file can have a name in both.
         validation: what is required of a pushed v2 manifest; by default that all it names is here.
+        events: where it is told what happens; by default nobody wants to know.
 
     Attributes:
         storage: as above.
         v1_storage: where v1's tree is; `storage` itself where both share a root.
+        events: as above.
         blobs: v2's, and v1's where they share a root.
         uploads: of v2.
         tags: of both.
@@ -44,10 +47,16 @@ class Store:
     """
 
     def __init__(
-        self, storage: Storage, *, v1_storage: Storage | None = None, validation: Validation = _ALL_HERE
+        self,
+        storage: Storage,
+        *,
+        v1_storage: Storage | None = None,
+        validation: Validation = _ALL_HERE,
+        events: Events = NO_EVENTS,
     ) -> None:
         self.storage = storage
         self.v1_storage = v1_storage or storage
+        self.events = events
         self.blobs = Blobs(storage.driver)
         self.uploads = Uploads(storage, self.blobs)
         self.tags = Tags(storage, self.v1_storage)

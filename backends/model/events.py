@@ -1,0 +1,271 @@
+"""Events: what a registry tells of a push, a pull, a mount or a deletion. PURE.
+
+The shape is distribution's (`notifications/event.go`, `bridge.go`), field by field, so that what receives its events
+receives ours. Its two releases differ in what they leave out where it is empty (`Form`). What v1 clients do is told in
+the same shape, with a field of ours, `portside`, beside it: consumers pass over fields that they do not know.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from backends.model import media_types
+from backends.model.actor import Actor
+from backends.model.descriptors import Descriptor, Platform
+from backends.model.digest import Digest
+from backends.model.manifests import Index, Manifest, Schema1
+from backends.model.names import ImageId, RepositoryName
+
+_NOT_TEXT = re.compile("[\ud800-\udfff]")
+"""What stands for bytes that are not UTF-8, or for half a character of JSON: nothing that can be sent."""
+
+
+class EventAction(Enum):
+    """What happened."""
+
+    PULL = "pull"
+    PUSH = "push"
+    MOUNT = "mount"
+    DELETE = "delete"
+
+
+class Form(Enum):
+    """Whose letter an event follows."""
+
+    V1 = "v1"
+    """distribution 2.x: of a target, whatever is empty is left out."""
+
+    V2 = "v2"
+    """distribution 3.x: mediaType, digest and size are always there, as OCI's descriptors have them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Which registry tells it.
+
+    Attributes:
+        address: host and port.
+        instance_id: of the run, the same in all its processes; another one after each start.
+    """
+
+    address: str = ""
+    instance_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What it happened to; "", 0 and None for what is not told of it.
+
+    Attributes:
+        media_type: a manifest's own, `application/octet-stream` of a blob, `media_types.V1_IMAGE` of a v1 image.
+        digest: what names the content.
+        size: of the content in bytes.
+        repository: by its canonical name.
+        from_repository: where a blob was mounted from.
+        url: where the content can be read.
+        tag: by which it was pushed or pulled, or which was deleted.
+        references: what a manifest names, where that is asked for.
+        v1: it is v1's.
+        image_id: of the v1 image.
+    """
+
+    media_type: str = ""
+    digest: Digest | None = None
+    size: int = 0
+    repository: str = ""
+    from_repository: str = ""
+    url: str = ""
+    tag: str = ""
+    references: tuple[Descriptor, ...] = ()
+    v1: bool = False
+    image_id: ImageId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened.
+
+    Attributes:
+        event_id: names it, a UUID; the same however often it is sent.
+        timestamp: RFC 3339, in UTC.
+        action: what happened.
+        target: to what.
+        actor: by whom, by which request.
+        source: who tells it.
+    """
+
+    event_id: str
+    timestamp: str
+    action: EventAction
+    target: Target
+    actor: Actor
+    source: Source
+
+    def to_json(self, form: Form = Form.V2) -> bytes:
+        """Returns it as one compact JSON object, in UTF-8."""
+        document: dict[str, Any] = {
+            "id": self.event_id,
+            "timestamp": self.timestamp,
+            "action": self.action.value,
+            "target": _target(self.target, form),
+            "request": _request(self.actor),
+            "actor": _without_empty(name=self.actor.user),
+            "source": _without_empty(addr=self.source.address, instanceID=self.source.instance_id),
+        }
+        if self.target.v1:
+            document["portside"] = {"generation": "v1", **_without_empty(imageID=self.target.image_id)}
+        text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+        return _NOT_TEXT.sub("\ufffd", text).encode()
+
+
+# targets
+
+
+def blob_target(name: RepositoryName, digest: Digest, size: int, *, origin: str) -> Target:
+    """Returns a blob that was pushed or pulled.
+
+    Args:
+        name: the repository.
+        digest: of the blob.
+        size: of the blob in bytes.
+        origin: scheme and authority of addresses; "" for addresses without either.
+    """
+    return Target(
+        media_type=media_types.OCTET_STREAM,
+        digest=digest,
+        size=size,
+        repository=name,
+        url=f"{origin}/v2/{name}/blobs/{digest}",
+    )
+
+
+def mount_target(
+    name: RepositoryName, digest: Digest, size: int, *, from_repository: RepositoryName, origin: str
+) -> Target:
+    """Returns a blob that was mounted from another repository; arguments as for `blob_target`."""
+    return Target(
+        media_type=media_types.OCTET_STREAM,
+        digest=digest,
+        size=size,
+        repository=name,
+        from_repository=from_repository,
+        url=f"{origin}/v2/{name}/blobs/{digest}",
+    )
+
+
+def manifest_target(
+    name: RepositoryName,
+    digest: Digest,
+    size: int,
+    *,
+    media_type: str,
+    tag: str = "",
+    references: tuple[Descriptor, ...] = (),
+    origin: str,
+) -> Target:
+    """Returns a manifest that was pushed or pulled.
+
+    Args:
+        name: the repository.
+        digest: of the manifest.
+        size: in bytes of what the digest names: of schema 1, without signatures.
+        media_type: its own.
+        tag: by which it was pushed or pulled; "" if by its digest.
+        references: see `references_of`; () unless they are asked for.
+        origin: scheme and authority of addresses; "" for addresses without either.
+    """
+    return Target(
+        media_type=media_type,
+        digest=digest,
+        size=size,
+        repository=name,
+        url=f"{origin}/v2/{name}/manifests/{digest}",
+        tag=tag,
+        references=references,
+    )
+
+
+def references_of(manifest: Manifest) -> tuple[Descriptor, ...]:
+    """Returns what a manifest names, as distribution lists it: configuration and layers, or the entries of an index."""
+    if isinstance(manifest, Index):
+        return manifest.manifests
+    if isinstance(manifest, Schema1):
+        return tuple(Descriptor(media_types.SCHEMA1_LAYER, layer, 0) for layer in manifest.layers)
+    return (manifest.config, *manifest.layers)
+
+
+def named_size(manifest: Manifest) -> int:
+    """Returns the size in bytes of what a manifest's digest names: of schema 1, without signatures."""
+    return len(manifest.payload if isinstance(manifest, Schema1) else manifest.content)
+
+
+# JSON
+
+
+def _target(target: Target, form: Form) -> dict[str, Any]:
+    found: dict[str, Any] = _described(target.media_type, target.digest, target.size, form)
+    found |= _without_empty(
+        length=target.size,
+        repository=target.repository,
+        fromRepository=target.from_repository,
+        url=target.url,
+        tag=target.tag,
+    )
+    if target.references:
+        # Of a list's entries, 2.x keeps the platform apart and does not tell it.
+        of_index = target.media_type in media_types.INDEXES
+        found["references"] = [
+            _reference(descriptor, form, platform=form is Form.V2 or not of_index) for descriptor in target.references
+        ]
+    return found
+
+
+def _reference(descriptor: Descriptor, form: Form, *, platform: bool) -> dict[str, Any]:
+    found = _described(descriptor.media_type, descriptor.digest, descriptor.size, form)
+    found |= _without_empty(urls=list(descriptor.urls), annotations=dict(descriptor.annotations))
+    if platform and descriptor.platform is not None:
+        found["platform"] = _platform(descriptor.platform)
+    if form is Form.V2:
+        found |= _without_empty(artifactType=descriptor.artifact_type)
+    return found
+
+
+def _described(media_type: str, digest: Digest | None, size: int, form: Form) -> dict[str, Any]:
+    named = "" if digest is None else str(digest)
+    if form is Form.V2:
+        return {"mediaType": media_type, "digest": named, "size": size}
+    return _without_empty(mediaType=media_type, size=size, digest=named)
+
+
+def _platform(platform: Platform) -> Mapping[str, Any]:
+    rest = {
+        "os.version": platform.os_version,
+        "os.features": list(platform.os_features),
+        "variant": platform.variant,
+    }
+    return {"architecture": platform.architecture, "os": platform.os, **_without_empty(**rest)}
+
+
+def _request(actor: Actor) -> Mapping[str, Any]:
+    return {
+        "id": actor.request_id,
+        **_without_empty(addr=_peer(actor), host=actor.host),
+        "method": actor.method,
+        "useragent": actor.agent,
+    }
+
+
+def _peer(actor: Actor) -> str:
+    if not actor.port:
+        return actor.address
+    host = f"[{actor.address}]" if ":" in actor.address else actor.address
+    return f"{host}:{actor.port}"
+
+
+def _without_empty(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value}
