@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel
 
 from portside.server.listening import Listener
-from portside.settings.loading import Settings
+from portside.settings.settings import Settings
 
 CHANGEABLE = (
     "log.level",

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from portside.settings.schema import inner_type
+from portside.settings.schema.section import Section, field_of, inner_type
 from portside.settings.unsupported import is_known
 from portside.settings.yaml_values import parse_yaml
 
@@ -65,9 +65,9 @@ def _find_key(node: Any, parts: Sequence[str], kind: Any, above: tuple[str, ...]
         return []
     head, rest = parts[0], parts[1:]
     kind = inner_type(kind)
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        key = head.lower()
-        field = kind.model_fields.get(key) if head == head.upper() else None
+    if isinstance(kind, type) and issubclass(kind, Section):
+        key = _key_named(kind, head)
+        field = field_of(kind, key) if key else None
         if field is None:
             whole = [part.lower() for part in parts]
             return list(whole) if is_known((*above, *whole)) else None
@@ -84,6 +84,14 @@ def _find_key(node: Any, parts: Sequence[str], kind: Any, above: tuple[str, ...]
         below = _find_key(_child(node, number), rest, typing.get_args(kind)[0], (*above, head))
         return None if below is None else [number, *below]
     return None
+
+
+def _key_named(section: type[Section], name: str) -> str:
+    """Returns the key that a variable means; "" for none. The key itself is no name where distribution has another."""
+    if name != name.upper():
+        return ""
+    low = name.lower()
+    return section.variables.get(low) or ("" if low in section.variables.values() else low)
 
 
 def _child(node: Any, key: str | int) -> Any:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from portside.server.listening import Listener, TcpAddress, UnixAddress, parse_address
-from portside.settings.schema import Backend, Config
+from portside.settings.schema.config import Config
+from portside.settings.schema.gateway import Backend
 from portside.tls.contexts import CertificateChain, TlsSettings
 
 PROXY = "[::]:5000"

@@ -1,8 +1,8 @@
-"""Keys of distribution's file that Portside knows and does not honour, and how each is met.
+"""Keys of distribution's file that Portside does not honour, and how each is met.
 
-Most are named at start, so that nobody relies on them. Those that would be unsafe to ignore, or would serve
-something else than was asked, keep Portside from starting. Keys that nobody knows are warned of (CONFIG_SCHEMA
-sections 0 and 2).
+Most are named at start, so that nobody relies on them; the schema has them all (`NOT_YET`). Those that would be unsafe
+to ignore, or would serve something else than was asked, keep Portside from starting. Keys that nobody knows are warned
+of (CONFIG_SCHEMA sections 0 and 2).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from portside.settings.lookalikes import protecting_key
+from portside.settings.schema.section import keys_of
+from portside.settings.schema.storage import DRIVERS
 from portside.settings.yaml_values import is_empty, plain
 
 NOT_YET = {
@@ -45,27 +47,18 @@ REFUSED = {
     "http.tls.letsencrypt": "certificates from Let's Encrypt are not supported yet; name certificate and key",
 }
 
-DRIVERS = frozenset({"filesystem", "inmemory"})
 OTHER_DRIVERS = frozenset({"s3", "s3aws", "s3goamz", "azure", "gcs", "swift", "oss", "rados"})
 _STORAGE = frozenset({"cache", "delete", "maintenance", "redirect", "tag"}) | DRIVERS
 
-# What the environment may name although the file's shape has no place for it. Nothing looser: Kubernetes gives a
-# container `REGISTRY_AUTH_PORT` when there is a service called registry-auth.
-_SCHEMES = ("silly", "token", "htpasswd", "none")
-_EXACT = frozenset({"auth", "proxy"})
-_BELOW = (
-    *(f"auth.{scheme}" for scheme in _SCHEMES),
-    *(f"proxy.{key}" for key in ("remoteurl", "username", "password", "ttl", "exec", "cachewritetimeout")),
-    *(f"storage.{driver}" for driver in sorted(OTHER_DRIVERS)),
-    *(key for key in NOT_YET if key != "proxy"),
-    *(key for key in REFUSED if "." in key),
-)
+# What the environment may name although the schema has no place for it. Nothing looser: Kubernetes gives a container
+# `REGISTRY_STORAGE_PORT` when there is a service called registry-storage.
+_BEYOND_THE_SCHEMA = (*(f"storage.{driver}" for driver in sorted(OTHER_DRIVERS)), "http.clientcas")
 
 
 def is_known(path: Sequence[str]) -> bool:
-    """Whether distribution has this setting; asked for names of the environment."""
+    """Whether a setting that the schema does not have is met here all the same; asked for names of the environment."""
     dotted = ".".join(path)
-    return dotted in _EXACT or any(dotted == key or dotted.startswith(f"{key}.") for key in _BELOW)
+    return any(dotted == key or dotted.startswith(f"{key}.") for key in _BEYOND_THE_SCHEMA)
 
 
 def refusals(raw: Mapping[Any, Any]) -> list[str]:
@@ -106,35 +99,29 @@ def variable_refusals(names: Sequence[str]) -> list[str]:
 
 def notes(config: BaseModel) -> list[str]:
     """Returns a sentence for each key that is there and does nothing."""
-    found: list[str] = []
-    for path, value, siblings in _extras(config, ()):
-        known = next((why for key, why in NOT_YET.items() if path == key or path.startswith(f"{key}.")), None)
-        if known is not None and not _sets_nothing(value):
-            found.append(f"{path} is not supported yet: {known}")
-        elif not _is_met(path):
+    found = [f"{key} is not supported yet: {why}" for key, why in NOT_YET.items() if not _sets_nothing(config, key)]
+    for path, _, siblings in _extras(config, ()):
+        if not _is_met(path):
             found.append(f"{path} is not a known setting and is ignored{_meant(path.rpartition('.')[2], siblings)}")
     return found
 
 
 def _is_met(path: str) -> bool:
-    """Whether a key that the shape does not know, or what lies below it, has its own answer here."""
-    above, _, _ = path.rpartition(".")
-    return above == "storage" or any(
-        key == path or key.startswith(f"{path}.") or path.startswith(f"{key}.") for key in (*NOT_YET, *REFUSED)
-    )
+    """Whether a key that the schema does not know has its own answer here."""
+    return path.rpartition(".")[0] == "storage" or path in REFUSED
 
 
 def _extras(section: BaseModel, above: tuple[str, ...]) -> Iterator[tuple[str, Any, Sequence[str]]]:
     """Yields path and value of each key that the shape does not know, and the keys that it knows in that place."""
-    fields = list(type(section).model_fields)
+    keys = keys_of(type(section))
     for key, extra in (section.model_extra or {}).items():
-        yield ".".join((*above, key)), extra, fields
-    for name in fields:
+        yield ".".join((*above, key)), extra, list(keys)
+    for key, (name, _) in keys.items():
         value = getattr(section, name)
         inside = value if isinstance(value, tuple) else (value,)
         for index, part in enumerate(inside):
             if isinstance(part, BaseModel):
-                yield from _extras(part, (*above, name, *((str(index),) if isinstance(value, tuple) else ())))
+                yield from _extras(part, (*above, key, *((str(index),) if isinstance(value, tuple) else ())))
 
 
 def _asks_nothing(key: str, value: Any) -> bool:
@@ -146,10 +133,14 @@ def _asks_nothing(key: str, value: Any) -> bool:
     return is_empty(value) or value == [] or (key == "http.prefix" and value == "/")
 
 
-def _sets_nothing(value: Any) -> bool:
-    if isinstance(value, Mapping) and value:
-        return all(map(_sets_nothing, value.values()))
-    return is_empty(value)
+def _sets_nothing(section: BaseModel, dotted: str = "") -> bool:
+    """Whether a section, or a key of it, is there without any key that has a value; unknown keys do not count."""
+    key, _, below = dotted.partition(".")
+    for name in section.model_fields_set & ({key} if key else type(section).model_fields.keys()):
+        value = getattr(section, name)
+        if not isinstance(value, BaseModel) or not _sets_nothing(value, below):
+            return False
+    return True
 
 
 def _value(raw: Any, dotted: str) -> Any:

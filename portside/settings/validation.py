@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from backends.registry.validation import Validation
-from portside.settings.schema import Config
-from portside.settings.schema import Validation as Section
+from portside.settings.schema.config import Config
+from portside.settings.schema.validation import Validation as Section
 
 LONGEST_URL = 4096
 

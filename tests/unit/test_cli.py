@@ -207,7 +207,7 @@ EVERYWHERE_FREE = (
 
 
 def test_at_start_it_says_what_listens_where_the_data_is_and_how_the_ca_is_trusted(tmp_path: Path) -> None:
-    (tmp_path / "all.yml").write_text(f"{EVERYWHERE_FREE}\nredis: {{}}\nlog: {{fields: {{service: registry}}}}")
+    (tmp_path / "all.yml").write_text(f"{EVERYWHERE_FREE}\nx-mine: {{}}\nlog: {{fields: {{service: registry}}}}")
     with running_command("serve", "all.yml", folder=tmp_path) as running:
         running.wait_for_line(running.err, "curl")
         said = running.err.read_text()
@@ -216,7 +216,7 @@ def test_at_start_it_says_what_listens_where_the_data_is_and_how_the_ca_is_trust
     lines, _, banner = said.partition("\n\n")
     for words in (
         'level=info msg="a private CA and a server certificate were made in certs',
-        'level=warning msg="redis is not supported yet',
+        'level=warning msg="x-mine is not a known setting',
         f'level=info msg="listening on 127.0.0.1:{port}, tls" listener=proxy',
         f'level=info msg="listening on 127.0.0.1:{running.port("v1")}" listener=v1',
         f'level=info msg="debug server listening 127.0.0.1:{running.port("metrics")}" listener=metrics',

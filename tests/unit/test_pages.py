@@ -18,7 +18,7 @@ import yaml
 
 from portside.cli import main
 from portside.settings.loading import Role
-from portside.settings.schema import Config
+from portside.settings.schema.config import Config
 from portside.settings.unsupported import notes
 from tests.support.pages import FENCE, PAGES, TOP, Block, blocks
 from tests.support.settings_files import Load

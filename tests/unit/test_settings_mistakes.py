@@ -227,8 +227,8 @@ def test_the_guide_s_own_file_loads_and_says_what_it_does_not_do(load: Load) -> 
     assert settings.log.level == "debug"
     assert settings.log.fields == {"service": "registry", "environment": "development"}
     assert [note.partition(" is not")[0] for note in settings.notes] == [
-        "redis",
         "notifications",
+        "redis",
         "storage.cache",
         "http.secret",
     ]

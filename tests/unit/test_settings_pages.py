@@ -3,42 +3,40 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin
 
 import pytest
-from pydantic import BaseModel
 
 from portside.settings.loading import Role
-from portside.settings.schema import Config
 from portside.settings.unsupported import NOT_YET, REFUSED
-from tests.support.settings_files import Load
+from tests.support.settings_files import Load, every_key
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def _sections(kind: Any) -> list[type[BaseModel]]:
-    """The sections in a key's type: itself, or the one of `Section | None`."""
-    parts = (kind,) if get_origin(kind) is tuple else (kind, *get_args(kind))
-    return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+KEYS = sorted({*every_key(), *NOT_YET, *REFUSED})
+# A section is described by its keys, and a list of sections in one row.
+SECTIONS = {key.rpartition(".")[0] for key in KEYS if "[]" not in key}
 
 
-def _keys(section: type[BaseModel], above: str = "") -> Iterator[str]:
-    for name, field in section.model_fields.items():
-        inside = _sections(field.annotation)
-        if inside and inside[0].model_fields:
-            yield from _keys(inside[0], f"{above}{name}.")
-        else:
-            yield above + name
-
-
-@pytest.mark.parametrize("key", [*_keys(Config), *NOT_YET, *REFUSED])
+@pytest.mark.parametrize("key", [key for key in KEYS if key not in SECTIONS and "[]" not in key])
 def test_every_key_stands_on_the_page(key: str) -> None:
     page = (DOCS / "settings.md").read_text()
     name = key.rpartition(".")[2]
     alike = key.replace("gateway.v2", "gateway.v1")  # the page names both in one row
     assert f"`{key}`" in page or f"`{alike}`" in page or f"`.{name}`" in page or key == "storage.inmemory", key
+
+
+@pytest.mark.parametrize("key", [*NOT_YET, *REFUSED])
+def test_what_is_not_supported_is_named_by_itself(key: str) -> None:
+    assert f"`{key}`" in (DOCS / "settings.md").read_text().partition("## What keeps it")[2]
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if "[]" in key])
+def test_the_row_of_a_list_names_the_keys_of_its_elements(key: str) -> None:
+    listed, _, inside = key.partition("[].")
+    row = next(line for line in (DOCS / "settings.md").read_text().splitlines() if line.startswith(f"| `{listed}`"))
+    assert inside.rpartition(".")[2] in re.findall(r"\w+", row)
 
 
 def test_the_page_on_foreign_registries_loads_as_it_is(load: Load) -> None:

@@ -1,0 +1,66 @@
+"""The settings file: which one, and its text parsed; what keeps it from being read is one sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from portside.problems import Problem
+from portside.settings.yaml_values import parse_yaml
+
+_UNREADABLE = {UnicodeDecodeError: "it is not UTF-8 text", RecursionError: "it is nested too deeply"}
+
+
+class SettingsProblem(Problem):
+    """Mistakes in the settings, one a line."""
+
+
+def settings_path(environment: Mapping[str, str]) -> Path | None:
+    """Returns the file that the environment names, as distribution does."""
+    path = environment.get("REGISTRY_CONFIGURATION_PATH")
+    return Path(path) if path else None
+
+
+def read_file(path: Path | None) -> dict[str, Any]:
+    """Returns what the file holds; nothing where there is no file.
+
+    Raises:
+        SettingsProblem: it cannot be read, or does not hold keys.
+    """
+    if path is None:
+        return {}
+    try:
+        raw = parse_yaml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsProblem(
+            f"the settings file {path} cannot be read ({error.strerror}): {_unreadable_file(error)}"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark is not None else ""
+        why = getattr(error, "problem", None) or _UNREADABLE.get(type(error), "it holds characters that YAML forbids")
+        if "'\\t'" in why:
+            why = "the indentation has a tab; YAML allows only spaces"
+        raise SettingsProblem(f"the settings file {path} is not valid YAML{where}: {why}") from None
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict):
+        raise SettingsProblem(f"the settings file {path} must hold keys such as storage: and http:, not a list or text")
+    return raw
+
+
+def _unreadable_file(error: OSError) -> str:
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            return "check the path"
+        case errno.EISDIR:
+            return "name a file, not a folder"
+        case errno.EACCES | errno.EPERM:
+            return f"let uid {os.getuid()} read it"
+        case _:
+            return "see the file system it is on"

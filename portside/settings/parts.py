@@ -1,0 +1,125 @@
+"""From the parsed file to the parts' own settings: what each key means to the part that obeys it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from backends.registry.purging import PurgeSettings
+from backends.storage.factory import StorageSettings
+from backends.storage.room import RoomSettings
+from backends.v1.settings import V1Settings
+from backends.v2.settings import V2Settings
+from backends.web.settings import GateSettings
+from portside.observe.health import HealthSettings
+from portside.observe.logging import LogSettings
+from portside.server.listening import Limits
+from portside.settings.listeners import Ports
+from portside.settings.schema.config import Config
+from portside.settings.schema.gateway import Backend
+from portside.settings.schema.storage import Filesystem
+from portside.settings.settings import Role, Settings
+from portside.settings.validation import Profile, make_validation
+from proxy.settings import ProxySettings, UpstreamSettings
+
+DEFAULT_DRAIN = 8.0
+
+
+def make_settings(role: Role, config: Config, ports: Ports, *, notes: list[str], profile: Profile) -> Settings:
+    """Returns everything a process needs to know.
+
+    Args:
+        role: which parts it runs.
+        config: the file, the environment and the flags together.
+        ports: what it listens on.
+        notes: sentences to say at start; more are added.
+        profile: whose rules hold for pushed manifests.
+    """
+    gateway, http = config.gateway, config.http
+    room = RoomSettings(gateway.lowroom.percent, gateway.lowroom.bytes, gateway.lowroom.files)
+    storage = StorageSettings("filesystem", (config.storage.filesystem or Filesystem()).rootdirectory, room)
+    if config.storage.inmemory is not None:
+        storage = StorageSettings("inmemory")
+    v1_storage = StorageSettings("filesystem", gateway.v1.storagepath, room) if gateway.v1.storagepath else storage
+    drain = next((each for each in (gateway.draintimeout, http.draintimeout) if each is not None), DEFAULT_DRAIN)
+    limits = Limits(gateway.sendtimeout, gateway.connectionsperaddress)
+    workers = gateway.workers
+    if role is not Role.PROXY and "inmemory" in {storage.driver, v1_storage.driver}:
+        if workers > 1:
+            notes.append("storage inmemory lives in one process, so there is one worker")
+        workers = 1
+    if config.loglevel is not None:
+        notes.append("loglevel is deprecated: write log.level")
+    if http.secret:
+        notes.append("http.secret is not needed: what is known about an upload is in storage, for every worker")
+    return Settings(
+        role=role,
+        log=_log(config),
+        storage=storage,
+        v1_storage=v1_storage,
+        gates=GateSettings(
+            read_only=config.storage.maintenance.readonly.enabled,
+            delete_enabled=config.storage.delete.enabled,
+        ),
+        v1=V1Settings(endpoints=http.host.partition("://")[2], body_idle_seconds=gateway.bodytimeout),
+        v2=V2Settings(
+            host=http.host,
+            relative_urls=http.relativeurls,
+            catalog_max_entries=config.catalog.maxentries,
+            body_idle_seconds=gateway.bodytimeout,
+        ),
+        headers={name: ", ".join(values) for name, values in http.headers.items() if values},
+        proxy=ProxySettings(
+            rule=gateway.rule,
+            route_header=gateway.routeheader,
+            v1=_upstream(gateway.v1, config),
+            v2=_upstream(gateway.v2, config),
+        ),
+        validation=make_validation(config, profile),
+        health=_health(config),
+        purging=_purging(config),
+        listeners=tuple(replace(each, limits=limits) for each in ports.listeners),
+        metrics_path=ports.metrics_path,
+        certificates=ports.certificates,
+        names=gateway.names,
+        ca_copy=gateway.cacopy,
+        workers=workers,
+        drain_seconds=drain,
+        notes=tuple(notes),
+        config=config,
+    )
+
+
+def _health(config: Config) -> HealthSettings:
+    checked = config.health.storagedriver
+    # As in distribution, an interval of nothing is the usual one.
+    return HealthSettings(checked.enabled, checked.interval or HealthSettings().interval_seconds, checked.threshold)
+
+
+def _log(config: Config) -> LogSettings:
+    log = config.log
+    return LogSettings(
+        level=log.level if "level" in log.model_fields_set else config.loglevel or log.level,
+        formatter=log.formatter,
+        fields=dict(log.fields),
+        access=not log.accesslog.disabled,
+        access_at_any_level="disabled" in log.accesslog.model_fields_set,
+    )
+
+
+def _purging(config: Config) -> PurgeSettings:
+    asked = config.storage.maintenance.uploadpurging
+    return PurgeSettings(asked.enabled, asked.age, asked.interval, asked.dryrun)
+
+
+def _upstream(backend: Backend, config: Config) -> UpstreamSettings | None:
+    if not backend.upstream:
+        return None
+    return UpstreamSettings(
+        backend.upstream,
+        backend.ca,
+        connect_seconds=backend.connecttimeout,
+        read_seconds=backend.readtimeout,
+        body_idle_seconds=config.gateway.bodytimeout,
+        host=config.http.host,
+        relative_urls=config.http.relativeurls,
+    )

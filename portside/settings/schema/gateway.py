@@ -1,0 +1,99 @@
+"""`gateway:`, which is Portside's own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from backends.http.settings import BODY_IDLE_SECONDS
+from backends.storage.room import RoomSettings
+from portside.server.listening import SEND_SECONDS
+from portside.settings.schema.section import Section
+from portside.settings.schema.values import (
+    AddressText,
+    BoundedWait,
+    CertificateName,
+    Duration,
+    HeaderName,
+    Network,
+    Size,
+    SocketPath,
+    lower,
+)
+from portside.tls.contexts import ClientAuth, TlsVersion
+from proxy.settings import CONNECT_SECONDS, READ_SECONDS, ProxySettings, Rule
+
+
+class Pair(Section):
+    certificate: str
+    key: str
+
+
+class GatewayTls(Section):
+    certificates: tuple[Pair, ...] = ()
+    clientcas: tuple[str, ...] = ()
+    clientauth: ClientAuth = ClientAuth.REQUIRE
+    minimumtls: TlsVersion = TlsVersion.TLS_1_2
+    ciphersuites: tuple[str, ...] = ()
+
+
+class Backend(Section):
+    without = frozenset({"addr"})
+
+    addr: AddressText | None = None
+    unix: SocketPath = ""
+    upstream: str = ""
+    ca: str = ""
+    connecttimeout: Duration = CONNECT_SECONDS
+    readtimeout: Duration = READ_SECONDS
+    storagepath: str = ""
+
+    @field_validator("upstream")
+    @classmethod
+    def _place(cls, value: str) -> str:
+        if value and not value.startswith(("unix:/", "http://", "https://")):
+            raise ValueError("write it like unix:/run/registry.sock or http://registry:5000")
+        if "@" in value and not value.startswith("unix:"):
+            raise ValueError("it must not have a user or password; clients' own credentials are passed on")
+        return value.rstrip("/")
+
+
+class Metrics(Section):
+    without = frozenset({"addr"})
+
+    addr: AddressText | None = None
+
+
+class Plain(Section):
+    addr: AddressText = ""
+
+
+class LowRoom(Section):
+    percent: float = Field(default=RoomSettings().percent, ge=0, le=100)
+    bytes: Size = RoomSettings().least_bytes
+    files: int = Field(default=RoomSettings().least_files, ge=0)
+
+
+class Gateway(Section):
+    addr: AddressText = ""
+    plain: Plain = Plain()
+    unix: SocketPath = ""
+    tls: GatewayTls = GatewayTls()
+    certs: str = "certs"
+    names: tuple[CertificateName, ...] = ()
+    cacopy: str = ""
+    rule: Rule = ProxySettings().rule
+    routeheader: HeaderName = ProxySettings().route_header
+    trustedproxies: tuple[Network, ...] = ()
+    v1: Backend = Backend()
+    v2: Backend = Backend()
+    metrics: Metrics = Metrics()
+    lowroom: LowRoom = LowRoom()
+    workers: int = Field(default=0, ge=0, le=256)
+    draintimeout: Duration | None = None
+    bodytimeout: BoundedWait = BODY_IDLE_SECONDS
+    sendtimeout: BoundedWait = SEND_SECONDS
+    connectionsperaddress: int = Field(default=0, ge=0)
+    profile: Annotated[Literal["oci", "distribution"], BeforeValidator(lower)] | None = None
+    requirelayers: bool | None = None

@@ -1,0 +1,85 @@
+"""What a process knows about itself: the parts' own frozen settings, together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from backends.registry.purging import PurgeSettings
+from backends.registry.validation import Validation
+from backends.storage.factory import StorageSettings
+from backends.v1.settings import V1Settings
+from backends.v2.settings import V2Settings
+from backends.web.settings import GateSettings
+from portside.observe.health import HealthSettings
+from portside.observe.logging import LogSettings
+from portside.server.listening import Listener
+from portside.settings.schema.config import Config
+from proxy.settings import ProxySettings
+
+
+class Role(Enum):
+    """Which parts a process runs."""
+
+    SERVE = "serve"
+    PROXY = "proxy"
+    V1 = "v1"
+    V2 = "v2"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a process needs to know.
+
+    Attributes:
+        role: which parts it runs.
+        headers: on every answer (`http.headers`).
+        listeners: what it listens on.
+        metrics_path: where the metrics are on the listener `metrics`; "" when nothing is counted.
+        certificates: the folder where certificates are made if there are none; None when the user named their own.
+        names: further names for a certificate that is made.
+        ca_copy: the command that copies the CA to where clients are; "" where it lies there already.
+        workers: how many processes; 0 for one per core.
+        notes: sentences to say at start.
+        config: the file, the environment and the flags together, before the parts' own values were made of them.
+    """
+
+    role: Role
+    log: LogSettings
+    storage: StorageSettings
+    v1_storage: StorageSettings
+    gates: GateSettings
+    v1: V1Settings
+    v2: V2Settings
+    headers: Mapping[str, str]
+    proxy: ProxySettings
+    validation: Validation
+    health: HealthSettings
+    purging: PurgeSettings
+    listeners: tuple[Listener, ...]
+    metrics_path: str
+    certificates: Path | None
+    names: tuple[str, ...]
+    ca_copy: str
+    workers: int
+    drain_seconds: float
+    notes: tuple[str, ...]
+    config: Config = field(repr=False, compare=False)
+
+    @property
+    def runs_v1(self) -> bool:
+        """Whether the v1 registry is in this process."""
+        return self.role is Role.V1 or (self.role is Role.SERVE and self.proxy.v1 is None)
+
+    @property
+    def runs_v2(self) -> bool:
+        """Whether the v2 registry is in this process."""
+        return self.role is Role.V2 or (self.role is Role.SERVE and self.proxy.v2 is None)
+
+    @property
+    def roots(self) -> tuple[StorageSettings, ...]:
+        """Where this process keeps data."""
+        roots = ((self.runs_v2, self.storage), (self.runs_v1, self.v1_storage))
+        return tuple(dict.fromkeys(place for runs, place in roots if runs))
