@@ -20,7 +20,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 GROUPS = (
     ("Run", ("serve", "proxy", "v1", "v2")),
-    ("Prepare and look", ("certs", "route", "health")),
+    ("Prepare and look", ("certs", "route", "health", "reindex")),
 )
 EXAMPLES = """\b
 Examples:
@@ -237,6 +237,27 @@ def health(config: Path | None, role: str, addr: str | None, plain: bool, timeou
         tls = listener.tls is not None
         click.echo(ask(listener.address, tls=tls, timeout=timeout, only_greet=only_greet))
     except (Problem, ValueError) as problem:
+        _fail(str(problem))
+
+
+@main.command(short_help="Find what another registry has written to the volume.")
+@_options(_CONFIG, _DATA)
+def reindex(config: Path | None, data: str | None) -> None:
+    """Look through a v2 volume for referrers and blobs that another registry has written, beside running servers.
+
+    `serve` and `v2` do the same when they start, and once a day (gateway.index.interval). Run it as the user that the
+    registry runs as.
+    """
+    from portside.problems import Problem  # noqa: PLC0415
+    from portside.reindexing import reindex as look_through  # noqa: PLC0415
+    from portside.settings.loading import settings_path  # noqa: PLC0415
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    try:
+        click.echo(look_through(config or settings_path(os.environ), os.environ, {"data": data}, say=say))
+    except Problem as problem:
         _fail(str(problem))
 
 

@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -36,7 +37,7 @@ def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
     """
     _hold_signals()
     live = LiveSettings(Role(role), config, flags)
-    identity = Identity(version("portside"), str(uuid4()))
+    identity = Identity(version("portside"), str(uuid4()), time.time())
     log_directly(live.settings.log, version=identity.version, instance=identity.instance)
     log_what_python_prints()
     try:
@@ -50,10 +51,15 @@ def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What stands on every line of the log: the program's version, and one id for all processes of one start."""
+    """What stands on every line of the log: the program's version, and one id for all processes of one start.
+
+    Attributes:
+        started: seconds since 1970.
+    """
 
     version: str
     instance: str
+    started: float
 
 
 def _hold_signals() -> None:
@@ -93,7 +99,13 @@ def _serve(live: LiveSettings, bound: tuple[BoundListener, ...], identity: Ident
     try:
         return serve(
             bound,
-            lambda: build(live.settings, version=identity.version, instance=identity.instance, voice=voice),
+            lambda: build(
+                live.settings,
+                version=identity.version,
+                instance=identity.instance,
+                started=identity.started,
+                voice=voice,
+            ),
             workers=asked.workers or len(os.sched_getaffinity(0)),
             drain_seconds=asked.drain_seconds,
             on_ready=lambda: announce(asked, bound, live.made),

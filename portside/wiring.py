@@ -77,13 +77,14 @@ class Parts:
         await asyncio.to_thread(self.log.stop)
 
 
-async def build(settings: Settings, *, version: str, instance: str, voice: Voice) -> Parts:
+async def build(settings: Settings, *, version: str, instance: str, started: float, voice: Voice) -> Parts:
     """Builds what the role needs.
 
     Args:
         settings: what to build.
         version: the program's, for the log.
         instance: one id for all workers, for the log.
+        started: when the program was, in seconds since 1970; the same for a worker that replaces another.
         voice: which of the workers speaks for all.
 
     Raises:
@@ -119,7 +120,7 @@ async def build(settings: Settings, *, version: str, instance: str, voice: Voice
     await measure_room(named, metrics)  # before the first request: a restart does not forget that room is low
     watched: list[Coroutine[Any, Any, None]] = [health.watch(), watch_room(named, metrics)] if storages else []
     watched += [purger.watch() for purger in _purgers(settings, storages, metrics)]
-    watched += [indexer.watch() for indexer in _indexers(settings, storages, metrics)]
+    watched += [indexer.watch() for indexer in _indexers(settings, storages, metrics, started=started)]
     watching = [asyncio.create_task(work) for work in watched]
     return Parts(faces, refusals, proxy, storages, headers, access, log, health, watching)
 
@@ -134,11 +135,14 @@ def _purgers(settings: Settings, storages: Sequence[Storage], metrics: Metrics |
     ]
 
 
-def _indexers(settings: Settings, storages: Sequence[Storage], metrics: Metrics | None) -> Sequence[Indexer]:
+def _indexers(
+    settings: Settings, storages: Sequence[Storage], metrics: Metrics | None, *, started: float
+) -> Sequence[Indexer]:
     """Returns what indexes v2's manifests; nothing is written to a registry that is read-only."""
     if settings.gates.read_only or not settings.runs_v2:
         return ()
-    return [Indexer(storages[0], on_manifest=metrics.count_indexed if metrics is not None else None)]
+    on_manifest = metrics.count_indexed if metrics is not None else None
+    return [Indexer(storages[0], settings.indexing, started=started, on_manifest=on_manifest)]
 
 
 def _named(storages: Sequence[Storage]) -> dict[str, Storage]:

@@ -19,7 +19,7 @@
             payload-<hex>-<name>                                    layer <name> and its JSON have this checksum
     <root>/docker/registry/portside/index/                      ours, made again of the rest after it was deleted
         referrers/<name>/_subjects/<alg>/<hex>/<alg>-<hex>      a manifest that refers to this subject: its descriptor
-        referrers-built                                         empty; what was stored before has its entries
+        referrers-built                                         when the last whole pass over all manifests began
         holders/<2>/<2>                                         a blob and a repository that has it (holders.py)
     <root>/docker/registry/portside/tmp/                        temporary files before their rename; removed when old
     <root>/docker/registry/portside/locks                       empty; each lock is a byte of it; never delete
@@ -66,6 +66,11 @@ def repository(name: RepositoryName) -> str:
 
 def layer_link(name: RepositoryName, digest: Digest) -> str:
     return f"{REPOSITORIES}/{name}/_layers/{digest.algorithm}/{digest.hex}/link"
+
+
+def layers(name: RepositoryName) -> str:
+    """The folder of all links of blobs, of each algorithm."""
+    return f"{REPOSITORIES}/{name}/_layers"
 
 
 def manifests(name: RepositoryName) -> str:
@@ -265,7 +270,7 @@ def v1_images_lock(namespace: str, repository_name: str) -> str:
 
 
 INDEXER_LOCK = "indexer"
-"""Held to give what was stored before its entries in the index."""
+"""Held to look through what is stored, and to give it its entries in the index."""
 
 PURGER_LOCK = "purger"
 """Held to look for abandoned uploads."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from backends.registry.index_settings import IndexSettings
 from backends.registry.purging import PurgeSettings
 from backends.storage.factory import StorageSettings
 from backends.storage.room import RoomSettings
@@ -77,6 +78,7 @@ def make_settings(role: Role, config: Config, ports: Ports, *, notes: list[str],
         validation=make_validation(config, profile),
         health=_health(config),
         purging=_purging(config),
+        indexing=IndexSettings(gateway.index.interval),
         listeners=tuple(replace(each, limits=limits) for each in ports.listeners),
         metrics_path=ports.metrics_path,
         certificates=ports.certificates,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from backends.registry.index_settings import IndexSettings
 from backends.registry.purging import PurgeSettings
 from backends.registry.validation import Validation
 from backends.storage.factory import StorageSettings
@@ -58,6 +59,7 @@ class Settings:
     validation: Validation
     health: HealthSettings
     purging: PurgeSettings
+    indexing: IndexSettings
     listeners: tuple[Listener, ...]
     metrics_path: str
     certificates: Path | None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -15,6 +17,8 @@ from backends.model.digest import Digest
 from backends.model.manifests import parse_manifest
 from backends.model.media_types import OCI_MANIFEST
 from backends.model.names import RepositoryName, TagName
+from backends.registry.index_pass import IndexPass
+from backends.registry.index_settings import IndexSettings
 from backends.registry.indexing import Indexer
 from backends.registry.store import Store
 from backends.storage import layout
@@ -181,6 +185,88 @@ async def test_what_was_stored_before_is_indexed_once(reopen: Reopen) -> None:
     assert len(seen) == 9
 
 
+@pytest.mark.parametrize(
+    ("noted", "is_due"),
+    [
+        (None, True),
+        (b"", True),  # an earlier Portside did not note when
+        (b"nan", True),
+        (b"x", True),
+        (-3700.0, True),
+        (-3500.0, False),
+        (200.0, False),  # another machine's clock
+        (3600.0, True),
+    ],
+)
+@pytest.mark.parametrize("interval", [3600.0, 0.0])
+async def test_a_pass_is_due_after_an_interval(
+    reopen: Reopen,
+    noted: bytes | float | None,
+    is_due: bool,  # noqa: FBT001 - a table's column
+    interval: float,
+) -> None:
+    storage = reopen()
+    await put_image(Store(storage), NAME, None)
+    if noted is not None:
+        text = noted if isinstance(noted, bytes) else f"{time.time() + noted:.3f}".encode()
+        await storage.driver.write(layout.REFERRERS_BUILT, text)
+    seen: list[bool] = []
+    indexer = Indexer(storage, IndexSettings(interval), on_manifest=seen.append)
+    assert await indexer.tick()
+    assert bool(seen) == (is_due and (interval > 0 or noted != -3700.0))
+    assert await indexer.tick()
+    assert len(seen) <= 1
+
+
+async def test_what_was_seen_before_the_program_started_is_looked_at_once_more(reopen: Reopen) -> None:
+    storage = reopen()
+    await put_image(Store(storage), NAME, None)
+    assert await Indexer(storage).tick()
+    seen: list[bool] = []
+    restarted = Indexer(storage, started=time.time() + 1.0, on_manifest=seen.append)
+    await restarted.tick()
+    assert len(seen) == 1
+    same = Indexer(storage, started=time.time() - 60.0, on_manifest=seen.append)
+    await same.tick()
+    assert len(seen) == 1
+
+
+async def test_blobs_of_an_old_volume_get_a_hint_unless_one_that_holds_is_there(reopen: Reopen) -> None:
+    storage = reopen()
+    store = Store(storage)
+    for name in (NAME, OTHER):
+        await put_image(store, name, None)
+    await storage.driver.delete(layout.INDEX)
+    # the one of these digests is where its own hint would be, and is out of date; another is as good as a new one
+    stale, kept = Digest.of(CONFIG), Digest.of(LAYER)
+    gone = Digest("sha256", stale.hex[:4] + "0" * 60)
+    await storage.driver.write(layout.holder_hint(gone), f"{gone} {NAME}".encode())
+    await storage.driver.write(layout.holder_hint(kept), f"{kept} {OTHER}".encode())
+    third = RepositoryName("team/third")
+    assert not await store.open(third).mount_from_any(stale, actor=ACTOR)
+    assert await Indexer(reopen()).tick()
+    assert await storage.driver.read(layout.holder_hint(stale)) == f"{stale} {NAME}".encode()
+    assert await storage.driver.read(layout.holder_hint(kept)) == f"{kept} {OTHER}".encode()
+    for blob in (stale, kept):
+        assert await store.open(third).mount_from_any(blob, actor=ACTOR)
+
+
+async def test_a_pass_rests_longer_than_it_works(reopen: Reopen, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = reopen()
+    store = Store(storage)
+    await put_image(store, NAME, None)
+    for number in range(20):
+        await put(store, make_referrer(str(number)))
+    monkeypatch.setattr("backends.registry.index_pass.WORKING_SECONDS", 0.0)
+    took: list[float] = []
+    for rest in (0.0, 9.0):
+        begun = time.perf_counter()
+        progress = await IndexPass(storage, rest=rest).run()
+        took.append(time.perf_counter() - begun)
+        assert (progress.manifests, progress.referrers) == (21, 20)
+    assert took[1] > 4 * took[0]
+
+
 async def test_one_process_at_a_time_indexes_and_what_failed_is_done_again(reopen: Reopen) -> None:
     storage = reopen()
     await put_image(Store(storage), NAME, None)
@@ -212,9 +298,12 @@ async def test_a_pass_that_failed_begins_again_by_itself(
         caplog.clear()
         failing, driver = wrapped(reopen(), FailsOnce)
         driver.error = error
-        await Indexer(failing).watch()
+        watching = asyncio.create_task(Indexer(failing).watch())
+        async with asyncio.timeout(10):
+            while await listed(Store(reopen())) != [str(digest)]:  # noqa: ASYNC110 - storage tells nobody
+                await asyncio.sleep(0.01)
+        watching.cancel()
         assert driver.error is None
-        assert await listed(Store(reopen())) == [str(digest)]
         assert [record.levelname for record in caplog.records].count("WARNING") == warnings
 
 

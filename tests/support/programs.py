@@ -26,6 +26,9 @@ GO_PROGRAMS = {
     "buildkitd": "github.com/moby/buildkit/cmd/buildkitd@v0.12.5",
     "buildctl": "github.com/moby/buildkit/cmd/buildctl@v0.12.5",
     "conformance": "github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111",
+    "oras": "oras.land/oras/cmd/oras@v1.3.6",
+    "regctl": "github.com/regclient/regclient/cmd/regctl@v0.11.7",
+    "registry": "github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
 }
 # Where `apt-get install` of the same name is not what brings it.
 _INSTALL = {
@@ -120,9 +123,14 @@ def running(arguments: Sequence[str], log: Path, *, port: int) -> Iterator[subpr
 
 
 @contextlib.contextmanager
-def docker_registry(folder: Path, certificate: CertificateFiles | None = None) -> Iterator[Address]:
-    """Debian's docker-registry (distribution 2.8) with schema 1 enabled, on data of its own below `folder`."""
-    program = find_program("docker-registry")
+def docker_registry(
+    folder: Path, certificate: CertificateFiles | None = None, *, program: str = "docker-registry"
+) -> Iterator[Address]:
+    """Debian's docker-registry (distribution 2.8) with schema 1 enabled, on data of its own below `folder`.
+
+    `program="registry"` is distribution 3.
+    """
+    program = find_program(program)
     port = free_port()
     tls = f"\n  tls:\n    certificate: {certificate.chain}\n    key: {certificate.key}" if certificate else ""
     config = folder / "registry.yml"

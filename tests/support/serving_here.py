@@ -118,7 +118,8 @@ class Client:
         answer = await self.ask("PATCH", place, OCTETS, chunks=[content] if content else [])
         assert answer.status == 202, answer
         digest = digest_of(content)
-        answer = await self.ask("PUT", f"{answer.path}?digest={digest}")
+        joint = "&" if "?" in answer.path else "?"  # distribution's has a query
+        answer = await self.ask("PUT", f"{answer.path}{joint}digest={digest}")
         assert answer.status == 201, answer
         return digest
 

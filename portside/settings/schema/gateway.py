@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from backends.http.settings import BODY_IDLE_SECONDS
+from backends.registry.index_settings import IndexSettings
 from backends.storage.room import RoomSettings
 from portside.server.listening import SEND_SECONDS
 from portside.settings.schema.section import Section
@@ -16,6 +17,7 @@ from portside.settings.schema.values import (
     CertificateName,
     Duration,
     HeaderName,
+    Interval,
     Network,
     Size,
     SocketPath,
@@ -75,6 +77,10 @@ class LowRoom(Section):
     files: int = Field(default=RoomSettings().least_files, ge=0)
 
 
+class Index(Section):
+    interval: Interval = IndexSettings().interval_seconds
+
+
 class Gateway(Section):
     addr: AddressText = ""
     plain: Plain = Plain()
@@ -90,6 +96,7 @@ class Gateway(Section):
     v2: Backend = Backend()
     metrics: Metrics = Metrics()
     lowroom: LowRoom = LowRoom()
+    index: Index = Index()
     workers: int = Field(default=0, ge=0, le=256)
     draintimeout: Duration | None = None
     bodytimeout: BoundedWait = BODY_IDLE_SECONDS

@@ -42,6 +42,11 @@ def age(value: object) -> float:
     return seconds
 
 
+def interval(value: object) -> float:
+    """An age, or 0 for never."""
+    return 0.0 if str(value) in {"0", "0s"} else age(value)
+
+
 def _address(value: object) -> str:
     text = str(value)
     if text:
@@ -98,6 +103,7 @@ Duration = Annotated[float, BeforeValidator(duration)]
 SignedDuration = Annotated[float, BeforeValidator(parse_duration)]
 """For keys where distribution gives a negative one a meaning."""
 Age = Annotated[float, BeforeValidator(age)]
+Interval = Annotated[float, BeforeValidator(interval)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 BoundedWait = Annotated[float, BeforeValidator(bounded_wait)]
 AddressText = Annotated[str, BeforeValidator(_address)]

@@ -1,0 +1,89 @@
+"""`portside reindex`: looks through a v2 volume for what another registry has written; servers may run beside it.
+
+The pass is the one that a server makes when it starts and at intervals (`backends/registry/indexing.py`), without its
+rests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from backends.model.errors import RegistryError
+from backends.registry.index_pass import IndexPass, Progress
+from backends.registry.indexing import indexing_alone, make
+from backends.storage import layout
+from backends.storage.driver import StorageError
+from backends.storage.factory import StorageSettings, open_storage
+from portside.problems import Problem
+from portside.settings.loading import Role, load_settings
+
+TOLD_SECONDS = 5.0
+"""How often it says how far it is."""
+
+
+def reindex(
+    config: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any], *, say: Callable[[str], None]
+) -> str:
+    """Looks through the volume that settings name.
+
+    Args:
+        config: the settings file; None for none.
+        environment: all variables.
+        flags: as for `load_settings`.
+        say: told how far it is.
+
+    Returns:
+        one sentence with what was found.
+
+    Raises:
+        Problem: it cannot; the sentence says why.
+    """
+    storage = load_settings(Role.V2, config, environment, flags).storage
+    _require_volume(storage)
+    try:
+        progress = asyncio.run(_reindex(storage, say))
+    except (StorageError, RegistryError) as error:
+        raise Problem(f"the index is not complete: {error}; what was found so far stays") from None
+    return f"the index of {storage.root} is complete: {progress}"
+
+
+def _require_volume(storage: StorageSettings) -> None:
+    """Refuses what is no volume, and to leave files there that the registry could not change.
+
+    Raises:
+        Problem: says which.
+    """
+    if storage.driver != "filesystem":
+        raise Problem("storage inmemory lives in the server's process; there is nothing to look through")
+    root = Path(storage.root)
+    repositories = root / layout.REPOSITORIES.lstrip("/")
+    if not repositories.is_dir():
+        raise Problem(f"{root.absolute()} has no repositories: name the data folder with --data, or the settings file")
+    owner = repositories.stat().st_uid
+    if os.geteuid() == 0 != owner:
+        raise Problem(
+            f"{repositories} belongs to uid {owner}, which could not change what root makes there;"
+            f" run it as that user: setpriv --reuid={owner} --clear-groups portside reindex …"
+        )
+
+
+async def _reindex(settings: StorageSettings, say: Callable[[str], None]) -> Progress:
+    storage = open_storage(settings)
+    told = time.monotonic()
+
+    def tell(progress: Progress) -> None:
+        nonlocal told
+        if time.monotonic() - told >= TOLD_SECONDS:
+            told = time.monotonic()
+            say(f"{progress}; now at {progress.name}")
+
+    try:
+        async with indexing_alone(storage, on_wait=lambda: say("another process is looking through it; waiting")):
+            return await make(IndexPass(storage, on_progress=tell), storage.driver)
+    finally:
+        await storage.close()
