@@ -19,7 +19,8 @@ from backends.model.actor import Actor
 from backends.model.descriptors import Descriptor, Platform
 from backends.model.digest import Digest
 from backends.model.manifests import Index, Manifest, Schema1
-from backends.model.names import ImageId, RepositoryName
+from backends.model.names import ImageId, RepositoryName, canonical_name
+from backends.model.v1images import V1Name
 
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
 """What stands for bytes that are not UTF-8, or for half a character of JSON: nothing that can be sent."""
@@ -197,6 +198,57 @@ def references_of(manifest: Manifest) -> tuple[Descriptor, ...]:
     if isinstance(manifest, Schema1):
         return tuple(Descriptor(media_types.SCHEMA1_LAYER, layer, 0) for layer in manifest.layers)
     return (manifest.config, *manifest.layers)
+
+
+def v1_layer_target(image_id: ImageId, digest: Digest | None, size: int, *, origin: str) -> Target:
+    """Returns the layer of a v1 image that was pushed or pulled, which v1 names by the image, without a repository.
+
+    Args:
+        image_id: of the image.
+        digest: of the layer; None when it is not known.
+        size: of the layer in bytes.
+        origin: scheme and authority of addresses; "" for addresses without either.
+    """
+    return Target(
+        media_type=media_types.OCTET_STREAM,
+        digest=digest,
+        size=size,
+        url=f"{origin}/v1/images/{image_id}/layer",
+        v1=True,
+        image_id=image_id,
+    )
+
+
+def v1_image_target(name: V1Name, *, tag: str, image_id: ImageId, blob: Descriptor | None, origin: str) -> Target:
+    """Returns a v1 image that was pushed or pulled by a tag.
+
+    Args:
+        name: the repository.
+        tag: the tag.
+        image_id: of the image.
+        blob: its own layer, the top one; None when that is not known.
+        origin: scheme and authority of addresses; "" for addresses without either.
+    """
+    return Target(
+        media_type=media_types.V1_IMAGE,
+        digest=None if blob is None else blob.digest,
+        size=0 if blob is None else blob.size,
+        repository=canonical_name(name.text),
+        url=f"{origin}/v1/images/{image_id}/json",
+        tag=tag,
+        v1=True,
+        image_id=image_id,
+    )
+
+
+def v1_repository_target(name: V1Name) -> Target:
+    """Returns a v1 repository that somebody begins to pull from: with a tag, or all of them."""
+    return Target(media_type=media_types.V1_IMAGE, repository=canonical_name(name.text), v1=True)
+
+
+def v1_removed_target(name: V1Name, *, tag: str = "") -> Target:
+    """Returns a v1 tag that was deleted, or a v1 repository."""
+    return Target(repository=canonical_name(name.text), tag=tag, v1=True)
 
 
 def named_size(manifest: Manifest) -> int:

@@ -17,7 +17,14 @@ from typing_extensions import override
 
 from backends.model.clients import MAX_AGENT
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.names import ImageId, is_image_id, parse_repository_name, parse_tag
+from backends.model.names import (
+    ImageId,
+    RepositoryName,
+    canonical_name,
+    is_image_id,
+    parse_repository_name,
+    parse_tag,
+)
 from backends.model.strict_json import parse_json
 
 MAX_ANCESTRY = 1024
@@ -79,6 +86,14 @@ def parse_v1_name(text: str) -> V1Name:
         raise RegistryError(ErrorCode.NAME_INVALID, f"{text[:80]!r} is not a valid repository name", status=400)
     namespace, slash, repository = text.partition("/")
     return V1Name(namespace, repository) if slash else V1Name("library", namespace)
+
+
+def v2_name(name: V1Name) -> RepositoryName | None:
+    """Returns the name of the same repository in v2; None when v2's grammar cannot hold it."""
+    try:
+        return parse_repository_name(canonical_name(name.text))
+    except RegistryError:
+        return None
 
 
 def require_new_name(name: V1Name) -> None:

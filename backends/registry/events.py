@@ -19,10 +19,12 @@ from backends.storage.driver import PathNotFound, StorageError
 
 if TYPE_CHECKING:
     from backends.model.actor import Actor
+    from backends.model.descriptors import Descriptor
     from backends.model.digest import Digest
     from backends.model.events import Event, EventAction, Source, Target
     from backends.model.manifests import Manifest
-    from backends.model.names import RepositoryName
+    from backends.model.names import ImageId, RepositoryName
+    from backends.model.v1images import V1Name
 
 
 class Events(Protocol):
@@ -181,3 +183,38 @@ def of_removed(events: Events, repository: str, *, digest: Digest | None = None,
     from backends.model.events import Target
 
     return Telling(events, (Target(digest=digest, repository=repository, tag=tag),))
+
+
+# what is told of v1
+
+
+def of_v1_layer(events: Events, image_id: ImageId, digest: Digest, size: int, *, actor: Actor) -> Telling | None:
+    """Returns what is told of a v1 image that is whole: its layer, as a blob. No repository has it yet."""
+    if not events.wanted:
+        return None
+    from backends.model.events import v1_layer_target
+
+    return Telling(events, (v1_layer_target(image_id, digest, size, origin=actor.origin),))
+
+
+def of_v1_image(
+    events: Events, name: V1Name, tag: str, image_id: ImageId, blob: Descriptor | None, *, actor: Actor
+) -> Telling | None:
+    """Returns what is told of a tag that is set to a v1 image, whose layer is this blob."""
+    if not events.wanted:
+        return None
+    from backends.model.events import v1_image_target
+
+    return Telling(events, (v1_image_target(name, tag=tag, image_id=image_id, blob=blob, origin=actor.origin),))
+
+
+def of_v1_removed(events: Events, name: V1Name, tags: Sequence[str], *, repository: bool = False) -> Telling | None:
+    """Returns what is told of tags that are deleted, and of the repository after them if that goes too."""
+    if not events.wanted:
+        return None
+    from backends.model.events import v1_removed_target
+
+    targets = [v1_removed_target(name, tag=tag) for tag in tags]
+    if repository:
+        targets.append(v1_removed_target(name))
+    return Telling(events, targets)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 from backends.model import media_types
 from backends.model.actor import Actor
@@ -20,6 +22,7 @@ from backends.model.names import RepositoryName, TagName
 from backends.model.referrers import subject_of
 from backends.registry.blobs import Blob, Blobs
 from backends.registry.changes import Change, carry_out
+from backends.registry.events import Events, Telling, of_manifest, of_mount, of_removed
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.holders import find_holder, note_holder
 from backends.registry.links import read_link, write_link
@@ -32,17 +35,22 @@ from backends.registry.tags.service import Tags
 from backends.registry.validation import Validation, require_permitted_urls
 from backends.registry.yielding import yielding
 from backends.storage import layout
+from backends.storage.completion import run_to_completion
 from backends.storage.driver import PathNotFound, StorageDriver
 from backends.storage.locks import Locks
 
 
 @dataclass(frozen=True, slots=True)
 class StoredManifest:
-    """A manifest as it goes out: bytes, the type they have, the digest that names them."""
+    """A manifest as it goes out: bytes, the type they have, the digest that names them.
+
+    `size` is that of what the digest names, in bytes: of schema 1, without signatures.
+    """
 
     content: bytes
     media_type: str
     digest: Digest
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,13 @@ class Shared:
     referrers: Referrers
     signer: Signer
     validation: Validation
+    events: Events
+
+
+class Tell(Protocol):
+    """Says what is told of a pushed manifest that gets a tag, or none; None where nobody wants events."""
+
+    def __call__(self, *, tag: str) -> Telling | None: ...
 
 
 class Repository:
@@ -68,6 +83,7 @@ class Repository:
         self._driver = shared.driver
         self._blobs = shared.blobs
         self._tags = shared.tags
+        self._events = shared.events
 
     # blobs
 
@@ -85,11 +101,15 @@ class Repository:
 
     async def has_blob(self, digest: Digest) -> bool:
         """Whether this repository has a blob, and the blob is there."""
+        return await self.blob_size(digest) is not None
+
+    async def blob_size(self, digest: Digest) -> int | None:
+        """Returns the size in bytes of a blob that this repository has; None when it does not have it."""
         try:
             target = await read_link(self._driver, layout.layer_link(self.name, digest))
         except PathNotFound:
-            return False
-        return await self._blobs.size(target) is not None
+            return None
+        return await self._blobs.size(target)
 
     async def mount(self, digest: Digest, source: RepositoryName, *, actor: Actor) -> bool:
         """Takes over a blob that another repository has.
@@ -98,11 +118,13 @@ class Repository:
             False when `source` does not have it.
         """
         async with exclusive_lock(self._shared.locks, layout.blob_lock(digest)):
-            if not await Repository(source, self._shared).has_blob(digest):
+            size = await Repository(source, self._shared).blob_size(digest)
+            if size is None:
                 return False
             await self._driver.ensure_durable(layout.blob_data(digest))
             work = write_link(self._driver, layout.layer_link(self.name, digest), digest)
-            await carry_out(work, Change.MOUNTED, f"blob {digest}", self.name, actor=actor)
+            telling = of_mount(self._events, self.name, digest, size, source=source, actor=actor)
+            await carry_out(work, Change.MOUNTED, f"blob {digest}", self.name, actor=actor, telling=telling)
         await note_holder(self._driver, digest, self.name)
         return True
 
@@ -123,8 +145,9 @@ class Repository:
         """
         async with exclusive_lock(self._shared.locks, layout.blob_lock(digest)):
             work = self._driver.delete(_folder(layout.layer_link(self.name, digest)))
+            telling = of_removed(self._events, self.name, digest=digest)
             try:
-                await carry_out(work, Change.DELETED, f"blob {digest}", self.name, actor=actor)
+                await carry_out(work, Change.DELETED, f"blob {digest}", self.name, actor=actor, telling=telling)
             except PathNotFound:
                 raise self._blob_unknown(digest) from None
 
@@ -142,9 +165,10 @@ class Repository:
             content, media_type = await self._shared.manifests.read(digest)
         except PathNotFound:
             raise self._manifest_unknown(reference) from None
+        size = len(content)
         if media_type in media_types.SCHEMA1_TYPES:
             content = await self._signed(digest, content)
-        return StoredManifest(content, media_type, digest)
+        return StoredManifest(content, media_type, digest, size)
 
     async def parse_manifest(self, digest: Digest) -> Manifest:
         """Returns what a manifest of this repository says.
@@ -188,7 +212,7 @@ class Repository:
             RegistryError: MANIFEST_BLOB_UNKNOWN, naming what is missing, or MANIFEST_INVALID, naming an address that is
                 not allowed; nothing was changed.
             StorageFull: nothing is left of it that was not there before; unless it has got its first tag, then the
-                manifest and the tags so far stay.
+                manifest and the tags so far stay. So it is when only the event of a tag finds no room.
         """
         if isinstance(manifest, Index):
             await self._await_pushes_of(manifest)
@@ -201,15 +225,47 @@ class Repository:
         subject = subject_of(manifest)
         if subject is not None:
             made.insert(0, layout.referrer(self.name, subject.digest, digest))  # removed last: written before the link
+        tell = partial(of_manifest, self._events, self.name, digest, manifest, actor=actor)
         async with exclusive_lock(self._shared.locks, layout.blob_lock(digest)):
-            async with undone_without_room(self._driver, *made):
-                work = self._put_manifest(manifest, digest)
-                await carry_out(work, Change.PUSHED, f"manifest {digest}", self.name, actor=actor)
-                if tag is not None:
-                    await self._tags.move(self.name, tag, digest, actor=actor)
+            if tag is None:
+                async with undone_without_room(self._driver, *made):
+                    work = self._put_manifest(manifest, digest)
+                    await carry_out(
+                        work, Change.PUSHED, f"manifest {digest}", self.name, actor=actor, telling=tell(tag="")
+                    )
+            else:
+                await self._put_with_tag(manifest, digest, tag, tell=tell, made=made, actor=actor)
             # Not taken back for want of room: the tags before name the manifest already.
             for further in more_tags:
-                await self._tags.move(self.name, further, digest, actor=actor)
+                await self._tags.move(self.name, further, digest, actor=actor, telling=tell(tag=further))
+
+    async def _put_with_tag(
+        self, manifest: Manifest, digest: Digest, tag: TagName, *, tell: Tell, made: Sequence[str], actor: Actor
+    ) -> None:
+        """Stores a manifest and sets its first tag, which are told as one, under the lock of the tag."""
+        is_stored = False
+
+        async def store() -> None:
+            nonlocal is_stored
+            await self._put_manifest(manifest, digest)
+            is_stored = True
+
+        async def is_set() -> bool:
+            return await self._tags.is_set(self.name, tag, digest)
+
+        async def tell_what_stays() -> None:
+            """Tells a manifest that stays without its tag, which somebody else is busy with, or the client has left."""
+            telling = tell(tag="")
+            if telling is not None and is_stored and await self.has_manifest(digest) and not await is_set():
+                await telling.record(Change.PUSHED.action, actor=actor)
+
+        try:
+            async with undone_without_room(self._driver, *made, unless=is_set):
+                await carry_out(store(), Change.PUSHED, f"manifest {digest}", self.name, actor=actor)
+                await self._tags.move(self.name, tag, digest, actor=actor, telling=tell(tag=tag))
+        except BaseException:
+            await run_to_completion(tell_what_stays())
+            raise
 
     async def _await_pushes_of(self, index: Index) -> None:
         """Waits for those who are pushing what an index names: a push that finds no room for its tag is taken back.
@@ -256,7 +312,8 @@ class Repository:
                 raise self._manifest_unknown(digest) from None
             await self._tags.delete_those_of(self.name, digest, actor=actor)
             work = self._delete_manifest(digest)
-            await carry_out(work, Change.DELETED, f"manifest {digest}", self.name, actor=actor)
+            telling = of_removed(self._events, self.name, digest=digest)
+            await carry_out(work, Change.DELETED, f"manifest {digest}", self.name, actor=actor, telling=telling)
 
     async def _delete_manifest(self, digest: Digest) -> None:
         subject = await self._shared.referrers.subject_of(digest)

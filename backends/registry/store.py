@@ -58,8 +58,8 @@ class Store:
         self.v1_storage = v1_storage or storage
         self.events = events
         self.blobs = Blobs(storage.driver)
-        self.uploads = Uploads(storage, self.blobs)
-        self.tags = Tags(storage, self.v1_storage)
+        self.uploads = Uploads(storage, self.blobs, events)
+        self.tags = Tags(storage, self.v1_storage, events)
         manifests = Manifests(self.blobs)
         referrers = Referrers(storage.driver, manifests)
         self._shared = Shared(
@@ -71,9 +71,12 @@ class Store:
             referrers,
             Signer(storage),
             validation,
+            events,
         )
-        self.v1_images = V1Images(self.v1_storage, self.blobs if self.shares_root else Blobs(self.v1_storage.driver))
-        self.v1_repositories = V1Repositories(self.v1_storage, self.v1_images, self.tags)
+        self.v1_images = V1Images(
+            self.v1_storage, self.blobs if self.shares_root else Blobs(self.v1_storage.driver), events
+        )
+        self.v1_repositories = V1Repositories(self.v1_storage, self.v1_images, self.tags, events)
 
     @property
     def shares_root(self) -> bool:

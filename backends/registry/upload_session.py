@@ -22,6 +22,7 @@ from backends.model.media_types import OCTET_STREAM
 from backends.model.names import RepositoryName, UploadId
 from backends.registry.blobs import Blobs
 from backends.registry.changes import Change, carry_out
+from backends.registry.events import Events, of_blob
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.hashing import RunningHash
 from backends.registry.holders import note_holder
@@ -47,6 +48,7 @@ class UploadSession:
         driver: StorageDriver,
         locks: Locks,
         blobs: Blobs,
+        events: Events,
         writer: Writer,
         running: RunningHash,
         *,
@@ -56,6 +58,7 @@ class UploadSession:
         self._driver = driver
         self._locks = locks
         self._blobs = blobs
+        self._events = events
         self._writer = writer
         self._running = running
         self._name = name
@@ -91,14 +94,16 @@ class UploadSession:
 
         Raises:
             RegistryError: DIGEST_INVALID: the content is another one; the upload is discarded.
-            StorageFull: the upload is discarded, and nothing is left of what was begun here.
+            StorageFull: the upload is discarded, and nothing is left of what was begun here; unless only the event of
+                the push has found no room, then the blob stays.
         """
         size = self._writer.size
         try:
             await run_to_completion(self._verify(expected, size))
             async with exclusive_lock(self._locks, layout.blob_lock(expected)):
                 work = self._store(expected, size)
-                await carry_out(work, Change.PUSHED, f"blob {expected}", self._name, actor=actor)
+                telling = of_blob(self._events, self._name, expected, size, actor=actor)
+                await carry_out(work, Change.PUSHED, f"blob {expected}", self._name, actor=actor, telling=telling)
             await note_holder(self._driver, expected, self._name)
         finally:
             if self.state is State.VERIFIED:  # storage failed, or the client has gone before it came to that

@@ -20,6 +20,7 @@ from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import RepositoryName, UploadId
 from backends.registry.blobs import Blobs
+from backends.registry.events import Events
 from backends.registry.hashing import RunningHash
 from backends.registry.low_room import require_room
 from backends.registry.upload_session import UploadSession
@@ -36,11 +37,12 @@ RUNNING_HASHES_KEPT = 1024
 class Uploads:
     """All uploads of a registry, as this process sees them."""
 
-    def __init__(self, storage: Storage, blobs: Blobs) -> None:
+    def __init__(self, storage: Storage, blobs: Blobs, events: Events) -> None:
         self._driver = storage.driver
         self._locks = storage.locks
         self._room = storage.room
         self._blobs = blobs
+        self._events = events
         self._running: Cache[UploadId, RunningHash] = Cache(bound=RUNNING_HASHES_KEPT)
 
     async def start(self, name: RepositoryName) -> UploadId:
@@ -123,7 +125,14 @@ class Uploads:
                 self._keep(upload_id, running)
                 raise
             session = UploadSession(
-                self._driver, self._locks, self._blobs, writer, running, name=name, upload_id=upload_id
+                self._driver,
+                self._locks,
+                self._blobs,
+                self._events,
+                writer,
+                running,
+                name=name,
+                upload_id=upload_id,
             )
             try:
                 yield session

@@ -21,6 +21,7 @@
         referrers/<name>/_subjects/<alg>/<hex>/<alg>-<hex>      a manifest that refers to this subject: its descriptor
         referrers-built                                         when the last whole pass over all manifests began
         holders/<2>/<2>                                         a blob and a repository that has it (holders.py)
+        v1-layers/<2>/<hex>                                     by a v1 image's payload checksum: its layer's digest
     <root>/docker/registry/portside/tmp/                        temporary files before their rename; removed when old
     <root>/docker/registry/portside/locks                       empty; each lock is a byte of it; never delete
     <root>/docker/registry/portside/{purged,room-sought}        empty; their times say when the purger was at it last
@@ -126,6 +127,11 @@ def referrer_of(entry: str) -> Digest | None:
 def holder_hint(digest: Digest) -> str:
     """Where it is noted who has a blob; blobs share it whose digests begin alike."""
     return f"{HOLDERS}/{digest.hex[:2]}/{digest.hex[2:4]}"
+
+
+def v1_layer_blob(payload: str) -> str:
+    """Where it is noted which blob a v1 image's layer is; takes the image's payload checksum, in hex."""
+    return f"{INDEX}/v1-layers/{payload[:2]}/{payload}"
 
 
 def uploads(name: str) -> str:

@@ -19,7 +19,6 @@ from backends.model.ranges import Unsatisfiable
 from backends.model.v1images import dump_json, parse_image_json, parse_payload_checksum
 from backends.v1.headers import cache
 from backends.v1.parts import Parts, done
-from backends.web.actors import actor_of
 
 FIRST_WITH_PAYLOAD_CHECKSUM = (0, 10)
 """Older daemons could not name the layer that they mean; their upload is refused before it is sent."""
@@ -53,6 +52,10 @@ async def get_layer(parts: Parts, request: BaseRequest, image: ImageId) -> Strea
     reader = await parts.store.v1_images.open_layer(image)
     headers = {**cache(time.time()), "Content-Type": OCTET_STREAM, "Accept-Ranges": "bytes"}
     try:
+        if parts.store.events.wanted:
+            from backends.v1.pulls import tell_layer  # noqa: PLC0415 - only where events are wanted
+
+            await tell_layer(parts, request, image, reader.size)
         if _unchanged(request):
             return _not_modified(request)
         return await send_content(request, reader, headers, ranges_of_head=True)
@@ -94,7 +97,7 @@ async def put_checksum(parts: Parts, request: BaseRequest, image: ImageId) -> St
         raise RegistryError(ErrorCode.CHECKSUM_MISMATCH, "Missing Image's checksum")
     payload = parse_payload_checksum(header)
     # A malformed one matches nothing, but an unknown image is still 404.
-    await parts.store.v1_images.put_checksum(image, payload or "malformed", actor=actor_of(request))
+    await parts.store.v1_images.put_checksum(image, payload or "malformed", actor=parts.actor(request))
     return done(request)
 
 

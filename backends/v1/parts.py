@@ -9,13 +9,15 @@ from typing import Any
 from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.http.receiving import read_body
-from backends.http.request_info import client_authority
+from backends.http.request_info import client_address, client_authority
 from backends.http.sending import respond
+from backends.model.actor import Actor
 from backends.model.errors import ErrorCode
 from backends.model.v1images import dump_json
 from backends.registry.store import Store
 from backends.v1.headers import STD
 from backends.v1.settings import V1Settings
+from backends.web.actors import actor_of, described_actor
 
 MAX_JSON_BYTES = 4 * 1024 * 1024
 """Larger JSON bodies are refused with 413."""
@@ -31,6 +33,12 @@ class Parts:
     def endpoints(self, request: BaseRequest) -> str:
         """The address for everything that follows: the one that the client used."""
         return self.settings.endpoints or client_authority(request)
+
+    def actor(self, request: BaseRequest) -> Actor:
+        """Returns who asks, with what events say of the request where they are wanted."""
+        if not self.store.events.wanted:
+            return actor_of(request)
+        return described_actor(request, origin=self.settings.host or client_address(request))
 
     async def body(self, request: BaseRequest) -> bytes:
         """Returns a JSON body whole, within the limit."""

@@ -11,7 +11,6 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.v1images import V1Name, parse_body, require_new_name
 from backends.v1.headers import STD, token
 from backends.v1.parts import Parts, answer, done
-from backends.web.actors import actor_of
 
 
 async def put_repository(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
@@ -29,6 +28,10 @@ async def put_images(parts: Parts, request: BaseRequest, name: V1Name) -> Stream
 async def get_images(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
     """Begins a pull."""
     content = await parts.store.v1_repositories.images(name)
+    if parts.store.events.wanted:
+        from backends.v1.pulls import tell_repository  # noqa: PLC0415 - only where events are wanted
+
+        tell_repository(parts, request, name)
     return respond(request, 200, {**STD, **_token(parts, request, name, "read")}, content)
 
 
@@ -57,14 +60,14 @@ async def put_properties(parts: Parts, request: BaseRequest, name: V1Name) -> St
     require_new_name(name)
     if properties["access"] in {"private", "public"}:
         await parts.store.v1_repositories.set_private(
-            name, private=properties["access"] == "private", actor=actor_of(request)
+            name, private=properties["access"] == "private", actor=parts.actor(request)
         )
     return done(request)
 
 
 async def delete_repository(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
     """Removes a repository and its tags; images stay."""
-    await parts.store.v1_repositories.delete(name, actor=actor_of(request))
+    await parts.store.v1_repositories.delete(name, actor=parts.actor(request))
     return done(request)
 
 
@@ -74,7 +77,7 @@ async def _put_images(parts: Parts, request: BaseRequest, name: V1Name) -> None:
     if not isinstance(announced, list):
         raise RegistryError(ErrorCode.IMAGE_INVALID, "Invalid data")
     require_new_name(name)
-    await parts.store.v1_repositories.put_images(name, content, announced, actor=actor_of(request))
+    await parts.store.v1_repositories.put_images(name, content, announced, actor=parts.actor(request))
 
 
 def _token(parts: Parts, request: BaseRequest, name: V1Name, access: str) -> dict[str, str]:

@@ -13,8 +13,10 @@ class V1Settings:
 
     Attributes:
         endpoints: what `X-Docker-Endpoints` says; "" for the address that the client used.
+        host: scheme and authority of the addresses that events name; "" for those that the client used (`http.host`).
         body_idle_seconds: how long a body may pause between two pieces.
     """
 
     endpoints: str = ""
+    host: str = ""
     body_idle_seconds: float = BODY_IDLE_SECONDS

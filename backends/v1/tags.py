@@ -10,7 +10,6 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId, is_image_id
 from backends.model.v1images import V1Name, parse_body, require_new_name, require_new_tag
 from backends.v1.parts import Parts, answer, done
-from backends.web.actors import actor_of
 
 UNDESCRIBED = {
     "arch": "amd64",
@@ -29,7 +28,12 @@ async def get_tags(parts: Parts, request: BaseRequest, name: V1Name) -> StreamRe
 
 async def get_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) -> StreamResponse:
     """Sends the id that a tag names."""
-    return answer(request, await parts.store.v1_repositories.tag(name, tag))
+    image_id = await parts.store.v1_repositories.tag(name, tag)
+    if parts.store.events.wanted:
+        from backends.v1.pulls import tell_tag  # noqa: PLC0415 - only where events are wanted
+
+        await tell_tag(parts, request, name, tag, image_id)
+    return answer(request, image_id)
 
 
 async def put_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) -> StreamResponse:
@@ -41,14 +45,14 @@ async def put_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) ->
     require_new_tag(tag)
     if not is_image_id(image_id):
         raise RegistryError(ErrorCode.IMAGE_UNKNOWN, "Image not found")
-    actor, now = actor_of(request), int(time.time())
+    actor, now = parts.actor(request), int(time.time())
     await parts.store.v1_repositories.put_tag(name, tag, ImageId(image_id), actor=actor, now=now)
     return done(request)
 
 
 async def delete_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) -> StreamResponse:
     """Removes a tag."""
-    await parts.store.v1_repositories.delete_tag(name, tag, actor=actor_of(request))
+    await parts.store.v1_repositories.delete_tag(name, tag, actor=parts.actor(request))
     return done(request)
 
 

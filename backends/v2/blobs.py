@@ -13,7 +13,6 @@ from backends.model.names import RepositoryName
 from backends.model.ranges import Unsatisfiable
 from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
-from backends.web.actors import actor_of
 
 FOREVER = "max-age=31536000"
 
@@ -22,6 +21,10 @@ async def get_blob(parts: Parts, request: BaseRequest, name: RepositoryName, dig
     """Sends a blob or ranges of it; `ETag` is the digest."""
     blob = await parts.store.open(name).open_blob(digest)
     size = blob.size
+    if parts.store.events.wanted:
+        from backends.v2.pulls import tell_blob  # noqa: PLC0415 - only where events are wanted
+
+        tell_blob(parts, request, name, digest, size)
     text = str(digest)
     etag = f'"{text}"'
     headers = {
@@ -48,5 +51,5 @@ async def get_blob(parts: Parts, request: BaseRequest, name: RepositoryName, dig
 
 async def delete_blob(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest) -> StreamResponse:
     """Takes a blob from this repository."""
-    await parts.store.open(name).delete_blob(digest, actor=actor_of(request))
+    await parts.store.open(name).delete_blob(digest, actor=parts.actor(request))
     return respond(request, 202, {**API_HEADERS, "Docker-Content-Digest": str(digest)})

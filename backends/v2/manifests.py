@@ -22,7 +22,6 @@ from backends.model.referrers import subject_of
 from backends.registry.manifests import parse_off_loop
 from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
-from backends.web.actors import actor_of
 
 MAX_BYTES = 4 * 1024 * 1024
 """Larger manifests are refused with 413: the specification asks for no more, and distribution takes no more."""
@@ -46,6 +45,10 @@ async def get_manifest(
     }
     if is_unchanged(request, etag):
         return respond(request, 304, headers)
+    if parts.store.events.wanted:
+        from backends.v2.pulls import tell_manifest  # noqa: PLC0415 - only where events are wanted
+
+        await tell_manifest(parts, request, name, reference, manifest)
     return respond(request, 200, headers, manifest.content)
 
 
@@ -63,7 +66,7 @@ async def put_manifest(
     content_type = request.headers.get("Content-Type", "")
     manifest, digest = await parse_off_loop(content, partial(_parse, content_type=content_type, reference=reference))
     first = tags[0] if tags else None
-    await parts.store.open(name).put_manifest(manifest, digest, first, more_tags=tags[1:], actor=actor_of(request))
+    await parts.store.open(name).put_manifest(manifest, digest, first, more_tags=tags[1:], actor=parts.actor(request))
     location = parts.location(request, f"/v2/{name}/manifests/{digest}")
     headers = {**API_HEADERS, "Location": location, "Docker-Content-Digest": str(digest)}
     subject = subject_of(manifest)
@@ -80,9 +83,9 @@ async def delete_manifest(
     """Deletes a manifest by digest, or only the tag by tag."""
     repository = parts.store.open(name)
     if isinstance(reference, Digest):
-        await repository.delete_manifest(reference, actor=actor_of(request))
+        await repository.delete_manifest(reference, actor=parts.actor(request))
     else:
-        await repository.delete_tag(reference, actor=actor_of(request))
+        await repository.delete_tag(reference, actor=parts.actor(request))
     return respond(request, 202, API_HEADERS)
 
 

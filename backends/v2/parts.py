@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from aiohttp.web import BaseRequest
 
 from backends.http.address_doubts import AddressDoubts
-from backends.http.request_info import location_origin
+from backends.http.request_info import client_address, location_origin
+from backends.model.actor import Actor
 from backends.registry.store import Store
 from backends.v2.settings import V2Settings
+from backends.web.actors import actor_of, described_actor
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +30,11 @@ class Parts:
             return self.settings.host + path
         self.doubts.check(request)
         return location_origin(request) + path
+
+    def actor(self, request: BaseRequest) -> Actor:
+        """Returns who asks, with what events say of the request where they are wanted."""
+        if not self.store.events.wanted:
+            return actor_of(request)
+        # What anyone may say of the address is believed for `Location` alone, never for what is told to others.
+        origin = "" if self.settings.relative_urls else self.settings.host or client_address(request)
+        return described_actor(request, origin=origin)

@@ -18,25 +18,24 @@ from backends.registry.upload_session import UploadSession
 from backends.v2.accesses import parse_anonymous_mount, parse_mount
 from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
-from backends.web.actors import actor_of
 
 
 async def post_upload(parts: Parts, request: BaseRequest, name: RepositoryName) -> StreamResponse:
     """Begins an upload; or mounts a blob of another repository; or takes a whole blob at once (`digest=`)."""
     query = parse_query(request)
     mount = parse_mount(query)  # one that cannot be is an upload, as in distribution
-    if mount is not None and await parts.store.open(name).mount(*mount, actor=actor_of(request)):
+    if mount is not None and await parts.store.open(name).mount(*mount, actor=parts.actor(request)):
         return _created(parts, request, name, mount[0])
     # Without access control all may read all; with it the right to read the source is to be asked for there too.
     anywhere = parse_anonymous_mount(query)
-    if anywhere is not None and await parts.store.open(name).mount_from_any(anywhere, actor=actor_of(request)):
+    if anywhere is not None and await parts.store.open(name).mount_from_any(anywhere, actor=parts.actor(request)):
         return _created(parts, request, name, anywhere)
     expected = parse_digest(query["digest"]) if "digest" in query else None
     if expected is None:
         upload_id = await parts.store.uploads.start(name)
         return _accepted(parts, request, name, upload_id, size=0)
     async with aclosing(_body(parts, request)) as chunks:
-        await parts.store.uploads.receive(name, chunks, expected, actor=actor_of(request))
+        await parts.store.uploads.receive(name, chunks, expected, actor=parts.actor(request))
     return _created(parts, request, name, expected)
 
 
@@ -65,7 +64,7 @@ async def put_upload(parts: Parts, request: BaseRequest, name: RepositoryName, u
         _require_offset(parts, request, name, upload, session)
         if not request.content.at_eof():  # not is_eof: that is true as soon as all has come, unread
             await _append(parts, request, session)
-        await session.commit(expected, actor=actor_of(request))
+        await session.commit(expected, actor=parts.actor(request))
     return _created(parts, request, name, expected)
 
 

@@ -61,7 +61,7 @@ def make_settings(role: Role, config: Config, ports: Ports, *, notes: list[str],
             read_only=config.storage.maintenance.readonly.enabled,
             delete_enabled=config.storage.delete.enabled,
         ),
-        v1=V1Settings(endpoints=http.host.partition("://")[2], body_idle_seconds=gateway.bodytimeout),
+        v1=V1Settings(endpoints=http.host.partition("://")[2], host=http.host, body_idle_seconds=gateway.bodytimeout),
         v2=V2Settings(
             host=http.host,
             relative_urls=http.relativeurls,

@@ -41,11 +41,11 @@ async def held_up(work: Awaitable[object]) -> bool:
 
 
 def move(store: Store, tag: TagName, digest: Digest) -> Awaitable[None]:
-    return store.tags.move(NAME, tag, digest, actor=ACTOR)
+    return store.tags.move(NAME, tag, digest, actor=ACTOR, telling=None)
 
 
 def move_v1(store: Store, tag: str) -> Awaitable[None]:
-    return store.tags.move_v1(V1_NAME, tag, ImageId(IMAGE.id), actor=ACTOR, now=1)
+    return store.tags.move_v1(V1_NAME, tag, ImageId(IMAGE.id), actor=ACTOR, telling=None, now=1)
 
 
 async def test_whoever_changes_a_tag_is_alone_at_it_whatever_protocol_it_speaks(reopen: Reopen) -> None:
@@ -56,7 +56,7 @@ async def test_whoever_changes_a_tag_is_alone_at_it_whatever_protocol_it_speaks(
     async with reopen().locks.hold(layout.tag_lock("busybox", TAG)):
         assert await held_up(move(store, TAG, digest))
         assert await held_up(move_v1(store, TAG))
-        assert await held_up(store.tags.move(RepositoryName("library/busybox"), TAG, digest, actor=ACTOR))
+        assert await held_up(store.tags.move(RepositoryName("library/busybox"), TAG, digest, actor=ACTOR, telling=None))
         assert await held_up(store.tags.delete(NAME, TAG, actor=ACTOR))
         assert await held_up(store.tags.delete_v1(V1_NAME, TAG, actor=ACTOR))
         assert await held_up(store.open(NAME).delete_manifest(digest, actor=ACTOR))
@@ -127,7 +127,7 @@ async def test_a_tag_is_moved_to_the_end_and_noted_when_its_client_hangs_up(
     for turn in range(20):
         tag = TagName(f"t{turn}")
         caplog.clear()
-        task = asyncio.create_task(store.tags.move(NAME, tag, digest, actor=ACTOR))
+        task = asyncio.create_task(store.tags.move(NAME, tag, digest, actor=ACTOR, telling=None))
         await asyncio.sleep(turn * 0.0002)
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -174,7 +174,9 @@ async def test_v1_tags_of_one_name_set_at_once_are_described_by_the_one_who_set_
     for turn in range(20):
         await asyncio.gather(
             *(
-                process.tags.move_v1(V1_NAME, "latest", ImageId(image.id), actor=ACTOR, now=turn * 10 + number)
+                process.tags.move_v1(
+                    V1_NAME, "latest", ImageId(image.id), actor=ACTOR, telling=None, now=turn * 10 + number
+                )
                 for number, (process, image) in enumerate(zip(processes, images, strict=True))
             )
         )

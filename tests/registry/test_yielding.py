@@ -66,7 +66,7 @@ async def test_a_manifest_among_many_tags_is_deleted() -> None:
     digest = await put_image(store, NAME, None)
     other = Digest.of(b"another one")
     for number in range(MANY * IN_A_ROW):
-        await store.tags.move(NAME, TagName(f"t{number}"), other, actor=ACTOR)
+        await store.tags.move(NAME, TagName(f"t{number}"), other, actor=ACTOR, telling=None)
     assert await turns_of_others(store.open(NAME).delete_manifest(digest, actor=ACTOR)) >= MANY
 
 

@@ -18,8 +18,9 @@ from typing import Any
 from backends.model.actor import Actor
 from backends.model.digest import Digest
 from backends.model.names import ImageId, RepositoryName, TagName, canonical_name
-from backends.model.v1images import V1Name, describe_agent
+from backends.model.v1images import V1Name, describe_agent, v2_name
 from backends.registry.changes import Change, carry_out
+from backends.registry.events import Events, Telling, of_removed, of_v1_removed
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.tags.v1_files import V1Files
 from backends.registry.tags.v2_links import V2Links
@@ -36,11 +37,13 @@ class Tags:
     Args:
         storage: where v2's tags are.
         v1_storage: where v1's are; each root has locks of its own.
+        events: where deletions are told; who moves a tag says what is told of it.
     """
 
-    def __init__(self, storage: Storage, v1_storage: Storage) -> None:
+    def __init__(self, storage: Storage, v1_storage: Storage, events: Events) -> None:
         self._locks = storage.locks
         self._v1_locks = v1_storage.locks
+        self._events = events
         self._links = V2Links(storage.driver)
         self._files = V1Files(v1_storage.driver)
 
@@ -58,7 +61,9 @@ class Tags:
         """Returns the tags of a repository, sorted bytewise; None when it never had any."""
         return await self._links.names(name)
 
-    async def move(self, name: RepositoryName, tag: TagName, digest: Digest, *, actor: Actor) -> None:
+    async def move(
+        self, name: RepositoryName, tag: TagName, digest: Digest, *, actor: Actor, telling: Telling | None
+    ) -> None:
         """Makes a tag name a manifest that is stored and linked.
 
         Raises:
@@ -66,7 +71,14 @@ class Tags:
         """
         async with _tag_lock(self._locks, name, tag):
             work = self._links.write(name, tag, digest)
-            await carry_out(work, Change.PUSHED, f"tag {tag} for {digest}", name, actor=actor)
+            await carry_out(work, Change.PUSHED, f"tag {tag} for {digest}", name, actor=actor, telling=telling)
+
+    async def is_set(self, name: RepositoryName, tag: TagName, digest: Digest) -> bool:
+        """Whether a tag names a digest."""
+        try:
+            return await self._links.read(name, tag) == digest
+        except PathNotFound:
+            return False
 
     async def delete(self, name: RepositoryName, tag: TagName, *, actor: Actor) -> None:
         """Removes a tag; the manifest stays.
@@ -75,25 +87,23 @@ class Tags:
             PathNotFound: there is no such tag.
         """
         async with _tag_lock(self._locks, name, tag):
-            await carry_out(self._links.delete(name, tag), Change.DELETED, f"tag {tag}", name, actor=actor)
+            await self._delete(name, tag, actor=actor)
+
+    async def _delete(self, name: RepositoryName, tag: TagName, *, actor: Actor) -> None:
+        telling = of_removed(self._events, name, tag=tag)
+        work = self._links.delete(name, tag)
+        await carry_out(work, Change.DELETED, f"tag {tag}", name, actor=actor, telling=telling)
 
     async def delete_those_of(self, name: RepositoryName, digest: Digest, *, actor: Actor) -> None:
         """Removes all tags that name a manifest; one that is moved on meanwhile stays."""
         async for text in yielding(await self._links.names(name) or ()):
             tag = TagName(text)
-            if await self._names(name, tag, digest):
+            if await self.is_set(name, tag, digest):
                 async with _tag_lock(self._locks, name, tag):
-                    if await self._names(name, tag, digest):
-                        work = self._links.delete(name, tag)
-                        await carry_out(work, Change.DELETED, f"tag {tag}", name, actor=actor)
+                    if await self.is_set(name, tag, digest):
+                        await self._delete(name, tag, actor=actor)
         # The process that removed others may have been killed before it synced the folder.
         await self._links.ensure_durable(name)
-
-    async def _names(self, name: RepositoryName, tag: TagName, digest: Digest) -> bool:
-        try:
-            return await self._links.read(name, tag) == digest
-        except PathNotFound:
-            return False
 
     # v1
 
@@ -117,7 +127,9 @@ class Tags:
         """Returns what is recorded of who set a v1 tag (None: `latest`); None when nothing was."""
         return await self._files.describe(name, tag)
 
-    async def move_v1(self, name: V1Name, tag: str, image_id: ImageId, *, actor: Actor, now: int) -> None:
+    async def move_v1(
+        self, name: V1Name, tag: str, image_id: ImageId, *, actor: Actor, now: int, telling: Telling | None
+    ) -> None:
         """Makes a v1 tag name an image that is whole, with all its ancestors.
 
         Args:
@@ -126,13 +138,15 @@ class Tags:
             image_id: what it is to name.
             actor: who moves it; docker-registry records its User-Agent with the tag.
             now: seconds since 1970, for that record.
+            telling: what is told of it.
 
         Raises:
             RegistryError: UNAVAILABLE: another request holds the lock of this tag.
         """
         async with _tag_lock(self._v1_locks, name.text, tag):
             work = self._files.write(name, tag, image_id, describe_agent(actor.agent, now=now))
-            await carry_out(work, Change.PUSHED, f"tag {tag} for image {image_id}", name.text, actor=actor)
+            what = f"tag {tag} for image {image_id}"
+            await carry_out(work, Change.PUSHED, what, name.text, actor=actor, telling=telling)
 
     async def delete_v1(self, name: V1Name, tag: str, *, actor: Actor) -> None:
         """Removes a v1 tag; images stay.
@@ -141,7 +155,9 @@ class Tags:
             PathNotFound: there is no such tag.
         """
         async with _tag_lock(self._v1_locks, name.text, tag):
-            await carry_out(self._files.delete(name, tag), Change.DELETED, f"tag {tag}", name.text, actor=actor)
+            work = self._files.delete(name, tag)
+            telling = of_v1_removed(self._events, name, [tag])
+            await carry_out(work, Change.DELETED, f"tag {tag}", name.text, actor=actor, telling=telling)
 
     async def delete_all_of_v1(self, name: V1Name, *, actor: Actor) -> None:
         """Removes a v1 repository with all its tags by one rename; it does not wait for the locks of its tags.
@@ -149,7 +165,16 @@ class Tags:
         Raises:
             PathNotFound: there is no such repository.
         """
-        await carry_out(self._files.delete_all(name), Change.DELETED, "all tags", name.text, actor=actor)
+        telling = None
+        if self._events.wanted:
+            # To whom it is told, a name is one repository: it goes only where v2 has none of that name.
+            in_v2 = v2_name(name)
+            is_last = in_v2 is None or not await self._links.are_there(in_v2)
+            tags = sorted(await self._files.read_all(name))
+            telling = of_v1_removed(self._events, name, tags, repository=is_last)
+        await carry_out(
+            self._files.delete_all(name), Change.DELETED, "all tags", name.text, actor=actor, telling=telling
+        )
 
 
 def _tag_lock(locks: Locks, name: str, tag: str) -> AbstractAsyncContextManager[None]:

@@ -33,6 +33,10 @@ class V2Links:
         except PathNotFound:
             return None
 
+    async def are_there(self, name: RepositoryName) -> bool:
+        """Whether a repository has tags, or has had any."""
+        return await exists(self._driver, layout.tags(name))
+
     async def write(self, name: RepositoryName, tag: TagName, digest: Digest) -> None:
         """Makes a tag name a digest: by its current link it appears whole or moves; the index only remembers.
 

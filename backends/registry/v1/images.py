@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from backends.model.actor import Actor
+from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
+from backends.model.media_types import OCTET_STREAM
 from backends.model.names import ImageId
 from backends.model.v1images import (
     MAX_ANCESTRY,
@@ -23,13 +25,15 @@ from backends.model.v1images import (
 )
 from backends.registry.blobs import Blobs
 from backends.registry.changes import Change, carry_out
+from backends.registry.events import NO_EVENTS, Events, of_v1_layer
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.low_room import require_room
 from backends.registry.v1.image_files import ImageFiles, LayerGone
+from backends.registry.v1.layer_blobs import LayerBlobs
 from backends.registry.v1.staging import Candidate, Staging
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import Chunk, PathNotFound, Reader, StorageFull
+from backends.storage.driver import Chunk, PathNotFound, Reader, StorageError, StorageFull
 from backends.storage.storage import Storage
 
 _log = logging.getLogger("portside.v1")
@@ -55,11 +59,13 @@ class StoredImage:
 class Images:
     """All v1 images over one storage."""
 
-    def __init__(self, storage: Storage, blobs: Blobs) -> None:
+    def __init__(self, storage: Storage, blobs: Blobs, events: Events = NO_EVENTS) -> None:
         self._locks = storage.locks
         self._room = storage.room
         self._staging = Staging(storage)
         self._files = ImageFiles(storage.driver, blobs, self._staging)
+        self._events = events
+        self._layer_blobs = LayerBlobs(storage.driver)
 
     # reading
 
@@ -106,6 +112,25 @@ class Images:
             return await self._files.open_layer(image_id)
         except PathNotFound:
             raise _unknown() from None
+
+    async def known_layer_blob(self, image_id: ImageId) -> Descriptor | None:
+        """Returns digest and size of a complete image's layer, if they were noted and can be read."""
+        try:
+            return await self._layer_blobs.find(await self._files.read_checksums(image_id))
+        except StorageError:  # it is only told of a pull, which does not fail for that
+            return None
+
+    async def layer_blob(self, image_id: ImageId) -> Descriptor | None:
+        """Returns digest and size of a complete image's layer; None when it has lost it. May read all of it."""
+        checksums = await self._files.read_checksums(image_id)
+        known = await self._layer_blobs.find(checksums)
+        size = await self._files.layer_size(image_id)
+        if size is None or (known is not None and known.size == size):
+            return known
+        try:
+            return await self._layer_blobs.measure(image_id, checksums, size)
+        except PathNotFound:
+            return None
 
     async def ancestry(self, image_id: ImageId) -> Sequence[ImageId]:
         """Returns the ids from a complete image to its base, its own first.
@@ -180,7 +205,8 @@ class Images:
             exclusive_lock(self._locks, layout.blob_lock(candidate.digest)),
         ):
             work = self._complete(image_id, payload, candidate.digest)
-            await carry_out(work, Change.PUSHED, f"image {image_id}", "", actor=actor)
+            telling = of_v1_layer(self._events, image_id, candidate.digest, candidate.size, actor=actor)
+            await carry_out(work, Change.PUSHED, f"image {image_id}", "", actor=actor, telling=telling)
 
     async def _complete(self, image_id: ImageId, payload: str, digest: Digest) -> None:
         candidate = await self._staging.candidate(image_id, payload)
@@ -196,6 +222,8 @@ class Images:
             except StorageFull:
                 await self._staging.give_up(image_id, candidate)
                 raise
+        if self._events.wanted:
+            await self._layer_blobs.note(payload, Descriptor(OCTET_STREAM, candidate.digest, candidate.size))
         same = not whole or f"sha256:{payload}" in (await self.get(image_id)).checksums
         await self._staging.finish(image_id, candidate, payload)
         if not same:

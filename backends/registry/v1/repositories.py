@@ -15,6 +15,7 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId
 from backends.model.v1images import V1Name, dump_json, load_json, merge_index_images, without_tags
 from backends.registry.changes import Change, carry_out
+from backends.registry.events import Events, of_v1_image
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.no_room import exists
 from backends.registry.tags.service import Tags
@@ -28,11 +29,12 @@ from backends.storage.storage import Storage
 class Repositories:
     """All v1 repositories over one storage."""
 
-    def __init__(self, storage: Storage, images: Images, tags: Tags) -> None:
+    def __init__(self, storage: Storage, images: Images, tags: Tags, events: Events) -> None:
         self._driver = storage.driver
         self._locks = storage.locks
         self._images = images
         self._tags = tags
+        self._events = events
 
     # tags
 
@@ -80,7 +82,11 @@ class Repositories:
                 )
         # A client that found an image here did not send it; a killed process may not have come to sync its folder.
         await self._driver.ensure_durable(*(layout.v1_image_json(ancestor) for ancestor in ancestry))
-        await self._tags.move_v1(name, tag, image_id, actor=actor, now=now)
+        telling = None
+        if self._events.wanted:
+            blob = await self._images.layer_blob(image_id)
+            telling = of_v1_image(self._events, name, tag, image_id, blob, actor=actor)
+        await self._tags.move_v1(name, tag, image_id, actor=actor, now=now, telling=telling)
 
     async def delete_tag(self, name: V1Name, tag: str, *, actor: Actor) -> None:
         """Removes a tag; images stay.
