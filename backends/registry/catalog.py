@@ -6,13 +6,17 @@ name is no repository.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import AsyncIterator, Sequence
-from itertools import islice
 
 from backends.model.names import MAX_REPOSITORY_NAME
+from backends.registry.no_room import exists
 from backends.storage import layout
+from backends.storage.capabilities import after as after_name
+from backends.storage.capabilities import list_page
 from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver
+
+NAMES_AT_ONCE = 256
+"""A page of the catalog costs no more than the folders on it and these, however many there are."""
 
 
 async def list_repositories(driver: StorageDriver, *, after: str, limit: int) -> Sequence[str]:
@@ -32,23 +36,28 @@ async def list_repositories(driver: StorageDriver, *, after: str, limit: int) ->
 
 
 async def _walk(driver: StorageDriver, above: tuple[str, ...], after: tuple[str, ...]) -> AsyncIterator[str]:
-    try:
-        entries = await driver.list("/".join((layout.REPOSITORIES, *above)))
-    except (PathNotFound, InvalidPath):
-        return
-    if above and above > after and _has(entries, "_manifests"):
-        yield "/".join(above)
-    # Folders before the one that leads to `after` are passed over at once, however many they are.
+    folder = "/".join((layout.REPOSITORIES, *above))
     depth = len(above)
-    first = bisect_left(entries, after[depth]) if above == after[:depth] and depth < len(after) else 0
-    for entry in islice(entries, first, None):
-        below = (*above, entry)
-        if entry.startswith("_") or len("/".join(below)) > MAX_REPOSITORY_NAME:
-            continue
-        async for name in _walk(driver, below, after):
-            yield name
+    # Folders before the one that leads to `after` are passed over at once, however many they are.
+    start = after[depth] if above == after[:depth] and depth < len(after) else ""
+    is_first = True
+    while entries := await _list(driver, folder, start):
+        if is_first and above and above > after and await exists(driver, f"{folder}/_manifests"):
+            yield "/".join(above)
+        is_first = False
+        for entry in entries:
+            below = (*above, entry)
+            if entry.startswith("_") or len("/".join(below)) > MAX_REPOSITORY_NAME:
+                continue
+            async for name in _walk(driver, below, after):
+                yield name
+        if len(entries) < NAMES_AT_ONCE:
+            return
+        start = after_name(entries[-1])
 
 
-def _has(entries: Sequence[str], name: str) -> bool:
-    place = bisect_left(entries, name)
-    return place < len(entries) and entries[place] == name
+async def _list(driver: StorageDriver, folder: str, start: str) -> Sequence[str]:
+    try:
+        return await list_page(driver, folder, start=start, limit=NAMES_AT_ONCE)
+    except (PathNotFound, InvalidPath):
+        return ()

@@ -1,9 +1,9 @@
-"""Exclusive locks for requests: who waits too long is told to try again later."""
+"""Locks for requests: who waits too long is told to try again later."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from backends.model.errors import ErrorCode, RegistryError
 from backends.storage.locks import LockHeld, Locks
@@ -13,7 +13,7 @@ PATIENCE_SECONDS = 300.0
 
 @asynccontextmanager
 async def exclusive_lock(locks: Locks, name: str, *, patience: float = PATIENCE_SECONDS) -> AsyncIterator[None]:
-    """Acquires a lock and holds it while the context is entered.
+    """Acquires a lock and holds it alone while the context is entered.
 
     The wait ends when the task is cancelled, so enter this outside `run_to_completion`, not within it: a client that
     has hung up must not keep waiting.
@@ -21,9 +21,22 @@ async def exclusive_lock(locks: Locks, name: str, *, patience: float = PATIENCE_
     Raises:
         RegistryError: UNAVAILABLE: another request held it for longer than `patience` seconds.
     """
+    async with _patiently(locks.hold(name, patience=patience)):
+        yield
+
+
+@asynccontextmanager
+async def shared_lock(locks: Locks, name: str, *, patience: float = PATIENCE_SECONDS) -> AsyncIterator[None]:
+    """Acquires a lock and shares it while the context is entered; as `exclusive_lock` otherwise."""
+    async with _patiently(locks.hold(name, patience=patience, shared=True)):
+        yield
+
+
+@asynccontextmanager
+async def _patiently(holding: AbstractAsyncContextManager[None]) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         try:
-            await stack.enter_async_context(locks.hold(name, patience=patience))
+            await stack.enter_async_context(holding)
         except LockHeld:
             raise RegistryError(
                 ErrorCode.UNAVAILABLE,

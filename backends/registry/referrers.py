@@ -12,12 +12,10 @@ Invariants:
 from __future__ import annotations
 
 import logging
-from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 
 from backends.model.digest import Digest
 from backends.model.errors import RegistryError
@@ -27,6 +25,8 @@ from backends.model.referrers import artifact_type_of, describe_referrer, subjec
 from backends.registry.manifests import Manifests, parse_off_loop
 from backends.registry.yielding import yielding
 from backends.storage import layout
+from backends.storage.capabilities import after as after_name
+from backends.storage.capabilities import list_page
 from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver
 
 PAGE_BYTES = 4 * 1024 * 1024
@@ -93,13 +93,17 @@ class Referrers:
             limit: how many entries are looked at, at most; a filter shows fewer.
         """
         try:
-            entries = await self._driver.list(layout.referrers(name, subject))
+            entries = await list_page(
+                self._driver,
+                layout.referrers(name, subject),
+                start=after_name(after.replace(":", "-")),
+                limit=limit + 1,
+            )
         except (PathNotFound, InvalidPath):
             return ReferrersPage((), "")
-        start = bisect_right(entries, after.replace(":", "-")) if after else 0
         found: list[bytes] = []
         size, last = 0, ""
-        async for entry in yielding(islice(entries, start, start + limit)):
+        async for entry in yielding(entries[:limit]):
             digest = layout.referrer_of(entry)
             described = None if digest is None else await self._read(name, subject, digest, artifact_type)
             if digest is not None and described is not None and await has(digest):
@@ -108,7 +112,7 @@ class Referrers:
                 found.append(described)
                 size += len(described)
             last = entry.replace("-", ":", 1)
-        return ReferrersPage(found, last if start + limit < len(entries) else "")
+        return ReferrersPage(found, last if limit < len(entries) else "")
 
     async def _read(
         self, name: RepositoryName, subject: Digest, digest: Digest, artifact_type: str | None

@@ -329,13 +329,17 @@ class Repository:
 
     # tags
 
-    async def tags(self) -> Sequence[str]:
+    async def tags(self, *, after: str = "", limit: int | None = None) -> Sequence[str]:
         """Returns the tags, sorted bytewise.
 
+        Args:
+            after: tags up to this text, itself included, are left out; "" for the beginning.
+            limit: how many at most; None for all.
+
         Raises:
-            RegistryError: NAME_UNKNOWN: nothing was ever pushed here.
+            RegistryError: NAME_UNKNOWN: no manifest is here.
         """
-        names = await self._tags.names(self.name)
+        names = await self._tags.page(self.name, after=after, limit=limit)
         if names is not None:
             return names
         try:

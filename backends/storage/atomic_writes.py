@@ -121,6 +121,24 @@ class AtomicWrites:
             self.sync_found(path)  # another process may have removed it and not synced yet
             raise
 
+    def remove_empty(self, path: str) -> bool:
+        """Removes a folder in which and below which there is no file; whether nothing is there now.
+
+        Each folder goes by itself and only while it is empty, so nothing that is put there meanwhile is lost.
+        """
+        try:
+            with self.parent(path) as (folder, name):
+                if not _is_hollow(folder, name):
+                    return False
+                with self._unsynced.changing(path.rpartition("/")[0] or "/", frees_room=True) as change:
+                    change.changed = True
+                    is_gone = _remove_hollow(folder, name)
+                    os.fsync(folder)
+                return is_gone
+        except FileNotFoundError:
+            self.sync_found(path)
+            return True
+
     def sync_found(self, *paths: str, but: str = "") -> None:
         """Makes what exists at these paths, or does not exist there, survive a power cut.
 
@@ -279,3 +297,38 @@ def _link(origin: int, name: str, folder: int, second: str) -> None:
         except FileNotFoundError as error:
             raise _SourceGone(error.errno, error.strerror, name) from None
         raise
+
+
+def _is_hollow(folder: int, name: str) -> bool:
+    """Whether this is a folder, and no file is in it or below it; stops at the first one."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    except OSError as error:
+        if error.errno in {errno.ENOTDIR, errno.ELOOP}:
+            return False
+        raise
+    try:
+        with os.scandir(fd) as entries:
+            return all(entry.is_dir(follow_symlinks=False) and _is_hollow(fd, entry.name) for entry in entries)
+    finally:
+        os.close(fd)
+
+
+def _remove_hollow(folder: int, name: str) -> bool:
+    """Removes a folder and those in it, from below; whether it is gone: others may have put something into it."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            for below in os.listdir(fd):
+                if not _remove_hollow(fd, below):
+                    return False
+        finally:
+            os.close(fd)
+        os.rmdir(name, dir_fd=folder)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno in {errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST, errno.ELOOP}:
+            return False
+        raise
+    return True

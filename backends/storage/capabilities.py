@@ -6,11 +6,12 @@ what it wraps keeps them. A wrapper that changes one implements it, and is found
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
-from backends.storage.driver import StorageDriver
+from backends.storage.driver import PathNotFound, StorageDriver
 
 Kind = TypeVar("Kind")
 
@@ -132,3 +133,60 @@ class SweepsTemporary(Protocol):
             their names, and their sizes in bytes.
         """
         ...
+
+
+@runtime_checkable
+class ListsPages(Protocol):
+    """A driver that lists a part of a folder without listing all of it."""
+
+    async def list_page(self, path: str, *, start: str, limit: int) -> Sequence[str]:
+        """Returns the first names in a folder from a text on, sorted bytewise, without temporary files.
+
+        Args:
+            path: the folder.
+            start: names that come before this text are left out; `after(name)` leaves out that name too.
+            limit: how many at most.
+
+        Raises:
+            PathNotFound: there is no such folder.
+        """
+        ...
+
+
+async def list_page(driver: StorageDriver, path: str, *, start: str, limit: int) -> Sequence[str]:
+    """Returns a page of a folder's names: as `ListsPages` says, from any driver."""
+    pages = capability(driver, ListsPages)
+    if pages is not None:
+        return await pages.list_page(path, start=start, limit=limit)
+    names = await driver.list(path)
+    first = bisect_left(names, start)
+    return names[first : first + limit]
+
+
+def after(name: str) -> str:
+    """Returns where a page starts that comes after a name; "" for the beginning."""
+    return f"{name}\0" if name else ""
+
+
+@runtime_checkable
+class RemovesEmptyFolders(Protocol):
+    """A driver that has folders with nothing in them."""
+
+    async def remove_empty(self, path: str) -> bool:
+        """Removes a folder durably if no file is in it or below it; whether nothing is there now.
+
+        What others put there meanwhile stays, and so does the folder then.
+        """
+        ...
+
+
+async def remove_empty(driver: StorageDriver, path: str) -> bool:
+    """Removes a folder if no file is in it or below it; whether nothing is there now."""
+    remover = capability(driver, RemovesEmptyFolders)
+    if remover is not None:
+        return await remover.remove_empty(path)
+    try:
+        await driver.stat(path)
+    except PathNotFound:
+        return True
+    return False

@@ -1,16 +1,17 @@
 """Locks among processes that share a folder: each is one byte of one empty file, `layout.LOCKS`.
 
 A lock's name is hashed to an offset in that file, and the kernel locks the byte there (an open file description lock,
-`F_OFD_SETLK`; bytes beyond the end of a file can be locked too). So there is nothing to create for a lock and nothing
-to delete after it, names may have any length, and the kernel releases a lock when its process exits, so there are no
-stale locks. The file itself must not be deleted: a new file of that name would be a second set of locks.
+`F_OFD_SETLK`, for writing to hold it alone and for reading to share it; bytes beyond the end of a file can be locked
+too). So there is nothing to create for a lock and nothing to delete after it, names may have any length, and the kernel
+releases a lock when its process exits, so there are no stale locks. The file itself must not be deleted: a new file of
+that name would be a second set of locks.
 
 Where the file is missing and there is no room to create it (another program's volume, on a full disk), a process holds
 all locks at once, by locking the root folder itself: deleting is what makes room, and must work. The file is created
 while that lock is held, so the two kinds of locks are never held at the same time.
 
-Tasks of one process queue in memory (`MemoryLocks`). The first of them competes with other processes by polling, since
-a wait in the kernel cannot be cancelled.
+Tasks of one process queue in memory (`MemoryLocks`). The first of them, or those who share, compete with other
+processes by polling, since a wait in the kernel cannot be cancelled.
 """
 
 from __future__ import annotations
@@ -70,12 +71,12 @@ class FileLocks:
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="locks")
 
     @asynccontextmanager
-    async def hold(self, name: str, *, patience: float = 0.0) -> AsyncIterator[None]:
+    async def hold(self, name: str, *, patience: float = 0.0, shared: bool = False) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        attempt = _Attempt(_offset(name))
+        attempt = _Attempt(_offset(name), fcntl.F_RDLCK if shared else fcntl.F_WRLCK)
         # Names with the same offset are the same lock, here as in the kernel.
-        async with self._here.hold(str(attempt.offset), patience=patience):
+        async with self._here.hold(str(attempt.offset), patience=patience, shared=shared):
             pause = FIRST_PAUSE
             try:
                 while True:
@@ -105,9 +106,7 @@ class FileLocks:
                     if attempt.all is not None:
                         return _Outcome.LOCKED
             try:
-                fcntl.fcntl(
-                    attempt.fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, attempt.offset, 1, 0)
-                )
+                fcntl.fcntl(attempt.fd, fcntl.F_OFD_SETLK, _FLOCK.pack(attempt.kind, os.SEEK_SET, attempt.offset, 1, 0))
             except OSError as error:
                 if error.errno in {errno.EAGAIN, errno.EACCES}:
                     return _Outcome.HELD
@@ -215,9 +214,10 @@ def _close(fd: int) -> None:
 
 @dataclass(slots=True)
 class _Attempt:
-    """A lock that is held or being acquired; the kernel releases it when the descriptor is closed."""
+    """A lock that is held or being acquired, `F_RDLCK` or `F_WRLCK`; closing the descriptor releases it."""
 
     offset: int
+    kind: int
     fd: int = -1
     all: _AllLocks | None = None
 

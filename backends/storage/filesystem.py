@@ -42,7 +42,7 @@ MOVING_TOTAL = 4 * 1024 * 1024
 
 
 class FilesystemDriver:
-    """A `StorageDriver` (and `LinksFiles`, `MeasuresRoom`, `ChecksItself`, `SweepsTemporary`) over one folder.
+    """A `StorageDriver` over one folder, with every capability of `capabilities` but wrapping.
 
     Args:
         root: the folder; made if it is missing.
@@ -132,6 +132,13 @@ class FilesystemDriver:
     def _list(self, path: str) -> Sequence[str]:
         with map_os_errors(path):
             return self._listings.list(path)
+
+    async def list_page(self, path: str, *, start: str, limit: int) -> Sequence[str]:
+        return await self.submit(self._list_page, path, start, limit)
+
+    def _list_page(self, path: str, start: str, limit: int) -> Sequence[str]:
+        with map_os_errors(path):
+            return self._listings.page(path, start, limit)
 
     # writing
 
@@ -256,6 +263,13 @@ class FilesystemDriver:
         with map_os_errors(path):
             self._atomic.delete(path, durable=durable)
 
+    async def remove_empty(self, path: str) -> bool:
+        return await self.submit(self._remove_empty, path)
+
+    def _remove_empty(self, path: str) -> bool:
+        with map_os_errors(path):
+            return self._atomic.remove_empty(path)
+
     # itself
 
     async def measure_room(self) -> Sequence[Room]:
@@ -311,6 +325,7 @@ class FilesystemDriver:
     def _close(self) -> None:
         self._executor.shutdown()
         self._atomic.close()
+        self._listings.close()
         os.close(self._root)
 
 

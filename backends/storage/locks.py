@@ -1,7 +1,7 @@
-"""Exclusive locks among all processes that share a storage: the interface, and locks in memory.
+"""Locks among all processes that share a storage: the interface, and locks in memory.
 
 A lock is a name (`layout` makes them). It is held while a context is entered, and released when its process ends in any
-way; it has no file of its own, no recorded owner and no expiry.
+way; it has no file of its own, no recorded owner and no expiry. One holds it alone, or any number share it.
 
 Locks are not reentrant: acquiring one that the same task holds waits for `patience` and fails.
 """
@@ -26,7 +26,7 @@ class LockHeld(StorageError):  # noqa: N818 - a finding, not a fault; reads as a
 class Locks(Protocol):
     """The locks of one storage."""
 
-    def hold(self, name: str, *, patience: float = 0.0) -> AbstractAsyncContextManager[None]:
+    def hold(self, name: str, *, patience: float = 0.0, shared: bool = False) -> AbstractAsyncContextManager[None]:
         """Holds a lock while the context is entered.
 
         A task that is cancelled while it waits stops waiting at once.
@@ -34,6 +34,8 @@ class Locks(Protocol):
         Args:
             name: any text, of any length.
             patience: seconds to wait while another holds it; 0 tries once.
+            shared: with all others that share it; otherwise alone. Within a process nobody is overtaken; among
+                processes, those who share it may keep one who wants it alone waiting.
 
         Raises:
             LockHeld: another held it all that time.
@@ -53,15 +55,22 @@ class MemoryLocks:
         self._known: dict[str, _Lock] = {}
 
     @asynccontextmanager
-    async def hold(self, name: str, *, patience: float = 0.0) -> AsyncIterator[None]:
+    async def hold(self, name: str, *, patience: float = 0.0, shared: bool = False) -> AsyncIterator[None]:
         lock = self._known.setdefault(name, _Lock())
         lock.wanted += 1
         try:
-            await _acquire(lock.mutex, name, patience)
+            try:
+                async with asyncio.timeout(patience):
+                    await (lock.share() if shared else lock.take())
+            except TimeoutError:
+                raise LockHeld(name) from None
             try:
                 yield
             finally:
-                lock.mutex.release()
+                if shared:
+                    lock.leave()
+                else:
+                    lock.mutex.release()
         finally:
             lock.wanted -= 1
             if not lock.wanted:
@@ -73,13 +82,38 @@ class MemoryLocks:
 
 @dataclass(slots=True)
 class _Lock:
+    """A lock that somebody holds or waits for.
+
+    Attributes:
+        mutex: held by who has the lock alone, or waits for those who share it to leave; everybody passes through it.
+        nobody_shares: not set while somebody does.
+        sharing: how many do.
+        wanted: how many hold the lock or wait for it.
+    """
+
     mutex: asyncio.Lock = field(default_factory=asyncio.Lock)
+    nobody_shares: asyncio.Event | None = None
+    sharing: int = 0
     wanted: int = 0
 
+    async def take(self) -> None:
+        await self.mutex.acquire()
+        if not self.sharing:
+            return
+        self.nobody_shares = asyncio.Event()
+        try:
+            await self.nobody_shares.wait()
+        except BaseException:
+            self.mutex.release()
+            raise
+        finally:
+            self.nobody_shares = None
 
-async def _acquire(mutex: asyncio.Lock, name: str, patience: float) -> None:
-    try:
-        async with asyncio.timeout(patience):
-            await mutex.acquire()
-    except TimeoutError:
-        raise LockHeld(name) from None
+    async def share(self) -> None:
+        async with self.mutex:
+            self.sharing += 1
+
+    def leave(self) -> None:
+        self.sharing -= 1
+        if not self.sharing and self.nobody_shares is not None:
+            self.nobody_shares.set()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from bisect import bisect_right
+from collections.abc import Sequence
 
 from aiohttp.web import BaseRequest, StreamResponse
 
@@ -15,17 +16,23 @@ from backends.v2.paging import next_link, parse_page_size
 from backends.v2.parts import Parts
 
 MAX_PAGE = 10_000
+IN_THE_LOOP = 1000
+"""More tags than these are written by a thread."""
 
 
 async def list_tags(parts: Parts, request: BaseRequest, name: RepositoryName) -> StreamResponse:
     """Lists tags bytewise: all of them, those after `last`, or a page of `n`."""
     query = parse_query(request)
     size = parse_page_size(query, default=None, most=MAX_PAGE)
-    tags = await parts.store.open(name).tags()
-    start = bisect_right(tags, query["last"]) if "last" in query else 0
-    page = tags[start:] if size is None else tags[start : start + size]
+    limit = None if size is None else size + 1
+    tags = await parts.store.open(name).tags(after=query.get("last", ""), limit=limit)
+    page = tags if size is None else tags[:size]
     link: dict[str, str] = {}
-    if size and start + size < len(tags):
+    if size and size < len(tags):
         link = next_link(f"/v2/{name}/tags/list", last=page[-1], size=size)
-    body = json.dumps({"name": name, "tags": list(page)}, separators=(",", ":")).encode() + b"\n"
+    body = _dump(name, page) if len(page) <= IN_THE_LOOP else await asyncio.to_thread(_dump, name, page)
     return respond(request, 200, {**JSON_HEADERS, **link}, body)
+
+
+def _dump(name: RepositoryName, tags: Sequence[str]) -> bytes:
+    return json.dumps({"name": name, "tags": list(tags)}, separators=(",", ":")).encode() + b"\n"

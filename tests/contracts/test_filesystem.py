@@ -590,7 +590,7 @@ async def test_listings_are_kept_within_a_bound_of_names(tmp_path: Path, monkeyp
     for folder, size in (("a", 30), ("b", 30), ("large", 60), ("c", 30), ("empty", 0)) * 2:
         assert len(await driver.list(f"/{folder}")) == size
         kept = driver._listings._kept
-        assert sum(len(names) for part in (kept, kept._old) for _, names in part.values()) <= 100
+        assert sum(len(each.names) for part in (kept, kept._old) for each in part.values()) <= 100
         assert (f"/{folder}" in kept) is (folder != "large")
     await driver.close()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.storage.capabilities import after, list_page, remove_empty
 from backends.storage.driver import Chunk, PathNotFound, Reader, StorageDriver, StorageError
 from backends.storage.filesystem import FilesystemDriver
 from backends.storage.inmemory import InMemoryDriver
@@ -138,6 +139,52 @@ async def test_a_listing_is_sorted_and_sees_every_change(reopen: Reopen) -> None
     await first.write("/folder/0", b"")
     assert list(await second.list("/folder")) == ["0", "B", "a-b", "a.b", "b"]
     assert [name for name in await second.list("/") if name != "docker"] == ["folder"]
+
+
+async def test_a_page_is_a_slice_of_the_listing(reopen: Reopen) -> None:
+    first, second = reopen(), reopen()
+    for name in ("b", "a-b", "a", "B", "a.b"):
+        await first.write(f"/folder/{name}/link", b"")
+    whole = list(await second.list("/folder"))
+    for start in ("", "A", "B", "a", "a-", after("a"), "a.b", "b", after("b"), "zz", "\ud800"):
+        for limit in (0, 1, 2, 5, 100):
+            expected = [name for name in whole if name >= start][:limit]
+            assert list(await list_page(second, "/folder", start=start, limit=limit)) == expected
+    with pytest.raises(PathNotFound):
+        await list_page(second, "/none", start="", limit=1)
+
+
+async def test_a_folder_goes_only_while_no_file_is_in_it(reopen: Reopen) -> None:
+    driver = reopen()
+    await driver.write("/top/a/b/file", b"")
+    await driver.write("/top/a/c/deep/file", b"")
+    assert not await remove_empty(driver, "/top")
+    await driver.delete("/top/a/b/file")
+    assert not await remove_empty(driver, "/top")
+    assert await driver.read("/top/a/c/deep/file") == b""
+    assert not await remove_empty(driver, "/top/a/c/deep/file")
+    await driver.delete("/top/a/c/deep")
+    assert await remove_empty(driver, "/top")
+    with pytest.raises(PathNotFound):
+        await reopen().stat("/top")
+    assert await remove_empty(driver, "/top")
+    assert await remove_empty(driver, "/none/at/all")
+
+
+async def test_what_is_put_into_a_folder_while_it_is_removed_is_there(reopen: Reopen) -> None:
+    first, second = reopen(), reopen()
+
+    async def remove() -> None:
+        for _ in range(60):
+            await remove_empty(second, "/top/a")
+
+    async def write() -> None:
+        for number in range(30):
+            await first.write(f"/top/a/b/{number}/file", b"")
+            assert await second.read(f"/top/a/b/{number}/file") == b""
+            await first.delete(f"/top/a/b/{number}")
+
+    await asyncio.gather(remove(), remove(), write())
 
 
 async def test_deleting_a_file_leaves_its_neighbours(reopen: Reopen) -> None:

@@ -141,7 +141,7 @@ async def test_a_deletion_during_a_push_with_several_tags_leaves_none_that_names
     tags = [TagName("second"), TagName("third")]
     await repository.put_manifest(parse_manifest(CONTENT, ""), DIGEST, TagName("first"), more_tags=tags, actor=ACTOR)
     await asyncio.gather(*deletions)
-    assert not await others.tags.names(NAME)
+    assert not await others.tags.page(NAME, after="", limit=None)
 
 
 async def test_blobs_belong_to_repositories_and_deletion_takes_one_of_them(reopen: Reopen) -> None:

@@ -11,6 +11,7 @@ Invariants:
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -57,9 +58,18 @@ class Tags:
         """
         return self._links.read(name, tag)
 
-    async def names(self, name: RepositoryName) -> Sequence[str] | None:
-        """Returns the tags of a repository, sorted bytewise; None when it never had any."""
-        return await self._links.names(name)
+    async def page(self, name: RepositoryName, *, after: str, limit: int | None) -> Sequence[str] | None:
+        """Returns tags of a repository, sorted bytewise; None when it has none.
+
+        Args:
+            name: the repository.
+            after: tags up to this text, itself included, are left out; "" for the beginning.
+            limit: how many at most; None for all.
+        """
+        if limit is not None:
+            return await self._links.page(name, after=after, limit=limit)
+        names = await self._links.names(name)
+        return names if names is None or not after else names[bisect_right(names, after) :]
 
     async def move(
         self, name: RepositoryName, tag: TagName, digest: Digest, *, actor: Actor, telling: Telling | None
