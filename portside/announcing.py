@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from portside.server.listening import BoundListener, Listener, TcpAddress, show_address
-from portside.settings.loading import Role, Settings
+from portside.settings.settings import Role, Settings
 from portside.tls.contexts import ClientAuth
 
 if TYPE_CHECKING:

@@ -7,16 +7,17 @@ everything as it was and one line in the log.
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from portside.observe.logging import set_level
 from portside.problems import Problem
 from portside.server.listening import BoundListener
-from portside.settings.loading import Role, Settings, load_settings, settings_path
+from portside.settings.apart import Reading
+from portside.settings.settings import Role, Settings
 from portside.tls.contexts import CertificateChain
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _log = logging.getLogger("portside")
 
 
 class LiveSettings:
-    """What holds now.
+    """What holds now; from the start they are being read.
 
     Args:
         role: which parts run.
@@ -36,20 +37,21 @@ class LiveSettings:
         flags: what the command line gave.
 
     Attributes:
-        settings: what holds; from `find_certificates` on with the certificates that are there.
+        settings: what holds, from `read` on; from `find_certificates` on with the certificates that are there.
         made: the folder of certificates, when it is ours to fill.
-
-    Raises:
-        Problem: the settings cannot be used.
     """
 
+    settings: Settings
+
     def __init__(self, role: Role, path: Path | None, flags: dict[str, Any]) -> None:
-        self._read: Callable[[], Settings] = lambda: load_settings(
-            role, path or settings_path(os.environ), os.environ, flags
-        )
-        self.settings = self._read()
+        self._begin = partial(Reading, role, path, flags)
+        self._reading = self._begin()
         self.made: CertificateFolder | None = None
         self._renewal: Renewal | None = None
+
+    def read(self) -> None:
+        """Waits until they are read; raises Problem when they cannot be used."""
+        self.settings = self._reading.wait()
 
     def find_certificates(self) -> None:
         """Makes certificates if there are none; raises Problem when they cannot be made or used."""
@@ -77,7 +79,7 @@ class LiveSettings:
         from portside.settings.changes import ServiceChange, compare  # noqa: PLC0415
 
         try:
-            changes = compare(self.settings, self._read())
+            changes = compare(self.settings, self._begin().wait())
             settings, made = _with_certificates(changes.settings)
         except Problem as problem:
             sentence = "; ".join(line.strip() for line in str(problem).splitlines())

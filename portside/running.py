@@ -21,7 +21,7 @@ from portside.live_settings import LiveSettings
 from portside.observe.logging import log_directly, log_what_python_prints
 from portside.problems import Problem
 from portside.server.listening import BoundListener, bind
-from portside.settings.loading import Role, Settings
+from portside.settings.settings import Role, Settings
 
 _log = logging.getLogger("portside")
 
@@ -37,6 +37,8 @@ def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
     """
     _hold_signals()
     live = LiveSettings(Role(role), config, flags)
+    _import_what_serves()  # while another process reads the settings
+    live.read()
     identity = Identity(version("portside"), str(uuid4()), time.time())
     log_directly(live.settings.log, version=identity.version, instance=identity.instance)
     log_what_python_prints()
@@ -80,19 +82,28 @@ def _run(live: LiveSettings, identity: Identity) -> int:
             each.close()
 
 
-def _serve(live: LiveSettings, bound: tuple[BoundListener, ...], identity: Identity) -> int:
-    # What is imported before a check fails is imported for nothing; what is imported here, the workers share.
+def _import_what_serves() -> None:
+    """Imports what every worker needs, before they are forked: they share it."""
     with _no_default_cas():
-        from portside.observe.metrics import MetricsFolder  # noqa: PLC0415
-        from portside.observe.voice import Voice  # noqa: PLC0415
-        from portside.server.workers import serve  # noqa: PLC0415
-        from portside.server.working import loop_factory  # noqa: PLC0415
-        from portside.wiring import build  # noqa: PLC0415
+        import portside.observe.metrics  # noqa: PLC0415
+        import portside.server.workers  # noqa: PLC0415
+        import portside.server.working  # noqa: PLC0415
+        import portside.wiring  # noqa: PLC0415
 
-        if live.settings.proxy.v1 or live.settings.proxy.v2:
+    portside.server.working.loop_factory()
+
+
+def _serve(live: LiveSettings, bound: tuple[BoundListener, ...], identity: Identity) -> int:
+    # `_import_what_serves` has them.
+    from portside.observe.metrics import MetricsFolder  # noqa: PLC0415
+    from portside.observe.voice import Voice  # noqa: PLC0415
+    from portside.server.workers import serve  # noqa: PLC0415
+    from portside.wiring import build  # noqa: PLC0415
+
+    if live.settings.proxy.v1 or live.settings.proxy.v2:
+        with _no_default_cas():
             import proxy.forwarding  # noqa: F401, PLC0415
 
-    loop_factory()
     voice, asked = Voice(), live.settings
     live.keep(bound)
     folder = MetricsFolder() if asked.metrics_path else None

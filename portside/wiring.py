@@ -31,7 +31,7 @@ from portside.observe.room import measure_room, watch_room
 from portside.observe.voice import Voice
 from portside.problems import Problem
 from portside.server.grammar import refuse
-from portside.settings.loading import Role, Settings
+from portside.settings.settings import Role, Settings
 from proxy.proxy import InProcess, Proxy, Upstream
 from proxy.routing import Backend
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from pydantic import BaseModel
-
 from portside.server.listening import Listener
-from portside.settings.settings import Settings
+from portside.settings.settings import SectionValues, Settings
 
 CHANGEABLE = (
     "log.level",
@@ -60,19 +58,19 @@ def compare(now: Settings, read: Settings) -> Changes:
     changeable = list(CHANGEABLE)
     if None in matches:  # TLS was switched on or off for one of them
         changeable = [key for key in changeable if key not in _TLS]
-    keys = list(_differing(now.config, read.config, ""))
+    keys = list(_differing(now.values, read.values, ""))
     taken = [key for key in keys if any(key == each or key.startswith(f"{each}.") for each in changeable)]
     listeners = tuple(
         replace(
             each,
             tls=each.tls if None in matches or match is None else match.tls,
-            trusted_networks=read.config.gateway.trustedproxies,
+            trusted_networks=read.values["gateway"]["trustedproxies"],
         )
         for each, match in zip(now.listeners, matches, strict=True)
     )
     settings = replace(
         now,
-        config=read.config,
+        values=read.values,
         log=replace(now.log, level=read.log.level),
         headers=read.headers,
         listeners=listeners,
@@ -87,10 +85,10 @@ def _match(listener: Listener, read: tuple[Listener, ...]) -> Listener | None:
     return next((each for each in read if each.name == listener.name and bool(each.tls) == bool(listener.tls)), None)
 
 
-def _differing(one: BaseModel, other: BaseModel, above: str) -> Iterator[str]:
-    for name in type(one).model_fields:
-        before, after = getattr(one, name), getattr(other, name)
-        if isinstance(before, BaseModel) and isinstance(after, BaseModel) and type(before) is type(after):
+def _differing(one: SectionValues, other: SectionValues, above: str) -> Iterator[str]:
+    for name in one:
+        before, after = one[name], other.get(name)
+        if isinstance(before, SectionValues) and isinstance(after, SectionValues) and before.keys() == after.keys():
             yield from _differing(before, after, f"{above}{name}.")
         elif before != after:
             yield above + name

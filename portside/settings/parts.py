@@ -17,6 +17,7 @@ from portside.server.listening import Limits
 from portside.settings.listeners import Ports
 from portside.settings.schema.config import Config
 from portside.settings.schema.gateway import Backend
+from portside.settings.schema.section import values_of
 from portside.settings.schema.storage import Filesystem
 from portside.settings.settings import Role, Settings
 from portside.settings.validation import Profile, make_validation
@@ -87,7 +88,7 @@ def make_settings(role: Role, config: Config, ports: Ports, *, notes: list[str],
         workers=workers,
         drain_seconds=drain,
         notes=tuple(notes),
-        config=config,
+        values=values_of(config),
     )
 
 

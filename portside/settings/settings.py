@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from backends.registry.index_settings import IndexSettings
 from backends.registry.purging import PurgeSettings
@@ -17,7 +18,6 @@ from backends.web.settings import GateSettings
 from portside.observe.health import HealthSettings
 from portside.observe.logging import LogSettings
 from portside.server.listening import Listener
-from portside.settings.schema.config import Config
 from proxy.settings import ProxySettings
 
 
@@ -28,6 +28,10 @@ class Role(Enum):
     PROXY = "proxy"
     V1 = "v1"
     V2 = "v2"
+
+
+class SectionValues(dict[str, Any]):
+    """What is set in a section, by key, or left as it was; the sections in it are of this type too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class Settings:
         ca_copy: the command that copies the CA to where clients are; "" where it lies there already.
         workers: how many processes; 0 for one per core.
         notes: sentences to say at start.
-        config: the file, the environment and the flags together, before the parts' own values were made of them.
+        values: file, environment and flags together: what differs at a reload is named by its key.
     """
 
     role: Role
@@ -68,7 +72,7 @@ class Settings:
     workers: int
     drain_seconds: float
     notes: tuple[str, ...]
-    config: Config = field(repr=False, compare=False)
+    values: SectionValues = field(repr=False, compare=False)
 
     @property
     def runs_v1(self) -> bool:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
-from urllib.parse import urlsplit
 
-from pydantic_core import SchemaError, SchemaValidator, core_schema
+from pydantic_core import SchemaError
 
 from backends.registry.validation import Validation
 from portside.settings.schema.config import Config
 from portside.settings.schema.validation import Validation as Section
-
-LONGEST_URL = 4096
+from portside.settings.url_patterns import PatternRule, compile_pattern
 
 
 class Profile(Enum):
@@ -23,41 +19,6 @@ class Profile(Enum):
     DISTRIBUTION = "distribution"
 
 
-@dataclass(frozen=True, slots=True)
-class PatternRule:
-    """distribution's rule: http or https, without a fragment, matched by `allow`, not matched by `deny`.
-
-    Attributes:
-        allow: patterns, one of which must match somewhere in the address; None allows all.
-        deny: patterns, none of which may match.
-    """
-
-    allow: tuple[str, ...] | None
-    deny: tuple[str, ...] = ()
-
-    def permits(self, url: str) -> bool:
-        """Whether an address is allowed."""
-        if len(url) > LONGEST_URL:
-            return False
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            return False
-        if parts.scheme not in {"http", "https"} or parts.fragment:
-            return False
-        return (self.allow is None or _matches(self.allow, url)) and not _matches(self.deny, url)
-
-
-def _matches(patterns: tuple[str, ...], url: str) -> bool:
-    return any(_compiled(pattern).isinstance_python(url) for pattern in patterns)
-
-
-@lru_cache(maxsize=1000)
-def _compiled(pattern: str) -> SchemaValidator:
-    """Go's syntax, and Go's promise: no address takes longer than its length, whatever the pattern."""
-    return SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex"))
-
-
 def pattern_mistakes(config: Config) -> list[str]:
     """Returns a sentence for each pattern that is not a regular expression."""
     urls = config.validation.manifests.urls
@@ -65,7 +26,7 @@ def pattern_mistakes(config: Config) -> list[str]:
     for key, patterns in (("allow", urls.allow), ("deny", urls.deny)):
         for index, pattern in enumerate(patterns):
             try:
-                _compiled(pattern)
+                compile_pattern(pattern)
             except SchemaError as error:
                 why = str(error).strip().rpartition("error: ")[2]
                 found.append(

@@ -16,7 +16,7 @@ from backends.model.names import RepositoryName, TagName
 from backends.registry.store import Store
 from backends.registry.validation import Validation
 from backends.storage.storage import Storage
-from portside.settings.validation import PatternRule
+from portside.settings.url_patterns import PatternRule
 from tests.support.actors import ACTOR
 from tests.support.serving_here import OCI_MANIFEST, describe, make_manifest
 from tests.support.stores import everything

@@ -275,7 +275,7 @@ def test_only_what_may_change_is_taken_over(load: Load) -> None:
     assert [each.address for each in settings.listeners] == [each.address for each in before.listeners]
     for listener, wanted in zip(settings.listeners, after.listeners, strict=True):
         assert listener.tls == wanted.tls
-        assert listener.trusted_networks == after.config.gateway.trustedproxies
+        assert listener.trusted_networks == after.values["gateway"]["trustedproxies"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import yaml
 
 from backends.registry.validation import AnyUrl, Validation
 from portside.settings.loading import Role
-from portside.settings.validation import PatternRule
+from portside.settings.url_patterns import PatternRule
 from tests.support.settings_files import Load, mistakes_of
 
 OCI = Validation(layers=False, children=False, urls=AnyUrl())

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validato
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
+from portside.settings.settings import SectionValues
 from portside.settings.yaml_values import is_empty, plain
 
 
@@ -80,6 +81,21 @@ def field_of(section: type[BaseModel], key: Any) -> FieldInfo | None:
 def keys_of(section: type[BaseModel]) -> dict[str, tuple[str, FieldInfo]]:
     """Returns a section's keys as the file spells them, each with its attribute's name and what is known of it."""
     return {field.alias or name: (name, field) for name, field in section.model_fields.items()}
+
+
+def values_of(section: BaseModel) -> SectionValues:
+    """Returns what is set in a section, without the classes that have read it."""
+    return SectionValues(
+        {key: _plain_value(getattr(section, name)) for key, (name, _) in keys_of(type(section)).items()}
+    )
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return values_of(value)
+    if isinstance(value, tuple):
+        return tuple(map(_plain_value, value))
+    return value
 
 
 def inner_type(annotation: Any) -> Any:
