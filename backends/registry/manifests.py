@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import TypeVar
 
 from backends.model.cache import Cache
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
+from backends.model.facts import ManifestFacts
 from backends.model.manifests import Manifest, parse_stored_manifest, sniff_media_type
 from backends.registry.blobs import Blobs
+from backends.registry.facts import Facts, FactsInMemory
 
 T = TypeVar("T")
 
@@ -23,10 +24,9 @@ PARSED_AT_ONCE = 16 * 1024
 """Larger documents are parsed in a thread: this many bytes take a fraction of a millisecond."""
 
 KEPT_WHOLE = 64 * 1024
-"""Content of larger manifests is reloaded each time; only its type is kept."""
+"""Content of larger manifests is reloaded each time; only what they are is kept, as a fact."""
 
 CONTENT_BYTES = 8 * 1024 * 1024
-TYPES = 4096
 PARSED_BYTES = 16 * 1024 * 1024
 PARSED_FACTOR = 5
 """A parsed manifest takes up to so many times the memory of its content, the content included."""
@@ -40,12 +40,17 @@ async def parse_off_loop(content: bytes, parse: Callable[[bytes], T]) -> T:
 
 
 class Manifests:
-    """The manifests of a blob store."""
+    """The manifests of a blob store.
 
-    def __init__(self, blobs: Blobs) -> None:
+    Args:
+        blobs: where they are.
+        facts: where it is kept what large ones are; by default in memory.
+    """
+
+    def __init__(self, blobs: Blobs, facts: Facts | None = None) -> None:
         self._blobs = blobs
+        self._facts = facts or FactsInMemory()
         self._contents: Cache[str, tuple[bytes, str]] = Cache(bound=CONTENT_BYTES, weigh=_content_bytes)
-        self._types: Cache[str, tuple[str, int]] = Cache(bound=TYPES)
         self._parsed: Cache[str, Manifest] = Cache(bound=PARSED_BYTES, weigh=_parsed_bytes)
 
     async def read(self, digest: Digest) -> tuple[bytes, str]:
@@ -59,22 +64,33 @@ class Manifests:
             return self._contents[digest.hex]
         except KeyError:
             content = await self._blobs.read(digest)
-        media_type = self._known_type(digest, len(content))
-        if media_type is None:
-            try:
-                media_type = await parse_off_loop(content, partial(_recognise, digest))
-            except ValueError as error:
-                raise _damaged(digest, error) from None
-            self.remember(digest, content, media_type)
+        try:
+            if len(content) <= PARSED_AT_ONCE:
+                media_type = _recognise(digest, content)
+            else:
+                media_type = await self._recognise_large(digest, content)
+        except ValueError as error:
+            raise _damaged(digest, error) from None
+        if len(content) <= KEPT_WHOLE:
+            self._contents.put(digest.hex, (content, media_type))
         return content, media_type
 
-    def _known_type(self, digest: Digest, size: int) -> str | None:
-        """Returns the type of a manifest that was large when it was seen last, unless it has been cut since."""
-        try:
-            media_type, known_size = self._types[digest.hex]
-        except KeyError:
-            return None
-        return media_type if size == known_size else None
+    async def _recognise_large(self, digest: Digest, content: bytes) -> str:
+        """Returns the type of a manifest that takes long to parse; a fact saves that.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        known = self._facts.recall(digest, ManifestFacts)
+        if known is not None and known.size == len(content):  # else it has been cut since
+            return known.media_type
+        known = await self._facts.find(digest, ManifestFacts)
+        if known is not None and known.size == len(content):
+            await asyncio.to_thread(_require_digest, digest, content)  # nobody has done that here yet
+            return known.media_type
+        media_type = await asyncio.to_thread(_recognise, digest, content)
+        await self._facts.put(digest, ManifestFacts(media_type, len(content)))
+        return media_type
 
     async def parse(self, digest: Digest) -> Manifest:
         """Returns a manifest as what it says, without verifying what was verified when it was pushed.
@@ -94,19 +110,16 @@ class Manifests:
         self._parsed.put(digest.hex, manifest)
         return manifest
 
-    def remember(self, digest: Digest, content: bytes, media_type: str) -> None:
-        """Remembers what a digest names, as far as there is room for it."""
-        if len(content) <= KEPT_WHOLE:
-            self._contents.put(digest.hex, (content, media_type))
-        else:
-            self._types.put(digest.hex, (media_type, len(content)))
-
 
 def _recognise(digest: Digest, content: bytes) -> str:
     """Returns the type of a manifest that is what its digest names: what is remembered must be true."""
+    _require_digest(digest, content)
+    return sniff_media_type(content)
+
+
+def _require_digest(digest: Digest, content: bytes) -> None:
     if Digest.of(content, digest.algorithm) != digest:
         raise ValueError("its bytes have another digest")
-    return sniff_media_type(content)
 
 
 def _content_bytes(key: str, kept: tuple[bytes, str]) -> int:  # noqa: ARG001 - as the cache calls it

@@ -22,6 +22,7 @@
         referrers-built                                         when the last whole pass over all manifests began
         holders/<2>/<2>                                         a blob and a repository that has it (holders.py)
         v1-layers/<2>/<hex>                                     by a v1 image's payload checksum: its layer's digest
+        facts-key                                               seals what others keep for us (fact_key.py)
     <root>/docker/registry/portside/tmp/                        temporary files before their rename; removed when old
     <root>/docker/registry/portside/locks                       empty; each lock is a byte of it; never delete
     <root>/docker/registry/portside/{purged,room-sought}        empty; their times say when the purger was at it last
@@ -45,6 +46,7 @@ PRIMARY = "/docker/registry/portside/primary"
 INDEX = "/docker/registry/portside/index"
 HOLDERS = f"{INDEX}/holders"
 REFERRERS_BUILT = f"{INDEX}/referrers-built"
+FACTS_KEY = f"{INDEX}/facts-key"
 TEMPORARY = "/docker/registry/portside/tmp"
 LOCKS = "/docker/registry/portside/locks"
 PURGED = "/docker/registry/portside/purged"
@@ -280,6 +282,9 @@ INDEXER_LOCK = "indexer"
 
 PURGER_LOCK = "purger"
 """Held to look for abandoned uploads."""
+
+FACTS_KEY_LOCK = "facts key"
+"""Held to make the key."""
 
 SCHEMA1_KEY_LOCK = "schema 1 key"
 """Held to make the key."""

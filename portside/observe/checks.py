@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,7 +17,11 @@ from portside.observe.voice import Voice
 from proxy.routing import Backend
 
 if TYPE_CHECKING:
+    from backends.registry.redis.facts import RedisFacts
     from proxy.forwarding import Forwarder
+
+REDIS_INTERVAL_SECONDS = 2.0
+"""How long Redis stays unasked after it has failed."""
 
 _log = logging.getLogger("portside.health")
 
@@ -28,6 +33,7 @@ def make_health(
     *,
     writes: bool,
     voice: Voice,
+    redis: RedisFacts | None = None,
 ) -> Health:
     """Puts the checks of a process together.
 
@@ -37,20 +43,51 @@ def make_health(
         upstreams: registries elsewhere.
         writes: whether anything is ever to be written.
         voice: which of the workers logs what all see.
+        redis: what is cached there, if anything is.
     """
+    interval = settings.interval_seconds
     checks = [
-        Check(what, partial(_check_storage, what, checked, writes=writes), threshold=settings.threshold)
+        Check(
+            what,
+            partial(_check_storage, what, checked, writes=writes),
+            threshold=settings.threshold,
+            interval_seconds=interval,
+        )
         for what, storage in storages.items()
         if settings.enabled and (checked := capability(storage.driver, ChecksItself)) is not None
     ]
     if writes:
         checks += [
-            Check(f"{what} room", partial(_check_room, what, storage.room)) for what, storage in storages.items()
+            Check(f"{what} room", partial(_check_room, what, storage.room), interval_seconds=interval)
+            for what, storage in storages.items()
         ]
     for backend, upstream in upstreams.items():
         what = f"{backend.value} registry"
-        checks.append(Check(what, partial(_check_upstream, what, upstream)))
-    return Health(checks, interval_seconds=settings.interval_seconds, on_change=partial(_log_change, voice))
+        checks.append(Check(what, partial(_check_upstream, what, upstream), interval_seconds=interval))
+    if redis is not None:
+        checks.append(
+            Check("redis", partial(_check_redis, redis), interval_seconds=REDIS_INTERVAL_SECONDS, fatal=False)
+        )
+    checks += _configured(settings)
+    return Health(checks, on_change=partial(_log_change, voice))
+
+
+def _configured(settings: HealthSettings) -> Sequence[Check]:
+    if not settings.configured:
+        return ()
+    from portside.observe.configured_checks import make_check  # noqa: PLC0415 - seldom wanted
+
+    numbers: Counter[type] = Counter()
+    checks = []
+    for each in settings.configured:
+        checks.append(make_check(each, numbers[type(each)]))
+        numbers[type(each)] += 1
+    return checks
+
+
+async def _check_redis(facts: RedisFacts) -> Sequence[Finding]:
+    wrong = await facts.probe()
+    return [Finding("redis", f"{wrong}; what it would say is read from storage", fatal=False)] if wrong else ()
 
 
 async def _check_storage(what: str, driver: ChecksItself, *, writes: bool) -> Sequence[Finding]:

@@ -55,7 +55,7 @@ def test_a_report_is_503_when_pulls_do_not_work_and_names_everything_that_is_wro
 
 async def test_however_many_ask_it_looks_once_an_interval() -> None:
     looked = Looked()
-    asked = Health([Check("storage", looked)], interval_seconds=60)
+    asked = Health([Check("storage", looked, interval_seconds=60)])
     await asyncio.gather(*(asked.report() for _ in range(100)))
     for _ in range(100):
         assert (await asked.report()).status == 200
@@ -64,7 +64,7 @@ async def test_however_many_ask_it_looks_once_an_interval() -> None:
 
 async def test_it_looks_again_when_the_interval_is_over() -> None:
     looked = Looked()
-    asked = Health([Check("storage", looked)], interval_seconds=0.05)
+    asked = Health([Check("storage", looked, interval_seconds=0.05)])
     assert (await asked.report()).status == 200
     looked.found = [WRONG]
     assert (await asked.report()).status == 200
@@ -74,7 +74,7 @@ async def test_it_looks_again_when_the_interval_is_over() -> None:
 
 async def test_who_asks_and_goes_away_takes_nobody_s_answer_along() -> None:
     looked = Looked(WRONG)
-    asked = Health([Check("storage", looked)], interval_seconds=60)
+    asked = Health([Check("storage", looked, interval_seconds=60)])
     first, second = (asyncio.ensure_future(asked.report()) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
@@ -132,7 +132,7 @@ async def test_a_check_that_fails_itself_is_a_finding_and_is_logged(caplog: pyte
 async def test_a_change_is_told_once_and_not_a_line_a_question() -> None:
     told: list[tuple[Report, Report]] = []
     looked = Looked()
-    asked = Health([Check("storage", looked)], interval_seconds=0, on_change=lambda *each: told.append(each))
+    asked = Health([Check("storage", looked, interval_seconds=0)], on_change=lambda *each: told.append(each))
     for found in ([], [], [WRONG], [Finding("storage", "it is still gone", fatal=True)], [HALF], [], []):
         looked.found = found
         await asked.report()
@@ -142,7 +142,7 @@ async def test_a_change_is_told_once_and_not_a_line_a_question() -> None:
 
 async def test_it_looks_by_itself_while_it_is_watched() -> None:
     looked = Looked()
-    asked = Health([Check("storage", looked)], interval_seconds=0.01)
+    asked = Health([Check("storage", looked, interval_seconds=0.01)])
     watching = asyncio.ensure_future(asked.watch())
     await asyncio.sleep(0.2)
     watching.cancel()

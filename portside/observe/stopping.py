@@ -1,0 +1,31 @@
+"""No request is answered while a configured check fails, as in distribution: a balancer takes this process out."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from backends.http.connections import close_if_out_of_step
+from backends.model.errors import ErrorCode, RegistryError
+from backends.v1.errors import render as render_v1
+from backends.v2.errors import render as render_v2
+from portside.observe.health import Health
+from portside.observe.requests import Handler
+
+
+def while_healthy(handler: Handler, health: Health) -> Handler:
+    """Wraps the handler of a listener so that it answers only while nothing keeps requests from being answered.
+
+    Everything else gets 503 in its protocol's shape; v2's has `Docker-Distribution-Api-Version`, so that no client
+    takes it for a reason to fall back to v1.
+    """
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if not health.stops_requests:
+            return await handler(request)
+        render = render_v1 if request.raw_path.startswith("/v1/") else render_v2
+        error = RegistryError(ErrorCode.UNAVAILABLE, "health check failed: please see /debug/health")
+        response = render(request, error)
+        close_if_out_of_step(request, response)
+        return response
+
+    return answer
