@@ -64,6 +64,7 @@ class RegistryError(Exception):
         code: what went wrong, by the specification's name.
         detail: a sentence for a person: what is wrong, with what, and what to do.
         headers: headers that belong to the answer (`Range`, `Location`, `Allow`).
+        message: instead of the code's canonical one, where distribution has another, and clients show nothing else.
         status: the HTTP status; the code's own unless the protocol asks for another here.
     """
 
@@ -73,12 +74,14 @@ class RegistryError(Exception):
         detail: str,
         *,
         headers: Mapping[str, str] | None = None,
+        message: str = "",
         status: int | None = None,
     ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.headers = dict(headers or {})
+        self.message = message or code.message
         self.status = code.status if status is None else status
 
     @override

@@ -32,7 +32,7 @@ from backends.registry.references import referenced, require_references
 from backends.registry.referrers import Referrers, ReferrersPage
 from backends.registry.signing import Signer
 from backends.registry.tags.service import Tags
-from backends.registry.validation import Validation, require_permitted_urls
+from backends.registry.validation import Validation, require_permitted_kind, require_permitted_urls
 from backends.registry.yielding import yielding
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
@@ -209,13 +209,14 @@ class Repository:
             more_tags: further ones that are to name it; each is set by itself, in this order.
 
         Raises:
-            RegistryError: MANIFEST_BLOB_UNKNOWN, naming what is missing, or MANIFEST_INVALID, naming an address that is
-                not allowed; nothing was changed.
+            RegistryError: MANIFEST_BLOB_UNKNOWN, naming what is missing; MANIFEST_INVALID, naming an address that is
+                not allowed; or what `require_permitted_kind` raises. Nothing was changed.
             StorageFull: nothing is left of it that was not there before; unless it has got its first tag, then the
                 manifest and the tags so far stay. So it is when only the event of a tag finds no room.
         """
         if isinstance(manifest, Index):
             await self._await_pushes_of(manifest)
+        require_permitted_kind(manifest, self._shared.validation)
         require_permitted_urls(manifest, self._shared.validation.urls)
         await require_references(self, manifest, self._shared.validation)
         # A client does not send again what it finds here; a killed process may have left it unsynced.

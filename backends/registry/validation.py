@@ -6,12 +6,22 @@ not here, and layers with addresses elsewhere, which are never fetched. `distrib
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from backends.model.descriptors import Descriptor
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.manifests import Manifest, OciManifest, Schema2
+from backends.model.manifests import Index, Manifest, OciManifest, Schema1, Schema2
+
+CLASSES: Mapping[type, Mapping[str, str]] = {
+    Schema2: {
+        "application/vnd.docker.container.image.v1+json": "image",
+        "application/vnd.docker.plugin.v1+json": "plugin",
+    },
+    OciManifest: {"application/vnd.oci.image.config.v1+json": "image"},
+}
+"""What distribution takes an image manifest for, by the type of its config; it denies others. Schema 1 is an image."""
 
 
 class UrlRule(Protocol):
@@ -40,12 +50,16 @@ class Validation:
         children: what an index names must be here.
         platforms: (architecture, os): of an index only what is for one of these; () for all.
         urls: where else layers may be.
+        schema1: whether manifests of schema 1 may be pushed (`compatibility.schema1.enabled`); stored ones are served.
+        classes: which kinds of images may be pushed, `image` and `plugin` (`policy.repository.classes`); () for all.
     """
 
     layers: bool = True
     children: bool = True
     platforms: frozenset[tuple[str, str]] = frozenset()
     urls: UrlRule = AnyUrl()
+    schema1: bool = True
+    classes: frozenset[str] = frozenset()
 
     def requires(self, entry: Descriptor) -> bool:
         """Whether what an entry of an index names must be here."""
@@ -53,6 +67,35 @@ class Validation:
             return self.children
         platform = entry.platform
         return self.children and platform is not None and (platform.architecture, platform.os) in self.platforms
+
+
+def require_permitted_kind(manifest: Manifest, validation: Validation) -> None:
+    """Requires that manifests of this kind may be pushed.
+
+    Raises:
+        RegistryError: MANIFEST_INVALID for schema 1, where it is switched off: distribution's own answer to a push is a
+            500, and this one to a pull; DENIED for a class that is not allowed, in distribution's words.
+    """
+    if isinstance(manifest, Schema1) and not validation.schema1:
+        raise RegistryError(
+            ErrorCode.MANIFEST_INVALID,
+            "this registry takes no manifests of schema 1 (compatibility.schema1.enabled is false);"
+            " push with Docker 1.10 or later",
+            message="manifest schema v1 unsupported",
+        )
+    allowed = validation.classes
+    if not allowed or isinstance(manifest, Index):
+        return
+    media_type = "" if isinstance(manifest, Schema1) else manifest.config.media_type
+    found = "image" if isinstance(manifest, Schema1) else CLASSES[type(manifest)].get(media_type, "")
+    if found in allowed:
+        return
+    shown = media_type[:200]
+    raise RegistryError(
+        ErrorCode.DENIED,
+        f"policy.repository.classes allows {', '.join(sorted(allowed))}; this config is of type {shown!r}",
+        message=f"registry does not allow {found} manifest" if found else f"unknown manifest class for {shown}",
+    )
 
 
 def require_permitted_urls(manifest: Manifest, rule: UrlRule) -> None:

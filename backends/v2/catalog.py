@@ -18,7 +18,10 @@ DEFAULT_PAGE = 100
 async def list_catalog(parts: Parts, request: BaseRequest) -> StreamResponse:
     """Lists repositories that hold manifests: a page of `n` (100 unless given) after `last`."""
     query = parse_query(request)
-    size = parse_page_size(query, default=DEFAULT_PAGE, most=parts.settings.catalog_max_entries) or 0
+    settings = parts.settings
+    most = settings.catalog_max_entries
+    default = min(DEFAULT_PAGE, most)
+    size = parse_page_size(query, default=default, most=most, refuses_more=settings.catalog_refuses_more) or 0
     found = await parts.store.list_repositories(after=query.get("last", ""), limit=size + 1)
     page = found[:size]
     link: dict[str, str] = {}

@@ -7,12 +7,23 @@ from urllib.parse import quote
 
 from backends.model.errors import ErrorCode, RegistryError
 
+LONGEST = 9
+"""Numbers with more digits are beyond any page."""
 
-def parse_page_size(query: Mapping[str, str], *, default: int | None, most: int) -> int | None:
-    """Returns `n`, clamped to `most`; `default` when it is absent (None: everything).
+
+def parse_page_size(
+    query: Mapping[str, str], *, default: int | None, most: int, refuses_more: bool = False
+) -> int | None:
+    """Returns `n`.
+
+    Args:
+        query: the request's.
+        default: the answer when it is absent; None for everything.
+        most: larger numbers count as this one.
+        refuses_more: larger numbers are errors.
 
     Raises:
-        RegistryError: PAGINATION_NUMBER_INVALID: it is not a number, or negative.
+        RegistryError: PAGINATION_NUMBER_INVALID: it is not a number, or negative, or refused.
     """
     text = query.get("n", "")
     if not text:
@@ -21,7 +32,13 @@ def parse_page_size(query: Mapping[str, str], *, default: int | None, most: int)
         raise RegistryError(
             ErrorCode.PAGINATION_NUMBER_INVALID, f"n={text[:20]!r} must be a number of entries, 0 or more"
         )
-    return most if len(text) > 9 else min(int(text), most)  # noqa: PLR2004 - longer numbers are beyond any page
+    asked = most + 1 if len(text) > LONGEST else int(text)
+    if asked > most and refuses_more:
+        raise RegistryError(
+            ErrorCode.PAGINATION_NUMBER_INVALID,
+            f"n={text[:20]} is more than {most}, the most that this registry lists at once (catalog.maxentries)",
+        )
+    return min(asked, most)
 
 
 def next_link(path: str, *, last: str, size: int, kept: str = "") -> dict[str, str]:

@@ -16,10 +16,14 @@ class V2Settings:
         relative_urls: `Location` without scheme and authority; Docker up to 1.7 cannot follow it
             (`http.relativeurls`).
         catalog_max_entries: the most names on one page of the catalog (`catalog.maxentries`).
+        catalog_refuses_more: a client that asks for more gets a 400, as from distribution; else so many.
+        tags_max: the most tags on one page (`tags.maxtags`); a client that asks for none in particular gets all.
         body_idle_seconds: how long a body may pause between two pieces.
     """
 
     host: str = ""
     relative_urls: bool = False
     catalog_max_entries: int = 1000
+    catalog_refuses_more: bool = False
+    tags_max: int = 10_000
     body_idle_seconds: float = BODY_IDLE_SECONDS

@@ -15,7 +15,6 @@ from backends.v2.headers import JSON_HEADERS
 from backends.v2.paging import next_link, parse_page_size
 from backends.v2.parts import Parts
 
-MAX_PAGE = 10_000
 IN_THE_LOOP = 1000
 """More tags than these are written by a thread."""
 
@@ -23,7 +22,7 @@ IN_THE_LOOP = 1000
 async def list_tags(parts: Parts, request: BaseRequest, name: RepositoryName) -> StreamResponse:
     """Lists tags bytewise: all of them, those after `last`, or a page of `n`."""
     query = parse_query(request)
-    size = parse_page_size(query, default=None, most=MAX_PAGE)
+    size = parse_page_size(query, default=None, most=parts.settings.tags_max)
     limit = None if size is None else size + 1
     tags = await parts.store.open(name).tags(after=query.get("last", ""), limit=limit)
     page = tags if size is None else tags[:size]

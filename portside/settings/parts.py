@@ -24,6 +24,8 @@ from portside.settings.validation import Profile, make_validation
 from proxy.settings import ProxySettings, UpstreamSettings
 
 DEFAULT_DRAIN = 8.0
+DISTRIBUTION_TAGS_MAX = 1000
+"""What distribution 3.1 gives at once where its file does not say."""
 
 
 def make_settings(role: Role, config: Config, ports: Ports, *, notes: list[str], profile: Profile) -> Settings:
@@ -67,6 +69,8 @@ def make_settings(role: Role, config: Config, ports: Ports, *, notes: list[str],
             host=http.host,
             relative_urls=http.relativeurls,
             catalog_max_entries=config.catalog.maxentries,
+            catalog_refuses_more=profile is Profile.DISTRIBUTION,
+            tags_max=_tags_max(config, profile),
             body_idle_seconds=gateway.bodytimeout,
         ),
         headers={name: ", ".join(values) for name, values in http.headers.items() if values},
@@ -90,6 +94,12 @@ def make_settings(role: Role, config: Config, ports: Ports, *, notes: list[str],
         notes=tuple(notes),
         values=values_of(config),
     )
+
+
+def _tags_max(config: Config, profile: Profile) -> int:
+    if config.tags is not None and config.tags.maxtags:
+        return config.tags.maxtags
+    return V2Settings().tags_max if profile is Profile.OCI else DISTRIBUTION_TAGS_MAX
 
 
 def _health(config: Config) -> HealthSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 
 from pydantic_core import SchemaError
@@ -38,6 +39,16 @@ def pattern_mistakes(config: Config) -> list[str]:
 
 def make_validation(config: Config, profile: Profile) -> Validation:
     """Returns what is required of a pushed manifest."""
+    schema1 = config.compatibility.schema1.enabled if config.compatibility is not None else None
+    policy = config.policy
+    return replace(
+        _by_profile(config, profile),
+        schema1=schema1 is not False,
+        classes=frozenset(policy.repository.classes if policy is not None else ()),
+    )
+
+
+def _by_profile(config: Config, profile: Profile) -> Validation:
     required = config.gateway.requirelayers
     if profile is Profile.OCI:
         return Validation(layers=bool(required), children=bool(required))
@@ -58,7 +69,18 @@ def make_validation(config: Config, profile: Profile) -> Validation:
 
 
 def validation_notes(config: Config, profile: Profile) -> list[str]:
-    """Returns a sentence where a section has no effect."""
+    """Returns a sentence where a key has no effect, or not the one that it was written for."""
+    notes = []
+    if config.policy is not None:
+        notes += [
+            f"policy.repository.classes: {name!r:.40} is not a class that an image can have; write image or plugin"
+            for name in config.policy.repository.classes
+            if name not in {"image", "plugin"}
+        ]
+    if config.compatibility is not None and config.compatibility.schema1.disablesignaturestore:
+        notes.append(
+            "compatibility.schema1.disablesignaturestore has no effect: signatures are kept with their manifests"
+        )
     if profile is Profile.OCI and config.validation != Section():
-        return ["validation has no effect in the profile oci: write gateway.profile: distribution"]
-    return []
+        notes.append("validation has no effect in the profile oci: write gateway.profile: distribution")
+    return notes

@@ -34,6 +34,8 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
             "host": ("http.host", "https://r.example"),
             "relative_urls": ("http.relativeurls", True),
             "catalog_max_entries": ("catalog.maxentries", 7),
+            "catalog_refuses_more": ("gateway.profile", "oci"),
+            "tags_max": ("tags.maxtags", 7),
             "body_idle_seconds": BODY,
         },
     ),

@@ -72,6 +72,58 @@ def test_distributions_keys(load: Load, section: dict[str, Any], expected: Valid
     )
 
 
+@pytest.mark.parametrize("version", ["version: 0.1, ", ""])
+@pytest.mark.parametrize(
+    ("text", "schema1", "classes"),
+    [
+        ("", True, []),
+        ("compatibility: {schema1: {enabled: true}}", True, []),
+        ("compatibility: {schema1: {disablesignaturestore: false}}", True, []),
+        ("compatibility: {schema1: {enabled: false}}", False, []),
+        ("policy: {repository: {classes: []}}", True, []),
+        ("policy: {repository: {classes: [plugin, image]}}", True, ["image", "plugin"]),
+    ],
+)
+def test_which_kinds_may_be_pushed_is_the_same_in_both_profiles(
+    load: Load, version: str, text: str, classes: list[str], *, schema1: bool
+) -> None:
+    settings = load(Role.V2, f"{{{version}{text}}}")
+    assert (settings.validation.schema1, sorted(settings.validation.classes)) == (schema1, classes)
+    assert not settings.notes
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("policy: {repository: {classes: [image, charts]}}", "'charts' is not a class that an image can have"),
+        ("compatibility: {schema1: {disablesignaturestore: true}}", "disablesignaturestore has no effect"),
+    ],
+)
+def test_what_has_no_effect_is_named(load: Load, text: str, words: str) -> None:
+    (note,) = load(Role.V2, text).notes
+    assert words in note
+
+
+@pytest.mark.parametrize(
+    ("profile", "text", "most"),
+    [
+        ("oci", "", 10_000),
+        ("distribution", "", 1000),
+        ("oci", "tags: {maxtags: 0}", 10_000),
+        ("distribution", "tags: {maxtags: 0}", 1000),
+        ("distribution", "tags: {maxtags: 7}", 7),
+        ("oci", "tags: {maxtags: 7}", 7),
+    ],
+)
+def test_how_many_tags_a_page_has(load: Load, profile: str, text: str, most: int) -> None:
+    assert load(Role.V2, f"{{gateway: {{profile: {profile}}}, {text}}}").v2.tags_max == most
+
+
+def test_a_negative_number_of_tags_is_a_mistake(load: Load) -> None:
+    (found,) = mistakes_of(load, Role.V2, "tags: {maxtags: -1}")
+    assert found.startswith("tags.maxtags: ")
+
+
 @pytest.mark.parametrize(
     ("section", "mistake"),
     [

@@ -18,4 +18,6 @@ class Catalog(Section):
 
 
 class Tags(Section):
-    maxtags: int = Field(default=1000, ge=0)
+    """`maxtags` of 0 is the default, as in distribution, which depends on the profile."""
+
+    maxtags: int = Field(default=0, ge=0)

@@ -147,6 +147,38 @@ class TestWithSmallPages:
         assert max(len(page) for page in pages) == 2
 
 
+class TestWithFewTagsAtOnce:
+    @pytest.fixture
+    def settings(self) -> V2Settings:
+        return V2Settings(tags_max=2)
+
+    async def test_no_page_is_larger_than_the_setting_but_all_come_where_no_number_is_asked_for(
+        self, registry: Client
+    ) -> None:
+        await registry.push_image(NAME, *TAGS)
+        assert (await registry.ask("GET", f"/v2/{NAME}/tags/list")).json["tags"] == TAGS
+        pages = await walk(registry, f"/v2/{NAME}/tags/list?n=1000", "tags")
+        assert [len(page) for page in pages] == [2, 2, 2, 1]
+        assert [tag for page in pages for tag in page] == TAGS
+
+
+class TestWithAStrictCatalog:
+    """As distribution 2.8.2 and 3.1.2 answer."""
+
+    @pytest.fixture
+    def settings(self) -> V2Settings:
+        return V2Settings(catalog_max_entries=2, catalog_refuses_more=True)
+
+    async def test_asking_for_more_than_the_setting_is_an_error(self, registry: Client) -> None:
+        await registry.push_image(NAME, "latest")
+        for size in ("3", "1000000000", "9" * 40):
+            answer = await registry.ask("GET", f"/v2/_catalog?n={size}")
+            assert answer.told == (400, "PAGINATION_NUMBER_INVALID")
+            assert "catalog.maxentries" in answer.json["errors"][0]["detail"]["reason"]
+        for query in ("n=2", "n=1", "n=", ""):
+            assert (await registry.ask("GET", f"/v2/_catalog?{query}")).json["repositories"] == [NAME]
+
+
 async def test_the_base_says_what_this_is(registry: Client) -> None:
     for method in ("GET", "HEAD"):
         answer = await registry.ask(method, "/v2/")

@@ -12,10 +12,12 @@ from backends.registry.store import Store
 from backends.storage.factory import open_folder
 from backends.v2.registry import Registry
 from portside.settings.loading import Role
+from tests.support import schema1
 from tests.support.serving_here import OCI_MANIFEST, Client, describe, digest_of, make_manifest, serving_here
 from tests.support.settings_files import loader
 
 NAME = "team/app"
+SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = b"{}"
 FOREIGN = {
@@ -70,6 +72,22 @@ async def test_only_one_profile_takes_what_is_not_all_here(oci: Client, distribu
         for reference in ("latest", digest_of(content)):
             answer = await client.ask("GET", f"/v2/{NAME}/manifests/{reference}")
             assert (answer.status, answer.body, answer["Content-Type"]) == (200, content, media_type)
+
+
+async def test_what_the_settings_deny_is_answered_in_distributions_words(root: Path) -> None:
+    text = "{version: 0.1, policy: {repository: {classes: [image]}}, compatibility: {schema1: {enabled: false}}}"
+    async for client in serving(root, text):
+        await client.push_image(NAME, "latest")
+        artifact = make_manifest(b"image config", b"image layer")
+        artifact = artifact.replace(b"application/vnd.oci.image.config.v1+json", b"application/vnd.oci.empty.v1+json")
+        answer = await client.put_manifest(NAME, "artifact", artifact)
+        assert answer.told == (403, "DENIED")
+        message = "unknown manifest class for application/vnd.oci.empty.v1+json"
+        assert answer.json["errors"][0]["message"] == message
+        entry = schema1.Entry(digest_of(b"image layer"), json.dumps({"id": "a" * 64}))
+        old = schema1.sign(schema1.payload(NAME, "old", [entry], version_first=True), schema1.new_key())
+        assert (await client.put_manifest(NAME, "old", old, SCHEMA1)).told == (400, "MANIFEST_INVALID")
+        assert (await client.ask("GET", f"/v2/{NAME}/tags/list")).json["tags"] == ["latest"]
 
 
 async def test_a_layer_that_was_missing_may_come_later(oci: Client) -> None:
