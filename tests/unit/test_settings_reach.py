@@ -24,9 +24,10 @@ from tests.support.settings_files import Load
 Part = Callable[[Settings], Any]
 
 BODY = ("gateway.bodytimeout", "7s")
+HOST = ("http.host", "https://r.example")
 PURGING = "storage.maintenance.uploadpurging"
 KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
-    (V1Settings, lambda s: s.v1, {"endpoints": ("http.host", "https://r.example"), "body_idle_seconds": BODY}),
+    (V1Settings, lambda s: s.v1, {"endpoints": HOST, "host": HOST, "body_idle_seconds": BODY}),
     (
         V2Settings,
         lambda s: s.v2,
