@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import urljoin
 
 from backends.http.forwarded import client_ip, is_scheme
+from backends.model.clients import MAX_AGENT
 
 Header = tuple[str, str]
 
@@ -46,6 +47,9 @@ def request_headers(
 ) -> list[Header]:
     """Returns the headers that a registry is to see.
 
+    Of a User-Agent it sees what the route was decided by: some old registries look at it with expressions that a long
+    one makes slow, and none is to decide by what the proxy did not see.
+
     Args:
         headers: as the client sent them, in order.
         peer: the client's address as the connection shows it; "" behind a unix socket, which shows none.
@@ -56,7 +60,11 @@ def request_headers(
     dropped = _DROPPED | _named_by_connection(headers)
     if drop_authorization:
         dropped |= {"authorization"}
-    passed = [(name, value) for name, value in headers if name.lower() not in dropped]
+    passed = [
+        (name, value if len(value) <= MAX_AGENT or name.lower() != "user-agent" else value[:MAX_AGENT])
+        for name, value in headers
+        if name.lower() not in dropped
+    ]
     chain = [value for name, value in headers if name.lower() == "x-forwarded-for" and value] if trusted else []
     real = (client_ip(_said(headers, "x-real-ip"), chain) if trusted else "") or peer
     if real:

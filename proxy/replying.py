@@ -12,6 +12,7 @@ from proxy.answers import Answer
 
 def reply(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
     """Makes a response of a short answer."""
-    response = respond(request, answer.status, CIMultiDict((("Server", "Portside"), *answer.headers)), answer.body)
+    own = (("Server", "Portside"), ("X-Content-Type-Options", "nosniff"))
+    response = respond(request, answer.status, CIMultiDict((*own, *answer.headers)), answer.body)
     close_if_out_of_step(request, response)
     return response

@@ -13,6 +13,9 @@ from backends.model.strict_json import refuse_lookalikes, spellings
 
 FIELDS = spellings("mediaType", "digest", "size", "urls", "data", "platform", "annotations", "artifactType")
 _PLATFORM = spellings("architecture", "os", "os.version", "os.features", "variant", "features")
+MAX_SIZE = 2**63 - 1
+"""What clients can read: they hold a size in 64 bits with a sign."""
+
 _NO_ANNOTATIONS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -77,8 +80,8 @@ def parse_descriptor(value: object, where: str) -> Descriptor:
         raise ValueError(f"{where} has no mediaType")
     if not isinstance(digest, str):
         raise ValueError(f"{where} has no digest")
-    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
-        raise ValueError(f"{where} has no size")
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= MAX_SIZE:
+        raise ValueError(f"{where} has no size; it is a number of bytes, up to {MAX_SIZE}")
     try:
         parsed = parse_digest(digest)
     except RegistryError as error:

@@ -19,6 +19,9 @@ MAX_RANGES = 1024
 """podman asks for up to 1024 ranges in one request; a client that asks for more gets the whole content."""
 
 MAX_HEADER = 64 * 1024
+MAX_OFFSET = 2**63 - 1
+"""No file is longer."""
+
 _LONGEST_RANGE = 100
 _RANGE = re.compile(r"[ \t]*(\d*)-(\d*)[ \t]*", re.ASCII)
 _CONTENT_RANGE = re.compile(r"(?:bytes )?(\d{1,19})-(\d{1,19})(?:/(?:\d{1,19}|\*))?", re.ASCII)
@@ -89,7 +92,7 @@ def parse_content_range(header: str) -> ByteRange:
         RegistryError: RANGE_INVALID with status 400: it is not a range.
     """
     match = _CONTENT_RANGE.fullmatch(header.strip())
-    if match is None or int(match[2]) < int(match[1]):
+    if match is None or not int(match[1]) <= int(match[2]) <= MAX_OFFSET:
         raise RegistryError(
             ErrorCode.RANGE_INVALID,
             f"Content-Range {header[:60]!r} is not a valid range; write <first byte>-<last byte>, such as 0-1023",

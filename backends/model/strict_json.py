@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 MAX_DEPTH = 64
+MAX_DIGITS = 100
+"""Of one integer: Python takes time with the square of them, and no reader of manifests has room for a fifth."""
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NO_STRUCTURE = bytes(set(range(256)) - set(b'"[]{}'))
@@ -19,7 +21,7 @@ def parse_json(content: bytes) -> Any:
 
     Raises:
         ValueError: not JSON, not UTF-8, a key twice in one object, NaN or Infinity, an unpaired surrogate, nested
-            deeper than 64; the message says which.
+            deeper than 64, an integer of more than 100 digits; the message says which.
     """
     try:
         text = content.decode("utf-8")
@@ -27,7 +29,7 @@ def parse_json(content: bytes) -> Any:
         raise ValueError(f"it is not UTF-8 at byte {error.start}") from None
     if _is_deep(content):
         raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
-    value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    value = json.loads(text, object_pairs_hook=_unique, parse_int=_integer, parse_constant=_refuse_constant)
     if _SURROGATE.search(text):
         try:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -64,6 +66,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise ValueError(f"the key {twice!r} appears twice in one object")
     return result
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"an integer has more than {MAX_DIGITS} digits")
+    return int(text)
 
 
 def _refuse_constant(text: str) -> NoReturn:

@@ -27,6 +27,9 @@ from backends.model.names import (
 )
 from backends.model.strict_json import parse_json
 
+MAX_V1_NAME = 511
+"""Namespace and repository are one name each on disk, of 255 bytes at most, with a slash between them."""
+
 MAX_ANCESTRY = 1024
 """No client makes a tenth of it; a longer chain is a mistake or an attack."""
 
@@ -79,9 +82,13 @@ def parse_v1_name(text: str) -> V1Name:
     """Splits a path at its first slash; one component is of the namespace `library`.
 
     Raises:
-        RegistryError: NAME_INVALID: no namespace, control characters, or other than ASCII.
+        RegistryError: NAME_INVALID: no namespace, control characters, or other than ASCII; longer than any that could
+            be stored.
     """
     text = text.rstrip("/")
+    if len(text) > MAX_V1_NAME:
+        detail = f"the repository name has {len(text)} characters; {MAX_V1_NAME} are allowed"
+        raise RegistryError(ErrorCode.NAME_INVALID, detail)
     if not text or text.startswith("/") or not text.isascii() or not text.isprintable():
         raise RegistryError(ErrorCode.NAME_INVALID, f"{text[:80]!r} is not a valid repository name", status=400)
     namespace, slash, repository = text.partition("/")
@@ -230,13 +237,13 @@ def describe_agent(agent: str, *, now: int) -> dict[str, Any]:
 
 
 def parse_body(content: bytes, refusal: str) -> Any:
-    """Parses a body as docker-registry does.
+    """Parses a body, refusing what two readers could take for two different things.
 
     Raises:
-        RegistryError: IMAGE_INVALID, with `refusal` as its detail: it is not JSON.
+        RegistryError: IMAGE_INVALID, with `refusal` as its detail: it is not JSON, or not JSON with one meaning.
     """
     try:
-        return json.loads(content.decode("utf-8"))
+        return parse_json(content)
     except (ValueError, RecursionError):
         raise RegistryError(ErrorCode.IMAGE_INVALID, refusal) from None
 

@@ -14,6 +14,7 @@ STD = {
     "Cache-Control": "no-cache",
     "Pragma": "no-cache",
     "Expires": "-1",
+    "X-Content-Type-Options": "nosniff",
 }
 _LETTERS = string.ascii_uppercase + string.digits
 
@@ -30,6 +31,7 @@ def cache(now: float) -> dict[str, str]:
         "Cache-Control": f"public, max-age={YEAR}",
         "Expires": formatdate(now + YEAR, usegmt=True),
         "Last-Modified": "Thu, 01 Jan 1970 00:00:00 GMT",
+        "X-Content-Type-Options": "nosniff",
     }
 
 

@@ -14,12 +14,15 @@ from backends.http.request_info import parse_query
 from backends.http.sending import respond
 from backends.model import media_types
 from backends.model.digest import Digest
+from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import RepositoryName
 from backends.v2.headers import API_HEADERS
 from backends.v2.paging import next_link, parse_page_size
 from backends.v2.parts import Parts
 
 PAGE = 1000
+MAX_ARTIFACT_TYPE = 255
+"""Characters of a filter; RFC 6838 allows no longer types, and it stands in the `Link` to the next page."""
 
 
 async def list_referrers(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest) -> StreamResponse:
@@ -27,6 +30,12 @@ async def list_referrers(parts: Parts, request: BaseRequest, name: RepositoryNam
     query = parse_query(request)
     size = parse_page_size(query, default=PAGE, most=PAGE) or PAGE
     wanted = query.get("artifactType") or None
+    if wanted is not None and len(wanted) > MAX_ARTIFACT_TYPE:
+        raise RegistryError(
+            ErrorCode.UNSUPPORTED,
+            f"artifactType has {len(wanted)} characters; {MAX_ARTIFACT_TYPE} are allowed",
+            status=400,
+        )
     page = await parts.store.open(name).referrers(digest, artifact_type=wanted, after=query.get("last", ""), limit=size)
     headers = {**API_HEADERS, "Content-Type": media_types.OCI_INDEX}
     path = f"/v2/{name}/referrers/{digest}"

@@ -4,6 +4,7 @@
   silently, and the handler would wait for the rest for ever.
 - A client that has said all it has to say (it shut down its side of a plain connection) still gets its answers.
 - What is not valid HTTP is answered by `grammar`, never by aiohttp, whose page names itself.
+- A head that does not end is refused: aiohttp's parser bounds a header, and how many there are, but not their sum.
 
 Invariant: after a request that is not valid HTTP nothing more is parsed.
 """
@@ -18,7 +19,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from typing_extensions import override
 
-from portside.server.grammar import SERVER, Violation, explain
+from portside.server.grammar import MAX_HEAD, SERVER, HeadTooLong, Violation, explain
 from portside.server.sockets import GONE, hangup
 
 Refuse = Callable[[web.BaseRequest, Violation], Awaitable[web.StreamResponse]]
@@ -45,6 +46,7 @@ class Connection(RequestHandler):
 
     __slots__ = (
         "_broken",
+        "_head_size",
         "_refuse",
         "body",
         "half_closed",
@@ -60,6 +62,7 @@ class Connection(RequestHandler):
         self._refuse = refuse
         self.violation = violation
         self._broken = False
+        self._head_size = 0
         self.body: StreamReader = EMPTY_PAYLOAD
         self.is_answered = self.is_delivered = True
         self.half_closed = 0.0
@@ -79,9 +82,24 @@ class Connection(RequestHandler):
             return
         RequestHandler.data_received(self, data)  # not by super(), and no isinstance: this is the hottest path there is
         messages = self._messages
-        if messages and type(messages[-1][0]) is _ErrInfo:
-            self._broken = self.is_ending = True
-            self._end_broken_body(messages[-1][0])
+        if messages:
+            self._head_size = 0
+            if type(messages[-1][0]) is _ErrInfo:
+                self._broken = self.is_ending = True
+                self._end_broken_body(messages[-1][0])
+        elif self.body.is_eof():
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD:
+                self._refuse_head()
+
+    def _refuse_head(self) -> None:
+        """Has the head that is coming answered by a refusal, after what came whole before it."""
+        self._broken = self.is_ending = True
+        error = HeadTooLong()
+        self._request_count += 1
+        self._messages.append((_ErrInfo(status=400, exc=error, message=""), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _end_broken_body(self, found: _ErrInfo) -> None:
         """Ends the body in which the parser stopped: its reader gets an exception; its handler alone answers."""

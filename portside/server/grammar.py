@@ -1,7 +1,7 @@
 """Rules of HTTP that the parser does not enforce, and the answer to a request that is not valid HTTP.
 
 The parser (llhttp, used by aiohttp) refuses most of what could be read in two ways: Content-Length beside
-Transfer-Encoding, bare line feeds, folded headers and others; tests/http/serving/test_smuggling.py has the list.
+Transfer-Encoding, bare line feeds, folded headers and others; tests/http/serving/test_malformed.py has the list.
 
 Invariant: the answer to a request that is not valid HTTP closes its connection and names no library and no version.
 """
@@ -9,6 +9,7 @@ Invariant: the answer to a request that is not valid HTTP closes its connection 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, InvalidHeader, InvalidURLError, LineTooLong
@@ -20,6 +21,13 @@ from backends.model.cache import Cache
 
 MAX_LINE = 65536
 """Bytes of the request line, and of one header."""
+MAX_HEADERS = 65536
+"""Bytes of all headers of a request together, names and values."""
+MAX_HEADER_COUNT = 128
+MAX_AUTHORIZATION = 16384
+"""Bytes of the credentials: a token of thousands of scopes fits, and whoever reads it never reads more."""
+MAX_HEAD = MAX_LINE + MAX_HEADERS + 4 * MAX_HEADER_COUNT + 1024
+"""Bytes of a head that is not complete yet, with what separates its fields; more is not waited for."""
 MAX_REASON = 200
 SERVER = "Portside"
 
@@ -29,7 +37,7 @@ class Violation:
     """Why a request is refused.
 
     Attributes:
-        status: 400, 501 or 505.
+        status: 400, 431, 501 or 505.
         sentence: for the client and the log. It repeats nothing that the client sent except `{host}`, which is replaced
             by the host that the client used.
         host: replaces `{host}` if the client sent no valid host.
@@ -48,7 +56,13 @@ _NO_HOST = Violation(400, "the Host header is not a valid host")
 _TRANSFER_ENCODING = Violation(400, "the Transfer-Encoding header is not valid")
 _OLD_TRANSFER_ENCODING = Violation(400, "HTTP/1.0 has no Transfer-Encoding")
 _UNKNOWN_CODING = Violation(501, "only the transfer coding chunked is supported")
+_HEAD = Violation(431, f"the headers are longer than {MAX_HEADERS} bytes together")
+_AUTHORIZATION = Violation(431, f"the Authorization header is longer than {MAX_AUTHORIZATION} bytes")
 _VERSION = Violation(505, "only HTTP/1.1 and HTTP/1.0 are supported")
+
+
+class HeadTooLong(Exception):  # noqa: N818 - a finding, not a fault
+    """A head goes on beyond `MAX_HEAD`."""
 
 
 def find_violation(request: web.BaseRequest) -> Violation | None:
@@ -57,6 +71,9 @@ def find_violation(request: web.BaseRequest) -> Violation | None:
     host = headers.get(hdrs.HOST)
     if host is not None and not _hosts[host]:  # RFC 9112 section 3.2; a missing one is found by the parser
         return _NO_HOST
+    size = sum(map(len, chain.from_iterable(request.raw_headers)))
+    if size > MAX_AUTHORIZATION and (too_long := _too_long(request, size)) is not None:
+        return too_long
     version = request.version
     if version is not HttpVersion11 and version is not HttpVersion10:
         return _VERSION
@@ -71,9 +88,18 @@ def find_violation(request: web.BaseRequest) -> Violation | None:
     return _UNKNOWN_CODING if named - {"chunked"} else _TRANSFER_ENCODING
 
 
+def _too_long(request: web.BaseRequest, size: int) -> Violation | None:
+    if size > MAX_HEADERS:
+        return _HEAD
+    longest = max(map(len, request.headers.getall(hdrs.AUTHORIZATION, ())), default=0)
+    return _AUTHORIZATION if longest > MAX_AUTHORIZATION else None
+
+
 def explain(error: BaseException) -> Violation:
     """Returns what the parser found wrong, without the bytes that the client sent, which may contain a password."""
     match error:
+        case HeadTooLong():
+            return _HEAD
         case LineTooLong():
             return Violation(400, f"the request line or a header is longer than {MAX_LINE} bytes")
         case InvalidURLError():

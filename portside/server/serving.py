@@ -21,7 +21,7 @@ from portside.problems import Problem
 from portside.server.accepting import Acceptor
 from portside.server.address_limit import AddressLimit
 from portside.server.draining import DrainingServer
-from portside.server.grammar import MAX_LINE
+from portside.server.grammar import MAX_HEADER_COUNT, MAX_LINE
 from portside.server.listening import BoundListener, Listener
 from portside.server.reloading import Change, ChangeReader
 from portside.server.trusted_peers import TrustedPeers
@@ -141,6 +141,7 @@ def _server(services: Services, listener: Listener, peers: TrustedPeers) -> Drai
         logger=_log,
         max_line_size=MAX_LINE,
         max_field_size=MAX_LINE,
+        max_headers=MAX_HEADER_COUNT,
         read_bufsize=READ_BUFFER,
         keepalive_timeout=KEEPALIVE_SECONDS,
     )

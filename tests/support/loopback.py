@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from portside.server.draining import DrainingServer
-from portside.server.grammar import MAX_LINE
+from portside.server.grammar import MAX_HEADER_COUNT, MAX_LINE
 from portside.server.serving import KEEPALIVE_SECONDS, READ_BUFFER
 from tests.support.upstreams import Head, Peer
 
@@ -52,6 +52,7 @@ async def serve(handler: Handler) -> AsyncIterator[int]:
         access_log=None,
         max_line_size=MAX_LINE,
         max_field_size=MAX_LINE,
+        max_headers=MAX_HEADER_COUNT,
         read_bufsize=READ_BUFFER,
         keepalive_timeout=KEEPALIVE_SECONDS,
     )

@@ -13,7 +13,7 @@ from backends.model import media_types
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests.images import OciManifest, Schema2, parse_oci_manifest, parse_schema2
 from backends.model.manifests.indexes import Index, parse_index
-from backends.model.manifests.schema1 import Schema1, parse_schema1
+from backends.model.manifests.schema1 import Schema1, parse_schema1, require_names
 from backends.model.strict_json import parse_json, refuse_lookalikes, spellings
 
 # docker 1.6 and 1.7 send no Content-Type; 1.8 and 1.9 none or application/json
@@ -32,7 +32,8 @@ def parse_manifest(content: bytes, content_type: str) -> Schema1 | Schema2 | Oci
         content_type: the header's value, or "".
 
     Raises:
-        RegistryError: MANIFEST_INVALID or MANIFEST_UNVERIFIED; the detail says what is wrong.
+        RegistryError: MANIFEST_INVALID or MANIFEST_UNVERIFIED, of schema 1 also NAME_INVALID or TAG_INVALID; the detail
+            says what is wrong.
     """
     declared = content_type.partition(";")[0].strip().lower()
     if declared not in media_types.MANIFESTS and declared not in _SAYS_NOTHING:
@@ -48,7 +49,9 @@ def parse_manifest(content: bytes, content_type: str) -> Schema1 | Schema2 | Oci
         media_type = _media_type(document)
         _refuse_contradiction(declared, media_type)
         if media_type == media_types.SCHEMA1_SIGNED:
-            return parse_schema1(document, content, _verified(document, content))
+            manifest = parse_schema1(document, content, _verified(document, content))
+            require_names(document)
+            return manifest
         return _read(document, content, media_type)
     except ValueError as error:
         raise _invalid(f"the manifest is malformed: {error}") from None

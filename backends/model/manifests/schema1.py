@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from backends.model import media_types
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
+from backends.model.names import parse_repository_name, parse_tag
 from backends.model.strict_json import refuse_lookalikes, spellings
 
 _LAYER = spellings("blobSum")
@@ -50,6 +51,20 @@ def parse_schema1(document: Mapping[str, Any], content: bytes, payload: bytes) -
         if not isinstance(document.get(key), str):
             raise ValueError(f"it has no text `{key}`")
     return Schema1(content, payload, tuple(_blob_sum(layer, index) for index, layer in enumerate(layers)), texts)
+
+
+def require_names(document: Mapping[str, Any]) -> None:
+    """Checks the name and the tag that a pushed document has for itself, by the grammar alone.
+
+    They may be others than those in the path: distribution takes that too, and whoever copies an image, or gives it a
+    second tag, cannot sign it anew. Nothing here is decided by them.
+
+    Raises:
+        RegistryError: NAME_INVALID, TAG_INVALID.
+    """
+    parse_repository_name(document["name"])
+    if document["tag"]:
+        parse_tag(document["tag"])
 
 
 def _v1_compatibility(entry: object, index: int) -> str:

@@ -45,6 +45,7 @@ def chain_of(image: Image) -> list[Pushed]:
 def assert_said(told: Answer, status: int, headers: dict[str, str], body: bytes) -> None:
     assert (told.status, told.body) == (status, body)
     said = {name: value for name, value in told.head.headers if name not in {"Server", "Date"}}
+    assert said.pop("X-Content-Type-Options") == "nosniff"  # ours: no old client looks at it, browsers do
     if "public" in said["Cache-Control"]:
         assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", said["Expires"])
         said["Expires"] = "<a year from now>"
