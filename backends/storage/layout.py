@@ -17,6 +17,12 @@
             json-<sha256>-<name>                                    its JSON as announced, a file for each announcement
             layer-<name>                                            a layer, growing or whole
             payload-<hex>-<name>                                    layer <name> and its JSON have this checksum
+        events/                                             what is to be told to the configured endpoints (notify/):
+            lock                                                locked to append
+            log/<sequence>                                      the events from this one on
+            log/trimming                                        locked to delete from the log
+            endpoints/<key>/{place,state}                       how far an endpoint is; what its sender last said
+            endpoints/<key>/sender                              locked to send to it
     <root>/docker/registry/portside/index/                      ours, made again of the rest after it was deleted
         referrers/<name>/_subjects/<alg>/<hex>/<alg>-<hex>      a manifest that refers to this subject: its descriptor
         referrers-built                                         when the last whole pass over all manifests began
@@ -57,6 +63,9 @@ V1_IMAGES = "/images"
 V1_REPOSITORIES = "/repositories"
 V1_TAG = "tag_"
 SCHEMA1_KEY = f"{PRIMARY}/keys/schema1.pem"
+EVENTS = f"{PRIMARY}/events"
+EVENT_LOG = f"{EVENTS}/log"
+EVENT_ENDPOINTS = f"{EVENTS}/endpoints"
 
 
 def blob_data(digest: Digest) -> str:
@@ -155,6 +164,11 @@ def upload_started_at(name: RepositoryName, upload_id: UploadId) -> str:
 
 def upload_progress(name: RepositoryName, upload_id: UploadId) -> str:
     return f"{REPOSITORIES}/{name}/_uploads/{upload_id}/progress"
+
+
+def event_endpoint(key: str) -> str:
+    """The folder of what is known about an endpoint."""
+    return f"{EVENT_ENDPOINTS}/{key}"
 
 
 # docker-registry 0.9.1

@@ -1,0 +1,173 @@
+"""How far each endpoint is, and what its sender says: two small files for each endpoint.
+
+Everything here may wait for the disk, so it is called in threads. It raises OSError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from backends.notify.locking import try_lock
+from backends.notify.log import UNKNOWN, Place, SenderState
+from backends.storage import layout
+from backends.storage.files import write_all
+from backends.storage.folders import make_folders, open_folders
+
+_PLACE = "place"
+_STATE = "state"
+_LOCK = "sender"
+_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
+_LARGEST = 64 * 1024
+
+
+class Places:
+    """The endpoints below one root.
+
+    Args:
+        root: an open descriptor of the root, which the caller closes.
+    """
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+
+    def keys(self) -> Sequence[str]:
+        """Returns the endpoints that have a place; sorted."""
+        try:
+            folder = open_folders(self._root, layout.EVENT_ENDPOINTS)
+        except FileNotFoundError:
+            return ()
+        try:
+            return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+        finally:
+            os.close(folder)
+
+    def read(self, key: str) -> Place | None:
+        """Returns how far an endpoint is; None when it has no place yet."""
+        content = self._read(key, _PLACE)
+        if content is None:
+            return None
+        try:
+            found = json.loads(content)
+            return Place(int(found["sequence"]), int(found["dropped_events"]), int(found["dropped_pulls"]))
+        except (ValueError, KeyError, TypeError):
+            return Place(UNKNOWN)
+
+    def create(self, key: str, place: Place) -> None:
+        """Gives an endpoint its first place, durably with the folders above it; under the log's lock."""
+        os.close(make_folders(self._root, layout.event_endpoint(key)))
+        self.write(key, place)
+
+    def write(self, key: str, place: Place) -> None:
+        """Remembers how far an endpoint is, durably. Only its sender does."""
+        self._write(key, _PLACE, asdict(place), durable=True)
+
+    def read_state(self, key: str) -> SenderState:
+        """Returns what a sender last said."""
+        try:
+            return SenderState(**json.loads(self._read(key, _STATE) or b"{}"))
+        except (ValueError, TypeError):
+            return SenderState()
+
+    def write_state(self, key: str, state: SenderState) -> None:
+        """Tells how a sender does. Only the sender does."""
+        self._write(key, _STATE, asdict(state), durable=False)
+
+    def last_used(self, key: str) -> float:
+        """Returns when an endpoint's sender was last at it, in seconds since 1970."""
+        with contextlib.suppress(FileNotFoundError):
+            folder = open_folders(self._root, layout.event_endpoint(key))
+            try:
+                times = [os.stat(name, dir_fd=folder).st_mtime for name in os.listdir(folder)]
+            finally:
+                os.close(folder)
+            return max(times, default=0.0)
+        return 0.0
+
+    def lock(self, key: str) -> int | None:
+        """Locks an endpoint for the process that sends to it; the lock goes when its process does.
+
+        Returns:
+            a descriptor that keeps it locked as long as it is open; None when another one has it.
+        """
+        folder = self._open(key)
+        try:
+            return try_lock(folder, _LOCK)
+        finally:
+            os.close(folder)
+
+    def highest(self) -> int:
+        """Returns the highest sequence that a place names; 0 when there is none."""
+        places = (self.read(key) for key in self.keys())
+        return max((place.sequence for place in places if place is not None), default=0)
+
+    def forget(self, key: str) -> None:
+        """Removes an endpoint, unless a process sends to it."""
+        lock = self.lock(key)
+        if lock is None:
+            return
+        try:
+            self._remove(key)
+        finally:
+            os.close(lock)
+
+    def _remove(self, key: str) -> None:
+        above = open_folders(self._root, layout.EVENT_ENDPOINTS)
+        try:
+            folder = os.open(key, os.O_RDONLY | os.O_DIRECTORY | _FLAGS, dir_fd=above)
+            try:
+                for name in os.listdir(folder):
+                    os.unlink(name, dir_fd=folder)
+            finally:
+                os.close(folder)
+            os.rmdir(key, dir_fd=above)
+            os.fsync(above)
+        finally:
+            os.close(above)
+
+    def _read(self, key: str, name: str) -> bytes | None:
+        try:
+            folder = open_folders(self._root, layout.event_endpoint(key))
+        except FileNotFoundError:
+            return None
+        try:
+            fd = os.open(name, os.O_RDONLY | _FLAGS, dir_fd=folder)
+        except FileNotFoundError:
+            return None
+        finally:
+            os.close(folder)
+        try:
+            return os.pread(fd, _LARGEST, 0)
+        finally:
+            os.close(fd)
+
+    def _write(self, key: str, name: str, value: dict[str, object], *, durable: bool) -> None:
+        folder = self._open(key)
+        temporary = f".{name}.tmp"
+        try:
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o644, dir_fd=folder)
+            try:
+                write_all(fd, [json.dumps(value).encode() + b"\n"])
+                if durable:
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
+            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+            if durable:
+                os.fsync(folder)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=folder)
+            raise
+        finally:
+            os.close(folder)
+
+    def _open(self, key: str) -> int:
+        path = layout.event_endpoint(key)
+        try:
+            return open_folders(self._root, path)
+        except FileNotFoundError:
+            return make_folders(self._root, path)
