@@ -158,7 +158,12 @@ def _registries(settings: Settings, storages: list[Storage]) -> dict[Backend, Ha
         return registries
     opened = [_open(place, storages) for place in settings.roots]
     # A process that runs one registry knows only its root.
-    store = Store(opened[0], v1_storage=opened[-1], validation=settings.validation)
+    store = Store(
+        opened[0],
+        v1_storage=opened[-1],
+        validation=settings.validation,
+        signing_key=settings.signing_key,
+    )
     gates = make_gates(settings.gates)
     if settings.runs_v2:
         registries[Backend.V2] = V2Registry(store, settings.v2, gates=gates).handle

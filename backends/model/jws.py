@@ -24,8 +24,9 @@ from cryptography.x509 import InvalidVersion, load_der_x509_certificate
 from backends.model.strict_json import parse_json
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
-_CURVES: dict[str, type[ec.EllipticCurve]] = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1}
+CURVES: dict[str, type[ec.EllipticCurve]] = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1}
 _ES = {"ES256": (hashes.SHA256, 32), "ES384": (hashes.SHA384, 48), "ES512": (hashes.SHA512, 66)}
 _RS: dict[str, type[hashes.HashAlgorithm]] = {
     "RS256": hashes.SHA256,
@@ -69,7 +70,7 @@ def verify(document: bytes, parsed: Mapping[str, Any] | None = None) -> bytes:
         payload = document[:length] + tail
         if not _is_spliced(document[length:], tail):
             _require_same_content(parsed, payload)
-        signed = _encode(payload)
+        signed = encode(payload)
         for signature in signatures:
             _check(signature, signed)
     except (LookupError, TypeError, ValueError, binascii.Error, UnsupportedAlgorithm, InvalidVersion) as error:
@@ -77,12 +78,12 @@ def verify(document: bytes, parsed: Mapping[str, Any] | None = None) -> bytes:
     return payload
 
 
-def sign(payload: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Signs a payload with a P-256 key, in the form distribution writes: the same bytes for the same key and payload.
+def sign(payload: bytes, key: PrivateKey) -> bytes:
+    """Signs a payload, in the form distribution writes: the same bytes for the same key and payload.
 
     Args:
         payload: a JSON object in text form.
-        key: the registry's own.
+        key: the registry's own: RSA, or EC on one of the curves in `CURVES`.
 
     Raises:
         ValueError: the payload is not a JSON object.
@@ -91,26 +92,14 @@ def sign(payload: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
     if not text.endswith(b"}"):
         raise ValueError("only a JSON object can be signed")
     length = len(text[:-1].rstrip())
-    public = key.public_key()
-    numbers = public.public_numbers()
-    protected = _encode(
+    protected = encode(
         b'{"formatLength":%d,"formatTail":"%s","time":"1970-01-01T00:00:00Z"}'
-        % (length, _encode(payload[length:]).encode())
+        % (length, encode(payload[length:]).encode())
     )
-    der = key.sign(f"{protected}.{_encode(payload)}".encode(), ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
-    r, s = decode_dss_signature(der)
+    algorithm, signature = _sign(f"{protected}.{encode(payload)}".encode(), key)
     entry = {
-        "header": {
-            "jwk": {
-                "crv": "P-256",
-                "kid": key_id(public),
-                "kty": "EC",
-                "x": _encode(numbers.x.to_bytes(32, "big")),
-                "y": _encode(numbers.y.to_bytes(32, "big")),
-            },
-            "alg": "ES256",
-        },
-        "signature": _encode(r.to_bytes(32, "big") + s.to_bytes(32, "big")),
+        "header": {"jwk": _public_jwk(key.public_key()), "alg": algorithm},
+        "signature": encode(signature),
         "protected": protected,
     }
     indent = _indent(payload)
@@ -118,6 +107,31 @@ def sign(payload: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
         return payload[:length] + b',"signatures":' + json.dumps([entry], separators=(",", ":")).encode() + b"}"
     lines = json.dumps([entry], indent=len(indent)).replace("\n", "\n" + " " * len(indent))
     return payload[:length] + b",\n" + indent + b'"signatures": ' + lines.encode() + b"\n}"
+
+
+def _sign(message: bytes, key: PrivateKey) -> tuple[str, bytes]:
+    """Returns libtrust's choice of an algorithm for a key, and the signature."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return "RS256", key.sign(message, padding.PKCS1v15(), hashes.SHA256())
+    algorithm = next(name for name, (_, size) in _ES.items() if size == _coordinate_size(key.curve))
+    algorithm_hash, size = _ES[algorithm]
+    der = key.sign(message, ec.ECDSA(algorithm_hash(), deterministic_signing=True))
+    return algorithm, b"".join(number.to_bytes(size, "big") for number in decode_dss_signature(der))
+
+
+def _public_jwk(key: PublicKey) -> dict[str, str]:
+    if isinstance(key, rsa.RSAPublicKey):
+        whole = key.public_numbers()
+        n, e = (number.to_bytes((number.bit_length() + 7) // 8, "big") for number in (whole.n, whole.e))
+        return {"e": encode(e), "kid": key_id(key), "kty": "RSA", "n": encode(n)}
+    numbers, size = key.public_numbers(), _coordinate_size(key.curve)
+    x, y = (encode(number.to_bytes(size, "big")) for number in (numbers.x, numbers.y))
+    name = next(name for name, curve in CURVES.items() if isinstance(key.curve, curve))
+    return {"crv": name, "kid": key_id(key), "kty": "EC", "x": x, "y": y}
+
+
+def _coordinate_size(curve: ec.EllipticCurve) -> int:
+    return (curve.key_size + 7) // 8
 
 
 def key_id(key: PublicKey) -> str:
@@ -128,11 +142,11 @@ def key_id(key: PublicKey) -> str:
 
 
 def _protected(signature: Mapping[str, Any]) -> tuple[int, bytes]:
-    header = parse_json(_decode(signature["protected"]))
+    header = parse_json(decode(signature["protected"]))
     length = header["formatLength"]
     if isinstance(length, bool) or not isinstance(length, int):
         raise Unverified("formatLength is not a number")
-    return length, _decode(header["formatTail"])
+    return length, decode(header["formatTail"])
 
 
 def _is_spliced(rest: bytes, tail: bytes) -> bool:
@@ -170,7 +184,7 @@ def _check(signature: Mapping[str, Any], payload: str) -> None:
     header = signature["header"]
     key, algorithm = _key(header), header["alg"]
     signed = f"{signature['protected']}.{payload}".encode()
-    value = _decode(signature["signature"])
+    value = decode(signature["signature"])
     try:
         if isinstance(key, ec.EllipticCurvePublicKey):
             algorithm_hash, size = _ES[algorithm]
@@ -200,10 +214,10 @@ def _key(header: Mapping[str, Any]) -> PublicKey:
 def _jwk(jwk: Mapping[str, Any]) -> PublicKey:
     match jwk["kty"]:
         case "EC":
-            x, y = (int.from_bytes(_decode(jwk[name]), "big") for name in ("x", "y"))
-            return ec.EllipticCurvePublicNumbers(x, y, _CURVES[jwk["crv"]]()).public_key()
+            x, y = (int.from_bytes(decode(jwk[name]), "big") for name in ("x", "y"))
+            return ec.EllipticCurvePublicNumbers(x, y, CURVES[jwk["crv"]]()).public_key()
         case "RSA":
-            n, e = (int.from_bytes(_decode(jwk[name]), "big") for name in ("n", "e"))
+            n, e = (int.from_bytes(decode(jwk[name]), "big") for name in ("n", "e"))
             return rsa.RSAPublicNumbers(e, n).public_key()
         case other:
             raise Unverified(f"keys of type {str(other)[:20]!r} are not known")
@@ -216,9 +230,15 @@ def _indent(payload: bytes) -> bytes:
     return indent if not indent.strip() else b""
 
 
-def _encode(data: bytes) -> str:
+def encode(data: bytes) -> str:
+    """Returns base 64 in the letters of URLs, without padding."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
-def _decode(text: str) -> bytes:
+def decode(text: str) -> bytes:
+    """Returns the bytes again.
+
+    Raises:
+        ValueError: there are other letters in it.
+    """
     return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

@@ -2,13 +2,14 @@
 
 The key is made once and kept with the data, so every process and every start gives the same bytes. Where nothing can be
 written, on a full or read-only disk, documents can still be pulled: a key of this process signs them, since
-clients check a signature by the key that it carries.
+clients check a signature by the key that it carries. An operator may name a key instead (`parse_signing_key`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backends.registry.exclusive_lock import exclusive_lock
@@ -20,20 +21,32 @@ from backends.storage.storage import Storage
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
+    from backends.model.jws import PrivateKey
+
 _log = logging.getLogger("portside.signing")
 
 
 class Signer:
-    """Signs with the registry's own key, made when first needed."""
+    """Signs with the registry's own key, made when first needed, or with the operator's.
 
-    def __init__(self, storage: Storage) -> None:
+    Args:
+        storage: where its own key is kept.
+        key_file: the operator's key; None for its own.
+    """
+
+    def __init__(self, storage: Storage, key_file: Path | None = None) -> None:
         self._driver = storage.driver
         self._locks = storage.locks
-        self._key: ec.EllipticCurvePrivateKey | None = None
+        self._key_file = key_file
+        self._key: PrivateKey | None = None
         self._spare: ec.EllipticCurvePrivateKey | None = None
 
     async def sign(self, payload: bytes) -> bytes:
-        """Returns the signed document of a payload."""
+        """Returns the signed document of a payload.
+
+        Raises:
+            StorageError: there is no key to be had.
+        """
         from backends.model import jws  # noqa: PLC0415 - cryptography is slow to import, and schema 1 is seldom
 
         if self._key is None:
@@ -52,7 +65,9 @@ class Signer:
             self._spare = ec.generate_private_key(ec.SECP256R1())
         return self._spare
 
-    async def _load(self) -> ec.EllipticCurvePrivateKey:
+    async def _load(self) -> PrivateKey:
+        if self._key_file is not None:
+            return await asyncio.to_thread(read_signing_key, self._key_file)
         from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - as above
         from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
 
@@ -79,3 +94,19 @@ class Signer:
                 )
                 await run_to_completion(self._driver.write(layout.SCHEMA1_KEY, fresh))
                 return fresh
+
+
+def read_signing_key(path: Path) -> PrivateKey:
+    """Reads an operator's key.
+
+    Raises:
+        StorageError: it cannot be read, or is not a key that can sign.
+    """
+    from backends.model.signing_keys import parse_signing_key  # noqa: PLC0415 - as above
+
+    try:
+        return parse_signing_key(path.read_bytes())
+    except OSError as error:
+        raise StorageError(f"the signing key {path} cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise StorageError(f"the signing key {path} cannot be used: {error}") from None

@@ -6,6 +6,7 @@ Invariant: what is in a store is the same for v1 and v2, and for every process t
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 from backends.model.names import RepositoryName
 from backends.registry.blobs import Blobs
@@ -34,6 +35,7 @@ class Store:
         v1_storage: v1's own root, with a blob store of its own: no file can have a name in both.
         validation: what is required of a pushed v2 manifest; by default that all it names is here.
         events: where it is told what happens; by default nobody wants to know.
+        signing_key: the file of a key that signs schema 1 documents; None for one of its own.
 
     Attributes:
         storage: as above.
@@ -53,6 +55,7 @@ class Store:
         v1_storage: Storage | None = None,
         validation: Validation = _ALL_HERE,
         events: Events = NO_EVENTS,
+        signing_key: Path | None = None,
     ) -> None:
         self.storage = storage
         self.v1_storage = v1_storage or storage
@@ -69,7 +72,7 @@ class Store:
             self.tags,
             manifests,
             referrers,
-            Signer(storage),
+            Signer(storage, signing_key),
             validation,
             events,
         )

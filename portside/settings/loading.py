@@ -24,7 +24,7 @@ from portside.settings.settings import Role, Settings
 from portside.settings.unsupported import notes as unsupported_notes
 from portside.settings.unsupported import refusals, unknown_refusals, variable_refusals
 from portside.settings.v1_environment import LISTENING, V1Environment, v1_environment, v1_refusals
-from portside.settings.validation import Profile, pattern_mistakes, validation_notes
+from portside.settings.validation import Profile, pattern_mistakes, signing_key_mistakes, validation_notes
 from portside.settings.yaml_values import is_empty
 
 __all__ = ["Role", "Settings", "SettingsProblem", "load_settings", "settings_path"]
@@ -74,6 +74,8 @@ def load_settings(role: Role, path: Path | None, environment: Mapping[str, str],
         raise SettingsProblem(_listed(path, mistakes)) from None
     ports = _ports(role, config)
     mistakes += [*unknown_refusals(config), *pattern_mistakes(config), *ports.mistakes]
+    if role in {Role.SERVE, Role.V2}:
+        mistakes += signing_key_mistakes(config)
     if mistakes:
         raise SettingsProblem(_listed(path, mistakes))
     profile = Profile(config.gateway.profile) if config.gateway.profile else profile

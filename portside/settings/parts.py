@@ -20,7 +20,7 @@ from portside.settings.schema.gateway import Backend
 from portside.settings.schema.section import values_of
 from portside.settings.schema.storage import Filesystem
 from portside.settings.settings import Role, Settings
-from portside.settings.validation import Profile, make_validation
+from portside.settings.validation import Profile, make_validation, signing_key_file
 from proxy.settings import ProxySettings, UpstreamSettings
 
 DEFAULT_DRAIN = 8.0
@@ -81,6 +81,7 @@ def make_settings(role: Role, config: Config, ports: Ports, *, notes: list[str],
             v2=_upstream(gateway.v2, config),
         ),
         validation=make_validation(config, profile),
+        signing_key=signing_key_file(config),
         health=_health(config),
         purging=_purging(config),
         indexing=IndexSettings(gateway.index.interval),

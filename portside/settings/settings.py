@@ -41,6 +41,7 @@ class Settings:
     Attributes:
         role: which parts it runs.
         headers: on every answer (`http.headers`).
+        signing_key: a key that signs schema 1 documents; None for the registry's own.
         listeners: what it listens on.
         metrics_path: where the metrics are on the listener `metrics`; "" when nothing is counted.
         certificates: the folder where certificates are made if there are none; None when the user named their own.
@@ -61,6 +62,7 @@ class Settings:
     headers: Mapping[str, str]
     proxy: ProxySettings
     validation: Validation
+    signing_key: Path | None
     health: HealthSettings
     purging: PurgeSettings
     indexing: IndexSettings

@@ -24,7 +24,6 @@ NOT_YET = {
     "health.http": "only storage and registries elsewhere are checked",
     "health.tcp": "only storage and registries elsewhere are checked",
     "middleware": "no middleware is loaded",
-    "compatibility.schema1.signingkeyfile": "the registry makes a key of its own",
     "reporting": "nothing is reported to others",
     "proxy": "without a remoteurl it means nothing in distribution either",
     "storage.cache": "descriptors are not cached; they are read where they are",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import Enum
+from pathlib import Path
 
 from pydantic_core import SchemaError
 
 from backends.registry.validation import Validation
+from backends.storage.driver import StorageError
 from portside.settings.schema.config import Config
 from portside.settings.schema.validation import Validation as Section
 from portside.settings.url_patterns import PatternRule, compile_pattern
@@ -35,6 +37,26 @@ def pattern_mistakes(config: Config) -> list[str]:
                     f" (it is {pattern!r:.80})"
                 )
     return found
+
+
+def signing_key_file(config: Config) -> Path | None:
+    """Returns where the key lies that is to sign schema 1 documents; None when the registry has its own."""
+    named = config.compatibility.schema1.signingkeyfile if config.compatibility is not None else ""
+    return Path(named) if named else None
+
+
+def signing_key_mistakes(config: Config) -> list[str]:
+    """Returns a sentence when there is no key where one is named: distribution does not start then either."""
+    path = signing_key_file(config)
+    if path is None:
+        return []
+    from backends.registry.signing import read_signing_key  # noqa: PLC0415 - cryptography is slow to import
+
+    try:
+        read_signing_key(path)
+    except StorageError as error:
+        return [f"compatibility.schema1.signingkeyfile: {error}; name libtrust's JSON key or a PEM file, of EC or RSA"]
+    return []
 
 
 def make_validation(config: Config, profile: Profile) -> Validation:
