@@ -22,7 +22,8 @@ from backends.v2.registry import Registry as V2Registry
 from backends.v2.settings import V2Settings
 from backends.web.gates import make_gates
 from backends.web.settings import GateSettings
-from tests.support.kept_events import KeptEvents, SlowEvents
+from tests.support.event_steps import E, walk
+from tests.support.kept_events import KeptEvents, SlowEvents, UnwantedEvents
 from tests.support.loopback import serve
 from tests.support.serving_here import OCI_MANIFEST, Client, digest_of, make_manifest
 from tests.support.v1server import DOCKER, RunningRegistry, make_pushed
@@ -297,3 +298,15 @@ async def test_a_push_is_answered_once_it_is_told_and_told_though_the_client_han
                 await events.ended.wait()
             assert [event["target"]["tag"] for event in world.take()] == [tag]
             events.ended.clear()
+
+
+async def test_where_nobody_wants_events_no_request_makes_one(tmp_path: Path) -> None:
+    async with running(tmp_path, UnwantedEvents()) as world:
+        await walk(world.v2)
+        await world.v1.push("app", "1", [BASE, TOP])
+        for path in ("images", "tags/1"):
+            assert (await world.v1.ask("GET", f"/v1/repositories/app/{path}")).status == 200
+        assert (await world.v1.ask("GET", f"/v1/images/{TOP.id}/layer")).status == 200
+        assert (await world.v2.ask("GET", f"/v2/app/blobs/{E}")).status == 200
+        assert (await world.v2.ask("GET", "/v2/app/manifests/index")).status == 200
+        assert (await world.v1.ask("DELETE", "/v1/repositories/app/")).status == 200

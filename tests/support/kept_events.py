@@ -72,6 +72,22 @@ class SlowEvents(KeptEvents):
         self.ended.set()
 
 
+class UnwantedEvents(KeptEvents):
+    """Nobody wants events; whoever makes one all the same, fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wanted = False
+
+    @override
+    async def record(self, events: Sequence[Event], /) -> None:
+        raise AssertionError(events)
+
+    @override
+    def note(self, event: Event, /) -> None:
+        raise AssertionError(event)
+
+
 def words(event: Event) -> str:
     """An event as `push app:1 sha256:...`, with what it has of these."""
     target = event.target
