@@ -1,23 +1,39 @@
-"""YAML as distribution reads it: where text is wanted, a scalar keeps its spelling, and no key may stand twice.
+"""YAML as distribution reads it, which is Go's yaml.v2: where text is wanted, a scalar keeps its spelling.
 
-Go's yaml.v2 gives a string field the source text of whatever stands there: `true` stays `true`, `1.50` stays `1.50`,
-`0123` stays `0123`, `2026-01-02` stays text. Plain PyYAML turns them into values first, whose text differs.
+A string field there gets the source text of whatever stands there: `true` stays `true`, `1.50` stays `1.50`, `0123`
+stays `0123`. What else would be a value is what yaml.v2 takes for one: `y` is true, `1e3` a number, `12:30` text. A key
+that stands twice is merged, so that of two `http:` sections, one with TLS, neither is lost; only the first document
+counts; a tag of the user's own means nothing. The first two are remembered, to be named at start.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import yaml
 from typing_extensions import override
+
+_TAG = "tag:yaml.org,2002:"
+# What yaml.v2 resolves, in its order, each with the characters that it may begin with.
+_RESOLVED: Sequence[tuple[str, str, str]] = (
+    ("bool", "yYnNtTfFoO", "y|Y|yes|Yes|YES|n|N|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF"),
+    ("null", "~nN\0", "~|null|Null|NULL|"),
+    ("int", "-+0123456789", r"[-+]?(?:0|[1-9][0-9_]*|0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO]?[0-7_]+)"),
+    ("float", "-+0123456789.", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"),
+    ("float", "-+.", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"),
+    ("merge", "<", "<<"),
+)
+_TRUE = frozenset({"y", "yes", "true", "on"})
 
 
 class Written(str):  # noqa: SLOT000 - pickled with its value, by the default method
     """A scalar that YAML takes for something else than text: its source text.
 
     Attributes:
-        value: what YAML takes it for: a bool, an int, a float, a date or a time.
+        value: what YAML takes it for: a bool, an int, a float.
     """
 
     value: Any
@@ -28,14 +44,47 @@ class Written(str):  # noqa: SLOT000 - pickled with its value, by the default me
         return written
 
 
-def parse_yaml(text: str) -> Any:
-    """Parses a document: mappings, lists, text, `Written` and None.
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document of YAML.
+
+    Attributes:
+        value: mappings, lists, text, `Written` and None.
+        node: where everything stands; None when there is nothing.
+        repeated: keys that stand twice, each with the line (from 1) of the second.
+        others: the line where a further document begins; 0 for none.
+    """
+
+    value: Any
+    node: yaml.Node | None
+    repeated: tuple[tuple[str, int], ...]
+    others: int
+
+
+def parse_document(text: str) -> Document:
+    """Parses the first document.
 
     Raises:
-        yaml.YAMLError: it is not valid YAML, or a key stands twice in one mapping: of two `http:` sections, one with
-            TLS, PyYAML would drop the first in silence.
+        yaml.YAMLError: it is not valid YAML.
     """
-    return yaml.load(text, _Loader)  # noqa: S506 - derived from SafeLoader
+    loader = _Loader(text)
+    try:
+        if not loader.check_node():
+            return Document(None, None, (), 0)
+        node = loader.get_node()
+        value = loader.construct_document(node)
+        return Document(value, node, tuple(loader.repeated), _line_of_another(loader))
+    finally:
+        loader.dispose()
+
+
+def parse_yaml(text: str) -> Any:
+    """Parses the first document: mappings, lists, text, `Written` and None.
+
+    Raises:
+        yaml.YAMLError: it is not valid YAML.
+    """
+    return parse_document(text).value
 
 
 def plain(value: Any) -> Any:
@@ -55,29 +104,86 @@ def is_empty(value: Any) -> bool:
 
 
 class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - as its base has it
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.repeated: list[tuple[str, int]] = []
+
     @override
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         assert isinstance(node, yaml.MappingNode)
-        seen: set[str] = set()
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if key.value in seen:
-                problem = f"the key {key.value!r} stands there a second time; put what is below both together"
-                raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
-            seen.add(key.value)
+            if isinstance(key, yaml.ScalarNode) and key.tag == f"{_TAG}null":  # a key is text, whatever it looks like
+                key.tag, key.value = f"{_TAG}str", key.value or "~"
+        self._merge_repeated(node)
         return node
+
+    def _merge_repeated(self, node: yaml.MappingNode) -> None:
+        """As yaml.v2 fills a section twice: what is in either counts, the second before the first."""
+        places: dict[str, int] = {}
+        pairs: list[tuple[yaml.Node, yaml.Node]] = []
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == f"{_TAG}merge" or key.value not in places:
+                if isinstance(key, yaml.ScalarNode):
+                    places[key.value] = len(pairs)
+                pairs.append((key, value))
+                continue
+            self.repeated.append((key.value, key.start_mark.line + 1))
+            first = pairs[places[key.value]][1]
+            if isinstance(first, yaml.MappingNode) and isinstance(value, yaml.MappingNode):
+                value = yaml.MappingNode(value.tag, first.value + value.value, value.start_mark, value.end_mark)  # noqa: PLW2901
+                self._merge_repeated(value)
+            pairs[places[key.value]] = (key, value)
+        node.value = pairs
+
+
+def _line_of_another(loader: _Loader) -> int:
+    try:
+        if not loader.check_node():
+            return 0
+        event = loader.peek_event()
+    except yaml.YAMLError as error:  # nobody reads it, so nobody asks whether it is valid
+        mark = getattr(error, "problem_mark", None)
+        return mark.line + 1 if mark is not None else 1
+    return int(event.start_mark.line) + 1
 
 
 def _written(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
+    kind, text = node.tag.removeprefix(_TAG), node.value.replace("_", "").lower()
     try:
-        value = yaml.SafeLoader.yaml_constructors[node.tag](loader, node)
-    except ValueError:  # 2026-13-45 has the form of a date
+        if kind == "int":
+            octal = re.fullmatch(r"([-+]?)0(\d+)", text)
+            return Written(node.value, int(f"{octal[1]}0o{octal[2]}" if octal else text, 0))
+        if kind == "float":
+            return Written(node.value, float(re.sub(r"\.(inf|nan)", r"\1", text)))
+    except ValueError:  # `0x_`, or a tag that promises a number
         return str(node.value)
-    return Written(node.value, value)
+    return Written(node.value, text in _TRUE)
 
 
-_KINDS: Sequence[str] = ("bool", "int", "float", "timestamp")
-for _kind in _KINDS:
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _written)
+def _untagged(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+    """Returns what stands behind a tag as if the tag were not there."""
+    if isinstance(node, yaml.ScalarNode):
+        return node.value
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    assert isinstance(node, yaml.MappingNode)
+    return loader.construct_mapping(node, deep=True)
+
+
+def _binary(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
+    return bytes(loader.construct_yaml_binary(node)).decode(errors="replace")
+
+
+for _name, _first, _pattern in _RESOLVED:
+    _Loader.add_implicit_resolver(
+        _TAG + _name, re.compile(f"(?:{_pattern})\\Z"), ["" if letter == "\0" else letter for letter in _first]
+    )
+for _name in ("bool", "int", "float"):
+    _Loader.add_constructor(_TAG + _name, _written)
+for _name in ("timestamp", "set", "omap", "pairs"):
+    _Loader.add_constructor(_TAG + _name, _untagged)
+_Loader.add_constructor(f"{_TAG}binary", _binary)
+_Loader.add_multi_constructor("!", lambda loader, _, node: _untagged(loader, node))
