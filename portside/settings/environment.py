@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
 
+from portside.settings.remarks import Kind, Remark, refused
 from portside.settings.schema.section import Section, field_of, inner_type
 from portside.settings.unsupported import is_known
 from portside.settings.yaml_values import parse_yaml
@@ -27,36 +28,55 @@ ELSEWHERE = frozenset({"REGISTRY_CONFIGURATION_PATH", "REGISTRY_VERSION"})
 KeyPath = list[str | int]
 
 
-def apply_environment(
-    raw: dict[str, Any], environment: Mapping[str, str], model: type[BaseModel]
-) -> tuple[list[str], list[str]]:
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the environment did.
+
+    Attributes:
+        applied: variables by the key that each sets.
+        unknown: variables that fit nothing.
+        remarks: mistakes, and variables that bear the file's word for a key instead of distribution's own.
+    """
+
+    applied: dict[str, str]
+    unknown: list[str]
+    remarks: list[Remark]
+
+
+def apply_environment(raw: dict[str, Any], environment: Mapping[str, str], model: type[Section]) -> Overrides:
     """Writes what the environment says into the parsed file.
 
     Args:
         raw: the file's mapping; changed in place.
         environment: all variables.
         model: the file's shape.
-
-    Returns:
-        mistakes, and the names that fit nothing.
     """
-    mistakes: list[str] = []
-    unknown: list[str] = []
+    done = Overrides({}, [], [])
     for name in sorted(environment):
         if not name.startswith(PREFIX) or name in ELSEWHERE:
             continue
-        keys = _find_key(raw, name[len(PREFIX) :].split("_"), model, ())
+        parts = name[len(PREFIX) :].split("_")
+        keys = _find_key(raw, parts, model, ())
         if keys is None:
-            unknown.append(name)
+            meant = _distribution_s_name(parts, model)
+            if meant:
+                text = f"{name} is ignored, as in distribution: the variable of this setting is {PREFIX}{meant}"
+                done.remarks.append(Remark(Kind.IGNORED, name, text))
+            else:
+                done.unknown.append(name)
             continue
         try:
             value = parse_yaml(environment[name])
         except (yaml.YAMLError, RecursionError):
-            mistakes.append(f"{name} (environment): its value is not valid YAML; put it in quotes inside the variable")
+            why = "its value is not valid YAML; put it in quotes inside the variable"
+            done.remarks.append(refused(f"{name} (environment)", why))
             continue
-        if not _set(raw, keys, value):
-            mistakes.append(f"{name} (environment): the list has no element with this number, nor is it the next one")
-    return mistakes, unknown
+        if _set(raw, keys, value):
+            done.applied[".".join(map(str, keys))] = name
+        else:
+            why = "the list has no element with this number, nor is it the next one"
+            done.remarks.append(refused(f"{name} (environment)", why))
+    return done
 
 
 def _find_key(node: Any, parts: Sequence[str], kind: Any, above: tuple[str, ...]) -> KeyPath | None:
@@ -66,6 +86,8 @@ def _find_key(node: Any, parts: Sequence[str], kind: Any, above: tuple[str, ...]
     head, rest = parts[0], parts[1:]
     kind = inner_type(kind)
     if isinstance(kind, type) and issubclass(kind, Section):
+        if head in kind.inlined:
+            return _find_key(node, rest, kind, above)
         key = _key_named(kind, head)
         field = field_of(kind, key) if key else None
         if field is None:
@@ -75,9 +97,11 @@ def _find_key(node: Any, parts: Sequence[str], kind: Any, above: tuple[str, ...]
         return None if below is None else [key, *below]
     if typing.get_origin(kind) is dict:
         keys = node if isinstance(node, Mapping) else {}
-        key = next((str(known) for known in keys if str(known).upper() == head.upper()), head.lower())
-        if rest and typing.get_args(kind)[1] is not Any:
+        if not rest:  # made anew, in lower case, as in distribution, whatever is there in capitals
+            return [head.lower()]
+        if typing.get_args(kind)[1] is not Any:
             return None
+        key = next((str(known) for known in keys if str(known).upper() == head.upper()), head.lower())
         return [key, *(part.lower() for part in rest)]
     if typing.get_origin(kind) in {list, tuple} and head.isascii() and head.isdigit():
         number = int(head)
@@ -92,6 +116,22 @@ def _key_named(section: type[Section], name: str) -> str:
         return ""
     low = name.lower()
     return section.variables.get(low) or ("" if low in section.variables.values() else low)
+
+
+def _distribution_s_name(parts: Sequence[str], kind: Any) -> str:
+    """Returns what a variable is called in distribution whose name was made of the file's keys; "" where it is none."""
+    named: list[str] = []
+    for part in parts:
+        kind = inner_type(kind)
+        if not (isinstance(kind, type) and issubclass(kind, Section)) or part != part.upper():
+            return ""
+        key = part.lower()
+        field = field_of(kind, key)
+        if field is None:
+            return ""
+        named.append(next((name for name, each in kind.variables.items() if each == key), key).upper())
+        kind = field.annotation
+    return "_".join(named)
 
 
 def _child(node: Any, key: str | int) -> Any:

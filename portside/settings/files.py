@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from portside.problems import Problem
-from portside.settings.yaml_values import parse_yaml
+from portside.settings.remarks import Kind, Remark
+from portside.settings.yaml_values import Document, parse_document
 
 _UNREADABLE = {UnicodeDecodeError: "it is not UTF-8 text", RecursionError: "it is nested too deeply"}
 
@@ -26,16 +28,33 @@ def settings_path(environment: Mapping[str, str]) -> Path | None:
     return Path(path) if path else None
 
 
-def read_file(path: Path | None) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class SettingsFile:
+    """The file that was read.
+
+    Attributes:
+        path: None where there is none.
+        raw: what it holds.
+        node: where in it everything stands.
+        remarks: what is odd about it as YAML.
+    """
+
+    path: Path | None
+    raw: dict[str, Any]
+    node: yaml.Node | None
+    remarks: tuple[Remark, ...]
+
+
+def read_file(path: Path | None) -> SettingsFile:
     """Returns what the file holds; nothing where there is no file.
 
     Raises:
         SettingsProblem: it cannot be read, or does not hold keys.
     """
     if path is None:
-        return {}
+        return SettingsFile(None, {}, None, ())
     try:
-        raw = parse_yaml(path.read_text(encoding="utf-8"))
+        document = parse_document(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsProblem(
             f"the settings file {path} cannot be read ({error.strerror}): {_unreadable_file(error)}"
@@ -47,11 +66,19 @@ def read_file(path: Path | None) -> dict[str, Any]:
         if "'\\t'" in why:
             why = "the indentation has a tab; YAML allows only spaces"
         raise SettingsProblem(f"the settings file {path} is not valid YAML{where}: {why}") from None
-    if raw is None:
-        return {}
-    if not isinstance(raw, dict):
+    raw = document.value
+    if raw is not None and not isinstance(raw, dict):
         raise SettingsProblem(f"the settings file {path} must hold keys such as storage: and http:, not a list or text")
-    return raw
+    return SettingsFile(path, raw or {}, document.node, tuple(_oddities(document)))
+
+
+def _oddities(document: Document) -> Iterator[Remark]:
+    for key, line in document.repeated:
+        text = f"the key {key!r} stands there a second time, in line {line}: both are put together, and the second wins"
+        yield Remark(Kind.DANGEROUS, "", text)
+    if document.others:
+        text = f"what begins in line {document.others} is a document of its own and is ignored, as in distribution"
+        yield Remark(Kind.IGNORED, "", text)
 
 
 def _unreadable_file(error: OSError) -> str:

@@ -7,18 +7,22 @@ use: the proxy's for `serve` and `proxy`, the registry's own for `v1` and `v2`; 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from portside.settings.conflicts import conflicts
 from portside.settings.environment import apply_environment
-from portside.settings.files import SettingsProblem, read_file, settings_path
+from portside.settings.files import SettingsFile, SettingsProblem, read_file, settings_path
 from portside.settings.listeners import V1 as DEFAULT_V1
 from portside.settings.listeners import V2 as DEFAULT_V2
 from portside.settings.listeners import Ports, proxy_ports, registry_ports
 from portside.settings.mistakes import describe_mistake
+from portside.settings.older_names import remarks as older_names
 from portside.settings.parts import make_settings
+from portside.settings.remarks import Kind, Remark, remarks_of
 from portside.settings.schema.config import Config
 from portside.settings.settings import Role, Settings
 from portside.settings.unsupported import notes as unsupported_notes
@@ -28,6 +32,21 @@ from portside.settings.validation import Profile, pattern_mistakes, signing_key_
 from portside.settings.yaml_values import is_empty
 
 __all__ = ["Role", "Settings", "SettingsProblem", "load_settings", "settings_path"]
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """Settings, and all there is to say about them.
+
+    Attributes:
+        settings: None where they cannot be used; then some remark is REFUSED.
+        remarks: in the order in which they are to be said.
+        variables: those that set a key, by that key.
+    """
+
+    settings: Settings | None
+    remarks: tuple[Remark, ...]
+    variables: Mapping[str, str]
 
 
 def load_settings(role: Role, path: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
@@ -43,7 +62,16 @@ def load_settings(role: Role, path: Path | None, environment: Mapping[str, str],
     Raises:
         SettingsProblem: with every mistake there is.
     """
-    raw = read_file(path)
+    examined = examine(role, read_file(path), environment, flags)
+    if examined.settings is None:
+        mistakes = [each.text for each in examined.remarks if each.kind is Kind.REFUSED]
+        raise SettingsProblem(_listed(path, mistakes))
+    return examined.settings
+
+
+def examine(role: Role, file: SettingsFile, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Examined:
+    """Puts file, environment and flags together; the arguments are those of `load_settings`."""
+    raw = file.raw
     # distribution loads no file without a version
     profile = Profile.OCI if is_empty(raw.get("version")) else Profile.DISTRIBUTION
     older = V1Environment()
@@ -55,32 +83,36 @@ def load_settings(role: Role, path: Path | None, environment: Mapping[str, str],
         older.mistakes += v1_refusals(environment)
         if environment.get("STORAGE_PATH"):
             older.notes.append("only `portside v1` uses STORAGE_PATH; name the folder with --data")
-    notes = older.notes
-    mistakes, unknown = apply_environment(raw, environment, Config)
+    remarks = [*file.remarks, *remarks_of(Kind.IGNORED, older.notes)]
+    overrides = apply_environment(raw, environment, Config)
+    remarks += overrides.remarks
     if role is Role.V1 or not _get(raw, "gateway.v1.upstream"):
-        mistakes += older.mistakes
-    unknown = [name for name in unknown if role is not Role.V1 or name not in LISTENING]
-    mistakes += variable_refusals(unknown)
+        remarks += remarks_of(Kind.REFUSED, older.mistakes)
+    unknown = [name for name in overrides.unknown if role is not Role.V1 or name not in LISTENING]
+    remarks += variable_refusals(unknown)
     if unknown:
-        notes.append(f"unknown variables, ignored: {', '.join(unknown)}")
+        remarks.append(Remark(Kind.IGNORED, "", f"unknown variables, ignored: {', '.join(unknown)}"))
     for dotted, value in flags.items():
         if value is not None:
             _put_flag(raw, role, dotted, value)
-    mistakes += refusals(raw)
+    remarks += refusals(raw)
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        mistakes += [describe_mistake(found) for found in error.errors(include_url=False)]
-        raise SettingsProblem(_listed(path, mistakes)) from None
+        remarks += [describe_mistake(found) for found in error.errors(include_url=False)]
+        return Examined(None, tuple(remarks), overrides.applied)
     ports = _ports(role, config)
-    mistakes += [*unknown_refusals(config), *pattern_mistakes(config), *ports.mistakes]
-    if role in {Role.SERVE, Role.V2}:
-        mistakes += signing_key_mistakes(config)
-    if mistakes:
-        raise SettingsProblem(_listed(path, mistakes))
+    remarks += [*unknown_refusals(config), *conflicts(config)]
+    key = signing_key_mistakes(config) if role in {Role.SERVE, Role.V2} else ()
+    remarks += remarks_of(Kind.REFUSED, [*pattern_mistakes(config), *key, *ports.mistakes])
     profile = Profile(config.gateway.profile) if config.gateway.profile else profile
-    notes += [*unsupported_notes(config), *validation_notes(config, profile), *ports.notes]
-    return make_settings(role, config, ports, notes=notes, profile=profile)
+    remarks += [*unsupported_notes(config), *older_names(raw)]
+    remarks += remarks_of(Kind.IGNORED, [*validation_notes(config, profile), *ports.notes])
+    if any(each.kind is Kind.REFUSED for each in remarks):
+        return Examined(None, tuple(remarks), overrides.applied)
+    settings, more = make_settings(role, config, ports, profile=profile)
+    remarks += remarks_of(Kind.IGNORED, more)
+    return Examined(replace(settings, notes=tuple(each.text for each in remarks)), tuple(remarks), overrides.applied)
 
 
 def _put_flag(raw: dict[str, Any], role: Role, name: str, value: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from portside.settings.remarks import Remark, refused
+
 _SECRET = ("secret", "password", "key", "token")
 _HIDDEN = ("http.headers.", "log.fields.")
 # pydantic's sentences in a person's words.
@@ -25,8 +27,8 @@ _WORDS = {
 _INSTANCE = re.compile(r" or instance of \w+")
 
 
-def describe_mistake(found: Any) -> str:
-    """Returns a sentence: the path, what is allowed, what was found."""
+def describe_mistake(found: Any) -> Remark:
+    """Returns what is wrong: the path, what is allowed, what was found."""
     path = ".".join(str(part) for part in found["loc"])
     message = _INSTANCE.sub("", str(found["msg"]).removeprefix("Value error, "))
     for theirs, plainly in _WORDS.items():
@@ -34,7 +36,7 @@ def describe_mistake(found: Any) -> str:
     value = found.get("input")
     hidden = _is_secret(path) or isinstance(value, dict | list | tuple) or "@" in str(value) or repr(value) in message
     shown = "" if hidden else " (it is empty)" if value is None else f" (it is {value!r:.80})"
-    return f"{path}: {message[:1].lower()}{message[1:]}{shown}"
+    return refused(path, f"{message[:1].lower()}{message[1:]}{shown}")
 
 
 def _is_secret(path: str) -> bool:

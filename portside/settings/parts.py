@@ -28,16 +28,16 @@ DISTRIBUTION_TAGS_MAX = 1000
 """What distribution 3.1 gives at once where its file does not say."""
 
 
-def make_settings(role: Role, config: Config, ports: Ports, *, notes: list[str], profile: Profile) -> Settings:
-    """Returns everything a process needs to know.
+def make_settings(role: Role, config: Config, ports: Ports, *, profile: Profile) -> tuple[Settings, list[str]]:
+    """Returns everything a process needs to know, and sentences about it.
 
     Args:
         role: which parts it runs.
         config: the file, the environment and the flags together.
         ports: what it listens on.
-        notes: sentences to say at start; more are added.
         profile: whose rules hold for pushed manifests.
     """
+    notes: list[str] = []
     gateway, http = config.gateway, config.http
     room = RoomSettings(gateway.lowroom.percent, gateway.lowroom.bytes, gateway.lowroom.files)
     storage = StorageSettings("filesystem", (config.storage.filesystem or Filesystem()).rootdirectory, room)
@@ -51,11 +51,9 @@ def make_settings(role: Role, config: Config, ports: Ports, *, notes: list[str],
         if workers > 1:
             notes.append("storage inmemory lives in one process, so there is one worker")
         workers = 1
-    if config.loglevel is not None:
-        notes.append("loglevel is deprecated: write log.level")
     if http.secret:
         notes.append("http.secret is not needed: what is known about an upload is in storage, for every worker")
-    return Settings(
+    settings = Settings(
         role=role,
         log=_log(config),
         storage=storage,
@@ -92,9 +90,10 @@ def make_settings(role: Role, config: Config, ports: Ports, *, notes: list[str],
         ca_copy=gateway.cacopy,
         workers=workers,
         drain_seconds=drain,
-        notes=tuple(notes),
+        notes=(),
         values=values_of(config),
     )
+    return settings, notes
 
 
 def _tags_max(config: Config, profile: Profile) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from portside.settings.lookalikes import protecting_key
+from portside.settings.remarks import Kind, Remark, refused
 from portside.settings.schema.section import keys_of
 from portside.settings.schema.storage import DRIVERS
 from portside.settings.yaml_values import is_empty, plain
@@ -24,16 +25,20 @@ NOT_YET = {
     "health.http": "only storage and registries elsewhere are checked",
     "health.tcp": "only storage and registries elsewhere are checked",
     "middleware": "no middleware is loaded",
-    "reporting": "nothing is reported to others",
-    "proxy": "without a remoteurl it means nothing in distribution either",
     "storage.cache": "descriptors are not cached; they are read where they are",
-    "storage.redirect": "a file system has no addresses to redirect to",
-    "storage.tag": "tags are looked up one after another",
-    "storage.filesystem.maxthreads": "the driver has its own bound",
-    "http.http2": "HTTP/2 is never spoken",
-    "http.h2c": "HTTP/2 is never spoken",
     "log.hooks": "no mail is sent",
-    "log.reportcaller": "callers are not named",
+}
+
+# What has no effect and will have none, with the value that asks for what is so anyhow.
+WITHOUT_EFFECT: Mapping[str, tuple[str, object]] = {
+    "http.http2.disabled": ("HTTP/2 is never spoken", True),
+    "http.h2c.enabled": ("HTTP/2 is never spoken", False),
+    "http.tls.letsencrypt": ("without a cachefile it has none in distribution either", None),
+    "log.reportcaller": ("the log does not name lines of the program", False),
+    "proxy": ("without a remoteurl it has none in distribution either", None),
+    "storage.filesystem.maxthreads": ("the driver has its own bound", None),
+    "storage.redirect.disable": ("a file system has no addresses to redirect to", True),
+    "storage.tag.concurrencylimit": ("as many tags are looked up at once as the disk is good for", None),
 }
 
 REFUSED = {
@@ -41,10 +46,13 @@ REFUSED = {
     "proxy.remoteurl": "pull-through caching is not supported yet; remove proxy",
     "http.clientcas": "it belongs below http.tls; here it would be ignored, and everyone would be let in",
     "http.prefix": "a path prefix is not supported yet; remove it",
-    "http.tls.letsencrypt": "certificates from Let's Encrypt are not supported yet; name certificate and key",
+    "http.tls.letsencrypt.cachefile": (
+        "certificates from Let's Encrypt are not supported yet; name certificate and key"
+    ),
 }
 
-OTHER_DRIVERS = frozenset({"s3", "s3aws", "s3goamz", "azure", "gcs", "swift", "oss", "rados"})
+GONE_DRIVERS = {"swift": "3.0", "oss": "3.0", "rados": "2.4", "s3goamz": "2.7"}
+OTHER_DRIVERS = frozenset({"s3", "s3aws", "azure", "gcs", *GONE_DRIVERS})
 _STORAGE = frozenset({"cache", "delete", "maintenance", "redirect", "tag"}) | DRIVERS
 
 # What the environment may name although the schema has no place for it. Nothing looser: Kubernetes gives a container
@@ -58,48 +66,71 @@ def is_known(path: Sequence[str]) -> bool:
     return any(dotted == key or dotted.startswith(f"{key}.") for key in _BEYOND_THE_SCHEMA)
 
 
-def refusals(raw: Mapping[Any, Any]) -> list[str]:
-    """Returns a sentence for each setting that keeps Portside from starting."""
-    found = [f"{key}: {why}" for key, why in REFUSED.items() if not _asks_nothing(key, plain(_value(raw, key)))]
+def refusals(raw: Mapping[Any, Any]) -> list[Remark]:
+    """Returns a remark for each setting that keeps Portside from starting."""
+    found = [refused(key, why) for key, why in REFUSED.items() if not _asks_nothing(key, plain(_value(raw, key)))]
     storage = raw.get("storage") or {}
     keys = [storage] if isinstance(storage, str) else list(storage) if isinstance(storage, Mapping) else []
     for key in sorted(str(key) for key in keys):
-        if key in OTHER_DRIVERS:
-            found.append(f"storage.{key}: this driver is not supported yet; use filesystem or inmemory")
+        if key in GONE_DRIVERS:
+            why = f"distribution has this driver no more since {GONE_DRIVERS[key]}, and Portside never had it"
+            found.append(refused(f"storage.{key}", f"{why}; copy the data to a file system"))
+        elif key in OTHER_DRIVERS:
+            found.append(refused(f"storage.{key}", "this driver is not supported yet; use filesystem or inmemory"))
         elif key not in _STORAGE:
-            found.append(f"storage.{key}: there is no such driver{_meant(key, _STORAGE)}; use filesystem or inmemory")
+            why = f"there is no such driver{_meant(key, _STORAGE)}; use filesystem or inmemory"
+            found.append(refused(f"storage.{key}", why))
     if set(keys) >= DRIVERS:
-        found.append("storage: it must have exactly one driver; remove filesystem or inmemory")
+        found.append(refused("storage", "it must have exactly one driver; remove filesystem or inmemory"))
     return found
 
 
-def unknown_refusals(config: BaseModel) -> list[str]:
-    """Returns a sentence for each unknown key that looks like one that protects."""
+def unknown_refusals(config: BaseModel) -> list[Remark]:
+    """Returns a remark for each unknown key that looks like one that protects."""
     return [
-        f"{path} is not a known setting, and it would be unsafe to ignore it: write {meant}, or remove it"
+        Remark(
+            Kind.REFUSED,
+            path,
+            f"{path} is not a known setting, and it would be unsafe to ignore it: write {meant}, or remove it",
+        )
         for path, _, _ in _extras(config, ())
         if not _is_met(path) and (meant := protecting_key(path.rpartition(".")[2]))
     ]
 
 
-def variable_refusals(names: Sequence[str]) -> list[str]:
-    """Returns a sentence for each unknown variable that looks like one that protects.
+def variable_refusals(names: Sequence[str]) -> list[Remark]:
+    """Returns a remark for each unknown variable that looks like one that protects.
 
     Kubernetes' own end in `_PORT`, `_HOST`, `_ADDR` or `_PROTO`, never in such a key.
     """
     return [
-        f"{name} (environment) is not a known setting, and it would be unsafe to ignore it: set {meant}, or remove it"
+        Remark(
+            Kind.REFUSED,
+            name,
+            f"{name} (environment) is not a known setting, and it would be unsafe to ignore it:"
+            f" set {meant}, or remove it",
+        )
         for name in names
         if (meant := protecting_key(name.rpartition("_")[2]))
     ]
 
 
-def notes(config: BaseModel) -> list[str]:
-    """Returns a sentence for each key that is there and does nothing."""
-    found = [f"{key} is not supported yet: {why}" for key, why in NOT_YET.items() if not _sets_nothing(config, key)]
+def notes(config: BaseModel) -> list[Remark]:
+    """Returns a remark for each key that is there and does nothing."""
+    found = [
+        Remark(Kind.UNSUPPORTED, key, f"{key} is not supported yet: {why}")
+        for key, why in NOT_YET.items()
+        if not _sets_nothing(config, key)
+    ]
+    found += [
+        Remark(Kind.IGNORED, key, f"{key} has no effect: {why}")
+        for key, (why, agreed) in WITHOUT_EFFECT.items()
+        if not _sets_nothing(config, key, agreed)
+    ]
     for path, _, siblings in _extras(config, ()):
         if not _is_met(path):
-            found.append(f"{path} is not a known setting and is ignored{_meant(path.rpartition('.')[2], siblings)}")
+            close = _meant(path.rpartition(".")[2], siblings)
+            found.append(Remark(Kind.IGNORED, path, f"{path} is not a known setting and is ignored{close}"))
     return found
 
 
@@ -130,12 +161,18 @@ def _asks_nothing(key: str, value: Any) -> bool:
     return is_empty(value) or value == [] or (key == "http.prefix" and value == "/")
 
 
-def _sets_nothing(section: BaseModel, dotted: str = "") -> bool:
-    """Whether a section, or a key of it, is there without any key that has a value; unknown keys do not count."""
+def _sets_nothing(section: BaseModel, dotted: str = "", agreed: object = None) -> bool:
+    """Whether a section, or a key of it, is there without any key that has a value; unknown keys do not count.
+
+    Args:
+        section: where to look.
+        dotted: the key; "" for the section itself.
+        agreed: a value that asks for nothing else than what is so anyhow.
+    """
     key, _, below = dotted.partition(".")
     for name in section.model_fields_set & ({key} if key else type(section).model_fields.keys()):
         value = getattr(section, name)
-        if not isinstance(value, BaseModel) or not _sets_nothing(value, below):
+        if not (_sets_nothing(value, below, agreed) if isinstance(value, BaseModel) else value == agreed):
             return False
     return True
 

@@ -52,7 +52,7 @@ class Document:
         value: mappings, lists, text, `Written` and None.
         node: where everything stands; None when there is nothing.
         repeated: keys that stand twice, each with the line (from 1) of the second.
-        others: the line where a further document begins; 0 for none.
+        others: a line at the beginning of a further document; 0 for none.
     """
 
     value: Any
@@ -141,16 +141,12 @@ class _Loader(yaml.SafeLoader):
 
 def _line_of_another(loader: _Loader) -> int:
     try:
-        if not loader.check_node():
-            return 0
-        event = loader.peek_event()
-    except yaml.YAMLError as error:  # nobody reads it, so nobody asks whether it is valid
-        mark = getattr(error, "problem_mark", None)
-        return mark.line + 1 if mark is not None else 1
-    return int(event.start_mark.line) + 1
+        return int(loader.line) + 1 if loader.check_node() else 0
+    except yaml.YAMLError:  # nobody reads it, so nobody asks whether it is valid
+        return int(loader.line) + 1
 
 
-def _written(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
+def _written(_: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
     kind, text = node.tag.removeprefix(_TAG), node.value.replace("_", "").lower()
     try:
         if kind == "int":

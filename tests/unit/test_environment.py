@@ -19,7 +19,8 @@ ENVIRONMENT: list[tuple[dict[str, str], Callable[[Settings], object], object]] =
     ({"REGISTRY_HTTP_HEADERS_X-A": "[b]"}, lambda s: s.headers, {"x-a": "b"}),
     ({"REGISTRY_HTTP_SECRET": "123456"}, lambda s: s.role, Role.V2),
     ({"REGISTRY_LOG_FIELDS_ENVIRONMENT": "prod"}, lambda s: s.log.fields, {"environment": "prod", "service": "x"}),
-    ({"REGISTRY_LOG_FIELDS_SERVICE": "y"}, lambda s: s.log.fields, {"Service": "y"}),
+    # A key of a map is made anew, in lower case, beside the one in capitals.
+    ({"REGISTRY_LOG_FIELDS_SERVICE": "z"}, lambda s: s.log.fields, {"Service": "x", "service": "z"}),
     ({"REGISTRY_GATEWAY_NAMES": "[a, b]"}, lambda s: s.names, ("a", "b")),
     ({"REGISTRY_GATEWAY_NAMES_0": "a", "REGISTRY_GATEWAY_NAMES_1": "b"}, lambda s: s.names, ("a", "b")),
     ({"REGISTRY_GATEWAY_V2_ADDR": ":9"}, lambda s: s.listeners[0].address, TcpAddress("", 9)),

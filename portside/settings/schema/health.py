@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field
-
 from portside.observe.health import HealthSettings
 from portside.settings.schema.section import Section, lazy
-from portside.settings.schema.values import Duration
+from portside.settings.schema.values import Duration, Threshold
 
 if TYPE_CHECKING:
     from portside.settings.schema.health_checks import FileCheck, HttpCheck, TcpCheck
@@ -22,7 +20,7 @@ else:
 class StorageDriverHealth(Section):
     enabled: bool = HealthSettings().enabled
     interval: Duration = HealthSettings().interval_seconds
-    threshold: int = Field(default=HealthSettings().threshold, ge=0)
+    threshold: Threshold = HealthSettings().threshold
 
 
 class Health(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from portside.settings.schema.section import Section
-from portside.settings.schema.values import Duration, Headers
+from portside.settings.schema.values import Duration, Headers, Threshold
 
 INTERVAL_SECONDS = 10.0
 
@@ -15,7 +15,7 @@ class FileCheck(Section):
 
     file: str = ""
     interval: Duration = INTERVAL_SECONDS
-    threshold: int = Field(default=0, ge=0)
+    threshold: Threshold = 0
 
 
 class HttpCheck(Section):
@@ -26,7 +26,7 @@ class HttpCheck(Section):
     statuscode: int = 200
     timeout: Duration = 0.0
     interval: Duration = INTERVAL_SECONDS
-    threshold: int = Field(default=0, ge=0)
+    threshold: Threshold = 0
 
 
 class TcpCheck(Section):
@@ -35,4 +35,4 @@ class TcpCheck(Section):
     addr: str = ""
     timeout: Duration = 0.0
     interval: Duration = INTERVAL_SECONDS
-    threshold: int = Field(default=0, ge=0)
+    threshold: Threshold = 0

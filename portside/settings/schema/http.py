@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from backends.http.settings import FRAMING
 from portside.settings.schema.section import Section, lazy
-from portside.settings.schema.values import AddressText, Duration, Headers
+from portside.settings.schema.values import AddressText, DrainTime, Headers
 from portside.tls.contexts import ClientAuth, TlsVersion
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Http(Section):
     secret: str = Field(default="", repr=False)
     host: str = ""
     relativeurls: bool = False
-    draintimeout: Duration | None = None
+    draintimeout: DrainTime | None = None
     headers: Headers = Field(default_factory=dict)
     tls: Tls = Tls()
     debug: Debug = Debug()

@@ -30,6 +30,8 @@ class RedisTls(Section):
 class Redis(Section):
     """A number or duration of 0 is the client's own default; a negative timeout is none at all."""
 
+    inlined = frozenset({"OPTIONS"})
+
     addr: str = ""
     addrs: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
     username: str = ""

@@ -25,6 +25,8 @@ class Section(BaseModel):
     """Keys that have a default and may be `""` to go without."""
     variables: ClassVar[Mapping[str, str]] = {}
     """How variables call a key where distribution's own name differs from the file's, both in lower case."""
+    inlined: ClassVar[frozenset[str]] = frozenset()
+    """Elements of a variable's name that stand for this section itself."""
 
     @model_validator(mode="before")
     @classmethod

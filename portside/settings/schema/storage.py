@@ -10,7 +10,7 @@ from backends.registry.purging import PurgeSettings
 from backends.storage.factory import StorageSettings
 from portside.settings.schema.section import Section, lazy
 from portside.settings.schema.values import Age
-from portside.settings.yaml_values import is_empty
+from portside.settings.yaml_values import is_empty, plain
 
 if TYPE_CHECKING:
     from portside.settings.schema.storage_options import Cache, Redirect, Tag
@@ -31,6 +31,14 @@ class Enabled(Section):
     enabled: bool = False
 
 
+class ReadOnly(Enabled):
+    @model_validator(mode="before")
+    @classmethod
+    def _by_itself(cls, value: Any) -> Any:
+        """`readonly: true`, for which distribution ends with a panic, can mean only one thing."""
+        return {"enabled": value} if isinstance(plain(value), bool) else value
+
+
 class UploadPurging(Section):
     enabled: bool = PurgeSettings().enabled
     age: Age = PurgeSettings().age_seconds
@@ -40,7 +48,7 @@ class UploadPurging(Section):
 
 class Maintenance(Section):
     uploadpurging: UploadPurging = UploadPurging()
-    readonly: Enabled = Enabled()
+    readonly: ReadOnly = ReadOnly()
 
 
 class Storage(Section):

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from portside.server.listening import parse_address
 from portside.settings.durations import parse_duration
@@ -23,6 +23,11 @@ def duration(value: object) -> float:
     if seconds < 0:
         raise ValueError("a duration cannot be negative")
     return seconds
+
+
+def drain_time(value: object) -> float:
+    """Returns seconds; less than none is none, as in distribution."""
+    return max(0.0, parse_duration(value))
 
 
 def bounded_wait(value: object) -> float:
@@ -102,6 +107,7 @@ def listed(value: object) -> object:
 Duration = Annotated[float, BeforeValidator(duration)]
 SignedDuration = Annotated[float, BeforeValidator(parse_duration)]
 """For keys where distribution gives a negative one a meaning."""
+DrainTime = Annotated[float, BeforeValidator(drain_time)]
 Age = Annotated[float, BeforeValidator(age)]
 Interval = Annotated[float, BeforeValidator(interval)]
 Size = Annotated[int, BeforeValidator(parse_size)]
@@ -110,6 +116,8 @@ AddressText = Annotated[str, BeforeValidator(_address)]
 SocketPath = Annotated[str, BeforeValidator(_socket_path)]
 HeaderName = Annotated[str, BeforeValidator(header_name)]
 HeaderValue = Annotated[str, BeforeValidator(_header_value)]
+Threshold = Annotated[int, AfterValidator(lambda number: max(0, number))]
+"""So many times in a row something must be found; less than none is none, as in distribution."""
 Headers = dict[HeaderName, list[HeaderValue]]
 Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(network)]
 CertificateName = Annotated[str, BeforeValidator(_certificate_name)]

@@ -1,0 +1,92 @@
+"""Keys that have another name since some release, or have gone; and values that mean something else than they seem to.
+
+Each is named at start, once (CONFIG_SCHEMA sections 0 and 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from portside.settings.durations import parse_duration
+from portside.settings.remarks import Kind, Remark
+from portside.settings.schema.config import Config
+from portside.settings.schema.values import bounded_wait, drain_time, duration
+from portside.settings.walking import Given, walk
+from portside.settings.yaml_values import Written, is_empty
+
+# Each with the newer name, and what to say where only the older one is set.
+_RENAMED = {
+    "loglevel": ("log.level", "loglevel is deprecated: write log.level"),
+    "storage.cache.layerinfo": (
+        "storage.cache.blobdescriptor",
+        "storage.cache.layerinfo is called storage.cache.blobdescriptor since 2.1; it means the same",
+    ),
+    "redis.addr": ("redis.addrs", "redis.addr is called redis.addrs since 3.0, and is a list there; it means the same"),
+    "redis.pool.maxidle": ("redis.maxidleconns", ""),
+    "redis.pool.maxactive": ("redis.poolsize", ""),
+    "redis.pool.idletimeout": ("redis.connmaxidletime", ""),
+    "redis.pool": (
+        "",
+        "redis.pool is called redis.maxidleconns, .poolsize and .connmaxidletime since 3.0; it means the same",
+    ),
+    "validation.enabled": ("validation.disabled", "validation.enabled is deprecated: write validation.disabled"),
+}
+_GONE = {
+    "reporting": "reporting has no effect: nothing is reported to others, and distribution has no such key since 3.0",
+    "compatibility.schema1.disablesignaturestore": (
+        "compatibility.schema1.disablesignaturestore has no effect: signatures are kept with their manifests, and"
+        " distribution has no such key since 2.5"
+    ),
+}
+_DURATIONS = frozenset({parse_duration, duration, bounded_wait, drain_time})
+
+
+def remarks(raw: Mapping[Any, Any]) -> list[Remark]:
+    """Returns a remark for each such key or value.
+
+    Args:
+        raw: file, environment and flags together, as they were parsed.
+    """
+    given = [each for each in walk(raw, Config) if not _is_unset(each.value)]
+    paths = {each.path for each in given}
+    found: list[Remark] = []
+    for each in given:
+        found += _renamed(each.path, paths)
+        if each.path in _GONE:
+            found.append(Remark(Kind.IGNORED, each.path, _GONE[each.path]))
+        found += _seeming(each)
+    return found
+
+
+def _is_unset(value: Any) -> bool:
+    return all(map(_is_unset, value.values())) if isinstance(value, Mapping) else is_empty(value)
+
+
+def _renamed(path: str, paths: set[str]) -> Iterator[Remark]:
+    newer, text = _RENAMED.get(path, ("", ""))
+    if newer in paths:
+        yield Remark(Kind.IGNORED, path, f"{path} is ignored: it is the older name of {newer}, which is set too")
+    elif text:
+        yield Remark(Kind.RENAMED, path, text)
+
+
+def _seeming(given: Given) -> Iterator[Remark]:
+    value, path = given.value, given.path
+    if isinstance(value, Written):
+        number = value.value
+        if path == "storage.maintenance.readonly":
+            text = f"{path} is {value} here, for which distribution would end: write {path}.enabled: {value}"
+            yield Remark(Kind.DANGEROUS, path, text)
+        if not _DURATIONS.isdisjoint(given.readers) and isinstance(number, int | float) and number > 0:
+            yield Remark(
+                Kind.DANGEROUS,
+                path,
+                f"{path} is {value} nanoseconds, as in distribution: write it with a unit, like {value}ms",
+            )
+    elif isinstance(value, str) and given.kind in {bool, int}:
+        yield Remark(
+            Kind.DANGEROUS,
+            path,
+            f"{path} is text in quotes, which distribution refuses or takes for nothing: write {value} without them",
+        )
