@@ -1,4 +1,4 @@
-"""Keys that have another name since some release, or have gone; and values that mean something else than they seem to.
+"""Keys that have another name since some release, and values that mean something else than they seem to.
 
 Each is named at start, once (CONFIG_SCHEMA sections 0 and 3).
 """
@@ -32,13 +32,6 @@ _RENAMED = {
     ),
     "validation.enabled": ("validation.disabled", "validation.enabled is deprecated: write validation.disabled"),
 }
-_GONE = {
-    "reporting": "reporting has no effect: nothing is reported to others, and distribution has no such key since 3.0",
-    "compatibility.schema1.disablesignaturestore": (
-        "compatibility.schema1.disablesignaturestore has no effect: signatures are kept with their manifests, and"
-        " distribution has no such key since 2.5"
-    ),
-}
 _DURATIONS = frozenset({parse_duration, duration, bounded_wait, drain_time})
 
 
@@ -53,8 +46,6 @@ def remarks(raw: Mapping[Any, Any]) -> list[Remark]:
     found: list[Remark] = []
     for each in given:
         found += _renamed(each.path, paths)
-        if each.path in _GONE:
-            found.append(Remark(Kind.IGNORED, each.path, _GONE[each.path]))
         found += _seeming(each)
     return found
 

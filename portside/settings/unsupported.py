@@ -36,6 +36,7 @@ WITHOUT_EFFECT: Mapping[str, tuple[str, object]] = {
     "http.tls.letsencrypt": ("without a cachefile it has none in distribution either", None),
     "log.reportcaller": ("the log does not name lines of the program", False),
     "proxy": ("without a remoteurl it has none in distribution either", None),
+    "reporting": ("nothing is reported to others, and distribution has no such key since 3.0", None),
     "storage.filesystem.maxthreads": ("the driver has its own bound", None),
     "storage.redirect.disable": ("a file system has no addresses to redirect to", True),
     "storage.tag.concurrencylimit": ("as many tags are looked up at once as the disk is good for", None),
