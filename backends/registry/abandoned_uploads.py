@@ -12,7 +12,7 @@ from backends.registry.purging import Abandoned
 from backends.registry.yielding import yielding
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import PathNotFound, StorageDriver, StorageError
+from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver, StorageError
 from backends.storage.locks import LockHeld
 from backends.storage.storage import Storage
 
@@ -36,6 +36,9 @@ class AbandonedUploads:
                         touched, size = await self._look(name, upload_id)
                     except PathNotFound:
                         continue
+                    except StorageError as error:
+                        _log.warning("%s is skipped: %s", layout.upload(name, upload_id), error)
+                        continue
                     yield Abandoned(self.kind, (name, upload_id), size, touched)
 
     async def _ids(self, name: RepositoryName) -> list[UploadId]:
@@ -52,7 +55,7 @@ class AbandonedUploads:
         folder = await self._driver.stat(layout.upload(name, upload_id))
         try:
             data = await self._driver.stat(layout.upload_data(name, upload_id))
-        except PathNotFound:
+        except (PathNotFound, InvalidPath):  # or a link that leads out: it goes, and what it leads to stays
             return folder.modified, 0
         return max(folder.modified, data.modified), data.size
 

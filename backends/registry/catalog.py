@@ -42,7 +42,7 @@ async def _walk(driver: StorageDriver, above: tuple[str, ...], after: tuple[str,
     start = after[depth] if above == after[:depth] and depth < len(after) else ""
     is_first = True
     while entries := await _list(driver, folder, start):
-        if is_first and above and above > after and await exists(driver, f"{folder}/_manifests"):
+        if is_first and above and above > after and await _has_manifests(driver, folder):
             yield "/".join(above)
         is_first = False
         for entry in entries:
@@ -54,6 +54,13 @@ async def _walk(driver: StorageDriver, above: tuple[str, ...], after: tuple[str,
         if len(entries) < NAMES_AT_ONCE:
             return
         start = after_name(entries[-1])
+
+
+async def _has_manifests(driver: StorageDriver, folder: str) -> bool:
+    try:
+        return await exists(driver, f"{folder}/_manifests")
+    except InvalidPath:  # a symbolic link that leads out of the volume: one such folder must not end the listing
+        return False
 
 
 async def _list(driver: StorageDriver, folder: str, start: str) -> Sequence[str]:

@@ -30,7 +30,7 @@ from backends.registry.no_room import exists
 from backends.registry.referrers import Referrers
 from backends.registry.yielding import yielding
 from backends.storage import layout
-from backends.storage.driver import PathNotFound
+from backends.storage.driver import InvalidPath, PathNotFound
 from backends.storage.storage import Storage
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -109,16 +109,28 @@ class IndexPass:
         async for name in self._names():
             progress.name = name
             async for digest in self._digests(layout.revisions(name)):
-                is_referrer = await self._index(name, digest)
+                is_referrer = await self._index_or_skip(name, digest)
                 progress.manifests += 1
                 progress.referrers += is_referrer
                 if self._on_manifest is not None:
                     self._on_manifest(is_referrer)
                 await self._pause()
             async for digest in self._digests(layout.layers(name)):
-                progress.hints += await self._hints.offer(digest, name)
+                try:
+                    progress.hints += await self._hints.offer(digest, name)
+                except InvalidPath as error:
+                    _log.warning("blob %s of %s gets no hint: %s", digest, name, error)
                 await self._pause()
         return progress
+
+    async def _index_or_skip(self, name: RepositoryName, digest: Digest) -> bool:
+        """The same for a volume with symbolic links that lead out of it: one of them must not keep the rest from it."""
+        try:
+            return await self._index(name, digest)
+        except InvalidPath as error:
+            self._progress.damaged += 1
+            _log.warning("manifest %s of %s is not indexed: %s", digest, name, error)
+            return False
 
     async def _pause(self) -> None:
         """Lets others be served, and rests when it is time: what the kernel has in memory is read without a pause."""
@@ -153,6 +165,9 @@ class IndexPass:
         try:
             return list(await self._driver.list(folder))
         except PathNotFound:
+            return []
+        except InvalidPath as error:
+            _log.warning("%s is skipped: %s", folder, error)
             return []
 
     async def _index(self, name: RepositoryName, digest: Digest) -> bool:

@@ -13,6 +13,7 @@ from backends.v2.manifests import MAX_BYTES
 from tests.support.limits import NAME, Framing, Place, framed, manifest_with, padded
 from tests.support.serving_here import OCI_MANIFEST
 
+pytestmark = pytest.mark.parametrize("place", ["alone", "in the proxy", "behind the proxy"], indirect=True)
 ID = "a" * 64
 V1_BODIES = {
     f"/v1/images/{ID}/json": (json.dumps({"id": ID}).encode(), 200),
