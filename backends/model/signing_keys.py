@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +11,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from backends.model.jws import CURVES, PrivateKey, decode, key_id
 from backends.model.strict_json import parse_json
-
-_PEM_HEADERS = re.compile(rb"^[A-Za-z][A-Za-z0-9-]*:[^\r\n]*\r?\n(?=[\s\S]*?^-----END)", re.MULTILINE)
-"""libtrust writes `keyID: …` into its PEM files; other readers take such a line for the parameters of a cipher."""
 
 
 def parse_signing_key(content: bytes) -> PrivateKey:
@@ -78,7 +74,7 @@ def _parse_pem(content: bytes) -> PrivateKey:
         raise _UnusableKeyError("it must be libtrust's JSON, or PEM")
     if b"ENCRYPTED" in content:
         raise _UnusableKeyError("it is encrypted, and nobody is asked for a password")
-    key = serialization.load_pem_private_key(_PEM_HEADERS.sub(b"", content).replace(b"\r", b""), password=None)
+    key = serialization.load_pem_private_key(content, password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise _UnusableKeyError("it is neither an EC key nor an RSA key")
     return key
