@@ -175,10 +175,11 @@ def certs(folder: Path, names: tuple[str, ...], port: int) -> None:
 @main.command(short_help="Explain how a request is routed, without a server.")
 @click.option("--user-agent", "-A", metavar="AGENT", default="", help="The client's User-Agent.")
 @click.option("--rule", type=click.Choice(["portside", "literal"]), default="portside", show_default=True)
+@click.option("--prefix", metavar="PATH", default="", help="What the settings name as http.prefix.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.argument("method")
 @click.argument("path")
-def route(user_agent: str, rule: str, as_json: bool, method: str, path: str) -> None:  # noqa: FBT001 - click's flags
+def route(user_agent: str, rule: str, prefix: str, as_json: bool, method: str, path: str) -> None:  # noqa: FBT001 - click's flags
     """Explain how a request is routed, without a server.
 
     \b
@@ -189,7 +190,12 @@ def route(user_agent: str, rule: str, as_json: bool, method: str, path: str) -> 
 
     if not path.startswith(("/", "http://", "https://")):
         raise click.BadParameter("it begins with a slash, like /v2/", param_hint="PATH")
-    facts = explain(user_agent, method.upper(), path, rule=rule)
+    from backends.http.paths import parse_prefix  # noqa: PLC0415
+
+    try:
+        facts = explain(user_agent, method.upper(), path, rule=rule, prefix=parse_prefix(prefix))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--prefix") from None
     if as_json:
         import json  # noqa: PLC0415
 

@@ -9,7 +9,7 @@ from proxy.routing import API_VERSION, Policy, Refusal, decide
 from proxy.settings import Rule
 
 
-def explain(agent: str, method: str, target: str, *, rule: str) -> dict[str, Any]:
+def explain(agent: str, method: str, target: str, *, rule: str, prefix: str = "") -> dict[str, Any]:
     """Returns facts by their names, in the order of reading; None where there is nothing to say.
 
     Args:
@@ -17,9 +17,10 @@ def explain(agent: str, method: str, target: str, *, rule: str) -> dict[str, Any
         method: GET, PUT, …
         target: the path, with its query.
         rule: `portside` or `literal`.
+        prefix: `http.prefix`, as the settings keep it.
     """
     client = parse_user_agent(agent)
-    decision = decide(client, method, target, Policy(Rule(rule)))
+    decision = decide(client, method, target, Policy(Rule(rule), v2_root=f"{prefix}/v2/"))
     note = None
     if decision.only_while_v2_answers:
         note = "while the v2 registry does not answer this push gets 503, so that it cannot land in the wrong one"

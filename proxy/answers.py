@@ -22,7 +22,9 @@ class Answer:
     body: bytes
 
 
-def own_answer(decision: RouteDecision, raw_target: str, accept: Sequence[str], *, client_address: str) -> Answer:
+def own_answer(
+    decision: RouteDecision, raw_target: str, accept: Sequence[str], *, client_address: str, v2_root: str = "/v2/"
+) -> Answer:
     """Answers a request that is not for a registry.
 
     Args:
@@ -30,13 +32,14 @@ def own_answer(decision: RouteDecision, raw_target: str, accept: Sequence[str], 
         raw_target: the request's target.
         accept: the `Accept` lines; JSON is sent to who asks for it and not for text.
         client_address: `https://localhost:5000`, as the client used it.
+        v2_root: the path that v2 is below.
     """
     if decision.refusal is not None:
         refusal = decision.refusal
         return Answer(refusal.status, (_typed(refusal.content_type), *refusal.headers), refusal.body.encode())
     target = origin_form(raw_target)
     path, mark, query = target.partition("?")
-    moved = _moved_to(path)
+    moved = _moved_to(path, v2_root)
     if moved is not None:
         # Rooted, as distribution's: it is right behind whatever stands in front of the proxy.
         return Answer(301, (_typed(TEXT), ("Location", moved + mark + query)), f"see {moved}\n".encode())
@@ -46,24 +49,24 @@ def own_answer(decision: RouteDecision, raw_target: str, accept: Sequence[str], 
         page = {
             "name": "Portside",
             "what": "a registry for every Docker client: one address, two protocols",
-            "v2": f"{client_address}/v2/",
+            "v2": f"{client_address}{v2_root}",
             "v1": f"{client_address}/v1/_ping",
         }
         return _page(200, accept, page)
     page = {
         "error": f"nothing is at {printable(path)[:200]}",
-        "v2": f"{client_address}/v2/ (Docker 1.6 and later)",
+        "v2": f"{client_address}{v2_root} (Docker 1.6 and later)",
         "v1": f"{client_address}/v1/ (older ones)",
     }
     return _page(404, accept, page)
 
 
-def _moved_to(path: str) -> str | None:
+def _moved_to(path: str, v2_root: str) -> str | None:
     """Returns the address below /v2/ that was meant by `/v2` or `//v2/x`; None when none was."""
     collapsed = collapse_slashes(path)
-    if collapsed == "/v2":
-        return "/v2/"
-    return collapsed if collapsed != path and collapsed.startswith("/v2/") else None
+    if collapsed == v2_root[:-1]:
+        return v2_root
+    return collapsed if collapsed != path and collapsed.startswith(v2_root) else None
 
 
 def registry_error(backend: Backend, error: RegistryError) -> Answer:

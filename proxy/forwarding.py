@@ -17,7 +17,7 @@ import logging
 import ssl
 import string
 from functools import partial
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 from aiohttp import web
@@ -63,6 +63,7 @@ class Forwarder:
         self._settings = settings
         self._unix = settings.address.removeprefix("unix:") if settings.address.startswith("unix:") else ""
         self._origin = f"http://{backend.value}" if self._unix else settings.address.rstrip("/")
+        self._hidden = urlsplit(self._origin).path
         self._doubts = AddressDoubts()
         self._pooled = self._session(pooled=True)
         self._fresh = self._session(pooled=False)
@@ -168,6 +169,7 @@ class Forwarder:
             client=settings.host or location_origin(request),
             endpoint=settings.host.partition("://")[2] or host,
             rooted=settings.relative_urls,
+            hidden=self._hidden,
         )
 
     async def _stream_back(
@@ -221,7 +223,7 @@ class Forwarder:
 
     async def available(self) -> bool:
         """Whether the registry answers now."""
-        path = "/v2/" if self._backend is Backend.V2 else "/v1/_ping"
+        path = f"{self._settings.prefix}/v2/" if self._backend is Backend.V2 else "/v1/_ping"
         try:
             async with self._fresh.get(
                 URL(self._origin + path, encoded=True),

@@ -87,6 +87,7 @@ class Addresses:
         client: scheme and host that the client used, `https://localhost:5000`.
         endpoint: host and port for clients of v1.
         rooted: leave scheme and host out of `Location` (`http.relativeurls`).
+        hidden: a path that the registry is below, and clients do not know of.
     """
 
     asked: str
@@ -94,6 +95,7 @@ class Addresses:
     client: str
     endpoint: str
     rooted: bool = False
+    hidden: str = ""
 
 
 def response_headers(headers: Sequence[Header], addresses: Callable[[], Addresses]) -> list[Header]:
@@ -124,11 +126,12 @@ def rewrite_location(location: str, addresses: Addresses) -> str:
     `//host/path` as a path. One that leads elsewhere (a bucket, a token server) stays there.
     """
     if not location or _is_rooted(location):
-        return location
+        return _shown(location, addresses)
     url = _resolve(location, addresses.asked)
     target = _target_of_own(url, addresses)
     if target is None:
         return url
+    target = _shown(target, addresses)
     return _rooted(target) if addresses.rooted else addresses.client + target
 
 
@@ -136,11 +139,13 @@ def rewrite_link(link: str, addresses: Addresses) -> str:
     """Makes each address in a `Link` on the registry itself a rooted one; clients cannot resolve `<list?last=b>`."""
 
     def rewrite(match: re.Match[str]) -> str:
-        if match[1] is None or _is_rooted(match[1]):
+        if match[1] is None:
             return match[0]
+        if _is_rooted(match[1]):
+            return f"<{_shown(match[1], addresses)}>"
         url = _resolve(match[1], addresses.asked)
         target = _target_of_own(url, addresses)
-        return f"<{url if target is None else _rooted(target)}>"
+        return f"<{url if target is None else _rooted(_shown(target, addresses))}>"
 
     return _LINKED_OR_QUOTED.sub(rewrite, link)
 
@@ -158,6 +163,12 @@ _REWRITE: Mapping[str, Callable[[str, Addresses], str]] = {
     "link": rewrite_link,
     "x-docker-endpoints": rewrite_endpoints,
 }
+
+
+def _shown(target: str, addresses: Addresses) -> str:
+    """Returns a path on the registry as the client knows it."""
+    hidden = addresses.hidden
+    return target[len(hidden) :] if hidden and target.startswith(f"{hidden}/") else target
 
 
 def _is_rooted(reference: str) -> bool:

@@ -87,7 +87,8 @@ class Proxy:
         headers: ConfiguredHeaders | None = None,
     ) -> None:
         self._header = settings.route_header
-        self._policy = Policy(settings.rule, frozenset(upstreams))
+        self._policy = Policy(settings.rule, frozenset(upstreams), f"{settings.prefix}/v2/")
+        self._v2_root = self._policy.v2_root
         self._upstreams = dict(upstreams)
         self._headers = headers or ConfiguredHeaders({})
         self._decided_with = self._headers.current
@@ -101,11 +102,13 @@ class Proxy:
             self._decisions = Cache(self._decide, bound=REMEMBERED)
         target = request.raw_path
         agent = client_agent(request)
-        client, decision, route, headers = self._decisions[agent, route_class(request.method, target)]
+        client, decision, route, headers = self._decisions[agent, route_class(request.method, target, self._v2_root)]
         self._record(request, client, decision, route=route, headers=headers)
         if decision.backend is None:
             accept = request.headers.getall("Accept", [])
-            return reply(request, own_answer(decision, target, accept, client_address=client_address(request)))
+            address = client_address(request)
+            answer = own_answer(decision, target, accept, client_address=address, v2_root=self._v2_root)
+            return reply(request, answer)
         if decision.only_while_v2_answers and not await self._upstreams[Backend.V2].available():
             detail = f"the v2 registry does not answer, and {client.text} speaks v2; push again when it is back"
             down = RouteDecision(None, detail, Why.V2_IS_DOWN)

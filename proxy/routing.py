@@ -8,6 +8,8 @@ The rules, all of them:
 3. Everything else the proxy answers itself.
 The guide's literal rule (a setting) refuses below `/v2/` by its regular expression and sends every other path to v1.
 
+Where there is a prefix, `/v2/` stands for it and `/v2/` together; v1, whose clients know none, has its own paths.
+
 Invariant: a target is looked at as it came. `/v2%2f`, `//v2/` and `/x/../v2/` are not below `/v2/`; what is below it is
 read by the registry's own grammar.
 """
@@ -86,10 +88,11 @@ class RouteDecision:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What decisions depend on: the rule, and which registries there are."""
+    """What decisions depend on: the rule, which registries there are, and where v2 is."""
 
     rule: Rule = Rule.PORTSIDE
     backends: frozenset[Backend] = frozenset(Backend)
+    v2_root: str = "/v2/"
 
 
 class RouteClass(Enum):
@@ -116,18 +119,18 @@ def decide(client: ClientProfile, method: str, raw_target: str, policy: Policy) 
         raw_target: the request's target as it came, never decoded.
         policy: rule and registries.
     """
-    return decide_class(client, route_class(method, raw_target), policy)
+    return decide_class(client, route_class(method, raw_target, policy.v2_root), policy)
 
 
-def route_class(method: str, raw_target: str) -> RouteClass:
-    """Returns the class of a method and a target."""
+def route_class(method: str, raw_target: str, v2_root: str = "/v2/") -> RouteClass:
+    """Returns the class of a method and a target; v2 is below `v2_root`."""
     if "#" in raw_target:
         # No client may send a fragment, and some upstreams would never get what comes after it.
         return RouteClass.MALFORMED
-    if raw_target.startswith("/v2/"):
+    if raw_target.startswith(v2_root):
         return RouteClass.BELOW_V2
     path = raw_path(raw_target)
-    if path.startswith("/v2/"):
+    if path.startswith(v2_root):
         return RouteClass.BELOW_V2
     if path.startswith("/v1/"):
         return RouteClass.V1_PUSH if method == "PUT" and path.startswith(_PUSHED) else RouteClass.V1

@@ -30,13 +30,14 @@ class UpstreamSettings:
     """A registry in another process or on another machine.
 
     Attributes:
-        address: `unix:/path` or `http(s)://host[:port]`.
+        address: `unix:/path` or `http(s)://host[:port]`, with a path where the registry has a prefix of its own.
         ca: a PEM file that its certificate is checked against; "" for the system's.
         connect_seconds: how long a connection may take.
         read_seconds: how long it may be silent between two reads; the whole may take as long as it takes.
         body_idle_seconds: how long a client that sends a body may pause between two pieces.
         host: scheme and authority for `Location` where the client's own cannot be known (`http.host`).
         relative_urls: `Location` without them (`http.relativeurls`).
+        prefix: what stands before `/v2/` in clients' paths, and so in those of a v2 registry.
     """
 
     address: str
@@ -46,6 +47,7 @@ class UpstreamSettings:
     body_idle_seconds: float = BODY_IDLE_SECONDS
     host: str = ""
     relative_urls: bool = False
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,13 @@ class ProxySettings:
     Attributes:
         rule: how the route is decided.
         route_header: the response header that names the route; "" for none.
+        prefix: what stands before `/v2/` in every path; "" for nothing (`http.prefix`).
         v1: where the v1 registry is; None when it is in this process or there is none.
         v2: the same for v2.
     """
 
     rule: Rule = Rule.PORTSIDE
     route_header: str = "X-Portside-Route"
+    prefix: str = ""
     v1: UpstreamSettings | None = field(default=None)
     v2: UpstreamSettings | None = field(default=None)

@@ -26,6 +26,6 @@ async def list_catalog(parts: Parts, request: BaseRequest) -> StreamResponse:
     page = found[:size]
     link: dict[str, str] = {}
     if page and len(found) > size:
-        link = next_link("/v2/_catalog", last=page[-1], size=size)
+        link = next_link(f"{settings.prefix}/v2/_catalog", last=page[-1], size=size)
     body = json.dumps({"repositories": list(page)}, separators=(",", ":")).encode() + b"\n"
     return respond(request, 200, {**JSON_HEADERS, **link}, body)

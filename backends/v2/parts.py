@@ -23,18 +23,28 @@ class Parts:
     doubts: AddressDoubts = field(default_factory=AddressDoubts)
 
     def location(self, request: BaseRequest, path: str) -> str:
-        """Returns the value of `Location` for a path: absolute, since Docker up to 1.7 cannot follow a relative one."""
-        if self.settings.relative_urls:
-            return path
-        if self.settings.host:
-            return self.settings.host + path
+        """Returns the value of `Location` for a path: absolute, since Docker up to 1.7 cannot follow a relative one.
+
+        Args:
+            request: what is answered.
+            path: from `/v2/` on.
+        """
+        settings = self.settings
+        if settings.relative_urls:
+            return settings.prefix + path
+        if settings.host:
+            return settings.host + path
         self.doubts.check(request)
-        return location_origin(request) + path
+        return location_origin(request) + settings.prefix + path
 
     def actor(self, request: BaseRequest) -> Actor:
         """Returns who asks, with what events say of the request where they are wanted."""
         if not self.store.events.wanted:
             return actor_of(request)
         # What anyone may say of the address is believed for `Location` alone, never for what is told to others.
-        origin = "" if self.settings.relative_urls else self.settings.host or client_address(request)
+        settings = self.settings
+        if settings.relative_urls:
+            origin = settings.prefix
+        else:
+            origin = settings.host or client_address(request) + settings.prefix
         return described_actor(request, origin=origin)

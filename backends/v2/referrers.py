@@ -38,7 +38,7 @@ async def list_referrers(parts: Parts, request: BaseRequest, name: RepositoryNam
         )
     page = await parts.store.open(name).referrers(digest, artifact_type=wanted, after=query.get("last", ""), limit=size)
     headers = {**API_HEADERS, "Content-Type": media_types.OCI_INDEX}
-    path = f"/v2/{name}/referrers/{digest}"
+    path = f"{parts.settings.prefix}/v2/{name}/referrers/{digest}"
     if wanted is not None:
         headers["OCI-Filters-Applied"] = "artifactType"
     if page.last:

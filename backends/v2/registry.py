@@ -8,7 +8,7 @@ from backends.registry.store import Store
 from backends.v2.errors import render
 from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
-from backends.v2.routes import PARSERS, ROUTES
+from backends.v2.routes import PARSERS, routes_below
 from backends.v2.settings import V2Settings
 from backends.web.dispatch import Dispatcher
 from backends.web.errors import render_errors
@@ -29,7 +29,7 @@ class Registry:
 
     def __init__(self, store: Store, settings: V2Settings, *, gates: Sequence[Gate] = ()) -> None:
         dispatcher = Dispatcher(
-            ROUTES,
+            routes_below(settings.prefix),
             PARSERS,
             Parts(store, settings),
             gates=gates,

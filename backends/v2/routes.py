@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from backends.model.digest import Digest, is_digest, parse_digest
 from backends.model.errors import ErrorCode
@@ -16,6 +17,11 @@ from backends.web.operations import Action, Operation
 def parse_reference(text: str) -> Digest | TagName:
     """A manifest is named by a digest or by a tag; only digests have a colon."""
     return parse_digest(text) if is_digest(text) else parse_tag(text)
+
+
+def routes_below(prefix: str) -> Sequence[Route]:
+    """Returns the routes with a prefix before each `/v2/`; probes ask for `/` all the same, as of distribution."""
+    return [replace(each, pattern=prefix + each.pattern) if each.pattern != "/" else each for each in ROUTES]
 
 
 PARSERS: Mapping[str, Parser] = {

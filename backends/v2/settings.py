@@ -12,7 +12,9 @@ class V2Settings:
     """Settings of the v2 registry; the names in brackets are config.yml's.
 
     Attributes:
-        host: scheme and authority for `Location` where the client's own cannot be known (`http.host`).
+        prefix: what stands before `/v2/` in every path, such as `/registry`; "" for nothing (`http.prefix`).
+        host: what stands before `/v2/` in `Location` where the client's own address cannot be known: scheme, authority,
+            and the path if there is one (`http.host`).
         relative_urls: `Location` without scheme and authority; Docker up to 1.7 cannot follow it
             (`http.relativeurls`).
         catalog_max_entries: the most names on one page of the catalog (`catalog.maxentries`).
@@ -21,6 +23,7 @@ class V2Settings:
         body_idle_seconds: how long a body may pause between two pieces.
     """
 
+    prefix: str = ""
     host: str = ""
     relative_urls: bool = False
     catalog_max_entries: int = 1000

@@ -28,7 +28,7 @@ async def list_tags(parts: Parts, request: BaseRequest, name: RepositoryName) ->
     page = tags if size is None else tags[:size]
     link: dict[str, str] = {}
     if size and size < len(tags):
-        link = next_link(f"/v2/{name}/tags/list", last=page[-1], size=size)
+        link = next_link(f"{parts.settings.prefix}/v2/{name}/tags/list", last=page[-1], size=size)
     body = _dump(name, page) if len(page) <= IN_THE_LOOP else await asyncio.to_thread(_dump, name, page)
     return respond(request, 200, {**JSON_HEADERS, **link}, body)
 

@@ -24,6 +24,8 @@ from portside.settings.validation import Profile, make_validation, signing_key_f
 from proxy.settings import ProxySettings, UpstreamSettings
 
 DEFAULT_DRAIN = 8.0
+SLASHES_OF_ORIGIN = 2
+"""`https://name:port` has so many."""
 DISTRIBUTION_TAGS_MAX = 1000
 """What distribution 3.1 gives at once where its file does not say."""
 
@@ -62,9 +64,15 @@ def make_settings(role: Role, config: Config, ports: Ports, *, profile: Profile)
             read_only=config.storage.maintenance.readonly.enabled,
             delete_enabled=config.storage.delete.enabled,
         ),
-        v1=V1Settings(endpoints=http.host.partition("://")[2], host=http.host, body_idle_seconds=gateway.bodytimeout),
-        v2=V2Settings(
+        v1=V1Settings(
+            endpoints=http.host.partition("://")[2].partition("/")[0],
             host=http.host,
+            body_idle_seconds=gateway.bodytimeout,
+        ),
+        v2=V2Settings(
+            prefix=http.prefix,
+            # One with a path names where the API is, whatever the prefix, as in distribution.
+            host=http.host + http.prefix if http.host.count("/") == SLASHES_OF_ORIGIN else http.host,
             relative_urls=http.relativeurls,
             catalog_max_entries=config.catalog.maxentries,
             catalog_refuses_more=profile is Profile.DISTRIBUTION,
@@ -75,6 +83,7 @@ def make_settings(role: Role, config: Config, ports: Ports, *, profile: Profile)
         proxy=ProxySettings(
             rule=gateway.rule,
             route_header=gateway.routeheader,
+            prefix=http.prefix,
             v1=_upstream(gateway.v1, config),
             v2=_upstream(gateway.v2, config),
         ),
@@ -133,6 +142,7 @@ def _upstream(backend: Backend, config: Config) -> UpstreamSettings | None:
         connect_seconds=backend.connecttimeout,
         read_seconds=backend.readtimeout,
         body_idle_seconds=config.gateway.bodytimeout,
-        host=config.http.host,
+        host=config.http.host.removesuffix(config.http.prefix),  # what the registry answers has it already
         relative_urls=config.http.relativeurls,
+        prefix=config.http.prefix,
     )

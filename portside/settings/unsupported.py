@@ -46,7 +46,6 @@ REFUSED = {
     "auth": "access control is not supported yet; remove auth to serve everyone without it",
     "proxy.remoteurl": "pull-through caching is not supported yet; remove proxy",
     "http.clientcas": "it belongs below http.tls; here it would be ignored, and everyone would be let in",
-    "http.prefix": "a path prefix is not supported yet; remove it",
     "http.tls.letsencrypt.cachefile": (
         "certificates from Let's Encrypt are not supported yet; name certificate and key"
     ),
@@ -159,7 +158,7 @@ def _asks_nothing(key: str, value: Any) -> bool:
         return set(value) <= {"none"} if isinstance(value, Mapping) else is_empty(value) or value == "none"
     if isinstance(value, Mapping):
         return all(_asks_nothing(f"{key}.{name}", part) for name, part in value.items())
-    return is_empty(value) or value == [] or (key == "http.prefix" and value == "/")
+    return is_empty(value) or value == []
 
 
 def _sets_nothing(section: BaseModel, dotted: str = "", agreed: object = None) -> bool:

@@ -85,6 +85,13 @@ def test_route_answers_machines_in_json(tmp_path: Path) -> None:
     assert "503" in facts["note"]
 
 
+def test_route_knows_of_a_prefix(tmp_path: Path) -> None:
+    for prefix, path, goes_to in (("/r/", "/r/v2/", "v2"), ("/r", "/v2/", "proxy"), ("/r/", "/v1/_ping", "v1")):
+        done = portside("route", "--prefix", prefix, "--json", "GET", path, folder=tmp_path)
+        assert json.loads(done.stdout)["goes to"] == goes_to
+    assert portside("route", "--prefix", "r", "GET", "/v2/", folder=tmp_path).returncode == 2
+
+
 def test_route_follows_the_guide_s_rule_where_it_is_asked_for(tmp_path: Path) -> None:
     done = portside("route", "--rule", "literal", "-A", "docker/1.4.1", "GET", "/v2/", "--json", folder=tmp_path)
     assert "with Docker-Distribution-Api-Version" in json.loads(done.stdout)["answer"]

@@ -173,6 +173,32 @@ def test_a_default_port_may_be_written_or_not() -> None:
     assert rewrite_location(foreign, replace(ADDRESSES, asked="http://registry/v2/")) == foreign
 
 
+HIDDEN = replace(ADDRESSES, asked=f"{UPSTREAM}/below/v2/a/blobs/uploads/", hidden="/below")
+
+
+@pytest.mark.parametrize(
+    ("location", "passed"),
+    [
+        (f"{UPSTREAM}/below/v2/x?y", f"{CLIENT}/v2/x?y"),
+        (f"{CLIENT}/below/v2/x", f"{CLIENT}/v2/x"),
+        ("/below/v2/x", "/v2/x"),
+        ("1?x", f"{CLIENT}/v2/a/blobs/uploads/1?x"),
+        ("/belowv2/x", "/belowv2/x"),
+        ("/other/v2/x", "/other/v2/x"),
+        (f"{UPSTREAM}/below", f"{CLIENT}/below"),
+        ("https://cdn.example/below/v2/x", "https://cdn.example/below/v2/x"),
+    ],
+)
+def test_a_path_that_clients_do_not_know_is_left_out(location: str, passed: str) -> None:
+    assert rewrite_location(location, HIDDEN) == passed
+
+
+def test_it_is_left_out_of_links_too() -> None:
+    link = f'</below/v2/_catalog?n=1>; rel="next", <_catalog?n=1>; title="</below/v2/>", <{UPSTREAM}/below/v2/x>'
+    passed = '</v2/_catalog?n=1>; rel="next", </v2/a/blobs/uploads/_catalog?n=1>; title="</below/v2/>", </v2/x>'
+    assert rewrite_link(link, HIDDEN) == passed
+
+
 LISTING = replace(ADDRESSES, asked=f"{UPSTREAM}/v2/a/tags/list?n=2")
 
 

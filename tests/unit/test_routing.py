@@ -33,6 +33,28 @@ def _decide(agent: str | None, method: str, target: str, policy: Policy = PORTSI
     return decide(parse_user_agent(agent), method, target, policy)
 
 
+BELOW = Policy(v2_root="/team/v2/")
+
+
+@pytest.mark.parametrize(
+    ("target", "backend"),
+    [
+        ("/team/v2/", Backend.V2),
+        ("/team/v2/x?y=/v1/", Backend.V2),
+        ("http://host/team/v2/", Backend.V2),
+        ("/v2/", None),
+        ("/team/v2", None),
+        ("/team/v1/_ping", None),
+        ("/v1/_ping", Backend.V1),
+        ("/team//v2/", None),
+    ],
+)
+def test_with_a_prefix_v2_is_below_it_alone(target: str, backend: Backend | None) -> None:
+    assert _decide("docker/24.0.7", "GET", target, BELOW).backend is backend
+    refused = _decide("docker/1.5.0", "GET", target, BELOW)
+    assert (refused.refusal == FALL_BACK) == (backend is Backend.V2)
+
+
 # Agent; whether our rule sends it to v1; whether the guide's expression does. Each row of WIRE section 8's table.
 AGENTS: list[tuple[str, bool, bool]] = [
     ("Go 1.1 package http", True, True),

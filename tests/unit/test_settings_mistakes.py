@@ -124,7 +124,7 @@ UNSAFE: list[tuple[str | None, dict[str, str], str]] = [
     (None, {"REGISTRY_PROXY_REMOTEURL": "https://r"}, "proxy.remoteurl:"),
     ("http: {clientcas: [ca]}", {}, "http.clientcas:"),
     (None, {"REGISTRY_HTTP_CLIENTCAS": "[ca]"}, "http.clientcas:"),
-    ("http: {prefix: /registry/}", {}, "http.prefix:"),
+    ("http: {prefix: registry/}", {}, "http.prefix:"),
     (None, {"REGISTRY_HTTP_TLS_LETSENCRYPT_CACHEFILE": "/c"}, "http.tls.letsencrypt.cachefile:"),
     ("http: {tls: {clientcas: [ca]}}", {}, "http.tls:"),
     ("storage: {filesystem: {}, inmemory: {}}", {}, "storage:"),

@@ -32,6 +32,7 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
         V2Settings,
         lambda s: s.v2,
         {
+            "prefix": ("http.prefix", "/r/"),
             "host": ("http.host", "https://r.example"),
             "relative_urls": ("http.relativeurls", True),
             "catalog_max_entries": ("catalog.maxentries", 7),
@@ -54,6 +55,7 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
         {
             "rule": ("gateway.rule", "literal"),
             "route_header": ("gateway.routeheader", "X-Other"),
+            "prefix": ("http.prefix", "/r/"),
             "v1": ("gateway.v1.upstream", "http://r"),
             "v2": ("gateway.v2.upstream", "http://r"),
         },
@@ -69,6 +71,7 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
             "body_idle_seconds": BODY,
             "host": ("http.host", "https://r.example"),
             "relative_urls": ("http.relativeurls", True),
+            "prefix": ("http.prefix", "/r/"),
         },
     ),
     (

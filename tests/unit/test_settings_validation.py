@@ -73,6 +73,22 @@ def test_distributions_keys(load: Load, section: dict[str, Any], expected: Valid
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "prefix"),
+    [("", ""), ("/", ""), ("/r", "/r"), ("/r/", "/r"), ("/a.b/_c-d~/", "/a.b/_c-d~"), ("/.../", "/...")],
+)
+def test_a_prefix_has_its_slashes_as_in_distribution(load: Load, text: str, prefix: str) -> None:
+    assert load(Role.V2, f"http: {{prefix: '{text}'}}").v2.prefix == prefix
+
+
+@pytest.mark.parametrize(
+    "text", ["r/", "r", "//", "/r//", "/a//b", "/./", "/../", "/a/..", "/a b/", "/{x}/", "/a%2fb/", "/a?b", "/é/"]
+)
+def test_a_prefix_that_would_answer_nothing_is_a_mistake(load: Load, text: str) -> None:
+    (found,) = mistakes_of(load, Role.V2, f"http: {{prefix: '{text}'}}")
+    assert found.startswith("http.prefix: write it like /registry/")
+
+
 @pytest.mark.parametrize("version", ["version: 0.1, ", ""])
 @pytest.mark.parametrize(
     ("text", "schema1", "classes"),

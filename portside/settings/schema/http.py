@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from backends.http.paths import parse_prefix
 from backends.http.settings import FRAMING
 from portside.settings.schema.section import Section, lazy
 from portside.settings.schema.values import AddressText, DrainTime, Headers
@@ -76,6 +77,11 @@ class Http(Section):
             addr = str(value.get("addr") or "")
             return {**value, "addr": addr if addr.startswith("unix:") or not addr else f"unix:{addr}"}
         return value
+
+    @field_validator("prefix")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        return parse_prefix(value)
 
     @field_validator("headers")
     @classmethod
