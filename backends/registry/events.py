@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Protocol
 
 from backends.storage.driver import PathNotFound, StorageError
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from backends.model.manifests import Manifest
     from backends.model.names import ImageId, RepositoryName
     from backends.model.v1images import V1Name
+
+
+TOLD_AT_ONCE = 1000
 
 
 class Events(Protocol):
@@ -183,6 +187,26 @@ def of_removed(events: Events, repository: str, *, digest: Digest | None = None,
     from backends.model.events import Target
 
     return Telling(events, (Target(digest=digest, repository=repository, tag=tag),))
+
+
+def of_all_removed(
+    events: Events, name: str, *, tags: Sequence[str], manifests: Sequence[Digest], repository: bool
+) -> Iterator[Telling]:
+    """Yields what is told of all that is deleted with a repository, and of the repository last if that goes too.
+
+    However many there are, so many are built at once.
+    """
+    if not events.wanted:
+        return
+    from backends.model.events import Target
+
+    targets = chain(
+        (Target(repository=name, tag=tag) for tag in tags),
+        (Target(repository=name, digest=digest) for digest in manifests),
+        [Target(repository=name)] if repository else (),
+    )
+    while batch := tuple(islice(targets, TOLD_AT_ONCE)):
+        yield Telling(events, batch)
 
 
 # what is told of v1

@@ -10,6 +10,7 @@ that nobody syncs.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
@@ -29,6 +30,14 @@ async def note_holder(driver: StorageDriver, digest: Digest, name: RepositoryNam
         await _write(driver, digest, name)
     except StorageError as error:  # the blob is stored all the same: this only spares another client an upload
         _log.debug("no hint that %s has blob %s: %s", name, digest, error)
+
+
+async def forget_holder(driver: StorageDriver, digest: Digest, name: RepositoryName) -> None:
+    """Removes the note that a repository has a blob, after it has lost its link."""
+    path = layout.holder_hint(digest)
+    with suppress(PathNotFound):
+        if await driver.read(path) == f"{digest} {name}".encode():
+            await driver.delete(path, durable=False)
 
 
 async def find_holder(driver: StorageDriver, digest: Digest) -> RepositoryName | None:

@@ -9,6 +9,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -23,8 +24,8 @@ from backends.model.referrers import subject_of
 from backends.registry.blobs import Blob, Blobs
 from backends.registry.changes import Change, carry_out
 from backends.registry.events import Events, Telling, of_manifest, of_mount, of_removed
-from backends.registry.exclusive_lock import exclusive_lock
-from backends.registry.holders import find_holder, note_holder
+from backends.registry.exclusive_lock import exclusive_lock, shared_lock
+from backends.registry.holders import find_holder, forget_holder, note_holder
 from backends.registry.links import read_link, write_link
 from backends.registry.manifests import Manifests
 from backends.registry.no_room import undone_without_room
@@ -35,6 +36,7 @@ from backends.registry.tags.service import Tags
 from backends.registry.validation import Validation, require_permitted_kind, require_permitted_urls
 from backends.registry.yielding import yielding
 from backends.storage import layout
+from backends.storage.capabilities import remove_empty
 from backends.storage.completion import run_to_completion
 from backends.storage.driver import PathNotFound, StorageDriver
 from backends.storage.locks import Locks
@@ -150,6 +152,7 @@ class Repository:
                 await carry_out(work, Change.DELETED, f"blob {digest}", self.name, actor=actor, telling=telling)
             except PathNotFound:
                 raise self._blob_unknown(digest) from None
+        await forget_holder(self._driver, digest, self.name)
 
     # manifests
 
@@ -214,10 +217,16 @@ class Repository:
             StorageFull: nothing is left of it that was not there before; unless it has got its first tag, then the
                 manifest and the tags so far stay. So it is when only the event of a tag finds no room.
         """
-        if isinstance(manifest, Index):
-            await self._await_pushes_of(manifest)
         require_permitted_kind(manifest, self._shared.validation)
         require_permitted_urls(manifest, self._shared.validation.urls)
+        async with shared_lock(self._shared.locks, layout.repository_lock(self.name)):
+            await self._put_linked(manifest, digest, tag, more_tags, actor=actor)
+
+    async def _put_linked(
+        self, manifest: Manifest, digest: Digest, tag: TagName | None, more_tags: Sequence[TagName], *, actor: Actor
+    ) -> None:
+        if isinstance(manifest, Index):
+            await self._await_pushes_of(manifest)
         await require_references(self, manifest, self._shared.validation)
         # A client does not send again what it finds here; a killed process may have left it unsynced.
         await self._driver.ensure_durable(*self._paths_of_references(manifest))
@@ -307,20 +316,31 @@ class Repository:
             try:
                 await read_link(self._driver, link)
             except PathNotFound:
-                await self._driver.ensure_durable(
-                    link
-                )  # who deleted it may have been killed before the folder was synced
+                # Who deleted it may have been killed before it came to the rest, or had synced the folder.
+                await self._forget_manifest(digest, await self._shared.referrers.subject_of(digest))
+                await self._driver.ensure_durable(link)
                 raise self._manifest_unknown(digest) from None
             await self._tags.delete_those_of(self.name, digest, actor=actor)
             work = self._delete_manifest(digest)
             telling = of_removed(self._events, self.name, digest=digest)
             await carry_out(work, Change.DELETED, f"manifest {digest}", self.name, actor=actor, telling=telling)
+        await self._leave_if_empty()
 
     async def _delete_manifest(self, digest: Digest) -> None:
         subject = await self._shared.referrers.subject_of(digest)
         await self._driver.delete(_folder(layout.revision_link(self.name, digest)))
+        await self._forget_manifest(digest, subject)
+
+    async def _forget_manifest(self, digest: Digest, subject: Digest | None) -> None:
+        """Removes what is kept of a manifest that is not linked any more."""
+        with suppress(PathNotFound):
+            await self._driver.delete(layout.signed_schema1(self.name, digest))
         if subject is not None:
             await self._shared.referrers.remove(self.name, digest, subject)
+
+    async def _leave_if_empty(self) -> None:
+        """Takes a repository without manifests and tags out of the catalog and search."""
+        await remove_empty(self._driver, layout.manifests(self.name))
 
     async def referrers(self, subject: Digest, *, artifact_type: str | None, after: str, limit: int) -> ReferrersPage:
         """Returns a page of the manifests that refer to one, which need not exist; see `Referrers.page`."""
@@ -362,6 +382,7 @@ class Repository:
             await self._tags.delete(self.name, tag, actor=actor)
         except PathNotFound:
             raise self._manifest_unknown(tag) from None
+        await self._leave_if_empty()
 
     # within
 

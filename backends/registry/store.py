@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backends.model.names import RepositoryName
 from backends.registry.blobs import Blobs
@@ -22,6 +23,9 @@ from backends.registry.v1.images import Images as V1Images
 from backends.registry.v1.repositories import Repositories as V1Repositories
 from backends.registry.validation import Validation
 from backends.storage.storage import Storage
+
+if TYPE_CHECKING:
+    from backends.registry.deleting import Deletions
 
 NAMES_AT_ONCE = 1000
 _ALL_HERE = Validation()
@@ -80,6 +84,13 @@ class Store:
             self.v1_storage, self.blobs if self.shares_root else Blobs(self.v1_storage.driver), events
         )
         self.v1_repositories = V1Repositories(self.v1_storage, self.v1_images, self.tags, events)
+
+    @property
+    def deletions(self) -> Deletions:
+        """Deletes whole repositories of both."""
+        from backends.registry.deleting import Deletions  # noqa: PLC0415 - few ever do
+
+        return Deletions(self.storage, self.v1_storage, self.tags, self.events)
 
     @property
     def shares_root(self) -> bool:

@@ -43,7 +43,7 @@ from urllib.parse import quote_plus, unquote_plus
 
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
-from backends.model.names import ImageId, RepositoryName, TagName, UploadId
+from backends.model.names import ImageId, RepositoryName, TagName, UploadId, canonical_name
 
 V2 = "/docker/registry/v2"
 BLOBS = f"{V2}/blobs"
@@ -62,6 +62,7 @@ UNSYNCED = "/docker/registry/portside/unsynced"
 V1_IMAGES = "/images"
 V1_REPOSITORIES = "/repositories"
 V1_TAG = "tag_"
+MANIFESTS = "_manifests"
 SCHEMA1_KEY = f"{PRIMARY}/keys/schema1.pem"
 EVENTS = f"{PRIMARY}/events"
 EVENT_LOG = f"{EVENTS}/log"
@@ -86,7 +87,7 @@ def layers(name: RepositoryName) -> str:
 
 
 def manifests(name: RepositoryName) -> str:
-    return f"{REPOSITORIES}/{name}/_manifests"
+    return f"{REPOSITORIES}/{name}/{MANIFESTS}"
 
 
 def revision_link(name: RepositoryName, digest: Digest) -> str:
@@ -114,8 +115,23 @@ def tag_index_link(name: RepositoryName, tag_name: TagName, digest: Digest) -> s
     return f"{tag(name, tag_name)}/index/{digest.algorithm}/{digest.hex}/link"
 
 
+def folders_of_repository(name: RepositoryName) -> tuple[str, ...]:
+    """The folders that have a repository's name and hold nothing but its own, and those of repositories below it."""
+    return tuple(f"{tree}/{name}" for tree in (REPOSITORIES, f"{PRIMARY}/schema1", f"{INDEX}/referrers"))
+
+
+def all_signed_schema1(name: RepositoryName) -> str:
+    """The folder of all signed schema 1 documents of a repository."""
+    return f"{PRIMARY}/schema1/{name}/_signed"
+
+
 def signed_schema1(name: RepositoryName, digest: Digest) -> str:
     return f"{PRIMARY}/schema1/{name}/_signed/{digest.algorithm}/{digest.hex}"
+
+
+def all_referrers(name: RepositoryName) -> str:
+    """The folder of the entries of all subjects of a repository."""
+    return f"{INDEX}/referrers/{name}/_subjects"
 
 
 def referrers(name: RepositoryName, subject: Digest) -> str:
@@ -255,6 +271,14 @@ def v1_private(namespace: str, repository_name: str) -> str:
 
 
 # names of locks
+
+
+def repository_lock(name: str) -> str:
+    """Shared to make a manifest or a tag visible, held alone to delete the repository; before all other locks.
+
+    Takes any of its names: v1 and v2 agree.
+    """
+    return f"repository {canonical_name(name)}"
 
 
 def upload_lock(name: RepositoryName, upload_id: UploadId) -> str:

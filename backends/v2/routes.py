@@ -8,7 +8,7 @@ from dataclasses import replace
 from backends.model.digest import Digest, is_digest, parse_digest
 from backends.model.errors import ErrorCode
 from backends.model.names import TagName, parse_repository_name, parse_tag, parse_upload_id
-from backends.v2 import base, blobs, catalog, manifests, referrers, tags, uploads
+from backends.v2 import base, blobs, catalog, manifests, referrers, repositories, tags, uploads
 from backends.v2.accesses import touches_mount_source
 from backends.web.dispatch import Parser, Route
 from backends.web.operations import Action, Operation
@@ -68,6 +68,8 @@ ROUTES: Sequence[Route] = (
     ),
     Route("/v2/{name*}/referrers/{digest}", {"GET": Operation(Action.PULL, referrers.list_referrers)}),
     Route("/v2/{name*}/tags/list", {"GET": Operation(Action.PULL, tags.list_tags)}),
+    # An extension as the specification has room for: no repository has a component that begins with "_".
+    Route("/v2/{name*}/_portside/repository", {"DELETE": Operation(Action.DELETE, repositories.delete_repository)}),
     Route("/v2/_catalog", {"GET": Operation(Action.CATALOG, catalog.list_catalog)}),
     Route("/", {"GET": Operation(Action.NONE, base.get_root)}),
 )

@@ -77,6 +77,7 @@ async def test_what_is_deleted_is_logged_with_who_did_it(reopen: Reopen, caplog:
     name = RepositoryName("team/new")
     digest = await put_image(store, name, TagName("latest"))
     await push_v1(store)
+    await store.v1_repositories.put_tag(V1_NAME, "second", ImageId(IMAGE.id), actor=ACTOR, now=1)
     caplog.set_level(logging.INFO, "portside.registry")
     caplog.clear()
     await store.open(name).delete_tag(TagName("latest"), actor=ACTOR)

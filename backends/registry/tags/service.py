@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Awaitable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
 from backends.model.actor import Actor
@@ -22,13 +22,14 @@ from backends.model.names import ImageId, RepositoryName, TagName, canonical_nam
 from backends.model.v1images import V1Name, describe_agent, v2_name
 from backends.registry.changes import Change, carry_out
 from backends.registry.events import Events, Telling, of_removed, of_v1_removed
-from backends.registry.exclusive_lock import exclusive_lock
+from backends.registry.exclusive_lock import exclusive_lock, shared_lock
 from backends.registry.tags.v1_files import V1Files
 from backends.registry.tags.v2_links import V2Links
 from backends.registry.yielding import yielding
 from backends.storage import layout
+from backends.storage.completion import run_to_completion
 from backends.storage.driver import PathNotFound
-from backends.storage.locks import Locks
+from backends.storage.locks import LockHeld, Locks
 from backends.storage.storage import Storage
 
 
@@ -153,13 +154,16 @@ class Tags:
         Raises:
             RegistryError: UNAVAILABLE: another request holds the lock of this tag.
         """
-        async with _tag_lock(self._v1_locks, name.text, tag):
+        async with (
+            shared_lock(self._v1_locks, layout.repository_lock(name.text)),
+            _tag_lock(self._v1_locks, name.text, tag),
+        ):
             work = self._files.write(name, tag, image_id, describe_agent(actor.agent, now=now))
             what = f"tag {tag} for image {image_id}"
             await carry_out(work, Change.PUSHED, what, name.text, actor=actor, telling=telling)
 
     async def delete_v1(self, name: V1Name, tag: str, *, actor: Actor) -> None:
-        """Removes a v1 tag; images stay.
+        """Removes a v1 tag, and with the last one the repository; images stay.
 
         Raises:
             PathNotFound: there is no such tag.
@@ -168,6 +172,15 @@ class Tags:
             work = self._files.delete(name, tag)
             telling = of_v1_removed(self._events, name, [tag])
             await carry_out(work, Change.DELETED, f"tag {tag}", name.text, actor=actor, telling=telling)
+        if not await self._files.are_there(name):
+            await self._leave_v1(name)
+
+    async def _leave_v1(self, name: V1Name) -> None:
+        """Takes a repository without tags out of v1's index and search, unless somebody is pushing it just now."""
+        with suppress(LockHeld, PathNotFound):
+            async with self._v1_locks.hold(layout.repository_lock(name.text)):
+                if not await self._files.are_there(name):
+                    await run_to_completion(self._files.delete_all(name))
 
     async def delete_all_of_v1(self, name: V1Name, *, actor: Actor) -> None:
         """Removes a v1 repository with all its tags by one rename; it does not wait for the locks of its tags.

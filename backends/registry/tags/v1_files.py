@@ -11,6 +11,7 @@ from backends.model.v1images import V1Name, dump_json, load_json
 from backends.registry.no_room import undone_without_room
 from backends.registry.yielding import yielding
 from backends.storage import layout
+from backends.storage.capabilities import list_page
 from backends.storage.driver import PathNotFound, StorageDriver
 
 LATEST = "latest"
@@ -79,6 +80,16 @@ class V1Files:
         if tag == LATEST:
             with suppress(PathNotFound):
                 await self._driver.delete(layout.v1_repository_json(name.namespace, name.stored))
+
+    async def are_there(self, name: V1Name) -> bool:
+        """Whether a repository has tags."""
+        try:
+            found = await list_page(
+                self._driver, layout.v1_repository(name.namespace, name.stored), start=layout.V1_TAG, limit=1
+            )
+        except PathNotFound:
+            return False
+        return any(entry.startswith(layout.V1_TAG) for entry in found)
 
     async def delete_all(self, name: V1Name) -> None:
         """Removes a repository with all its tags, at once.

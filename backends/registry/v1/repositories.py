@@ -16,7 +16,7 @@ from backends.model.names import ImageId
 from backends.model.v1images import V1Name, dump_json, load_json, merge_index_images, without_tags
 from backends.registry.changes import Change, carry_out
 from backends.registry.events import Events, of_v1_image
-from backends.registry.exclusive_lock import exclusive_lock
+from backends.registry.exclusive_lock import exclusive_lock, shared_lock
 from backends.registry.no_room import exists
 from backends.registry.tags.service import Tags
 from backends.registry.v1.images import Images
@@ -112,7 +112,10 @@ class Repositories:
             RegistryError: an entry is not an object with an id.
         """
         merge_index_images([], announced)  # only looks
-        async with exclusive_lock(self._locks, layout.v1_images_lock(name.namespace, name.stored)):
+        async with (
+            shared_lock(self._locks, layout.repository_lock(name.text)),
+            exclusive_lock(self._locks, layout.v1_images_lock(name.namespace, name.stored)),
+        ):
             work = self._put_images(name, body, announced)
             await carry_out(work, Change.PUSHED, "the list of images", name.text, actor=actor)
 
@@ -158,7 +161,8 @@ class Repositories:
     async def set_private(self, name: V1Name, *, private: bool, actor: Actor) -> None:
         """Marks a repository private or public."""
         what = "the mark private" if private else "the mark public"
-        await carry_out(self._set_private(name, private=private), Change.PUSHED, what, name.text, actor=actor)
+        async with shared_lock(self._locks, layout.repository_lock(name.text)):
+            await carry_out(self._set_private(name, private=private), Change.PUSHED, what, name.text, actor=actor)
 
     async def _set_private(self, name: V1Name, *, private: bool) -> None:
         path = layout.v1_private(name.namespace, name.stored)

@@ -1,0 +1,208 @@
+"""Deleting a whole repository: its manifests, tags, links and uploads, and what is kept of it in folders of ours.
+
+Content stays, for other repositories have it too: freeing the disk is a garbage collector's work.
+
+Invariants:
+- a repository with others below its name (`a` and `a/b`) goes without them;
+- what clients see goes first, by one rename: a process that is killed leaves it whole or gone. Deleting it again
+  removes what that process has left;
+- a manifest that is pushed meanwhile is there before, and goes too, or finds its layers gone and is refused: pushes
+  share the lock that a deletion holds alone (`layout.repository_lock`).
+
+v1's `library/x` and v2's `x` are one repository, and both go. A v2 `library/x` that has a folder of its own is another
+one. What v2's grammar cannot hold is v1's alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from backends.model.actor import Actor
+from backends.model.digest import Digest, parse_digest
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.names import RepositoryName, canonical_name, parse_repository_name
+from backends.model.v1images import V1Name, parse_v1_name
+from backends.registry.changes import Change, carry_out
+from backends.registry.events import Events, of_all_removed
+from backends.registry.exclusive_lock import exclusive_lock
+from backends.registry.holders import forget_holder
+from backends.registry.no_room import exists
+from backends.registry.tags.service import Tags
+from backends.registry.yielding import yielding
+from backends.storage import layout
+from backends.storage.capabilities import list_page, remove_empty
+from backends.storage.driver import PathNotFound
+from backends.storage.storage import Storage
+
+PATIENCE_SECONDS = 30.0
+"""Who waits for it lets no other push of the repository begin in its process, so it does not wait long."""
+
+PARTS = 1000
+"""More folders of its own than a repository can have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What a name stands for: a repository of v2, of v1, or both; None where it cannot be one of that kind."""
+
+    v2: RepositoryName | None
+    v1: V1Name | None
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a repository has, and a deletion takes: how much of each kind."""
+
+    tags: int
+    manifests: int
+    blobs: int
+    uploads: int
+    v1_tags: int
+    is_there: bool
+
+
+class Deletions:
+    """Deletes repositories of one store.
+
+    Args:
+        storage: v2's root.
+        v1_storage: v1's, which may be the same.
+        tags: of both.
+        events: who is told.
+    """
+
+    def __init__(self, storage: Storage, v1_storage: Storage, tags: Tags, events: Events) -> None:
+        self._driver = storage.driver
+        self._locks = storage.locks
+        self._v1_driver = v1_storage.driver
+        self._tags = tags
+        self._events = events
+
+    async def sides(self, name: str) -> Sides:
+        """Returns what a name stands for, as v2 or v1 writes it.
+
+        Raises:
+            RegistryError: NAME_INVALID: it cannot be the name of a repository of either.
+        """
+        v1 = parse_v1_name(name)
+        try:
+            v2 = parse_repository_name(name)
+        except RegistryError:
+            return Sides(None, v1)
+        canonical = RepositoryName(canonical_name(v2))
+        if canonical != v2 and await self._parts_of(v2):
+            return Sides(v2, None)
+        return Sides(canonical, v1)
+
+    async def look(self, name: str) -> Contents:
+        """Counts what a deletion would take.
+
+        Raises:
+            RegistryError: NAME_INVALID.
+        """
+        sides = await self.sides(name)
+        tags = manifests = blobs = uploads = 0
+        v1_tags: Sequence[str] = ()
+        is_there = False
+        if sides.v2 is not None:
+            tags = len(await self._tags.page(sides.v2, after="", limit=None) or ())
+            manifests = len([each async for each in self._digests(layout.revisions(sides.v2))])
+            blobs = len([each async for each in self._digests(layout.layers(sides.v2))])
+            uploads = len(await self._list(layout.uploads(sides.v2)))
+            is_there = await self._is_there(sides.v2)
+        if sides.v1 is not None:
+            with suppress(PathNotFound):
+                v1_tags = list(await self._tags.all_of_v1(sides.v1))
+                is_there = True
+        return Contents(tags, manifests, blobs, uploads, len(v1_tags), is_there)
+
+    async def delete(self, name: str, *, actor: Actor) -> None:
+        """Deletes a repository, of both generations.
+
+        Raises:
+            RegistryError: NAME_UNKNOWN: nothing is left of it; NAME_INVALID.
+        """
+        sides = await self.sides(name)
+        found = sides.v2 is not None and await self._delete_v2(sides.v2, v1=sides.v1, actor=actor)
+        if sides.v1 is not None:
+            with suppress(PathNotFound):
+                await self._tags.delete_all_of_v1(sides.v1, actor=actor)
+                found = True
+        if not found:
+            raise RegistryError(
+                ErrorCode.NAME_UNKNOWN, f"there is no repository {name}; GET /v2/_catalog lists those of v2"
+            )
+
+    async def _delete_v2(self, name: RepositoryName, *, v1: V1Name | None, actor: Actor) -> bool:
+        async with exclusive_lock(self._locks, layout.repository_lock(name), patience=PATIENCE_SECONDS):
+            if not await self._is_there(name):
+                await self._driver.ensure_durable(layout.manifests(name))  # another one may just have deleted it
+                return False
+            tags: Sequence[str] = ()
+            manifests: list[Digest] = []
+            is_last = False
+            if self._events.wanted:
+                tags = await self._tags.page(name, after="", limit=None) or ()
+                manifests = [digest async for digest in self._digests(layout.revisions(name))]
+                # To whom it is told, a name is one repository: if v1 has it too, it goes with v1's.
+                is_last = v1 is None or not await self._is_in_v1(v1)
+
+            async def work() -> None:
+                await self._remove(name)
+                for telling in of_all_removed(self._events, name, tags=tags, manifests=manifests, repository=is_last):
+                    await telling.record(Change.DELETED.action, actor=actor)
+
+            await carry_out(work(), Change.DELETED, "everything", name, actor=actor)
+        return True
+
+    async def _remove(self, name: RepositoryName) -> None:
+        blobs = [digest async for digest in self._digests(layout.layers(name))]
+        # Manifests first: without them nothing refers to the rest.
+        for part in sorted(await self._parts_of(name), key=lambda part: part != layout.MANIFESTS):
+            await self._forget(f"{layout.repository(name)}/{part}")
+        await self._forget(layout.all_signed_schema1(name))
+        await self._forget(layout.all_referrers(name))
+        async for digest in yielding(blobs):
+            await forget_holder(self._driver, digest, name)
+        for folder in layout.folders_of_repository(name):
+            await self._remove_empty_up_from(folder, stop=len(folder) - len(name))
+
+    async def _remove_empty_up_from(self, folder: str, *, stop: int) -> None:
+        while len(folder) > stop and await remove_empty(self._driver, folder):
+            folder = folder.rpartition("/")[0]
+
+    async def _forget(self, path: str) -> None:
+        with suppress(PathNotFound):
+            await self._driver.delete(path)
+
+    async def _is_there(self, name: RepositoryName) -> bool:
+        """Whether anything is left of a v2 repository, in folders of ours too."""
+        if await self._parts_of(name):
+            return True
+        ours = (layout.all_signed_schema1(name), layout.all_referrers(name))
+        return any([await exists(self._driver, folder) for folder in ours])
+
+    async def _is_in_v1(self, name: V1Name) -> bool:
+        return await exists(self._v1_driver, layout.v1_repository(name.namespace, name.stored))
+
+    async def _parts_of(self, name: RepositoryName) -> Sequence[str]:
+        """Returns the folders of a v2 repository itself: no name of a repository begins with `_`."""
+        try:
+            found = await list_page(self._driver, layout.repository(name), start="_", limit=PARTS)
+        except PathNotFound:
+            return ()
+        return [entry for entry in found if entry.startswith("_")]
+
+    async def _digests(self, folder: str) -> AsyncIterator[Digest]:
+        for algorithm in await self._list(folder):
+            async for entry in yielding(await self._list(f"{folder}/{algorithm}")):
+                with suppress(RegistryError):  # a name of another program
+                    yield parse_digest(f"{algorithm}:{entry}")
+
+    async def _list(self, folder: str) -> Sequence[str]:
+        try:
+            return await self._driver.list(folder)
+        except PathNotFound:
+            return ()
