@@ -21,6 +21,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 GROUPS = (
     ("Run", ("serve", "proxy", "v1", "v2")),
     ("Prepare and look", ("certs", "route", "health", "reindex")),
+    ("Change", ("delete",)),
 )
 EXAMPLES = """\b
 Examples:
@@ -263,6 +264,43 @@ def reindex(config: Path | None, data: str | None) -> None:
 
     try:
         click.echo(look_through(config or settings_path(os.environ), os.environ, {"data": data}, say=say))
+    except Problem as problem:
+        _fail(str(problem))
+
+
+@main.command(short_help="Delete a whole repository on the volume.")
+@click.argument("name")
+@_options(_CONFIG, _DATA)
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(name: str, config: Path | None, data: str | None, dry_run: bool, yes: bool) -> None:  # noqa: FBT001 - click's flags
+    """Delete a repository with all its tags, manifests and uploads, of v2 and v1, beside running servers.
+
+    Repositories below its name stay, and so does content, until a garbage collection. It works also where clients may
+    not delete (storage.delete.enabled). Run it as the user that the registry runs as.
+    """
+    from portside.delete_repository import delete_repository  # noqa: PLC0415
+    from portside.problems import Problem  # noqa: PLC0415
+    from portside.settings.loading import settings_path  # noqa: PLC0415
+
+    def confirm(what: str) -> bool:
+        if yes:
+            return True
+        if not sys.stdin.isatty():
+            raise Problem(f"nobody is there to ask: --yes would {what}")
+        return click.confirm(what[0].upper() + what[1:] + "?")
+
+    try:
+        click.echo(
+            delete_repository(
+                name,
+                config or settings_path(os.environ),
+                os.environ,
+                {"data": data},
+                dry_run=dry_run,
+                confirm=confirm,
+            )
+        )
     except Problem as problem:
         _fail(str(problem))
 

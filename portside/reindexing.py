@@ -7,7 +7,6 @@ rests.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from backends.storage.driver import StorageError
 from backends.storage.factory import StorageSettings, open_storage
 from portside.problems import Problem
 from portside.settings.loading import Role, load_settings
+from portside.volumes import require_volume
 
 TOLD_SECONDS = 5.0
 """How often it says how far it is."""
@@ -44,32 +44,12 @@ def reindex(
         Problem: it cannot; the sentence says why.
     """
     storage = load_settings(Role.V2, config, environment, flags).storage
-    _require_volume(storage)
+    require_volume(storage, (layout.REPOSITORIES,), command="portside reindex")
     try:
         progress = asyncio.run(_reindex(storage, say))
     except (StorageError, RegistryError) as error:
         raise Problem(f"the index is not complete: {error}; what was found so far stays") from None
     return f"the index of {storage.root} is complete: {progress}"
-
-
-def _require_volume(storage: StorageSettings) -> None:
-    """Refuses what is no volume, and to leave files there that the registry could not change.
-
-    Raises:
-        Problem: says which.
-    """
-    if storage.driver != "filesystem":
-        raise Problem("storage inmemory lives in the server's process; there is nothing to look through")
-    root = Path(storage.root)
-    repositories = root / layout.REPOSITORIES.lstrip("/")
-    if not repositories.is_dir():
-        raise Problem(f"{root.absolute()} has no repositories: name the data folder with --data, or the settings file")
-    owner = repositories.stat().st_uid
-    if os.geteuid() == 0 != owner:
-        raise Problem(
-            f"{repositories} belongs to uid {owner}, which could not change what root makes there;"
-            f" run it as that user: setpriv --reuid={owner} --clear-groups portside reindex …"
-        )
 
 
 async def _reindex(settings: StorageSettings, say: Callable[[str], None]) -> Progress:
