@@ -19,6 +19,7 @@ from portside.settings.settings import Role, Settings
 from portside.tls.contexts import ClientAuth
 
 if TYPE_CHECKING:
+    from backends.notify.settings import NotifySettings
     from portside.tls.certificates import CertificateFolder
 
 _log = logging.getLogger("portside")
@@ -37,6 +38,8 @@ def announce(settings: Settings, bound: Sequence[BoundListener], made: Certifica
         _log.info("%s", made.done)
     for warning in (*settings.notes, *_left_out(settings.listeners, bound), *(made.warnings if made else ())):
         _log.warning("%s", warning)
+    if settings.notifications is not None:
+        _tell_of_endpoints(settings, settings.notifications)
     for found in bound:
         # distribution's words, which the 2015 guide shows.
         said = "debug server listening %s%s" if found.listener.name == "metrics" else "listening on %s%s"
@@ -51,6 +54,31 @@ def announce(settings: Settings, bound: Sequence[BoundListener], made: Certifica
         _log.warning("no access control is configured: %s may push", who)
     if any(found.listener.tls is not None for found in bound):
         _tell_of_certificates(settings, bound, made)
+
+
+def _tell_of_endpoints(settings: Settings, notifications: NotifySettings) -> None:
+    """Says, in distribution's words, who is told of what happens; of headers, which may be secrets, only the names."""
+    for name in notifications.disabled:
+        _log.info("endpoint %s disabled, skipping", name)
+    for each in notifications.endpoints:
+        _log.info(
+            "configuring endpoint %s (%s), timeout=%gs, headers=%s",
+            each.name,
+            each.shown_url,
+            each.timeout_seconds,
+            sorted(each.headers),
+        )
+    place = settings.roots[0] if notifications.endpoints and settings.roots else None
+    if place is None or place.driver != "filesystem" or settings.gates.read_only:
+        return
+    from backends.notify.mounts import network_file_system  # noqa: PLC0415 - only where there are endpoints
+
+    if kind := network_file_system(place.root):
+        _log.warning(
+            "the data folder is on a network file system (%s), on which the log of events is not safe: events may be"
+            " lost, or sent by several processes; put it on a local disk",
+            kind,
+        )
 
 
 def _left_out(wanted: Sequence[Listener], bound: Sequence[BoundListener]) -> list[str]:

@@ -20,7 +20,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 GROUPS = (
     ("Run", ("serve", "proxy", "v1", "v2")),
-    ("Prepare and look", ("certs", "route", "health", "reindex")),
+    ("Prepare and look", ("certs", "route", "health", "notifications", "reindex")),
     ("Change", ("delete",)),
 )
 EXAMPLES = """\b
@@ -303,6 +303,35 @@ def delete(name: str, config: Path | None, data: str | None, dry_run: bool, yes:
         )
     except Problem as problem:
         _fail(str(problem))
+
+
+@main.command(short_help="Show what waits for the endpoints of notifications.")
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--role",
+    type=click.Choice(["serve", "v1", "v2"]),
+    default="serve",
+    show_default=True,
+    help="Which process of these settings is meant.",
+)
+@_DATA
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def notifications(config: Path | None, role: str, data: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
+    """Show what waits for each endpoint of notifications, how it does, and what it has lost.
+
+    It reads the volume, so it works beside running servers and without any.
+    """
+    from portside.problems import Problem  # noqa: PLC0415
+    from portside.settings.loading import Role, load_settings, settings_path  # noqa: PLC0415
+    from portside.show_queues import as_json as shown_as_json  # noqa: PLC0415
+    from portside.show_queues import as_table, read_queues  # noqa: PLC0415
+
+    try:
+        settings = load_settings(Role(role), config or settings_path(os.environ), os.environ, {"data": data})
+        queues = read_queues(settings)
+    except Problem as problem:
+        _fail(str(problem))
+    click.echo(shown_as_json(queues) if as_json else as_table(queues))
 
 
 def _front(certs: str | None, names: tuple[str, ...], plain: str | None) -> dict[str, Any]:

@@ -104,6 +104,9 @@ def _serve(live: LiveSettings, bound: tuple[BoundListener, ...], identity: Ident
         with _no_default_cas():
             import proxy.forwarding  # noqa: F401, PLC0415
 
+    if live.settings.notifications is not None:
+        with _no_default_cas():
+            import portside.notifying  # noqa: F401, PLC0415
     voice, asked = Voice(), live.settings
     live.keep(bound)
     folder = MetricsFolder() if asked.metrics_path else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from backends.http.configured_headers import ConfiguredHeaders
 from backends.registry.abandoned_uploads import AbandonedUploads
+from backends.registry.events import NO_EVENTS
 from backends.registry.indexing import Indexer
 from backends.registry.purging import Purger
 from backends.registry.store import Store
@@ -36,6 +37,7 @@ from proxy.proxy import InProcess, Proxy, Upstream
 from proxy.routing import Backend
 
 if TYPE_CHECKING:
+    from portside.notifying import Notifications
     from portside.settings.changes import ServiceChange
     from proxy.forwarding import Forwarder
 
@@ -53,6 +55,7 @@ class Parts:
     log: Log
     health: Health
     watching: Sequence[asyncio.Task[Any]]
+    notifications: Notifications | None
 
     def change(self, values: ServiceChange) -> None:
         """Takes over what was reloaded."""
@@ -70,6 +73,8 @@ class Parts:
         await self.health.close()
         if self.proxy is not None:
             await self.proxy.close()
+        if self.notifications is not None:
+            await self.notifications.close()
         for storage in self.storages:
             await storage.close()
         if self.access is not None:
@@ -91,8 +96,10 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
         Problem: the storage cannot be opened, or an upstream's CA cannot be read.
     """
     log = Log(settings.log, version=version, instance=instance)
-    storages: list[Storage] = []
-    registries = _registries(settings, storages)
+    storages = [_open(place) for place in settings.roots]
+    metrics = Metrics() if settings.metrics_path else None
+    notifications = await _notifications(settings, metrics, instance=instance)
+    registries = _registries(settings, storages, notifications)
     handlers: dict[str, Handler] = {backend.value: handle for backend, handle in registries.items()}
     headers = ConfiguredHeaders(settings.headers)
     proxy = None
@@ -104,9 +111,15 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
         handlers["proxy"] = proxy.handle
     log.start()
     access = open_access_log(settings.log, version=version, instance=instance) if settings.log.access else None
-    metrics = Metrics() if settings.metrics_path else None
     named = _named(storages)
-    health = make_health(settings.health, named, elsewhere, writes=not settings.gates.read_only, voice=voice)
+    health = make_health(
+        settings.health,
+        named,
+        elsewhere,
+        writes=not settings.gates.read_only,
+        voice=voice,
+        more=[notifications.check()] if notifications is not None else (),
+    )
     page = health_page(health, private=False)
     faces = {
         name: observed(handle, name, access=access, metrics=metrics, headers=headers, health=page)
@@ -121,8 +134,29 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
     watched: list[Coroutine[Any, Any, None]] = [health.watch(), watch_room(named, metrics)] if storages else []
     watched += [purger.watch() for purger in _purgers(settings, storages, metrics)]
     watched += [indexer.watch() for indexer in _indexers(settings, storages, metrics, started=started)]
+    if notifications is not None:
+        watched.append(notifications.watch())
     watching = [asyncio.create_task(work) for work in watched]
-    return Parts(faces, refusals, proxy, storages, headers, access, log, health, watching)
+    return Parts(faces, refusals, proxy, storages, headers, access, log, health, watching, notifications)
+
+
+async def _notifications(settings: Settings, metrics: Metrics | None, *, instance: str) -> Notifications | None:
+    """Returns what tells the configured endpoints; None where there is none, or nothing here to tell."""
+    if settings.notifications is None or not settings.notifications.endpoints or not settings.roots:
+        return None
+    from portside.notifying import NoMetrics, Notifications  # noqa: PLC0415 - only where an endpoint is configured
+    from portside.observe.notification_metrics import NotificationMetrics  # noqa: PLC0415
+
+    observer = NotificationMetrics(metrics.registry) if metrics is not None else NoMetrics()
+    writes = not settings.gates.read_only
+    try:
+        made = Notifications(
+            settings.notifications, settings.roots[0], writes=writes, instance=instance, observer=observer
+        )
+    except StorageError as error:
+        raise Problem(str(error)) from None
+    await made.prepare()
+    return made
 
 
 def _purgers(settings: Settings, storages: Sequence[Storage], metrics: Metrics | None) -> Sequence[Purger]:
@@ -151,18 +185,20 @@ def _named(storages: Sequence[Storage]) -> dict[str, Storage]:
     return dict(zip(names, storages, strict=False))
 
 
-def _registries(settings: Settings, storages: list[Storage]) -> dict[Backend, Handler]:
-    """Returns the registries of this process; one place for bytes is opened once."""
+def _registries(
+    settings: Settings, storages: Sequence[Storage], notifications: Notifications | None
+) -> dict[Backend, Handler]:
+    """Returns the registries of this process over their places for bytes, in the order of `Settings.roots`."""
     registries: dict[Backend, Handler] = {}
-    if not settings.roots:
+    if not storages:
         return registries
-    opened = [_open(place, storages) for place in settings.roots]
     # A process that runs one registry knows only its root.
     store = Store(
-        opened[0],
-        v1_storage=opened[-1],
+        storages[0],
+        v1_storage=storages[-1],
         validation=settings.validation,
         signing_key=settings.signing_key,
+        events=NO_EVENTS if notifications is None else notifications.events,
     )
     gates = make_gates(settings.gates)
     if settings.runs_v2:
@@ -189,10 +225,8 @@ def _elsewhere(settings: Settings) -> dict[Backend, Forwarder]:
     return upstreams
 
 
-def _open(settings: StorageSettings, storages: list[Storage]) -> Storage:
+def _open(settings: StorageSettings) -> Storage:
     try:
-        storage = open_storage(settings)
+        return open_storage(settings)
     except StorageError as error:
         raise Problem(str(error)) from None
-    storages.append(storage)
-    return storage

@@ -65,6 +65,8 @@ class NotifySettings:
         endpoints: those that are not disabled.
         disabled: the names of the others.
         media_type: of the envelope.
+        references: whether events of manifests list what these name.
+        source: host and port by which events name this registry.
         disk_bytes: what the log of one root may take, about; beyond it the oldest events are dropped.
         segment_bytes: how large a file of the log becomes.
     """
@@ -72,6 +74,8 @@ class NotifySettings:
     endpoints: tuple[EndpointSettings, ...] = ()
     disabled: tuple[str, ...] = ()
     media_type: MediaType = MediaType.V1
+    references: bool = False
+    source: str = ""
     disk_bytes: int = DISK_BYTES
     segment_bytes: int = SEGMENT_BYTES
 

@@ -34,6 +34,7 @@ def make_health(
     writes: bool,
     voice: Voice,
     redis: RedisFacts | None = None,
+    more: Sequence[Check] = (),
 ) -> Health:
     """Puts the checks of a process together.
 
@@ -44,6 +45,7 @@ def make_health(
         writes: whether anything is ever to be written.
         voice: which of the workers logs what all see.
         redis: what is cached there, if anything is.
+        more: checks of parts that this process has.
     """
     interval = settings.interval_seconds
     checks = [
@@ -68,7 +70,7 @@ def make_health(
         checks.append(
             Check("redis", partial(_check_redis, redis), interval_seconds=REDIS_INTERVAL_SECONDS, fatal=False)
         )
-    checks += _configured(settings)
+    checks += [*more, *_configured(settings)]
     return Health(checks, on_change=partial(_log_change, voice))
 
 
@@ -114,12 +116,16 @@ async def _check_upstream(what: str, upstream: Forwarder) -> Sequence[Finding]:
     return [Finding(what, wrong, fatal=True)] if wrong else ()
 
 
+def _is_announced(finding: Finding) -> bool:
+    return finding.announced
+
+
 def _log_change(voice: Voice, before: Report, now: Report) -> None:
     if not voice.is_ours():
         return
-    for finding in now.beyond(before):
+    for finding in filter(_is_announced, now.beyond(before)):
         _log.log(logging.ERROR if finding.fatal else logging.WARNING, "health: %s: %s", finding.what, finding.reason)
     wrong = {finding.what for finding in now.findings}
-    for finding in before.findings:
+    for finding in filter(_is_announced, before.findings):
         if finding.what not in wrong:
             _log.info("health: %s: healthy again", finding.what)

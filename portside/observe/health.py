@@ -104,12 +104,14 @@ class Finding:
         reason: a sentence for the operator.
         fatal: pulls do not work.
         public: what clients are told instead of `what`, where that is an address or a path.
+        announced: whether its beginning and its end are lines of the log; what has lines of its own needs none.
     """
 
     what: str
     reason: str
     fatal: bool
     public: str = ""
+    announced: bool = True
 
 
 @dataclass(frozen=True, slots=True)

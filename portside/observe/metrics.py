@@ -23,7 +23,7 @@ from portside.problems import Problem
 from proxy.settings import HEALTH_PATH
 
 if TYPE_CHECKING:
-    from prometheus_client import Histogram, Metric
+    from prometheus_client import CollectorRegistry, Histogram, Metric
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -195,6 +195,11 @@ class Metrics:
     def count_indexed(self, is_referrer: bool) -> None:  # noqa: FBT001 - as the indexer calls it
         """Counts a stored manifest that was looked at for the index of referrers."""
         self._indexed.labels("yes" if is_referrer else "no").inc()
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Where further metrics of this worker belong."""
+        return self._own
 
     def collect(self) -> Iterable[Metric]:
         """Returns what this worker has counted up to the last flush."""

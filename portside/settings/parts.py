@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from backends.registry.index_settings import IndexSettings
 from backends.registry.purging import PurgeSettings
@@ -22,6 +23,9 @@ from portside.settings.schema.storage import Filesystem
 from portside.settings.settings import Role, Settings
 from portside.settings.validation import Profile, make_validation, signing_key_file
 from proxy.settings import ProxySettings, UpstreamSettings
+
+if TYPE_CHECKING:
+    from backends.notify.settings import NotifySettings
 
 DEFAULT_DRAIN = 8.0
 SLASHES_OF_ORIGIN = 2
@@ -92,6 +96,7 @@ def make_settings(role: Role, config: Config, ports: Ports, *, profile: Profile)
         health=_health(config),
         purging=_purging(config),
         indexing=IndexSettings(gateway.index.interval),
+        notifications=_notifications(role, config, ports, notes),
         listeners=tuple(replace(each, limits=limits) for each in ports.listeners),
         metrics_path=ports.metrics_path,
         certificates=ports.certificates,
@@ -109,6 +114,17 @@ def _tags_max(config: Config, profile: Profile) -> int:
     if config.tags is not None and config.tags.maxtags:
         return config.tags.maxtags
     return V2Settings().tags_max if profile is Profile.OCI else DISTRIBUTION_TAGS_MAX
+
+
+def _notifications(role: Role, config: Config, ports: Ports, notes: list[str]) -> NotifySettings | None:
+    if config.notifications is None or not config.notifications.endpoints:
+        return None
+    if role is Role.PROXY:
+        notes.append("notifications: the proxy sends none; the registries behind it do, by their own settings")
+        return None
+    from portside.settings.notifications import make_notifications  # noqa: PLC0415 - only where there are endpoints
+
+    return make_notifications(config, ports, notes=notes)
 
 
 def _health(config: Config) -> HealthSettings:

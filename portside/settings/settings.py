@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backends.registry.index_settings import IndexSettings
 from backends.registry.purging import PurgeSettings
@@ -19,6 +19,9 @@ from portside.observe.health import HealthSettings
 from portside.observe.logging import LogSettings
 from portside.server.listening import Listener
 from proxy.settings import ProxySettings
+
+if TYPE_CHECKING:
+    from backends.notify.settings import NotifySettings
 
 
 class Role(Enum):
@@ -48,6 +51,7 @@ class Settings:
         names: further names for a certificate that is made.
         ca_copy: the command that copies the CA to where clients are; "" where it lies there already.
         workers: how many processes; 0 for one per core.
+        notifications: who is told of what happens; None when no endpoint is configured.
         notes: sentences to say at start.
         values: file, environment and flags together: what differs at a reload is named by its key.
     """
@@ -66,6 +70,7 @@ class Settings:
     health: HealthSettings
     purging: PurgeSettings
     indexing: IndexSettings
+    notifications: NotifySettings | None
     listeners: tuple[Listener, ...]
     metrics_path: str
     certificates: Path | None

@@ -19,7 +19,6 @@ from portside.settings.schema.storage import DRIVERS
 from portside.settings.yaml_values import is_empty, plain
 
 NOT_YET = {
-    "notifications": "no notifications are sent",
     "redis": "nothing is cached in Redis",
     "health.file": "only storage and registries elsewhere are checked",
     "health.http": "only storage and registries elsewhere are checked",

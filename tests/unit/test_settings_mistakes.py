@@ -203,13 +203,12 @@ def test_keys_that_are_not_honoured_and_keys_that_nobody_knows_are_named(load: L
     gateway: {tls: {certificates: [{certificate: a, key: b, chian: c}]}}
     x-mine: {}
     """
-    notes = load(Role.SERVE, text, {"REGISTRY_NOTIFICATIONS_ENDPOINTS": "[]"}).notes
+    notes = load(Role.SERVE, text).notes
     expected = [
         "health.file is not supported yet:",
         "storage.filesystem.maxthreads has no effect:",
         "storage.cache is not supported yet:",
         "http.http2.disabled has no effect:",
-        "notifications is not supported yet:",
         "storage.filesystem.rootdir is not a known setting and is ignored (did you mean rootdirectory?)",
         "http.adr is not a known setting and is ignored (did you mean addr?)",
         "gateway.tls.certificates.0.chian is not a known setting and is ignored",
@@ -227,7 +226,7 @@ def test_the_guide_s_own_file_loads_and_says_what_it_does_not_do(load: Load) -> 
     assert settings.storage.root == "/tmp/registry-dev"
     assert settings.log.level == "debug"
     assert settings.log.fields == {"service": "registry", "environment": "development"}
-    missing = {"notifications", "redis", "storage.cache"} & NOT_YET.keys()
+    missing = {"redis", "storage.cache"} & NOT_YET.keys()
     older = {"storage.cache.layerinfo", "redis.addr", "redis.pool"}
     assert {note.partition(" ")[0] for note in settings.notes} == missing | older | {"http.secret"}
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from backends.http.settings import BODY_IDLE_SECONDS
+from backends.notify.settings import DISK_BYTES, SEGMENT_BYTES
 from backends.registry.index_settings import IndexSettings
 from backends.storage.room import RoomSettings
 from portside.server.listening import SEND_SECONDS
@@ -25,6 +26,9 @@ from portside.settings.schema.values import (
 )
 from portside.tls.contexts import ClientAuth, TlsVersion
 from proxy.settings import CONNECT_SECONDS, READ_SECONDS, ProxySettings, Rule
+
+SMALLEST_SEGMENT = 64 * 1024
+FEWEST_SEGMENTS = 4
 
 
 class Pair(Section):
@@ -77,6 +81,18 @@ class LowRoom(Section):
     files: int = Field(default=RoomSettings().least_files, ge=0)
 
 
+class GatewayNotifications(Section):
+    envelope: Annotated[Literal["v1", "v2"], BeforeValidator(lower)] | None = None
+    disk: Size = DISK_BYTES
+    segment: Size = SEGMENT_BYTES
+
+    @model_validator(mode="after")
+    def _several_segments(self) -> GatewayNotifications:
+        if self.segment < SMALLEST_SEGMENT or self.disk < FEWEST_SEGMENTS * self.segment:
+            raise ValueError("segment is at least 64KiB, and disk at least four times as much as segment")
+        return self
+
+
 class Index(Section):
     interval: Interval = IndexSettings().interval_seconds
 
@@ -97,6 +113,7 @@ class Gateway(Section):
     metrics: Metrics = Metrics()
     lowroom: LowRoom = LowRoom()
     index: Index = Index()
+    notifications: GatewayNotifications = GatewayNotifications()
     workers: int = Field(default=0, ge=0, le=256)
     draintimeout: Duration | None = None
     bodytimeout: BoundedWait = BODY_IDLE_SECONDS

@@ -7,12 +7,9 @@ from typing import ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from backends.notify.settings import BACKOFF_SECONDS, THRESHOLD, TIMEOUT_SECONDS
 from portside.settings.schema.section import Section
 from portside.settings.schema.values import Headers, SignedDuration
-
-TIMEOUT_SECONDS = 1.0
-BACKOFF_SECONDS = 1.0
-THRESHOLD = 10
 
 
 class Ignored(Section):
