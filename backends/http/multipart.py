@@ -36,8 +36,8 @@ def plan_multipart(ranges: Sequence[ByteRange], *, size: int, content_type: str,
     """
     parts = [
         (
-            f"\r\n--{boundary}\r\nContent-Type: {content_type}\r\n"
-            f"Content-Range: bytes {each.first}-{each.last}/{size}\r\n\r\n".encode("ascii"),
+            f"\r\n--{boundary}\r\nContent-Range: bytes {each.first}-{each.last}/{size}\r\n"
+            f"Content-Type: {content_type}\r\n\r\n".encode("ascii"),
             each,
         )
         for each in ranges

@@ -89,4 +89,5 @@ def _needed(
 
 
 def _may_be_elsewhere(layer: Descriptor) -> bool:
-    return layer.media_type.startswith(MAY_BE_ELSEWHERE)
+    """Whether clients get a layer from an address that it names; one that names none can be had only here."""
+    return bool(layer.urls) and layer.media_type.startswith(MAY_BE_ELSEWHERE)

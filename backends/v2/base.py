@@ -16,4 +16,6 @@ async def get_base(_: Parts, request: BaseRequest) -> StreamResponse:
 
 async def get_root(_: Parts, request: BaseRequest) -> StreamResponse:
     """Answers an empty 200, as distribution does: load balancers and probes ask for `/`."""
-    return respond(request, 200, {**API_HEADERS, "Cache-Control": "no-cache"}, b"")
+    headers = {**API_HEADERS, "Cache-Control": "no-cache"}
+    del headers["Docker-Distribution-Api-Version"]  # nothing of the API is here
+    return respond(request, 200, headers, b"")

@@ -15,6 +15,8 @@ from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
 
 FOREVER = "max-age=31536000"
+OF_CONTENT = frozenset({"Accept-Ranges", "Content-Type"})
+"""A 304 has no content, so it says nothing of it, as in distribution."""
 
 
 async def get_blob(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest) -> StreamResponse:
@@ -37,7 +39,7 @@ async def get_blob(parts: Parts, request: BaseRequest, name: RepositoryName, dig
     }
     try:
         if is_unchanged(request, etag):
-            return respond(request, 304, headers)
+            return respond(request, 304, {name: headers[name] for name in headers if name not in OF_CONTENT})
         return await send_content(request, blob.reader, headers)
     except Unsatisfiable:
         raise RegistryError(

@@ -44,6 +44,7 @@ async def get_manifest(
         "Etag": etag,
     }
     if is_unchanged(request, etag):
+        del headers["Content-Type"]  # there is no content
         return respond(request, 304, headers)
     if parts.store.events.wanted:
         from backends.v2.pulls import tell_manifest  # noqa: PLC0415 - only where events are wanted

@@ -194,6 +194,8 @@ async def test_who_has_the_content_is_told_that_it_has_not_changed(registry: Cli
     for value in has:
         answer = await registry.ask(method, path, {"If-None-Match": value, "Range": "bytes=0-1"})
         assert (answer.status, answer.body, answer["Etag"]) == (304, b"", f'"{digest}"'), value
+        assert answer.head.value("Content-Type") is None
+        assert answer["Docker-Content-Digest"] == digest
     answer = await registry.ask(method, path, [("If-None-Match", '"x"'), ("If-None-Match", f'"{digest}"')])
     assert answer.status == 304
     for value in ('"other"', '"*"', "", f'"{digest}x"'):

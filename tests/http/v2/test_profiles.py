@@ -33,6 +33,11 @@ PUSHED = {
         (400, "MANIFEST_BLOB_UNKNOWN"),
     ),
     "a layer is elsewhere": (make_manifest(CONFIG, layers=[FOREIGN]), OCI_MANIFEST, (400, "MANIFEST_INVALID")),
+    "a layer is elsewhere, and nobody says where": (
+        make_manifest(CONFIG, layers=[{**FOREIGN, "urls": []}]),
+        OCI_MANIFEST,
+        (400, "MANIFEST_BLOB_UNKNOWN"),
+    ),
 }
 
 
