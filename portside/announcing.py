@@ -10,10 +10,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backends.http.masking import masked
+from portside.observe.health import FileCheck, HttpCheck, TcpCheck
 from portside.server.listening import BoundListener, Listener, TcpAddress, show_address
 from portside.settings.settings import Role, Settings
 from portside.tls.contexts import ClientAuth
@@ -45,6 +47,8 @@ def announce(settings: Settings, bound: Sequence[BoundListener], made: Certifica
         said = "debug server listening %s%s" if found.listener.name == "metrics" else "listening on %s%s"
         tls = ", tls" if found.listener.tls is not None else ""
         _log.info(said, found.text, tls, extra={"listener": found.listener.name})
+    for said in _beside(settings):
+        _log.info("%s", said)
     for place in settings.roots:
         inside = str(Path(place.root).absolute()) if place.driver == "filesystem" else "memory, gone at the end"
         only = " (v1)" if place == settings.v1_storage != settings.storage else ""
@@ -79,6 +83,26 @@ def _tell_of_endpoints(settings: Settings, notifications: NotifySettings) -> Non
             " lost, or sent by several processes; put it on a local disk",
             kind,
         )
+
+
+def _beside(settings: Settings) -> Iterator[str]:
+    """Yields what distribution says of the cache and of each check of health."""
+    if settings.runs_v2 and settings.cache.announcement:
+        yield settings.cache.announcement
+    for each in settings.health.configured:
+        match each:
+            case FileCheck():
+                yield f"configuring file health check path={each.path}, interval={each.interval_seconds:g}"
+            case HttpCheck():
+                yield (
+                    f"configuring HTTP health check uri={masked(each.uri)}, interval={each.interval_seconds:g},"
+                    f" threshold={each.threshold}"
+                )
+            case TcpCheck():
+                yield (
+                    f"configuring TCP health check addr={each.address}, interval={each.interval_seconds:g},"
+                    f" threshold={each.threshold}"
+                )
 
 
 def _left_out(wanted: Sequence[Listener], bound: Sequence[BoundListener]) -> list[str]:

@@ -100,6 +100,10 @@ def _serve(live: LiveSettings, bound: tuple[BoundListener, ...], identity: Ident
     from portside.server.workers import serve  # noqa: PLC0415
     from portside.wiring import build  # noqa: PLC0415
 
+    if live.settings.cache.redis is not None and live.settings.runs_v2:
+        from portside.caching import import_redis  # noqa: PLC0415 - it is slow, and an extra
+
+        import_redis()
     if live.settings.proxy.v1 or live.settings.proxy.v2:
         with _no_default_cas():
             import proxy.forwarding  # noqa: F401, PLC0415

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from backends.http.configured_headers import ConfiguredHeaders
 from backends.registry.abandoned_uploads import AbandonedUploads
 from backends.registry.events import NO_EVENTS
+from backends.registry.facts import Facts
 from backends.registry.indexing import Indexer
 from backends.registry.purging import Purger
 from backends.registry.store import Store
@@ -21,6 +23,7 @@ from backends.storage.storage import Storage
 from backends.v1.registry import Registry as V1Registry
 from backends.v2.registry import Registry as V2Registry
 from backends.web.gates import make_gates
+from portside.caching import Caching
 from portside.observe.access_log import AccessLog, open_access_log
 from portside.observe.checks import make_health
 from portside.observe.health import Health
@@ -56,6 +59,7 @@ class Parts:
     health: Health
     watching: Sequence[asyncio.Task[Any]]
     notifications: Notifications | None
+    caching: Caching
 
     def change(self, values: ServiceChange) -> None:
         """Takes over what was reloaded."""
@@ -71,6 +75,7 @@ class Parts:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self.health.close()
+        await self.caching.close()
         if self.proxy is not None:
             await self.proxy.close()
         if self.notifications is not None:
@@ -99,7 +104,9 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
     storages = [_open(place) for place in settings.roots]
     metrics = Metrics() if settings.metrics_path else None
     notifications = await _notifications(settings, metrics, instance=instance)
-    registries = _registries(settings, storages, notifications)
+    caching = _caching(settings, metrics)
+    facts = caching.open(storages[0]) if settings.runs_v2 else None
+    registries = _registries(settings, storages, notifications, facts)
     handlers: dict[str, Handler] = {backend.value: handle for backend, handle in registries.items()}
     headers = ConfiguredHeaders(settings.headers)
     proxy = None
@@ -112,14 +119,21 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
     log.start()
     access = open_access_log(settings.log, version=version, instance=instance) if settings.log.access else None
     named = _named(storages)
+    mark = sha256(instance.encode()).hexdigest()
     health = make_health(
         settings.health,
         named,
         elsewhere,
         writes=not settings.gates.read_only,
         voice=voice,
+        redis=caching.redis,
         more=[notifications.check()] if notifications is not None else (),
+        mark=mark,
     )
+    if settings.health.configured:
+        from portside.observe.stopping import while_healthy  # noqa: PLC0415 - seldom wanted
+
+        handlers = {name: while_healthy(handle, health, mark=mark) for name, handle in handlers.items()}
     page = health_page(health, private=False)
     faces = {
         name: observed(handle, name, access=access, metrics=metrics, headers=headers, health=page)
@@ -131,13 +145,15 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
     refusals["metrics"] = refuse
     faces["metrics"] = metrics_page(settings.metrics_path, metrics, health_page(health, private=True))
     await measure_room(named, metrics)  # before the first request: a restart does not forget that room is low
-    watched: list[Coroutine[Any, Any, None]] = [health.watch(), watch_room(named, metrics)] if storages else []
+    watched: list[Coroutine[Any, Any, None]] = [watch_room(named, metrics)] if storages else []
+    if storages or settings.health.configured:  # a proxy asks the registries elsewhere when it is asked
+        watched.append(health.watch())
     watched += [purger.watch() for purger in _purgers(settings, storages, metrics)]
     watched += [indexer.watch() for indexer in _indexers(settings, storages, metrics, started=started)]
     if notifications is not None:
         watched.append(notifications.watch())
     watching = [asyncio.create_task(work) for work in watched]
-    return Parts(faces, refusals, proxy, storages, headers, access, log, health, watching, notifications)
+    return Parts(faces, refusals, proxy, storages, headers, access, log, health, watching, notifications, caching)
 
 
 async def _notifications(settings: Settings, metrics: Metrics | None, *, instance: str) -> Notifications | None:
@@ -157,6 +173,15 @@ async def _notifications(settings: Settings, metrics: Metrics | None, *, instanc
         raise Problem(str(error)) from None
     await made.prepare()
     return made
+
+
+def _caching(settings: Settings, metrics: Metrics | None) -> Caching:
+    count = None
+    if metrics is not None and settings.cache.announcement:
+        from portside.observe.cache_metrics import CacheMetrics  # noqa: PLC0415 - few registries have a cache
+
+        count = CacheMetrics(metrics.registry).count
+    return Caching(settings.cache, writes=not settings.gates.read_only, count=count)
 
 
 def _purgers(settings: Settings, storages: Sequence[Storage], metrics: Metrics | None) -> Sequence[Purger]:
@@ -186,7 +211,7 @@ def _named(storages: Sequence[Storage]) -> dict[str, Storage]:
 
 
 def _registries(
-    settings: Settings, storages: Sequence[Storage], notifications: Notifications | None
+    settings: Settings, storages: Sequence[Storage], notifications: Notifications | None, facts: Facts | None
 ) -> dict[Backend, Handler]:
     """Returns the registries of this process over their places for bytes, in the order of `Settings.roots`."""
     registries: dict[Backend, Handler] = {}
@@ -199,6 +224,7 @@ def _registries(
         validation=settings.validation,
         signing_key=settings.signing_key,
         events=NO_EVENTS if notifications is None else notifications.events,
+        facts=facts,
     )
     gates = make_gates(settings.gates)
     if settings.runs_v2:

@@ -13,6 +13,7 @@ from backends.model.names import RepositoryName
 from backends.registry.blobs import Blobs
 from backends.registry.catalog import list_repositories
 from backends.registry.events import NO_EVENTS, Events
+from backends.registry.facts import Facts
 from backends.registry.manifests import Manifests
 from backends.registry.referrers import Referrers
 from backends.registry.repository import Repository, Shared
@@ -40,6 +41,7 @@ class Store:
         validation: what is required of a pushed v2 manifest; by default that all it names is here.
         events: where it is told what happens; by default nobody wants to know.
         signing_key: the file of a key that signs schema 1 documents; None for one of its own.
+        facts: what is known of manifests; by default in memory.
 
     Attributes:
         storage: as above.
@@ -60,6 +62,7 @@ class Store:
         validation: Validation = _ALL_HERE,
         events: Events = NO_EVENTS,
         signing_key: Path | None = None,
+        facts: Facts | None = None,
     ) -> None:
         self.storage = storage
         self.v1_storage = v1_storage or storage
@@ -67,7 +70,7 @@ class Store:
         self.blobs = Blobs(storage.driver)
         self.uploads = Uploads(storage, self.blobs, events)
         self.tags = Tags(storage, self.v1_storage, events)
-        manifests = Manifests(self.blobs)
+        manifests = Manifests(self.blobs, facts)
         referrers = Referrers(storage.driver, manifests)
         self._shared = Shared(
             storage.driver,

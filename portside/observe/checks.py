@@ -35,6 +35,7 @@ def make_health(
     voice: Voice,
     redis: RedisFacts | None = None,
     more: Sequence[Check] = (),
+    mark: str = "",
 ) -> Health:
     """Puts the checks of a process together.
 
@@ -46,6 +47,7 @@ def make_health(
         voice: which of the workers logs what all see.
         redis: what is cached there, if anything is.
         more: checks of parts that this process has.
+        mark: by which this program knows its own questions.
     """
     interval = settings.interval_seconds
     checks = [
@@ -70,11 +72,11 @@ def make_health(
         checks.append(
             Check("redis", partial(_check_redis, redis), interval_seconds=REDIS_INTERVAL_SECONDS, fatal=False)
         )
-    checks += [*more, *_configured(settings)]
+    checks += [*more, *_configured(settings, mark)]
     return Health(checks, on_change=partial(_log_change, voice))
 
 
-def _configured(settings: HealthSettings) -> Sequence[Check]:
+def _configured(settings: HealthSettings, mark: str) -> Sequence[Check]:
     if not settings.configured:
         return ()
     from portside.observe.configured_checks import make_check  # noqa: PLC0415 - seldom wanted
@@ -82,7 +84,7 @@ def _configured(settings: HealthSettings) -> Sequence[Check]:
     numbers: Counter[type] = Counter()
     checks = []
     for each in settings.configured:
-        checks.append(make_check(each, numbers[type(each)]))
+        checks.append(make_check(each, numbers[type(each)], mark=mark))
         numbers[type(each)] += 1
     return checks
 

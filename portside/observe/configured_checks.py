@@ -7,6 +7,7 @@ fails, no request is answered (`stopping`).
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import ssl
 from collections.abc import Callable, Coroutine
@@ -19,6 +20,8 @@ from backends.http.masking import masked
 from backends.http.text import printable
 from portside.observe.health import Check, FileCheck, Finding, HttpCheck, TcpCheck
 
+MARK_HEADER = "Portside-Health-Check"
+
 _Ask = Callable[[], Coroutine[Any, Any, str]]
 """Returns what is wrong; "" when nothing is."""
 
@@ -26,19 +29,20 @@ HANGS_AFTER_SECONDS = 1.0
 """Beyond its own timeout: the system's resolver keeps to none."""
 
 
-def make_check(settings: FileCheck | HttpCheck | TcpCheck, number: int) -> Check:
+def make_check(settings: FileCheck | HttpCheck | TcpCheck, number: int, *, mark: str) -> Check:
     """Makes a check of its settings.
 
     Args:
         settings: what is checked.
         number: its place in the list of its kind, by which clients may know it.
+        mark: by which this program knows its own questions (`stopping`).
     """
     match settings:
         case FileCheck():
             return _check(settings, settings.path, FileProbe(settings), f"health.file.{number}", bound=None)
         case HttpCheck():
             what, public = masked(settings.uri), f"health.http.{number}"
-            return _check(settings, what, HttpProbe(settings), public, bound=settings.timeout_seconds)
+            return _check(settings, what, HttpProbe(settings, mark), public, bound=settings.timeout_seconds)
         case TcpCheck():
             what, public = settings.address, f"health.tcp.{number}"
             return _check(settings, what, TcpProbe(settings), public, bound=settings.timeout_seconds)
@@ -83,8 +87,9 @@ class FileProbe:
 class HttpProbe:
     """Asks a server by HEAD."""
 
-    def __init__(self, settings: HttpCheck) -> None:
+    def __init__(self, settings: HttpCheck, mark: str) -> None:
         self._settings = settings
+        self._mark = mark
         self._tls: ssl.SSLContext | None = None
 
     async def __call__(self) -> str:
@@ -102,7 +107,7 @@ class HttpProbe:
 
     async def _ask(self, tls: ssl.SSLContext) -> int:
         connector = aiohttp.TCPConnector(ssl=tls, force_close=True, resolver=ThreadedResolver())
-        headers = [("User-Agent", "Portside"), *self._settings.headers]
+        headers = [("User-Agent", "Portside"), (MARK_HEADER, self._mark), *self._settings.headers]
         if any(name.lower() == "user-agent" for name, _ in self._settings.headers):
             del headers[0]
         async with (
@@ -138,6 +143,8 @@ class TcpProbe:
 
 def _why(error: Exception) -> str:
     """Returns the system's reason where there is one, else the library's, without what may hold a password."""
-    reason = getattr(error, "os_error", error)
-    text = getattr(reason, "strerror", None) or str(error) or type(error).__name__
-    return printable(masked(text))[:200]
+    reason = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    number = reason.errno if isinstance(reason, OSError) and not isinstance(reason, ssl.SSLError) else None
+    if number is not None and number in errno.errorcode:
+        return os.strerror(number)
+    return printable(masked(str(reason) or type(reason).__name__))[:200]

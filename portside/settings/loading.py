@@ -22,6 +22,7 @@ from portside.settings.listeners import Ports, proxy_ports, registry_ports
 from portside.settings.mistakes import describe_mistake
 from portside.settings.older_names import remarks as older_names
 from portside.settings.parts import make_settings
+from portside.settings.rare import rare_mistakes, rare_notes
 from portside.settings.remarks import Kind, Remark, remarks_of
 from portside.settings.schema.config import Config
 from portside.settings.settings import Role, Settings
@@ -104,10 +105,10 @@ def examine(role: Role, file: SettingsFile, environment: Mapping[str, str], flag
     ports = _ports(role, config)
     remarks += [*unknown_refusals(config), *conflicts(config)]
     key = signing_key_mistakes(config) if role in {Role.SERVE, Role.V2} else ()
-    remarks += remarks_of(Kind.REFUSED, [*pattern_mistakes(config), *key, *ports.mistakes])
+    remarks += remarks_of(Kind.REFUSED, [*pattern_mistakes(config), *rare_mistakes(config), *key, *ports.mistakes])
     profile = Profile(config.gateway.profile) if config.gateway.profile else profile
     remarks += [*unsupported_notes(config), *older_names(raw)]
-    remarks += remarks_of(Kind.IGNORED, [*validation_notes(config, profile), *ports.notes])
+    remarks += remarks_of(Kind.IGNORED, [*validation_notes(config, profile), *rare_notes(config), *ports.notes])
     if any(each.kind is Kind.REFUSED for each in remarks):
         return Examined(None, tuple(remarks), overrides.applied)
     settings, more = make_settings(role, config, ports, profile=profile)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from backends.registry.cache_settings import CacheSettings
 from backends.registry.index_settings import IndexSettings
 from backends.registry.purging import PurgeSettings
 from backends.storage.factory import StorageSettings
@@ -94,6 +95,7 @@ def make_settings(role: Role, config: Config, ports: Ports, *, profile: Profile)
         validation=make_validation(config, profile),
         signing_key=signing_key_file(config),
         health=_health(config),
+        cache=_cache(config),
         purging=_purging(config),
         indexing=IndexSettings(gateway.index.interval),
         notifications=_notifications(role, config, ports, notes),
@@ -128,9 +130,23 @@ def _notifications(role: Role, config: Config, ports: Ports, notes: list[str]) -
 
 
 def _health(config: Config) -> HealthSettings:
-    checked = config.health.storagedriver
+    health, usual = config.health, HealthSettings()
+    checked = health.storagedriver
     # As in distribution, an interval of nothing is the usual one.
-    return HealthSettings(checked.enabled, checked.interval or HealthSettings().interval_seconds, checked.threshold)
+    interval = checked.interval or usual.interval_seconds
+    if not (health.file or health.http or health.tcp):
+        return HealthSettings(checked.enabled, interval, checked.threshold)
+    from portside.settings.health_checks import make_checks  # noqa: PLC0415 - seldom wanted
+
+    return HealthSettings(checked.enabled, interval, checked.threshold, make_checks(health))
+
+
+def _cache(config: Config) -> CacheSettings:
+    if config.storage.cache is None:
+        return CacheSettings()
+    from portside.settings.caching import make_cache  # noqa: PLC0415 - seldom wanted
+
+    return make_cache(config)
 
 
 def _log(config: Config) -> LogSettings:

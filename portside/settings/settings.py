@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backends.registry.cache_settings import CacheSettings
 from backends.registry.index_settings import IndexSettings
 from backends.registry.purging import PurgeSettings
 from backends.registry.validation import Validation
@@ -68,6 +69,7 @@ class Settings:
     validation: Validation
     signing_key: Path | None
     health: HealthSettings
+    cache: CacheSettings
     purging: PurgeSettings
     indexing: IndexSettings
     notifications: NotifySettings | None

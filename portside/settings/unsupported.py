@@ -19,12 +19,7 @@ from portside.settings.schema.storage import DRIVERS
 from portside.settings.yaml_values import is_empty, plain
 
 NOT_YET = {
-    "redis": "nothing is cached in Redis",
-    "health.file": "only storage and registries elsewhere are checked",
-    "health.http": "only storage and registries elsewhere are checked",
-    "health.tcp": "only storage and registries elsewhere are checked",
     "middleware": "no middleware is loaded",
-    "storage.cache": "descriptors are not cached; they are read where they are",
     "log.hooks": "no mail is sent",
 }
 

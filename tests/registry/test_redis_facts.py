@@ -71,7 +71,7 @@ async def test_what_others_put_there_is_nothing(server: RedisServer, storage: St
     errors: list[None] = []
     async with facts_at(server.address, storage, errors) as facts:
         await facts.put(DIGEST, FACTS)
-        (name,) = server.keys()
+        (name,) = server.names()
         for damage in (
             ("SET", name, "x"),
             ("SETRANGE", name, "5000000", "much"),
@@ -99,14 +99,14 @@ async def test_another_registry_s_facts_are_not_ours(server: RedisServer, storag
         await ours.put(DIGEST, FACTS)
         assert await ours.find(DIGEST, ManifestFacts) == FACTS
         assert await theirs.find(DIGEST, ManifestFacts) == ManifestFacts(media_types.SCHEMA2, 1)
-        assert len(server.keys()) == 2
+        assert len(server.names()) == 2
     await elsewhere.close()
 
 
 async def test_what_is_kept_there_expires(server: RedisServer, storage: Storage) -> None:
     async with facts_at(server.address, storage) as facts:
         await facts.put(DIGEST, FACTS)
-        (name,) = server.keys()
+        (name,) = server.names()
         assert 29 * 24 * 3600 < int(server.ask("TTL", name)) <= 30 * 24 * 3600
         assert int(server.ask("STRLEN", name)) <= MAX_SEALED
 
@@ -231,7 +231,7 @@ async def test_in_a_cluster(tmp_path: Path, storage: Storage) -> None:
             await facts.put(digest, FACTS)
         for digest in digests:
             assert await facts.find(digest, ManifestFacts) == FACTS
-        assert all(node.keys() for node in nodes)
+        assert all(node.names() for node in nodes)
         for node in nodes:
             node.kill()
         assert await facts.find(digests[0], ManifestFacts) is None

@@ -89,7 +89,7 @@ class RedisServer:
         )
         return done.stdout.strip()
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """The names of what it keeps, without the probe's."""
         return sorted(each for each in self.ask("--raw", "KEYS", "*").split() if not each.endswith(":probe"))
 

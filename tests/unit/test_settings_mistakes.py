@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from portside.settings.loading import Role, SettingsProblem, load_settings
 from portside.settings.lookalikes import edits
-from portside.settings.unsupported import NOT_YET
 from tests.support.settings_files import Load, mistakes_of, roots
 
 # The 2015 guide's own file, its indentation repaired.
@@ -198,16 +197,15 @@ def test_a_proxy_alone_needs_a_registry(load: Load) -> None:
 def test_keys_that_are_not_honoured_and_keys_that_nobody_knows_are_named(load: Load) -> None:
     text = """
     health: {storagedriver: {enabled: true}, file: [{file: /x}]}
-    storage: {filesystem: {rootdirectory: /d, maxthreads: 50, rootdir: /e}, cache: {blobdescriptor: inmemory}}
+    storage: {filesystem: {rootdirectory: /d, maxthreads: 50, rootdir: /e}, cache: {blobdescriptor: inmemory, sice: 1}}
     http: {adr: ':1', http2: {disabled: false}}
     gateway: {tls: {certificates: [{certificate: a, key: b, chian: c}]}}
     x-mine: {}
     """
     notes = load(Role.SERVE, text).notes
     expected = [
-        "health.file is not supported yet:",
         "storage.filesystem.maxthreads has no effect:",
-        "storage.cache is not supported yet:",
+        "storage.cache.sice is not a known setting and is ignored",
         "http.http2.disabled has no effect:",
         "storage.filesystem.rootdir is not a known setting and is ignored (did you mean rootdirectory?)",
         "http.adr is not a known setting and is ignored (did you mean addr?)",
@@ -226,9 +224,9 @@ def test_the_guide_s_own_file_loads_and_says_what_it_does_not_do(load: Load) -> 
     assert settings.storage.root == "/tmp/registry-dev"
     assert settings.log.level == "debug"
     assert settings.log.fields == {"service": "registry", "environment": "development"}
-    missing = {"redis", "storage.cache"} & NOT_YET.keys()
+    assert settings.cache.announcement == "using inmemory layerinfo cache"
     older = {"storage.cache.layerinfo", "redis.addr", "redis.pool"}
-    assert {note.partition(" ")[0] for note in settings.notes} == missing | older | {"http.secret"}
+    assert {note.partition(" ")[0] for note in settings.notes} == older | {"redis", "http.secret"}
 
 
 @pytest.mark.parametrize(

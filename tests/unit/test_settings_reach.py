@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from backends.registry.cache_settings import CacheSettings
 from backends.registry.purging import PurgeSettings
+from backends.registry.redis.settings import RedisSettings
 from backends.storage.factory import StorageSettings
 from backends.storage.room import RoomSettings
 from backends.v1.settings import V1Settings
@@ -109,6 +111,40 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
             "enabled": ("health.storagedriver.enabled", False),
             "interval_seconds": ("health.storagedriver.interval", "7s"),
             "threshold": ("health.storagedriver.threshold", 7),
+            "configured": ("health.file", [{"file": "/a"}]),
+        },
+    ),
+    (
+        CacheSettings,
+        lambda s: s.cache,
+        {
+            "entries": ("storage.cache.blobdescriptorsize", 7),
+            "redis": ("storage.cache.blobdescriptor", "redis"),
+            "announcement": ("storage.cache.blobdescriptor", "redis"),
+        },
+    ),
+    (
+        RedisSettings,
+        lambda s: s.cache.redis or RedisSettings(()),
+        {
+            "addresses": ("redis.addrs", ["b:1"]),
+            "username": ("redis.username", "u"),
+            "password": ("redis.password", "p"),
+            "database": ("redis.db", 7),
+            "master_name": ("redis.mastername", "m"),
+            "sentinel_username": ("redis.sentinelusername", "u"),
+            "sentinel_password": ("redis.sentinelpassword", "p"),
+            "client_name": ("redis.clientname", "c"),
+            "protocol": ("redis.protocol", 3),
+            "identifies": ("redis.disableidentity", True),
+            "connect_seconds": ("redis.dialtimeout", "7s"),
+            "read_seconds": ("redis.readtimeout", "7s"),
+            "write_seconds": ("redis.writetimeout", "7s"),
+            "connections": ("redis.poolsize", 7),
+            "idle_connections": ("redis.maxidleconns", 7),
+            "idle_seconds": ("redis.connmaxidletime", "7s"),
+            "lifetime_seconds": ("redis.connmaxlifetime", "7s"),
+            "tls": ("redis.tls.enabled", True),
         },
     ),
     (
@@ -126,6 +162,10 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
 
 
 ELSEWHERE = {"gateway": {"v2": {"upstream": "http://elsewhere"}}}
+CACHED = {
+    CacheSettings: {"storage": {"filesystem": {}, "cache": {"blobdescriptor": "inmemory"}}, "redis": {"addr": "r:1"}},
+    RedisSettings: {"storage": {"filesystem": {}, "cache": {"blobdescriptor": "redis"}}, "redis": {"addr": "r:1"}},
+}
 
 
 def put(document: dict[str, Any], dotted: str, value: object) -> dict[str, Any]:
@@ -147,7 +187,7 @@ def test_no_value_is_without_a_key(kind: type, keys: Mapping[str, object]) -> No
     ids=[f"{kind.__name__}.{name}" for kind, _, keys in KEYS for name in keys],
 )
 def test_its_key_reaches_it(load: Load, kind: type, part: Part, name: str, key: str, value: object) -> None:
-    document: dict[str, Any] = {"version": 0.1, **(ELSEWHERE if kind is UpstreamSettings else {})}
+    document: dict[str, Any] = {"version": 0.1, **(ELSEWHERE if kind is UpstreamSettings else CACHED.get(kind, {}))}
     before, after = (
         getattr(part(load(Role.SERVE, yaml.safe_dump(each))), name) for each in (document, put(document, key, value))
     )
@@ -157,7 +197,7 @@ def test_its_key_reaches_it(load: Load, kind: type, part: Part, name: str, key: 
 def test_without_a_file_every_part_has_its_own_defaults(load: Load) -> None:
     settings = load(Role.SERVE)
     for kind, part, _ in KEYS:
-        if kind is not UpstreamSettings:
+        if kind not in {UpstreamSettings, RedisSettings}:
             assert part(settings) == kind()
     upstream = load(Role.PROXY, "gateway: {v1: {upstream: 'http://a'}, v2: {upstream: 'http://b'}}").proxy
     assert (upstream.v1, upstream.v2) == (UpstreamSettings("http://a"), UpstreamSettings("http://b"))

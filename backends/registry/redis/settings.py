@@ -9,6 +9,7 @@ ANSWER_SECONDS = 0.25
 """Reading from storage instead costs less than a second, so nobody waits longer than that unless it is configured."""
 
 CONNECTIONS = 10
+IDLE_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class RedisSettings:
     write_seconds: float = ANSWER_SECONDS
     connections: int = CONNECTIONS
     idle_connections: int = CONNECTIONS
-    idle_seconds: float = 0.0
+    idle_seconds: float = IDLE_SECONDS
     lifetime_seconds: float = 0.0
     tls: RedisTls | None = None
 

@@ -1,0 +1,28 @@
+"""Mistakes and notes of sections that few files have: what reads them is imported only where they are."""
+
+from __future__ import annotations
+
+from portside.settings.schema.config import Config
+
+
+def rare_mistakes(config: Config) -> list[str]:
+    """Returns a sentence for each setting that cannot be obeyed."""
+    found = []
+    if config.storage.cache is not None or config.redis is not None:
+        from portside.settings.caching import cache_mistakes  # noqa: PLC0415 - as above
+
+        found += cache_mistakes(config)
+    if config.health.file or config.health.http or config.health.tcp:
+        from portside.settings.health_checks import check_mistakes  # noqa: PLC0415 - as above
+
+        found += check_mistakes(config.health)
+    return found
+
+
+def rare_notes(config: Config) -> list[str]:
+    """Returns a sentence for each setting that has no effect."""
+    if config.storage.cache is None and config.redis is None:
+        return []
+    from portside.settings.caching import cache_notes  # noqa: PLC0415 - as above
+
+    return cache_notes(config)
