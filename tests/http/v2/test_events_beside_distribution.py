@@ -1,8 +1,6 @@
 """Our events are distribution's, field by field, but where the tables say otherwise.
 
-Debian's docker-registry (2.8) is asked here and now; what distribution 3.1.2 told of the same steps lies in
-`tests/data/events/`. Run this file as a script to record another program: `python -m
-tests.http.v2.test_events_beside_distribution PROGRAM >FILE`.
+Debian's docker-registry (2.8) and distribution 3.1.2 walk through the same steps as ours, and post what they tell.
 """
 
 from __future__ import annotations
@@ -10,9 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +27,7 @@ from tests.support.ports import free_port
 from tests.support.programs import find_program, running
 from tests.support.serving_here import Client, serving_here
 
-RECORDED = Path(__file__).parents[2] / "data" / "events" / "distribution-3.1.2.json"
+pytestmark = pytest.mark.real
 Told = Mapping[str, list[Any]]
 
 SETTINGS = """
@@ -112,7 +107,6 @@ def require_explained(mine: Told, theirs: Told) -> None:
     assert sorted(rest, key=lambda event: str(event["target"]["tag"])) == tags
 
 
-@pytest.mark.real
 async def test_events_are_those_of_distribution_2(tmp_path: Path) -> None:
     (tmp_path / "ours").mkdir()
     mine = await ours(tmp_path / "ours", Form.V1)
@@ -125,22 +119,11 @@ async def test_events_are_those_of_distribution_2(tmp_path: Path) -> None:
 
 
 async def test_events_are_those_of_distribution_3(tmp_path: Path) -> None:
-    mine = await ours(tmp_path, Form.V2)
-    theirs: Told = json.loads(RECORDED.read_text())
-    require_same(mine, theirs, DIFFERENT | ONLY_IN_3)
-    require_explained(mine, theirs)
-    for step in ONLY_IN_3:
-        assert theirs[step] == []
-        assert len(mine[step]) == 1
-
-
-async def _record(program: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        async with of_program(program, Path(folder)) as told:
-            json.dump(told, sys.stdout, indent=1)
-            sys.stdout.write("\n")
-
-
-if __name__ == "__main__":
-    subprocess.run([sys.argv[1], "--version"], check=True, stdout=sys.stderr)
-    asyncio.run(_record(sys.argv[1]))
+    (tmp_path / "ours").mkdir()
+    mine = await ours(tmp_path / "ours", Form.V2)
+    async with of_program(find_program("registry"), tmp_path) as theirs:
+        require_same(mine, theirs, DIFFERENT | ONLY_IN_3)
+        require_explained(mine, theirs)
+        for step in ONLY_IN_3:
+            assert theirs[step] == []
+            assert len(mine[step]) == 1
