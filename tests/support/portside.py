@@ -60,10 +60,11 @@ class RunningPortside:
 
 
 @contextlib.contextmanager
-def running_portside(form: Form, folder: Path) -> Iterator[RunningPortside]:
+def running_portside(form: Form, folder: Path, more: Mapping[str, Any] | None = None) -> Iterator[RunningPortside]:
     """Run Portside in a form until the end of the block.
 
     Args:
+        more: Sections of the settings of every process that has a registry.
         folder: An empty folder for configuration, certificates, data, sockets and logs. Its path must be short
             enough for unix sockets (some 100 characters).
 
@@ -75,6 +76,9 @@ def running_portside(form: Form, folder: Path) -> Iterator[RunningPortside]:
     data.mkdir(exist_ok=True)
     port = free_port()
     roles = _roles(form, folder, certificate, port)
+    for role, (_, settings) in roles.items():
+        if role != "proxy":
+            settings.update(more or {})
     logs = {role: folder / f"{role}.log" for role in roles}
     address = Address("localhost", port, certificate.ca)
     with contextlib.ExitStack() as stack:
