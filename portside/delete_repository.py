@@ -10,6 +10,7 @@ import asyncio
 import getpass
 import os
 import secrets
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 from backends.model.actor import Actor
 from backends.model.errors import RegistryError
 from backends.registry.deleting import Contents
+from backends.registry.events import NO_EVENTS, Events
 from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.driver import StorageError
@@ -113,7 +115,21 @@ async def _store(settings: Settings) -> AsyncIterator[Store]:
         storages = [open_storage(root) for root in settings.roots]
         for storage in storages:
             stack.push_async_callback(storage.close)
-        yield Store(storages[0], v1_storage=storages[-1])
+        yield Store(storages[0], v1_storage=storages[-1], events=await _events(settings, stack))
+
+
+async def _events(settings: Settings, stack: AsyncExitStack) -> Events:
+    """Returns where it is told: the log that the servers beside it send from."""
+    if settings.notifications is None or not settings.notifications.endpoints:
+        return NO_EVENTS
+    from portside.notifying import NoMetrics, Notifications  # noqa: PLC0415 - only where an endpoint is configured
+
+    made = Notifications(
+        settings.notifications, settings.roots[0], writes=True, instance=str(uuid.uuid4()), observer=NoMetrics()
+    )
+    stack.push_async_callback(made.close)
+    await made.prepare()
+    return made.events
 
 
 def _user() -> str:

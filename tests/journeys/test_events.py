@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.commands import children, running_command
+from tests.support.commands import children, portside, running_command
 from tests.support.docker import Docker
 from tests.support.images import make_image
 from tests.support.ocilayout import make_oci_layout
@@ -40,14 +40,19 @@ class Told:
     def until(self, start: str) -> list[dict[str, Any]]:
         """What is told of a repository up to the first event whose words begin so: `push team/app:1`."""
         repository = start.split()[1].partition(":")[0]
-        deadline = time.monotonic() + 20
-        while True:
-            found = [event for event in events_of(self.hook) if event["target"].get("repository") == repository]
-            for number, event in enumerate(found):
-                if words(event).startswith(start):
-                    return found[: number + 1]
-            assert time.monotonic() < deadline, (start, [words(event) for event in found])
-            time.sleep(0.05)
+        return wait_for(self.hook, repository, lambda found: found.startswith(start))
+
+
+def wait_for(hook: Webhook, repository: str, is_last: Callable[[str], bool]) -> list[dict[str, Any]]:
+    """What is told of a repository up to the first event with such words."""
+    deadline = time.monotonic() + 20
+    while True:
+        found = [event for event in events_of(hook) if event["target"].get("repository") == repository]
+        for number, event in enumerate(found):
+            if is_last(words(event)):
+                return found[: number + 1]
+        assert time.monotonic() < deadline, [words(event) for event in found]
+        time.sleep(0.05)
 
 
 def events_of(hook: Webhook) -> list[dict[str, Any]]:
@@ -76,9 +81,9 @@ def told(request: pytest.FixtureRequest) -> Iterator[Told]:
     with (
         tempfile.TemporaryDirectory(prefix="portside-") as folder,
         webhook() as hook,
-        running_portside(request.param, Path(folder), settings(hook)) as portside,
+        running_portside(request.param, Path(folder), settings(hook)) as running,
     ):
-        yield Told(portside, hook)
+        yield Told(running, hook)
 
 
 def run(program: str, ca: Path | None, home: Path, *arguments: str) -> str:
@@ -141,9 +146,29 @@ def test_every_generation_of_docker_is_told(told: Told, version: str, generation
     assert all(event["request"]["addr"].startswith("127.0.0.1") for event in events)
 
 
-def test_one_start_is_one_instance_in_each_process(told: Told) -> None:
+def test_one_start_is_one_instance_in_all_its_processes(told: Told) -> None:
+    address = told.portside.address
+    for version in ("1.5.0", "20.10.24"):
+        for tag in ("a", "b", "c"):
+            assert Docker(version, address).push(f"same/{version}", tag, make_image(tag)).ok
+        told.until(f"push same/{version}:c")
     instances = {event["source"]["instanceID"] for event in events_of(told.hook)}
     assert len(instances) == (2 if told.portside.form is Form.ROLES else 1)
+
+
+def test_a_deletion_by_the_command_is_told_by_the_server_beside_it(tmp_path: Path) -> None:
+    with webhook() as hook:
+        (tmp_path / "c.yml").write_text(SERVE.format(data=tmp_path / "data", url=hook.url))
+        with running_command("serve", "c.yml", folder=tmp_path) as running:
+            pusher = Pusher("team/app")
+            pusher.push(http.client.HTTPConnection("127.0.0.1", running.port("v2"), timeout=10), 1)
+            done = portside("delete", "team/app", "c.yml", "--yes", folder=tmp_path)
+            assert done.returncode == 0, done.stderr
+            events = wait_for(hook, "team/app", lambda found: found == "delete team/app")
+    *tags, manifest, _ = [event for event in events if event["action"] == "delete"]
+    assert [words(event) for event in tags] == ["delete team/app:moves", "delete team/app:t1"]
+    assert words(manifest).startswith("delete team/app sha256:")
+    assert {event["request"]["useragent"] for event in (*tags, manifest)} == {"portside delete"}
 
 
 # kills
@@ -172,11 +197,12 @@ class Pusher:
         while not self.is_over:
             number += 1
             try:
-                self._round(http.client.HTTPConnection("127.0.0.1", port, timeout=10), number)
+                self.push(http.client.HTTPConnection("127.0.0.1", port, timeout=10), number)
             except (OSError, http.client.HTTPException):
                 return
 
-    def _round(self, connection: Any, number: int) -> None:
+    def push(self, connection: Any, number: int) -> None:
+        """Pushes two blobs and a manifest under two tags, of which every third is deleted."""
         config, layer = f"{self.name} {number}".encode(), b"a layer"
         for blob in (config, layer):
             digest = digest_of(blob)
