@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from backends.model.digest import Digest
 from backends.storage import layout
-from backends.storage.capabilities import LinksFiles, capability
+from backends.storage.capabilities import GivesUrls, LinksFiles, capability
 from backends.storage.driver import InvalidPath, PathNotFound, Reader, StorageDriver, StorageError
 
 _log = logging.getLogger("portside.blobs")
@@ -32,6 +32,12 @@ class Blobs:
 
     def __init__(self, driver: StorageDriver) -> None:
         self._driver = driver
+        self._addresses = capability(driver, GivesUrls)
+
+    @property
+    def have_urls(self) -> bool:
+        """Whether others serve blobs too."""
+        return self._addresses is not None
 
     async def open(self, digest: Digest) -> Reader:
         """Opens a blob.
@@ -51,6 +57,14 @@ class Blobs:
         except (PathNotFound, InvalidPath):
             return None
         return None if info.is_directory else info.size
+
+    async def url_of(self, digest: Digest) -> str | None:
+        """Returns the address at which others serve a blob, which must be here; None when there is none.
+
+        Raises:
+            StorageError: an address cannot be made.
+        """
+        return None if self._addresses is None else await self._addresses.url_of(layout.blob_data(digest))
 
     async def read(self, digest: Digest) -> bytes:
         """Returns a small blob (a manifest) whole.

@@ -113,6 +113,21 @@ class Repository:
             return None
         return await self._blobs.size(target)
 
+    async def locate_blob(self, digest: Digest) -> tuple[int, str | None]:
+        """Returns the size in bytes of a blob that this repository has, and the address at which others serve it.
+
+        Raises:
+            RegistryError: BLOB_UNKNOWN.
+        """
+        try:
+            target = await read_link(self._driver, layout.layer_link(self.name, digest))
+        except PathNotFound:
+            raise self._blob_unknown(digest) from None
+        size = await self._blobs.size(target)
+        if size is None:
+            raise self._blob_unknown(digest)
+        return size, await self._blobs.url_of(target)
+
     async def mount(self, digest: Digest, source: RepositoryName, *, actor: Actor) -> bool:
         """Takes over a blob that another repository has.
 

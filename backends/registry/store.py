@@ -48,6 +48,7 @@ class Store:
         v1_storage: where v1's tree is; `storage` itself where both share a root.
         events: as above.
         blobs: v2's, and v1's where they share a root.
+        redirects: whether others serve blobs too, and clients are sent there.
         uploads: of v2.
         tags: of both.
         v1_images: v1's images by id.
@@ -68,6 +69,7 @@ class Store:
         self.v1_storage = v1_storage or storage
         self.events = events
         self.blobs = Blobs(storage.driver)
+        self.redirects = self.blobs.have_urls
         self.uploads = Uploads(storage, self.blobs, events)
         self.tags = Tags(storage, self.v1_storage, events)
         manifests = Manifests(self.blobs, facts)

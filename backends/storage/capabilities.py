@@ -106,6 +106,19 @@ class MeasuresRoom(Protocol):
 
 
 @runtime_checkable
+class GivesUrls(Protocol):
+    """A driver whose files can be had from elsewhere, each at an address of its own."""
+
+    async def url_of(self, path: str) -> str | None:
+        """Returns where GET and HEAD find a file, which need not exist; None when only this driver can read it.
+
+        Raises:
+            StorageError: an address cannot be made.
+        """
+        ...
+
+
+@runtime_checkable
 class ChecksItself(Protocol):
     """A driver that can check cheaply whether it still works, by trying."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from backends.storage.file_locks import FileLocks
 from backends.storage.filesystem import FilesystemDriver
@@ -12,14 +12,23 @@ from backends.storage.locks import MemoryLocks
 from backends.storage.room import RoomSettings, RoomWatch
 from backends.storage.storage import Storage
 
+if TYPE_CHECKING:
+    from backends.storage.addresses import Step
+
 
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
-    """Which driver, where its root is, and what must be left there (filesystem only)."""
+    """Which driver, where its root is, what must be left there, and at which addresses others serve its files.
+
+    Attributes:
+        room: of a file system.
+        addresses: how they are made, step by step; () for none.
+    """
 
     driver: Literal["filesystem", "inmemory"] = "filesystem"
     root: str = "data"
     room: RoomSettings = field(default_factory=RoomSettings)
+    addresses: tuple[Step, ...] = ()
 
 
 def open_storage(settings: StorageSettings) -> Storage:
@@ -30,9 +39,17 @@ def open_storage(settings: StorageSettings) -> Storage:
     """
     match settings.driver:
         case "filesystem":
-            return open_folder(Path(settings.root), settings.room)
+            return _addressed(open_folder(Path(settings.root), settings.room), settings.addresses)
         case "inmemory":
             return open_memory()
+
+
+def _addressed(storage: Storage, steps: tuple[Step, ...]) -> Storage:
+    if not steps:
+        return storage
+    from backends.storage.addressed_driver import AddressedDriver  # noqa: PLC0415 - few have others serve their files
+
+    return replace(storage, driver=AddressedDriver(storage.driver, steps))
 
 
 def open_folder(root: Path, room: RoomSettings | None = None) -> Storage:

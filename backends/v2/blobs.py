@@ -20,7 +20,11 @@ OF_CONTENT = frozenset({"Accept-Ranges", "Content-Type"})
 
 
 async def get_blob(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest) -> StreamResponse:
-    """Sends a blob or ranges of it; `ETag` is the digest."""
+    """Sends a blob or ranges of it; `ETag` is the digest. Where others serve it, sends the client there."""
+    if parts.store.redirects:
+        redirection = await _redirect(parts, request, name, digest)
+        if redirection is not None:
+            return redirection
     blob = await parts.store.open(name).open_blob(digest)
     size = blob.size
     if parts.store.events.wanted:
@@ -49,6 +53,19 @@ async def get_blob(parts: Parts, request: BaseRequest, name: RepositoryName, dig
         ) from None
     finally:
         blob.reader.close()
+
+
+async def _redirect(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest) -> StreamResponse | None:
+    """Answers GET and HEAD with 307, whatever range or condition they have, as distribution does."""
+    size, url = await parts.store.open(name).locate_blob(digest)
+    if url is None:
+        return None
+    if parts.store.events.wanted:
+        from backends.v2.pulls import tell_blob  # noqa: PLC0415 - only where events are wanted
+
+        tell_blob(parts, request, name, digest, size)
+    headers = {**API_HEADERS, "Content-Type": OCTET_STREAM, "Docker-Content-Digest": str(digest), "Location": url}
+    return respond(request, 307, headers, b"")
 
 
 async def delete_blob(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest) -> StreamResponse:

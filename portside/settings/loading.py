@@ -19,6 +19,7 @@ from portside.settings.files import SettingsFile, SettingsProblem, read_file, se
 from portside.settings.listeners import V1 as DEFAULT_V1
 from portside.settings.listeners import V2 as DEFAULT_V2
 from portside.settings.listeners import Ports, proxy_ports, registry_ports
+from portside.settings.middleware import key_mistakes, make_addresses
 from portside.settings.mistakes import describe_mistake
 from portside.settings.older_names import remarks as older_names
 from portside.settings.parts import make_settings
@@ -104,6 +105,10 @@ def examine(role: Role, file: SettingsFile, environment: Mapping[str, str], flag
         return Examined(None, tuple(remarks), overrides.applied)
     ports = _ports(role, config)
     remarks += [*unknown_refusals(config), *conflicts(config)]
+    steps, of_middleware = make_addresses(config)
+    remarks += of_middleware
+    if role in {Role.SERVE, Role.V2}:
+        remarks += key_mistakes(steps)
     key = signing_key_mistakes(config) if role in {Role.SERVE, Role.V2} else ()
     remarks += remarks_of(Kind.REFUSED, [*pattern_mistakes(config), *rare_mistakes(config), *key, *ports.mistakes])
     profile = Profile(config.gateway.profile) if config.gateway.profile else profile
@@ -111,7 +116,7 @@ def examine(role: Role, file: SettingsFile, environment: Mapping[str, str], flag
     remarks += remarks_of(Kind.IGNORED, [*validation_notes(config, profile), *rare_notes(config), *ports.notes])
     if any(each.kind is Kind.REFUSED for each in remarks):
         return Examined(None, tuple(remarks), overrides.applied)
-    settings, more = make_settings(role, config, ports, profile=profile)
+    settings, more = make_settings(role, config, ports, profile=profile, addresses=steps)
     remarks += remarks_of(Kind.IGNORED, more)
     return Examined(replace(settings, notes=tuple(each.text for each in remarks)), tuple(remarks), overrides.applied)
 

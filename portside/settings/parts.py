@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from backends.registry.cache_settings import CacheSettings
 from backends.registry.index_settings import IndexSettings
 from backends.registry.purging import PurgeSettings
+from backends.storage.addresses import Step
 from backends.storage.factory import StorageSettings
 from backends.storage.room import RoomSettings
 from backends.v1.settings import V1Settings
@@ -35,7 +36,9 @@ DISTRIBUTION_TAGS_MAX = 1000
 """What distribution 3.1 gives at once where its file does not say."""
 
 
-def make_settings(role: Role, config: Config, ports: Ports, *, profile: Profile) -> tuple[Settings, list[str]]:
+def make_settings(
+    role: Role, config: Config, ports: Ports, *, profile: Profile, addresses: tuple[Step, ...] = ()
+) -> tuple[Settings, list[str]]:
     """Returns everything a process needs to know, and sentences about it.
 
     Args:
@@ -43,11 +46,13 @@ def make_settings(role: Role, config: Config, ports: Ports, *, profile: Profile)
         config: the file, the environment and the flags together.
         ports: what it listens on.
         profile: whose rules hold for pushed manifests.
+        addresses: how addresses are made at which others serve blobs.
     """
     notes: list[str] = []
     gateway, http = config.gateway, config.http
     room = RoomSettings(gateway.lowroom.percent, gateway.lowroom.bytes, gateway.lowroom.files)
-    storage = StorageSettings("filesystem", (config.storage.filesystem or Filesystem()).rootdirectory, room)
+    root = (config.storage.filesystem or Filesystem()).rootdirectory
+    storage = StorageSettings("filesystem", root, room, addresses)
     if config.storage.inmemory is not None:
         storage = StorageSettings("inmemory")
     v1_storage = StorageSettings("filesystem", gateway.v1.storagepath, room) if gateway.v1.storagepath else storage

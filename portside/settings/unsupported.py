@@ -19,7 +19,6 @@ from portside.settings.schema.storage import DRIVERS
 from portside.settings.yaml_values import is_empty, plain
 
 NOT_YET = {
-    "middleware": "no middleware is loaded",
     "log.hooks": "no mail is sent",
 }
 
@@ -32,7 +31,6 @@ WITHOUT_EFFECT: Mapping[str, tuple[str, object]] = {
     "proxy": ("without a remoteurl it has none in distribution either", None),
     "reporting": ("nothing is reported to others, and distribution has no such key since 3.0", None),
     "storage.filesystem.maxthreads": ("the driver has its own bound", None),
-    "storage.redirect.disable": ("a file system has no addresses to redirect to", True),
     "storage.tag.concurrencylimit": ("as many tags are looked up at once as the disk is good for", None),
 }
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from typing import TypeVar
 
 from typing_extensions import override
 
 from backends.storage.capabilities import LinksFiles, capability
-from backends.storage.driver import Chunk, FileInfo, Reader, StorageDriver, StorageFull, Tee, Writer
+from backends.storage.driver import Chunk, Reader, StorageDriver, StorageFull, Tee, Writer
+from backends.storage.forwarding_driver import ForwardingDriver
 from backends.storage.storage import Storage
+
+__all__ = ["ForwardingDriver", "ForwardingReader", "ForwardingWriter"]
 
 Wrapper = TypeVar("Wrapper", bound=StorageDriver)
 
@@ -19,47 +22,6 @@ def wrapped(storage: Storage, wrap: Callable[[StorageDriver], Wrapper]) -> tuple
     """Puts a driver around a storage's; its locks stay what they are."""
     driver = wrap(storage.driver)
     return replace(storage, driver=driver), driver
-
-
-class ForwardingDriver:
-    """A `StorageDriver` that asks another one; test drivers derive from it."""
-
-    def __init__(self, driver: StorageDriver) -> None:
-        self.driver = driver
-        self.boot_id = driver.boot_id
-
-    def unwrap(self) -> StorageDriver:
-        return self.driver
-
-    async def read(self, path: str) -> bytes:
-        return await self.driver.read(path)
-
-    async def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
-        await self.driver.write(path, content, durable=durable)
-
-    async def open(self, path: str) -> Reader:
-        return await self.driver.open(path)
-
-    async def writer(self, path: str, *, append: bool = False, durable: bool = True, tee: Tee | None = None) -> Writer:
-        return await self.driver.writer(path, append=append, durable=durable, tee=tee)
-
-    async def stat(self, path: str) -> FileInfo:
-        return await self.driver.stat(path)
-
-    async def list(self, path: str) -> Sequence[str]:
-        return await self.driver.list(path)
-
-    async def move(self, source: str, target: str) -> None:
-        await self.driver.move(source, target)
-
-    async def delete(self, path: str, *, durable: bool = True) -> None:
-        await self.driver.delete(path, durable=durable)
-
-    async def ensure_durable(self, *paths: str) -> None:
-        await self.driver.ensure_durable(*paths)
-
-    async def close(self) -> None:
-        await self.driver.close()
 
 
 class ForwardingWriter:

@@ -83,6 +83,7 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
             "driver": ("storage", "inmemory"),
             "root": ("storage.filesystem.rootdirectory", "/srv"),
             "room": ("gateway.lowroom.percent", 7),
+            "addresses": ("middleware.storage", [{"name": "redirect", "options": {"baseurl": "https://cdn.example"}}]),
         },
     ),
     (
