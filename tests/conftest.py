@@ -23,3 +23,12 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped, and nothing may be skipped here: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows what tests have recorded for the end of the run: the totals of suites that are not ours."""
+    reports = [each for kind in ("passed", "failed") for each in terminalreporter.stats.get(kind, [])]
+    for line in sorted(
+        str(value) for report in reports for key, value in report.user_properties if key == "shown at the end"
+    ):
+        terminalreporter.write_line(line)
