@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from hashlib import sha512
 from pathlib import Path
 from typing import Any
@@ -12,13 +10,6 @@ from urllib.parse import quote
 
 import pytest
 
-from backends.registry.store import Store
-from backends.storage.factory import open_folder
-from backends.v2.registry import Registry
-from backends.v2.settings import V2Settings
-from proxy.routing import Backend
-from tests.support.loopback import serve
-from tests.support.proxies import running_proxy
 from tests.support.serving_here import OCI_MANIFEST, Client, describe, digest_of, make_manifest
 
 NAME = "team/app"
@@ -26,27 +17,6 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG, LAYER = b'{"architecture": "amd64"}', b"a layer"
 MISSING = b"a manifest that nobody has"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
-
-
-@pytest.fixture(params=["the registry", "one process", "through a socket"])
-async def client(request: pytest.FixtureRequest, registry: Client, root: Path) -> AsyncIterator[Client]:
-    """The registry itself, the proxy in its process, and the proxy in front of another."""
-    if request.param == "the registry":
-        yield registry
-        return
-    async with proxied(root, here=request.param == "one process") as through:
-        yield through
-
-
-@asynccontextmanager
-async def proxied(root: Path, *, here: bool) -> AsyncIterator[Client]:
-    storage = open_folder(root)
-    handle = Registry(Store(storage), V2Settings(), gates=()).handle
-    async with serve(handle) as port:
-        upstream = handle if here else f"http://127.0.0.1:{port}"
-        async with running_proxy({Backend.V2: upstream}) as proxy:
-            yield Client("127.0.0.1", proxy.port)
-    await storage.close()
 
 
 async def push_blobs(client: Client) -> None:
