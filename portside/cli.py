@@ -20,7 +20,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 GROUPS = (
     ("Run", ("serve", "proxy", "v1", "v2")),
-    ("Prepare and look", ("certs", "route", "health", "notifications", "reindex")),
+    ("Prepare and look", ("certs", "config", "route", "health", "notifications", "reindex")),
     ("Change", ("delete",)),
 )
 EXAMPLES = """\b
@@ -171,6 +171,50 @@ def certs(folder: Path, names: tuple[str, ...], port: int) -> None:
     if made.ca is not None:
         hosts = [parse_certificate_name(name) for name in names] or shown.names[:1] or ["localhost"]
         click.echo("\n" + trust_lines(made.ca.absolute(), hosts, port=port))
+
+
+@main.group(short_help="Check a settings file, or print its schema.")
+def config() -> None:
+    """Look at settings without a server."""
+
+
+@config.command("check", short_help="Say what becomes of each line of a settings file.")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--role",
+    type=click.Choice(["serve", "proxy", "v1", "v2"]),
+    default="serve",
+    show_default=True,
+    help="The command that is to read it.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def config_check(file: Path | None, role: str, as_json: bool) -> None:  # noqa: FBT001 - click's flags
+    """Say what becomes of each line of a settings FILE, and of each REGISTRY_ variable; nothing is started or written.
+
+    Each line is used, overridden (by a variable), renamed, ignored, unsupported, dangerous, or refused; the status is 1
+    where something is refused: the command would not start.
+    """
+    from portside.config_commands import report_json, report_lines  # noqa: PLC0415
+    from portside.settings.files import settings_path  # noqa: PLC0415
+
+    path = file or settings_path(os.environ)
+    if as_json:
+        text, starts = report_json(role, path, os.environ)
+        click.echo(text)
+    else:
+        lines, starts = report_lines(role, path, os.environ)
+        click.echo("\n".join(lines))
+    sys.exit(0 if starts else 1)
+
+
+@config.command("schema", short_help="Print the JSON Schema of the settings file.")
+def config_schema() -> None:
+    """Print the JSON Schema of the settings file: editors complete keys by it and mark mistakes."""
+    import json  # noqa: PLC0415
+
+    from portside.settings.json_schema import json_schema  # noqa: PLC0415
+
+    click.echo(json.dumps(json_schema(), indent=2))
 
 
 @main.command(short_help="Explain how a request is routed, without a server.")

@@ -75,10 +75,10 @@ def read_file(path: Path | None) -> SettingsFile:
 def _oddities(document: Document) -> Iterator[Remark]:
     for key, line in document.repeated:
         text = f"the key {key!r} stands there a second time, in line {line}: both are put together, and the second wins"
-        yield Remark(Kind.DANGEROUS, "", text)
+        yield Remark(Kind.DANGEROUS, "", text, line)
     if document.others:
         text = f"what begins in line {document.others} is a document of its own and is ignored, as in distribution"
-        yield Remark(Kind.IGNORED, "", text)
+        yield Remark(Kind.IGNORED, "", text, document.others)
 
 
 def _unreadable_file(error: OSError) -> str:

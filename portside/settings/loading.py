@@ -6,7 +6,7 @@ use: the proxy's for `serve` and `proxy`, the registry's own for `v1` and `v2`; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,12 @@ from portside.settings.remarks import Kind, Remark, remarks_of
 from portside.settings.schema.config import Config
 from portside.settings.settings import Role, Settings
 from portside.settings.unsupported import notes as unsupported_notes
-from portside.settings.unsupported import refusals, unknown_refusals, variable_refusals
+from portside.settings.unsupported import refusals, unknown_keys, variable_refusals
 from portside.settings.v1_environment import LISTENING, V1Environment, v1_environment, v1_refusals
 from portside.settings.validation import Profile, pattern_mistakes, signing_key_mistakes, validation_notes
 from portside.settings.yaml_values import is_empty
+
+_UNKNOWN = " is not a known variable and is ignored"
 
 __all__ = ["Role", "Settings", "SettingsProblem", "load_settings", "settings_path"]
 
@@ -91,34 +93,49 @@ def examine(role: Role, file: SettingsFile, environment: Mapping[str, str], flag
     if role is Role.V1 or not _get(raw, "gateway.v1.upstream"):
         remarks += remarks_of(Kind.REFUSED, older.mistakes)
     unknown = [name for name in overrides.unknown if role is not Role.V1 or name not in LISTENING]
-    remarks += variable_refusals(unknown)
-    if unknown:
-        remarks.append(Remark(Kind.IGNORED, "", f"unknown variables, ignored: {', '.join(unknown)}"))
+    protecting = variable_refusals(unknown)
+    remarks += protecting
+    for name in sorted({*unknown} - {each.path for each in protecting}):
+        remarks.append(Remark(Kind.IGNORED, name, f"{name}{_UNKNOWN}"))
     for dotted, value in flags.items():
         if value is not None:
             _put_flag(raw, role, dotted, value)
-    remarks += refusals(raw)
+    remarks += [*refusals(raw), *unsupported_notes(raw), *older_names(raw), *unknown_keys(raw)]
+    settings = None
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
         remarks += [describe_mistake(found) for found in error.errors(include_url=False)]
+    else:
+        settings, more = _settings(role, config, profile)
+        remarks += more
+    if settings is None or any(each.kind is Kind.REFUSED for each in remarks):
         return Examined(None, tuple(remarks), overrides.applied)
+    return Examined(replace(settings, notes=_notes(remarks)), tuple(remarks), overrides.applied)
+
+
+def _settings(role: Role, config: Config, profile: Profile) -> tuple[Settings | None, list[Remark]]:
+    """Returns what was made of the file, and remarks about it; None where some key fits no other."""
     ports = _ports(role, config)
-    remarks += [*unknown_refusals(config), *conflicts(config)]
-    steps, of_middleware = make_addresses(config)
-    remarks += of_middleware
-    if role in {Role.SERVE, Role.V2}:
-        remarks += key_mistakes(steps)
     key = signing_key_mistakes(config) if role in {Role.SERVE, Role.V2} else ()
-    remarks += remarks_of(Kind.REFUSED, [*pattern_mistakes(config), *rare_mistakes(config), *key, *ports.mistakes])
+    sentences = [*pattern_mistakes(config), *rare_mistakes(config), *key, *ports.mistakes]
+    steps, of_middleware = make_addresses(config)
+    of_keys = key_mistakes(steps) if role in {Role.SERVE, Role.V2} else ()
+    remarks = [*conflicts(config), *of_middleware, *of_keys, *remarks_of(Kind.REFUSED, sentences)]
     profile = Profile(config.gateway.profile) if config.gateway.profile else profile
-    remarks += [*unsupported_notes(config), *older_names(raw)]
-    remarks += remarks_of(Kind.IGNORED, [*validation_notes(config, profile), *rare_notes(config), *ports.notes])
+    sentences = [*validation_notes(config, profile), *rare_notes(config), *ports.notes]
+    remarks += remarks_of(Kind.IGNORED, sentences)
     if any(each.kind is Kind.REFUSED for each in remarks):
-        return Examined(None, tuple(remarks), overrides.applied)
+        return None, remarks
     settings, more = make_settings(role, config, ports, profile=profile, addresses=steps)
-    remarks += remarks_of(Kind.IGNORED, more)
-    return Examined(replace(settings, notes=tuple(each.text for each in remarks)), tuple(remarks), overrides.applied)
+    return settings, remarks + remarks_of(Kind.IGNORED, more)
+
+
+def _notes(remarks: Sequence[Remark]) -> tuple[str, ...]:
+    """Returns what is to be said at start; the unknown variables are one sentence."""
+    unknown = [each.path for each in remarks if each.text.endswith(_UNKNOWN)]
+    one = [f"unknown variables, ignored: {', '.join(unknown)}"] if unknown else []
+    return (*one, *(each.text for each in remarks if not each.text.endswith(_UNKNOWN)))
 
 
 def _put_flag(raw: dict[str, Any], role: Role, name: str, value: Any) -> None:

@@ -5,6 +5,7 @@ Each is named at start, once (CONFIG_SCHEMA sections 0 and 3).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,10 +14,10 @@ from portside.settings.remarks import Kind, Remark
 from portside.settings.schema.config import Config
 from portside.settings.schema.values import bounded_wait, drain_time, duration
 from portside.settings.walking import Given, walk
-from portside.settings.yaml_values import Written, is_empty
+from portside.settings.yaml_values import Written, is_unset
 
 # Each with the newer name, and what to say where only the older one is set.
-_RENAMED = {
+RENAMED = {
     "loglevel": ("log.level", "loglevel is deprecated: write log.level"),
     "storage.cache.layerinfo": (
         "storage.cache.blobdescriptor",
@@ -34,6 +35,8 @@ _RENAMED = {
 }
 _DURATIONS = frozenset({parse_duration, duration, bounded_wait, drain_time})
 
+_QUOTED = {bool: re.compile("y|yes|true|on|n|no|false|off", re.IGNORECASE), int: re.compile("[-+]?[0-9]+")}
+
 
 def remarks(raw: Mapping[Any, Any]) -> list[Remark]:
     """Returns a remark for each such key or value.
@@ -41,7 +44,7 @@ def remarks(raw: Mapping[Any, Any]) -> list[Remark]:
     Args:
         raw: file, environment and flags together, as they were parsed.
     """
-    given = [each for each in walk(raw, Config) if not _is_unset(each.value)]
+    given = [each for each in walk(raw, Config) if not is_unset(each.value)]
     paths = {each.path for each in given}
     found: list[Remark] = []
     for each in given:
@@ -50,12 +53,8 @@ def remarks(raw: Mapping[Any, Any]) -> list[Remark]:
     return found
 
 
-def _is_unset(value: Any) -> bool:
-    return all(map(_is_unset, value.values())) if isinstance(value, Mapping) else is_empty(value)
-
-
 def _renamed(path: str, paths: set[str]) -> Iterator[Remark]:
-    newer, text = _RENAMED.get(path, ("", ""))
+    newer, text = RENAMED.get(path, ("", ""))
     if newer in paths:
         yield Remark(Kind.IGNORED, path, f"{path} is ignored: it is the older name of {newer}, which is set too")
     elif text:
@@ -75,7 +74,7 @@ def _seeming(given: Given) -> Iterator[Remark]:
                 path,
                 f"{path} is {value} nanoseconds, as in distribution: write it with a unit, like {value}ms",
             )
-    elif isinstance(value, str) and given.kind in {bool, int}:
+    elif isinstance(value, str) and given.kind in {bool, int} and _QUOTED[given.kind].fullmatch(value):
         yield Remark(
             Kind.DANGEROUS,
             path,

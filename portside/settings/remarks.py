@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-_SUBJECT = re.compile(r"([a-z][a-z0-9]*(?:\.[\w-]+)+|[A-Z][A-Z0-9_]+)(?=[:, ])")
+_SUBJECT = re.compile(r"([a-z][a-z0-9]*(?:\.[\w-]+)+|[A-Z][A-Z0-9_]+)(?=[:, ])|([a-z0-9]+)(?=:| has no effect)")
 
 
 class Kind(Enum):
     """What becomes of a setting, from good to bad."""
 
     USED = "used"
+    OVERRIDDEN = "overridden"
     RENAMED = "renamed"
     IGNORED = "ignored"
     UNSUPPORTED = "unsupported"
@@ -29,11 +30,13 @@ class Remark:
         path: the key by its dotted path, numbers for elements of lists; the variable, where no key is meant; "" where
             it is about nothing in particular.
         text: the whole sentence.
+        line: of the file, where it is about what no key names; else 0.
     """
 
     kind: Kind
     path: str
     text: str
+    line: int = 0
 
 
 def refused(path: str, why: str) -> Remark:
@@ -43,4 +46,4 @@ def refused(path: str, why: str) -> Remark:
 
 def remarks_of(kind: Kind, sentences: Iterable[str]) -> list[Remark]:
     """Returns remarks about the key or variable that each sentence begins with."""
-    return [Remark(kind, found[1] if (found := _SUBJECT.match(each)) else "", each) for each in sentences]
+    return [Remark(kind, found[1] or found[2] if (found := _SUBJECT.match(each)) else "", each) for each in sentences]

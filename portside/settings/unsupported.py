@@ -7,16 +7,15 @@ of (CONFIG_SCHEMA sections 0 and 2).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-from pydantic import BaseModel
 
 from portside.settings.lookalikes import protecting_key
 from portside.settings.remarks import Kind, Remark, refused
-from portside.settings.schema.section import keys_of
+from portside.settings.schema.config import Config
 from portside.settings.schema.storage import DRIVERS
-from portside.settings.yaml_values import is_empty, plain
+from portside.settings.walking import walk
+from portside.settings.yaml_values import is_empty, is_unset, plain
 
 NOT_YET = {
     "log.hooks": "no mail is sent",
@@ -77,17 +76,21 @@ def refusals(raw: Mapping[Any, Any]) -> list[Remark]:
     return found
 
 
-def unknown_refusals(config: BaseModel) -> list[Remark]:
-    """Returns a remark for each unknown key that looks like one that protects."""
-    return [
-        Remark(
-            Kind.REFUSED,
-            path,
-            f"{path} is not a known setting, and it would be unsafe to ignore it: write {meant}, or remove it",
-        )
-        for path, _, _ in _extras(config, ())
-        if not _is_met(path) and (meant := protecting_key(path.rpartition(".")[2]))
-    ]
+def unknown_keys(raw: Mapping[Any, Any]) -> list[Remark]:
+    """Returns a remark for each key that nobody knows; one that looks like one that protects is refused."""
+    found = []
+    for given in walk(raw, Config):
+        path = given.path
+        if given.kind is not None or path == f"storage.{given.key}" or path in REFUSED:
+            continue
+        meant = protecting_key(given.key)
+        if meant:
+            why = f"and it would be unsafe to ignore it: write {meant}, or remove it"
+            found.append(Remark(Kind.REFUSED, path, f"{path} is not a known setting, {why}"))
+        else:
+            close = _meant(given.key, given.siblings)
+            found.append(Remark(Kind.IGNORED, path, f"{path} is not a known setting and is ignored{close}"))
+    return found
 
 
 def variable_refusals(names: Sequence[str]) -> list[Remark]:
@@ -107,41 +110,19 @@ def variable_refusals(names: Sequence[str]) -> list[Remark]:
     ]
 
 
-def notes(config: BaseModel) -> list[Remark]:
-    """Returns a remark for each key that is there and does nothing."""
+def notes(raw: Mapping[Any, Any]) -> list[Remark]:
+    """Returns a remark for each key that is known, is there, and does nothing."""
     found = [
         Remark(Kind.UNSUPPORTED, key, f"{key} is not supported yet: {why}")
         for key, why in NOT_YET.items()
-        if not _sets_nothing(config, key)
+        if not is_unset(_value(raw, key))
     ]
     found += [
         Remark(Kind.IGNORED, key, f"{key} has no effect: {why}")
         for key, (why, agreed) in WITHOUT_EFFECT.items()
-        if not _sets_nothing(config, key, agreed)
+        if not is_unset(value := _value(raw, key)) and (agreed is None or plain(value) != agreed)
     ]
-    for path, _, siblings in _extras(config, ()):
-        if not _is_met(path):
-            close = _meant(path.rpartition(".")[2], siblings)
-            found.append(Remark(Kind.IGNORED, path, f"{path} is not a known setting and is ignored{close}"))
     return found
-
-
-def _is_met(path: str) -> bool:
-    """Whether a key that the schema does not know has its own answer here."""
-    return path.rpartition(".")[0] == "storage" or path in REFUSED
-
-
-def _extras(section: BaseModel, above: tuple[str, ...]) -> Iterator[tuple[str, Any, Sequence[str]]]:
-    """Yields path and value of each key that the shape does not know, and the keys that it knows in that place."""
-    keys = keys_of(type(section))
-    for key, extra in (section.model_extra or {}).items():
-        yield ".".join((*above, key)), extra, list(keys)
-    for key, (name, _) in keys.items():
-        value = getattr(section, name)
-        inside = value if isinstance(value, tuple) else (value,)
-        for index, part in enumerate(inside):
-            if isinstance(part, BaseModel):
-                yield from _extras(part, (*above, key, *((str(index),) if isinstance(value, tuple) else ())))
 
 
 def _asks_nothing(key: str, value: Any) -> bool:
@@ -151,22 +132,6 @@ def _asks_nothing(key: str, value: Any) -> bool:
     if isinstance(value, Mapping):
         return all(_asks_nothing(f"{key}.{name}", part) for name, part in value.items())
     return is_empty(value) or value == []
-
-
-def _sets_nothing(section: BaseModel, dotted: str = "", agreed: object = None) -> bool:
-    """Whether a section, or a key of it, is there without any key that has a value; unknown keys do not count.
-
-    Args:
-        section: where to look.
-        dotted: the key; "" for the section itself.
-        agreed: a value that asks for nothing else than what is so anyhow.
-    """
-    key, _, below = dotted.partition(".")
-    for name in section.model_fields_set & ({key} if key else type(section).model_fields.keys()):
-        value = getattr(section, name)
-        if not (_sets_nothing(value, below, agreed) if isinstance(value, BaseModel) else value == agreed):
-            return False
-    return True
 
 
 def _value(raw: Any, dotted: str) -> Any:

@@ -103,6 +103,11 @@ def is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value)
 
 
+def is_unset(value: Any) -> bool:
+    """Whether a value is empty, or a section in which nothing is set."""
+    return all(map(is_unset, value.values())) if isinstance(value, Mapping) else is_empty(value)
+
+
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - as its base has it
 

@@ -107,9 +107,14 @@ def inner_type(annotation: Any) -> Any:
         kind, *metadata = typing.get_args(annotation)
         found = next((each for each in metadata if isinstance(each, LazySection)), None)
         return found.load() if found is not None else inner_type(kind)
-    if origin in {typing.Union, types.UnionType}:
+    if is_optional(annotation):
         return inner_type(next(part for part in typing.get_args(annotation) if part is not types.NoneType))
     return annotation
+
+
+def is_optional(annotation: Any) -> bool:
+    """Whether a type is `... | None`."""
+    return typing.get_origin(annotation) in {typing.Union, types.UnionType}
 
 
 def _typed(value: Any, annotation: Any) -> Any:
