@@ -75,6 +75,24 @@ class Manifests:
             self._contents.put(digest.hex, (content, media_type))
         return content, media_type
 
+    async def describe(self, digest: Digest) -> tuple[str, int]:
+        """Returns a manifest's media type and size, without reading a large one whose facts are known.
+
+        Raises:
+            PathNotFound: it is not here.
+            RegistryError: MANIFEST_UNKNOWN: it is damaged.
+        """
+        try:
+            content, media_type = self._contents[digest.hex]
+        except KeyError:
+            size = await self._blobs.size(digest)
+            if size is not None and size > PARSED_AT_ONCE:
+                known = self._facts.recall(digest, ManifestFacts) or await self._facts.find(digest, ManifestFacts)
+                if known is not None and known.size == size:
+                    return known.media_type, size
+            content, media_type = await self.read(digest)
+        return media_type, len(content)
+
     async def _recognise_large(self, digest: Digest, content: bytes) -> str:
         """Returns the type of a manifest that takes long to parse; a fact saves that.
 

@@ -43,16 +43,27 @@ from backends.storage.locks import Locks
 
 
 @dataclass(frozen=True, slots=True)
-class StoredManifest:
-    """A manifest as it goes out: bytes, the type they have, the digest that names them.
+class ManifestInfo:
+    """What a manifest is.
 
-    `size` is that of what the digest names, in bytes: of schema 1, without signatures.
+    Attributes:
+        media_type: its type.
+        digest: what names it.
+        size: of what the digest names, in bytes: of schema 1, without signatures.
+        length: of what goes out, in bytes: of schema 1, with signatures.
     """
 
-    content: bytes
     media_type: str
     digest: Digest
     size: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest(ManifestInfo):
+    """A manifest as it goes out."""
+
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +197,23 @@ class Repository:
         size = len(content)
         if media_type in media_types.SCHEMA1_TYPES:
             content = await self._signed(digest, content)
-        return StoredManifest(content, media_type, digest, size)
+        return StoredManifest(media_type, digest, size, len(content), content)
+
+    async def describe_manifest(self, reference: Digest | TagName) -> ManifestInfo:
+        """Returns what a manifest is, by digest or tag; a large one is not read for that where its facts are known.
+
+        Raises:
+            RegistryError: MANIFEST_UNKNOWN.
+        """
+        try:
+            digest = reference if isinstance(reference, Digest) else await self._tags.resolve(self.name, reference)
+            await read_link(self._driver, layout.revision_link(self.name, digest))
+            media_type, size = await self._shared.manifests.describe(digest)
+        except PathNotFound:
+            raise self._manifest_unknown(reference) from None
+        if media_type in media_types.SCHEMA1_TYPES:
+            return await self.get_manifest(digest)
+        return ManifestInfo(media_type, digest, size, size)
 
     async def parse_manifest(self, digest: Digest) -> Manifest:
         """Returns what a manifest of this repository says.

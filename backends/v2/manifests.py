@@ -20,6 +20,7 @@ from backends.model.manifests import Manifest, Schema1, parse_manifest
 from backends.model.names import RepositoryName, TagName, parse_tag
 from backends.model.referrers import subject_of
 from backends.registry.manifests import parse_off_loop
+from backends.registry.repository import ManifestInfo, StoredManifest
 from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
 
@@ -34,7 +35,12 @@ async def get_manifest(
     parts: Parts, request: BaseRequest, name: RepositoryName, reference: Digest | TagName
 ) -> StreamResponse:
     """Sends a manifest; `ETag` is its digest."""
-    manifest = await parts.store.open(name).get_manifest(reference)
+    repository = parts.store.open(name)
+    manifest: ManifestInfo
+    if request.method == "HEAD":
+        manifest = await repository.describe_manifest(reference)
+    else:
+        manifest = await repository.get_manifest(reference)
     digest = str(manifest.digest)
     etag = f'"{digest}"'
     headers = {
@@ -50,7 +56,10 @@ async def get_manifest(
         from backends.v2.pulls import tell_manifest  # noqa: PLC0415 - only where events are wanted
 
         await tell_manifest(parts, request, name, reference, manifest)
-    return respond(request, 200, headers, manifest.content)
+    if isinstance(manifest, StoredManifest):
+        return respond(request, 200, headers, manifest.content)
+    headers["Content-Length"] = str(manifest.length)
+    return respond(request, 200, headers)
 
 
 async def put_manifest(

@@ -11,7 +11,7 @@ from backends.model.errors import RegistryError
 from backends.model.events import blob_target, manifest_target, references_of
 from backends.model.names import RepositoryName, TagName
 from backends.registry.events import note_pull
-from backends.registry.repository import StoredManifest
+from backends.registry.repository import ManifestInfo
 from backends.v2.parts import Parts
 
 
@@ -26,7 +26,7 @@ async def tell_manifest(
     request: BaseRequest,
     name: RepositoryName,
     reference: Digest | TagName,
-    manifest: StoredManifest,
+    manifest: ManifestInfo,
 ) -> None:
     """Tells that a manifest is pulled, with the tag that it was asked for by."""
     events = parts.store.events

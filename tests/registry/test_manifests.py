@@ -12,8 +12,10 @@ from typing_extensions import override
 from backends.model import jws, media_types
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
+from backends.model.facts import F, ManifestFacts
 from backends.model.manifests import Index, Manifest, OciManifest, Schema1, parse_manifest
 from backends.model.names import RepositoryName, TagName
+from backends.registry.facts import FactsInMemory
 from backends.registry.manifests import CONTENT_BYTES, KEPT_WHOLE, PARSED_BYTES, PARSED_FACTOR, Manifests
 from backends.registry.store import Store
 from backends.storage import layout
@@ -93,6 +95,66 @@ async def test_small_ones_are_read_once_and_large_ones_each_time_and_both_keep_t
         for _ in range(3):
             assert await manifests.read(reference) == (content, media_types.OCI_MANIFEST)
         assert driver.reads - before == reads
+
+
+async def test_what_one_is_needs_no_reading_once_it_is_known(reopen: Reopen) -> None:
+    writing = Store(reopen())
+    small = await put_image(writing, NAME, TAG)
+    _, large = await put(writing, LARGE)
+    facts = FactsInMemory()
+    for reads in ({small: 1, large: 1}, {small: 1, large: 0}):  # two processes that share facts
+        storage, driver = wrapped(reopen(), CountingReads)
+        repository = Store(storage, facts=facts).open(NAME)
+        for digest, content in ((small, SMALL), (large, LARGE)):
+            before = driver.reads
+            for _ in range(3):
+                found = await repository.describe_manifest(digest)
+                size = len(content)
+                assert (found.media_type, found.size, found.length) == (media_types.OCI_MANIFEST, size, size)
+            assert driver.reads - before == reads[digest]
+    await writing.storage.driver.delete(layout.blob_data(large))
+    with pytest.raises(RegistryError) as caught:
+        await Store(reopen(), facts=facts).open(NAME).describe_manifest(large)
+    assert caught.value.code is ErrorCode.MANIFEST_UNKNOWN
+
+
+class Elsewhere(FactsInMemory):
+    """Facts that others know, and this process must ask for."""
+
+    @override
+    def recall(self, digest: Digest, kind: type[F]) -> F | None:
+        return None
+
+    @override
+    async def find(self, digest: Digest, kind: type[F]) -> F | None:
+        return super().recall(digest, kind)
+
+
+@pytest.mark.parametrize("damage", [LARGE[:-1], LARGE.replace(b"xx", b"xy")], ids=["cut", "changed"])
+async def test_what_others_know_does_not_make_a_damaged_one_whole(reopen: Reopen, damage: bytes) -> None:
+    storage = reopen()
+    store = Store(storage)
+    await put_image(store, NAME, TAG)
+    _, digest = await put(store, LARGE)
+    facts = Elsewhere()
+    await facts.put(digest, ManifestFacts(media_types.OCI_MANIFEST, len(LARGE)))
+    assert (await Store(reopen(), facts=facts).open(NAME).get_manifest(digest)).content == LARGE
+    await storage.driver.write(layout.blob_data(digest), damage)
+    with pytest.raises(RegistryError, match="damaged"):
+        await Store(reopen(), facts=facts).open(NAME).get_manifest(digest)
+
+
+async def test_small_ones_ask_for_no_facts(reopen: Reopen) -> None:
+    class Unwanted(FactsInMemory):
+        @override
+        async def find(self, digest: Digest, kind: type[F]) -> F | None:
+            raise AssertionError("a small manifest is read and parsed faster")
+
+    store = Store(reopen(), facts=Unwanted())
+    small = await put_image(store, NAME, TAG)
+    for _ in range(2):
+        assert (await store.open(NAME).describe_manifest(small)).size == len(SMALL)
+        assert (await store.open(NAME).get_manifest(small)).content == SMALL
 
 
 async def test_one_that_was_cut_since_is_damaged_although_its_type_is_known(reopen: Reopen) -> None:
