@@ -173,7 +173,13 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answers what no layer above caught, in place of aiohttp's error page."""
+        """Answers what no layer above caught, in place of aiohttp's error page.
+
+        Raises:
+            ConnectionError: the connection was lost or broken off; nobody is left to answer, and nothing failed.
+        """
+        if isinstance(exc, ConnectionError):
+            raise exc
         self.logger.error("a request failed", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionResetError("the answer had begun and could not be finished")

@@ -6,28 +6,14 @@ answered, and it leads nowhere else.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from backends.registry.store import Store
 from backends.registry.validation import Validation
-from backends.storage.factory import open_folder
-from backends.v1.registry import Registry as V1Registry
-from backends.v1.settings import V1Settings
-from backends.v2.registry import Registry as V2Registry
-from backends.v2.settings import V2Settings
-from backends.web.gates import make_gates
-from backends.web.settings import GateSettings
-from proxy.forwarding import Forwarder
-from proxy.proxy import InProcess, Proxy
-from proxy.routing import Backend
-from proxy.settings import ProxySettings, UpstreamSettings
-from tests.support.limits import Place
-from tests.support.serving_here import serving_here
+from tests.support.limits import Place, open_place
 from tests.support.trees import write_tree
 from tests.support.watching import watching
 
@@ -63,29 +49,8 @@ def validation() -> Validation:
 async def place(
     request: pytest.FixtureRequest, root: Path, outside: Path, validation: Validation
 ) -> AsyncIterator[Place]:
-    storage = open_folder(root)
-    store, gates = Store(storage, validation=validation), make_gates(GateSettings(delete_enabled=True))
-    v1, v2 = V1Registry(store, V1Settings(), gates=gates), V2Registry(store, V2Settings(), gates=gates)
-    async with contextlib.AsyncExitStack() as stack:
-        if request.param == "in the proxy":
-            proxy = Proxy(ProxySettings(), {Backend.V1: InProcess(v1.handle), Backend.V2: InProcess(v2.handle)})
-            client = await stack.enter_async_context(serving_here(proxy.handle))
-            yield Place(request.param, client, client, root, outside)
-        else:
-            first = await stack.enter_async_context(serving_here(v1.handle))
-            second = await stack.enter_async_context(serving_here(v2.handle))
-            if request.param == "alone":
-                yield Place(request.param, first, second, root, outside)
-            else:
-                elsewhere = {
-                    Backend.V1: Forwarder(Backend.V1, UpstreamSettings(f"http://{first.authority}")),
-                    Backend.V2: Forwarder(Backend.V2, UpstreamSettings(f"http://{second.authority}")),
-                }
-                proxy = Proxy(ProxySettings(), elsewhere)
-                stack.push_async_callback(proxy.close)
-                client = await stack.enter_async_context(serving_here(proxy.handle))
-                yield Place(request.param, client, client, root, outside)
-    await storage.close()
+    async with open_place(request.param, root, outside, validation) as opened:
+        yield opened
 
 
 @pytest.fixture(autouse=True)

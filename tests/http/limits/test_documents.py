@@ -14,8 +14,8 @@ from backends.model.descriptors import MAX_SIZE
 from backends.model.strict_json import MAX_DEPTH, MAX_DIGITS
 from backends.model.v1images import MAX_V1_NAME
 from backends.registry.validation import Validation
-from tests.support.limits import CONFIG, LAYER, NAME, Place, digest_of, manifest_with
-from tests.support.serving_here import OCI_MANIFEST, describe, make_manifest
+from tests.support.limits import CONFIG, LAYER, NAME, Place, manifest_with
+from tests.support.serving_here import OCI_MANIFEST, describe, digest_of, make_manifest
 
 SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 SCHEMA2 = "application/vnd.docker.distribution.manifest.v2+json"

@@ -8,8 +8,8 @@ import pytest
 
 from backends.model.names import MAX_REPOSITORY_NAME
 from backends.v2.manifests import MAX_TAGS
-from tests.support.limits import CONFIG, LAYER, NAME, Place, digest_of, manifest_with
-from tests.support.serving_here import OCI_MANIFEST, OCTETS
+from tests.support.limits import CONFIG, LAYER, NAME, Place, manifest_with
+from tests.support.serving_here import OCI_MANIFEST, OCTETS, digest_of
 
 UPLOAD = "0ff71b58-9f1e-4a5c-8a9d-0123456789ab"
 ABSENT = f"sha256:{'0' * 64}"
