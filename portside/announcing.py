@@ -14,8 +14,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backends.http.masking import masked
-from portside.observe.health import FileCheck, HttpCheck, TcpCheck
 from portside.server.listening import BoundListener, Listener, TcpAddress, show_address
 from portside.settings.settings import Role, Settings
 from portside.tls.contexts import ClientAuth
@@ -87,22 +85,12 @@ def _tell_of_endpoints(settings: Settings, notifications: NotifySettings) -> Non
 
 def _beside(settings: Settings) -> Iterator[str]:
     """Yields what distribution says of the cache and of each check of health."""
-    if settings.runs_v2 and settings.cache.announcement:
+    if settings.runs_v2 and settings.cache is not None:
         yield settings.cache.announcement
-    for each in settings.health.configured:
-        match each:
-            case FileCheck():
-                yield f"configuring file health check path={each.path}, interval={each.interval_seconds:g}"
-            case HttpCheck():
-                yield (
-                    f"configuring HTTP health check uri={masked(each.uri)}, interval={each.interval_seconds:g},"
-                    f" threshold={each.threshold}"
-                )
-            case TcpCheck():
-                yield (
-                    f"configuring TCP health check addr={each.address}, interval={each.interval_seconds:g},"
-                    f" threshold={each.threshold}"
-                )
+    if settings.health.configured:
+        from portside.observe.configured_checks import announcement  # noqa: PLC0415 - seldom wanted
+
+        yield from map(announcement, settings.health.configured)
 
 
 def _left_out(wanted: Sequence[Listener], bound: Sequence[BoundListener]) -> list[str]:

@@ -100,7 +100,8 @@ def _serve(live: LiveSettings, bound: tuple[BoundListener, ...], identity: Ident
     from portside.server.workers import serve  # noqa: PLC0415
     from portside.wiring import build  # noqa: PLC0415
 
-    if live.settings.cache.redis is not None and live.settings.runs_v2:
+    cache = live.settings.cache
+    if cache is not None and cache.redis is not None and live.settings.runs_v2:
         from portside.caching import import_redis  # noqa: PLC0415 - it is slow, and an extra
 
         import_redis()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from backends.http.configured_headers import ConfiguredHeaders
 from backends.registry.abandoned_uploads import AbandonedUploads
 from backends.registry.events import NO_EVENTS
-from backends.registry.facts import Facts
 from backends.registry.indexing import Indexer
 from backends.registry.purging import Purger
 from backends.registry.store import Store
@@ -23,7 +22,6 @@ from backends.storage.storage import Storage
 from backends.v1.registry import Registry as V1Registry
 from backends.v2.registry import Registry as V2Registry
 from backends.web.gates import make_gates
-from portside.caching import Caching
 from portside.observe.access_log import AccessLog, open_access_log
 from portside.observe.checks import make_health
 from portside.observe.health import Health
@@ -40,6 +38,8 @@ from proxy.proxy import InProcess, Proxy, Upstream
 from proxy.routing import Backend
 
 if TYPE_CHECKING:
+    from backends.registry.facts import Facts
+    from portside.caching import Caching
     from portside.notifying import Notifications
     from portside.settings.changes import ServiceChange
     from proxy.forwarding import Forwarder
@@ -59,7 +59,7 @@ class Parts:
     health: Health
     watching: Sequence[asyncio.Task[Any]]
     notifications: Notifications | None
-    caching: Caching
+    caching: Caching | None
 
     def change(self, values: ServiceChange) -> None:
         """Takes over what was reloaded."""
@@ -75,7 +75,8 @@ class Parts:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self.health.close()
-        await self.caching.close()
+        if self.caching is not None:
+            await self.caching.close()
         if self.proxy is not None:
             await self.proxy.close()
         if self.notifications is not None:
@@ -104,8 +105,8 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
     storages = [_open(place) for place in settings.roots]
     metrics = Metrics() if settings.metrics_path else None
     notifications = await _notifications(settings, metrics, instance=instance)
-    caching = _caching(settings, metrics)
-    facts = caching.open(storages[0]) if settings.runs_v2 else None
+    caching = _caching(settings, storages, metrics)
+    facts = caching.facts if caching is not None else None
     registries = _registries(settings, storages, notifications, facts)
     handlers: dict[str, Handler] = {backend.value: handle for backend, handle in registries.items()}
     headers = ConfiguredHeaders(settings.headers)
@@ -126,7 +127,7 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
         elsewhere,
         writes=not settings.gates.read_only,
         voice=voice,
-        redis=caching.redis,
+        redis=caching.redis if caching is not None else None,
         more=[notifications.check()] if notifications is not None else (),
         mark=mark,
     )
@@ -175,13 +176,15 @@ async def _notifications(settings: Settings, metrics: Metrics | None, *, instanc
     return made
 
 
-def _caching(settings: Settings, metrics: Metrics | None) -> Caching:
-    count = None
-    if metrics is not None and settings.cache.announcement:
-        from portside.observe.cache_metrics import CacheMetrics  # noqa: PLC0415 - few registries have a cache
+def _caching(settings: Settings, storages: Sequence[Storage], metrics: Metrics | None) -> Caching | None:
+    """Returns the cache that the settings ask for; None where there is none, or no manifests here."""
+    if settings.cache is None or not settings.runs_v2:
+        return None
+    from portside.caching import Caching  # noqa: PLC0415 - few registries have a cache
+    from portside.observe.cache_metrics import CacheMetrics  # noqa: PLC0415
 
-        count = CacheMetrics(metrics.registry).count
-    return Caching(settings.cache, writes=not settings.gates.read_only, count=count)
+    count = CacheMetrics(metrics.registry).count if metrics is not None else None
+    return Caching(settings.cache, storages[0], writes=not settings.gates.read_only, count=count)
 
 
 def _purgers(settings: Settings, storages: Sequence[Storage], metrics: Metrics | None) -> Sequence[Purger]:

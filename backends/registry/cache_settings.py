@@ -13,11 +13,11 @@ class CacheSettings:
     """What is cached where.
 
     Attributes:
+        announcement: what is said at start, in distribution's words.
         entries: how many facts a process remembers.
         redis: where the processes share them; None for nowhere.
-        announcement: what is said at start, in distribution's words; "" where the settings ask for no cache.
     """
 
+    announcement: str
     entries: int = ENTRIES
     redis: RedisSettings | None = None
-    announcement: str = ""

@@ -18,7 +18,8 @@ from aiohttp.resolver import ThreadedResolver
 
 from backends.http.masking import masked
 from backends.http.text import printable
-from portside.observe.health import Check, FileCheck, Finding, HttpCheck, TcpCheck
+from portside.observe.check_settings import FileCheck, HttpCheck, TcpCheck
+from portside.observe.health import Check, Finding
 
 MARK_HEADER = "Portside-Health-Check"
 
@@ -48,6 +49,21 @@ def make_check(settings: FileCheck | HttpCheck | TcpCheck, number: int, *, mark:
             return _check(settings, what, TcpProbe(settings), public, bound=settings.timeout_seconds)
         case _:
             assert_never(settings)
+
+
+def announcement(settings: FileCheck | HttpCheck | TcpCheck) -> str:
+    """Returns what is said of a check at start, in distribution's words."""
+    interval = f"interval={settings.interval_seconds:g}"
+    match settings:
+        case FileCheck():
+            return f"configuring file health check path={settings.path}, {interval}"
+        case HttpCheck():
+            where = f"HTTP health check uri={masked(settings.uri)}"
+        case TcpCheck():
+            where = f"TCP health check addr={settings.address}"
+        case _:
+            assert_never(settings)
+    return f"configuring {where}, {interval}, threshold={settings.threshold}"
 
 
 def _check(

@@ -49,19 +49,19 @@ def cache_mistakes(config: Config) -> list[str]:
     return found
 
 
-def make_cache(config: Config) -> CacheSettings:
-    """Returns what is cached where."""
+def make_cache(config: Config) -> CacheSettings | None:
+    """Returns what is cached where; None for nothing."""
     cache = config.storage.cache
     if cache is None or cache.driver not in _CACHES:
-        return CacheSettings()
+        return None
     # distribution's words: of 2.0, which the 2015 guide shows, where its key is used; else those of all later releases
     kind = "blob descriptor" if cache.blobdescriptor else "layerinfo"
     said = f"using {cache.driver} {kind} cache"
     if cache.driver == "inmemory":
-        return CacheSettings(cache.blobdescriptorsize or UNBOUNDED, announcement=said)
+        return CacheSettings(said, cache.blobdescriptorsize or UNBOUNDED)
     if config.redis is None:  # `conflicts` has refused it
         raise AssertionError("redis is wanted and not there")
-    return CacheSettings(ENTRIES, _redis(config.redis), said)
+    return CacheSettings(said, ENTRIES, _redis(config.redis))
 
 
 def cache_notes(config: Config) -> list[str]:

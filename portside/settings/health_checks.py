@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from backends.http.masking import masked
-from portside.observe.health import BOUND_SECONDS, INTERVAL_SECONDS, FileCheck, HttpCheck, TcpCheck
+from portside.observe.bounds import BOUND_SECONDS, INTERVAL_SECONDS
+from portside.observe.check_settings import FileCheck, HttpCheck, TcpCheck
 from portside.settings.schema.health import Health
 
 OK = 200

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from backends.registry.cache_settings import CacheSettings
 from backends.registry.index_settings import IndexSettings
 from backends.registry.purging import PurgeSettings
 from backends.storage.addresses import Step
@@ -28,6 +27,7 @@ from proxy.settings import ProxySettings, UpstreamSettings
 
 if TYPE_CHECKING:
     from backends.notify.settings import NotifySettings
+    from backends.registry.cache_settings import CacheSettings
 
 DEFAULT_DRAIN = 8.0
 SLASHES_OF_ORIGIN = 2
@@ -146,9 +146,9 @@ def _health(config: Config) -> HealthSettings:
     return HealthSettings(checked.enabled, interval, checked.threshold, make_checks(health))
 
 
-def _cache(config: Config) -> CacheSettings:
+def _cache(config: Config) -> CacheSettings | None:
     if config.storage.cache is None:
-        return CacheSettings()
+        return None
     from portside.settings.caching import make_cache  # noqa: PLC0415 - seldom wanted
 
     return make_cache(config)

@@ -8,7 +8,6 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.registry.cache_settings import CacheSettings
 from backends.registry.index_settings import IndexSettings
 from backends.registry.purging import PurgeSettings
 from backends.registry.validation import Validation
@@ -23,6 +22,7 @@ from proxy.settings import ProxySettings
 
 if TYPE_CHECKING:
     from backends.notify.settings import NotifySettings
+    from backends.registry.cache_settings import CacheSettings
 
 
 class Role(Enum):
@@ -45,6 +45,7 @@ class Settings:
     Attributes:
         role: which parts it runs.
         headers: on every answer (`http.headers`).
+        cache: what is cached where; None where the settings ask for nothing.
         signing_key: a key that signs schema 1 documents; None for the registry's own.
         listeners: what it listens on.
         metrics_path: where the metrics are on the listener `metrics`; "" when nothing is counted.
@@ -69,7 +70,7 @@ class Settings:
     validation: Validation
     signing_key: Path | None
     health: HealthSettings
-    cache: CacheSettings
+    cache: CacheSettings | None
     purging: PurgeSettings
     indexing: IndexSettings
     notifications: NotifySettings | None

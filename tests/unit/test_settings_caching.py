@@ -18,6 +18,10 @@ USUAL = RedisSettings(("r:6379",))
 CACHED = "version: 0.1\nstorage: {filesystem: {}, cache: {blobdescriptor: redis}}\n"
 
 
+def redis_of(settings: Settings) -> RedisSettings | None:
+    return settings.cache.redis if settings.cache is not None else None
+
+
 def notes_of(settings: Settings) -> tuple[str, ...]:
     """What is said at start, without what is said of older names."""
     return tuple(note for note in settings.notes if " is called " not in note and " older name " not in note)
@@ -26,27 +30,27 @@ def notes_of(settings: Settings) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("cache", "expected"),
     [
-        ("{}", CacheSettings()),
-        ("{blobdescriptor: ''}", CacheSettings()),
-        ("{blobdescriptor: inmemory}", CacheSettings(10000, announcement="using inmemory blob descriptor cache")),
-        ("{layerinfo: inmemory}", CacheSettings(10000, announcement="using inmemory layerinfo cache")),
+        ("{}", None),
+        ("{blobdescriptor: ''}", None),
+        ("{blobdescriptor: inmemory}", CacheSettings("using inmemory blob descriptor cache", 10000)),
+        ("{layerinfo: inmemory}", CacheSettings("using inmemory layerinfo cache", 10000)),
         (
             "{layerinfo: redis, blobdescriptor: inmemory, blobdescriptorsize: 7}",
-            CacheSettings(7, announcement="using inmemory blob descriptor cache"),
+            CacheSettings("using inmemory blob descriptor cache", 7),
         ),
         (
             "{blobdescriptor: inmemory, blobdescriptorsize: 0}",
-            CacheSettings(UNBOUNDED, announcement="using inmemory blob descriptor cache"),
+            CacheSettings("using inmemory blob descriptor cache", UNBOUNDED),
         ),
-        ("{blobdescriptor: redis}", CacheSettings(ENTRIES, USUAL, "using redis blob descriptor cache")),
-        ("{layerinfo: redis}", CacheSettings(ENTRIES, USUAL, "using redis layerinfo cache")),
+        ("{blobdescriptor: redis}", CacheSettings("using redis blob descriptor cache", ENTRIES, USUAL)),
+        ("{layerinfo: redis}", CacheSettings("using redis layerinfo cache", ENTRIES, USUAL)),
     ],
 )
-def test_what_is_cached_where(load: Load, cache: str, expected: CacheSettings) -> None:
+def test_what_is_cached_where(load: Load, cache: str, expected: CacheSettings | None) -> None:
     settings = load(Role.V2, f"version: 0.1\nstorage: {{filesystem: {{}}, cache: {cache}}}\nredis: {{addr: 'r:6379'}}")
     assert settings.cache == expected
     unused = ("redis has no effect: storage.cache.blobdescriptor does not ask for it",)
-    assert notes_of(settings) == (() if expected.redis else unused)
+    assert notes_of(settings) == (() if expected is not None and expected.redis else unused)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +119,7 @@ def test_what_is_cached_where(load: Load, cache: str, expected: CacheSettings) -
 )
 def test_both_spellings_of_redis(load: Load, redis: str, changes: dict[str, object]) -> None:
     settings = load(Role.V2, f"{CACHED}redis: {redis}")
-    assert settings.cache.redis == replace(USUAL, **changes)  # type: ignore[arg-type]
+    assert redis_of(settings) == replace(USUAL, **changes)  # type: ignore[arg-type]
     assert notes_of(settings) == ()
 
 
@@ -126,14 +130,14 @@ def test_the_environment_has_it_too(load: Load) -> None:
         "REGISTRY_REDIS_POOLSIZE": "3",
         "REGISTRY_REDIS_TLS_ROOTCAS": "[/a]",
     }
-    redis = load(Role.V2, None, names).cache.redis
+    redis = redis_of(load(Role.V2, None, names))
     assert redis == replace(USUAL, connections=3, idle_connections=3, tls=RedisTls(root_cas=("/a",)))
     older = {
         "REGISTRY_STORAGE_CACHE_LAYERINFO": "redis",
         "REGISTRY_REDIS_ADDR": "r:6379",
         "REGISTRY_REDIS_POOL_MAXACTIVE": "3",
     }
-    assert load(Role.V2, None, older).cache.redis == replace(USUAL, connections=3, idle_connections=3)
+    assert redis_of(load(Role.V2, None, older)) == replace(USUAL, connections=3, idle_connections=3)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +155,7 @@ def test_what_redis_cannot_be_reached_by_is_a_mistake(load: Load, redis: str, mi
 
 def test_an_unknown_cache_is_none(load: Load) -> None:
     settings = load(Role.V2, "version: 0.1\nstorage: {filesystem: {}, cache: {blobdescriptor: memcached}}")
-    assert settings.cache == CacheSettings()
+    assert settings.cache is None
     assert notes_of(settings) == ("storage.cache.blobdescriptor: unknown cache type 'memcached', caching disabled",)
 
 
@@ -181,7 +185,7 @@ def test_what_has_no_effect_is_named(load: Load, more: str, note: str) -> None:
     settings = load(Role.V2, f"{CACHED}redis: {{addrs: ['r:6379'], {more}}}")
     (said,) = notes_of(settings)
     assert said.startswith(note)
-    redis = settings.cache.redis
+    redis = redis_of(settings)
     assert redis is not None
     assert replace(redis, sentinel_username="", sentinel_password="", tls=None) == USUAL
 
@@ -194,7 +198,7 @@ def test_a_cluster_has_no_database(load: Load) -> None:
 def test_the_size_of_a_cache_in_redis_has_no_effect(load: Load) -> None:
     text = "version: 0.1\nstorage: {filesystem: {}, cache: {blobdescriptor: redis, blobdescriptorsize: 5}}\n"
     settings = load(Role.V2, f"{text}redis: {{addr: 'r:6379'}}")
-    assert settings.cache == CacheSettings(ENTRIES, USUAL, "using redis blob descriptor cache")
+    assert settings.cache == CacheSettings("using redis blob descriptor cache", ENTRIES, USUAL)
     assert notes_of(settings) == ("storage.cache.blobdescriptorsize: this parameter is not supported with redis cache",)
 
 
@@ -210,7 +214,7 @@ def test_no_key_of_redis_is_silent(load: Load) -> None:
         document = {"addrs": "['r:6379']", key: values.get(key, kind)}
         inside = ", ".join(f"{name}: {value}" for name, value in document.items())
         settings = load(Role.V2, f"{CACHED}redis: {{{inside}}}")
-        assert settings.cache.redis != USUAL or any(f"redis.{key}" in note for note in settings.notes), key
+        assert redis_of(settings) != USUAL or any(f"redis.{key}" in note for note in settings.notes), key
 
 
 def test_no_password_is_shown() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from portside.observe.health import FileCheck, HealthSettings, HttpCheck, TcpCheck
+from portside.observe.check_settings import FileCheck, HttpCheck, TcpCheck
+from portside.observe.health import HealthSettings
 from portside.settings.loading import Role
 from tests.support.settings_files import Load, mistakes_of
 

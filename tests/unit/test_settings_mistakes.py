@@ -224,6 +224,7 @@ def test_the_guide_s_own_file_loads_and_says_what_it_does_not_do(load: Load) -> 
     assert settings.storage.root == "/tmp/registry-dev"
     assert settings.log.level == "debug"
     assert settings.log.fields == {"service": "registry", "environment": "development"}
+    assert settings.cache is not None
     assert settings.cache.announcement == "using inmemory layerinfo cache"
     older = {"storage.cache.layerinfo", "redis.addr", "redis.pool"}
     assert {note.partition(" ")[0] for note in settings.notes} == older | {"redis", "http.secret"}

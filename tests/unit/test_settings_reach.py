@@ -117,7 +117,7 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
     ),
     (
         CacheSettings,
-        lambda s: s.cache,
+        lambda s: s.cache or CacheSettings(""),
         {
             "entries": ("storage.cache.blobdescriptorsize", 7),
             "redis": ("storage.cache.blobdescriptor", "redis"),
@@ -126,7 +126,7 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
     ),
     (
         RedisSettings,
-        lambda s: s.cache.redis or RedisSettings(()),
+        lambda s: (s.cache.redis if s.cache is not None else None) or RedisSettings(()),
         {
             "addresses": ("redis.addrs", ["b:1"]),
             "username": ("redis.username", "u"),
@@ -198,7 +198,7 @@ def test_its_key_reaches_it(load: Load, kind: type, part: Part, name: str, key: 
 def test_without_a_file_every_part_has_its_own_defaults(load: Load) -> None:
     settings = load(Role.SERVE)
     for kind, part, _ in KEYS:
-        if kind not in {UpstreamSettings, RedisSettings}:
+        if kind not in {UpstreamSettings, CacheSettings, RedisSettings}:
             assert part(settings) == kind()
     upstream = load(Role.PROXY, "gateway: {v1: {upstream: 'http://a'}, v2: {upstream: 'http://b'}}").proxy
     assert (upstream.v1, upstream.v2) == (UpstreamSettings("http://a"), UpstreamSettings("http://b"))
