@@ -58,9 +58,11 @@ def parse_digest(text: str) -> Digest:
 def _parse(text: str) -> Digest:
     match = _DIGEST.fullmatch(text)
     if match is None or len(match[2]) != HEX_LENGTHS[match[1]]:
+        what = f"{text[:100]!r} is not a valid digest"
         raise RegistryError(
             ErrorCode.DIGEST_INVALID,
-            f"{text[:100]!r} is not a valid digest; write sha256: and 64, or sha512: and 128 lower-case hex digits",
+            f"{what}; write sha256: and 64, or sha512: and 128 lower-case hex digits",
+            message=what,
         )
     return Digest(match[1], match[2])
 

@@ -11,7 +11,7 @@ so every error carries a detail (`WIRE` section 2a).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
 from typing_extensions import override
@@ -64,7 +64,9 @@ class RegistryError(Exception):
         code: what went wrong, by the specification's name.
         detail: a sentence for a person: what is wrong, with what, and what to do.
         headers: headers that belong to the answer (`Range`, `Location`, `Allow`).
-        message: instead of the code's canonical one, where distribution has another, and clients show nothing else.
+        message: instead of the code's canonical one, where that says something else or distribution has another: many
+            clients show nothing else.
+        each: what is wrong by itself, such as missing digests: v2 sends an error for each, with it as the detail.
         status: the HTTP status; the code's own unless the protocol asks for another here.
     """
 
@@ -73,6 +75,7 @@ class RegistryError(Exception):
         code: ErrorCode,
         detail: str,
         *,
+        each: Sequence[str] = (),
         headers: Mapping[str, str] | None = None,
         message: str = "",
         status: int | None = None,
@@ -80,6 +83,7 @@ class RegistryError(Exception):
         super().__init__(detail)
         self.code = code
         self.detail = detail
+        self.each = each
         self.headers = dict(headers or {})
         self.message = message or code.message
         self.status = code.status if status is None else status

@@ -56,9 +56,11 @@ def parse_tag(text: str) -> TagName:
         RegistryError: TAG_INVALID.
     """
     if _TAG.fullmatch(text) is None:
+        what = f"{text[:140]!r} is not a valid tag"
         raise RegistryError(
             ErrorCode.TAG_INVALID,
-            f"{text[:140]!r} is not a valid tag; use up to 128 letters, digits, _ . and -, not beginning with . or -",
+            f"{what}; use up to 128 letters, digits, _ . and -, not beginning with . or -",
+            message=what,
         )
     return TagName(text)
 

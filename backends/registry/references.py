@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable
+from contextlib import aclosing
 from typing import Protocol
 
 from backends.model.descriptors import Descriptor
@@ -13,7 +14,10 @@ from backends.model.names import RepositoryName
 from backends.registry.validation import Validation
 from backends.registry.yielding import yielding
 
-NAMED_IN_A_MESSAGE = 3
+NAMED_IN_A_SENTENCE = 3
+MOST_NAMED = 100
+"""Nobody asks for more than this: a manifest of 4 MiB can name tens of thousands."""
+
 MAY_BE_ELSEWHERE = (
     "application/vnd.docker.image.rootfs.foreign.",
     "application/vnd.oci.image.layer.nondistributable.",
@@ -36,14 +40,21 @@ async def require_references(holdings: Holdings, manifest: Manifest, validation:
     Raises:
         RegistryError: MANIFEST_BLOB_UNKNOWN, naming what is missing.
     """
-    missing = [what async for what in _missing(holdings, manifest, validation)]
+    missing: list[str] = []
+    async with aclosing(_missing(holdings, manifest, validation)) as found:
+        async for digest in found:
+            missing.append(str(digest))
+            if len(missing) > MOST_NAMED:
+                break
     if not missing:
         return
-    named = ", ".join(missing[:NAMED_IN_A_MESSAGE])
-    more = f" and {len(missing) - NAMED_IN_A_MESSAGE} more" if len(missing) > NAMED_IN_A_MESSAGE else ""
+    named = ", ".join(missing[:NAMED_IN_A_SENTENCE])
+    rest = len(missing) - NAMED_IN_A_SENTENCE
+    more = f" and more than {rest - 1} more" if len(missing) > MOST_NAMED else f" and {rest} more" if rest > 0 else ""
     raise RegistryError(
         ErrorCode.MANIFEST_BLOB_UNKNOWN,
         f"the manifest names what {holdings.name} does not have: {named}{more}; push that first",
+        each=missing,
     )
 
 
@@ -58,16 +69,16 @@ def referenced(manifest: Manifest) -> Collection[Digest]:
             return dict.fromkeys(entry.digest for entry in manifest.manifests)
 
 
-async def _missing(holdings: Holdings, manifest: Manifest, validation: Validation) -> AsyncIterator[str]:
-    async for what, digest, has in yielding(_needed(holdings, manifest, validation)):
+async def _missing(holdings: Holdings, manifest: Manifest, validation: Validation) -> AsyncGenerator[Digest, None]:
+    async for digest, has in yielding(_needed(holdings, manifest, validation)):
         if not await has(digest):
-            yield f"{what} {digest}"
+            yield digest
 
 
 def _needed(
     holdings: Holdings, manifest: Manifest, validation: Validation
-) -> Iterable[tuple[str, Digest, Callable[[Digest], Awaitable[bool]]]]:
-    """Yields each thing that must be there: its kind, its digest, and how to ask for it."""
+) -> Iterable[tuple[Digest, Callable[[Digest], Awaitable[bool]]]]:
+    """Yields each thing that must be there: its digest, and how to ask for it."""
 
     async def has_either(digest: Digest) -> bool:
         # BuildKit up to 0.20 exports its cache as an index whose entries are blobs.
@@ -78,14 +89,14 @@ def _needed(
             return
         case Schema1():
             for digest in dict.fromkeys(manifest.layers):
-                yield "layer", digest, holdings.has_blob
+                yield digest, holdings.has_blob
         case Schema2() | OciManifest():
-            yield "config", manifest.config.digest, holdings.has_blob
+            yield manifest.config.digest, holdings.has_blob
             for digest in dict.fromkeys(layer.digest for layer in manifest.layers if not _may_be_elsewhere(layer)):
-                yield "layer", digest, holdings.has_blob
+                yield digest, holdings.has_blob
         case Index():
             for digest in dict.fromkeys(entry.digest for entry in manifest.manifests if validation.requires(entry)):
-                yield "manifest or blob", digest, has_either
+                yield digest, has_either
 
 
 def _may_be_elsewhere(layer: Descriptor) -> bool:

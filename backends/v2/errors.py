@@ -11,6 +11,8 @@ from backends.v2.headers import API_HEADERS
 
 
 def render(request: BaseRequest, error: RegistryError) -> Response:
-    """Returns the answer for an error: `{"errors": [{"code", "message", "detail"}]}`."""
+    """Returns the answer for an error: `{"errors": [{"code", "message", "detail"}, ...]}`."""
     headers = {**API_HEADERS, "Content-Type": "application/json; charset=utf-8", **error.headers}
-    return respond(request, error.status, headers, v2_error(error.code, error.detail, message=error.message))
+    return respond(
+        request, error.status, headers, v2_error(error.code, error.detail, message=error.message, each=error.each)
+    )

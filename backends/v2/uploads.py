@@ -58,7 +58,11 @@ async def put_upload(parts: Parts, request: BaseRequest, name: RepositoryName, u
     """Finishes an upload; its body is the last chunk, the whole content, or empty."""
     query = parse_query(request)
     if "digest" not in query:
-        raise RegistryError(ErrorCode.DIGEST_INVALID, "the final PUT must name the blob: add ?digest=sha256:<hex>")
+        raise RegistryError(
+            ErrorCode.DIGEST_INVALID,
+            "the final PUT must name the blob: add ?digest=sha256:<hex>",
+            message="the digest is missing",
+        )
     expected = parse_digest(query["digest"])
     async with parts.store.uploads.open(name, upload) as session:
         _require_offset(parts, request, name, upload, session)

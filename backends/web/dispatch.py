@@ -45,6 +45,7 @@ class _Compiled:
     parsers: Sequence[tuple[str, Parser]]
     operations: Mapping[str, tuple[Operation, Sequence[Gate]]]
     allow: str
+    shape: str
 
     def values(self, match: re.Match[str]) -> Values:
         """Parses what stands in the path for each parameter.
@@ -123,8 +124,12 @@ class Dispatcher:
                 moved = self._moved_to(path) if self._redirects else None
                 if moved is None:
                     raise
-                location = moved + request.raw_path[len(path) :]
-                return respond(request, 301, {**self._headers, "Location": location}, b"")
+                headers = {**self._headers, "Location": moved + request.raw_path[len(path) :]}
+                if request.method in {"GET", "HEAD"}:
+                    return respond(request, 301, headers, b"")
+                # Many clients do not follow with another method than GET, and show what they get here.
+                sentence = f"{request.method[:20]} {path[:200]} is at {moved[:200]}: mind the slashes"
+                raise RegistryError(ErrorCode.NOT_FOUND, sentence, headers=headers, status=301) from None
             if len(path) <= REMEMBERED_PATH:
                 self._found.put(key, found)
         operation = found.operation
@@ -139,9 +144,10 @@ class Dispatcher:
                 continue
             named = route.operations.get(method)
             if named is None:
+                self._require_names(method, f"{path}/")
                 raise RegistryError(
                     ErrorCode.UNSUPPORTED,
-                    f"{method[:20]} is not allowed here; allowed are {route.allow}",
+                    f"{method[:20]} is not possible at {route.shape}, which takes {route.allow}",
                     headers={"Allow": route.allow},
                 )
             try:
@@ -149,6 +155,17 @@ class Dispatcher:
             except RegistryError as error:
                 raise named[0].meaning_of(error) from None
         raise RegistryError(ErrorCode.NOT_FOUND, f"{self._what} has nothing at {path[:200]!r}")
+
+    def _require_names(self, method: str, path: str) -> None:
+        """Requires valid names in a path that would take a method, if there is one: that is what was meant.
+
+        Raises:
+            RegistryError: a parser's own.
+        """
+        for route in self._routes:
+            match = route.path.fullmatch(path)
+            if match is not None and method in route.operations:
+                route.values(match)
 
     def _options(self, request: BaseRequest, path: str) -> StreamResponse:
         """Answers any path: a browser asks before it sends anything, without credentials, and gives up at an error."""
@@ -191,4 +208,5 @@ def _compile(route: Route, parsers: Mapping[str, Parser], gates: Sequence[Gate])
             for method, each in operations.items()
         },
         ", ".join(sorted(operations)),
+        _PARAMETER.sub(r"<\1>", route.pattern),
     )

@@ -184,8 +184,10 @@ async def test_missing_references_are_named_but_not_by_the_hundred(reopen: Reope
         )
     assert caught.value.code is ErrorCode.MANIFEST_BLOB_UNKNOWN
     assert str(Digest.of(CONFIG)) in caught.value.detail
-    assert "198 more" in caught.value.detail
+    assert "more than 97 more" in caught.value.detail
     assert len(caught.value.detail) < 500
+    named = [Digest.of(CONFIG), *(Digest.of(b"layer %d" % number) for number in range(100))]
+    assert list(caught.value.each) == [str(digest) for digest in named]
 
 
 def schema1() -> bytes:

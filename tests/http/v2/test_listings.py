@@ -295,8 +295,12 @@ async def test_a_path_with_a_slash_too_many_or_too_few_leads_to_the_right_one(
     registry: Client, method: str, path: str, location: str
 ) -> None:
     answer = await registry.ask(method, path)
-    assert (answer.status, answer["Location"], answer.body) == (301, location, b"")
+    assert (answer.status, answer["Location"]) == (301, location)
     assert answer["Docker-Distribution-Api-Version"] == "registry/2.0"
+    if method in {"GET", "HEAD"}:
+        assert answer.body == b""
+    else:  # few clients follow with another method than GET: they show what they get
+        assert f" is at {location.partition('?')[0]}" in answer.json["errors"][0]["detail"]["reason"]
 
 
 async def test_slashes_in_the_query_are_not_touched(registry: Client) -> None:
