@@ -149,12 +149,8 @@ class Deletions:
                 # To whom it is told, a name is one repository: if v1 has it too, it goes with v1's.
                 is_last = v1 is None or not await self._is_in_v1(v1)
 
-            async def work() -> None:
-                await self._remove(name)
-                for telling in of_all_removed(self._events, name, tags=tags, manifests=manifests, repository=is_last):
-                    await telling.record(Change.DELETED.action, actor=actor)
-
-            await carry_out(work(), Change.DELETED, "everything", name, actor=actor)
+            telling = of_all_removed(self._events, name, tags=tags, manifests=manifests, repository=is_last)
+            await carry_out(self._remove(name), Change.DELETED, "everything", name, actor=actor, telling=telling)
         return True
 
     async def _remove(self, name: RepositoryName) -> None:

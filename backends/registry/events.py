@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Protocol
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from backends.model.v1images import V1Name
 
 
-TOLD_AT_ONCE = 1000
+TOLD_AT_ONCE = 200
+"""So many events are built before others get their turn: they take some milliseconds."""
 
 
 class Events(Protocol):
@@ -90,11 +91,11 @@ class Telling:
 
     Attributes:
         events: where.
-        targets: what it happens to: one thing or several, in their order.
+        targets: what it happens to: one thing, or any number in their order; taken once.
     """
 
     events: Events
-    targets: Sequence[Target]
+    targets: Iterable[Target]
 
     async def record(self, action: str, *, actor: Actor) -> None:
         """Tells it.
@@ -104,14 +105,16 @@ class Telling:
             actor: by whom.
 
         Raises:
-            StorageError: it is not told; never `PathNotFound`, which the caller would take for its own.
+            StorageError: it is not told, or of very many things not all; never `PathNotFound`, which the caller would
+                take for its own.
         """
         from backends.model.events import EventAction
 
-        source = self.events.source
-        found = [new_event(EventAction[action], target, actor=actor, source=source) for target in self.targets]
+        source, targets = self.events.source, iter(self.targets)
         try:
-            await self.events.record(found)
+            while batch := list(islice(targets, TOLD_AT_ONCE)):
+                told = [new_event(EventAction[action], target, actor=actor, source=source) for target in batch]
+                await self.events.record(told)
         except PathNotFound as error:
             raise StorageError(f"what {actor} did cannot be told: {error}") from None
 
@@ -191,13 +194,10 @@ def of_removed(events: Events, repository: str, *, digest: Digest | None = None,
 
 def of_all_removed(
     events: Events, name: str, *, tags: Sequence[str], manifests: Sequence[Digest], repository: bool
-) -> Iterator[Telling]:
-    """Yields what is told of all that is deleted with a repository, and of the repository last if that goes too.
-
-    However many there are, so many are built at once.
-    """
+) -> Telling | None:
+    """Returns what is told of all that is deleted with a repository, and of the repository last if that goes too."""
     if not events.wanted:
-        return
+        return None
     from backends.model.events import Target
 
     targets = chain(
@@ -205,8 +205,7 @@ def of_all_removed(
         (Target(repository=name, digest=digest) for digest in manifests),
         [Target(repository=name)] if repository else (),
     )
-    while batch := tuple(islice(targets, TOLD_AT_ONCE)):
-        yield Telling(events, batch)
+    return Telling(events, targets)
 
 
 # what is told of v1
@@ -238,7 +237,4 @@ def of_v1_removed(events: Events, name: V1Name, tags: Sequence[str], *, reposito
         return None
     from backends.model.events import v1_removed_target
 
-    targets = [v1_removed_target(name, tag=tag) for tag in tags]
-    if repository:
-        targets.append(v1_removed_target(name))
-    return Telling(events, targets)
+    return Telling(events, (v1_removed_target(name, tag=tag) for tag in (*tags, *([""] if repository else ()))))

@@ -16,9 +16,11 @@ from backends.model.events import Event
 from backends.model.manifests import parse_manifest
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.v1images import parse_v1_name
+from backends.registry.events import TOLD_AT_ONCE
 from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageError, StorageFull
+from backends.storage.factory import open_memory
 from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
 from tests.support.kept_events import KeptEvents, SlowEvents, UnwantedEvents
@@ -199,6 +201,27 @@ async def test_a_v1_repository_whose_name_v2_cannot_hold_is_told_by_its_own(stor
     await store.storage.driver.write(layout.v1_tag(odd.namespace, odd.stored, "1"), TOP.id.encode())
     await store.v1_repositories.delete(odd, actor=ACTOR)
     assert events.told == ["delete Team/..:1", "delete Team/.."]
+
+
+async def test_very_many_things_are_told_in_their_order_and_not_all_at_once() -> None:
+    class Sized(KeptEvents):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sizes: list[int] = []
+
+        @override
+        async def record(self, events: Sequence[Event], /) -> None:
+            self.sizes.append(len(events))
+            await super().record(events)
+
+    events = Sized()
+    store = Store(open_memory(), events=events)
+    tags = [f"t{number:04}" for number in range(2 * TOLD_AT_ONCE + 1)]
+    for tag in tags:
+        await store.storage.driver.write(layout.v1_tag(V1_NAME.namespace, V1_NAME.stored, tag), TOP.id.encode())
+    await store.v1_repositories.delete(V1_NAME, actor=ACTOR)
+    assert events.told == [*[f"delete app:{tag}" for tag in tags], "delete app"]
+    assert events.sizes == [TOLD_AT_ONCE, TOLD_AT_ONCE, 2]
 
 
 # a caller that leaves
