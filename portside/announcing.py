@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,27 +26,36 @@ _log = logging.getLogger("portside")
 _CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
 
 
-def announce(settings: Settings, bound: Sequence[BoundListener], made: CertificateFolder | None) -> None:
+def announce(
+    settings: Settings, bound: Sequence[BoundListener], made: CertificateFolder | None, *, unread: Iterable[str] = ()
+) -> None:
     """Logs what runs where and how to use it.
 
     Args:
         settings: what was asked for.
         bound: what listens.
         made: the folder of certificates, when it is ours to fill.
+        unread: a sentence for each settings file that was not read.
     """
+    if settings.source is not None:
+        _log.info("settings from %s", settings.source.absolute())
+    for said in unread:
+        _log.warning("%s", said)
     if made is not None and made.done:
         _log.info("%s", made.done)
     for warning in (*settings.notes, *_left_out(settings.listeners, bound), *(made.warnings if made else ())):
         _log.warning("%s", warning)
     if settings.notifications is not None:
         _tell_of_endpoints(settings, settings.notifications)
+    if settings.runs_v2 and settings.cache is not None:
+        _log.info("%s", settings.cache.announcement)
     for found in bound:
         # distribution's words, which the 2015 guide shows.
-        said = "debug server listening %s%s" if found.listener.name == "metrics" else "listening on %s%s"
+        where = "debug server listening %s%s" if found.listener.name == "metrics" else "listening on %s%s"
         tls = ", tls" if found.listener.tls is not None else ""
-        _log.info(said, found.text, tls, extra={"listener": found.listener.name})
-    for said in _beside(settings):
-        _log.info("%s", said)
+        _log.info(where, found.text, tls, extra={"listener": found.listener.name})
+    for check in _checks(settings):
+        _log.info("%s", check)
     for place in settings.roots:
         inside = str(Path(place.root).absolute()) if place.driver == "filesystem" else "memory, gone at the end"
         only = " (v1)" if place == settings.v1_storage != settings.storage else ""
@@ -83,10 +92,8 @@ def _tell_of_endpoints(settings: Settings, notifications: NotifySettings) -> Non
         )
 
 
-def _beside(settings: Settings) -> Iterator[str]:
-    """Yields what distribution says of the cache and of each check of health."""
-    if settings.runs_v2 and settings.cache is not None:
-        yield settings.cache.announcement
+def _checks(settings: Settings) -> Iterator[str]:
+    """Yields what distribution says of each check of health."""
     if settings.health.configured:
         from portside.observe.configured_checks import announcement  # noqa: PLC0415 - seldom wanted
 

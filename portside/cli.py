@@ -42,6 +42,13 @@ class _Grouped(click.Group):
         return [name for _, names in GROUPS for name in names]
 
     @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """A settings file alone means `serve`, as for registry:2's image and distribution 2.0."""
+        if args and args[0].endswith((".yml", ".yaml")):
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
+
+    @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in GROUPS:
             rows = [(name, self.commands[name].get_short_help_str(limit=100)) for name in names]
@@ -195,7 +202,7 @@ def config_check(file: Path | None, role: str, as_json: bool) -> None:  # noqa: 
     where something is refused: the command would not start.
     """
     from portside.config_commands import report_json, report_lines  # noqa: PLC0415
-    from portside.settings.files import settings_path  # noqa: PLC0415
+    from portside.settings.places import settings_path  # noqa: PLC0415
 
     path = file or settings_path(os.environ)
     if as_json:

@@ -7,6 +7,7 @@ everything as it was and one line in the log.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ from portside.observe.logging import set_level
 from portside.problems import Problem
 from portside.server.listening import BoundListener
 from portside.settings.apart import Reading
+from portside.settings.places import NAMED
 from portside.settings.settings import Role, Settings
 from portside.tls.contexts import CertificateChain
 
@@ -39,11 +41,13 @@ class LiveSettings:
     Attributes:
         settings: what holds, from `read` on; from `find_certificates` on with the certificates that are there.
         made: the folder of certificates, when it is ours to fill.
+        named: whether an argument or a variable named the file.
     """
 
     settings: Settings
 
     def __init__(self, role: Role, path: Path | None, flags: dict[str, Any]) -> None:
+        self.named = path is not None or bool(os.environ.get(NAMED))
         self._begin = partial(Reading, role, path, flags)
         self._reading = self._begin()
         self.made: CertificateFolder | None = None

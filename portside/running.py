@@ -21,6 +21,7 @@ from portside.live_settings import LiveSettings
 from portside.observe.logging import log_directly, log_what_python_prints
 from portside.problems import Problem
 from portside.server.listening import BoundListener, bind
+from portside.settings.places import unread
 from portside.settings.settings import Role, Settings
 
 _log = logging.getLogger("portside")
@@ -127,7 +128,9 @@ def _serve(live: LiveSettings, bound: tuple[BoundListener, ...], identity: Ident
             ),
             workers=asked.workers or len(os.sched_getaffinity(0)),
             drain_seconds=asked.drain_seconds,
-            on_ready=lambda: announce(asked, bound, live.made),
+            on_ready=lambda: announce(
+                asked, bound, live.made, unread=unread(asked.source, os.environ, named=live.named)
+            ),
             on_worker_end=folder.worker_ended if folder is not None else None,
             on_tick=live.tick,
             on_reload=live.propose,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,6 @@ _UNREADABLE = {UnicodeDecodeError: "it is not UTF-8 text", RecursionError: "it i
 
 class SettingsProblem(Problem):
     """Mistakes in the settings, one a line."""
-
-
-def settings_path(environment: Mapping[str, str]) -> Path | None:
-    """Returns the file that the environment names, as distribution does."""
-    path = environment.get("REGISTRY_CONFIGURATION_PATH")
-    return Path(path) if path else None
 
 
 @dataclass(frozen=True, slots=True)

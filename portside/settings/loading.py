@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from portside.settings.conflicts import conflicts
 from portside.settings.environment import apply_environment
-from portside.settings.files import SettingsFile, SettingsProblem, read_file, settings_path
+from portside.settings.files import SettingsFile, SettingsProblem, read_file
 from portside.settings.listeners import V1 as DEFAULT_V1
 from portside.settings.listeners import V2 as DEFAULT_V2
 from portside.settings.listeners import Ports, proxy_ports, registry_ports
@@ -23,6 +23,7 @@ from portside.settings.middleware import key_mistakes, make_addresses
 from portside.settings.mistakes import describe_mistake
 from portside.settings.older_names import remarks as older_names
 from portside.settings.parts import make_settings
+from portside.settings.places import settings_path
 from portside.settings.rare import rare_mistakes, rare_notes
 from portside.settings.remarks import Kind, Remark, remarks_of
 from portside.settings.schema.config import Config
@@ -111,7 +112,8 @@ def examine(role: Role, file: SettingsFile, environment: Mapping[str, str], flag
         remarks += more
     if settings is None or any(each.kind is Kind.REFUSED for each in remarks):
         return Examined(None, tuple(remarks), overrides.applied)
-    return Examined(replace(settings, notes=_notes(remarks)), tuple(remarks), overrides.applied)
+    settings = replace(settings, notes=_notes(remarks), source=file.path)
+    return Examined(settings, tuple(remarks), overrides.applied)
 
 
 def _settings(role: Role, config: Config, profile: Profile) -> tuple[Settings | None, list[Remark]]:

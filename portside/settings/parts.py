@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from backends.registry.cache_settings import CacheSettings
 
 DEFAULT_DRAIN = 8.0
+DISTRIBUTION_S_ROOT = "/var/lib/registry"
 SLASHES_OF_ORIGIN = 2
 """`https://name:port` has so many."""
 DISTRIBUTION_TAGS_MAX = 1000
@@ -51,7 +52,7 @@ def make_settings(
     notes: list[str] = []
     gateway, http = config.gateway, config.http
     room = RoomSettings(gateway.lowroom.percent, gateway.lowroom.bytes, gateway.lowroom.files)
-    root = (config.storage.filesystem or Filesystem()).rootdirectory
+    root = _root(config)
     storage = StorageSettings("filesystem", root, room, addresses)
     if config.storage.inmemory is not None:
         storage = StorageSettings("inmemory")
@@ -112,6 +113,7 @@ def make_settings(
         workers=workers,
         drain_seconds=drain,
         notes=(),
+        source=None,
         values=values_of(config),
     )
     return settings, notes
@@ -132,6 +134,16 @@ def _notifications(role: Role, config: Config, ports: Ports, notes: list[str]) -
     from portside.settings.notifications import make_notifications  # noqa: PLC0415 - only where there are endpoints
 
     return make_notifications(config, ports, notes=notes)
+
+
+def _root(config: Config) -> str:
+    """Returns the data folder; where distribution's own file names none, it is distribution's."""
+    filesystem = config.storage.filesystem
+    if filesystem is None:
+        return Filesystem().rootdirectory
+    if "version" in config.model_fields_set and "rootdirectory" not in filesystem.model_fields_set:
+        return DISTRIBUTION_S_ROOT
+    return filesystem.rootdirectory
 
 
 def _health(config: Config) -> HealthSettings:

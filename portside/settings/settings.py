@@ -55,6 +55,7 @@ class Settings:
         workers: how many processes; 0 for one per core.
         notifications: who is told of what happens; None when no endpoint is configured.
         notes: sentences to say at start.
+        source: the file that was read; None for none.
         values: file, environment and flags together: what differs at a reload is named by its key.
     """
 
@@ -82,6 +83,7 @@ class Settings:
     workers: int
     drain_seconds: float
     notes: tuple[str, ...]
+    source: Path | None = field(compare=False)
     values: SectionValues = field(repr=False, compare=False)
 
     @property

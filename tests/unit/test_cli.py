@@ -51,6 +51,11 @@ def test_every_command_explains_itself(tmp_path: Path, command: str) -> None:
     assert done.stdout.startswith("Usage: portside") or "Usage:" in done.stdout
 
 
+def test_a_settings_file_alone_means_serve(tmp_path: Path) -> None:
+    (tmp_path / "config.yml").write_text("version: 0.2")
+    assert _sentence(portside("config.yml", folder=tmp_path)).startswith("portside: the settings file config.yml ")
+
+
 def test_the_version_is_one_line(tmp_path: Path) -> None:
     done = portside("--version", folder=tmp_path)
     assert done.stdout.startswith("portside 0.")
