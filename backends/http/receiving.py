@@ -9,7 +9,7 @@ from aiohttp import HttpVersion11
 from aiohttp.web import BaseRequest, RequestPayloadError
 
 from backends import request_context
-from backends.http.settings import BODY_IDLE_SECONDS
+from backends.http.settings import BODY_IDLE_SECONDS, BODY_TOTAL_SECONDS
 from backends.http.text import printable
 from backends.model.errors import ErrorCode, RegistryError
 
@@ -78,13 +78,22 @@ async def read_body(
         limit: bytes that are allowed.
         too_large: the error of a larger one (always with status 413).
         idle_seconds: how long the client may pause between two pieces.
+
+    Raises:
+        RegistryError: `too_large`; SIZE_INVALID: as `body_chunks`, and for one that takes longer than
+            `BODY_TOTAL_SECONDS`.
     """
     length = request.content_length
     if length is not None and length > limit:
         raise _too_large(too_large, limit)
     parts: list[bytes] = []
     size = 0
+    loop = asyncio.get_running_loop()
+    end = loop.time() + BODY_TOTAL_SECONDS
     async for chunk in body_chunks(request, idle_seconds=idle_seconds):
+        if loop.time() > end:
+            detail = f"the request's body took longer than {BODY_TOTAL_SECONDS:g} seconds; send it again, faster"
+            raise RegistryError(ErrorCode.SIZE_INVALID, detail, status=408)
         size += len(chunk)
         if size > limit:
             raise _too_large(too_large, limit)

@@ -71,8 +71,9 @@ async def put_layer(parts: Parts, request: BaseRequest, image: ImageId) -> Strea
     client = parse_user_agent(client_agent(request))
     if client.product == "docker" and () < client.version < FIRST_WITH_PAYLOAD_CHECKSUM:
         raise RegistryError(ErrorCode.CHECKSUM_MISSING, "This endpoint does not support Docker daemons older than 0.10")
-    async with aclosing(body_chunks(request, idle_seconds=parts.settings.body_idle_seconds)) as chunks:
-        await parts.store.v1_images.put_layer(image, chunks)
+    with parts.receiving.one():
+        async with aclosing(body_chunks(request, idle_seconds=parts.settings.body_idle_seconds)) as chunks:
+            await parts.store.v1_images.put_layer(image, chunks)
     return done(request)
 
 

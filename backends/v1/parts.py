@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.http.body_limit import BodyLimit
 from backends.http.receiving import read_body
 from backends.http.request_info import client_address, client_authority
 from backends.http.sending import respond
@@ -25,10 +26,11 @@ MAX_JSON_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The store and the registry's settings."""
+    """The store, the registry's settings, and how many layers are being received."""
 
     store: Store
     settings: V1Settings
+    receiving: BodyLimit
 
     def endpoints(self, request: BaseRequest) -> str:
         """The address for everything that follows: the one that the client used."""

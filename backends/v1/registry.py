@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from backends.http.body_limit import BodyLimit
 from backends.registry.store import Store
 from backends.v1.errors import render
 from backends.v1.parts import Parts
@@ -28,6 +29,11 @@ class Registry:
 
     def __init__(self, store: Store, settings: V1Settings, *, gates: Sequence[Gate] = ()) -> None:
         dispatcher = Dispatcher(
-            ROUTES, PARSERS, Parts(store, settings), gates=gates, what="this registry", headers={"Server": "Portside"}
+            ROUTES,
+            PARSERS,
+            Parts(store, settings, BodyLimit(settings.uploads_at_once)),
+            gates=gates,
+            what="this registry",
+            headers={"Server": "Portside"},
         )
         self.handle = render_errors(dispatcher.handle, render)

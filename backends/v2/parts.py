@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from aiohttp.web import BaseRequest
 
 from backends.http.address_doubts import AddressDoubts
+from backends.http.body_limit import BodyLimit
 from backends.http.request_info import client_address, location_origin
 from backends.model.actor import Actor
 from backends.registry.store import Store
@@ -16,10 +17,11 @@ from backends.web.actors import actor_of, described_actor
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The store and the registry's settings."""
+    """The store, the registry's settings, and how many layers are being received."""
 
     store: Store
     settings: V2Settings
+    receiving: BodyLimit
     doubts: AddressDoubts = field(default_factory=AddressDoubts)
 
     def location(self, request: BaseRequest, path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from backends.http.body_limit import BodyLimit
 from backends.registry.store import Store
 from backends.v2.errors import render
 from backends.v2.headers import API_HEADERS
@@ -31,7 +32,7 @@ class Registry:
         dispatcher = Dispatcher(
             routes_below(settings.prefix),
             PARSERS,
-            Parts(store, settings),
+            Parts(store, settings, BodyLimit(settings.uploads_at_once)),
             gates=gates,
             what="this registry",
             headers=API_HEADERS,

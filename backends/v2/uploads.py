@@ -34,8 +34,9 @@ async def post_upload(parts: Parts, request: BaseRequest, name: RepositoryName) 
     if expected is None:
         upload_id = await parts.store.uploads.start(name)
         return _accepted(parts, request, name, upload_id, size=0)
-    async with aclosing(_body(parts, request)) as chunks:
-        await parts.store.uploads.receive(name, chunks, expected, actor=parts.actor(request))
+    with parts.receiving.one():
+        async with aclosing(_body(parts, request)) as chunks:
+            await parts.store.uploads.receive(name, chunks, expected, actor=parts.actor(request))
     return _created(parts, request, name, expected)
 
 
@@ -79,8 +80,9 @@ async def delete_upload(parts: Parts, request: BaseRequest, name: RepositoryName
 
 
 async def _append(parts: Parts, request: BaseRequest, session: UploadSession) -> None:
-    async with aclosing(_body(parts, request)) as chunks:
-        await session.append(chunks)
+    with parts.receiving.one():
+        async with aclosing(_body(parts, request)) as chunks:
+            await session.append(chunks)
 
 
 def _body(parts: Parts, request: BaseRequest) -> AsyncGenerator[bytes, None]:

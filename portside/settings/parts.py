@@ -79,6 +79,7 @@ def make_settings(
             endpoints=http.host.partition("://")[2].partition("/")[0],
             host=http.host,
             body_idle_seconds=gateway.bodytimeout,
+            uploads_at_once=gateway.uploadsatonce,
         ),
         v2=V2Settings(
             prefix=http.prefix,
@@ -89,6 +90,7 @@ def make_settings(
             catalog_refuses_more=profile is Profile.DISTRIBUTION,
             tags_max=_tags_max(config, profile),
             body_idle_seconds=gateway.bodytimeout,
+            uploads_at_once=gateway.uploadsatonce,
         ),
         headers={name: ", ".join(values) for name, values in http.headers.items() if values},
         proxy=ProxySettings(

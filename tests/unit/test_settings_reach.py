@@ -26,10 +26,15 @@ from tests.support.settings_files import Load
 Part = Callable[[Settings], Any]
 
 BODY = ("gateway.bodytimeout", "7s")
+ATONCE = ("gateway.uploadsatonce", 7)
 HOST = ("http.host", "https://r.example")
 PURGING = "storage.maintenance.uploadpurging"
 KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
-    (V1Settings, lambda s: s.v1, {"endpoints": HOST, "host": HOST, "body_idle_seconds": BODY}),
+    (
+        V1Settings,
+        lambda s: s.v1,
+        {"endpoints": HOST, "host": HOST, "body_idle_seconds": BODY, "uploads_at_once": ATONCE},
+    ),
     (
         V2Settings,
         lambda s: s.v2,
@@ -41,6 +46,7 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
             "catalog_refuses_more": ("gateway.profile", "oci"),
             "tags_max": ("tags.maxtags", 7),
             "body_idle_seconds": BODY,
+            "uploads_at_once": ATONCE,
         },
     ),
     (

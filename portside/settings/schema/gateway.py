@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from backends.http.settings import BODY_IDLE_SECONDS
+from backends.http.settings import BODY_IDLE_SECONDS, UPLOADS_AT_ONCE
 from backends.notify.settings import DISK_BYTES, SEGMENT_BYTES
 from backends.registry.index_settings import IndexSettings
 from backends.storage.room import RoomSettings
@@ -119,5 +119,6 @@ class Gateway(Section):
     bodytimeout: BoundedWait = BODY_IDLE_SECONDS
     sendtimeout: BoundedWait = SEND_SECONDS
     connectionsperaddress: int = Field(default=0, ge=0)
+    uploadsatonce: int = Field(default=UPLOADS_AT_ONCE, ge=0)
     profile: Annotated[Literal["oci", "distribution"], BeforeValidator(lower)] | None = None
     requirelayers: bool | None = None

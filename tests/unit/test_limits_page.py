@@ -1,0 +1,65 @@
+"""The page on limits says what the program does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from backends.http.request_info import MAX_FIELDS
+from backends.http.settings import BODY_IDLE_SECONDS, BODY_TOTAL_SECONDS, UPLOADS_AT_ONCE
+from backends.model.clients import MAX_AGENT
+from backends.model.descriptors import MAX_SIZE
+from backends.model.names import MAX_REPOSITORY_NAME
+from backends.model.ranges import MAX_OFFSET, MAX_RANGES
+from backends.model.strict_json import MAX_DEPTH, MAX_DIGITS
+from backends.model.v1images import MAX_ANCESTRY, MAX_V1_NAME
+from backends.v1.parts import MAX_JSON_BYTES
+from backends.v2.manifests import MAX_BYTES, MAX_TAGS
+from backends.v2.referrers import MAX_ARTIFACT_TYPE, PAGE
+from backends.v2.settings import V2Settings
+from portside.server.accepting import FIRST_BYTE_SECONDS
+from portside.server.grammar import MAX_AUTHORIZATION, MAX_HEADER_COUNT, MAX_HEADERS, MAX_LINE
+from portside.server.listening import SEND_SECONDS
+from portside.server.serving import KEEPALIVE_SECONDS
+
+TEXT = (Path(__file__).parents[2] / "docs/limits.md").read_text()
+ROWS = {cells[1].strip(): cells[2] for line in TEXT.splitlines() if len(cells := line.split("|")) > 3}
+KIB, MIB = 1024, 1024 * 1024
+
+SAID = [
+    ("the request line", f"{MAX_LINE // KIB} KiB"),
+    ("one header", f"{MAX_LINE // KIB} KiB"),
+    ("all headers together, names and values", f"{MAX_HEADERS // KIB} KiB"),
+    ("how many headers", f"{MAX_HEADER_COUNT}"),
+    ("`Authorization`", f"{MAX_AUTHORIZATION // KIB} KiB"),
+    ("`User-Agent`", f"{MAX_AGENT // KIB} KiB"),
+    ("fields of a query", f"{MAX_FIELDS}"),
+    ("a head that comes slowly", f"{KEEPALIVE_SECONDS:g} s"),
+    ("a connection without a request", f"{FIRST_BYTE_SECONDS:g} s for its first byte, {KEEPALIVE_SECONDS:g} s"),
+    ("a body that pauses", f"{BODY_IDLE_SECONDS:g} s"),
+    ("a body that is kept in memory, in all", f"{BODY_TOTAL_SECONDS:g} s"),
+    ("an answer that nobody takes", f"{SEND_SECONDS:g} s"),
+    ("layers received at once by a process, of v1 and of v2", f"{UPLOADS_AT_ONCE} each"),
+    ("a repository's name in v2", f"{MAX_REPOSITORY_NAME} characters"),
+    ("a repository's name in v1", f"{MAX_V1_NAME} characters"),
+    ("tags set by one push (`?tag=`)", f"{MAX_TAGS}"),
+    ("a filter of referrers (`?artifactType=`)", f"{MAX_ARTIFACT_TYPE} characters"),
+    ("a manifest", f"{MAX_BYTES // MIB} MiB"),
+    ("a JSON body of v1", f"{MAX_JSON_BYTES // MIB} MiB"),
+    ("nesting", f"{MAX_DEPTH} levels"),
+    ("digits of an integer", f"{MAX_DIGITS}"),
+    ("a size in a descriptor", f"0 to {MAX_SIZE}"),
+    ("ancestors of a v1 image", f"{MAX_ANCESTRY}"),
+    ("a page of the catalog", f"{V2Settings().catalog_max_entries}"),
+    ("a page of tags", f"{V2Settings().tags_max} "),
+    ("a page of referrers", f"{PAGE},"),
+    ("ranges in one GET", f"{MAX_RANGES}"),
+    ("`Content-Range` of a chunk", f"up to {MAX_OFFSET}"),
+]
+
+
+@pytest.mark.parametrize(("what", "value"), SAID)
+def test_each_number_is_the_programs(what: str, value: str) -> None:
+    assert re.match(rf" {re.escape(value)}", ROWS[what]), ROWS[what]
