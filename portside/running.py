@@ -41,7 +41,7 @@ def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
     _import_what_serves()  # while another process reads the settings
     live.read()
     identity = Identity(version("portside"), str(uuid4()), time.time())
-    log_directly(live.settings.log, version=identity.version, instance=identity.instance)
+    mailing = log_directly(live.settings.log, version=identity.version, instance=identity.instance)
     log_what_python_prints()
     try:
         return _run(live, identity)
@@ -50,6 +50,9 @@ def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
             raise
         _log.error("%s", problem)
         return 1
+    finally:
+        for each in mailing:
+            each.stop()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 The program's log goes to stderr, the access log to stdout, as distribution does. In a worker records pass a queue to a
 thread that formats and writes them, so a slow terminal or a full pipe delays no request; when it stays full, lines are
-dropped and counted. The parent has no threads, since it forks: it writes where the reader takes it. Control characters
-never reach a line: what a client sends cannot forge one.
+dropped and counted. The parent has no threads, since it forks (but for
+the one that mails, where that is wanted: `mail`); it writes where the reader takes it. Control characters never reach a
+line: what a client sends cannot forge one.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ import queue
 import select
 import sys
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 from portside.observe.log_lines import MESSAGE, escaped, render
+
+if TYPE_CHECKING:
+    from portside.observe.mail import MailHandler, MailSettings
 
 __all__ = ["LEVELS", "Log", "LogSettings", "escaped", "log_directly"]
 
@@ -31,6 +36,8 @@ QUEUED_LINES = 10_000
 FULL_SECONDS = 1.0
 EXTRA = "listener"
 """What a record may carry beside its message: `extra={"listener": "v1"}`."""
+
+_PROGRAM = str(Path(__file__).parents[2]) + os.sep
 
 _log = logging.getLogger("portside")
 
@@ -45,6 +52,8 @@ class LogSettings:
         fields: on every line (`log.fields`).
         access: whether there is an access log (`log.accesslog.disabled`).
         access_at_any_level: requests leave lines at any level, since the file asks for them explicitly.
+        caller: every line says where in the program it was logged (`log.reportcaller`).
+        mail: whom lines of some levels are mailed to (`log.hooks`).
     """
 
     level: str = "info"
@@ -52,6 +61,8 @@ class LogSettings:
     fields: dict[str, Any] = field(default_factory=dict)
     access: bool = True
     access_at_any_level: bool = False
+    caller: bool = False
+    mail: tuple[MailSettings, ...] = ()
 
     @property
     def tells_requests(self) -> bool:
@@ -74,23 +85,26 @@ class Log:
         lines: queue.Queue[logging.LogRecord] = queue.Queue(QUEUED_LINES)
         self._listener = logging.handlers.QueueListener(lines, output)
         self._handler = _Queue(lines)
+        self._mail = _mail_handlers(settings, version=version, instance=instance)
         self._level = settings.level
 
     def start(self) -> None:
         """Takes over the standard library's root logger."""
         self._listener.start()
-        logging.getLogger().handlers[:] = [self._handler]
+        logging.getLogger().handlers[:] = [self._handler, *self._mail]
         set_level(self._level)
 
     def stop(self) -> None:
-        """Writes what is still queued, and lets go of the root logger."""
+        """Writes and mails what is still queued, and lets go of the root logger."""
+        for mail in self._mail:
+            mail.stop()
         root = logging.getLogger()
         if self._handler in root.handlers:
             root.removeHandler(self._handler)
         self._listener.stop()
 
 
-def log_directly(settings: LogSettings, *, version: str, instance: str, descriptor: int = 2) -> None:
+def log_directly(settings: LogSettings, *, version: str, instance: str, descriptor: int = 2) -> Sequence[MailHandler]:
     """Has this process write its log itself, as long as somebody takes it: for the parent, and before a worker's `Log`.
 
     Args:
@@ -98,11 +112,28 @@ def log_directly(settings: LogSettings, *, version: str, instance: str, descript
         version: the program's.
         instance: one id for all processes of one start.
         descriptor: where the lines go; stderr.
+
+    Returns:
+        what mails lines; to be stopped at the end.
     """
     output = _Direct(descriptor)
     output.setFormatter(_Lines(settings, version=version, instance=instance))
-    logging.getLogger().handlers[:] = [output]
+    mail = _mail_handlers(settings, version=version, instance=instance)
+    logging.getLogger().handlers[:] = [output, *mail]
     set_level(settings.level)
+    return mail
+
+
+def _mail_handlers(settings: LogSettings, *, version: str, instance: str) -> list[MailHandler]:
+    if not settings.mail:
+        return []
+    from portside.observe.mail import MailHandler  # noqa: PLC0415 - few are mailed
+
+    as_text = _Lines(replace(settings, formatter="text"), version=version, instance=instance)
+    handlers = [MailHandler(each) for each in settings.mail]
+    for handler in handlers:
+        handler.setFormatter(as_text)
+    return handlers
 
 
 def set_level(level: str) -> None:
@@ -188,6 +219,7 @@ class _Lines(logging.Formatter):
     def __init__(self, settings: LogSettings, *, version: str, instance: str) -> None:
         super().__init__()
         self._form = settings.formatter
+        self._caller = settings.caller
         self._identity = identity(settings, version=version, instance=instance)
 
     @override
@@ -200,6 +232,9 @@ class _Lines(logging.Formatter):
         if EXTRA in record.__dict__:
             event[EXTRA] = record.__dict__[EXTRA]
         event["logger"] = record.name
+        if self._caller:  # logrus' names
+            event["file"] = f"{record.pathname.removeprefix(_PROGRAM)}:{record.lineno}"
+            event["func"] = record.funcName
         # What the event says of itself goes before a field of the same name.
         fields: Mapping[str, Any] = {key: value for key, value in self._identity.items() if key not in event}
         exception = self.formatException(record.exc_info) if record.exc_info else ""

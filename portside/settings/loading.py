@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -33,6 +33,9 @@ from portside.settings.unsupported import refusals, unknown_keys, variable_refus
 from portside.settings.v1_environment import LISTENING, V1Environment, v1_environment, v1_refusals
 from portside.settings.validation import Profile, pattern_mistakes, signing_key_mistakes, validation_notes
 from portside.settings.yaml_values import is_empty
+
+if TYPE_CHECKING:
+    from portside.observe.mail import MailSettings
 
 _UNKNOWN = " is not a known variable and is ignored"
 
@@ -123,14 +126,23 @@ def _settings(role: Role, config: Config, profile: Profile) -> tuple[Settings | 
     sentences = [*pattern_mistakes(config), *rare_mistakes(config), *key, *ports.mistakes]
     steps, of_middleware = make_addresses(config)
     of_keys = key_mistakes(steps) if role in {Role.SERVE, Role.V2} else ()
-    remarks = [*conflicts(config), *of_middleware, *of_keys, *remarks_of(Kind.REFUSED, sentences)]
+    mail, of_mail = _mail(config)
+    remarks = [*conflicts(config), *of_middleware, *of_keys, *of_mail, *remarks_of(Kind.REFUSED, sentences)]
     profile = Profile(config.gateway.profile) if config.gateway.profile else profile
     sentences = [*validation_notes(config, profile), *rare_notes(config), *ports.notes]
     remarks += remarks_of(Kind.IGNORED, sentences)
     if any(each.kind is Kind.REFUSED for each in remarks):
         return None, remarks
-    settings, more = make_settings(role, config, ports, profile=profile, addresses=steps)
+    settings, more = make_settings(role, config, ports, profile=profile, addresses=steps, mail=mail)
     return settings, remarks + remarks_of(Kind.IGNORED, more)
+
+
+def _mail(config: Config) -> tuple[tuple[MailSettings, ...], list[Remark]]:
+    if not config.log.hooks:
+        return (), []
+    from portside.settings.mail import make_mail  # noqa: PLC0415 - few are mailed
+
+    return make_mail(config)
 
 
 def _notes(remarks: Sequence[Remark]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from proxy.settings import ProxySettings, UpstreamSettings
 if TYPE_CHECKING:
     from backends.notify.settings import NotifySettings
     from backends.registry.cache_settings import CacheSettings
+    from portside.observe.mail import MailSettings
 
 DEFAULT_DRAIN = 8.0
 DISTRIBUTION_S_ROOT = "/var/lib/registry"
@@ -38,7 +39,13 @@ DISTRIBUTION_TAGS_MAX = 1000
 
 
 def make_settings(
-    role: Role, config: Config, ports: Ports, *, profile: Profile, addresses: tuple[Step, ...] = ()
+    role: Role,
+    config: Config,
+    ports: Ports,
+    *,
+    profile: Profile,
+    addresses: tuple[Step, ...] = (),
+    mail: tuple[MailSettings, ...] = (),
 ) -> tuple[Settings, list[str]]:
     """Returns everything a process needs to know, and sentences about it.
 
@@ -48,6 +55,7 @@ def make_settings(
         ports: what it listens on.
         profile: whose rules hold for pushed manifests.
         addresses: how addresses are made at which others serve blobs.
+        mail: whom lines of the log are mailed to.
     """
     notes: list[str] = []
     gateway, http = config.gateway, config.http
@@ -68,7 +76,7 @@ def make_settings(
         notes.append("http.secret is not needed: what is known about an upload is in storage, for every worker")
     settings = Settings(
         role=role,
-        log=_log(config),
+        log=replace(_log(config), mail=mail),
         storage=storage,
         v1_storage=v1_storage,
         gates=GateSettings(
@@ -176,6 +184,7 @@ def _log(config: Config) -> LogSettings:
         fields=dict(log.fields),
         access=not log.accesslog.disabled,
         access_at_any_level="disabled" in log.accesslog.model_fields_set,
+        caller=log.reportcaller,
     )
 
 

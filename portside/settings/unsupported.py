@@ -17,16 +17,14 @@ from portside.settings.schema.storage import DRIVERS
 from portside.settings.walking import walk
 from portside.settings.yaml_values import is_empty, is_unset, plain
 
-NOT_YET = {
-    "log.hooks": "no mail is sent",
-}
+NOT_YET: Mapping[str, str] = {}
+"""Nothing at present; what is to come is named here, with what happens instead."""
 
 # What has no effect and will have none, with the value that asks for what is so anyhow.
 WITHOUT_EFFECT: Mapping[str, tuple[str, object]] = {
     "http.http2.disabled": ("HTTP/2 is never spoken", True),
     "http.h2c.enabled": ("HTTP/2 is never spoken", False),
     "http.tls.letsencrypt": ("without a cachefile it has none in distribution either", None),
-    "log.reportcaller": ("the log does not name lines of the program", False),
     "proxy": ("without a remoteurl it has none in distribution either", None),
     "reporting": ("nothing is reported to others, and distribution has no such key since 3.0", None),
     "storage.filesystem.maxthreads": ("the driver has its own bound", None),

@@ -92,6 +92,19 @@ def test_in_text_no_line_of_a_traceback_passes_for_an_event(capsys: pytest.Captu
     assert all(line.startswith("    ") and line.isprintable() for line in rest)
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_line_says_where_it_was_logged_where_that_is_wanted(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    for caller in (True, False):
+        log = _started(formatter=form, caller=caller)
+        logging.getLogger("portside.x").warning("it is so")
+        log.stop()
+        (line,) = capsys.readouterr().err.splitlines()
+        where = "test_a_line_says_where_it_was_logged_where_that_is_wanted"
+        assert (where in line) is caller
+        assert ("tests/unit/test_logging.py:" in line) is caller
+        assert "/tests/unit" not in line
+
+
 def test_levels_are_obeyed_and_the_event_loop_s_own_chatter_is_not_heard(capsys: pytest.CaptureFixture[str]) -> None:
     log = _started(level="debug")
     logging.getLogger("portside.x").debug("heard")

@@ -25,6 +25,7 @@ from tests.support.settings_files import Load
 
 Part = Callable[[Settings], Any]
 
+MAIL = {"type": "mail", "levels": ["error"], "options": {"smtp": {"addr": "mail.example:25"}, "to": ["ops@example"]}}
 BODY = ("gateway.bodytimeout", "7s")
 ATONCE = ("gateway.uploadsatonce", 7)
 HOST = ("http.host", "https://r.example")
@@ -163,6 +164,8 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
             "fields": ("log.fields", {"a": "b"}),
             "access": ("log.accesslog.disabled", True),
             "access_at_any_level": ("log.accesslog.disabled", False),
+            "caller": ("log.reportcaller", True),
+            "mail": ("log.hooks", [MAIL]),
         },
     ),
 ]
