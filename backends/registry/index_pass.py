@@ -1,8 +1,9 @@
 """A pass over what is stored in v2's repositories: it gives their referrers entries, and their blobs hints.
 
-What another registry has written, or an earlier Portside, has neither. The pass changes nothing that is there, so it
-may run beside servers, beside foreign ones too, and be broken off at any point: the next one begins anew. It works a
-part of the time only, and the less, the more others have to do on its event loop.
+What another registry has written, or an earlier Portside, has neither; entries of what another registry has deleted
+are removed. The pass changes nothing else, so it may run beside servers, beside foreign ones too, and be broken off at
+any point: the next one begins anew. It works a part of the time only, and the less, the more others have to do on its
+event loop.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class Progress:
         referrers: those among them that refer to another.
         damaged: those that could not be read.
         hints: blobs that got one.
+        forgotten: entries whose manifest is gone.
         name: the repository it is at.
     """
 
@@ -60,13 +62,14 @@ class Progress:
     referrers: int = 0
     damaged: int = 0
     hints: int = 0
+    forgotten: int = 0
     name: str = ""
 
     @override
     def __str__(self) -> str:
         return (
             f"{self.manifests} manifests, {self.referrers} of them referrers, {self.damaged} damaged;"
-            f" {self.hints} blobs got a hint"
+            f" {self.hints} blobs got a hint, {self.forgotten} entries of deleted manifests were removed"
         )
 
 
@@ -115,6 +118,9 @@ class IndexPass:
                 if self._on_manifest is not None:
                     self._on_manifest(is_referrer)
                 await self._pause()
+            async for subject in self._digests(layout.subjects(name)):
+                await self._forget_deleted(name, subject)
+                await self._pause()
             async for digest in self._digests(layout.layers(name)):
                 try:
                     progress.hints += await self._hints.offer(digest, name)
@@ -122,6 +128,23 @@ class IndexPass:
                     _log.warning("blob %s of %s gets no hint: %s", digest, name, error)
                 await self._pause()
         return progress
+
+    async def _forget_deleted(self, name: RepositoryName, subject: Digest) -> None:
+        """Removes entries of manifests that another program has deleted: each would be read for nothing for ever."""
+        async for entry in yielding(await self._list(layout.referrers(name, subject))):
+            digest = layout.referrer_of(entry)
+            if digest is None or not await self._is_deleted(name, digest):
+                continue
+            async with exclusive_lock(self._locks, layout.blob_lock(digest)):  # a push writes the entry before the link
+                if await self._is_deleted(name, digest):
+                    await self._referrers.remove(name, digest, subject)
+                    self._progress.forgotten += 1
+
+    async def _is_deleted(self, name: RepositoryName, digest: Digest) -> bool:
+        try:
+            return not await self._is_there(layout.revision_link(name, digest))
+        except InvalidPath:  # told when it was to be indexed
+            return False
 
     async def _index_or_skip(self, name: RepositoryName, digest: Digest) -> bool:
         """The same for a volume with symbolic links that lead out of it: one of them must not keep the rest from it."""

@@ -134,9 +134,14 @@ def all_referrers(name: RepositoryName) -> str:
     return f"{INDEX}/referrers/{name}/_subjects"
 
 
+def subjects(name: RepositoryName) -> str:
+    """The folder of the entries of all subjects, of each algorithm."""
+    return f"{INDEX}/referrers/{name}/_subjects"
+
+
 def referrers(name: RepositoryName, subject: Digest) -> str:
     """The folder of all entries of a subject."""
-    return f"{INDEX}/referrers/{name}/_subjects/{subject.algorithm}/{subject.hex}"
+    return f"{subjects(name)}/{subject.algorithm}/{subject.hex}"
 
 
 def referrer(name: RepositoryName, subject: Digest, digest: Digest) -> str:

@@ -251,6 +251,33 @@ async def test_blobs_of_an_old_volume_get_a_hint_unless_one_that_holds_is_there(
         assert await store.open(third).mount_from_any(blob, actor=ACTOR)
 
 
+async def test_entries_of_manifests_that_another_program_has_deleted_are_removed(reopen: Reopen) -> None:
+    storage = reopen()
+    store = Store(storage)
+    await put_image(store, NAME, None)
+    kept, gone = await put(store, make_referrer("kept")), await put(store, make_referrer("gone"), algorithm="sha512")
+    await storage.driver.delete(layout.revision_link(NAME, gone))
+    assert [*await storage.driver.list(layout.referrers(NAME, TO))] == [f"sha256-{kept.hex}", f"sha512-{gone.hex}"]
+    assert (await IndexPass(reopen()).run()).forgotten == 1
+    assert [*await storage.driver.list(layout.referrers(NAME, TO))] == [f"sha256-{kept.hex}"]
+    assert await listed(store) == [str(kept)]
+
+
+async def test_a_long_pass_says_how_far_it_is(
+    reopen: Reopen, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = reopen()
+    await put_image(Store(storage), NAME, None)
+    await put(Store(storage), make_referrer("one"))
+    monkeypatch.setattr("backends.registry.indexing.TOLD_SECONDS", 0.0)
+    with caplog.at_level("INFO", "portside.indexing"):
+        assert await Indexer(storage).tick()
+    said = [record.getMessage() for record in caplog.records]
+    assert said[1].startswith("making the index of referrers: 2 manifests, 1 of them referrers")
+    assert said[1].endswith("; now at team/app")
+    assert said[-1].startswith("the index of referrers is complete: 2 manifests, 1 of them referrers")
+
+
 async def test_a_pass_rests_longer_than_it_works(reopen: Reopen, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = reopen()
     store = Store(storage)

@@ -22,7 +22,7 @@ import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from pathlib import Path
 from string import Template
 from typing import Any, Final
@@ -37,7 +37,6 @@ HOST: Final = "registry.example:5000"
 _TIMEOUT_S: Final = 20.0
 _SENDS_LENGTH: Final = frozenset({"POST", "PUT", "PATCH"})
 _NOT_COMPARED: Final = frozenset({"date"})
-_BROKEN: Final = "broken"
 _CHARSET: Final = "; charset=utf-8"
 _UPLOAD: Final = re.compile(r"(/blobs/uploads/)([^/?]+)(\?_state=[^&]*)?")
 _BOUNDARY: Final = re.compile(rb"boundary=(\S+)")
@@ -85,7 +84,7 @@ class Received:
     """An answer.
 
     Attributes:
-        status: `broken` where the connection ended before the answer did.
+        status: `416 cut off` where the connection ended before the body did.
         headers: with their values as they came, names in lower case.
         shown: the same names as they came.
     """
@@ -197,9 +196,12 @@ def _exchange(port: int, request: bytes, *, of: str) -> Received:
             connection.sendall(request)
             response = HTTPResponse(connection, method=of)
             response.begin()
-            body = response.read()
         except (HTTPException, ConnectionError):
-            return Received(_BROKEN)
+            return Received("no answer")
+        try:
+            body = response.read()
+        except IncompleteRead:
+            return Received(f"{response.status} cut off")
         headers: dict[str, tuple[str, ...]] = {}
         shown: dict[str, str] = {}
         for name, value in response.getheaders():
