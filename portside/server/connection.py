@@ -80,6 +80,7 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self._broken:
             return
+        in_head = self.body.is_eof()
         RequestHandler.data_received(self, data)  # not by super(), and no isinstance: this is the hottest path there is
         messages = self._messages
         if messages:
@@ -87,7 +88,7 @@ class Connection(RequestHandler):
             if type(messages[-1][0]) is _ErrInfo:
                 self._broken = self.is_ending = True
                 self._end_broken_body(messages[-1][0])
-        elif self.body.is_eof():
+        elif in_head:  # before this piece: the end of a body may be one that is longer than any head
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
                 self._refuse_head()

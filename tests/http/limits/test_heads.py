@@ -149,3 +149,19 @@ async def test_no_target_takes_long_whatever_it_holds(place: Place, start: str, 
     for client in (place.v1, place.v2):
         for method in ("GET", "PUT", "OPTIONS"):
             await ask_quickly(client, "Content-Length: 0", target=target, method=method)
+
+
+async def test_the_end_of_a_large_body_is_not_taken_for_a_head(place: Place) -> None:
+    """What follows on the same connection is answered, in however large pieces the body came."""
+    async with asyncio.timeout(60), place.v2.connection() as peer:
+        for turn in range(30):
+            begun = await place.v2.ask_on(peer, "POST", f"/v2/{NAME}/blobs/uploads/")
+            body = bytes([turn]) * (MAX_HEAD + 100 * turn)
+            await peer.send(f"PATCH {begun.path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body) + 1}\r\n\r\n", b"b")
+            await asyncio.sleep(0.01)
+            await peer.send(body)  # once the connection has been in use for a while, all of it comes at once
+            head = await peer.read_head()
+            assert head.status == 202
+            target = f"{begun.path}?digest={digest_of(b'b' + body)}"
+            answer = await place.v2.ask_on(peer, "PUT", target)
+            assert answer.status == 201, turn
