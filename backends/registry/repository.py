@@ -27,7 +27,7 @@ from backends.registry.events import Events, Telling, of_manifest, of_mount, of_
 from backends.registry.exclusive_lock import exclusive_lock, shared_lock
 from backends.registry.holders import find_holder, forget_holder, note_holder
 from backends.registry.links import read_link, write_link
-from backends.registry.manifests import Manifests
+from backends.registry.manifests import PARSED_AT_ONCE, Manifests
 from backends.registry.no_room import undone_without_room
 from backends.registry.references import referenced, require_references
 from backends.registry.referrers import Referrers, ReferrersPage
@@ -290,6 +290,8 @@ class Repository:
             # Not taken back for want of room: the tags before name the manifest already.
             for further in more_tags:
                 await self._tags.move(self.name, further, digest, actor=actor, telling=tell(tag=further))
+        if len(manifest.content) > PARSED_AT_ONCE:
+            await self._shared.manifests.learn(digest, manifest)
 
     async def _put_with_tag(
         self, manifest: Manifest, digest: Digest, tag: TagName, *, tell: Tell, made: Sequence[str], actor: Actor
