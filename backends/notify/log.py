@@ -15,10 +15,19 @@ UNKNOWN = -1
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event in the log: its sequence, which only grows, and a JSON object."""
+    """An event in the log.
+
+    Attributes:
+        sequence: it only grows.
+        content: a JSON object.
+        dropped_events: so many before it were dropped, or are damaged.
+        dropped_pulls: so many pulls before it were dropped.
+    """
 
     sequence: int
     content: bytes
+    dropped_events: int = 0
+    dropped_pulls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +37,8 @@ class Batch:
     Attributes:
         events: in the order of the log.
         last: the sequence up to which everything has been read, for `Queue.advance`.
-        dropped_events: so many were dropped, or are damaged, since the batch before.
-        dropped_pulls: so many pulls were dropped.
+        dropped_events: so many are missing behind the last of them, as in `Event`.
+        dropped_pulls: so many pulls.
     """
 
     events: Sequence[Event]

@@ -37,7 +37,8 @@ class Position:
             self.sequence = record.sequence
             match record.kind:
                 case Kind.EVENT | Kind.PULL:
-                    events.append(Event(record.sequence, record.payload))
+                    events.append(Event(record.sequence, record.payload, dropped_events, dropped_pulls))
+                    dropped_events = dropped_pulls = 0
                 case Kind.DROPPED:
                     dropped_pulls += covers
                 case Kind.SEAL:

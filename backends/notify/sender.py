@@ -15,7 +15,7 @@ from typing import NoReturn, Protocol
 
 from backends.notify.breaker import Breaker
 from backends.notify.envelope import Parsed, encode_envelope, parse_event
-from backends.notify.log import Batch, Event, Queue, SenderState
+from backends.notify.log import Event, Place, Queue, SenderState
 from backends.notify.posting import Outcome, Poster
 from backends.notify.settings import EndpointSettings
 from backends.storage.driver import StorageError
@@ -68,7 +68,7 @@ class Sender:
         self._observer = observer
         self._breaker = Breaker(endpoint.threshold, endpoint.backoff_seconds)
         self._place = queue.place
-        self._saved_at = time.monotonic()
+        self._saved_at = time.monotonic() - SAVE_SECONDS  # so that whoever dies at once gets ahead all the same
         self._state = SenderState(endpoint.name, endpoint.shown_url)
         self._told: SenderState | None = None
         self._told_at = -REST_SECONDS
@@ -86,12 +86,12 @@ class Sender:
                 if batch.last == self._place.sequence:
                     await self._rest()
                     continue
-                self._count_dropped(batch)
                 for event in batch.events:
+                    self._pass_over(event.sequence - 1, events=event.dropped_events, pulls=event.dropped_pulls)
                     await self._send(event)
                     self._place = replace(self._place, sequence=event.sequence)
                     await self._save(within=SAVE_SECONDS)
-                self._place = replace(self._place, sequence=batch.last)
+                self._pass_over(batch.last, events=batch.dropped_events, pulls=batch.dropped_pulls)
                 await self._save(within=SAVE_SECONDS)
         finally:
             await self._save(within=0.0)
@@ -173,17 +173,14 @@ class Sender:
         since = self._state.failing_since or time.time()
         self._state = replace(self._state, failures=self._breaker.failures, failing_since=since, error=outcome.reason)
 
-    def _count_dropped(self, batch: Batch) -> None:
-        events, pulls = batch.dropped_events, batch.dropped_pulls
-        if not events and not pulls:
-            return
+    def _pass_over(self, sequence: int, *, events: int, pulls: int) -> None:
+        """Moves the place behind what has been dropped, and counts it."""
         if "pull" in self._endpoint.ignored_actions:
             pulls = 0
-        self._observer.count_dropped(self._endpoint.name, events=events, pulls=pulls)
         place = self._place
-        self._place = replace(
-            place, dropped_events=place.dropped_events + events, dropped_pulls=place.dropped_pulls + pulls
-        )
+        self._place = Place(sequence, place.dropped_events + events, place.dropped_pulls + pulls)
+        if events or pulls:
+            self._observer.count_dropped(self._endpoint.name, events=events, pulls=pulls)
         if events:
             _log.warning(
                 "%d events were dropped before endpoint %s could take them: the log has a bound"

@@ -59,7 +59,9 @@ async def read_all(queue: Queue) -> list[bytes]:
     while (batch := await queue.read()).last != place.sequence:
         found += [each.content for each in batch.events]
         place = Place(
-            batch.last, place.dropped_events + batch.dropped_events, place.dropped_pulls + batch.dropped_pulls
+            batch.last,
+            place.dropped_events + batch.dropped_events + sum(each.dropped_events for each in batch.events),
+            place.dropped_pulls + batch.dropped_pulls + sum(each.dropped_pulls for each in batch.events),
         )
     await queue.advance(place)
     return found
