@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import ssl
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,8 +19,9 @@ from tests.support.images import make_image
 from tests.support.ocilayout import make_oci_layout
 from tests.support.portside import Form, RunningPortside, running_portside
 from tests.support.programs import find_program
-from tests.support.serving_here import OCI_MANIFEST
+from tests.support.serving_here import OCI_MANIFEST, Client, digest_of
 from tests.support.told import events_of, wait_for, words
+from tests.support.v1server import DOCKER, make_pushed
 from tests.support.webhooks import Webhook, webhook
 
 BLOB = "application/octet-stream"
@@ -36,9 +40,12 @@ class Told:
         return wait_for(self.hook, repository, lambda found: found.startswith(start))
 
 
-def settings(hook: Webhook) -> dict[str, Any]:
+def settings(hook: Webhook, folder: Path) -> dict[str, Any]:
     endpoint = {"name": "test", "url": hook.url, "timeout": "5s", "threshold": 3, "backoff": "100ms"}
-    return {"notifications": {"endpoints": [endpoint]}}
+    return {
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
+        "notifications": {"endpoints": [endpoint]},
+    }
 
 
 @pytest.fixture(scope="module", params=list(Form), ids=lambda form: form.name.lower())
@@ -46,7 +53,7 @@ def told(request: pytest.FixtureRequest) -> Iterator[Told]:
     with (
         tempfile.TemporaryDirectory(prefix="portside-") as folder,
         webhook() as hook,
-        running_portside(request.param, Path(folder), settings(hook)) as running,
+        running_portside(request.param, Path(folder), settings(hook, Path(folder))) as running,
     ):
         yield Told(running, hook)
 
@@ -109,6 +116,69 @@ def test_every_generation_of_docker_is_told(told: Told, version: str, generation
     assert {event.get("portside", {}).get("generation", "v2") for event in events} == {generation}
     assert all(event["request"]["useragent"].startswith("docker/") for event in events)
     assert all(event["request"]["addr"].startswith("127.0.0.1") for event in events)
+
+
+async def test_every_effect_of_both_protocols_is_told(told: Told) -> None:
+    address = told.portside.address
+    client = Client("localhost", address.port, ssl.create_default_context(cafile=str(address.ca)))
+    content = await client.push_image("each/app", "1", "2")
+    manifest, blob = digest_of(content), digest_of(b"image layer")
+    base = make_pushed("e", layer=b"each")
+    old = {"User-Agent": DOCKER}
+    payload = {**old, "X-Docker-Checksum-Payload": base.payload}
+    named = json.dumps(base.id).encode()
+    for method, path, headers, body, status in (
+        ("POST", f"/v2/each/b/blobs/uploads/?mount={blob}&from=each/app", {}, None, 201),
+        ("GET", f"/v2/each/app/blobs/{blob}", {}, None, 200),
+        ("HEAD", "/v2/each/app/manifests/1", {}, None, 200),
+        ("DELETE", "/v2/each/app/manifests/2", {}, None, 202),
+        ("DELETE", f"/v2/each/app/manifests/{manifest}", {}, None, 202),
+        ("DELETE", f"/v2/each/app/blobs/{blob}", {}, None, 202),
+        ("PUT", f"/v1/images/{base.id}/json", old, base.json, 200),
+        ("PUT", f"/v1/images/{base.id}/layer", old, base.layer, 200),
+        ("PUT", f"/v1/images/{base.id}/checksum", payload, b"", 200),
+        ("PUT", "/v1/repositories/library/each/tags/1", old, named, 200),
+        ("PUT", "/v1/repositories/library/each/tags/2", old, named, 200),
+        ("PUT", "/v1/repositories/library/each/images", old, b"[]", 204),
+        ("GET", "/v1/repositories/library/each/images", old, None, 200),
+        ("GET", "/v1/repositories/library/each/tags/1", old, None, 200),
+        ("GET", f"/v1/images/{base.id}/layer", old, None, 200),
+        ("DELETE", "/v1/repositories/library/each/tags/2", old, None, 200),
+        ("DELETE", "/v1/repositories/library/each/", old, None, 200),
+    ):
+        answer = await client.ask(method, path, headers, body=body)
+        assert answer.status == status, (method, path, answer)
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(None, wait_for, told.hook, "each", lambda found: found == "delete each")
+    config, layer = digest_of(b"image config"), digest_of(b"each")
+    expected = [
+        f"push each/app {config}",
+        f"push each/app {blob}",
+        f"push each/app:1 {manifest}",
+        f"push each/app:2 {manifest}",
+        f"mount each/b {blob}",
+        f"pull each/app {blob}",
+        f"pull each/app:1 {manifest}",
+        "delete each/app:2",
+        "delete each/app:1",
+        f"delete each/app {manifest}",
+        f"delete each/app {blob}",
+        f"push - {layer}",
+        f"push each:1 {layer}",
+        f"push each:2 {layer}",
+        "pull each",
+        f"pull each:1 {layer}",
+        f"pull - {layer}",
+        "delete each:2",
+        "delete each:1",
+        "delete each",
+    ]
+    found = [words(event) for event in events_of(told.hook)]
+    mine = [each for each in found if each in expected]
+    pulls = [each for each in expected if each.startswith("pull")]
+    assert sorted(mine) == sorted(expected)
+    # Pulls are told in groups, so they may come after what changed later.
+    assert [each for each in mine if each not in pulls] == [each for each in expected if each not in pulls]
 
 
 def test_one_start_is_one_instance_in_all_its_processes(told: Told) -> None:

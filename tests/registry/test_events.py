@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from typing_extensions import override
@@ -20,7 +21,7 @@ from backends.registry.events import TOLD_AT_ONCE
 from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageError, StorageFull
-from backends.storage.factory import open_memory
+from backends.storage.factory import open_folder, open_memory
 from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
 from tests.support.kept_events import KeptEvents, SlowEvents, UnwantedEvents
@@ -201,6 +202,21 @@ async def test_a_v1_repository_whose_name_v2_cannot_hold_is_told_by_its_own(stor
     await store.storage.driver.write(layout.v1_tag(odd.namespace, odd.stored, "1"), TOP.id.encode())
     await store.v1_repositories.delete(odd, actor=ACTOR)
     assert events.told == ["delete Team/..:1", "delete Team/.."]
+
+
+async def test_where_v1_has_a_root_of_its_own_its_layers_are_noted_and_hashed_there(tmp_path: Path) -> None:
+    roots = open_folder(tmp_path / "v2"), open_folder(tmp_path / "v1")
+    await push(Store(roots[0], v1_storage=roots[1]).v1_images, [BASE, TOP])
+    events = KeptEvents()
+    store = Store(roots[0], v1_storage=roots[1], events=events)
+    await put_v1_tag(store)
+    assert events.told == [f"push app:1 {TOP_LAYER}"]
+    note = layout.v1_layer_blob(TOP.payload.removeprefix("sha256:"))
+    assert await roots[1].driver.read(note) == f"{TOP_LAYER} {len(TOP.layer)}".encode()
+    with pytest.raises(PathNotFound):
+        await roots[0].driver.stat(note)
+    for root in roots:
+        await root.close()
 
 
 async def test_very_many_things_are_told_in_their_order_and_not_all_at_once() -> None:
