@@ -213,18 +213,25 @@ def is_whole(node: RedisServer) -> bool:
     return "cluster_state:ok" in node.ask("CLUSTER", "INFO")
 
 
-async def test_in_a_cluster(tmp_path: Path, storage: Storage) -> None:
-    mode = ("--cluster-enabled", "yes", "--cluster-node-timeout", "500")
+@pytest.mark.parametrize("transport", ["plain", "tls"])
+async def test_in_a_cluster(tmp_path: Path, storage: Storage, transport: str) -> None:
+    mode = ["--cluster-enabled", "yes", "--cluster-node-timeout", "500"]
+    pair = make_certificate(tmp_path) if transport == "tls" else None
+    if pair is not None:
+        mode += ["--tls-cluster", "yes", "--tls-replication", "yes"]
     with contextlib.ExitStack() as stack:
         nodes = [
-            stack.enter_context(redis_server(tmp_path / f"node{each}", *mode, password="sesame")) for each in (0, 1)
+            stack.enter_context(redis_server(tmp_path / f"node{each}", *mode, password="sesame", tls=pair))
+            for each in (0, 1)
         ]
         nodes[0].ask("CLUSTER", "ADDSLOTSRANGE", "0", "8191")
         nodes[1].ask("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
         nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", str(nodes[1].port))
         for node in nodes:
             await until(partial(is_whole, node))
-        there = replace(SHORT, addresses=tuple(each.address for each in nodes), password="sesame")
+        there = replace(SHORT, addresses=tuple(each.address for each in nodes), password="sesame", connect_seconds=1.0)
+        if pair is not None:
+            there = replace(there, tls=RedisTls(root_cas=(str(pair.ca),)))
         facts = RedisFacts(open_redis(there), FactKey(storage, writes=True), where=there.where)
         digests = [Digest.of(str(number).encode()) for number in range(20)]
         for digest in digests:

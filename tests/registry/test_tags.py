@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import pytest
@@ -14,6 +14,7 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import parse_manifest
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.v1images import parse_v1_name
+from backends.registry.repository import Repository
 from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.driver import PathNotFound
@@ -96,6 +97,16 @@ async def test_a_tag_that_moves_on_survives_the_deletion_of_what_it_named(reopen
         await store.open(NAME).get_manifest(first)
 
 
+async def tags_of(repository: Repository) -> Sequence[str]:
+    """Its tags; none where the deletion came last: without a manifest there is no repository."""
+    try:
+        return await repository.tags()
+    except RegistryError as error:
+        if error.code is not ErrorCode.NAME_UNKNOWN:
+            raise
+        return ()
+
+
 async def test_a_push_that_races_a_deletion_of_the_same_manifest_leaves_no_tag_without_it(reopen: Reopen) -> None:
     processes = [Store(reopen()) for _ in range(3)]
     digest = await put_image(processes[0], NAME, TAG)
@@ -113,7 +124,7 @@ async def test_a_push_that_races_a_deletion_of_the_same_manifest_leaves_no_tag_w
             processes[2].open(NAME).put_manifest(manifest, digest, TAG, actor=ACTOR),
         )
         repository = processes[turn % 3].open(NAME)
-        for each in await repository.tags():
+        for each in await tags_of(repository):
             assert (await repository.get_manifest(TagName(each))).digest == digest
 
 
