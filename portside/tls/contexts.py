@@ -35,6 +35,10 @@ class ClientAuth(Enum):
 
     REQUIRE = "require-and-verify-client-cert"
     OPTIONAL = "verify-client-cert-if-given"
+    REQUEST = "request-client-cert"
+    """A certificate is asked for and never verified, so anyone is let in: it is not even asked for."""
+    ANY = "require-any-client-cert"
+    """Any certificate is accepted, unverified: OpenSSL cannot, and the settings refuse it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ def build_context(settings: TlsSettings) -> ssl.SSLContext:
         _load(context, chain)
     for path in settings.client_cas:
         _trust(context, path)
-    if settings.client_cas:
+    if settings.client_cas and settings.client_auth is not ClientAuth.REQUEST:
         required = settings.client_auth is ClientAuth.REQUIRE
         context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
     return context

@@ -166,3 +166,16 @@ def test_redis_may_be_named_by_the_struct_that_distribution_inlines(load: Load) 
     for name in ("REGISTRY_REDIS_ADDRS", "REGISTRY_REDIS_OPTIONS_ADDRS"):
         text = "storage: {cache: {blobdescriptor: redis}}"
         assert not [each for each in load(Role.V2, text, {name: "[r:1]"}).notes if "unknown" in each]
+
+
+CERTIFIED = "http: {tls: {certificate: a, key: b, clientcas: [ca], clientauth: %s}}"
+
+
+def test_client_certificates_that_nobody_verifies_are_not_asked_for_and_that_is_said(load: Load) -> None:
+    settings = load(Role.V2, CERTIFIED % "request-client-cert")
+    assert "anyone is let in" in note(settings, "http.tls.clientauth is request-client-cert")
+    (mistake,) = mistakes_of(load, Role.V2, CERTIFIED % "require-any-client-cert")
+    assert mistake.startswith("http.tls.clientauth: any certificate would be accepted unverified")
+    (mistake,) = mistakes_of(load, Role.SERVE, "gateway: {tls: {clientcas: [ca], clientauth: require-any-client-cert}}")
+    assert mistake.startswith("gateway.tls.clientauth: ")
+    assert load(Role.V2, CERTIFIED % "verify-client-cert-if-given").notes == ()
