@@ -349,8 +349,9 @@ NOISE: dict[str, bytes] = {
 }
 
 
+@pytest.mark.parametrize("way", ["2", "3", "sentinel", "cluster"])
 @pytest.mark.parametrize("noise", NOISE.values(), ids=NOISE)
-async def test_noise_is_no_fact_and_no_failure(noise: bytes, storage: Storage) -> None:
+async def test_noise_is_no_fact_and_no_failure(noise: bytes, way: str, storage: Storage) -> None:
     asked = 0
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -364,13 +365,23 @@ async def test_noise_is_no_fact_and_no_failure(noise: bytes, storage: Storage) -
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()[:2]
-    async with server, facts_at(f"{host}:{port}", storage) as facts:
-        for _ in range(3):
+    where = f"{host}:{port}"
+    settings = replace(SHORT, addresses=(where,))
+    if way == "sentinel":
+        settings = replace(settings, master_name="team")
+    elif way == "cluster":
+        settings = replace(settings, addresses=(where, where))
+    else:
+        settings = replace(settings, protocol=int(way), password="sesame")
+    facts = RedisFacts(open_redis(settings), FactKey(storage, writes=True), where=where)
+    async with server:
+        for _ in range(2):
             assert await seconds_of(facts.find(DIGEST, ManifestFacts)) < 1
             assert await facts.find(DIGEST, ManifestFacts) is None
             await facts.put(DIGEST, FACTS)
         assert await facts.probe() != ""
         assert await facts.find(DIGEST, ManifestFacts) is None
+        await facts.close()
     assert asked > 0
 
 

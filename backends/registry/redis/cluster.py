@@ -55,7 +55,7 @@ class Cluster(Redis):
             raise Unreachable(f"it has not answered within {self._seconds:g} s") from error
         except (RedisError, RedisClusterException, OSError) as error:
             raise Unreachable(explain(error)) from error
-        except (ValueError, AssertionError, RecursionError) as error:
+        except Exception as error:
             raise Unreachable(f"it does not speak Redis's protocol ({type(error).__name__})") from error
         return answer
 

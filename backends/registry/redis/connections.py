@@ -89,6 +89,7 @@ class Connections(Redis):
         self._tls = tls
         self._find = find
         self._port = port
+        self._hops = 1 + len(settings.addresses) if settings.master_name else 1  # each Sentinel may hang
         self._idle: list[_Kept] = []
         self._in_use = 0
 
@@ -104,9 +105,11 @@ class Connections(Redis):
                     return await self._ask_on(self._idle.pop(), command)
             await self._close_idle()
             return await self._ask_on(await self._connect(), command)
+        except Refused:
+            raise
         except (RedisError, OSError, TimeoutError) as error:
             raise Unreachable(explain(error)) from error
-        except (ValueError, AssertionError, RecursionError) as error:  # what the library's parser makes of noise
+        except Exception as error:
             raise Unreachable(f"it does not speak Redis's protocol ({type(error).__name__})") from error
         finally:
             self._in_use -= 1
@@ -118,7 +121,7 @@ class Connections(Redis):
     async def _connect(self) -> _Kept:
         settings = self._settings
         try:
-            async with asyncio.timeout(settings.connect_seconds * len(settings.addresses)):
+            async with asyncio.timeout(settings.connect_seconds * self._hops):
                 connection = self._make(await self._find())
                 try:
                     await connection.connect()  # type: ignore[no-untyped-call]
