@@ -8,38 +8,29 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from typing import Protocol
 
 from backends.model import media_types
 from backends.model.actor import Actor
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.manifests import Index, Manifest, OciManifest, Schema1
+from backends.model.manifests import Manifest
 from backends.model.names import RepositoryName, TagName
-from backends.model.referrers import subject_of
-from backends.registry.blobs import Blob, Blobs
+from backends.registry.blobs import Blob
 from backends.registry.changes import Change, carry_out
-from backends.registry.events import Events, Telling, of_manifest, of_mount, of_removed
+from backends.registry.events import of_mount, of_removed
 from backends.registry.exclusive_lock import exclusive_lock, shared_lock
 from backends.registry.holders import find_holder, forget_holder, note_holder
 from backends.registry.links import read_link, write_link
-from backends.registry.manifests import PARSED_AT_ONCE, Manifests
-from backends.registry.no_room import undone_without_room
-from backends.registry.references import referenced, require_references
-from backends.registry.referrers import Referrers, ReferrersPage
-from backends.registry.signing import Signer
-from backends.registry.tags.service import Tags
-from backends.registry.validation import Validation, require_permitted_kind, require_permitted_urls
-from backends.registry.yielding import yielding
+from backends.registry.manifest_push import ManifestPush
+from backends.registry.referrers import ReferrersPage
+from backends.registry.shared import Shared
+from backends.registry.validation import require_permitted_kind, require_permitted_urls
 from backends.storage import layout
 from backends.storage.capabilities import remove_empty
-from backends.storage.completion import run_to_completion
-from backends.storage.driver import PathNotFound, StorageDriver
-from backends.storage.locks import Locks
+from backends.storage.driver import PathNotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +55,6 @@ class StoredManifest(ManifestInfo):
     """A manifest as it goes out."""
 
     content: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all repositories of a store have in common."""
-
-    driver: StorageDriver
-    locks: Locks
-    blobs: Blobs
-    tags: Tags
-    manifests: Manifests
-    referrers: Referrers
-    signer: Signer
-    validation: Validation
-    events: Events
-
-
-class Tell(Protocol):
-    """Says what is told of a pushed manifest that gets a tag, or none; None where nobody wants events."""
-
-    def __call__(self, *, tag: str) -> Telling | None: ...
 
 
 class Repository:
@@ -262,92 +232,7 @@ class Repository:
         require_permitted_kind(manifest, self._shared.validation)
         require_permitted_urls(manifest, self._shared.validation.urls)
         async with shared_lock(self._shared.locks, layout.repository_lock(self.name)):
-            await self._put_linked(manifest, digest, tag, more_tags, actor=actor)
-
-    async def _put_linked(
-        self, manifest: Manifest, digest: Digest, tag: TagName | None, more_tags: Sequence[TagName], *, actor: Actor
-    ) -> None:
-        if isinstance(manifest, Index):
-            await self._await_pushes_of(manifest)
-        await require_references(self, manifest, self._shared.validation)
-        # A client does not send again what it finds here; a killed process may have left it unsynced.
-        await self._driver.ensure_durable(*self._paths_of_references(manifest))
-        link = layout.revision_link(self.name, digest)
-        made = [_folder(layout.blob_data(digest)), layout.signed_schema1(self.name, digest), _folder(link), link]
-        subject = subject_of(manifest)
-        if subject is not None:
-            made.insert(0, layout.referrer(self.name, subject.digest, digest))  # removed last: written before the link
-        tell = partial(of_manifest, self._events, self.name, digest, manifest, actor=actor)
-        async with exclusive_lock(self._shared.locks, layout.blob_lock(digest)):
-            if tag is None:
-                async with undone_without_room(self._driver, *made):
-                    work = self._put_manifest(manifest, digest)
-                    await carry_out(
-                        work, Change.PUSHED, f"manifest {digest}", self.name, actor=actor, telling=tell(tag="")
-                    )
-            else:
-                await self._put_with_tag(manifest, digest, tag, tell=tell, made=made, actor=actor)
-            # Not taken back for want of room: the tags before name the manifest already.
-            for further in more_tags:
-                await self._tags.move(self.name, further, digest, actor=actor, telling=tell(tag=further))
-        if len(manifest.content) > PARSED_AT_ONCE:
-            await self._shared.manifests.learn(digest, manifest)
-
-    async def _put_with_tag(
-        self, manifest: Manifest, digest: Digest, tag: TagName, *, tell: Tell, made: Sequence[str], actor: Actor
-    ) -> None:
-        """Stores a manifest and sets its first tag, which are told as one, under the lock of the tag."""
-        is_stored = False
-
-        async def store() -> None:
-            nonlocal is_stored
-            await self._put_manifest(manifest, digest)
-            is_stored = True
-
-        async def is_set() -> bool:
-            return await self._tags.is_set(self.name, tag, digest)
-
-        async def tell_what_stays() -> None:
-            """Tells a manifest that stays without its tag, which somebody else is busy with, or the client has left."""
-            telling = tell(tag="")
-            if telling is not None and is_stored and await self.has_manifest(digest) and not await is_set():
-                await telling.record(Change.PUSHED.action, actor=actor)
-
-        try:
-            async with undone_without_room(self._driver, *made, unless=is_set):
-                await carry_out(store(), Change.PUSHED, f"manifest {digest}", self.name, actor=actor)
-                await self._tags.move(self.name, tag, digest, actor=actor, telling=tell(tag=tag))
-        except BaseException:
-            await run_to_completion(tell_what_stays())
-            raise
-
-    async def _await_pushes_of(self, index: Index) -> None:
-        """Waits for those who are pushing what an index names: a push that finds no room for its tag is taken back.
-
-        What is there once nobody has its lock stays: no push takes back what it has found.
-        """
-        async for entry in yielding(referenced(index)):
-            if await self.has_manifest(entry):
-                async with exclusive_lock(self._shared.locks, layout.blob_lock(entry)):
-                    pass
-
-    def _paths_of_references(self, manifest: Manifest) -> Iterator[str]:
-        lists_manifests = isinstance(manifest, Index)
-        for digest in referenced(manifest):
-            yield layout.blob_data(digest)
-            yield layout.layer_link(self.name, digest)
-            if lists_manifests:
-                yield layout.revision_link(self.name, digest)
-
-    async def _put_manifest(self, manifest: Manifest, digest: Digest) -> None:
-        content = manifest.content
-        if isinstance(manifest, Schema1):
-            await self._driver.write(layout.signed_schema1(self.name, digest), content)
-            content = manifest.payload
-        await self._blobs.put(content, digest)
-        if isinstance(manifest, OciManifest | Index) and manifest.subject is not None:
-            await self._shared.referrers.add(self.name, manifest, digest, manifest.subject.digest)
-        await write_link(self._driver, layout.revision_link(self.name, digest), digest)
+            await ManifestPush(self, self._shared, manifest, digest, actor=actor).run(tag, more_tags)
 
     async def delete_manifest(self, digest: Digest, *, actor: Actor) -> None:
         """Takes a manifest from this repository, and the tags that name it first; what refers to it stays.

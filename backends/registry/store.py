@@ -16,7 +16,8 @@ from backends.registry.events import NO_EVENTS, Events
 from backends.registry.facts import Facts
 from backends.registry.manifests import Manifests
 from backends.registry.referrers import Referrers
-from backends.registry.repository import Repository, Shared
+from backends.registry.repository import Repository
+from backends.registry.shared import Shared
 from backends.registry.signing import Signer
 from backends.registry.tags.service import Tags
 from backends.registry.uploads import Uploads
