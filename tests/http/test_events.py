@@ -127,11 +127,14 @@ async def test_a_v1_push_is_told_in_the_words_of_v2(world: World) -> None:
 )
 async def test_v1_repositories_are_told_by_their_canonical_names(world: World, name: str, told: str) -> None:
     await world.v1.push(name, "1", [BASE])
+    assert (
+        await world.v1.ask("PUT", f"/v1/repositories/{name}/tags/2", body=json.dumps(BASE.id).encode())
+    ).status == 200
     assert (await world.v1.ask("GET", f"/v1/repositories/{name}/images")).status == 200
     assert (await world.v1.ask("DELETE", f"/v1/repositories/{name}/tags/1")).status == 200
     assert (await world.v1.ask("DELETE", f"/v1/repositories/{name}/")).status == 200
     _, *events = world.take()
-    assert [event["action"] for event in events] == ["push", "pull", "delete", "delete"]
+    assert [event["action"] for event in events] == ["push", "push", "pull", "delete", "delete", "delete"]
     assert {event["target"]["repository"] for event in events} == {told}
     assert events[-1]["target"] == {"repository": told}
     assert events[-1]["portside"] == {"generation": "v1"}
