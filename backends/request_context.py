@@ -33,6 +33,9 @@ ROUTE = RequestKey("portside.route", str)
 BACKEND = RequestKey("portside.backend", str)
 """`v1`, `v2` or `proxy`: who answered, for log and metric."""
 
+HANDLER = RequestKey("portside.handler", str)
+"""What the request is about, by the name of its route: `manifest`, `blob`. For the metric, from a small closed set."""
+
 DECIDED = RequestKey("portside.decided", tuple[str, str])
 """The proxy's decision for the metric: the client's generation and why, both from small closed sets."""
 

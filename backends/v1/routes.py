@@ -28,23 +28,29 @@ _REPOSITORY = {
 }
 
 ROUTES: Sequence[Route] = (
-    Route("/v1/_ping", {"GET": Operation(Action.NONE, session.get_ping)}),
-    Route("/_ping", {"GET": Operation(Action.NONE, session.get_ping)}),
-    Route("/", {"GET": Operation(Action.NONE, session.get_root)}),
-    Route("/v1/users/", _USERS),
-    Route("/v1/users", _USERS),
-    Route("/v1/users/{user}/", {"PUT": Operation(Action.LOGIN, session.put_user)}),
-    Route("/v1/users/{user}", {"PUT": Operation(Action.LOGIN, session.put_user)}),
+    Route("/v1/_ping", {"GET": Operation(Action.NONE, session.get_ping)}, name="v1_ping"),
+    Route("/_ping", {"GET": Operation(Action.NONE, session.get_ping)}, name="v1_ping"),
+    Route("/", {"GET": Operation(Action.NONE, session.get_root)}, name="v1_root"),
+    Route("/v1/users/", _USERS, name="v1_users"),
+    Route("/v1/users", _USERS, name="v1_users"),
+    Route("/v1/users/{user}/", {"PUT": Operation(Action.LOGIN, session.put_user)}, name="v1_users"),
+    Route("/v1/users/{user}", {"PUT": Operation(Action.LOGIN, session.put_user)}, name="v1_users"),
     Route(
         "/v1/images/{image}/json",
         {"GET": Operation(Action.PULL, images.get_json), "PUT": Operation(Action.PUSH, images.put_json)},
+        name="v1_image_json",
     ),
     Route(
         "/v1/images/{image}/layer",
         {"GET": Operation(Action.PULL, images.get_layer), "PUT": Operation(Action.PUSH, images.put_layer)},
+        name="v1_image_layer",
     ),
-    Route("/v1/images/{image}/checksum", {"PUT": Operation(Action.PUSH, images.put_checksum)}),
-    Route("/v1/images/{image}/ancestry", {"GET": Operation(Action.PULL, images.get_ancestry)}),
+    Route(
+        "/v1/images/{image}/checksum", {"PUT": Operation(Action.PUSH, images.put_checksum)}, name="v1_image_checksum"
+    ),
+    Route(
+        "/v1/images/{image}/ancestry", {"GET": Operation(Action.PULL, images.get_ancestry)}, name="v1_image_ancestry"
+    ),
     Route(
         "/v1/repositories/{name*}/images",
         {
@@ -53,16 +59,22 @@ ROUTES: Sequence[Route] = (
             # It only asks for the right to delete, so it passes where nothing may be deleted.
             "DELETE": Operation(Action.NONE, repositories.delete_images, touches_for_deletion),
         },
+        name="v1_images",
     ),
-    Route("/v1/repositories/{name*}/auth", {"PUT": Operation(Action.NONE, repositories.put_auth)}),
+    Route("/v1/repositories/{name*}/auth", {"PUT": Operation(Action.NONE, repositories.put_auth)}, name="v1_auth"),
     Route(
         "/v1/repositories/{name*}/properties",
         {
             "GET": Operation(Action.PULL, repositories.get_properties),
             "PUT": Operation(Action.PUSH, repositories.put_properties),
         },
+        name="v1_properties",
     ),
-    Route("/v1/repositories/{name*}/tags/{tag}/json", {"GET": Operation(Action.PULL, tags.get_tag_json)}),
+    Route(
+        "/v1/repositories/{name*}/tags/{tag}/json",
+        {"GET": Operation(Action.PULL, tags.get_tag_json)},
+        name="v1_tag_json",
+    ),
     Route(
         "/v1/repositories/{name*}/tags/{tag}",
         {
@@ -70,6 +82,7 @@ ROUTES: Sequence[Route] = (
             "PUT": Operation(Action.PUSH, tags.put_tag),
             "DELETE": Operation(Action.DELETE, tags.delete_tag),
         },
+        name="v1_tag",
     ),
     Route(
         "/v1/repositories/{name*}/tags",
@@ -77,9 +90,14 @@ ROUTES: Sequence[Route] = (
             "GET": Operation(Action.PULL, tags.get_tags),
             "DELETE": Operation(Action.DELETE, repositories.delete_repository),
         },
+        name="v1_tags",
     ),
-    Route("/v1/repositories/{name*}/json", {"GET": Operation(Action.PULL, tags.get_repository_json)}),
-    Route("/v1/repositories/{name*}/", _REPOSITORY),
-    Route("/v1/repositories/{name*}", _REPOSITORY),
-    Route("/v1/search", {"GET": Operation(Action.SEARCH, search.get_search)}),
+    Route(
+        "/v1/repositories/{name*}/json",
+        {"GET": Operation(Action.PULL, tags.get_repository_json)},
+        name="v1_repository_json",
+    ),
+    Route("/v1/repositories/{name*}/", _REPOSITORY, name="v1_repository"),
+    Route("/v1/repositories/{name*}", _REPOSITORY, name="v1_repository"),
+    Route("/v1/search", {"GET": Operation(Action.SEARCH, search.get_search)}, name="v1_search"),
 )

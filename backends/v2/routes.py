@@ -33,7 +33,7 @@ PARSERS: Mapping[str, Parser] = {
 
 
 ROUTES: Sequence[Route] = (
-    Route("/v2/", {"GET": Operation(Action.LOGIN, base.get_base)}),
+    Route("/v2/", {"GET": Operation(Action.LOGIN, base.get_base)}, name="base"),
     Route(
         "/v2/{name*}/manifests/{reference}",
         {
@@ -45,10 +45,12 @@ ROUTES: Sequence[Route] = (
             "PUT": Operation(Action.PUSH, manifests.put_manifest),
             "DELETE": Operation(Action.DELETE, manifests.delete_manifest),
         },
+        name="manifest",
     ),
     Route(
         "/v2/{name*}/blobs/uploads/",
         {"POST": Operation(Action.PUSH, uploads.post_upload, touches_mount_source)},
+        name="blob_upload",
     ),
     Route(
         "/v2/{name*}/blobs/uploads/{upload}",
@@ -58,6 +60,7 @@ ROUTES: Sequence[Route] = (
             "PUT": Operation(Action.PUSH, uploads.put_upload),
             "DELETE": Operation(Action.PUSH, uploads.delete_upload),
         },
+        name="blob_upload_chunk",
     ),
     Route(
         "/v2/{name*}/blobs/{digest}",
@@ -65,11 +68,18 @@ ROUTES: Sequence[Route] = (
             "GET": Operation(Action.PULL, blobs.get_blob),
             "DELETE": Operation(Action.DELETE, blobs.delete_blob),
         },
+        name="blob",
     ),
-    Route("/v2/{name*}/referrers/{digest}", {"GET": Operation(Action.PULL, referrers.list_referrers)}),
-    Route("/v2/{name*}/tags/list", {"GET": Operation(Action.PULL, tags.list_tags)}),
+    Route(
+        "/v2/{name*}/referrers/{digest}", {"GET": Operation(Action.PULL, referrers.list_referrers)}, name="referrers"
+    ),
+    Route("/v2/{name*}/tags/list", {"GET": Operation(Action.PULL, tags.list_tags)}, name="tags"),
     # An extension as the specification has room for: no repository has a component that begins with "_".
-    Route("/v2/{name*}/_portside/repository", {"DELETE": Operation(Action.DELETE, repositories.delete_repository)}),
-    Route("/v2/_catalog", {"GET": Operation(Action.CATALOG, catalog.list_catalog)}),
-    Route("/", {"GET": Operation(Action.NONE, base.get_root)}),
+    Route(
+        "/v2/{name*}/_portside/repository",
+        {"DELETE": Operation(Action.DELETE, repositories.delete_repository)},
+        name="repository",
+    ),
+    Route("/v2/_catalog", {"GET": Operation(Action.CATALOG, catalog.list_catalog)}, name="catalog"),
+    Route("/", {"GET": Operation(Action.NONE, base.get_root)}, name="root"),
 )

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends import request_context
 from backends.http.paths import collapse_slashes
 from backends.http.sending import respond
 from backends.model.cache import Cache
@@ -33,10 +34,15 @@ _PARAMETER = re.compile(r"\{(\w+)(\*?)\}")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path pattern and the operation of each method; HEAD is GET's unless given."""
+    """A path pattern and the operation of each method; HEAD is GET's unless given.
+
+    Attributes:
+        name: what it is called in metrics; several patterns of one thing share it.
+    """
 
     pattern: str
     operations: Mapping[str, Operation]
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class _Compiled:
     operations: Mapping[str, tuple[Operation, Sequence[Gate]]]
     allow: str
     shape: str
+    name: str
 
     def values(self, match: re.Match[str]) -> Values:
         """Parses what stands in the path for each parameter.
@@ -72,6 +79,7 @@ class _Found:
     operation: Operation
     gates: Sequence[Gate]
     values: Values
+    name: str
 
 
 class Dispatcher:
@@ -133,6 +141,7 @@ class Dispatcher:
             if len(path) <= REMEMBERED_PATH:
                 self._found.put(key, found)
         operation = found.operation
+        request[request_context.HANDLER] = found.name
         for gate in found.gates:
             await gate.check(operation, found.values, request)
         return await operation.handler(self._parts, request, **found.values)
@@ -151,7 +160,7 @@ class Dispatcher:
                     headers={"Allow": route.allow},
                 )
             try:
-                return _Found(*named, route.values(match))
+                return _Found(*named, route.values(match), route.name)
             except RegistryError as error:
                 raise named[0].meaning_of(error) from None
         raise RegistryError(ErrorCode.NOT_FOUND, f"{self._what} has nothing at {path[:200]!r}")
@@ -209,4 +218,5 @@ def _compile(route: Route, parsers: Mapping[str, Parser], gates: Sequence[Gate])
         },
         ", ".join(sorted(operations)),
         _PARAMETER.sub(r"<\1>", route.pattern),
+        route.name,
     )

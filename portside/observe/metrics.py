@@ -30,7 +30,11 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 FLUSH_SECONDS = 0.25
 _SERVER = {"Server": "Portside"}  # instead of the library and its version
-BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60)
+"""distribution's, and smaller ones."""
+SIZES = tuple(float(2**power) for power in range(10, 32))
+"""distribution's: 1 KiB to 2 GiB."""
+WHERE = ("listener", "backend", "handler")
 ROOM = {
     "free_bytes": "Bytes that are left on the tightest volume of a storage.",
     "size_bytes": "Bytes that this volume has in all.",
@@ -38,7 +42,7 @@ ROOM = {
     "size_files": "Inodes that it has in all; 0 where the file system does not count them.",
     "low_room": "1 while new uploads are refused for want of room.",
 }
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS = {name: name.lower() for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 
 
 class MetricsFolder:
@@ -76,8 +80,11 @@ class _Tally:
 
     requests: int = 0
     seconds: float = 0.0
+    received: int = 0
     sent: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
+    received_sizes: list[int] = field(default_factory=lambda: [0] * (len(SIZES) + 1))
+    sent_sizes: list[int] = field(default_factory=lambda: [0] * (len(SIZES) + 1))
 
 
 class Metrics:
@@ -90,18 +97,21 @@ class Metrics:
         self._requests = Counter(
             "registry_http_requests_total",
             "Requests answered.",
-            ("listener", "backend", "code", "method"),
+            (*WHERE, "code", "method"),
             registry=own,
         )
         self._seconds = Histogram(
             "registry_http_request_duration_seconds",
             "Time from a request's head to the end of its answer.",
-            ("listener", "backend", "method"),
+            (*WHERE, "method"),
             buckets=BUCKETS,
             registry=own,
         )
-        self._sent = Counter(
-            "registry_http_response_size_bytes_total", "Bytes of bodies sent.", ("listener", "backend"), registry=own
+        self._received, self._sent = (
+            Histogram(
+                f"registry_http_{what}_size_bytes", f"Bytes of bodies {done}.", WHERE, buckets=SIZES, registry=own
+            )
+            for what, done in (("request", "received"), ("response", "sent"))
         )
         self._flying = Gauge(
             "registry_http_in_flight_requests",
@@ -133,7 +143,7 @@ class Metrics:
             ("referrer",),
             registry=own,
         )
-        self._tallies: dict[tuple[str, str, int, str], _Tally] = {}
+        self._tallies: dict[tuple[str, str, str, int, str], _Tally] = {}
         self._decided: dict[tuple[str, str, str], int] = {}
         self._under_way: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -153,6 +163,8 @@ class Metrics:
         *,
         seconds: float,
         sent: int,
+        received: int = 0,
+        handler: str = "",
         decided: tuple[str, str] | None = None,
     ) -> None:
         """Counts a request that has ended; all labels are from small closed sets.
@@ -163,18 +175,23 @@ class Metrics:
             status: of the answer.
             method: of the request; strange ones count as `other`.
             seconds: from its head to the end of the handler.
-            sent: bytes of the body.
+            sent: bytes of the answer's body.
+            received: bytes of the request's body.
+            handler: what it was about (`request_context.HANDLER`); "" where no route of ours was found.
             decided: the proxy's decision: the client's generation, and why.
         """
         self._under_way[listener] -= 1
-        key = (listener, backend, status, method if method in METHODS else "other")
+        key = (listener, backend, handler or "other", status, METHODS.get(method, "other"))
         tally = self._tallies.get(key)
         if tally is None:
             tally = self._tallies[key] = _Tally()
         tally.requests += 1
         tally.seconds += seconds
+        tally.received += received
         tally.sent += sent
         tally.buckets[bisect_left(BUCKETS, seconds)] += 1
+        tally.received_sizes[bisect_left(SIZES, received)] += 1
+        tally.sent_sizes[bisect_left(SIZES, sent)] += 1
         if decided is not None:
             route = (backend, *decided)
             self._decided[route] = self._decided.get(route, 0) + 1
@@ -210,15 +227,14 @@ class Metrics:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for (listener, backend, status, method), tally in self._tallies.items():
+        for (*where, status, method), tally in self._tallies.items():
             if not tally.requests:
                 continue
-            self._requests.labels(listener, backend, str(status), method).inc(tally.requests)
-            if tally.sent:
-                self._sent.labels(listener, backend).inc(tally.sent)
-            _observe(self._seconds.labels(listener, backend, method), tally)
-            tally.requests, tally.seconds, tally.sent = 0, 0.0, 0
-            tally.buckets[:] = [0] * len(tally.buckets)
+            self._requests.labels(*where, str(status), method).inc(tally.requests)
+            _observe(self._seconds.labels(*where, method), tally.buckets, tally.seconds)
+            _observe(self._received.labels(*where), tally.received_sizes, tally.received)
+            _observe(self._sent.labels(*where), tally.sent_sizes, tally.sent)
+            tally.requests, tally.seconds, tally.received, tally.sent = 0, 0.0, 0, 0
         for key, times in self._decided.items():
             self._routes.labels(*key).inc(times)
         self._decided.clear()
@@ -226,12 +242,13 @@ class Metrics:
             self._flying.labels(listener).set(number)
 
 
-def _observe(histogram: Histogram, tally: _Tally) -> None:
-    """Observes many at once: the library does it one by one, for three microseconds each."""
-    for bucket, times in zip(histogram._buckets, tally.buckets, strict=True):  # noqa: SLF001 - the library has no public method for it
+def _observe(histogram: Histogram, buckets: list[int], total: float) -> None:
+    """Observes many at once, and empties the buckets: the library does it one by one, for three microseconds each."""
+    for bucket, times in zip(histogram._buckets, buckets, strict=True):  # noqa: SLF001 - the library has no public method for it
         if times:
             bucket.inc(times)
-    histogram._sum.inc(tally.seconds)  # noqa: SLF001 - as above
+    histogram._sum.inc(total)  # noqa: SLF001 - as above
+    buckets[:] = [0] * len(buckets)
 
 
 def metrics_page(path: str, metrics: Metrics | None, health: Handler) -> Handler:

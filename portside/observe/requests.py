@@ -78,8 +78,17 @@ def observed(
             if sent < 0:
                 sent = request.writer.output_size
             if metrics is not None:
-                decided = request.get(request_context.DECIDED)
-                metrics.end(listener, backend, status, request.method, seconds=seconds, sent=sent, decided=decided)
+                metrics.end(
+                    listener,
+                    backend,
+                    status,
+                    request.method,
+                    seconds=seconds,
+                    sent=sent,
+                    received=request.content.total_bytes,
+                    handler=request.get(request_context.HANDLER, ""),
+                    decided=request.get(request_context.DECIDED),
+                )
             if access is not None:
                 access.line(
                     remote_address(request),

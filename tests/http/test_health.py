@@ -236,7 +236,7 @@ def test_asking_leaves_no_access_line_and_counts_nowhere_on_any_listener(tmp_pat
         page = connection.getresponse().read().decode()
         connection.close()
         assert [line for line in page.splitlines() if line.startswith("registry_http_requests_total{")] == [
-            'registry_http_requests_total{backend="v2",code="200",listener="v2",method="GET"} 1.0'
+            'registry_http_requests_total{backend="v2",code="200",handler="base",listener="v2",method="get"} 1.0'
         ]
 
 

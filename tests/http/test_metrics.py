@@ -23,7 +23,7 @@ gateway:
   v2: {addr: 127.0.0.1:0}
   metrics: {addr: 127.0.0.1:0}
 """
-REQUESTS = 'registry_http_requests_total{backend="v2",code="200",listener="v2",method="GET"}'
+REQUESTS = 'registry_http_requests_total{backend="v2",code="200",handler="base",listener="v2",method="get"}'
 
 
 async def _page(port: int) -> str:

@@ -18,8 +18,10 @@ async def answer(parts: list[str], request: BaseRequest, **values: str) -> Strea
 
 
 ROUTES = [
-    Route("/things/{thing}", {"GET": Operation(Action.PULL, answer), "DELETE": Operation(Action.DELETE, answer)}),
-    Route("/all/{name*}/end", {"GET": Operation(Action.NONE, answer)}),
+    Route(
+        "/things/{thing}", {"GET": Operation(Action.PULL, answer), "DELETE": Operation(Action.DELETE, answer)}, "thing"
+    ),
+    Route("/all/{name*}/end", {"GET": Operation(Action.NONE, answer)}, "all"),
 ]
 
 

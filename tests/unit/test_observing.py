@@ -87,9 +87,9 @@ async def test_a_request_leaves_a_line_with_its_way_and_counts_once(tmp_path: Pa
         await client.get(url, headers={"User-Agent": "docker/24.0.7"})
         line = await served.line()
         where = {"listener": "proxy", "backend": "v2"}
-        assert _value(served.metrics, "registry_http_requests_total", **where, code="202", method="GET") == 1
+        assert _value(served.metrics, "registry_http_requests_total", **where, code="202", method="get") == 1
         assert _value(served.metrics, "registry_http_request_duration_seconds_count", **where) == 1
-        assert _value(served.metrics, "registry_http_response_size_bytes_total", **where) == 5
+        assert _value(served.metrics, "registry_http_response_size_bytes_sum", **where) == 5
         assert _value(served.metrics, "portside_route_total", backend="v2", generation="modern", why="client") == 1
         assert _value(served.metrics, "registry_http_in_flight_requests", listener="proxy") == 0
     assert line.startswith("127.0.0.1 - - [")
