@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.commands import portside, running_command
+from tests.support.commands import children, portside, running_command
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.serving_here import OCI_MANIFEST, make_manifest
@@ -172,6 +175,38 @@ def test_killed_and_brought_back_under_load(tmp_path: Path, server: RedisServer)
         assert all("level=warn" in line for line in lines[::2])
         assert "Traceback" not in running.err.read_text()
     assert slowest < 3
+
+
+def test_what_was_acknowledged_is_there_whatever_was_killed(tmp_path: Path, server: RedisServer) -> None:
+    """Portside with -9 in the middle of pushes, and Redis with all that it knew."""
+    port, _ = write_settings(tmp_path, server.address, workers=2)
+    acknowledged: dict[str, bytes] = {}
+
+    def push_on(pusher: int) -> None:
+        with contextlib.suppress(OSError, HTTPException):
+            for number in range(1000):
+                content = make_manifest(b"{}", b"a layer", annotations={"pad": f"{pusher}.{number}" * 10_000})
+                path = f"/v2/team/app/manifests/t{pusher}.{number}"
+                if ask(port, "PUT", path, content, **{"Content-Type": OCI_MANIFEST})[0] == 201:
+                    acknowledged[path] = content
+
+    for turn in range(3):
+        with running_command("v2", "v2.yml", folder=tmp_path) as running, ThreadPoolExecutor(3) as threads:
+            push(port, "team/app")
+            for path, content in acknowledged.items():
+                status, headers, body = ask(port, "GET", path)
+                assert (status, headers["content-type"], body) == (200, OCI_MANIFEST, content), path
+                assert ask(port, "HEAD", path)[1]["content-length"] == str(len(content))
+            for pusher in range(3):
+                threads.submit(push_on, 3 * turn + pusher)
+            time.sleep(1)
+            workers = children(running.process.pid)
+            for pid in (running.process.pid, *workers):
+                os.kill(pid, signal.SIGKILL)
+        if turn == 1:
+            server.kill()
+            server.start()
+    assert len(acknowledged) > 10
 
 
 def test_a_redis_that_is_not_there_at_the_start_is_said_once(tmp_path: Path) -> None:
