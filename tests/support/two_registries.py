@@ -33,7 +33,7 @@ class Asked:
 
 
 class Pair:
-    """Two registries that are asked the same."""
+    """Two registries that are asked the same, by their ports."""
 
     def __init__(self, theirs: int, ours: int) -> None:
         self._theirs = Talk(theirs)
@@ -59,7 +59,7 @@ def running_pair(edition: int, table: Table, folder: Path) -> Iterator[tuple[Pai
 @contextlib.contextmanager
 def _both(edition: int, settings: Mapping[str, Any], folder: Path) -> Iterator[Pair]:
     ports = {name: free_port() for name in ("theirs", "ours")}
-    files = {name: _settings(folder / name, port, settings) for name, port in ports.items()}
+    files = {name: write_settings(folder / name, port, settings) for name, port in ports.items()}
     theirs = [find_program(PROGRAMS[edition]), "serve", str(files["theirs"])]
     with (
         running(theirs, folder / "theirs.log", port=ports["theirs"]),
@@ -68,7 +68,8 @@ def _both(edition: int, settings: Mapping[str, Any], folder: Path) -> Iterator[P
         yield Pair(ports["theirs"], ports["ours"])
 
 
-def _settings(folder: Path, port: int, more: Mapping[str, Any]) -> Path:
+def write_settings(folder: Path, port: int, more: Mapping[str, Any]) -> Path:
+    """Writes the file of a registry on a loopback port, with data of its own below `folder`; returns its path."""
     folder.mkdir(exist_ok=True)
     storage = {"filesystem": {"rootdirectory": str(folder / "data")}, **more.get("storage", {})}
     settings = {
