@@ -120,8 +120,8 @@ class Referrers:
         """Returns an entry's descriptor; None when it is gone, or of another kind than is asked for."""
         try:
             described = await self._driver.read(layout.referrer(name, subject, digest))
-        except (PathNotFound, InvalidPath):
-            return None  # deleted meanwhile, or a link that leads out
+        except PathNotFound:
+            return None  # deleted meanwhile
         try:
             found = await parse_off_loop(described, partial(artifact_type_of, digest=digest))
         except ValueError as error:

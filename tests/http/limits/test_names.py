@@ -22,72 +22,72 @@ GOOD_NAMES = [
 BAD_NAMES = [
     "a" * (MAX_REPOSITORY_NAME + 1), "/".join("a" * 129), "a___b", "a..b", "a._b", "a_-b", "-a", "a-", ".a", "a.", "_a",
     "a_", "A", "a/B", "a/-b", "_uploads", "_layers", "_manifests", "a/_manifests/tags", "_index_images", "a/.", "a/..",
-    "a:b", "a@b", "a%20b", "a%0a", "a%00", "%c0%ae", "\u0430".encode().hex("%", 1).join(["%", ""]),
+    "a%2fb", "a%2Fb", "a:b", "a@b", "a%20b", "a%0a", "a%00", "%c0%ae", "%d0%b0",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", GOOD_NAMES, ids=lambda name: name[:20])
-async def test_a_name_within_the_grammar_names_a_repository_of_its_own(place: Place, name: str) -> None:
-    content = await place.v2.push_image(name, "latest")
-    assert (await place.v2.ask("GET", f"/v2/{name}/manifests/latest")).body == content
-    assert (await place.v2.ask("GET", f"/v2/{name}/tags/list")).json == {"name": name, "tags": ["latest"]}
-    assert (await place.v2.ask("GET", "/v2/_catalog")).json == {"repositories": [name]}
-    assert (await place.v2.ask("GET", f"/v2/{name}/referrers/{digest_of(content)}")).json["manifests"] == []
+async def test_a_name_within_the_grammar_names_a_repository_of_its_own(place: Place) -> None:
+    for name in GOOD_NAMES:
+        content = await place.v2.push_image(name, "latest")
+        assert (await place.v2.ask("GET", f"/v2/{name}/manifests/latest")).body == content
+        assert (await place.v2.ask("GET", f"/v2/{name}/tags/list")).json == {"name": name, "tags": ["latest"]}
+        assert name in (await place.v2.ask("GET", "/v2/_catalog")).json["repositories"]
+        assert (await place.v2.ask("GET", f"/v2/{name}/referrers/{digest_of(content)}")).json["manifests"] == []
 
 
-@pytest.mark.parametrize("name", BAD_NAMES, ids=lambda name: name[:20])
-async def test_a_name_outside_of_it_is_refused_wherever_it_stands(place: Place, name: str) -> None:
+async def test_a_name_outside_of_it_is_refused_wherever_it_stands(place: Place) -> None:
     await place.push_blobs()
-    before = place.tree()
-    for method, rest in (
-        ("GET", "manifests/latest"), ("PUT", "manifests/latest"), ("DELETE", "manifests/latest"),
-        ("GET", f"blobs/{ABSENT}"), ("HEAD", f"blobs/{ABSENT}"), ("DELETE", f"blobs/{ABSENT}"),
-        ("POST", "blobs/uploads/"),
-        ("PATCH", f"blobs/uploads/{UPLOAD}"), ("PUT", f"blobs/uploads/{UPLOAD}?digest={ABSENT}"),
-        ("DELETE", f"blobs/uploads/{UPLOAD}"), ("GET", f"referrers/{ABSENT}"), ("GET", "tags/list"),
-    ):  # fmt: skip
-        answer = await place.v2.ask(method, f"/v2/{name}/{rest}", body=b"x" if method in {"PUT", "PATCH"} else None)
-        assert answer.status == 400, (method, rest)
-        if method != "HEAD":
-            assert answer.told == (400, "NAME_INVALID"), (method, rest)
-    # As the source of a mount it is no name at all: an upload begins, and takes nothing from anywhere.
-    answer = await place.v2.ask("POST", f"/v2/{NAME}/blobs/uploads/?mount={digest_of(LAYER)}&from={name}")
-    assert answer.status == 202
-    assert (await place.v2.ask("DELETE", answer.path)).status == 204
-    assert {path: file for path, file in place.tree().items() if "_uploads" not in path} == {
-        path: file for path, file in before.items() if "_uploads" not in path
-    }
+    for name in BAD_NAMES:
+        before = place.tree()
+        for method, rest in (
+            ("GET", "manifests/latest"), ("PUT", "manifests/latest"), ("DELETE", "manifests/latest"),
+            ("GET", f"blobs/{ABSENT}"), ("HEAD", f"blobs/{ABSENT}"), ("DELETE", f"blobs/{ABSENT}"),
+            ("POST", "blobs/uploads/"),
+            ("PATCH", f"blobs/uploads/{UPLOAD}"), ("PUT", f"blobs/uploads/{UPLOAD}?digest={ABSENT}"),
+            ("DELETE", f"blobs/uploads/{UPLOAD}"), ("GET", f"referrers/{ABSENT}"), ("GET", "tags/list"),
+        ):  # fmt: skip
+            answer = await place.v2.ask(method, f"/v2/{name}/{rest}", body=b"x" if method in {"PUT", "PATCH"} else None)
+            assert answer.status == 400, (method, name, rest)
+            if method != "HEAD":
+                assert answer.told == (400, "NAME_INVALID"), (method, rest)
+        # As the source of a mount it is no name at all: an upload begins, and takes nothing from anywhere.
+        answer = await place.v2.ask("POST", f"/v2/{NAME}/blobs/uploads/?mount={digest_of(LAYER)}&from={name}")
+        assert answer.status == 202
+        assert (await place.v2.ask("DELETE", answer.path)).status == 204
+        assert {path: file for path, file in place.tree().items() if "_uploads" not in path} == {
+            path: file for path, file in before.items() if "_uploads" not in path
+        }
 
 
 GOOD_TAGS = ["t" * 128, "_", "0", "A.b-c_d", "latest", "...".join("ab"), "x" + "-" * 127]
 BAD_TAGS = [
     "t" * 129, "-a", ".a", "a%2Fb", "a+b", "a%20b", "%00", "a%0Ab", "a%0D%0AX=y", "..", ".", "\\a", "~", "a%25",
-    "%FF", "\u0430".encode().hex("%", 1).join(["%", ""]),
+    "%FF", "%d0%b0",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("tag", GOOD_TAGS, ids=lambda tag: tag[:20])
-async def test_a_tag_within_the_grammar_is_kept(place: Place, tag: str) -> None:
-    content = await place.v2.push_image(NAME, tag)
-    assert (await place.v2.ask("GET", f"/v2/{NAME}/manifests/{tag}")).body == content
-    assert (await place.v2.ask("GET", f"/v2/{NAME}/tags/list")).json["tags"] == [tag]
-    assert (await place.v2.ask("DELETE", f"/v2/{NAME}/manifests/{tag}")).status == 202
+async def test_a_tag_within_the_grammar_is_kept(place: Place) -> None:
+    for tag in GOOD_TAGS:
+        content = await place.v2.push_image(NAME, tag)
+        assert (await place.v2.ask("GET", f"/v2/{NAME}/manifests/{tag}")).body == content
+        assert (await place.v2.ask("GET", f"/v2/{NAME}/tags/list")).json["tags"] == [tag]
+        assert (await place.v2.ask("DELETE", f"/v2/{NAME}/manifests/{tag}")).status == 202
 
 
-@pytest.mark.parametrize("tag", BAD_TAGS, ids=lambda tag: tag[:20])
-async def test_a_tag_outside_of_it_is_refused_and_never_found(place: Place, tag: str) -> None:
+async def test_a_tag_outside_of_it_is_refused_and_never_found(place: Place) -> None:
     await place.push_blobs()
-    content = manifest_with()
-    before = place.tree()
-    put = await place.v2.ask("PUT", f"/v2/{NAME}/manifests/{tag}", {"Content-Type": OCI_MANIFEST}, body=content)
-    assert put.told == (400, "TAG_INVALID")
-    query = f"/v2/{NAME}/manifests/{digest_of(content)}?tag=fine&tag={tag}"
-    put = await place.v2.ask("PUT", query, {"Content-Type": OCI_MANIFEST}, body=content)
-    assert put.told == (400, "TAG_INVALID")
-    assert place.tree() == before
-    assert (await place.v2.ask("GET", f"/v2/{NAME}/manifests/{tag}")).told == (404, "MANIFEST_UNKNOWN")
-    assert (await place.v2.ask("DELETE", f"/v2/{NAME}/manifests/{tag}")).status in {400, 404}
-    assert place.tree() == before
+    for tag in BAD_TAGS:
+        content = manifest_with()
+        before = place.tree()
+        put = await place.v2.ask("PUT", f"/v2/{NAME}/manifests/{tag}", {"Content-Type": OCI_MANIFEST}, body=content)
+        assert put.told == (400, "TAG_INVALID"), tag
+        query = f"/v2/{NAME}/manifests/{digest_of(content)}?tag=fine&tag={tag}"
+        put = await place.v2.ask("PUT", query, {"Content-Type": OCI_MANIFEST}, body=content)
+        assert put.told == (400, "TAG_INVALID"), tag
+        assert place.tree() == before
+        assert (await place.v2.ask("GET", f"/v2/{NAME}/manifests/{tag}")).told == (404, "MANIFEST_UNKNOWN")
+        assert (await place.v2.ask("DELETE", f"/v2/{NAME}/manifests/{tag}")).status in {400, 404}
+        assert place.tree() == before
 
 
 @pytest.mark.parametrize(("count", "status"), [(MAX_TAGS, 201), (MAX_TAGS + 1, 414)])
@@ -116,29 +116,29 @@ BAD_DIGESTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("digest", BAD_DIGESTS, ids=lambda digest: digest[:30])
-async def test_a_digest_that_is_not_one_is_refused_wherever_it_stands(place: Place, digest: str) -> None:
+async def test_a_digest_that_is_not_one_is_refused_wherever_it_stands(place: Place) -> None:
     await place.push_blobs()
-    begun = await place.v2.begin(NAME)
-    before = place.tree()
-    for method, path in (
-        ("GET", f"/v2/{NAME}/blobs/{digest}"),
-        ("DELETE", f"/v2/{NAME}/blobs/{digest}"),
-        ("GET", f"/v2/{NAME}/manifests/{digest}"),
-        ("DELETE", f"/v2/{NAME}/manifests/{digest}"),
-        ("PUT", f"/v2/{NAME}/manifests/{digest}"),
-        ("GET", f"/v2/{NAME}/referrers/{digest}"),
-        ("POST", f"/v2/{NAME}/blobs/uploads/?digest={digest}"),
-        ("PUT", f"{begun}?digest={digest}"),
-    ):
-        answer = await place.v2.ask(method, path, OCTETS, body=CONFIG if method in {"PUT", "POST"} else None)
-        assert answer.told == (400, "DIGEST_INVALID"), (method, path)
-        assert place.tree() == before
-    # A mount of what cannot be is an upload, as in distribution.
-    for query in (f"mount={digest}&from={NAME}", f"mount={digest}"):
-        answer = await place.v2.ask("POST", f"/v2/team/other/blobs/uploads/?{query}")
-        assert answer.status == 202
-    assert not list(place.root.glob("docker/registry/v2/repositories/team/other/_layers"))
+    for digest in BAD_DIGESTS:
+        begun = await place.v2.begin(NAME)
+        before = place.tree()
+        for method, path in (
+            ("GET", f"/v2/{NAME}/blobs/{digest}"),
+            ("DELETE", f"/v2/{NAME}/blobs/{digest}"),
+            ("GET", f"/v2/{NAME}/manifests/{digest}"),
+            ("DELETE", f"/v2/{NAME}/manifests/{digest}"),
+            ("PUT", f"/v2/{NAME}/manifests/{digest}"),
+            ("GET", f"/v2/{NAME}/referrers/{digest}"),
+            ("POST", f"/v2/{NAME}/blobs/uploads/?digest={digest}"),
+            ("PUT", f"{begun}?digest={digest}"),
+        ):
+            answer = await place.v2.ask(method, path, OCTETS, body=CONFIG if method in {"PUT", "POST"} else None)
+            assert answer.told == (400, "DIGEST_INVALID"), (method, path)
+            assert place.tree() == before
+        # A mount of what cannot be is an upload, as in distribution.
+        for query in (f"mount={digest}&from={NAME}", f"mount={digest}"):
+            answer = await place.v2.ask("POST", f"/v2/team/other/blobs/uploads/?{query}")
+            assert answer.status == 202
+        assert not list(place.root.glob("docker/registry/v2/repositories/team/other/_layers"))
 
 
 async def test_an_upload_belongs_to_one_repository(place: Place) -> None:

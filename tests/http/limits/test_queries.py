@@ -147,6 +147,13 @@ async def test_a_chunk_is_taken_only_where_it_belongs(place: Place, method: str)
             assert answer["Range"] == "0-0"
             assert answer.path == begun
         assert (await place.v2.ask("DELETE", begun)).status in {204, 404}
+    # Of a chunk without a length only its position counts.
+    begun = await place.v2.begin(NAME)
+    target = begun if method == "PATCH" else f"{begun}?digest={digest_of(content)}"
+    for first, status in ((MAX_OFFSET - 9, 416), (MAX_OFFSET - 8, 400)):
+        said = f"{first}-{first + 9}"
+        answer = await place.v2.ask(method, target, {**OCTETS, "Content-Range": said}, chunks=[content])
+        assert answer.told == (status, "RANGE_INVALID")
 
 
 RANGES = [
