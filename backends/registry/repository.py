@@ -8,6 +8,8 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,10 +29,13 @@ from backends.registry.links import read_link, write_link
 from backends.registry.manifest_push import ManifestPush
 from backends.registry.referrers import ReferrersPage
 from backends.registry.shared import Shared
+from backends.registry.signing import require_signed
 from backends.registry.validation import require_permitted_kind, require_permitted_urls
 from backends.storage import layout
 from backends.storage.capabilities import remove_empty
 from backends.storage.driver import PathNotFound
+
+_log = logging.getLogger("portside.registry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,9 +323,15 @@ class Repository:
     async def _signed(self, digest: Digest, payload: bytes) -> bytes:
         """Returns a schema 1 document with signatures: the pusher's, or ours where a volume kept only the payload."""
         try:
-            return await self._driver.read(layout.signed_schema1(self.name, digest))
+            kept = await self._driver.read(layout.signed_schema1(self.name, digest))
         except PathNotFound:
             return await self._shared.signer.sign(payload)
+        try:
+            await asyncio.to_thread(require_signed, kept, payload)
+        except ValueError as error:
+            _log.warning("the signed %s of %s is damaged on disk (%s); it is signed anew", digest, self.name, error)
+            return await self._shared.signer.sign(payload)
+        return kept
 
     def _blob_unknown(self, digest: Digest) -> RegistryError:
         return RegistryError(ErrorCode.BLOB_UNKNOWN, f"{self.name} has no blob {digest}")

@@ -110,3 +110,18 @@ def read_signing_key(path: Path) -> PrivateKey:
         raise StorageError(f"the signing key {path} cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise StorageError(f"the signing key {path} cannot be used: {error}") from None
+
+
+def require_signed(document: bytes, payload: bytes) -> None:
+    """Requires that a document is this payload with signatures that fit.
+
+    Raises:
+        ValueError: it is not.
+    """
+    from backends.model import jws  # noqa: PLC0415 - cryptography is slow to import, and schema 1 is seldom
+
+    try:
+        if jws.verify(document) != payload:
+            raise ValueError("it is another manifest's")
+    except jws.Unverified as error:
+        raise ValueError(str(error)) from None

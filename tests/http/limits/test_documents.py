@@ -13,6 +13,7 @@ from backends.model import jws
 from backends.model.descriptors import MAX_SIZE
 from backends.model.strict_json import MAX_DEPTH, MAX_DIGITS
 from backends.model.v1images import MAX_V1_NAME
+from backends.registry.references import MOST_NAMED
 from backends.registry.validation import Validation
 from tests.support.limits import CONFIG, LAYER, NAME, Place, manifest_with
 from tests.support.serving_here import OCI_MANIFEST, describe, digest_of, make_manifest
@@ -108,7 +109,8 @@ async def test_thousands_of_descriptors_are_answered_and_others_meanwhile(place:
         await asyncio.sleep(0.01)
     answer = await push
     assert answer.status == 400
-    assert b"MANIFEST_BLOB_UNKNOWN" in answer.body
+    assert {error["code"] for error in answer.json["errors"]} == {"MANIFEST_BLOB_UNKNOWN"}
+    assert len(answer.json["errors"]) <= MOST_NAMED + 1
     assert place.tree() == before
     assert slowest < 2
 
@@ -185,6 +187,35 @@ async def test_schema_1_of_another_name_is_taken_as_distribution_takes_it(place:
     assert (await place.v2.ask("GET", f"/v2/{NAME}/manifests/latest")).body == content
     assert (await place.v2.ask("GET", "/v2/other/app/manifests/latest")).status == 404
     assert (await place.v2.ask("GET", f"/v2/{NAME}/manifests/other")).status == 404
+
+
+@pytest.mark.parametrize("damage", ["another's", "payload alone", "other signature", "cut", "empty"])
+async def test_a_signed_document_that_is_damaged_on_disk_is_told_and_signed_anew(
+    place: Place, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await place.push_blobs()
+    content = schema1()
+    assert (await place.put(content, SCHEMA1)).status == 201
+    payload = jws.verify(content)
+    digest = digest_of(payload)
+    (kept,) = place.root.glob(f"docker/registry/portside/primary/schema1/{NAME}/_signed/sha256/*")
+    assert kept.read_bytes() == content
+    other = schema1(tag="other")
+    signature = content.index(b'"signature": "') + 20
+    kept.write_bytes(
+        {
+            "another's": other,
+            "payload alone": payload,
+            "other signature": content[:signature] + bytes([content[signature] ^ 1]) + content[signature + 1 :],
+            "cut": content[:-30],
+            "empty": b"",
+        }[damage]
+    )
+    for reference in ("latest", digest):
+        answer = await place.v2.ask("GET", f"/v2/{NAME}/manifests/{reference}")
+        assert (answer.status, answer["Docker-Content-Digest"]) == (200, digest)
+        assert jws.verify(answer.body) == payload
+    assert f"the signed {digest} of {NAME} is damaged on disk" in caplog.text
 
 
 class TestAddressesInAManifest:
