@@ -149,6 +149,68 @@ async def test_it_looks_by_itself_while_it_is_watched() -> None:
     assert looked.times > 3
 
 
+async def test_each_check_has_its_own_interval_and_one_that_hangs_keeps_no_other() -> None:
+    often, seldom, goes_on = Looked(), Looked(), asyncio.Event()
+
+    async def hang() -> Sequence[Finding]:
+        await goes_on.wait()
+        return ()
+
+    asked = Health(
+        [
+            Check("hangs", hang, interval_seconds=0.01, bound_seconds=60),
+            Check("often", often, interval_seconds=0.01),
+            Check("seldom", seldom, interval_seconds=60),
+        ]
+    )
+    watching = asyncio.ensure_future(asked.watch())
+    await asyncio.sleep(0.2)
+    assert often.times > 3
+    assert seldom.times == 1
+    goes_on.set()
+    await asked.report()  # the first look of one that hung is waited for, and no other
+    often.found = [WRONG]
+    await asyncio.sleep(0.1)
+    goes_on.clear()
+    async with asyncio.timeout(0.05):
+        assert (await asked.report()).status == 503
+    watching.cancel()
+    await asyncio.wait([watching])
+    await asked.close()
+
+
+async def test_only_a_check_that_says_so_stops_requests() -> None:
+    storage, named = Looked(WRONG), Looked()
+    asked = Health(
+        [
+            Check("storage", storage, interval_seconds=0),
+            Check("/down", named, interval_seconds=0, stops_requests=True),
+        ]
+    )
+    stops = []
+    for found in ([], [Finding("/down", "file exists", fatal=True, public="health.file.0")], []):
+        named.found = found
+        report = await asked.report()
+        stops.append(asked.stops_requests)
+        if found:
+            assert json.loads(report.body(whole=False)) == {"storage": "failing", "health.file.0": "failing"}
+            assert json.loads(report.body(whole=True)) == {"storage": "it is gone", "/down": "file exists"}
+    assert stops == [False, True, False]
+
+
+async def test_a_check_that_only_slows_down_is_not_fatal_when_it_hangs() -> None:
+    async def hang() -> Sequence[Finding]:
+        await asyncio.sleep(60)
+        return ()
+
+    check = Check("redis", hang, bound_seconds=0.01, fatal=False)
+    asked = Health([check])
+    report = await asked.report()
+    assert report.status == 200
+    assert [finding.what for finding in report.findings] == ["redis"]
+    await asked.close()
+
+
 def test_one_of_several_processes_speaks_and_another_one_when_it_ends() -> None:
     voice = Voice()
     ask, answer = os.pipe(), os.pipe()
