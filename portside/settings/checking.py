@@ -24,6 +24,8 @@ from portside.settings.walking import step
 _OF_ENVIRONMENT = " (environment)"
 _MERGE = "tag:yaml.org,2002:merge"
 _NULL = "tag:yaml.org,2002:null"
+# Naming these says enough.
+_SAID_BY_NAME = frozenset({*(f"storage.{driver}" for driver in DRIVERS), "auth.none"})
 # What holds for a whole section holds for the keys in it, which need no line of their own but for what is said of them.
 _WHOLE = frozenset({Kind.IGNORED, Kind.UNSUPPORTED, Kind.OVERRIDDEN})
 
@@ -124,7 +126,7 @@ def _lines(
         beneath = next((each for key, some in remarks.items() if key.startswith(f"{path}.") for each in some), None)
         if beneath is not None:
             yield Line(line, "", path, beneath.kind, beneath.text)
-        elif _says_nothing(node) and path.removeprefix("storage.") not in DRIVERS:
+        elif _says_nothing(node) and path not in _SAID_BY_NAME:
             yield Line(line, "", path, Kind.IGNORED, f"{path} is empty, and so not set")
         else:
             yield Line(line, "", path, Kind.USED, "")

@@ -97,7 +97,9 @@ def _type(kind: Any, path: str, *, lowered: bool = False) -> Schema:
         return {"type": {bool: "boolean", int: "integer", float: "number"}[kind]}
     origin, inside = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
-        return {"enum": [*inside, *(each.upper() for each in inside if lowered)]}
+        return {
+            "enum": [*inside, *(written for each in inside if lowered for written in (each.upper(), each.capitalize()))]
+        }
     if origin in {list, tuple}:
         return {"type": "array", "items": _or_null(_type(inner_type(inside[0]), f"{path}[]"))}
     if origin is dict:

@@ -112,7 +112,9 @@ def examine(role: Role, file: SettingsFile, environment: Mapping[str, str], flag
         remarks += [describe_mistake(found) for found in error.errors(include_url=False)]
     else:
         settings, more = _settings(role, config, profile)
-        remarks += more
+        # What a part says of a value of its own goes before what is said of every value of its kind.
+        told = {each.path for each in more}
+        remarks = [each for each in remarks if each.kind is not Kind.DANGEROUS or each.path not in told] + more
     if settings is None or any(each.kind is Kind.REFUSED for each in remarks):
         return Examined(None, tuple(remarks), overrides.applied)
     settings = replace(settings, notes=_notes(remarks), source=file.path)

@@ -115,10 +115,13 @@ def notes(raw: Mapping[Any, Any]) -> list[Remark]:
         for key, why in NOT_YET.items()
         if not is_unset(_value(raw, key))
     ]
+    refused_keys = [each.path for each in refusals(raw)]
     found += [
         Remark(Kind.IGNORED, key, f"{key} has no effect: {why}")
         for key, (why, agreed) in WITHOUT_EFFECT.items()
-        if not is_unset(value := _value(raw, key)) and (agreed is None or plain(value) != agreed)
+        if not is_unset(value := _value(raw, key))
+        and (agreed is None or plain(value) != agreed)
+        and not any(each.startswith(f"{key}.") for each in refused_keys)
     ]
     return found
 

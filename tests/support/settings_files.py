@@ -50,8 +50,17 @@ def roots(settings: Settings) -> list[tuple[str, str, bool]]:
 
 def mistakes_of(load: Load, role: Role, text: str | None = None, **more: Any) -> list[str]:
     """The mistakes that loading tells, without what comes before the list."""
+    return _mistakes(lambda: load(role, text, **more))
+
+
+def mistakes_of_file(role: Role, path: Path) -> list[str]:
+    """The same of a file."""
+    return _mistakes(lambda: load_settings(role, path, {}, {}))
+
+
+def _mistakes(load: Callable[[], object]) -> list[str]:
     with pytest.raises(SettingsProblem) as caught:
-        load(role, text, **more)
+        load()
     _, *lines = str(caught.value).splitlines()
     return [line.strip() for line in lines] or [str(caught.value).partition("cannot be used: ")[2]]
 
