@@ -39,12 +39,14 @@ class Batch:
         last: the sequence up to which everything has been read, for `Queue.advance`.
         dropped_events: so many are missing behind the last of them, as in `Event`.
         dropped_pulls: so many pulls.
+        more: whether more may be there already; if not, `Queue.wait` says when there is.
     """
 
     events: Sequence[Event]
     last: int
     dropped_events: int = 0
     dropped_pulls: int = 0
+    more: bool = True
 
 
 @dataclass(frozen=True, slots=True)

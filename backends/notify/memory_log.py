@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 from backends.notify.log import Batch, Place, QueueReport, SenderState
@@ -136,7 +137,8 @@ class MemoryQueue:
 
     async def read(self) -> Batch:
         self._waker.clear()
-        return self._position.take(self._log.after(self._position.sequence))
+        records = self._log.after(self._position.sequence)
+        return replace(self._position.take(records), more=len(records) == AT_ONCE)
 
     async def advance(self, place: Place) -> None:
         self._log.advance(self._key, place)

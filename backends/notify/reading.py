@@ -9,6 +9,7 @@ Everything here may wait for the disk, so it is called in threads. It raises OSE
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from backends.notify.log import Batch
 from backends.notify.positions import Position
@@ -38,6 +39,7 @@ class LogReader:
         self._fd = -1
         self._offset = 0
         self._is_named = False
+        self._at_end = False
 
     def read(self) -> Batch:
         """Returns what comes next."""
@@ -45,8 +47,8 @@ class LogReader:
             before = self._position.sequence
             batch = self._position.take(records)
             if batch.last != before:
-                return batch
-        return Batch((), self._position.sequence)
+                return replace(batch, more=not self._at_end or self._find_later() is not None)
+        return Batch((), self._position.sequence, more=False)
 
     def has_more(self) -> bool:
         """Whether `read` may find something: cheap, and true too often rather than too seldom."""
@@ -98,6 +100,7 @@ class LogReader:
             chunk = read_at(self._fd, self._offset, length)
             records, whole = split(chunk)
             if whole or len(chunk) < length:
+                self._at_end = whole == len(chunk) < length
                 return list(records), whole
             if length > LARGEST_LINE:
                 return [], len(chunk)  # nothing that we have written

@@ -29,6 +29,9 @@ TELL_SECONDS = 1.0
 REST_SECONDS = 60.0
 """How often others are told that all is well."""
 
+GATHER_SECONDS = 0.02
+"""What comes within so long is read together."""
+
 FINISH_SECONDS = 2.0
 """How long an attempt may go on once it is to stop."""
 
@@ -83,9 +86,6 @@ class Sender:
         try:
             while True:
                 batch = await self._queue.read()
-                if batch.last == self._place.sequence:
-                    await self._rest()
-                    continue
                 for event in batch.events:
                     self._pass_over(event.sequence - 1, events=event.dropped_events, pulls=event.dropped_pulls)
                     await self._send(event)
@@ -93,6 +93,9 @@ class Sender:
                     await self._save(within=SAVE_SECONDS)
                 self._pass_over(batch.last, events=batch.dropped_events, pulls=batch.dropped_pulls)
                 await self._save(within=SAVE_SECONDS)
+                if not batch.more:
+                    await self._rest()
+                    await asyncio.sleep(GATHER_SECONDS)
         finally:
             await self._save(within=0.0)
 
