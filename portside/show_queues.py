@@ -62,7 +62,7 @@ def read_queues(settings: Settings) -> Sequence[ShownQueue]:
     try:
         root = os.open(place.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            found = {report.key: report for report in report_queues(root)}
+            found = {report.key: report for report in report_queues(root, oldest=True)}
         finally:
             os.close(root)
     except OSError as error:

@@ -90,7 +90,7 @@ class QueueReport:
     Attributes:
         key: of the endpoint.
         pending: events that wait, about: dropped pulls among them count.
-        oldest: the first of them; None when none waits.
+        oldest: the first of them; None when none waits, or it was not asked for.
         losing: how many of them the log has dropped already.
         place: how far it is.
         state: what its sender last said.
@@ -98,10 +98,10 @@ class QueueReport:
 
     key: str
     pending: int
-    oldest: bytes | None
     losing: int
     place: Place
     state: SenderState
+    oldest: bytes | None = None
 
 
 class Queue(Protocol):
@@ -183,7 +183,7 @@ class EventLog(Protocol):
         ...
 
     async def report(self) -> Sequence[QueueReport]:
-        """Returns all queues that have a place.
+        """Returns all queues that have a place, without their oldest events, which would have to be looked for.
 
         Raises:
             StorageError: they cannot be read.

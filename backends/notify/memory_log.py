@@ -56,11 +56,9 @@ class MemoryLog:
         first = self._records[0].sequence if self._records else self._last + 1
         found = []
         for key, place in sorted(self._places.items()):
-            waiting = self.after(place.sequence)
-            oldest = next((record.payload for record in waiting if record.kind is not Kind.DROPPED), None)
             losing = max(0, first - 1 - place.sequence)
             state = self._states.get(key, SenderState())
-            found.append(QueueReport(key, self._last - place.sequence - losing, oldest, losing, place, state))
+            found.append(QueueReport(key, self._last - place.sequence - losing, losing, place, state))
         return found
 
     async def close(self) -> None:

@@ -13,6 +13,7 @@ from dataclasses import asdict
 
 from backends.notify.locking import try_lock
 from backends.notify.log import UNKNOWN, Place, SenderState
+from backends.notify.records import HIGHEST
 from backends.storage import layout
 from backends.storage.files import write_all
 from backends.storage.folders import make_folders, open_folders
@@ -52,9 +53,10 @@ class Places:
             return None
         try:
             found = json.loads(content)
-            return Place(int(found["sequence"]), int(found["dropped_events"]), int(found["dropped_pulls"]))
+            place = Place(int(found["sequence"]), int(found["dropped_events"]), int(found["dropped_pulls"]))
         except (ValueError, KeyError, TypeError):
             return Place(UNKNOWN)
+        return place if 0 <= place.sequence <= HIGHEST else Place(UNKNOWN)
 
     def create(self, key: str, place: Place) -> None:
         """Gives an endpoint its first place, durably with the folders above it; under the log's lock."""

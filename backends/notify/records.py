@@ -17,6 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+HIGHEST = 10**18
+"""No log comes to so high a sequence: what names a higher one is damaged."""
+
 _LONGEST_NUMBER = 19
 _FIELDS = 4
 _CHECKSUM = 8

@@ -11,11 +11,12 @@ from backends.notify.reading import LogReader
 from backends.notify.segments import Segments, read_tail
 
 
-def report_queues(root: int) -> Sequence[QueueReport]:
+def report_queues(root: int, *, oldest: bool = False) -> Sequence[QueueReport]:
     """Returns the queues of all endpoints that have a place.
 
     Args:
         root: an open descriptor of the root.
+        oldest: whether the oldest event of each is looked for, for which a part of the log is read.
     """
     places = Places(root)
     first, last = _ends(root)
@@ -26,8 +27,8 @@ def report_queues(root: int) -> Sequence[QueueReport]:
             continue
         pending = max(0, last - max(place.sequence, first - 1))
         losing = max(0, first - 1 - place.sequence) if place.sequence >= 0 else 0
-        oldest = _oldest(root, place.sequence) if pending else None
-        found.append(QueueReport(key, pending, oldest, losing, place, places.read_state(key)))
+        first_event = _oldest(root, place.sequence) if pending and oldest else None
+        found.append(QueueReport(key, pending, losing, place, places.read_state(key), first_event))
     return found
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backends.notify.locking import try_lock
-from backends.notify.records import Kind, Record, last
+from backends.notify.records import HIGHEST, Kind, Record, last
 from backends.storage import layout
 from backends.storage.files import write_all
 from backends.storage.folders import make_folders, open_folders
@@ -66,8 +66,10 @@ class Segments:
 
     def names(self) -> Sequence[int]:
         """Returns the first sequence of each file, the oldest first."""
-        names = os.listdir(self._folder)
-        return sorted(int(name) for name in names if len(name) == _DIGITS and name.isascii() and name.isdigit())
+        names = [
+            name for name in os.listdir(self._folder) if len(name) == _DIGITS and name.isascii() and name.isdigit()
+        ]
+        return sorted(first for name in names if (first := int(name)) <= HIGHEST)
 
     def list(self) -> Sequence[Segment]:
         """Returns all files, the oldest first."""

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 LOG = "docker/registry/portside/primary/events/log"
 SETTINGS = NotifySettings((EndpointSettings("a", "http://127.0.0.1:1/", key="a"),), segment_bytes=2000)
 ROUNDS = 40
+HUGE = b'{"sequence":99999999999999999999,"dropped_events":0,"dropped_pulls":0}'
 
 
 def event(number: int) -> bytes:
@@ -186,7 +187,7 @@ async def test_a_log_that_is_deleted_while_it_is_used_begins_anew(tmp_path: Path
     await log.close()
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"sequence":"x"}', b"\0" * 60])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"sequence":"x"}', b"\0" * 60, HUGE])
 async def test_a_place_that_cannot_be_read_has_everything_sent_again(tmp_path: Path, content: bytes) -> None:
     log = FileLog(tmp_path, SETTINGS)
     await log.prepare()
