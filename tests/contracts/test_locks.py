@@ -167,3 +167,98 @@ async def test_cancelled_anywhere_nobody_is_inside_with_another(reopen: Reopen) 
         assert all(result is None or isinstance(result, asyncio.CancelledError) for result in results), results
     for locks in everyone:
         assert await is_free(locks)
+
+
+# shared
+
+
+async def test_those_who_share_are_inside_together_and_who_wants_it_alone_waits_for_all_of_them(
+    reopen: Reopen,
+) -> None:
+    first, second = reopen(), reopen()
+    async with first.hold("a", shared=True), second.hold("a", shared=True), first.hold("a", shared=True):
+        for locks in (first, second):
+            assert not await is_free(locks)
+    for locks in (first, second):
+        assert await is_free(locks)
+
+
+async def test_who_has_it_alone_keeps_out_those_who_would_share(reopen: Reopen) -> None:
+    first, second = reopen(), reopen()
+    async with first.hold("a"):
+        for locks in (first, second):
+            with pytest.raises(LockHeld):
+                async with locks.hold("a", shared=True):
+                    pytest.fail("it is held alone")
+    async with second.hold("a", shared=True):
+        pass
+
+
+async def test_within_a_process_nobody_overtakes_who_wants_it_alone(reopen: Reopen) -> None:
+    locks = reopen()
+    order: list[str] = []
+
+    async def share(name: str) -> None:
+        async with locks.hold("a", patience=30, shared=True):
+            order.append(name)
+
+    async def alone() -> None:
+        async with locks.hold("a", patience=30):
+            order.append("alone")
+
+    async with locks.hold("a", shared=True):
+        waiting = asyncio.create_task(alone())
+        await asyncio.sleep(0.05)
+        late = asyncio.create_task(share("late"))
+        await asyncio.sleep(0.05)
+        assert order == []
+    await asyncio.gather(waiting, late)
+    assert order == ["alone", "late"]
+
+
+async def test_who_gives_up_waiting_for_those_who_share_leaves_the_lock_to_others(reopen: Reopen) -> None:
+    first, second = reopen(), reopen()
+    async with first.hold("a", shared=True):
+        for locks in (first, second):
+            with pytest.raises(LockHeld):
+                async with locks.hold("a", patience=0.05):
+                    pytest.fail("it is shared")
+            task = asyncio.create_task(_hold(locks))
+            await asyncio.sleep(0.02)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        async with first.hold("a", patience=5, shared=True), second.hold("a", patience=5, shared=True):
+            pass
+    assert await is_free(second)
+
+
+async def test_sharing_and_alone_in_any_order_never_meet(reopen: Reopen) -> None:
+    everyone = [reopen() for _ in range(3)] * 4
+    sharing = alone = entered = 0
+    draw = random.Random(3)
+
+    async def enter(locks: Locks) -> None:
+        nonlocal sharing, alone, entered
+        for _ in range(8):
+            if draw.random() < 0.7:
+                async with locks.hold("a", patience=60, shared=True):
+                    sharing += 1
+                    assert not alone
+                    await asyncio.sleep(0.001)
+                    sharing -= 1
+            else:
+                async with locks.hold("a", patience=60):
+                    alone += 1
+                    assert (alone, sharing) == (1, 0)
+                    await asyncio.sleep(0.001)
+                    alone -= 1
+            entered += 1
+
+    await asyncio.gather(*(enter(locks) for locks in everyone))
+    assert entered == 96
+
+
+async def _hold(locks: Locks) -> None:
+    async with locks.hold("a", patience=300):
+        pytest.fail("it is shared")
