@@ -132,6 +132,13 @@ def _absolute(floor: float, aim: float) -> Bound:
     return Bound(PORTSIDE, None, floor, aim)
 
 
+def _page(name: str, title: str, bounds: tuple[Bound, ...]) -> Metric:
+    return Metric(f"listings.{name}", f"page {title}", "ms", Better.LESS, bounds)
+
+
+_PLACES = (("start", "start"), ("middle", "middle"), ("end", "end"))
+_TAGS = (Bound(PORTSIDE, REFERENCE, 1 / 18, 1 / 50),)
+_CATALOG = (Bound(PORTSIDE, REFERENCE, 1 / 8, 1 / 18),)
 _PULL = (Bound(PORTSIDE, REFERENCE, 1 / 2), Bound(PORTSIDE, STATIC, 1, 0.75))
 _PUSH = (Bound(PORTSIDE, REFERENCE, 1 / 2),)
 GROWN = 1.25
@@ -184,6 +191,16 @@ ROWS = (
                 ("list", "10 names of the tags"),
                 ("catalog", "10 names of the catalog"),
             )
+        ),
+    ),
+    Row(
+        "listings",
+        "a page of 100 of a long listing",
+        (
+            *(_page(f"tags_{place}", f"of tags, {where}", _TAGS) for place, where in _PLACES),
+            _page("tags_pushed", "of tags, after a push", _TAGS),
+            *(_page(f"catalog_{place}", f"of the catalog, {where}", _CATALOG) for place, where in _PLACES),
+            *(_page(f"referrers_{place}", f"of referrers, {where}", (_absolute(40, 20),)) for place, where in _PLACES),
         ),
     ),
 )

@@ -11,8 +11,9 @@ from pathlib import Path
 from bench import proc
 from bench.contents import MANIFEST_TYPE, PUSHED, Contents, blobs_of, forget_pushes
 from bench.contestants import Contestant, Credentials
-from bench.floors import EARLIER, PORTSIDE, Metric, Row
+from bench.floors import BEFORE, EARLIER, PORTSIDE, REFERENCE, Metric, Row
 from bench.growth import measure_growth
+from bench.listings import measure_listings
 from bench.load import Load, Measured
 from bench.moving import grown, idle, move
 from bench.programs import Programs
@@ -181,6 +182,13 @@ def _growth(bench: Bench, _: Row) -> Figures:
         yield from ((PORTSIDE, figures) for figures in found)
 
 
+def _listings(bench: Bench, _: Row) -> Figures:
+    names = [each.name for each in bench.registries if each.name in {REFERENCE, PORTSIDE, BEFORE}]
+    folder = bench.folder / "listings"
+    folder.mkdir()
+    yield from measure_listings(folder, bench.credentials, bench.programs, bench.load, names=names, scale=bench.scale)
+
+
 _MEASURES: Mapping[str, Callable[[Bench, Row], Figures]] = {
     "small": _small,
     "pull": _pull,
@@ -189,4 +197,5 @@ _MEASURES: Mapping[str, Callable[[Bench, Row], Figures]] = {
     "start": _start,
     "memory": _memory,
     "growth": _growth,
+    "listings": _listings,
 }

@@ -25,6 +25,7 @@ class Scale:
         pushed_each: each of eight layers that are pushed at once.
         moved_each: what each of 32 clients moves while memory is watched.
         many: tags, repositories, blobs and uploads where a request's cost must not grow.
+        listed_tags, listed_repositories, listed_referrers: so long are listings of which pages are asked for.
     """
 
     name: str
@@ -37,6 +38,9 @@ class Scale:
     pushed_each: int
     moved_each: int
     many: int
+    listed_tags: int
+    listed_repositories: int
+    listed_referrers: int
 
     @property
     def room(self) -> int:
@@ -55,6 +59,9 @@ FULL = Scale(
     pushed_each=32 * MIB,
     moved_each=GIB,
     many=20_000,
+    listed_tags=100_000,
+    listed_repositories=10_000,
+    listed_referrers=100_000,
 )
 QUICK = Scale(
     "quick",
@@ -67,4 +74,7 @@ QUICK = Scale(
     pushed_each=16 * MIB,
     moved_each=64 * MIB,
     many=2_000,
+    listed_tags=20_000,
+    listed_repositories=2_000,
+    listed_referrers=20_000,
 )
