@@ -137,8 +137,12 @@ def _page(name: str, title: str, bounds: tuple[Bound, ...]) -> Metric:
 
 
 _PLACES = (("start", "start"), ("middle", "middle"), ("end", "end"))
-_TAGS = (Bound(PORTSIDE, REFERENCE, 1 / 18, 1 / 50),)
-_CATALOG = (Bound(PORTSIDE, REFERENCE, 1 / 8, 1 / 18),)
+_TAGS = (Bound(PORTSIDE, REFERENCE, 1 / 8, 1 / 18),)
+_CATALOG = {  # distribution walks from the beginning to the page, so its first page is as good as a page can be
+    "start": (Bound(PORTSIDE, REFERENCE, 1, 1 / 2),),
+    "middle": (Bound(PORTSIDE, REFERENCE, 1 / 4, 1 / 8),),
+    "end": (Bound(PORTSIDE, REFERENCE, 1 / 8, 1 / 18),),
+}
 _PULL = (Bound(PORTSIDE, REFERENCE, 1 / 2), Bound(PORTSIDE, STATIC, 1, 0.75))
 _PUSH = (Bound(PORTSIDE, REFERENCE, 1 / 2),)
 GROWN = 1.25
@@ -199,7 +203,7 @@ ROWS = (
         (
             *(_page(f"tags_{place}", f"of tags, {where}", _TAGS) for place, where in _PLACES),
             _page("tags_pushed", "of tags, after a push", _TAGS),
-            *(_page(f"catalog_{place}", f"of the catalog, {where}", _CATALOG) for place, where in _PLACES),
+            *(_page(f"catalog_{place}", f"of the catalog, {where}", _CATALOG[place]) for place, where in _PLACES),
             *(_page(f"referrers_{place}", f"of referrers, {where}", (_absolute(40, 20),)) for place, where in _PLACES),
         ),
     ),

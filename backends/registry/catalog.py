@@ -6,17 +6,21 @@ name is no repository.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Sequence
 
 from backends.model.names import MAX_REPOSITORY_NAME
 from backends.registry.no_room import exists
 from backends.storage import layout
 from backends.storage.capabilities import after as after_name
-from backends.storage.capabilities import list_page
-from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver
+from backends.storage.capabilities import list_pages
+from backends.storage.driver import StorageDriver
 
 NAMES_AT_ONCE = 256
 """A page of the catalog costs no more than the folders on it and these, however many there are."""
+
+FOLDERS_AT_ONCE = 64
+"""So many are looked into by one thread in a row, which costs less than the way to it and back for each."""
 
 
 async def list_repositories(driver: StorageDriver, *, after: str, limit: int) -> Sequence[str]:
@@ -28,43 +32,57 @@ async def list_repositories(driver: StorageDriver, *, after: str, limit: int) ->
         limit: how many at most.
     """
     names: list[str] = []
-    async for name in _walk(driver, (), tuple(after.split("/")) if after else ()):
-        names.append(name)
-        if len(names) == limit:
-            break
+    if limit > 0:
+        parts = tuple(after.split("/")) if after else ()
+        (top,) = await list_pages(driver, [_page((), parts)], limit=NAMES_AT_ONCE)
+        async for name in _walk(driver, (), top, after=parts):
+            names.append(name)
+            if len(names) == limit:
+                break
     return names
 
 
-async def _walk(driver: StorageDriver, above: tuple[str, ...], after: tuple[str, ...]) -> AsyncIterator[str]:
-    folder = "/".join((layout.REPOSITORIES, *above))
-    depth = len(above)
-    # Folders before the one that leads to `after` are passed over at once, however many they are.
-    start = after[depth] if above == after[:depth] and depth < len(after) else ""
-    is_first = True
-    while entries := await _list(driver, folder, start):
-        if is_first and above and above > after and await _has_manifests(driver, folder):
-            yield "/".join(above)
-        is_first = False
-        for entry in entries:
-            below = (*above, entry)
-            if entry.startswith("_") or len("/".join(below)) > MAX_REPOSITORY_NAME:
-                continue
-            async for name in _walk(driver, below, after):
-                yield name
+async def _walk(
+    driver: StorageDriver, above: tuple[str, ...], entries: Sequence[str], *, after: tuple[str, ...]
+) -> AsyncIterator[str]:
+    """Yields the repository of a folder, if it is one, and those below it.
+
+    Args:
+        driver: the storage.
+        above: the folder's path below that of all repositories.
+        entries: the folder's first page of names, as `_page` asks for it.
+        after: names up to this one are left out.
+    """
+    path, start = _page(above, after)
+    if above and above > after and await _is_repository(driver, path, start, entries):
+        yield "/".join(above)
+    while entries:
+        folders = [entry for entry in entries if not entry.startswith("_")]
+        for first in range(0, len(folders), FOLDERS_AT_ONCE):
+            below = [(*above, entry) for entry in folders[first : first + FOLDERS_AT_ONCE]]
+            below = [each for each in below if len("/".join(each)) <= MAX_REPOSITORY_NAME]
+            pages = await list_pages(driver, [_page(each, after) for each in below], limit=NAMES_AT_ONCE)
+            for each, found in zip(below, pages, strict=True):
+                async for name in _walk(driver, each, found, after=after):
+                    yield name
         if len(entries) < NAMES_AT_ONCE:
             return
-        start = after_name(entries[-1])
+        (entries,) = await list_pages(driver, [(path, after_name(entries[-1]))], limit=NAMES_AT_ONCE)
 
 
-async def _has_manifests(driver: StorageDriver, folder: str) -> bool:
-    try:
-        return await exists(driver, f"{folder}/_manifests")
-    except InvalidPath:  # a symbolic link that leads out of the volume: one such folder must not end the listing
-        return False
+def _page(above: tuple[str, ...], after: tuple[str, ...]) -> tuple[str, str]:
+    """Returns a folder, and where the names in it start that are asked for.
+
+    Folders before the one that leads to `after` are passed over at once, however many they are.
+    """
+    depth = len(above)
+    start = after[depth] if above == after[:depth] and depth < len(after) else ""
+    return "/".join((layout.REPOSITORIES, *above)), start
 
 
-async def _list(driver: StorageDriver, folder: str, start: str) -> Sequence[str]:
-    try:
-        return await list_page(driver, folder, start=start, limit=NAMES_AT_ONCE)
-    except (PathNotFound, InvalidPath):
-        return ()
+async def _is_repository(driver: StorageDriver, path: str, start: str, entries: Sequence[str]) -> bool:
+    place = bisect_left(entries, layout.MANIFESTS)
+    if place < len(entries) and entries[place] == layout.MANIFESTS:
+        return True
+    is_beyond = start > layout.MANIFESTS or (place == len(entries) == NAMES_AT_ONCE)
+    return is_beyond and await exists(driver, f"{path}/{layout.MANIFESTS}")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
-from backends.storage.driver import PathNotFound, StorageDriver
+from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver
 
 Kind = TypeVar("Kind")
 
@@ -165,6 +165,10 @@ class ListsPages(Protocol):
         """
         ...
 
+    async def list_pages(self, pages: Sequence[tuple[str, str]], *, limit: int) -> Sequence[Sequence[str]]:
+        """Returns a page of each of several folders, named with its start; an empty one where there is no folder."""
+        ...
+
 
 async def list_page(driver: StorageDriver, path: str, *, start: str, limit: int) -> Sequence[str]:
     """Returns a page of a folder's names: as `ListsPages` says, from any driver."""
@@ -174,6 +178,20 @@ async def list_page(driver: StorageDriver, path: str, *, start: str, limit: int)
     names = await driver.list(path)
     first = bisect_left(names, start)
     return names[first : first + limit]
+
+
+async def list_pages(driver: StorageDriver, pages: Sequence[tuple[str, str]], *, limit: int) -> Sequence[Sequence[str]]:
+    """Returns a page of each of several folders: as `ListsPages` says, from any driver."""
+    lister = capability(driver, ListsPages)
+    if lister is not None:
+        return await lister.list_pages(pages, limit=limit)
+    found: list[Sequence[str]] = []
+    for path, start in pages:
+        try:
+            found.append(await list_page(driver, path, start=start, limit=limit))
+        except (PathNotFound, InvalidPath):
+            found.append(())
+    return found
 
 
 def after(name: str) -> str:

@@ -21,7 +21,7 @@ from backends.storage import layout
 from backends.storage.atomic_writes import AtomicWrites
 from backends.storage.cached_reads import Opener, read_cached
 from backends.storage.capabilities import Room
-from backends.storage.driver import FileInfo, PathNotFound, StorageError, StorageReadOnly, Tee
+from backends.storage.driver import FileInfo, InvalidPath, PathNotFound, StorageError, StorageReadOnly, Tee
 from backends.storage.files import FileReader, FileWriter, write_all
 from backends.storage.folder_checks import FolderChecks
 from backends.storage.folders import make_root
@@ -139,6 +139,18 @@ class FilesystemDriver:
     def _list_page(self, path: str, start: str, limit: int) -> Sequence[str]:
         with map_os_errors(path):
             return self._listings.page(path, start, limit)
+
+    async def list_pages(self, pages: Sequence[tuple[str, str]], *, limit: int) -> Sequence[Sequence[str]]:
+        return await self.submit(self._list_pages, pages, limit)
+
+    def _list_pages(self, pages: Sequence[tuple[str, str]], limit: int) -> Sequence[Sequence[str]]:
+        found: list[Sequence[str]] = []
+        for path, start in pages:
+            try:
+                found.append(self._list_page(path, start, limit))
+            except (PathNotFound, InvalidPath):
+                found.append(())
+        return found
 
     # writing
 

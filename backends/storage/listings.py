@@ -140,17 +140,19 @@ class Listings:
 
     def _scan(self, path: str, fd: int) -> Sequence[str]:
         version, changed = _version(fd)
+        watched = None
         with os.scandir(fd) as entries:
-            is_large = len(list(islice(entries, WATCHED_FROM))) == WATCHED_FROM
-        watched = self._watch(path, fd) if is_large else None
-        with os.scandir(fd) as entries:
-            found = [(entry.name, entry.is_symlink()) for entry in entries if not is_temporary(entry.name)]
-        links = [name for name, is_link in found if is_link]
-        plain = (name for name, is_link in found if not is_link)
-        if links:  # not kept: what they lead to may change while this folder does not
-            return tuple(sorted([*plain, *self._usable(path, links)]))
-        names = _sort(list(plain))
+            found = list(islice(entries, WATCHED_FROM))
+        if len(found) == WATCHED_FROM:
+            watched = self._watch(path, fd)
+            with os.scandir(fd) as entries:
+                found = list(entries)
+        links = [entry.name for entry in found if entry.is_symlink() and not is_temporary(entry.name)]
+        names = [entry.name for entry in found if not is_temporary(entry.name)]
         del found
+        if links:  # not kept: what they lead to may change while this folder does not
+            return tuple(sorted([*set(names).difference(links), *self._usable(path, links)]))
+        names = _sort(names)
         with self._keeping:
             if watched is not None:
                 self._follow()

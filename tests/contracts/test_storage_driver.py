@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.storage.capabilities import after, list_page, remove_empty
+from backends.storage.capabilities import after, list_page, list_pages, remove_empty
 from backends.storage.driver import Chunk, PathNotFound, Reader, StorageDriver, StorageError
 from backends.storage.filesystem import FilesystemDriver
 from backends.storage.inmemory import InMemoryDriver
@@ -152,6 +152,10 @@ async def test_a_page_is_a_slice_of_the_listing(reopen: Reopen) -> None:
             assert list(await list_page(second, "/folder", start=start, limit=limit)) == expected
     with pytest.raises(PathNotFound):
         await list_page(second, "/none", start="", limit=1)
+    await first.write("/folder/a/more", b"")
+    pages = [("/folder/a", ""), ("/none", ""), ("/folder/a/link", ""), ("/folder", "b"), ("/x" * 3000, "")]
+    found = [list(page) for page in await list_pages(second, pages, limit=2)]
+    assert found == [["link", "more"], [], [], ["b"], []]
 
 
 async def test_a_folder_goes_only_while_no_file_is_in_it(reopen: Reopen) -> None:

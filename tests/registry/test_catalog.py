@@ -7,11 +7,13 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.model.digest import Digest
 from backends.model.names import RepositoryName
+from backends.registry import catalog
 from backends.registry.catalog import list_repositories
 from backends.registry.store import Store
 from backends.storage import layout
@@ -33,9 +35,16 @@ async def make(driver: StorageDriver, names: set[str]) -> None:
         await driver.write(layout.revision_link(RepositoryName(each), digest), str(digest).encode())
 
 
-@given(st.sets(name, max_size=12), anything, st.integers(1, 5))
-@settings(max_examples=150, deadline=None)
-async def test_pages_are_slices_of_the_whole(names: set[str], after: str, limit: int) -> None:
+@given(st.sets(name, max_size=12), anything, st.integers(1, 5), st.sampled_from([1, 2, 3, 256]))
+@settings(max_examples=200, deadline=None)
+async def test_pages_are_slices_of_the_whole(names: set[str], after: str, limit: int, at_once: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalog, "NAMES_AT_ONCE", at_once)
+        patch.setattr(catalog, "FOLDERS_AT_ONCE", at_once)
+        await require_slice(names, after, limit)
+
+
+async def require_slice(names: set[str], after: str, limit: int) -> None:
     driver = InMemoryDriver()
     await make(driver, names)
     await driver.write(layout.layer_link(RepositoryName("only/blobs"), Digest.of(b"x")), b"")
