@@ -24,6 +24,7 @@ from backends.v2.registry import Registry as V2Registry
 from backends.web.gates import make_gates
 from portside.observe.access_log import AccessLog, open_access_log
 from portside.observe.checks import make_health
+from portside.observe.debug_vars import VARS_PATH, Shown, vars_page
 from portside.observe.health import Health
 from portside.observe.health_page import health_page
 from portside.observe.logging import Log, set_level
@@ -36,6 +37,7 @@ from portside.server.grammar import refuse
 from portside.settings.settings import Role, Settings
 from proxy.proxy import InProcess, Proxy, Upstream
 from proxy.routing import Backend
+from proxy.settings import HEALTH_PATH
 
 if TYPE_CHECKING:
     from backends.registry.facts import Facts
@@ -144,7 +146,10 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
         name: observed(refuse, name, access=access, metrics=metrics, headers=headers) for name in handlers
     }
     refusals["metrics"] = refuse
-    faces["metrics"] = metrics_page(settings.metrics_path, metrics, health_page(health, private=True))
+    told = settings.notifications.endpoints if settings.notifications is not None else ()
+    variables = vars_page(Shown(version, instance, tuple(told)), metrics)
+    pages = {HEALTH_PATH: health_page(health, private=True), VARS_PATH: variables}
+    faces["metrics"] = metrics_page(settings.metrics_path, metrics, pages)
     await measure_room(named, metrics)  # before the first request: a restart does not forget that room is low
     watched: list[Coroutine[Any, Any, None]] = [watch_room(named, metrics)] if storages else []
     if storages or settings.health.configured:  # a proxy asks the registries elsewhere when it is asked

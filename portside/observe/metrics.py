@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,12 +20,12 @@ from aiohttp import web
 
 from backends.storage.capabilities import Room
 from portside.problems import Problem
-from proxy.settings import HEALTH_PATH
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Histogram, Metric
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Sample = tuple[str, Mapping[str, str], float]
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 FLUSH_SECONDS = 0.25
@@ -251,13 +251,13 @@ def _observe(histogram: Histogram, buckets: list[int], total: float) -> None:
     buckets[:] = [0] * len(buckets)
 
 
-def metrics_page(path: str, metrics: Metrics | None, health: Handler) -> Handler:
-    """Returns the handler of the metrics listener: the metrics, and `/debug/health`.
+def metrics_page(path: str, metrics: Metrics | None, pages: Mapping[str, Handler]) -> Handler:
+    """Returns the handler of the metrics listener.
 
     Args:
         path: where the metrics are.
         metrics: this worker's; None when nothing is counted.
-        health: answers how this process is.
+        pages: what else is there, by its path.
     """
 
     async def page(request: web.BaseRequest) -> web.StreamResponse:
@@ -266,17 +266,31 @@ def metrics_page(path: str, metrics: Metrics | None, health: Handler) -> Handler
             metrics.flush()
             headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8", **_SERVER}
             return web.Response(body=await asyncio.to_thread(_summed), headers=headers)
-        if asked == HEALTH_PATH:
-            return await health(request)
-        here = f"{path} and {HEALTH_PATH}" if metrics is not None else HEALTH_PATH
+        if asked in pages:
+            return await pages[asked](request)
+        *others, last = (path, *pages) if metrics is not None else pages
+        here = f"{', '.join(others)} and {last}" if others else last
         return web.Response(status=404, text=f"here are {here}\n", headers=_SERVER)
 
     return page
 
 
+def summed_samples() -> Iterator[Sample]:
+    """Yields what all workers have written down, summed: name, labels, value; it reads files."""
+    for metric in _all_workers().collect():
+        for sample in metric.samples:
+            yield sample.name, sample.labels, sample.value
+
+
 def _summed() -> bytes:
-    from prometheus_client import CollectorRegistry, generate_latest, multiprocess  # noqa: PLC0415 - see MetricsFolder
+    from prometheus_client import generate_latest  # noqa: PLC0415 - see MetricsFolder
+
+    return generate_latest(_all_workers())
+
+
+def _all_workers() -> CollectorRegistry:
+    from prometheus_client import CollectorRegistry, multiprocess  # noqa: PLC0415 - see MetricsFolder
 
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    return registry

@@ -110,6 +110,11 @@ def _add_metrics(ports: Ports, config: Config, default: str) -> None:
         ports.metrics_path = "/metrics"
     elif config.http.debug.addr:
         addr = config.http.debug.addr
+        if not _is_loopback(parse_address(addr)):
+            ports.notes.append(
+                f"http.debug.addr {addr} can be reached from other machines, and nobody must log in there:"
+                " whoever may read figures and health is yours to decide, or write localhost:5001"
+            )
         prometheus = config.http.debug.prometheus
         ports.metrics_path = prometheus.path if prometheus.enabled else ""
     else:
@@ -117,6 +122,12 @@ def _add_metrics(ports: Ports, config: Config, default: str) -> None:
     if not addr:
         ports.metrics_path = ""
     _add(ports, config, "metrics", addr, None, asked=asked)
+
+
+def _is_loopback(address: TcpAddress | UnixAddress) -> bool:
+    if isinstance(address, UnixAddress):
+        return True
+    return address.host in {"localhost", "::1"} or address.host.startswith("127.")
 
 
 def _checked(ports: Ports) -> Ports:

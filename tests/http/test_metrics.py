@@ -124,7 +124,7 @@ async def test_the_metrics_listener_tells_health_and_nothing_else(tmp_path: Path
                 assert (answer.status, await answer.text()) == (200, "{}\n")
             async with client.get(f"{base}/v2/") as answer:
                 assert answer.status == 404
-                assert "/metrics and /debug/health" in await answer.text()
+                assert "/metrics, /debug/health and /debug/vars" in await answer.text()
 
 
 async def test_without_a_listener_nothing_is_counted_and_no_folder_is_made(tmp_path: Path) -> None:

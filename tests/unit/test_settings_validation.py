@@ -89,6 +89,24 @@ def test_a_prefix_that_would_answer_nothing_is_a_mistake(load: Load, text: str) 
     assert found.startswith("http.prefix: write it like /registry/")
 
 
+@pytest.mark.parametrize(
+    ("addr", "named"),
+    [
+        ("localhost:5001", False),
+        ("127.0.0.1:5001", False),
+        ("127.0.0.2:5001", False),
+        ("[::1]:5001", False),
+        ("unix:/run/debug", False),
+        (":5001", True),
+        ("0.0.0.0:5001", True),
+        ("192.0.2.7:5001", True),
+    ],
+)
+def test_a_debug_server_that_others_reach_is_named(load: Load, addr: str, *, named: bool) -> None:
+    notes = load(Role.V2, f"http: {{debug: {{addr: '{addr}'}}}}").notes
+    assert [note.startswith(f"http.debug.addr {addr} can be reached") for note in notes] == [True] * named
+
+
 @pytest.mark.parametrize("version", ["version: 0.1, ", ""])
 @pytest.mark.parametrize(
     ("text", "schema1", "classes"),
