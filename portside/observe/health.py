@@ -212,7 +212,8 @@ class Health:
         """
         due = [check for check in self._checks if not check.has_looked or not (self._watched or check.seconds_left)]
         if due:
-            await asyncio.gather(*map(self._look, due))
+            # A check of the settings may have longer than a caller waits; what it finds is in a later answer.
+            await asyncio.wait([asyncio.ensure_future(self._look(check)) for check in due], timeout=BOUND_SECONDS)
         return self._last
 
     async def _look(self, check: Check) -> None:

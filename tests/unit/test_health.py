@@ -179,6 +179,21 @@ async def test_each_check_has_its_own_interval_and_one_that_hangs_keeps_no_other
     await asked.close()
 
 
+async def test_nobody_waits_for_a_first_look_that_may_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "BOUND_SECONDS", 0.02)
+    looked = Looked(HALF)
+
+    async def hang() -> Sequence[Finding]:
+        await asyncio.sleep(60)
+        return ()
+
+    asked = Health([Check("storage", looked), Check("far away", hang, bound_seconds=3600)])
+    for _ in range(2):
+        async with asyncio.timeout(1):
+            assert (await asked.report()).findings == (HALF,)
+    await asked.close()
+
+
 async def test_only_a_check_that_says_so_stops_requests() -> None:
     storage, named = Looked(WRONG), Looked()
     asked = Health(
