@@ -16,7 +16,7 @@ from backends.model.errors import RegistryError
 from backends.registry.index_pass import IndexPass, Progress
 from backends.registry.indexing import indexing_alone, make
 from backends.storage import layout
-from backends.storage.driver import StorageError
+from backends.storage.driver import PathNotFound, StorageError
 from backends.storage.factory import StorageSettings, open_storage
 from portside.problems import Problem
 from portside.settings.loading import Role, load_settings
@@ -48,7 +48,8 @@ def reindex(
     try:
         progress = asyncio.run(_reindex(storage, say))
     except (StorageError, RegistryError) as error:
-        raise Problem(f"the index is not complete: {error}; what was found so far stays") from None
+        why = f"{error} cannot be made or read" if isinstance(error, PathNotFound) else error
+        raise Problem(f"the index is not complete: {why}; what was found so far stays") from None
     return f"the index of {storage.root} is complete: {progress}"
 
 

@@ -193,6 +193,7 @@ async def test_the_command_waits_for_a_pass_in_progress(tmp_path: Path) -> None:
         (["inmemory.yml"], "storage inmemory lives in the server's process"),
         (["missing.yml"], "the settings file missing.yml cannot be read"),
         (["--data", "foreign"], "belongs to uid 12345, which could not change what root makes there"),
+        (["--data", "taken"], "the index is not complete: /docker/registry/portside/index/referrers-built cannot be"),
     ],
 )
 def test_the_command_says_why_it_cannot(tmp_path: Path, arguments: list[str], words: str) -> None:
@@ -200,6 +201,9 @@ def test_the_command_says_why_it_cannot(tmp_path: Path, arguments: list[str], wo
     foreign = tmp_path / "foreign/docker/registry/v2/repositories"
     foreign.mkdir(parents=True)
     os.chown(foreign, 12345, 12345)
+    (tmp_path / "taken/docker/registry/v2/repositories").mkdir(parents=True)
+    (tmp_path / "taken/docker/registry/portside").mkdir()
+    (tmp_path / "taken/docker/registry/portside/index").touch()  # a file where a folder is to be
     done = portside("reindex", *arguments, folder=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert words in done.stderr
