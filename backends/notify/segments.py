@@ -123,6 +123,12 @@ class Segments:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(_name(first), dir_fd=self._folder)
 
+    def remove_temporary(self) -> None:
+        """Removes what a process left that was killed while it replaced a file; under the lock."""
+        for name in os.listdir(self._folder):
+            if name.startswith(".") and name.endswith(".tmp"):
+                os.unlink(name, dir_fd=self._folder)
+
     def read(self, first: int) -> bytes:
         """Returns the content of a file."""
         fd = self.open(first)

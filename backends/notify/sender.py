@@ -126,9 +126,8 @@ class Sender:
             if time.monotonic() - self._told_at >= TELL_SECONDS:
                 await self._tell()
             wait = self._breaker.wait(time.monotonic())
-            if wait:
-                await self._save(within=SAVE_SECONDS)
-                await asyncio.sleep(wait)
+            await self._save(within=SAVE_SECONDS)
+            await asyncio.sleep(wait)
 
     async def _attempt(self, sequence: int, body: bytes) -> bool:
         posting = asyncio.ensure_future(self._poster.post(body))

@@ -59,12 +59,14 @@ class Senders:
             try:
                 await self._send(endpoint)
                 failed = ""
-            except StorageError as error:
-                if str(error) != failed:
-                    failed = str(error)
+            except Exception as error:  # noqa: BLE001 - the last net: what fails once must not end it for good
+                if repr(error) == failed:
+                    pass  # it was said
+                elif isinstance(error, StorageError):
                     _log.warning("the events for endpoint %s cannot be read: %s", endpoint.name, error)
-            except Exception:  # noqa: BLE001 - the last net: what fails once must not end it for good
-                _log.exception("sending to endpoint %s failed", endpoint.name)
+                else:
+                    _log.exception("sending to endpoint %s failed", endpoint.name)
+                failed = repr(error)
             await asyncio.sleep(ELECT_SECONDS)
 
     async def _send(self, endpoint: EndpointSettings) -> None:

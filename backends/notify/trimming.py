@@ -48,6 +48,7 @@ class Trimmer:
 
     def trim(self, segments: Segments, places: Places) -> Trimmed:
         """Deletes what may and what must go."""
+        segments.remove_temporary()
         found = list(segments.list())
         taken = min((place.sequence for key in places.keys() if (place := places.read(key)) is not None), default=0)  # noqa: SIM118
         while len(found) > 1 and found[1].first - 1 <= taken:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel
+from yarl import URL
 
 from backends.notify.settings import (
     BACKOFF_SECONDS,
@@ -108,15 +108,9 @@ def _refuse(number: int, endpoint: Endpoint, notes: list[str]) -> bool:
 
 def _is_address(url: str) -> bool:
     try:
-        parsed = urlsplit(url)
-        return (
-            parsed.scheme in {"http", "https"}
-            and bool(parsed.hostname)
-            and parsed.port != 0
-            and url.isprintable()
-            and " " not in url
-        )
-    except ValueError:  # the port, or the brackets of an IPv6 address
+        parsed = URL(url)
+        return parsed.scheme in {"http", "https"} and bool(parsed.host) and url.isprintable() and " " not in url
+    except ValueError:
         return False
 
 

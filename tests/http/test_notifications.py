@@ -241,6 +241,14 @@ def test_where_nothing_is_on_disk_events_are_told_from_memory(
     assert sorted(tmp_path.rglob("events/**/*")) == before
 
 
+def test_without_endpoints_nothing_is_written(tmp_path: Path, receiver: Webhook) -> None:
+    with registry(tmp_path, {"name": "a", "url": receiver.url, "disabled": True}) as running:
+        push(running.port("v2"), "one")
+        assert running.end() == 0
+    assert list(tmp_path.rglob("events")) == []
+    assert receiver.received == []
+
+
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     nothing = portside("notifications", "--data", "none", folder=tmp_path)
     assert nothing.returncode == 1

@@ -25,12 +25,13 @@ def test_a_breaker_waits_from_the_threshold_on_and_begins_anew_with_a_success() 
     for now in (0.0, 1.0, 2.0, 12.0, 15.0):
         breaker.failed(now)
         waits.append(breaker.wait(now))
-    assert waits == [0.0, 0.0, 10.0, 10.0, 10.0]
+    assert waits == pytest.approx([0.01, 0.01, 10.0, 10.0, 10.0])
     assert breaker.wait(20.0) == 5.0
     assert breaker.wait(30.0) == 0.0
     breaker.succeeded()
     breaker.failed(40.0)
-    assert breaker.wait(40.0) == 0.0
+    assert breaker.wait(40.0) == pytest.approx(0.01)
+    assert Breaker(1, 1e-9).wait(0.0) == 0.0
 
 
 MOUNTS = """\

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import socket
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -22,7 +24,7 @@ from backends.notify.posting import Outcome
 from backends.notify.senders import Senders
 from backends.notify.settings import EndpointSettings, MediaType, NotifySettings, show_url, with_keys
 from tests.support.certificate import make_certificate
-from tests.support.webhooks import CLOSE, GARBAGE, HALF, HANG, SILENT_CLOSE, SLOW, Webhook, firsts, webhook
+from tests.support.webhooks import CLOSE, ENDLESS, GARBAGE, HALF, HANG, SILENT_CLOSE, SLOW, Webhook, firsts, webhook
 
 SECRET = "hunter2hunter2"
 
@@ -269,6 +271,39 @@ async def test_a_connection_that_was_closed_meanwhile_is_not_a_failure(
         await until(lambda number=number: len(receiver.received) == number + 1)  # type: ignore[misc]
     assert receiver.ids == [str(number) for number in range(10)]
     assert [record.getMessage() for record in caplog.records] == []
+
+
+async def test_an_answer_without_an_end_is_not_read(start: Start, receiver: Webhook) -> None:
+    receiver.behaviour = ENDLESS
+    process = await start(endpoint(receiver))
+    await process.log.append([event(number) for number in range(5)])
+    await until(lambda: len(receiver.received) == 5)
+    assert receiver.ids == [str(number) for number in range(5)]
+
+
+async def test_a_name_server_that_hangs_delays_no_other_and_is_asked_once(
+    start: Start, receiver: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    answer = threading.Event()
+
+    def hang(host: str, *arguments: object, **named: object) -> object:
+        if host != "slow.example":
+            return look_up(host, *arguments, **named)  # type: ignore[arg-type]
+        asked.append(host)
+        answer.wait(20)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    look_up = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    slow = EndpointSettings("slow", "http://slow.example/", timeout_seconds=0.1, threshold=2, backoff_seconds=0.05)
+    process = await start(slow, endpoint(receiver, "well"))
+    await process.log.append([event(number) for number in range(20)])
+    await until(lambda: len(receiver.received) == 20)
+    await until(lambda: sum(name == "slow" for name, _ in process.counts.outcomes) >= 5)
+    assert asked == ["slow.example"]
+    answer.set()
+    await until(lambda: "Name or service not known" in process.counts.outcomes[-1][1].reason)
 
 
 async def test_a_clean_end_sends_nothing_twice(tmp_path: Path, receiver: Webhook) -> None:

@@ -18,6 +18,7 @@ CLOSE = "close"
 HALF = "half"
 SLOW = "slow"
 GARBAGE = "garbage"
+ENDLESS = "endless"
 SILENT_CLOSE = "silent close"
 """It accepts, and closes the connection without having said so."""
 
@@ -142,6 +143,10 @@ class Webhook:
                 return False
             case "close":
                 return False
+            case "endless":
+                connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                while True:
+                    connection.sendall(b"10000\r\n" + bytes(65536) + b"\r\n")
             case "half":
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Le")
                 return False

@@ -71,7 +71,19 @@ def test_the_environment_has_endpoints_too(load: Load) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "ftp://h/", "h.example", "http://", "http://h:x/", "http://[::1", "https:///x", "http://h x/"]
+    "url",
+    [
+        "",
+        "ftp://h/",
+        "h.example",
+        "http://",
+        "http://h:x/",
+        "http://[::1",
+        "https:///x",
+        "http://h x/",
+        "http://h:70000/",
+        "http://[h]/",
+    ],
 )
 def test_an_endpoint_without_a_valid_address_is_not_used_and_named(load: Load, url: str) -> None:
     text = f"storage: {{filesystem: {{}}}}\nnotifications: {{endpoints: [{{name: a, url: {url!r}}}]}}\n"
@@ -117,7 +129,9 @@ def test_the_letter_is_that_of_the_release_for_which_the_file_was_written(
     assert settings.notifications.media_type is expected
 
 
-@pytest.mark.parametrize("text", ["{segment: 1KiB}", "{disk: 8MiB}", "{disk: 0}", "{envelope: v3}"])
+@pytest.mark.parametrize(
+    "text", ["{segment: 1KiB}", "{disk: 8MiB}", "{disk: 0}", "{segment: 1GiB, disk: 8GiB}", "{envelope: v3}"]
+)
 def test_bounds_that_make_no_sense_are_mistakes(load: Load, text: str) -> None:
     with pytest.raises(SettingsProblem, match=r"gateway\.notifications"):
         load(Role.V2, f"storage: {{filesystem: {{}}}}\ngateway: {{notifications: {text}}}\n")

@@ -28,6 +28,7 @@ from portside.tls.contexts import ClientAuth, TlsVersion
 from proxy.settings import CONNECT_SECONDS, READ_SECONDS, ProxySettings, Rule
 
 SMALLEST_SEGMENT = 64 * 1024
+LARGEST_SEGMENT = 64 * 1024 * 1024
 FEWEST_SEGMENTS = 4
 
 
@@ -88,8 +89,8 @@ class GatewayNotifications(Section):
 
     @model_validator(mode="after")
     def _several_segments(self) -> GatewayNotifications:
-        if self.segment < SMALLEST_SEGMENT or self.disk < FEWEST_SEGMENTS * self.segment:
-            raise ValueError("segment is at least 64KiB, and disk at least four times as much as segment")
+        if not SMALLEST_SEGMENT <= self.segment <= LARGEST_SEGMENT or self.disk < FEWEST_SEGMENTS * self.segment:
+            raise ValueError("segment is from 64KiB to 64MiB, and disk at least four times as much as segment")
         return self
 
 
