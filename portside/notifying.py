@@ -5,6 +5,7 @@ Imported only where an endpoint is configured.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -49,12 +50,30 @@ class LoggedEvents:
         self._form = _FORMS[settings.media_type]
         self.source = Source(settings.source, instance)
         self.includes_references = settings.references
+        self._noting: set[asyncio.Task[None]] = set()
 
     async def record(self, events: Sequence[Event], /) -> None:
-        await self._log.append([event.to_json(self._form) for event in events])
+        large = any(event.is_large for event in events)
+        await self._log.append(await asyncio.to_thread(self._encode, events) if large else self._encode(events))
 
     def note(self, event: Event, /) -> None:
-        self._log.note(event.to_json(self._form))
+        if not event.is_large:
+            self._log.note(event.to_json(self._form))
+            return
+        task = asyncio.create_task(self._note_large(event))
+        self._noting.add(task)
+        task.add_done_callback(self._noting.discard)
+
+    async def close(self) -> None:
+        """Waits until what was noted is in the log."""
+        await asyncio.gather(*self._noting)
+
+    async def _note_large(self, event: Event) -> None:
+        for content in await asyncio.to_thread(self._encode, [event]):
+            self._log.note(content)
+
+    def _encode(self, events: Sequence[Event]) -> Sequence[bytes]:
+        return [event.to_json(self._form) for event in events]
 
 
 class Notifications:
@@ -105,6 +124,7 @@ class Notifications:
 
     async def close(self) -> None:
         """Writes what was noted; called after the last request."""
+        await self.events.close()
         await self._event_log.close()
 
 

@@ -22,6 +22,9 @@ from backends.model.manifests import Index, Manifest, Schema1
 from backends.model.names import ImageId, RepositoryName, canonical_name
 from backends.model.v1images import V1Name
 
+MANY_REFERENCES = 500
+"""An event with more takes milliseconds to write; a manifest may name tens of thousands."""
+
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
 """What stands for bytes that are not UTF-8, or for half a character of JSON: nothing that can be sent."""
 
@@ -107,21 +110,26 @@ class Event:
     actor: Actor
     source: Source
 
+    @property
+    def is_large(self) -> bool:
+        """Whether `to_json` takes so long that it belongs in a thread."""
+        return len(self.target.references) > MANY_REFERENCES
+
     def to_json(self, form: Form = Form.V2) -> bytes:
         """Returns it as one compact JSON object, in UTF-8."""
-        document: dict[str, Any] = {
-            "id": self.event_id,
-            "timestamp": self.timestamp,
-            "action": self.action.value,
-            "target": _target(self.target, form),
+        head = _dump({"id": self.event_id, "timestamp": self.timestamp, "action": self.action.value})
+        rest: dict[str, Any] = {
             "request": _request(self.actor),
             "actor": _without_empty(name=self.actor.user),
             "source": _without_empty(addr=self.source.address, instanceID=self.source.instance_id),
         }
         if self.target.v1:
-            document["portside"] = {"generation": "v1", **_without_empty(imageID=self.target.image_id)}
-        text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
-        return _NOT_TEXT.sub("\ufffd", text).encode()
+            rest["portside"] = {"generation": "v1", **_without_empty(imageID=self.target.image_id)}
+        text = f'{head[:-1]},"target":{_dump_target(self.target, form)},{_dump(rest)[1:]}'
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            return _NOT_TEXT.sub("\ufffd", text).encode()
 
 
 # targets
@@ -259,8 +267,8 @@ def named_size(manifest: Manifest) -> int:
 # JSON
 
 
-def _target(target: Target, form: Form) -> dict[str, Any]:
-    found: dict[str, Any] = _described(target.media_type, target.digest, target.size, form)
+def _dump_target(target: Target, form: Form) -> str:
+    found = _described(target.media_type, target.digest, target.size, form)
     found |= _without_empty(
         length=target.size,
         repository=target.repository,
@@ -268,13 +276,18 @@ def _target(target: Target, form: Form) -> dict[str, Any]:
         url=target.url,
         tag=target.tag,
     )
-    if target.references:
-        # Of a list's entries, 2.x keeps the platform apart and does not tell it.
-        of_index = target.media_type in media_types.INDEXES
-        found["references"] = [
-            _reference(descriptor, form, platform=form is Form.V2 or not of_index) for descriptor in target.references
-        ]
-    return found
+    if not target.references:
+        return _dump(found)
+    # Of a list's entries, 2.x keeps the platform apart and does not tell it.
+    platform = form is Form.V2 or target.media_type not in media_types.INDEXES
+    # One by one: a thread that writes very many in one call would keep all others waiting all the same.
+    references = ",".join([_dump(_reference(each, form, platform=platform)) for each in target.references])
+    fields = _dump(found)[:-1]
+    return f'{fields}{"," if found else ""}"references":[{references}]}}'
+
+
+def _dump(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def _reference(descriptor: Descriptor, form: Form, *, platform: bool) -> dict[str, Any]:

@@ -188,6 +188,12 @@ def test_of_schema_1_the_layers_are_told_with_the_type_that_distribution_gives_t
     assert said(target, Form.V1)["references"] == [{"mediaType": layer, "digest": str(DIGEST)}] * 2
 
 
+def test_references_may_be_all_that_there_is() -> None:
+    assert said(Target(references=(Descriptor("a/b", DIGEST, 0),)), Form.V1) == {
+        "references": [{"mediaType": "a/b", "digest": str(DIGEST)}]
+    }
+
+
 TEXT = st.text(st.characters(exclude_categories=()))  # halves of characters too, as headers and JSON can have them
 
 
