@@ -112,7 +112,7 @@ async def test_thousands_of_descriptors_are_answered_and_others_meanwhile(place:
     assert {error["code"] for error in answer.json["errors"]} == {"MANIFEST_BLOB_UNKNOWN"}
     assert len(answer.json["errors"]) <= MOST_NAMED + 1
     assert place.tree() == before
-    assert slowest < 2
+    assert slowest < 5
 
 
 @pytest.mark.parametrize(
