@@ -138,7 +138,8 @@ class Deletions:
     async def _delete_v2(self, name: RepositoryName, *, v1: V1Name | None, actor: Actor) -> bool:
         async with exclusive_lock(self._locks, layout.repository_lock(name), patience=PATIENCE_SECONDS):
             if not await self._is_there(name):
-                await self._driver.ensure_durable(layout.manifests(name))  # another one may just have deleted it
+                # Who deleted it may have been killed before the folders were synced.
+                await self._driver.ensure_durable(*layout.folders_of_repository(name))
                 return False
             tags: Sequence[str] = ()
             manifests: list[Digest] = []

@@ -23,7 +23,7 @@ from backends.model.manifests import Index, OciManifest, parse_stored_manifest
 from backends.model.names import RepositoryName, parse_repository_name
 from backends.registry.blobs import Blobs
 from backends.registry.catalog import list_repositories
-from backends.registry.exclusive_lock import exclusive_lock
+from backends.registry.exclusive_lock import exclusive_lock, shared_lock
 from backends.registry.holders import MissingHints
 from backends.registry.links import read_link
 from backends.registry.manifests import Manifests, parse_off_loop
@@ -210,7 +210,10 @@ class IndexPass:
             return False
         subject = manifest.subject.digest
         # A push that finds no room takes back the entry that it has made: not one that it has not seen.
-        async with exclusive_lock(self._locks, layout.blob_lock(digest)):
+        async with (
+            shared_lock(self._locks, layout.repository_lock(name)),  # nor may it outlive its repository
+            exclusive_lock(self._locks, layout.blob_lock(digest)),
+        ):
             if await self._is_there(link) and not await exists(self._driver, layout.referrer(name, subject, digest)):
                 await self._referrers.add(name, manifest, digest, subject)
         return True

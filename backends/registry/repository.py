@@ -252,6 +252,7 @@ class Repository:
             except PathNotFound:
                 # Who deleted it may have been killed before it came to the rest, or had synced the folder.
                 await self._forget_manifest(digest, await self._shared.referrers.subject_of(digest))
+                await self._leave_if_empty()
                 await self._driver.ensure_durable(link)
                 raise self._manifest_unknown(digest) from None
             await self._tags.delete_those_of(self.name, digest, actor=actor)

@@ -259,3 +259,19 @@ def test_the_model_notices_a_removal_that_is_not_synced() -> None:
     assert disk.would_return() == ["/a"]
     disk.play("fsync", "7</r>")
     assert disk.would_return() == []
+
+
+def test_the_model_knows_that_nothing_comes_back_below_a_folder_that_is_gone() -> None:
+    disk = Disk("/r")
+    for step in (
+        ("mkdirat", '5</r>, "a", 0755'),
+        ("mkdirat", '5</r/a>, "b", 0755'),
+        ("fsync", "6</r/a>"),
+        ("fsync", "7</r>"),
+        ("unlinkat", '6</r/a>, "b", AT_REMOVEDIR'),
+        ("unlinkat", '7</r>, "a", AT_REMOVEDIR'),
+    ):
+        disk.play(*step)
+    assert disk.would_return() == ["/a", "/a/b"]
+    disk.play("fsync", "7</r>")
+    assert disk.would_return() == []

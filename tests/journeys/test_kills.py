@@ -103,3 +103,28 @@ def test_killed_at_random_moments(protocol: type[Push], nursery: Nursery) -> Non
 def test_the_count_of_kills_is_what_was_asked_for() -> None:
     """Two protocols, each killed before and after at least 25 operations and at 50 random moments: 200."""
     assert 2 * (2 * 25 + RANDOM_KILLS) >= 200
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_every_step_of_deleting_a_repository(when: str, nursery: Nursery) -> None:
+    """It is there whole or gone, and deleting it again removes what is left."""
+    for fatal in range(1, MOST_OPERATIONS):
+        push = V2Push(f"deleted-{when}{fatal}")
+        nursery.start()
+        push.run(nursery, Promise())
+        nursery.kill()
+        nursery.start(fatal, when)
+        try:
+            push.delete_repository(nursery)
+        except GONE:
+            nursery.wait_dead()
+            nursery.start()
+            push.check_whole_or_absent(nursery)
+            push.delete_repository(nursery)
+            push.check_gone(nursery)
+            nursery.kill()
+            continue
+        push.check_gone(nursery)
+        nursery.kill()
+        break
+    assert fatal > 3, "it was never killed"

@@ -158,6 +158,19 @@ class V2Push:
         ):
             status, body, _ = ask(nursery.v2, "DELETE", f"{base}/{path}")
             assert status in {202, 404}, body
+        self.delete_repository(nursery)
+
+    def delete_repository(self, nursery: Nursery) -> None:
+        """Deletes all that is left of the repository; what is gone already is fine."""
+        status, body, _ = ask(nursery.v2, "DELETE", f"/v2/{self.name}/_portside/repository")
+        assert status in {202, 404}, body
+
+    def check_gone(self, nursery: Nursery) -> None:
+        """Checks that nothing of the repository is left."""
+        _, body, _ = ask(nursery.v2, "GET", "/v2/_catalog?n=1000")
+        assert self.name not in json.loads(body)["repositories"]
+        for blob in (*self.layers, self.config):
+            assert ask(nursery.v2, "GET", f"/v2/{self.name}/blobs/{digest(blob)}")[0] == 404
 
 
 class V1Push:

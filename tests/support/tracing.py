@@ -122,7 +122,9 @@ class Disk:
     def _sync(self, path: str) -> None:
         if path in self._names:
             self._names[path].file.synced = True
-        self._removed = {other for other in self._removed if other.rpartition("/")[0] != path}
+        gone = {other for other in self._removed if other.rpartition("/")[0] == path}
+        # What was below a folder that is gone for good cannot come back either.
+        self._removed = {other for other in self._removed if not any(f"{other}/".startswith(f"{top}/") for top in gone)}
         for other, name in self._names.items():
             if other.rpartition("/")[0] == path:
                 name.synced = True
