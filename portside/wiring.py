@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +24,13 @@ from backends.v2.registry import Registry as V2Registry
 from backends.web.gates import make_gates
 from portside.observe.access_log import AccessLog, open_access_log
 from portside.observe.checks import make_health
-from portside.observe.debug_vars import VARS_PATH, Shown, vars_page
 from portside.observe.health import Health
 from portside.observe.health_page import health_page
 from portside.observe.logging import Log, set_level
-from portside.observe.metrics import Metrics, metrics_page
+from portside.observe.metrics import VARS_PATH, Metrics, metrics_page
 from portside.observe.requests import Handler, observed
 from portside.observe.room import measure_room, watch_room
+from portside.observe.storage_metrics import MeteredDriver
 from portside.observe.voice import Voice
 from portside.problems import Problem
 from portside.server.grammar import refuse
@@ -40,6 +40,8 @@ from proxy.routing import Backend
 from proxy.settings import HEALTH_PATH
 
 if TYPE_CHECKING:
+    from aiohttp.web import BaseRequest, StreamResponse
+
     from backends.registry.facts import Facts
     from portside.caching import Caching
     from portside.notifying import Notifications
@@ -104,8 +106,8 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
         Problem: the storage cannot be opened, or an upstream's CA cannot be read.
     """
     log = Log(settings.log, version=version, instance=instance)
-    storages = [_open(place) for place in settings.roots]
     metrics = Metrics() if settings.metrics_path else None
+    storages = [_open(place, metrics if settings.times_storage else None) for place in settings.roots]
     notifications = await _notifications(settings, metrics, instance=instance)
     caching = _caching(settings, storages, metrics)
     facts = caching.facts if caching is not None else None
@@ -146,8 +148,7 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
         name: observed(refuse, name, access=access, metrics=metrics, headers=headers) for name in handlers
     }
     refusals["metrics"] = refuse
-    told = settings.notifications.endpoints if settings.notifications is not None else ()
-    variables = vars_page(Shown(version, instance, tuple(told)), metrics)
+    variables = _variables(settings, metrics, version=version, instance=instance)
     pages = {HEALTH_PATH: health_page(health, private=True), VARS_PATH: variables}
     faces["metrics"] = metrics_page(settings.metrics_path, metrics, pages)
     await measure_room(named, metrics)  # before the first request: a restart does not forget that room is low
@@ -160,6 +161,18 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
         watched.append(notifications.watch())
     watching = [asyncio.create_task(work) for work in watched]
     return Parts(faces, refusals, proxy, storages, headers, access, log, health, watching, notifications, caching)
+
+
+def _variables(settings: Settings, metrics: Metrics | None, *, version: str, instance: str) -> Handler:
+    """Returns the handler of `/debug/vars`."""
+
+    async def page(request: BaseRequest) -> StreamResponse:
+        from portside.observe.debug_vars import Shown, show  # noqa: PLC0415 - seldom asked for
+
+        endpoints = settings.notifications.endpoints if settings.notifications is not None else ()
+        return await show(request, Shown(version, instance, tuple(endpoints)), metrics)
+
+    return page
 
 
 async def _notifications(settings: Settings, metrics: Metrics | None, *, instance: str) -> Notifications | None:
@@ -259,8 +272,11 @@ def _elsewhere(settings: Settings) -> dict[Backend, Forwarder]:
     return upstreams
 
 
-def _open(settings: StorageSettings) -> Storage:
+def _open(settings: StorageSettings, metrics: Metrics | None) -> Storage:
     try:
-        return open_storage(settings)
+        storage = open_storage(settings)
     except StorageError as error:
         raise Problem(str(error)) from None
+    if metrics is None:
+        return storage
+    return replace(storage, driver=MeteredDriver(storage.driver, settings.driver, metrics))

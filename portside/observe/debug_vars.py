@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from backends.http.masking import MASK, masked
-from portside.observe.metrics import Handler, Metrics, Sample, summed_samples
+from portside.observe.metrics import Metrics, Sample, summed_samples
 
 if TYPE_CHECKING:
     from backends.notify.settings import EndpointSettings
 
-VARS_PATH = "/debug/vars"
 _HEADERS = {"Server": "Portside", "Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
 _NANOSECONDS = 1_000_000_000
 _EVENTS = ("Events", "Successes", "Failures", "Errors")
@@ -45,20 +44,16 @@ class Shown:
     endpoints: tuple[EndpointSettings, ...]
 
 
-def vars_page(shown: Shown, metrics: Metrics | None) -> Handler:
-    """Returns the handler.
+async def show(_: web.BaseRequest, shown: Shown, metrics: Metrics | None) -> web.StreamResponse:
+    """Answers a request.
 
     Args:
         shown: what is said beside the figures.
         metrics: this worker's; None when nothing is counted, then all figures are 0.
     """
-
-    async def page(_: web.BaseRequest) -> web.StreamResponse:
-        if metrics is not None:
-            metrics.flush()
-        return web.Response(headers=_HEADERS, body=await asyncio.to_thread(_body, shown, counts=metrics is not None))
-
-    return page
+    if metrics is not None:
+        metrics.flush()
+    return web.Response(headers=_HEADERS, body=await asyncio.to_thread(_body, shown, counts=metrics is not None))
 
 
 def _body(shown: Shown, *, counts: bool) -> bytes:

@@ -14,6 +14,7 @@ import tempfile
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Sample = tuple[str, Mapping[str, str], float]
 
+VARS_PATH = "/debug/vars"
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 FLUSH_SECONDS = 0.25
 _SERVER = {"Server": "Portside"}  # instead of the library and its version
@@ -34,6 +36,8 @@ BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 """distribution's, and smaller ones."""
 SIZES = tuple(float(2**power) for power in range(10, 32))
 """distribution's: 1 KiB to 2 GiB."""
+STORAGE_BUCKETS = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+"""distribution's, and smaller ones: most of what is read is in memory."""
 WHERE = ("listener", "backend", "handler")
 ROOM = {
     "free_bytes": "Bytes that are left on the tightest volume of a storage.",
@@ -87,6 +91,27 @@ class _Tally:
     sent_sizes: list[int] = field(default_factory=lambda: [0] * (len(SIZES) + 1))
 
 
+class Times:
+    """What was measured of one action since the last time.
+
+    Attributes:
+        seconds: in all.
+        buckets: how many took how long, by `STORAGE_BUCKETS`.
+    """
+
+    __slots__ = ("buckets", "seconds")
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.buckets = [0] * (len(STORAGE_BUCKETS) + 1)
+
+    def add(self, began: float) -> None:
+        """Takes note of an action that ends now."""
+        seconds = perf_counter() - began
+        self.seconds += seconds
+        self.buckets[bisect_left(STORAGE_BUCKETS, seconds)] += 1
+
+
 class Metrics:
     """What is counted about requests, in this worker."""
 
@@ -126,6 +151,13 @@ class Metrics:
             ("backend", "generation", "why"),
             registry=own,
         )
+        self._storage_seconds = Histogram(
+            "registry_storage_action_seconds",
+            "Time that storage took, without large files.",
+            ("driver", "action"),
+            buckets=STORAGE_BUCKETS,
+            registry=own,
+        )
         self._room = {
             name: Gauge(f"portside_storage_{name}", text, ("storage",), registry=own, multiprocess_mode="mostrecent")
             for name, text in ROOM.items()
@@ -143,6 +175,7 @@ class Metrics:
             ("referrer",),
             registry=own,
         )
+        self._storage: dict[tuple[str, str], Times] = {}
         self._tallies: dict[tuple[str, str, str, int, str], _Tally] = {}
         self._decided: dict[tuple[str, str, str], int] = {}
         self._under_way: dict[str, int] = {}
@@ -213,6 +246,10 @@ class Metrics:
         """Counts a stored manifest that was looked at for the index of referrers."""
         self._indexed.labels("yes" if is_referrer else "no").inc()
 
+    def time_storage(self, driver: str, action: str) -> Times:
+        """Returns where the times of one action of a driver are kept until they are written down."""
+        return self._storage.setdefault((driver, action), Times())
+
     @property
     def registry(self) -> CollectorRegistry:
         """Where further metrics of this worker belong."""
@@ -235,8 +272,12 @@ class Metrics:
             _observe(self._received.labels(*where), tally.received_sizes, tally.received)
             _observe(self._sent.labels(*where), tally.sent_sizes, tally.sent)
             tally.requests, tally.seconds, tally.received, tally.sent = 0, 0.0, 0, 0
-        for key, times in self._decided.items():
-            self._routes.labels(*key).inc(times)
+        for key, taken in self._storage.items():
+            if any(taken.buckets):
+                _observe(self._storage_seconds.labels(*key), taken.buckets, taken.seconds)
+                taken.seconds = 0.0
+        for route, times in self._decided.items():
+            self._routes.labels(*route).inc(times)
         self._decided.clear()
         for listener, number in self._under_way.items():
             self._flying.labels(listener).set(number)

@@ -117,6 +117,7 @@ def make_settings(
         notifications=_notifications(role, config, ports, notes),
         listeners=tuple(replace(each, limits=limits) for each in ports.listeners),
         metrics_path=ports.metrics_path,
+        times_storage=bool(ports.metrics_path) and _asks_for_prometheus(config),
         certificates=ports.certificates,
         names=gateway.names,
         ca_copy=gateway.cacopy,
@@ -127,6 +128,12 @@ def make_settings(
         values=values_of(config),
     )
     return settings, notes
+
+
+def _asks_for_prometheus(config: Config) -> bool:
+    """Whether the file says so, as distribution's does where its figures of storage are wanted."""
+    prometheus = config.http.debug.prometheus
+    return prometheus.enabled and "enabled" in prometheus.model_fields_set
 
 
 def _tags_max(config: Config, profile: Profile) -> int:

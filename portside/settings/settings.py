@@ -49,6 +49,7 @@ class Settings:
         signing_key: a key that signs schema 1 documents; None for the registry's own.
         listeners: what it listens on.
         metrics_path: where the metrics are on the listener `metrics`; "" when nothing is counted.
+        times_storage: whether they include how long storage takes, which costs each request a little.
         certificates: the folder where certificates are made if there are none; None when the user named their own.
         names: further names for a certificate that is made.
         ca_copy: the command that copies the CA to where clients are; "" where it lies there already.
@@ -77,6 +78,7 @@ class Settings:
     notifications: NotifySettings | None
     listeners: tuple[Listener, ...]
     metrics_path: str
+    times_storage: bool
     certificates: Path | None
     names: tuple[str, ...]
     ca_copy: str

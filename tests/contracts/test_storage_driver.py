@@ -13,6 +13,8 @@ from backends.storage.capabilities import after, list_page, list_pages, remove_e
 from backends.storage.driver import Chunk, PathNotFound, Reader, StorageDriver, StorageError
 from backends.storage.filesystem import FilesystemDriver
 from backends.storage.inmemory import InMemoryDriver
+from portside.observe.metrics import Metrics
+from portside.observe.storage_metrics import MeteredDriver
 from tests.support.drivers import ForwardingDriver, links_of
 
 Reopen = Callable[[], StorageDriver]
@@ -20,7 +22,7 @@ Reopen = Callable[[], StorageDriver]
 DEEP = "/docker/registry/v2/repositories/team/app/_uploads/0a/data"
 
 
-@pytest.fixture(params=["filesystem", "walking", "inmemory", "wrapped"])
+@pytest.fixture(params=["filesystem", "walking", "inmemory", "wrapped", "metered"])
 async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Reopen]:
     """Each call opens the same place, as another process (or the same one after a restart) would."""
     opened: list[StorageDriver] = []
@@ -34,6 +36,8 @@ async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         if request.param == "walking":  # a kernel or a container's profile without openat2
             driver._opener.confined = driver._opener.cached = False
         opened.append(driver)
+        if request.param == "metered":
+            return MeteredDriver(driver, "filesystem", Metrics())
         return ForwardingDriver(ForwardingDriver(driver)) if request.param == "wrapped" else driver
 
     yield again

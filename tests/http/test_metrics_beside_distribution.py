@@ -105,5 +105,12 @@ async def test_what_distribution_counts_is_counted_by_the_same_names(tmp_path: P
     used = {labels - {pair for pair in labels if pair[0] == "le"} for _, labels in wanted}
     missing = {series for series in buckets if {pair for pair in series[1] if pair[0] != "le"} in used} - set(ours)
     assert not missing, sorted(missing, key=str)[:5]
+    actions = {
+        action: [found.get(("registry_storage_action_seconds_count", labels), 0.0) for found in (theirs, ours)]
+        for action in ("GetContent", "PutContent", "Stat", "Move")
+        for labels in [frozenset({("driver", "filesystem"), ("action", action)})]
+    }
+    assert all(ours for _, ours in actions.values()), actions
+    assert all(theirs for theirs, _ in actions.values()), actions
     sent = ("registry_http_response_size_bytes_sum", frozenset({("handler", "catalog")}))  # 2.8 counts HEAD too
     assert ours[sent] == theirs[sent]
