@@ -174,17 +174,16 @@ class Appender:
         self._size, self._torn, self._sealed = 0, False, False
 
     def _write(self, lines: bytes) -> None:
-        """Writes at the end of the file; what could not be written whole is taken back."""
+        """Writes at the end of the file.
+
+        If it fails, what has been written stays: whole lines may have been read and sent already, so their sequences
+        must not be given again. The next writer finds them, and a line without an end.
+        """
         content = memoryview(b"\n" + lines if self._torn else lines)
         offset = self._size
-        try:
-            while content:
-                count = os.pwrite(self._fd, content, offset)
-                content, offset = content[count:], offset + count
-        except OSError:
-            with contextlib.suppress(OSError):  # then the next writer finds a line without an end
-                os.ftruncate(self._fd, self._size)
-            raise
+        while content:
+            count = os.pwrite(self._fd, content, offset)
+            content, offset = content[count:], offset + count
         self._size, self._torn = offset, False
 
     def _sync(self) -> None:
