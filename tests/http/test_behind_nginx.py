@@ -19,7 +19,7 @@ from tests.support.byteranges import parse_byteranges
 from tests.support.certificate import make_certificate
 from tests.support.ports import free_port
 from tests.support.programs import find_program, running, wait_for_socket
-from tests.support.serving_here import Client, digest_of
+from tests.support.serving_here import OCI_MANIFEST, Client, digest_of, make_manifest
 
 pytestmark = pytest.mark.real
 
@@ -137,6 +137,24 @@ async def test_where_nginx_does_not_say_the_scheme_the_log_does(form: str, tmp_p
             while "behind-a-proxy.md" not in behind.log.read_text():  # noqa: ASYNC110 - a file tells nobody that it grew
                 await asyncio.sleep(0.05)  # the log has a thread of its own
         assert "does not say whether the client came by https" in behind.log.read_text()
+
+
+@pytest.mark.parametrize(("more", "status"), [("", 502), ("proxy_buffer_size 16k; proxy_buffers 8 16k;", 201)])
+async def test_as_many_tags_as_one_push_may_set_need_larger_buffers_in_nginx(
+    tmp_path: Path, more: str, status: int
+) -> None:
+    """By default it takes 4 KiB of an answer's head: the push has succeeded, and its client hears 502."""
+    more += "large_client_header_buffers 4 64k;"
+    with behind_nginx("v2", SAYS_SCHEME, tmp_path, more=more) as behind:
+        for blob in (b"{}", b"layer"):
+            await behind.client.push_blob("team/app", blob)
+        content = make_manifest(b"{}", b"layer")
+        tags = [f"{number:0128}" for number in range(100)]
+        path = f"/v2/team/app/manifests/{digest_of(content)}?{'&'.join(f'tag={tag}' for tag in tags)}"
+        answer = await behind.client.ask("PUT", path, {"Content-Type": OCI_MANIFEST}, body=content)
+        assert answer.status == status
+        assert status == 502 or answer["OCI-Tag"].split(", ") == tags
+        assert (await behind.client.ask("GET", "/v2/team/app/tags/list")).json["tags"] == tags
 
 
 @pytest.mark.parametrize(("more", "status"), [("", 400), ("large_client_header_buffers 4 64k;", 206)])

@@ -28,6 +28,8 @@ from tests.support.watching import Watch, watching
 SCHEMA2 = "application/vnd.docker.distribution.manifest.v2+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+DOCUMENTS = "team/documents"
+"""A repository that no other test deletes from."""
 ALLOWED_FAULTS = {501, 505}
 """What is said of a transfer coding and of a version of HTTP that nobody here knows."""
 
@@ -113,7 +115,8 @@ def _run(work: object, loop_of: list[asyncio.AbstractEventLoop]) -> None:
 
 
 async def prepare(place: Place) -> None:
-    await place.push_blobs()
+    for name in (NAME, DOCUMENTS):
+        await place.push_blobs(name)
     assert (await place.put(manifest_with())).status == 201
 
 
@@ -153,7 +156,18 @@ ENDS = st.one_of(
     st.builds("blobs/uploads/{}".format, UPLOADS),
     st.builds("referrers/{}".format, DIGESTS),
     st.sampled_from(
-        ["tags/list", "tags", "", "manifests/", "blobs/", "blobs/uploads", "images", "json", "tags/latest"]
+        [
+            "tags/list",
+            "tags",
+            "",
+            "manifests/",
+            "blobs/",
+            "blobs/uploads",
+            "images",
+            "json",
+            "_portside/repository",
+            "tags/latest",
+        ]
     ),
 )
 PATHS = st.one_of(
@@ -262,7 +276,7 @@ def test_any_request_is_answered(world: World, request_: bytes) -> None:
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(documents(), TYPES, DIGESTS | TAGS)
 def test_any_document_is_taken_or_refused(world: World, content: bytes, content_type: str, reference: str) -> None:
-    lines = [f"PUT /v2/{NAME}/manifests/{reference} HTTP/1.1", "Host: x", "Connection: close"]
+    lines = [f"PUT /v2/{DOCUMENTS}/manifests/{reference} HTTP/1.1", "Host: x", "Connection: close"]
     lines += [f"Content-Type: {content_type}", f"Content-Length: {len(content)}", "", ""]
     status = world.send(world.ports[0], "\r\n".join(lines).encode() + content)
     assert status in {201, 400, 413}
