@@ -148,7 +148,9 @@ def _tell_of_certificates(settings: Settings, bound: Sequence[BoundListener], ma
             hosts = [name for name in describe(made.certificate).names if name not in {"127.0.0.1", "::1"}] or [
                 "localhost"
             ]
-            sys.stderr.write(f"\n{trust_lines(made.ca.absolute(), hosts, port=found.port or 0)}\n")
+            sys.stderr.write(
+                f"\n{trust_lines(made.ca.absolute(), hosts, port=found.port or 0, prefix=settings.v2.prefix)}\n"
+            )
             sys.stderr.flush()
 
 

@@ -11,14 +11,19 @@ from typing import Any
 import pytest
 import yaml
 
+from backends.model.events import EventAction
 from backends.registry.store import Store
-from backends.storage.factory import open_storage
+from backends.storage.addresses import Redirect
+from backends.storage.factory import StorageSettings, open_storage
 from backends.v2.registry import Registry
 from backends.v2.settings import V2Settings
 from portside.settings.loading import Role
+from proxy.routing import Backend
 from tests.support.drivers import ForwardingDriver
+from tests.support.kept_events import KeptEvents
 from tests.support.ports import free_port
 from tests.support.programs import find_program, running
+from tests.support.proxies import running_proxy
 from tests.support.serving_here import Answer, Client, digest_of, serving_here
 from tests.support.settings_files import loader
 
@@ -116,6 +121,30 @@ async def test_nobody_is_sent_to_a_blob_that_the_repository_does_not_have(redire
             assert answer.status == 404
     (tmp_path / f"root{FILE}").unlink()
     assert (await redirecting.ask("GET", f"/v2/{NAME}/blobs/{DIGEST}")).told == (404, "BLOB_UNKNOWN")
+
+
+async def test_being_sent_there_is_a_pull_of_the_whole_blob(tmp_path: Path) -> None:
+    """As from distribution, which tells of it whether the client goes there or not."""
+    events = KeptEvents()
+    storage = open_storage(StorageSettings("filesystem", str(tmp_path), addresses=(Redirect("https://cdn.example"),)))
+    async with serving_here(Registry(Store(storage, events=events), V2Settings()).handle) as client:
+        await told(client)
+        pulls = [event for event in events.take() if event.action is EventAction.PULL]
+        assert [(str(event.target.digest), event.target.size) for event in pulls] == [(DIGEST, len(LAYER))] * len(ASKED)
+        assert (await client.ask("GET", f"/v2/team/other/blobs/{DIGEST}")).status == 404
+        assert not events.take()
+    await storage.close()
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_the_proxy_leaves_the_address_as_it_is(tmp_path: Path, *, elsewhere: bool) -> None:
+    storage = open_storage(StorageSettings("filesystem", str(tmp_path), addresses=(Redirect("https://cdn.example/x"),)))
+    registry = Registry(Store(storage), V2Settings()).handle
+    async with serving_here(registry) as client:
+        upstream = f"http://127.0.0.1:{client.port}" if elsewhere else registry
+        async with running_proxy({Backend.V2: upstream}) as proxy:
+            assert await told(Client("127.0.0.1", proxy.port)) == [(307, f"https://cdn.example/x{FILE}")] * len(ASKED)
+    await storage.close()
 
 
 async def test_a_signed_address_is_new_each_time_it_is_asked_for(tmp_path: Path) -> None:
