@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import copy_tree, curl
+from tests.real.conftest import ROOT, copy_tree, curl
 from tests.support.certificate import make_certificate
 from tests.support.docker import Docker as OldDocker
 from tests.support.dockerd import Docker
@@ -75,3 +75,26 @@ def test_a_mounted_certificate_is_served(docker: Docker, image: str, container: 
     docker.run("run", "-d", "--name", container, *HARDENED, *published, "-v", "one-data:/data", image)
     wait_until_healthy(docker, container)
     assert curl("--cacert", str(made.ca), f"https://localhost:{port}/v2/").startswith("HTTP/1.1 200")
+
+
+def test_it_takes_the_place_of_registry_2(docker: Docker, image: str, container: str, tmp_path: Path) -> None:
+    """The file that registry:2 has, and its volume, mounted where they were there; its program by its name."""
+    shutil.copy(ROOT / "tests" / "data" / "config" / "files" / "image-2.yml", tmp_path / "config.yml")
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    os.chown(volume, 5000, 5000)
+    port = free_port()
+    places = (
+        *("-v", f"{tmp_path / 'config.yml'}:/etc/docker/registry/config.yml:ro"),
+        *("-v", f"{volume}:/var/lib/registry"),
+    )
+    docker.run("run", "-d", "--name", container, *HARDENED, "-p", f"127.0.0.1:{port}:5000", *places, image)
+    wait_until_healthy(docker, container)
+    said = docker.run("logs", container)
+    for words in ("settings from /etc/docker/registry/config.yml", "using inmemory blob descriptor cache"):
+        assert words in said
+    answer = curl("-X", "POST", f"http://localhost:{port}/v2/one/blobs/uploads/")
+    assert answer.startswith("HTTP/1.1 202")
+    assert "X-Content-Type-Options: nosniff" in answer
+    assert (volume / "docker" / "registry" / "v2" / "repositories" / "one").is_dir()
+    assert docker.run("exec", container, "/bin/registry", "--version").startswith("portside ")
