@@ -21,12 +21,12 @@ from backends.storage import layout
 from backends.storage.atomic_writes import AtomicWrites
 from backends.storage.cached_reads import Opener, read_cached
 from backends.storage.capabilities import Room
-from backends.storage.driver import FileInfo, InvalidPath, PathNotFound, StorageError, StorageReadOnly, Tee
+from backends.storage.driver import FileInfo, InvalidPath, PathNotFound, StorageReadOnly, Tee
 from backends.storage.files import FileReader, FileWriter, write_all
 from backends.storage.folder_checks import FolderChecks
 from backends.storage.folders import make_root
 from backends.storage.listings import Listings
-from backends.storage.os_errors import map_os_errors
+from backends.storage.os_errors import map_os_errors, map_write_errors
 from backends.storage.repairing import rewrite_differences
 
 T = TypeVar("T")
@@ -89,8 +89,8 @@ class FilesystemDriver:
                 info = os.fstat(fd)
                 if not stat_module.S_ISREG(info.st_mode):
                     raise PathNotFound(path)
-                if info.st_size > SMALL_FILE:
-                    raise StorageError(f"{path} is too large to be read whole")
+                if info.st_size > SMALL_FILE:  # of a strange volume: no small file is a tenth of it
+                    raise PathNotFound(f"{path} has {info.st_size} bytes, too many to be read whole")
                 return file.read()
 
     async def open(self, path: str) -> FileReader:
@@ -167,7 +167,7 @@ class FilesystemDriver:
             finally:
                 os.close(fd)
 
-        with map_os_errors(path):
+        with map_write_errors(path):
             self._atomic.put(path, fill, durable=durable)
 
     async def writer(
@@ -181,8 +181,10 @@ class FilesystemDriver:
     def _open_to_append(self, path: str) -> int:
         with map_os_errors(path):
             fd = self._opener.open(path[1:].encode(), os.O_RDWR)
-        if os.fstat(fd).st_nlink > 1:
-            # It has been committed as a blob, and a power cut brought back its old name: it must not grow.
+        info = os.fstat(fd)
+        if info.st_nlink > 1 or not stat_module.S_ISREG(info.st_mode):
+            # It has been committed as a blob, and a power cut brought back its old name: it must not grow. Or it is not
+            # a file at all.
             os.close(fd)
             raise PathNotFound(path)
         return fd
@@ -194,7 +196,7 @@ class FilesystemDriver:
         def fill(folder: int, name: str) -> None:
             made.append(os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder))
 
-        with map_os_errors(path):
+        with map_write_errors(path):
             try:
                 self._atomic.put(path, fill, durable=durable)
                 return made.pop()

@@ -54,6 +54,22 @@ def map_os_errors(path: str) -> Iterator[None]:
                 raise StorageError(f"{path}: {error.strerror}") from error
 
 
+@contextlib.contextmanager
+def map_write_errors(path: str) -> Iterator[None]:
+    """The same for what makes a file: something else in its place, or in that of a folder above it, does not go away.
+
+    Raises:
+        StorageError: the kind that the errno stands for.
+    """
+    with map_os_errors(path):
+        try:
+            yield
+        except (IsADirectoryError, NotADirectoryError) as error:
+            raise InvalidPath(
+                path, "a folder in the registry's data stands where a file should be, or a file for a folder"
+            ) from error
+
+
 def _too_long(path: str) -> str:
     longest = max(path.split("/"), key=len)
     return (

@@ -734,3 +734,25 @@ async def until(condition: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("it never came to pass")
+
+
+async def test_what_no_registry_has_written_is_told_apart(tmp_path: Path, opening: Open) -> None:
+    """A volume may come from strangers: a folder where a file should be, a pipe, a small file of many megabytes."""
+    (tmp_path / "folder/below").mkdir(parents=True)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", 9 << 20)
+    driver = opening(tmp_path)
+    for path in ("/folder", "/file/below"):
+        with pytest.raises(InvalidPath, match="stands"):
+            await driver.write(path, b"x")
+        with pytest.raises(InvalidPath, match="stands"):
+            await driver.writer(path)
+    for path in ("/large", "/folder", "/pipe"):
+        with pytest.raises(PathNotFound):
+            await driver.read(path)
+    with pytest.raises(PathNotFound):
+        await driver.writer("/pipe", append=True)
+    await driver.write("/large", b"small")
+    assert await driver.read("/large") == b"small"

@@ -3,7 +3,7 @@
 Each limit is met at its bound and one above it. What is bounded: bodies (`test_bodies`), what documents hold
 (`test_documents`), heads and the time that reading them takes (`test_heads`), time and numbers of clients
 (`test_waiting`), names, digests, uploads (`test_names`), queries and ranges (`test_queries`), User-Agents
-(`test_agents`). What leads nowhere: paths (`test_paths`), symbolic links (`test_links_that_lead_out`). What is said:
+(`test_agents`). What leads nowhere: paths (`test_paths`), what a volume holds (`test_strange_volumes`). What is said:
 answers (`test_answers`), logs (`test_logs`). Then any request at all (`test_any_request`). Elsewhere: framing that
 can be read in two ways (`serving/test_malformed.py`), connections of an address (`serving/test_address_limit.py`), what
 may be changed (`test_gates.py`), a disk that is almost full (`test_low_room.py`).

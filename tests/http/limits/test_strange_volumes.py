@@ -1,4 +1,7 @@
-"""No symbolic link in a volume leads out of it, whatever part of the volume it stands for and whatever is asked."""
+"""A volume that comes from strangers: whatever stands in the place of a part of it, it is answered and passed over.
+
+No symbolic link leads out of it, and no file that is not what it should be ends a listing, a purge or the index.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from backends.model.digest import parse_digest
 from backends.registry.abandoned_uploads import AbandonedUploads
 from backends.registry.index_pass import IndexPass
 from backends.registry.purging import Purger, PurgeSettings
 from backends.registry.store import Store
+from backends.storage import layout
 from backends.storage.factory import open_folder
 from backends.v2.registry import Registry
 from backends.v2.settings import V2Settings
@@ -65,6 +70,15 @@ PLACES: dict[str, str] = {
     "the subject's referrers": f"docker/registry/portside/index/referrers/app/_subjects/{hexes(SUBJECT)}",
     "our own folder": "docker/registry/portside/index",
 }
+FILES: dict[str, str] = {
+    **{what: PLACES[what] for what in PLACES if PLACES[what].endswith(("/link", "/data"))},
+    "when an upload began": f"{REPOSITORY}/_uploads/{UPLOAD}/startedat",
+    "how far an upload is": f"{REPOSITORY}/_uploads/{UPLOAD}/progress",
+    "a referrer": PLACES["the subject's referrers"] + "/" + digest_of(REFERRER).replace(":", "-"),
+    "a hint": layout.holder_hint(parse_digest(digest_of(b"image layer")))[1:],
+    "when a pass was made": layout.REFERRERS_BUILT[1:],
+}
+KINDS = ["large", "empty", "junk", "binary", "folder", "pipe", "loop"]
 
 
 async def make_volume(root: Path) -> None:
@@ -118,11 +132,8 @@ def lead_out(place: Place, path: str, *, relative: bool) -> None:
     inside.symlink_to(os.path.relpath(elsewhere, inside.parent) if relative else elsewhere)
 
 
-@pytest.mark.parametrize("place", ["alone"], indirect=True)
-@pytest.mark.parametrize("how", ["absolute", "relative"])
-@pytest.mark.parametrize("what", PLACES)
-async def test_a_link_that_leads_out_is_not_followed_by_any_operation(place: Place, what: str, how: str) -> None:
-    lead_out(place, PLACES[what], relative=how == "relative")
+async def ask_everything(place: Place) -> None:
+    """Asks for every operation, and has the volume purged and indexed."""
     layer = digest_of(b"image layer")
     upload = f"/v2/app/blobs/uploads/{UPLOAD}"
     for method, path, body in (
@@ -148,6 +159,41 @@ async def test_a_link_that_leads_out_is_not_followed_by_any_operation(place: Pla
     await Purger(storage, [AbandonedUploads(storage)], settings).purge()
     await IndexPass(storage).run()
     await storage.close()
+
+
+@pytest.mark.parametrize("place", ["alone"], indirect=True)
+@pytest.mark.parametrize("how", ["absolute", "relative"])
+@pytest.mark.parametrize("what", PLACES)
+async def test_a_link_that_leads_out_is_not_followed_by_any_operation(place: Place, what: str, how: str) -> None:
+    lead_out(place, PLACES[what], relative=how == "relative")
+    await ask_everything(place)
+
+
+def put_in_place(path: Path, kind: str) -> None:
+    """Puts something in the place of a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    match kind:
+        case "large":
+            path.touch()
+            os.truncate(path, 9 << 20)
+        case "folder":
+            (path / "data").mkdir(parents=True)
+        case "pipe":
+            os.mkfifo(path)
+        case "loop":
+            path.symlink_to(path.name)
+        case _:
+            path.write_bytes({"empty": b"", "junk": b"no such thing\n" * 9, "binary": bytes(range(256))}[kind])
+
+
+@pytest.mark.parametrize("place", ["alone"], indirect=True)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("what", FILES)
+async def test_a_file_that_is_not_what_it_should_be_is_passed_over(place: Place, what: str, kind: str) -> None:
+    put_in_place(place.root / FILES[what], kind)
+    async with asyncio.timeout(30):
+        await ask_everything(place)
 
 
 @pytest.mark.parametrize("place", ["alone"], indirect=True)
