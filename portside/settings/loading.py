@@ -109,7 +109,8 @@ def examine(role: Role, file: SettingsFile, environment: Mapping[str, str], flag
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        remarks += [describe_mistake(found) for found in error.errors(include_url=False)]
+        mistakes = [describe_mistake(found) for found in error.errors(include_url=False)]
+        remarks += [_with_variable(each, overrides.applied) for each in mistakes]
     else:
         settings, more = _settings(role, config, profile)
         # What a part says of a value of its own goes before what is said of every value of its kind.
@@ -119,6 +120,14 @@ def examine(role: Role, file: SettingsFile, environment: Mapping[str, str], flag
         return Examined(None, tuple(remarks), overrides.applied)
     settings = replace(settings, notes=_notes(remarks), source=file.path)
     return Examined(settings, tuple(remarks), overrides.applied)
+
+
+def _with_variable(mistake: Remark, variables: Mapping[str, str]) -> Remark:
+    """Names the variable that a mistake is in, which nobody would find in the file."""
+    for key, variable in variables.items():
+        if f"{mistake.path}.".startswith(f"{key}."):
+            return replace(mistake, text=f"{mistake.text}, set by {variable}")
+    return mistake
 
 
 def _settings(role: Role, config: Config, profile: Profile) -> tuple[Settings | None, list[Remark]]:

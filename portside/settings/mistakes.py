@@ -8,7 +8,7 @@ from typing import Any
 from portside.settings.remarks import Remark, refused
 
 _SECRET = ("secret", "password", "key", "token")
-_HIDDEN = ("http.headers.", "log.fields.")
+_HIDDEN = frozenset({"headers", "fields", "options"})
 # pydantic's sentences in a person's words.
 _WORDS = {
     "Input should be a valid tuple": "it must be a list, such as [a, b]",
@@ -41,4 +41,5 @@ def describe_mistake(found: Any) -> Remark:
 
 def _is_secret(path: str) -> bool:
     """Whether a value must not be shown: a header may be an Authorization, a field anything."""
-    return path.startswith(_HIDDEN) or any(word in path.rpartition(".")[2] for word in _SECRET)
+    parts = path.split(".")
+    return not _HIDDEN.isdisjoint(parts) or any(word in parts[-1] for word in _SECRET)

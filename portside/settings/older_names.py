@@ -72,7 +72,8 @@ def _seeming(given: Given) -> Iterator[Remark]:
             yield Remark(
                 Kind.DANGEROUS,
                 path,
-                f"{path} is {value} nanoseconds, as in distribution: write it with a unit, like {value}ms",
+                f"{path} is {value} nanoseconds, as in distribution:"
+                f" write it with a unit, such as {value}ms or {value}s",
             )
     elif isinstance(value, str) and given.kind in {bool, int} and _QUOTED[given.kind].fullmatch(value):
         yield Remark(

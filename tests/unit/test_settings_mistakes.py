@@ -113,6 +113,33 @@ def test_secrets_are_never_printed(load: Load) -> None:
     assert "hunter2" not in "".join(mistakes)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "notifications: {endpoints: [{headers: {Authorization: hunter2}}]}",
+        "notifications: {endpoints: [{url: ['http://a:hunter2@b']}]}",
+        "health: {http: [{headers: {Authorization: hunter2}}]}",
+        "log: {hooks: [{options: {smtp: {password: [hunter2]}}}]}",
+        "middleware: {storage: [{name: redirect, options: hunter2}]}",
+        "redis: {password: [hunter2], sentinelpassword: {a: hunter2}}",
+        "reporting: {newrelic: {licensekey: [hunter2]}}",
+        "http: {headers: {Authorization: hunter2}}",
+        "proxy: {password: [hunter2]}",
+    ],
+)
+def test_no_section_s_secrets_are_printed(load: Load, text: str) -> None:
+    assert "hunter2" not in "".join(mistakes_of(load, Role.V2, text))
+
+
+def test_a_mistake_in_a_variable_names_it(load: Load) -> None:
+    (mistake,) = mistakes_of(
+        load, Role.V2, "catalog: {maxentries: 5}", environment={"REGISTRY_CATALOG_MAXENTRIES": "x"}
+    )
+    assert mistake == "catalog.maxentries: it must be a whole number (it is 'x'), set by REGISTRY_CATALOG_MAXENTRIES"
+    (mistake,) = mistakes_of(load, Role.V2, None, environment={"REGISTRY_CATALOG": "{maxentries: x}"})
+    assert mistake.endswith(", set by REGISTRY_CATALOG")
+
+
 UNSAFE: list[tuple[str | None, dict[str, str], str]] = [
     ("auth: {htpasswd: {realm: r, path: p}}", {}, "auth:"),
     ("auth: {mine: {}}", {}, "auth:"),
