@@ -30,7 +30,6 @@ from portside.observe.logging import Log, set_level
 from portside.observe.metrics import VARS_PATH, Metrics, metrics_page
 from portside.observe.requests import Handler, observed
 from portside.observe.room import measure_room, watch_room
-from portside.observe.storage_metrics import MeteredDriver
 from portside.observe.voice import Voice
 from portside.problems import Problem
 from portside.server.grammar import refuse
@@ -279,4 +278,6 @@ def _open(settings: StorageSettings, metrics: Metrics | None) -> Storage:
         raise Problem(str(error)) from None
     if metrics is None:
         return storage
+    from portside.observe.storage_metrics import MeteredDriver  # noqa: PLC0415 - only where it is asked for
+
     return replace(storage, driver=MeteredDriver(storage.driver, settings.driver, metrics))
