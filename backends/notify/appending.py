@@ -23,11 +23,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from backends.notify.records import Kind, Record, encode
-from backends.notify.segments import Segments, read_tail
+from backends.notify.segments import Segments, has_holes, read_tail
 from backends.storage import layout
 from backends.storage.folders import make_folders
 
 PATIENCE_SECONDS = 30.0
+PADDING = 256 * 1024
+"""So many zeros a file is given at once, at most."""
+
 _FIRST_PAUSE = 0.0001
 _LONGEST_PAUSE = 0.01
 _LOCK = "lock"
@@ -53,7 +56,8 @@ class Appender:
         self._segments: Segments | None = None
         self._lock = -1
         self._fd = -1
-        self._size = 0
+        self._size = 0  # of the file, with its padding
+        self._end = 0
         self._torn = False
         self._sealed = False
         self._last = 0
@@ -70,10 +74,10 @@ class Appender:
         """
         with self._locked():
             self._catch_up()
-            if self._sealed or self._size >= self._segment_bytes:
+            if self._sealed or self._end >= self._segment_bytes:
                 self._begin_file()
             records = [Record(self._last + number, *entry) for number, entry in enumerate(entries, 1)]
-            self._write(b"".join(map(encode, records)))
+            self._write(b"".join(map(encode, records)), padding=min(PADDING, self._segment_bytes))
             self._last += len(records)
             written = self._last
         if durable:
@@ -121,12 +125,13 @@ class Appender:
         """Takes note of what others have appended, and of where to go on."""
         if self._fd >= 0:
             info = os.fstat(self._fd)
-            if info.st_nlink and info.st_size == self._size and not self._sealed:
-                return
-            if info.st_nlink and info.st_size > self._size:
-                self._look(self._size, info.st_size)
-                if not self._sealed:
+            if info.st_nlink and not self._sealed:
+                if info.st_size == self._size and os.pread(self._fd, 1, self._end) in {b"", b"\0"}:
                     return
+                if info.st_size >= self._end:
+                    self._look(self._end, info.st_size)
+                    if not self._sealed:
+                        return
             os.close(self._fd)
             self._fd = -1
         self._open_last()
@@ -144,25 +149,35 @@ class Appender:
         self._fd = self._segments.open(found[-1].first, writable=True)
         self._segments.sync()  # the process that created it may have been killed before it did
         self._last = max(self._last, found[-1].first - 1)
-        self._size, self._torn, self._sealed = 0, False, False
+        self._sealed = False
         self._look(0, os.fstat(self._fd).st_size)
+        if not self._sealed and has_holes(self._fd, self._end):
+            self._seal()
 
     def _look(self, start: int, size: int) -> None:
         tail = read_tail(self._fd, start, size)
         if tail.sequence is not None:
             self._last = max(self._last, tail.sequence)
             self._sealed = tail.sealed
-        self._size, self._torn = size, tail.torn
+        if tail.end > start:
+            self._torn = tail.torn
+        self._size, self._end = size, tail.end
 
     def _begin_file(self) -> None:
         if not self._sealed:
-            self._write(encode(Record(self._last, Kind.SEAL, b"")))
-            self._sealed = True
+            self._seal()
         os.fdatasync(self._fd)
         os.close(self._fd)
         self._fd = -1
         self._create()
         self.files_begun += 1
+
+    def _seal(self) -> None:
+        """Says in the file that nothing follows in it; others notice that by its size too."""
+        self._write(encode(Record(self._last, Kind.SEAL, b"")), padding=0)
+        self._sealed = True
+        os.ftruncate(self._fd, self._end)
+        self._size = self._end
 
     def _create(self) -> None:
         assert self._segments is not None, "the lock was opened with it"
@@ -171,20 +186,23 @@ class Appender:
                 self._fd = self._segments.create(self._last + 1)
             except FileExistsError:  # nothing of it could be read
                 self._last += 1
-        self._size, self._torn, self._sealed = 0, False, False
+        self._size, self._end, self._torn, self._sealed = 0, 0, False, False
 
-    def _write(self, lines: bytes) -> None:
-        """Writes at the end of the file.
+    def _write(self, lines: bytes, *, padding: int) -> None:
+        """Writes over the padding of the file, and gives it more where it does not suffice.
 
         If it fails, what has been written stays: whole lines may have been read and sent already, so their sequences
         must not be given again. The next writer finds them, and a line without an end.
         """
-        content = memoryview(b"\n" + lines if self._torn else lines)
-        offset = self._size
-        while content:
-            count = os.pwrite(self._fd, content, offset)
-            content, offset = content[count:], offset + count
-        self._size, self._torn = offset, False
+        content = b"\n" + lines if self._torn else lines
+        end = self._end + len(content)
+        rest = memoryview(content + bytes(padding) if end > self._size else content)
+        offset = self._end
+        while offset < end:  # where there is no room for all of the padding, it may do without
+            count = os.pwrite(self._fd, rest, offset)
+            rest, offset = rest[count:], offset + count
+        self._size = max(self._size, offset)
+        self._end, self._torn = end, False
 
     def _sync(self) -> None:
         """Makes the file durable. After a failure nothing more is written to it: the kernel may have given pages up."""
@@ -194,8 +212,7 @@ class Appender:
             with self._locked(), contextlib.suppress(OSError):
                 self._catch_up()
                 if not self._sealed:
-                    self._write(encode(Record(self._last, Kind.SEAL, b"")))
-                    self._sealed = True
+                    self._seal()
             raise
 
     def close(self) -> None:

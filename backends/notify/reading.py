@@ -54,7 +54,7 @@ class LogReader:
         """Whether `read` may find something: cheap, and true too often rather than too seldom."""
         if self._fd < 0 or self._segments is None or self._segments.is_gone:
             return True
-        return os.fstat(self._fd).st_size > self._offset or self._find_later() is not None
+        return os.pread(self._fd, 1, self._offset) not in {b"", b"\0"} or self._find_later() is not None
 
     def sync(self) -> None:
         """Makes what was read durable: an endpoint's place must never name what a power cut takes."""
@@ -78,11 +78,11 @@ class LogReader:
             return []
         later: int | None = None
         while True:
-            records, whole = self._piece()
-            self._offset += whole
+            records, passed = self._piece(whole_file=later is not None)
+            self._offset += passed
             if records:
                 return records
-            if whole:
+            if passed:
                 continue
             if later is None:
                 later = self._find_later()
@@ -94,13 +94,24 @@ class LogReader:
                 return []
             later = None
 
-    def _piece(self) -> tuple[list[Record], int]:
+    def _piece(self, *, whole_file: bool) -> tuple[list[Record], int]:
+        """Reads on.
+
+        Args:
+            whole_file: whether zeros are passed over, since content may follow them, and no longer are padding.
+
+        Returns:
+            records, and how many bytes need not be read again.
+        """
         length = PIECE
         while True:
             chunk = read_at(self._fd, self._offset, length)
             records, whole = split(chunk)
-            if whole or len(chunk) < length:
-                self._at_end = whole == len(chunk) < length
+            rest = chunk[whole:]
+            if whole or len(chunk) < length or b"\0" in rest:
+                self._at_end = not rest.strip(b"\0") and (bool(rest) or len(chunk) < length)
+                if not whole and whole_file and len(chunk) == length:
+                    return [], len(chunk) - len(rest.lstrip(b"\0")) or len(chunk)
                 return list(records), whole
             if length > LARGEST_LINE:
                 return [], len(chunk)  # nothing that we have written

@@ -4,7 +4,8 @@ r"""The log's format: lines, each with its sequence, its kind, a checksum and an
 
 A line that is not whole or whose checksum is wrong is skipped: what a killed writer or a power cut has left. Writers
 begin a new line after such a tail and never cut it off, so nothing that was written is ever destroyed. Compact JSON
-holds no newline, so a line can be found from any place of a file, also backwards.
+holds no newline, so a line can be found from any place of a file, also backwards. Zeros behind the last
+line are padding.
 
 The kinds: `e` an event, `p` a pull (which may be dropped before others), `d` so many pulls have been dropped, the last
 of them with this sequence, `s` the end of a file.

@@ -1,5 +1,8 @@
 """The files of the log on disk: one after another, each named after the first sequence in it.
 
+The one that is written to ends in zeros: where a file need not grow, a sync writes its bytes and no journal of the file
+system, which is several times as fast and waits for nobody else's syncs.
+
 Everything here may wait for the disk, so it is called in threads. It raises OSError.
 """
 
@@ -17,6 +20,7 @@ from backends.storage.files import write_all
 from backends.storage.folders import make_folders, open_folders
 
 WINDOW = 64 * 1024
+PIECE = 1024 * 1024
 _DIGITS = 20
 _LOCK = "trimming"
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
@@ -38,11 +42,13 @@ class Tail:
         sequence: of the last record; None when there is none.
         sealed: whether that record says that nothing follows.
         torn: whether the last line has no end.
+        end: where the padding begins.
     """
 
     sequence: int | None
     sealed: bool
     torn: bool
+    end: int
 
 
 class Segments:
@@ -158,20 +164,37 @@ def read_tail(fd: int, start: int, size: int) -> Tail:
         start: where a line begins.
         size: the file's.
     """
-    if size <= start:
-        return Tail(None, sealed=False, torn=False)
+    end = _end(fd, start, size)
+    if end <= start:
+        return Tail(None, sealed=False, torn=False, end=start)
     window = WINDOW
     found: Record | None = None
     while found is None:
-        begin = max(start, size - window)
-        found = last(read_at(fd, begin, size - begin), begins_line=begin == start)
+        begin = max(start, end - window)
+        found = last(read_at(fd, begin, end - begin), begins_line=begin == start)
         if begin == start:
             break
         window *= 4
-    torn = read_at(fd, size - 1, 1) != b"\n"
+    torn = read_at(fd, end - 1, 1) != b"\n"
     if found is None:
-        return Tail(None, sealed=False, torn=torn)
-    return Tail(found.sequence, sealed=found.kind is Kind.SEAL, torn=torn)
+        return Tail(None, sealed=False, torn=torn, end=end)
+    return Tail(found.sequence, sealed=found.kind is Kind.SEAL, torn=torn, end=end)
+
+
+def has_holes(fd: int, end: int) -> bool:
+    """Whether there is padding before other content, as a power cut may leave it."""
+    return any(b"\0" in read_at(fd, begin, min(PIECE, end - begin)) for begin in range(0, end, PIECE))
+
+
+def _end(fd: int, start: int, size: int) -> int:
+    """Returns where the padding of a file begins."""
+    while size > start:
+        begin = max(start, size - WINDOW)
+        content = read_at(fd, begin, size - begin).rstrip(b"\0")
+        if content:
+            return begin + len(content)
+        size = begin
+    return start
 
 
 def read_at(fd: int, offset: int, length: int) -> bytes:

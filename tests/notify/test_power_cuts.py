@@ -77,7 +77,7 @@ async def test_whatever_is_left_of_what_was_not_synced_nothing_acknowledged_is_l
             await log.append(batch)
             acknowledged += batch
         files = sorted((root / LOG).glob("0*"))
-        synced = files[-1].stat().st_size
+        synced = len(files[-1].read_bytes().rstrip(b"\0"))
         unsure = [event(count + each) for each in range(generator.randrange(0, 6))]
         count += len(unsure)
         for each in unsure:
@@ -127,6 +127,34 @@ async def test_a_tail_of_anything_is_passed_over_by_writers_and_readers(tmp_path
     assert await contents(log) == [event(number) for number in range(1, 5)]
     for each in (log, other):
         await each.close()
+
+
+@pytest.mark.parametrize("hole", [1, 5000, 300_000, 1_100_000])
+@pytest.mark.parametrize("behind", [b"17 e 0000", b"garbage\n", encode(Record(12, Kind.EVENT, event(12)))])
+async def test_a_hole_with_something_behind_it_is_passed_over(tmp_path: Path, hole: int, behind: bytes) -> None:
+    """Pages are not written in their order; nothing of this was synced."""
+    settings = replace(SETTINGS, segment_bytes=10_000_000)
+    log = FileLog(tmp_path, settings)
+    await log.prepare()
+    await log.append([event(1), event(2)])
+    await log.close()
+    (file,) = (tmp_path / LOG).glob("0*")
+    content = file.read_bytes().rstrip(b"\0")
+    file.write_bytes(content + bytes(hole) + behind)
+    log = FileLog(tmp_path, settings)
+    queue = await log.open_queue("a")
+    assert queue is not None
+    assert [each.content for each in (await queue.read()).events] == [event(1), event(2)]
+    await log.append([event(3)])
+    await log.append([event(4)])
+    found: list[bytes] = []
+    place = replace(queue.place, sequence=2)
+    while (batch := await queue.read()).last != place.sequence:
+        found += [each.content for each in batch.events]
+        place = replace(place, sequence=batch.last)
+    assert [each for each in found if each != event(12)] == [event(3), event(4)]
+    await queue.close()
+    await log.close()
 
 
 async def test_a_damaged_middle_of_the_last_file_loses_only_itself(tmp_path: Path) -> None:
@@ -240,9 +268,11 @@ async def main():
     sender.SAVE_SECONDS = 0.0
     sending = asyncio.create_task(Senders(log, settings, NoMetrics()).watch())
     for number in range(60, 63):
-        log.note(b'{"id":%d,"action":"pull"}' % number)
-        while (await log.report())[0].place.sequence < number + 1:
+        while (await log.report())[0].place.sequence < number:
             await asyncio.sleep(0.02)
+        log.note(b'{"id":%d,"action":"pull"}' % number)  # which is not synced by itself
+    while (await log.report())[0].place.sequence < 63:
+        await asyncio.sleep(0.02)
     os.write(1, b"sent\\n")
     sending.cancel()
     await asyncio.wait([sending])
