@@ -6,6 +6,7 @@ No symbolic link leads out of it, and no file that is not what it should be ends
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 from pathlib import Path
@@ -32,6 +33,7 @@ from tests.support.serving_here import (
     serving_here,
 )
 from tests.support.trees import write_tree
+from tests.support.v1server import make_pushed
 
 REPOSITORY = "docker/registry/v2/repositories/app"
 IMAGE = make_manifest(b"image config", b"image layer")
@@ -207,3 +209,43 @@ async def test_an_upload_whose_data_leads_out_is_purged_and_the_next_one_too(pla
     await Purger(storage, [AbandonedUploads(storage)], PurgeSettings(age_seconds=60)).purge()
     await storage.close()
     assert list(uploads.iterdir()) == []
+
+
+V1_IMAGE = make_pushed("a")
+V1 = {
+    "json": f"images/{V1_IMAGE.id}/json",
+    "layer": f"images/{V1_IMAGE.id}/layer",
+    "ancestry": f"images/{V1_IMAGE.id}/ancestry",
+    "checksum": f"images/{V1_IMAGE.id}/_checksum",
+    "tag": "repositories/team/app/tag_latest",
+    "what is kept with a tag": "repositories/team/app/taglatest_json",
+    "images": "repositories/team/app/_index_images",
+}
+
+
+@pytest.mark.parametrize("place", ["alone"], indirect=True)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("what", V1)
+async def test_a_file_of_v1_that_is_not_what_it_should_be_is_passed_over(place: Place, what: str, kind: str) -> None:
+    image, ask = f"/v1/images/{V1_IMAGE.id}", place.v1.ask
+    steps: list[tuple[str, str, bytes | None, dict[str, str]]] = [
+        ("PUT", "/v1/repositories/team/app/", json.dumps([{"id": V1_IMAGE.id}]).encode(), {}),
+        ("PUT", f"{image}/json", V1_IMAGE.json, {}),
+        ("PUT", f"{image}/layer", V1_IMAGE.layer, {}),
+        ("PUT", f"{image}/checksum", b"", {"X-Docker-Checksum-Payload": V1_IMAGE.payload}),
+        ("PUT", "/v1/repositories/team/app/tags/latest", json.dumps(V1_IMAGE.id).encode(), {}),
+    ]
+    for method, path, body, headers in steps:
+        assert (await ask(method, path, headers, body=body)).status == 200
+    (found,) = place.root.rglob(V1[what])
+    put_in_place(found, kind)
+    for part in ("json", "layer", "ancestry"):
+        assert (await ask("GET", f"{image}/{part}")).status < 500, part
+    for rest in ("images", "tags", "tags/latest", "tags/latest/json", "json", "properties"):
+        assert (await ask("GET", f"/v1/repositories/team/app/{rest}")).status < 500, rest
+    assert (await ask("GET", "/v1/search?q=")).status == 200
+    for method, path, body, headers in steps:
+        answer = await ask(method, path, headers, body=body)
+        assert answer.status < 500, (method, path, answer)
+    for rest in ("tags/latest", "tags"):
+        assert (await ask("DELETE", f"/v1/repositories/team/app/{rest}")).status < 500, rest
