@@ -273,6 +273,15 @@ def test_a_file_that_is_not_a_valid_mapping_is_told_in_one_sentence(load: Load, 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "written", ["1", "'500'", "1d", "1 s", "s", "1s1", "1e3s", "--1s", "1S", "\u0661s", "true", "[1s]"]
+)
+def test_what_go_does_not_take_for_a_duration_is_a_mistake(load: Load, written: str) -> None:
+    text = f"storage: {{maintenance: {{uploadpurging: {{age: {written}}}}}}}"
+    (mistake,) = mistakes_of(load, Role.V2, text)
+    assert mistake.startswith("storage.maintenance.uploadpurging.age: ")
+
+
 def test_a_missing_file_and_a_folder_are_told_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SettingsProblem, match=r"cannot be read \(No such file"):
         load_settings(Role.V2, tmp_path / "none.yml", {}, {})
