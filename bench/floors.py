@@ -204,7 +204,7 @@ ROWS = (
             *(_page(f"tags_{place}", f"of tags, {where}", _TAGS) for place, where in _PLACES),
             _page("tags_pushed", "of tags, after a push", _TAGS),
             *(_page(f"catalog_{place}", f"of the catalog, {where}", _CATALOG[place]) for place, where in _PLACES),
-            *(_page(f"referrers_{place}", f"of referrers, {where}", (_absolute(40, 20),)) for place, where in _PLACES),
+            *(_page(f"referrers_{place}", f"of referrers, {where}", (_absolute(20, 5),)) for place, where in _PLACES),
         ),
     ),
 )

@@ -58,8 +58,8 @@ def fill(data: Path, contents: Contents, *, scale: Scale, referrers: bool) -> Ma
     """Puts everything below a registry's root; returns the paths of pages by their kinds."""
     root = data / "docker/registry/v2/repositories"
     image = root / REPOSITORY
-    for number in range(scale.listed_tags):
-        _link(image / "_manifests/tags" / _tag(number) / "current", contents.manifest_digest)
+    for number in range(scale.listed_tags):  # their names are listed, without a look at what they name
+        (image / "_manifests/tags" / _tag(number)).mkdir()
     for number in range(scale.listed_repositories):
         (root / "many" / _repository(number) / "_manifests").mkdir(parents=True)
         (root / "many" / _repository(number) / "_layers").mkdir()
