@@ -209,6 +209,7 @@ class UploadSession:
             "epoch": self._driver.boot_id,
         }
         try:
+            await self._driver.stat(self._path)  # it may have gone with its repository: nothing is left beside it
             await self._driver.write(
                 layout.upload_progress(self._name, self._id), json.dumps(record).encode(), durable=False
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -254,6 +254,22 @@ async def test_pushes_that_meet_a_deletion_are_whole_or_refused(reopen: Reopen) 
     assert codes <= {ErrorCode.MANIFEST_BLOB_UNKNOWN, ErrorCode.BLOB_UPLOAD_UNKNOWN}
     await put_image(stores[0], NAME, TAG)
     await require_whole(stores[1])
+
+
+async def test_an_upload_in_progress_goes_too_and_leaves_nothing(reopen: Reopen) -> None:
+    store = Store(reopen())
+    upload_id = await store.uploads.start(NAME)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"half of it"
+
+    async with store.uploads.open(NAME, upload_id) as session:
+        await session.append(chunks())
+        await Store(reopen()).deletions.delete("app", actor=ACTOR)
+    assert not await files(reopen().driver)
+    with pytest.raises(RegistryError, match="BLOB_UPLOAD_UNKNOWN"):
+        async with Store(reopen()).uploads.open(NAME, upload_id):
+            pass
 
 
 # what goes along with a manifest
