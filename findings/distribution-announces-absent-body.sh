@@ -33,8 +33,8 @@ curl -s -f -X PUT --data-binary @blob -H "Content-Type: application/octet-stream
 
 ask() { # ask HEADER: status, Content-Length, bytes of the body, curl's own status
     local status=0 code
-    code=$(curl -s --max-time 10 -o body -D head -w '%{http_code}' -H "$1" "$base/v2/app/blobs/$digest") || status=$?
-    echo "$code, Content-Length $(tr -d '\r' <head | sed -n 's/^Content-Length: //p'), $(stat -c %s body 2>/dev/null || echo 0) bytes, curl $status"
+    code=$(curl -s --max-time 10 -o body -D answer -w '%{http_code}' -H "$1" "$base/v2/app/blobs/$digest") || status=$?
+    echo "$code, Content-Length $(tr -d '\r' <answer | sed -n 's/^Content-Length: //p'), $(stat -c %s body 2>/dev/null || echo 0) bytes, curl $status"
     rm -f body
 }
 
