@@ -29,7 +29,7 @@ TELL_SECONDS = 1.0
 REST_SECONDS = 60.0
 """How often others are told that all is well."""
 
-GATHER_SECONDS = 0.02
+GATHER_SECONDS = 0.1
 """What comes within so long is read together."""
 
 FINISH_SECONDS = 2.0
