@@ -20,6 +20,7 @@ from portside.settings.remarks import Kind, Remark
 from portside.settings.schema.storage import DRIVERS
 from portside.settings.settings import Role, Settings
 from portside.settings.walking import step
+from portside.tls.contexts import TlsVersion
 
 _OF_ENVIRONMENT = " (environment)"
 _MERGE = "tag:yaml.org,2002:merge"
@@ -70,7 +71,7 @@ def check(role: Role, path: Path | None, environment: Mapping[str, str]) -> Repo
     """
     file = read_file(path)
     examined = examine(role, file, environment, {})
-    remarks = [*examined.remarks, *_tls_remarks(examined.settings)]
+    remarks = [*examined.remarks, *_tls_remarks(examined.settings), *_cautions(examined.settings)]
     by_path: dict[str, list[Remark]] = {}
     for remark in remarks:
         by_path.setdefault(remark.path, []).append(remark)
@@ -182,6 +183,17 @@ def _tls_remarks(settings: Settings | None) -> Iterator[Remark]:
             build_context(tls)
         except Problem as problem:
             yield Remark(Kind.REFUSED, _tls_key(settings), str(problem))
+
+
+def _cautions(settings: Settings | None) -> Iterator[Remark]:
+    """Yields what is as it was asked for, and worth a second look before it is served."""
+    if settings is None:
+        return
+    for tls in dict.fromkeys(each.tls for each in settings.listeners if each.tls is not None):
+        if tls.minimum in {TlsVersion.TLS_1_0, TlsVersion.TLS_1_1}:
+            key = f"{_tls_key(settings)}.minimumtls"
+            why = "it has been broken, and every Docker since 1.0.1 speaks tls1.2"
+            yield Remark(Kind.DANGEROUS, key, f"{key} is {tls.minimum.value}: {why}")
 
 
 def _tls_key(settings: Settings) -> str:

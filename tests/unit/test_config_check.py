@@ -136,6 +136,20 @@ def test_certificates_are_read_as_at_a_start(tmp_path: Path) -> None:
     assert not look(tmp_path, text.replace(str(certificate.key), str(certificate.chain)))[0]
 
 
+def test_what_is_open_to_others_or_broken_is_dangerous(tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path)
+    starts, lines = look(
+        tmp_path,
+        "http:\n  addr: :5000\n  debug: {addr: ':5001'}\n  tls:\n    minimumtls: tls1.0\n"
+        f"    certificate: {certificate.chain}\n    key: {certificate.key}\n",
+    )
+    assert starts
+    assert [each[:2] for each in verdicts(lines) if each[2] is Kind.DANGEROUS] == [
+        (3, "http.debug.addr"),
+        (5, "http.tls.minimumtls"),
+    ]
+
+
 def run(*arguments: str, environment: dict[str, str] | None = None) -> Result:
     empty = dict.fromkeys(("REGISTRY_CONFIGURATION_PATH",), "")
     return CliRunner().invoke(main, ["config", "check", *arguments], env={**empty, **(environment or {})})
