@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backends.http.masking import MASK, masked
 from backends.registry.cache_settings import CacheSettings
 from backends.registry.facts import ENTRIES
 from backends.registry.redis.settings import (
@@ -43,7 +44,7 @@ def cache_mistakes(config: Config) -> list[str]:
     cache, redis = config.storage.cache, config.redis
     found = []
     if redis is not None and cache is not None and cache.driver == "redis":
-        found += [f"redis.{key}: {each!r:.80} is not an address: write host:port" for key, each in _wrong_places(redis)]
+        found += [_wrong_place(key, each) for key, each in _wrong_places(redis)]
         if redis.protocol not in {0, 2, 3}:
             found.append(f"redis.protocol: it must be 2 or 3 (it is {redis.protocol})")
     return found
@@ -143,6 +144,17 @@ def _positive(*values: float) -> float:
 def _wrong_places(redis: Redis) -> list[tuple[str, str]]:
     key = "addrs" if redis.addrs else "addr"
     return [(key, place) for place in redis.places if not _is_place(place)]
+
+
+def _wrong_place(key: str, text: str) -> str:
+    """Returns a sentence about what is not an address: often it is a URL, with a password in it."""
+    scheme, mark, rest = text.rpartition("://")
+    if "@" in rest:
+        rest = f"{MASK}@{rest.rpartition('@')[2]}"
+    said = f"redis.{key}: {masked(f'{scheme}{mark}{rest}')!r:.80} is not an address: write host:port"
+    if not mark and "@" not in text:
+        return said
+    return f"{said} (user, password and number have keys of their own: redis.username, redis.password, redis.db)"
 
 
 def _is_place(text: str) -> bool:

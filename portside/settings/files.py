@@ -59,6 +59,8 @@ def read_file(path: Path | None) -> SettingsFile:
         why = getattr(error, "problem", None) or _UNREADABLE.get(type(error), "it holds characters that YAML forbids")
         if "'\\t'" in why:
             why = "the indentation has a tab; YAML allows only spaces"
+        if isinstance(error, yaml.composer.ComposerError):  # which quotes what stands there: it may be a password
+            why = "a value that begins with * or & must be in quotes"
         raise SettingsProblem(f"the settings file {path} is not valid YAML{where}: {why}") from None
     raw = document.value
     if raw is not None and not isinstance(raw, dict):

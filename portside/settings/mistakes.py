@@ -8,7 +8,11 @@ from typing import Any
 from portside.settings.remarks import Remark, refused
 
 _SECRET = ("secret", "password", "key", "token")
-_HIDDEN = frozenset({"headers", "fields", "options"})
+_ANYTHING = frozenset({"headers", "fields", "options"})
+"""Sections whose values may be anything: a header may be an Authorization, a field whatever its owner writes."""
+_WITH_SECRETS = ("redis", "notifications", "health", "log.hooks", "middleware", "auth", "proxy", "storage")
+"""Where text stands in place of one of these, or of a section in it, it may be what belongs into it."""
+_NOT_A_SECTION = frozenset({"dict_type", "list_type", "tuple_type", "model_type", "model_attributes_type"})
 # pydantic's sentences in a person's words.
 _WORDS = {
     "Input should be a valid tuple": "it must be a list, such as [a, b]",
@@ -34,12 +38,15 @@ def describe_mistake(found: Any) -> Remark:
     for theirs, plainly in _WORDS.items():
         message = message.replace(theirs, plainly)
     value = found.get("input")
-    hidden = _is_secret(path) or isinstance(value, dict | list | tuple) or "@" in str(value) or repr(value) in message
+    is_text = not isinstance(value, dict | list | tuple) and "@" not in str(value)
+    hidden = _is_secret(path, str(found["type"])) or not is_text or repr(value) in message
     shown = "" if hidden else " (it is empty)" if value is None else f" (it is {value!r:.80})"
     return refused(path, f"{message[:1].lower()}{message[1:]}{shown}")
 
 
-def _is_secret(path: str) -> bool:
-    """Whether a value must not be shown: a header may be an Authorization, a field anything."""
-    parts = path.split(".")
-    return not _HIDDEN.isdisjoint(parts) or any(word in parts[-1] for word in _SECRET)
+def _is_secret(path: str, kind: str) -> bool:
+    """Whether a value must not be shown."""
+    steps = path.split(".")
+    if not _ANYTHING.isdisjoint(steps) or any(word in steps[-1] for word in _SECRET):
+        return True
+    return kind in _NOT_A_SECTION and f"{path}.".startswith(tuple(f"{each}." for each in _WITH_SECRETS))

@@ -140,6 +140,47 @@ def test_a_mistake_in_a_variable_names_it(load: Load) -> None:
     assert mistake.endswith(", set by REGISTRY_CATALOG")
 
 
+_REDIS = "storage: {cache: {blobdescriptor: redis}}\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "notifications: {endpoints: [{name: a, url: 'http://h', headers: {Authorization: Bearer hunter2}}]}",
+        'notifications: {endpoints: [{name: a, url: "http://h", headers: {Authorization: ["hunter2\\n"]}}]}',
+        "notifications: {endpoints: [{name: a, url: 'http://h', headers: 'Authorization: hunter2'}]}",
+        "notifications: {endpoints: ['http://h/?token=hunter2']}",
+        "notifications: {endpoints: 'http://h/hunter2'}",
+        'health: {http: [{uri: "http://h", headers: {Authorization: ["hunter2\\n"]}}]}',
+        "health: {http: ['http://h/hunter2']}",
+        "http: {headers: 'Authorization: hunter2'}",
+        "redis: hunter2",
+        f"{_REDIS}redis: {{addr: 'redis://:hunter2@r:6379/0'}}",
+        f"{_REDIS}redis: {{addrs: ['rediss://me:hunter2@r:6379/0']}}",
+        f"{_REDIS}redis: {{addr: 'r:6379?password=hunter2'}}",
+        f"{_REDIS}redis: {{addr: r, password: *hunter2}}",
+        "log: {hooks: hunter2}",
+        "log: {hooks: [{type: mail, levels: [error], options: {smtp: hunter2, from: a@b, to: [c@d]}}]}",
+    ],
+)
+def test_no_mistake_shows_what_may_be_a_secret(load: Load, text: str) -> None:
+    with pytest.raises(SettingsProblem) as caught:
+        load(Role.V2, text)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_no_mistake_in_a_variable_shows_what_may_be_a_secret(load: Load) -> None:
+    header = "REGISTRY_NOTIFICATIONS_ENDPOINTS_0_HEADERS_AUTHORIZATION"
+    with pytest.raises(SettingsProblem, match=r"headers\.authorization: it must be a list") as caught:
+        load(Role.V2, "notifications: {endpoints: [{name: a, url: 'http://h'}]}", {header: "Bearer hunter2"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_address_of_a_redis_as_a_url_is_told_how_to_be_written(load: Load) -> None:
+    with pytest.raises(SettingsProblem, match=r"redis\.addr: 'redis://\*\*\*@r:6379/0' is not an address: .*password"):
+        load(Role.V2, f"{_REDIS}redis: {{addr: 'redis://:hunter2@r:6379/0'}}")
+
+
 UNSAFE: list[tuple[str | None, dict[str, str], str]] = [
     ("auth: {htpasswd: {realm: r, path: p}}", {}, "auth:"),
     ("auth: {mine: {}}", {}, "auth:"),

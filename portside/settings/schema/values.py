@@ -95,7 +95,7 @@ def lower(value: object) -> object:
 def _header_value(value: object) -> object:
     text = "" if value is None else str(value)
     if not text.isprintable():
-        raise ValueError("a header's value has no control characters")
+        raise ValueError("a header's value must be one line of printable characters")
     return text
 
 
