@@ -18,14 +18,13 @@ import ssl
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
-from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from backends.notify.environment_proxy import find_proxy
 from backends.notify.resolving import OwnResolver
 from backends.notify.settings import EndpointSettings, MediaType
 
@@ -82,11 +81,18 @@ class Poster:
         self._headers = _headers(endpoint, media_type)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="endpoint")
         self._session: aiohttp.ClientSession | None = None
-        self._proxy = _proxy(endpoint.url)
+        self._proxy: URL | None = None
+        self._mistake = ""
+        try:
+            self._proxy = find_proxy(endpoint.url, os.environ)
+        except ValueError as error:
+            self._mistake = str(error)
         self._is_warm = False
 
     async def post(self, body: bytes) -> Outcome:
         """Sends a body once, or twice where the connection that was kept has been closed meanwhile."""
+        if self._mistake:
+            return Outcome(0, self._mistake)
         if self._session is None:
             self._session = await self._open()
         try:
@@ -144,8 +150,12 @@ class Poster:
                 return f"the proxy of the environment refuses ({error.status})"
             case aiohttp.ClientResponseError():
                 return "its answer is not valid HTTP"
+            case aiohttp.ServerDisconnectedError():
+                return "it closed the connection without an answer"
             case aiohttp.InvalidURL():
                 return "its address is not valid"
+            case OSError() if error.errno:
+                return f"the connection broke ({os.strerror(error.errno)})"
             case _:
                 return f"the connection broke ({type(error).__name__})"
 
@@ -171,25 +181,8 @@ def _headers(endpoint: EndpointSettings, media_type: MediaType) -> CIMultiDict[s
     return headers
 
 
-def _proxy(url: str) -> URL | None:
-    """Returns the proxy that the environment names for an address; never one for this machine, as in Go."""
-    parsed = urlsplit(url)
-    host = parsed.hostname or ""
-    address = getproxies().get(parsed.scheme)
-    if not address or host == "localhost" or _is_loopback(host) or proxy_bypass(host):
-        return None
-    return URL(address if "://" in address else f"http://{address}")
-
-
 def _reason(error: OSError) -> str:
     """What the system says; asyncio puts its own words, and the address, in its place."""
     if isinstance(error, socket.gaierror) or not error.errno:
         return error.strerror or type(error).__name__
     return os.strerror(error.errno)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -355,6 +355,45 @@ async def test_the_proxy_of_the_environment_is_used_but_not_for_this_machine(
     assert receiver.received[0].line == "POST http://hooks.example:8080/x HTTP/1.1"
 
 
+async def test_an_endpoint_in_a_network_that_needs_no_proxy_is_not_sent_to_one(
+    start: Start, receiver: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", receiver.url.removesuffix("/callback"))
+    monkeypatch.setenv("NO_PROXY", "192.0.2.0/24, .cluster.invalid:8080")
+    process = await start(
+        EndpointSettings("network", "http://192.0.2.9/x", key="network", timeout_seconds=0.2),
+        EndpointSettings("name", "http://hooks.cluster.invalid:8080/x", key="name", timeout_seconds=5.0),
+        EndpointSettings("port", "http://hooks.cluster.invalid/x", key="port", timeout_seconds=5.0),
+    )
+    await process.log.append([event(1)])
+    await until(lambda: receiver.received and {"network", "name"} <= {name for name, _ in process.counts.outcomes})
+    assert {each.line for each in receiver.received} == {"POST http://hooks.cluster.invalid/x HTTP/1.1"}
+
+
+@pytest.mark.parametrize("proxy", ["http://[bad", "socks5://192.0.2.9:1080", "http://:3128", "http://p:99999"])
+async def test_a_proxy_that_cannot_be_used_is_said_and_nothing_is_sent_past_it(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    process = await start(EndpointSettings("away", "https://hooks.invalid/x", key="away"))
+    await process.log.append([event(1)])
+    await until(lambda: process.counts.outcomes)
+    assert "HTTPS_PROXY does not name a proxy that can be used: write it like http" in caplog.text
+    assert "Traceback" not in caplog.text
+    assert "Traceback" not in str([record.exc_info for record in caplog.records if record.exc_info])
+
+
+@pytest.mark.parametrize(("behaviour", "said"), [(CLOSE, "it closed the connection without an answer")])
+async def test_how_a_connection_ended_is_said_in_words(
+    start: Start, receiver: Webhook, behaviour: str, said: str
+) -> None:
+    receiver.behaviour = behaviour
+    process = await start(endpoint(receiver))
+    await process.log.append([event(1)])
+    await until(lambda: process.counts.outcomes)
+    assert process.counts.outcomes[0][1].reason == said
+
+
 async def test_nothing_secret_is_logged_or_shown(
     start: Start, receiver: Webhook, caplog: pytest.LogCaptureFixture
 ) -> None:
