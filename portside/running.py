@@ -113,7 +113,7 @@ def _serve(live: LiveSettings, bound: tuple[BoundListener, ...], identity: Ident
         with _no_default_cas():
             import proxy.forwarding  # noqa: F401, PLC0415
 
-    if live.settings.notifications is not None:
+    if live.settings.notifications is not None and live.settings.notifications.endpoints:
         with _no_default_cas():
             import portside.notifying  # noqa: F401, PLC0415
     voice, asked = Voice(), live.settings

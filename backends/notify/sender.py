@@ -32,7 +32,7 @@ REST_SECONDS = 60.0
 GATHER_SECONDS = 0.1
 """What comes within so long is read together."""
 
-FINISH_SECONDS = 2.0
+FINISH_SECONDS = 1.0
 """How long an attempt may go on once it is to stop."""
 
 LARGE_EVENT = 64 * 1024
@@ -76,6 +76,7 @@ class Sender:
         self._told: SenderState | None = None
         self._told_at = -REST_SECONDS
         self._redirected = False
+        self._save_failed = False
 
     async def run(self) -> NoReturn:
         """Sends until it is cancelled; then the attempt that goes on may end, and the place is written.
@@ -198,7 +199,11 @@ class Sender:
         try:
             await self._queue.advance(self._place)
         except StorageError as error:
-            _log.warning("it cannot be written down what endpoint %s has taken: %s", self._endpoint.name, error)
+            if not self._save_failed:
+                _log.warning("it cannot be written down what endpoint %s has taken: %s", self._endpoint.name, error)
+            self._save_failed = True
+        else:
+            self._save_failed = False
         self._saved_at = time.monotonic()
 
     async def _tell(self) -> None:

@@ -249,6 +249,26 @@ def test_without_endpoints_nothing_is_written(tmp_path: Path, receiver: Webhook)
     assert receiver.received == []
 
 
+def test_a_queue_that_is_not_configured_any_more_is_shown_as_such(tmp_path: Path, receiver: Webhook) -> None:
+    gone = {"name": "gone", "url": "http://127.0.0.1:1/"}
+    with registry(tmp_path, gone) as running:
+        push(running.port("v2"), "one")
+        running.wait_for_line(running.err, "endpoint gone does not take events")
+        assert running.end() == 0
+    with registry(tmp_path, {"name": "new", "url": receiver.url}) as running:
+        put_manifest(running.port("v2"), "two")
+        until(lambda: told(receiver) == [("push", "two")])  # it begins with what happens from its start on
+        shown = portside("notifications", "config.yml", "--role", "v2", "--json", folder=tmp_path)
+        queues = {each["endpoint"]: each for each in json.loads(shown.stdout)}
+        assert (queues["new"]["configured"], queues["new"]["pending"]) == (True, 0)
+        assert (queues["gone"]["configured"], queues["gone"]["pending"]) == (False, 4)
+        table = portside("notifications", "config.yml", "--role", "v2", folder=tmp_path).stdout
+        assert "gone (not configured)" in table
+    with registry(tmp_path, gone | {"url": receiver.url}) as running:  # it comes back, with its address corrected
+        until(lambda: len(told(receiver)) == 4)
+        assert [tag for _, tag in told(receiver)] == ["two", *(digest_of(each)[-4:] for each in BLOBS), "one"]
+
+
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     nothing = portside("notifications", "--data", "none", folder=tmp_path)
     assert nothing.returncode == 1
