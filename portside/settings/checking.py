@@ -28,7 +28,7 @@ _NULL = "tag:yaml.org,2002:null"
 # Naming these says enough.
 _SAID_BY_NAME = frozenset({*(f"storage.{driver}" for driver in DRIVERS), "auth.none"})
 # What holds for a whole section holds for the keys in it, which need no line of their own but for what is said of them.
-_WHOLE = frozenset({Kind.IGNORED, Kind.UNSUPPORTED, Kind.OVERRIDDEN})
+_WHOLE = frozenset({Kind.IGNORED, Kind.OVERRIDDEN})
 
 
 @dataclass(frozen=True, slots=True)

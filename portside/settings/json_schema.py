@@ -21,7 +21,7 @@ from portside.settings.schema.config import Config
 from portside.settings.schema.section import Section, inner_type, keys_of
 from portside.settings.schema.storage import DRIVERS, ReadOnly
 from portside.settings.sizes import parse_size
-from portside.settings.unsupported import NOT_YET, REFUSED, WITHOUT_EFFECT
+from portside.settings.unsupported import REFUSED, WITHOUT_EFFECT
 from portside.settings.walking import readers_of
 
 Schema = dict[str, Any]
@@ -136,8 +136,6 @@ def _description(path: str) -> str:
     said = DESCRIPTIONS.get(path, "")
     if path in REFUSED:
         return f"{said} It keeps Portside from starting: {REFUSED[path]}."
-    if path in NOT_YET:
-        return f"{said} It is not supported yet: {NOT_YET[path]}."
     if path in WITHOUT_EFFECT:
         return f"{said} It has no effect: {WITHOUT_EFFECT[path][0]}."
     return said

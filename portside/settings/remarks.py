@@ -17,7 +17,6 @@ class Kind(Enum):
     OVERRIDDEN = "overridden"
     RENAMED = "renamed"
     IGNORED = "ignored"
-    UNSUPPORTED = "unsupported"
     DANGEROUS = "dangerous"
     REFUSED = "refused"
 

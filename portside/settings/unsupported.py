@@ -1,8 +1,7 @@
 """Keys of distribution's file that Portside does not honour, and how each is met.
 
-Most are named at start, so that nobody relies on them; the schema has them all (`NOT_YET`). Those that would be unsafe
-to ignore, or would serve something else than was asked, keep Portside from starting. Keys that nobody knows are warned
-of (CONFIG_SCHEMA sections 0 and 2).
+Most are named at start, so that nobody relies on them. Those that would be unsafe to ignore, or would serve something
+else than was asked, keep Portside from starting. Keys that nobody knows are warned of (CONFIG_SCHEMA sections 0 and 2).
 """
 
 from __future__ import annotations
@@ -16,9 +15,6 @@ from portside.settings.schema.config import Config
 from portside.settings.schema.storage import DRIVERS
 from portside.settings.walking import walk
 from portside.settings.yaml_values import is_empty, is_unset, plain
-
-NOT_YET: Mapping[str, str] = {}
-"""Nothing at present; what is to come is named here, with what happens instead."""
 
 # What has no effect and will have none, with the value that asks for what is so anyhow.
 WITHOUT_EFFECT: Mapping[str, tuple[str, object]] = {
@@ -110,20 +106,14 @@ def variable_refusals(names: Sequence[str]) -> list[Remark]:
 
 def notes(raw: Mapping[Any, Any]) -> list[Remark]:
     """Returns a remark for each key that is known, is there, and does nothing."""
-    found = [
-        Remark(Kind.UNSUPPORTED, key, f"{key} is not supported yet: {why}")
-        for key, why in NOT_YET.items()
-        if not is_unset(_value(raw, key))
-    ]
     refused_keys = [each.path for each in refusals(raw)]
-    found += [
+    return [
         Remark(Kind.IGNORED, key, f"{key} has no effect: {why}")
         for key, (why, agreed) in WITHOUT_EFFECT.items()
         if not is_unset(value := _value(raw, key))
         and (agreed is None or plain(value) != agreed)
         and not any(each.startswith(f"{key}.") for each in refused_keys)
     ]
-    return found
 
 
 def _asks_nothing(key: str, value: Any) -> bool:

@@ -79,7 +79,6 @@ def test_each_line_has_its_verdict(tmp_path: Path) -> None:
         (9, "", Kind.DANGEROUS),
         (10, "loglevel", Kind.IGNORED),
         (13, "storage.filesystem.rootdirectory", Kind.OVERRIDDEN),
-        *([(14, "storage.cache", Kind.UNSUPPORTED)] if any(each.key == "storage.cache" for each in lines) else []),
         (15, "storage.cache.layerinfo", Kind.RENAMED),
         (17, "storage.delete.enabled", Kind.DANGEROUS),
         (18, "reporting", Kind.IGNORED),

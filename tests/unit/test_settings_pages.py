@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from portside.settings.loading import Role
-from portside.settings.unsupported import NOT_YET, REFUSED, WITHOUT_EFFECT
+from portside.settings.unsupported import REFUSED, WITHOUT_EFFECT
 from tests.support.settings_files import Load, every_key
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-KEYS = sorted({*every_key(), *NOT_YET, *REFUSED})
+KEYS = sorted({*every_key(), *REFUSED})
 # A section is described by its keys, and a list of sections in one row.
 SECTIONS = {key.rpartition(".")[0] for key in KEYS if "[]" not in key}
 
@@ -27,7 +27,7 @@ def test_every_key_stands_on_the_page(key: str) -> None:
     assert f"`{key}`" in page or f"`{alike}`" in page or f"`.{name}`" in page or key == "storage.inmemory", key
 
 
-@pytest.mark.parametrize("key", [*NOT_YET, *WITHOUT_EFFECT, *REFUSED])
+@pytest.mark.parametrize("key", [*WITHOUT_EFFECT, *REFUSED])
 def test_what_is_not_supported_is_named_by_itself(key: str) -> None:
     assert f"`{key}`" in (DOCS / "settings.md").read_text().partition("## What keeps it")[2]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portside.settings.loading import Role
-from portside.settings.unsupported import NOT_YET, REFUSED
+from portside.settings.unsupported import REFUSED
 from portside.settings.yaml_values import Written, parse_yaml, plain
 from tests.support.settings_files import Load, every_key, mistakes_of, variable_of
 
@@ -24,7 +24,7 @@ def _may_be_empty(key: str) -> bool:
     return key not in DRIVERS and not key.startswith("auth.") and "[]" not in key
 
 
-KEYS = sorted({key for key in (*every_key(), *NOT_YET, *REFUSED) if _may_be_empty(key)})
+KEYS = sorted({key for key in (*every_key(), *REFUSED) if _may_be_empty(key)})
 
 
 class _Quoting(yaml.SafeDumper):
