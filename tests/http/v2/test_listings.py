@@ -60,6 +60,18 @@ PAGES_OF_TAGS: list[tuple[str, list[str]]] = [
 ]
 
 
+@pytest.mark.parametrize("number", [999, 1000, 1001, 2500])
+async def test_many_tags_are_one_list_to_the_byte(registry: Client, root: Path, number: int) -> None:
+    await registry.push_image(NAME, "0")
+    tags = root / "docker/registry/v2/repositories" / NAME / "_manifests/tags"
+    for each in range(1, number - 1):
+        (tags / f"t{each:05}").mkdir()
+    (tags / '\u00e4"\\').mkdir()  # another program's
+    listed = ["0", *(f"t{each:05}" for each in range(1, number - 1)), '\u00e4"\\']
+    body = json.dumps({"name": NAME, "tags": sorted(listed)}, separators=(",", ":")).encode() + b"\n"
+    assert (await registry.ask("GET", f"/v2/{NAME}/tags/list")).body == body
+
+
 async def test_a_page_of_tags_has_what_was_asked_for(registry: Client) -> None:
     await registry.push_image(NAME, *TAGS)
     for query, tags in PAGES_OF_TAGS:
