@@ -198,6 +198,21 @@ ROWS = (
         ),
     ),
     Row(
+        "told",
+        "a push of which an endpoint is told, against one without",
+        (
+            Metric(
+                "told.image",
+                "told/untold: an image with a layer of 1 MiB",
+                "ratio",
+                Better.LESS,
+                (_absolute(1.1, 1.05),),
+            ),
+            Metric("told.blob", "told/untold: a blob of some bytes", "ratio", Better.LESS),
+            Metric("told.manifest", "told/untold: a manifest", "ratio", Better.LESS),
+        ),
+    ),
+    Row(
         "listings",
         "a page of 100 of a long listing",
         (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,11 +69,20 @@ def static_files(folder: Path, credentials: Credentials, programs: Programs) -> 
     return Contestant(STATIC, port, credentials, folder, data, {"nginx": nginx}, takes_pushes=False)
 
 
-def portside(folder: Path, credentials: Credentials, programs: Programs, *, name: str = PORTSIDE) -> Contestant:
-    """Portside as it is by default: `serve`, everything in each worker."""
+def portside(
+    folder: Path,
+    credentials: Credentials,
+    programs: Programs,
+    *,
+    name: str = PORTSIDE,
+    endpoints: Sequence[Mapping[str, str]] = (),
+) -> Contestant:
+    """Portside as it is by default: `serve`, everything in each worker; with endpoints of notifications, if any."""
     port = free_port()
     own = {"v1": {"addr": f"{HOST}:0"}, "v2": {"addr": f"{HOST}:0"}, "metrics": {"addr": f"{HOST}:0"}}
     settings = {**_storage(folder), "http": _front(port, credentials), "gateway": own}
+    if endpoints:
+        settings["notifications"] = {"endpoints": [dict(each) for each in endpoints]}
     command = (programs.portside, "serve", _written(folder / "serve.yml", settings))
     return Contestant(name, port, credentials, folder, folder / "data", {"serve": command})
 

@@ -18,6 +18,7 @@ from bench.load import Load, Measured
 from bench.moving import grown, idle, move
 from bench.programs import Programs
 from bench.scale import EIGHT, MIB, RATE, Scale
+from bench.told import measure_told
 
 Samples = dict[str, dict[str, list[float]]]
 """Figures of each round: by metric, by contestant."""
@@ -182,6 +183,12 @@ def _growth(bench: Bench, _: Row) -> Figures:
         yield from ((PORTSIDE, figures) for figures in found)
 
 
+def _told(bench: Bench, _: Row) -> Figures:
+    if any(contestant.name == PORTSIDE for contestant in bench.contestants):
+        found = measure_told(bench.folder, bench.credentials, bench.programs, rounds=bench.scale.rounds)
+        yield from ((PORTSIDE, figures) for figures in found)
+
+
 def _listings(bench: Bench, _: Row) -> Figures:
     names = [each.name for each in bench.registries if each.name in {REFERENCE, PORTSIDE, BEFORE}]
     folder = bench.folder / "listings"
@@ -198,4 +205,5 @@ _MEASURES: Mapping[str, Callable[[Bench, Row], Figures]] = {
     "memory": _memory,
     "growth": _growth,
     "listings": _listings,
+    "told": _told,
 }

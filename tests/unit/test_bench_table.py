@@ -111,4 +111,6 @@ def test_every_row_but_those_that_inform_has_a_floor() -> None:
         "latency.p50",
         "memory.all",
         "memory.growth",
+        "told.blob",
+        "told.manifest",
     }
