@@ -80,8 +80,14 @@ def push_v1(port: int) -> None:
         ("v1", push_v1, {200, 204}, ("/data", "/layer", "/json", "/ancestry", "/_checksum", "/tag_one")),
     ],
 )
+@pytest.mark.parametrize("endpoints", [0, 1])
 def test_no_answer_is_sent_before_a_power_cut_would_spare_what_it_promises(
-    role: str, push: Callable[[int], None], acknowledges: set[int], kinds: tuple[str, ...], tmp_path: Path
+    role: str,
+    push: Callable[[int], None],
+    acknowledges: set[int],
+    kinds: tuple[str, ...],
+    endpoints: int,
+    tmp_path: Path,
 ) -> None:
     strace = find_program("strace")
     port, data, trace = free_port(), tmp_path / "data", tmp_path / "trace"
@@ -94,6 +100,10 @@ def test_no_answer_is_sent_before_a_power_cut_would_spare_what_it_promises(
         "http": {"addr": f"127.0.0.1:{port}"},
         "gateway": {"workers": 1},
     }
+    if endpoints:  # to one that is not there: the event is as durable as what it tells of
+        endpoint = {"name": "a", "url": f"http://127.0.0.1:{free_port()}/", "threshold": 1, "backoff": "1h"}
+        settings["notifications"] = {"endpoints": [endpoint]}
+        kinds = (*kinds, "/events/log/0")
     config = tmp_path / "config.yml"
     config.write_text(yaml.safe_dump(settings))
     command = [strace, "-f", "-y", "-qq", "-s", "64", "-e", f"trace={CALLS}", "-o", str(trace)]

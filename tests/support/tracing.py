@@ -160,6 +160,10 @@ def is_visible(path: str) -> bool:
             "/portside/locks",
             "/portside/unsynced",
             "/portside/index/holders/",
+            "/portside/index/v1-layers/",
+            "/primary/events/endpoints/",
+            "/primary/events/lock",
+            "/primary/events/log/trimming",
         )
     )
 
