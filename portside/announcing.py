@@ -73,11 +73,11 @@ def _tell_of_endpoints(settings: Settings, notifications: NotifySettings) -> Non
         _log.info("endpoint %s disabled, skipping", name)
     for each in notifications.endpoints:
         _log.info(
-            "configuring endpoint %s (%s), timeout=%gs, headers=%s",
+            "configuring endpoint %s (%s), timeout=%gs, headers=[%s]",
             each.name,
             each.shown_url,
             each.timeout_seconds,
-            sorted(each.headers),
+            ", ".join(sorted(each.headers)),
         )
     place = settings.roots[0] if notifications.endpoints and settings.roots else None
     if place is None or place.driver != "filesystem" or settings.gates.read_only:

@@ -187,8 +187,12 @@ def _require_writable(settings: Settings) -> None:
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT} and folder.is_dir():
                 continue  # a full disk is served: pulls work, pushes get 507, and health reports it
+            if error.errno == errno.EROFS:
+                mend = "mount it for writing, "
+            else:
+                mend = f"give it to uid {os.getuid()}, " if isinstance(error, PermissionError) else ""
             raise Problem(
                 f"the data folder {folder.absolute()} cannot be written ({error.strerror}):"
-                f" give it to uid {os.getuid()}, name another with {other}, or set"
+                f" {mend}name another with {other}, or set"
                 " storage.maintenance.readonly.enabled: true to serve what is there"
             ) from None

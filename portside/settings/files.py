@@ -17,6 +17,24 @@ from portside.settings.yaml_values import Document, parse_document
 
 _UNREADABLE = {UnicodeDecodeError: "it is not UTF-8 text", RecursionError: "it is nested too deeply"}
 
+# What YAML's parser says, by a part of it, in the words of a person who writes a settings file.
+_YAML_WORDS = {
+    "'\\t'": "the indentation has a tab; YAML allows only spaces",
+    "mapping values are not allowed": (
+        "no key can stand here; look at the indentation of this line and the one above, at the space after each `:`,"
+        " and put text that has a `: ` in it in quotes"
+    ),
+    "expected <block end>": (
+        "this line fits nothing above it; the keys of a section begin in one column, and so do the entries of a list,"
+        " with `- `"
+    ),
+    "could not find expected ':'": "the line above has no `:` after its key",
+    "found unexpected end of stream": "a quotation mark is not closed",
+    "expected ',' or ']'": "a list in [ ] is not closed, or lacks a comma",
+    "expected ',' or '}'": "a section in { } is not closed, or lacks a comma",
+    "cannot start any token": "text that begins with a special character needs quotes",
+}
+
 
 class SettingsProblem(Problem):
     """Mistakes in the settings, one a line."""
@@ -57,8 +75,7 @@ def read_file(path: Path | None) -> SettingsFile:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark is not None else ""
         why = getattr(error, "problem", None) or _UNREADABLE.get(type(error), "it holds characters that YAML forbids")
-        if "'\\t'" in why:
-            why = "the indentation has a tab; YAML allows only spaces"
+        why = next((words for theirs, words in _YAML_WORDS.items() if theirs in why), why)
         if isinstance(error, yaml.composer.ComposerError):  # which quotes what stands there: it may be a password
             why = "a value that begins with * or & must be in quotes"
         raise SettingsProblem(f"the settings file {path} is not valid YAML{where}: {why}") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from portside.server.listening import Listener, TcpAddress, UnixAddress, parse_address
+from portside.settings.remarks import Kind, Remark
 from portside.settings.schema.config import Config
 from portside.settings.schema.gateway import Backend
 from portside.tls.contexts import CertificateChain, TlsSettings
@@ -32,14 +33,14 @@ class Ports:
         certificates: the folder where certificates are made if there are none; None when the user named their own.
         metrics_path: where the metrics are on the listener called `metrics`; "" for nowhere.
         mistakes: a sentence each.
-        notes: a sentence each.
+        notes: what is to be said of them.
     """
 
     listeners: list[Listener] = field(default_factory=list)
     certificates: Path | None = None
     metrics_path: str = ""
     mistakes: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Remark] = field(default_factory=list)
 
 
 def proxy_ports(config: Config, *, with_registries: bool) -> Ports:
@@ -49,7 +50,8 @@ def proxy_ports(config: Config, *, with_registries: bool) -> Ports:
     tls, ports.certificates = _proxy_tls(config)
     addr = gateway.addr or config.http.addr or PROXY
     if tls is None:
-        ports.notes.append(f"{addr} speaks plain HTTP, since http.addr is set and http.tls is not")
+        text = f"{addr} speaks plain HTTP, since http.addr is set and http.tls is not"
+        ports.notes.append(Remark(Kind.DANGEROUS, "http.addr", text))
     _add(ports, config, "proxy", addr, tls)
     _add(ports, config, "proxy", gateway.plain.addr, None)
     _add(ports, config, "proxy", gateway.unix and f"unix:{gateway.unix}", None)
@@ -111,10 +113,11 @@ def _add_metrics(ports: Ports, config: Config, default: str) -> None:
     elif config.http.debug.addr:
         addr = config.http.debug.addr
         if not _is_loopback(parse_address(addr)):
-            ports.notes.append(
+            text = (
                 f"http.debug.addr {addr} can be reached from other machines, and nobody must log in there:"
                 " whoever may read figures and health is yours to decide, or write localhost:5001"
             )
+            ports.notes.append(Remark(Kind.DANGEROUS, "http.debug.addr", text))
         prometheus = config.http.debug.prometheus
         ports.metrics_path = prometheus.path if prometheus.enabled else ""
     else:

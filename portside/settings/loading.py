@@ -140,8 +140,8 @@ def _settings(role: Role, config: Config, profile: Profile) -> tuple[Settings | 
     mail, of_mail = _mail(config)
     remarks = [*conflicts(config), *of_middleware, *of_keys, *of_mail, *remarks_of(Kind.REFUSED, sentences)]
     profile = Profile(config.gateway.profile) if config.gateway.profile else profile
-    remarks += remarks_of(Kind.IGNORED, [*validation_notes(config, profile), *rare_notes(config)])
-    remarks += remarks_of(Kind.DANGEROUS, ports.notes)
+    sentences = [*validation_notes(config, profile), *rare_notes(config)]
+    remarks += [*remarks_of(Kind.IGNORED, sentences), *ports.notes]
     if any(each.kind is Kind.REFUSED for each in remarks):
         return None, remarks
     settings, more = make_settings(role, config, ports, profile=profile, addresses=steps, mail=mail)

@@ -13,9 +13,10 @@ _ANYTHING = frozenset({"headers", "fields", "options"})
 _WITH_SECRETS = ("redis", "notifications", "health", "log.hooks", "middleware", "auth", "proxy", "storage")
 """Where text stands in place of one of these, or of a section in it, it may be what belongs into it."""
 _NOT_A_SECTION = frozenset({"dict_type", "list_type", "tuple_type", "model_type", "model_attributes_type"})
+_TUPLE = "Input should be a valid tuple"
 # pydantic's sentences in a person's words.
 _WORDS = {
-    "Input should be a valid tuple": "it must be a list, such as [a, b]",
+    _TUPLE: "it must be a list, such as [a, b]",
     "Input should be a valid list": "it must be a list, such as [a, b]",
     "Input should be a valid dictionary": "it must be a section: keys, each with a value",
     "Input should be a valid boolean, unable to interpret input": "it must be true or false",
@@ -38,6 +39,8 @@ def describe_mistake(found: Any) -> Remark:
     for theirs, plainly in _WORDS.items():
         message = message.replace(theirs, plainly)
     value = found.get("input")
+    if isinstance(value, dict) and message == _WORDS[_TUPLE]:
+        message = "it must be a list: write `- ` before the first key of each entry"
     is_text = not isinstance(value, dict | list | tuple) and "@" not in str(value)
     hidden = _is_secret(path, str(found["type"])) or not is_text or repr(value) in message
     shown = "" if hidden else " (it is empty)" if value is None else f" (it is {value!r:.80})"

@@ -12,7 +12,7 @@ from typing import Any
 from portside.settings.lookalikes import protecting_key
 from portside.settings.remarks import Kind, Remark, refused
 from portside.settings.schema.config import Config
-from portside.settings.schema.storage import DRIVERS
+from portside.settings.schema.storage import DRIVERS, Filesystem
 from portside.settings.walking import walk
 from portside.settings.yaml_values import is_empty, is_unset, plain
 
@@ -62,6 +62,8 @@ def refusals(raw: Mapping[Any, Any]) -> list[Remark]:
             found.append(refused(f"storage.{key}", f"{why}; copy the data to a file system"))
         elif key in OTHER_DRIVERS:
             found.append(refused(f"storage.{key}", "this driver is not supported yet; use filesystem or inmemory"))
+        elif key in Filesystem.model_fields:
+            found.append(refused(f"storage.{key}", "it belongs below storage.filesystem; indent it two spaces more"))
         elif key not in _STORAGE:
             why = f"there is no such driver{_meant(key, _STORAGE)}; use filesystem or inmemory"
             found.append(refused(f"storage.{key}", why))

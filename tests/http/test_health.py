@@ -209,7 +209,9 @@ def test_a_read_only_volume_is_served_when_nothing_is_to_be_written(tmp_path: Pa
         (tmp_path / "off.yml").write_text(text % "false")
         refused = portside(role, "off.yml", folder=tmp_path)
         assert refused.returncode == 1
-        assert f"the data folder {data} cannot be written (Read-only file system)" in refused.stderr
+        assert (
+            f"the data folder {data} cannot be written (Read-only file system): mount it for writing" in refused.stderr
+        )
         assert "storage.maintenance.readonly.enabled" in refused.stderr
         assert len(refused.stderr.splitlines()) == 1
 

@@ -119,6 +119,12 @@ def test_what_is_refused_stands_at_its_line_and_the_status_is_1(
     assert [(each.line, each.variable or each.key) for each in refused] == [(line, name)]
 
 
+def test_what_listens_without_tls_or_for_all_is_dangerous_at_its_line(tmp_path: Path) -> None:
+    starts, lines = look(tmp_path, "http:\n  addr: :5000\n  debug:\n    addr: :5001\n", role=Role.SERVE)
+    assert starts
+    assert verdicts(lines) == [(2, "http.addr", Kind.DANGEROUS), (4, "http.debug.addr", Kind.DANGEROUS)]
+
+
 def test_unknown_keys_are_named_although_others_are_mistakes(tmp_path: Path) -> None:
     _, lines = look(tmp_path, "adr: 1\ncatalog: {maxentries: x}\nloglevel: debug\n")
     assert verdicts(lines) == [

@@ -181,6 +181,16 @@ def test_the_address_of_a_redis_as_a_url_is_told_how_to_be_written(load: Load) -
         load(Role.V2, f"{_REDIS}redis: {{addr: 'redis://:hunter2@r:6379/0'}}")
 
 
+def test_a_root_that_is_not_indented_below_its_driver_is_told_so(load: Load) -> None:
+    (mistake,) = mistakes_of(load, Role.V2, "storage:\n  filesystem:\n  rootdirectory: /srv\n")
+    assert mistake == "storage.rootdirectory: it belongs below storage.filesystem; indent it two spaces more"
+
+
+def test_entries_without_a_dash_are_told_so(load: Load) -> None:
+    (mistake,) = mistakes_of(load, Role.V2, "notifications:\n  endpoints:\n    name: a\n    url: http://a\n")
+    assert mistake == "notifications.endpoints: it must be a list: write `- ` before the first key of each entry"
+
+
 UNSAFE: list[tuple[str | None, dict[str, str], str]] = [
     ("auth: {htpasswd: {realm: r, path: p}}", {}, "auth:"),
     ("auth: {mine: {}}", {}, "auth:"),
@@ -304,6 +314,14 @@ def test_the_guide_s_own_file_loads_and_says_what_it_does_not_do(load: Load) -> 
         ("- a\n- b\n", "must hold keys"),
         ("a: [\n", "is not valid YAML at line 2"),
         ("http:\n\taddr: :5000\n", "is not valid YAML at line 2: the indentation has a tab"),
+        ("http:\n  addr: :5000\n    net: tcp\n", "at line 3: no key can stand here; look at the indentation"),
+        ("http:\n    addr: :5000\n  net: tcp\n", "at line 3: this line fits nothing above it"),
+        ("http:\n  addr: :5000\n  net\n  host: x\n", "at line 4: the line above has no `:`"),
+        ("log: {level: 'info}\n", "a quotation mark is not closed"),
+        ("log: [a\nhttp: b\n", "at line 2: a list in"),
+        ("log: {level: info\nhttp: b\n", "at line 2: a section in"),
+        ("http:\n  host: @host\n", "at line 2: text that begins with a special character needs quotes"),
+        ("http:\n  host: *host\n", "at line 2: a value that begins with"),
         ("a: \x01", "characters that YAML forbids"),
         ("[" * 3000, "nested too deeply"),
     ],

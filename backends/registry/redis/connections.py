@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -221,6 +222,8 @@ def explain(error: BaseException) -> str:
     """Returns why Redis cannot be talked to, on one line: the system's reason where the library hides one."""
     hidden = error.__cause__ or error.__context__
     if isinstance(hidden, OSError) and not isinstance(hidden, ssl.SSLError):
+        if isinstance(hidden, socket.gaierror):
+            return f"cannot connect: {hidden.strerror}"
         number = hidden.errno
         if number is not None and number in errno.errorcode:
             return f"cannot connect: {os.strerror(number)}"
