@@ -126,7 +126,7 @@ async def test_what_is_noted_comes_soon_and_in_order(reopen: Reopen) -> None:
     await log.append([event(2)])
     log.note(event(3))
     found: list[bytes] = []
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(10):
         while len(found) < 3:
             found += await read_all(queue)
             await queue.wait(0.1)
@@ -154,7 +154,7 @@ async def test_a_queue_wakes_up_for_events_of_its_own_process_and_of_others(reop
         waiting = asyncio.create_task(queue.wait(10))
         await asyncio.sleep(0.01)
         await log.append([event(1)])
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(5):
             await waiting
         assert await read_all(queue) == [event(1)]
     await queue.close()
@@ -165,7 +165,7 @@ async def test_the_wait_for_events_ends(reopen: Reopen) -> None:
     await log.prepare()
     queue = await queue_of(log, A)
     await read_all(queue)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(5):
         await queue.wait(0.3)
     await queue.close()
 
@@ -200,6 +200,8 @@ async def test_at_the_bound_the_oldest_pulls_go_first_and_then_the_oldest_events
             count += 1
             await asyncio.sleep(0)
         await asyncio.sleep(0.3)
+        if isinstance(log, FileLog):
+            await log.tend()
 
     await fill(70)  # 70 kB of pulls and events, the half of it pulls
     queue = await queue_of(log, A)

@@ -122,7 +122,7 @@ def test_killed_at_random_with_two_processes_on_one_volume(tmp_path: Path, recei
         place.drain(receivers)
         acknowledged = place.acknowledged()
         received = check_order(receivers)
-        assert len(acknowledged) > 500
+        assert len(acknowledged) > 100
         assert set(acknowledged) <= set(received), "an acknowledged event was lost"
         assert len(receivers[0].ids) < 3 * len(received), "it sends again what it has not written down, no more"
         files = list((place.root / "docker/registry/portside/primary/events/log").glob("0*"))
@@ -137,7 +137,7 @@ def test_killed_at_every_operation_on_a_file(fault: str, tmp_path: Path, receive
         place.drain(receivers)
         acknowledged = place.acknowledged()
         received = check_order(receivers)
-        assert len(acknowledged) > 300
+        assert len(acknowledged) > 50
         assert set(acknowledged) <= set(received), "an acknowledged event was lost"
 
 
