@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import os
 import random
@@ -31,6 +32,7 @@ from backends.storage.driver import StorageError
 from portside.notifying import NoMetrics
 
 SEGMENT_BYTES = 4096
+_PR_SET_PDEATHSIG = 1
 TASKS = 4
 CHANGING = ("pwrite", "write", "writev", "fdatasync", "fsync", "rename", "unlink", "ftruncate", "mkdir")
 
@@ -115,6 +117,7 @@ def main(root: Path, disk_bytes: int) -> None:
             urls, fault, number, count = rest
             pid = os.fork()
             if pid == 0:
+                ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # whatever ends the nursery ends it too
                 os.close(0)
                 os.close(1)
                 _break(fault, int(number))
