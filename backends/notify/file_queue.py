@@ -13,6 +13,7 @@ from backends.notify.places import Places
 from backends.notify.reading import LogReader
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
+from backends.storage.driver import StorageError
 
 T = TypeVar("T")
 
@@ -63,7 +64,19 @@ class FileQueue:
 
     async def read(self) -> Batch:
         self._waker.clear()
-        return await run_to_completion(self._threads.submit(layout.EVENT_LOG, self._reader.read))
+        return await run_to_completion(self._threads.submit(layout.EVENT_LOG, self._read))
+
+    def _read(self) -> Batch:
+        self._require_lock()
+        return self._reader.read()
+
+    def _require_lock(self) -> None:
+        """A lock file that somebody has removed keeps nobody out: another process may send already.
+
+        Nor is the place of this one worth anything then: sequences may have begun anew.
+        """
+        if os.fstat(self._lock).st_nlink == 0:
+            raise StorageError(f"the folder {layout.event_endpoint(self._key)} was removed; it is made anew")
 
     async def advance(self, place: Place) -> None:
         await run_to_completion(self._threads.submit(layout.event_endpoint(self._key), self._advance, place))
@@ -73,6 +86,7 @@ class FileQueue:
             self._threads.file_taken()
 
     def _advance(self, place: Place) -> None:
+        self._require_lock()
         self._reader.sync()
         self._places.write(self._key, place)
 

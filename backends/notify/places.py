@@ -24,6 +24,9 @@ _LOCK = "sender"
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 _LARGEST = 64 * 1024
 
+LATEST = 253402300800.0
+"""The year 10000: no endpoint has failed since then."""
+
 
 class Places:
     """The endpoints below one root.
@@ -51,12 +54,7 @@ class Places:
         content = self._read(key, _PLACE)
         if content is None:
             return None
-        try:
-            found = json.loads(content)
-            place = Place(int(found["sequence"]), int(found["dropped_events"]), int(found["dropped_pulls"]))
-        except (ValueError, KeyError, TypeError):
-            return Place(UNKNOWN)
-        return place if 0 <= place.sequence <= HIGHEST else Place(UNKNOWN)
+        return _place(_parsed(content))
 
     def create(self, key: str, place: Place) -> None:
         """Gives an endpoint its first place, durably with the folders above it; under the log's lock."""
@@ -68,11 +66,8 @@ class Places:
         self._write(key, _PLACE, asdict(place), durable=True)
 
     def read_state(self, key: str) -> SenderState:
-        """Returns what a sender last said."""
-        try:
-            return SenderState(**json.loads(self._read(key, _STATE) or b"{}"))
-        except (ValueError, TypeError):
-            return SenderState()
+        """Returns what a sender last said; nothing when that cannot be read."""
+        return _state(_parsed(self._read(key, _STATE) or b""))
 
     def write_state(self, key: str, state: SenderState) -> None:
         """Tells how a sender does. Only the sender does."""
@@ -173,3 +168,36 @@ class Places:
             return open_folders(self._root, path)
         except FileNotFoundError:
             return make_folders(self._root, path)
+
+
+def _parsed(content: bytes) -> object:
+    """Returns what a file holds as JSON; None when it is not JSON: a power cut leaves anything."""
+    try:
+        parsed: object = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return parsed
+
+
+def _place(found: object) -> Place:
+    match found:
+        case {"sequence": int(sequence), "dropped_events": int(events), "dropped_pulls": int(pulls)} if all(
+            type(each) is int and 0 <= each <= HIGHEST for each in (sequence, events, pulls)
+        ):
+            return Place(sequence, events, pulls)
+        case _:
+            return Place(UNKNOWN)
+
+
+def _state(found: object) -> SenderState:
+    match found:
+        case {
+            "name": str(name),
+            "url": str(url),
+            "failures": int(failures),
+            "failing_since": int() | float() as since,
+            "error": str(error),
+        } if failures >= 0 and 0 <= since < LATEST:
+            return SenderState(name, url, failures, since, error)
+        case _:
+            return SenderState()

@@ -90,6 +90,10 @@ class Webhook:
         """The ids of the events, in the order in which they came; of what came again, each time."""
         return [event["id"] for request in list(self.received) for event in request.events]
 
+    def has(self, event_id: str) -> bool:
+        """Whether an event has come."""
+        return event_id in self.ids
+
     def wait_for(self, count: int, *, seconds: float = 10.0) -> None:
         """Waits until it has read so many requests."""
         deadline = time.monotonic() + seconds
