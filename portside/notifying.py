@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backends.model.events import Event, Form, Source
 from backends.notify.file_log import FileLog
-from backends.notify.log import EventLog, QueueReport
+from backends.notify.log import EventLog
 from backends.notify.memory_log import MemoryLog
 from backends.notify.senders import QueueObserver, Senders
 from backends.notify.settings import EndpointSettings, MediaType, NotifySettings
@@ -117,7 +117,7 @@ class Notifications:
         """Returns the check of the endpoints; it never keeps a registry from being used."""
         return Check(
             "notifications",
-            partial(find_failing, self._settings.endpoints, self._event_log.report),
+            partial(find_failing, self._settings.endpoints, self._event_log),
             interval_seconds=CHECK_SECONDS,
             fatal=False,
         )
@@ -128,15 +128,18 @@ class Notifications:
         await self._event_log.close()
 
 
-async def find_failing(
-    endpoints: Sequence[EndpointSettings], report: Callable[[], Awaitable[Sequence[QueueReport]]]
-) -> Sequence[Finding]:
-    """Finds endpoints that do not take events, and those that lose some to the log's bound."""
+async def find_failing(endpoints: Sequence[EndpointSettings], event_log: EventLog) -> Sequence[Finding]:
+    """Finds endpoints that do not take events, those that lose some to the log's bound, and a log that is not well."""
     try:
-        queues = {queue.key: queue for queue in await report()}
+        queues = {queue.key: queue for queue in await event_log.report()}
     except StorageError as error:
         return [Finding("notifications", f"the log of events cannot be read: {error}", fatal=False)]
     found = []
+    try:
+        await event_log.probe()
+    except StorageError as error:
+        why = f"the log of events cannot be written, so pushes and deletions are refused: {error}"
+        found.append(Finding("notifications", why, fatal=False))
     for endpoint in endpoints:
         queue = queues.get(endpoint.key)
         reasons = []

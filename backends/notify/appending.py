@@ -22,6 +22,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from backends.notify.locking import is_in_place
 from backends.notify.records import Kind, Record, encode
 from backends.notify.segments import Segments, has_holes, read_tail
 from backends.storage import layout
@@ -105,9 +106,9 @@ class Appender:
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
-            if os.fstat(self._lock).st_nlink:
+            if is_in_place(self._lock, self._root, f"{layout.EVENTS}/{_LOCK}"):
                 break
-            self.close()  # it was removed, and another one may be in its place
+            self.close()  # it was removed or moved, and another one may be in its place
         try:
             yield
         finally:

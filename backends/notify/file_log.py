@@ -60,6 +60,7 @@ class FileLog:
         self._trimmer = Trimmer(settings.disk_bytes)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="event queues")
         self._is_prepared = False
+        self._is_well = False  # whether it could be written when it was tried last
         self._files = 0
         self._wakers: set[asyncio.Event] = set()
         self._tending = asyncio.Event()
@@ -69,6 +70,10 @@ class FileLog:
 
     async def prepare(self) -> None:
         await self._commits.run(self._prepare)
+
+    async def probe(self) -> None:
+        if not self._is_well:
+            await self._commits.run(self._prepare)
 
     async def append(self, events: Sequence[bytes]) -> None:
         await self._commits.append(events)
@@ -151,7 +156,7 @@ class FileLog:
     def _prepare(self) -> None:
         with map_os_errors(layout.EVENTS):
             self._appender.at_end(self._create_places)
-        self._is_prepared = True
+        self._is_prepared = self._is_well = True
 
     def _create_places(self, end: int) -> None:
         for key in self._keys:
@@ -161,8 +166,10 @@ class FileLog:
     def _write(self, entries: Sequence[Entry], durable: bool) -> None:  # noqa: FBT001 - run_in_executor passes by position
         if not self._is_prepared:
             self._prepare()
+        self._is_well = False
         with map_os_errors(layout.EVENT_LOG):
             self._appender.append(entries, durable=durable)
+        self._is_well = True
 
     def _trim(self) -> Trimmed | None:
         try:

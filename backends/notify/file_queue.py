@@ -8,8 +8,9 @@ import os
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from backends.notify.locking import is_in_place
 from backends.notify.log import Batch, Place, SenderState
-from backends.notify.places import Places
+from backends.notify.places import LOCK, Places
 from backends.notify.reading import LogReader
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
@@ -58,6 +59,7 @@ class FileQueue:
         self._threads = threads
         self._waker = waker
         self._lock = lock
+        self._root = root
         self._reader = LogReader(root, place.sequence)
         self._file = 0
         self.place = place
@@ -70,13 +72,18 @@ class FileQueue:
         self._require_lock()
         return self._reader.read()
 
-    def _require_lock(self) -> None:
-        """A lock file that somebody has removed keeps nobody out: another process may send already.
+    def _has_more(self) -> bool:
+        return not self._is_ours() or self._reader.has_more()
 
-        Nor is the place of this one worth anything then: sequences may have begun anew.
-        """
-        if os.fstat(self._lock).st_nlink == 0:
-            raise StorageError(f"the folder {layout.event_endpoint(self._key)} was removed; it is made anew")
+    def _is_ours(self) -> bool:
+        """Whether other processes are kept out: by a lock file that somebody has removed or moved they are not."""
+        return is_in_place(self._lock, self._root, f"{layout.event_endpoint(self._key)}/{LOCK}")
+
+    def _require_lock(self) -> None:
+        """Without it another process may send already, and sequences may have begun anew: the place counts no more."""
+        if not self._is_ours():
+            folder = layout.event_endpoint(self._key)
+            raise StorageError(f"the folder {folder} was removed or moved while it was in use; it is made anew")
 
     async def advance(self, place: Place) -> None:
         await run_to_completion(self._threads.submit(layout.event_endpoint(self._key), self._advance, place))
@@ -102,7 +109,7 @@ class FileQueue:
                 async with asyncio.timeout(min(left, POLL_SECONDS)):
                     await self._waker.wait()
                     return
-            if await run_to_completion(self._threads.submit(layout.EVENT_LOG, self._reader.has_more)):
+            if await run_to_completion(self._threads.submit(layout.EVENT_LOG, self._has_more)):
                 return
 
     async def close(self) -> None:

@@ -19,7 +19,8 @@ NOTE_SECONDS = 1.0
 """An event that was noted is written within so long."""
 
 MOST_NOTED = 10_000
-"""So many are kept in memory while they cannot be written; then the oldest are lost."""
+MOST_NOTED_BYTES = 16 * 1024 * 1024
+"""So many, and so large together, are kept in memory while they cannot be written; then the oldest are lost."""
 
 _log = logging.getLogger("portside.notifications")
 
@@ -45,6 +46,7 @@ class GroupCommit:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="events")
         self._waiting: list[_Waiting] = []
         self._noted: deque[Entry] = deque()
+        self._noted_bytes = 0
         self._committing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._lost = 0
@@ -59,9 +61,8 @@ class GroupCommit:
     def note(self, content: bytes) -> None:
         """Has it written with what is appended next, or within a second."""
         self._noted.append((Kind.PULL, content))
-        if len(self._noted) > MOST_NOTED:
-            self._noted.popleft()
-            self._lost += 1
+        self._noted_bytes += len(content)
+        self._lose_oldest()
         self._set_timer()
 
     async def run(self, work: Callable[[], object]) -> None:
@@ -101,7 +102,7 @@ class GroupCommit:
 
     async def _commit_once(self) -> bool:
         waiting, self._waiting = self._waiting, []
-        noted, self._noted = self._noted, deque()
+        noted, self._noted, self._noted_bytes = self._noted, deque(), 0
         entries = [*noted, *(entry for each in waiting for entry in each.entries)]
         try:
             await asyncio.get_running_loop().run_in_executor(self._executor, self._write, entries, bool(waiting))
@@ -126,8 +127,11 @@ class GroupCommit:
             _log.error("events cannot be written", exc_info=error)
         if noted:
             noted.extend(self._noted)
-            self._noted = noted
-            while len(noted) > MOST_NOTED:
-                noted.popleft()
-                self._lost += 1
+            self._noted, self._noted_bytes = noted, sum(len(content) for _, content in noted)
+            self._lose_oldest()
             self._set_timer()
+
+    def _lose_oldest(self) -> None:
+        while len(self._noted) > MOST_NOTED or self._noted_bytes > MOST_NOTED_BYTES:
+            self._noted_bytes -= len(self._noted.popleft()[1])
+            self._lost += 1

@@ -27,3 +27,18 @@ def try_lock(folder: int, name: str) -> int | None:
         os.close(fd)
         raise
     return fd
+
+
+def is_in_place(lock: int, root: int, path: str) -> bool:
+    """Whether a file that is open is still the one that others find by its path: else its lock keeps nobody out.
+
+    Args:
+        lock: a descriptor of the file.
+        root: an open descriptor of the root.
+        path: the file's, below the root.
+    """
+    try:
+        found = os.stat(path.lstrip("/"), dir_fd=root, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return os.path.samestat(found, os.fstat(lock))

@@ -154,6 +154,14 @@ class EventLog(Protocol):
         """
         ...
 
+    async def probe(self) -> None:
+        """Tries again whether it can be written, where it could not be when it was tried last; else does nothing.
+
+        Raises:
+            StorageError: it cannot.
+        """
+        ...
+
     async def append(self, events: Sequence[bytes]) -> None:
         """Appends events; they are on disk when it returns. Cancelling the caller does not withdraw them.
 

@@ -34,6 +34,9 @@ class MemoryLog:
     async def prepare(self) -> None:
         """Every endpoint has a place."""
 
+    async def probe(self) -> None:
+        """Memory can be written."""
+
     async def append(self, events: Sequence[bytes]) -> None:
         for event in events:
             self._add(Kind.EVENT, event)

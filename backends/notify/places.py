@@ -20,7 +20,7 @@ from backends.storage.folders import make_folders, open_folders
 
 _PLACE = "place"
 _STATE = "state"
-_LOCK = "sender"
+LOCK = "sender"
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 _LARGEST = 64 * 1024
 
@@ -92,7 +92,7 @@ class Places:
         """
         folder = self._open(key)
         try:
-            return try_lock(folder, _LOCK)
+            return try_lock(folder, LOCK)
         finally:
             os.close(folder)
 

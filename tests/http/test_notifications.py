@@ -201,6 +201,27 @@ def test_without_room_for_its_event_a_push_is_507_and_goes_through_later(tmp_pat
             assert running.end() == 0
 
 
+def test_a_log_that_cannot_be_written_is_told_in_health_until_it_can(tmp_path: Path, receiver: Webhook) -> None:
+    """Meanwhile every push is refused, though storage is well: a change that cannot be told must not be forgotten."""
+    lock = tmp_path / "data/docker/registry/portside/primary/events/lock"
+    lock.mkdir(parents=True)
+    with registry(tmp_path, {"name": "a", "url": receiver.url}) as running:
+        port, metrics = running.port("v2"), running.port("metrics")
+        status, _ = ask(port, "POST", f"/v2/team/app/blobs/uploads/?digest={digest_of(BLOBS[0])}", BLOBS[0])
+        assert status >= 500
+        status, body = ask(metrics, "GET", "/debug/health")
+        assert status == 200
+        assert (
+            "the log of events cannot be written, so pushes and deletions are refused: "
+            in json.loads(body)["notifications"]
+        )
+        lock.rmdir()
+        until(lambda: json.loads(ask(metrics, "GET", "/debug/health")[1]) == {})
+        push(port, "one")
+        until(lambda: len(told(receiver)) >= 3)
+        assert running.end() == 0
+
+
 def test_two_commands_on_one_volume_send_each_event_once(tmp_path: Path, receiver: Webhook) -> None:
     endpoint = {"name": "a", "url": receiver.url}
     data = tmp_path / "data"

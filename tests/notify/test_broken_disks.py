@@ -179,6 +179,31 @@ async def test_pulls_that_cannot_be_written_are_bounded(tmp_path: Path, monkeypa
     await log.close()
 
 
+async def test_pulls_that_cannot_be_written_are_bounded_in_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One may be megabytes, with all that a large index names."""
+    monkeypatch.setattr(group_commit, "MOST_NOTED_BYTES", 100_000)
+    log = FileLog(tmp_path, SETTINGS)
+    await log.prepare()
+    lock = tmp_path / EVENTS / "lock"
+    with lock.open("rb") as held:
+        monkeypatch.setattr(appending, "PATIENCE_SECONDS", 0.05)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for number in range(30):
+            log.note(event(number, 10_000))
+        with pytest.raises(StorageBusy):
+            await log.append([event(99)])
+        for number in range(30, 60):
+            log.note(event(number, 10_000))
+    queue = await log.open_queue("a")
+    assert queue is not None
+    await log.append([event(100)])
+    assert await read_all(queue) == [*(event(number, 10_000) for number in range(51, 60)), event(100)]
+    await queue.close()
+    await log.close()
+
+
 async def test_what_a_killed_trimmer_left_is_removed(tmp_path: Path) -> None:
     log = FileLog(tmp_path, SETTINGS)
     await log.prepare()

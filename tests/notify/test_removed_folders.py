@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,16 @@ def receiver() -> Iterator[Webhook]:
         yield made
 
 
+def move(folder: Path, away: Path) -> None:
+    folder.rename(away)
+
+
+def remove(folder: Path, away: Path) -> None:
+    """Moved first, since somebody may write a file into it meanwhile."""
+    folder.rename(away)
+    shutil.rmtree(away, ignore_errors=True)
+
+
 @pytest.fixture
 async def two(tmp_path: Path, receiver: Webhook) -> AsyncIterator[tuple[Process, Process]]:
     settings = NotifySettings((replace(endpoint(receiver), key="a"),))
@@ -39,14 +49,15 @@ async def two(tmp_path: Path, receiver: Webhook) -> AsyncIterator[tuple[Process,
     await other.stop()
 
 
-@pytest.mark.parametrize("removed", ["", "endpoints", "endpoints/a"])
+@pytest.mark.parametrize("way", [remove, move])
+@pytest.mark.parametrize("folder", ["", "endpoints", "endpoints/a"])
 async def test_once_folders_were_removed_one_process_sends_again(
-    two: tuple[Process, Process], receiver: Webhook, tmp_path: Path, removed: str
+    two: tuple[Process, Process], receiver: Webhook, tmp_path: Path, folder: str, way: Callable[[Path, Path], None]
 ) -> None:
     one, other = two
     await one.log.append([event(1)])
     await until(lambda: "1" in receiver.ids)
-    shutil.rmtree(tmp_path / EVENTS / removed)
+    way(tmp_path / EVENTS / folder, tmp_path / "away")
     for number in range(2, 5):
         await other.log.append([event(number)])
         await until(partial(receiver.has, str(number)))
