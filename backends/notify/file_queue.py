@@ -8,13 +8,11 @@ import os
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from backends.notify.locking import is_in_place
 from backends.notify.log import Batch, Place, SenderState
-from backends.notify.places import LOCK, Places
+from backends.notify.places import Places
 from backends.notify.reading import LogReader
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import StorageError
 
 T = TypeVar("T")
 
@@ -59,7 +57,6 @@ class FileQueue:
         self._threads = threads
         self._waker = waker
         self._lock = lock
-        self._root = root
         self._reader = LogReader(root, place.sequence)
         self._file = 0
         self.place = place
@@ -69,21 +66,11 @@ class FileQueue:
         return await run_to_completion(self._threads.submit(layout.EVENT_LOG, self._read))
 
     def _read(self) -> Batch:
-        self._require_lock()
+        self._places.require_lock(self._key, self._lock)  # another process may send already
         return self._reader.read()
 
     def _has_more(self) -> bool:
-        return not self._is_ours() or self._reader.has_more()
-
-    def _is_ours(self) -> bool:
-        """Whether other processes are kept out: by a lock file that somebody has removed or moved they are not."""
-        return is_in_place(self._lock, self._root, f"{layout.event_endpoint(self._key)}/{LOCK}")
-
-    def _require_lock(self) -> None:
-        """Without it another process may send already, and sequences may have begun anew: the place counts no more."""
-        if not self._is_ours():
-            folder = layout.event_endpoint(self._key)
-            raise StorageError(f"the folder {folder} was removed or moved while it was in use; it is made anew")
+        return not self._places.is_locked(self._key, self._lock) or self._reader.has_more()
 
     async def advance(self, place: Place) -> None:
         await run_to_completion(self._threads.submit(layout.event_endpoint(self._key), self._advance, place))
@@ -93,13 +80,15 @@ class FileQueue:
             self._threads.file_taken()
 
     def _advance(self, place: Place) -> None:
-        self._require_lock()
         self._reader.sync()
-        self._places.write(self._key, place)
+        self._places.write(self._key, place, lock=self._lock)
 
     async def tell(self, state: SenderState) -> None:
         path = layout.event_endpoint(self._key)
-        await run_to_completion(self._threads.submit(path, self._places.write_state, self._key, state))
+        await run_to_completion(self._threads.submit(path, self._tell, state))
+
+    def _tell(self, state: SenderState) -> None:
+        self._places.write_state(self._key, state, lock=self._lock)
 
     async def wait(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()

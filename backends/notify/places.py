@@ -8,19 +8,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from backends.notify.locking import try_lock
+from backends.notify.locking import is_in_place, try_lock
 from backends.notify.log import UNKNOWN, Place, SenderState
 from backends.notify.records import HIGHEST
 from backends.storage import layout
+from backends.storage.driver import StorageError
 from backends.storage.files import write_all
 from backends.storage.folders import make_folders, open_folders
 
 _PLACE = "place"
 _STATE = "state"
-LOCK = "sender"
+_LOCK = "sender"
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 _LARGEST = 64 * 1024
 
@@ -58,20 +59,29 @@ class Places:
 
     def create(self, key: str, place: Place) -> None:
         """Gives an endpoint its first place, durably with the folders above it; under the log's lock."""
-        os.close(make_folders(self._root, layout.event_endpoint(key)))
-        self.write(key, place)
+        folder = make_folders(self._root, layout.event_endpoint(key))
+        try:
+            _write(folder, _PLACE, asdict(place), durable=True)
+        finally:
+            os.close(folder)
 
-    def write(self, key: str, place: Place) -> None:
-        """Remembers how far an endpoint is, durably. Only its sender does."""
-        self._write(key, _PLACE, asdict(place), durable=True)
+    def write(self, key: str, place: Place, *, lock: int) -> None:
+        """Remembers how far an endpoint is, durably.
+
+        Raises:
+            StorageError: the lock does not keep others out any more; nothing is written.
+        """
+        with self._locked_folder(key, lock) as folder:
+            _write(folder, _PLACE, asdict(place), durable=True)
 
     def read_state(self, key: str) -> SenderState:
         """Returns what a sender last said; nothing when that cannot be read."""
         return _state(_parsed(self._read(key, _STATE) or b""))
 
-    def write_state(self, key: str, state: SenderState) -> None:
-        """Tells how a sender does. Only the sender does."""
-        self._write(key, _STATE, asdict(state), durable=False)
+    def write_state(self, key: str, state: SenderState, *, lock: int) -> None:
+        """Tells how a sender does; raises as `write`."""
+        with self._locked_folder(key, lock) as folder:
+            _write(folder, _STATE, asdict(state), durable=False)
 
     def last_used(self, key: str) -> float:
         """Returns when an endpoint's sender was last at it, in seconds since 1970."""
@@ -92,7 +102,7 @@ class Places:
         """
         folder = self._open(key)
         try:
-            return try_lock(folder, LOCK)
+            return try_lock(folder, _LOCK)
         finally:
             os.close(folder)
 
@@ -141,26 +151,33 @@ class Places:
         finally:
             os.close(fd)
 
-    def _write(self, key: str, name: str, value: dict[str, object], *, durable: bool) -> None:
-        folder = self._open(key)
-        temporary = f".{name}.tmp"
+    @contextlib.contextmanager
+    def _locked_folder(self, key: str, lock: int) -> Iterator[int]:
+        """Opens an endpoint's folder if it is still the one whose lock is held.
+
+        What is written is written there and nowhere else, even if the folder is removed meanwhile: sequences may begin
+        anew, and the old place would pass over events that nobody has sent.
+        """
+        path = layout.event_endpoint(key)
         try:
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o644, dir_fd=folder)
-            try:
-                write_all(fd, [json.dumps(value).encode() + b"\n"])
-                if durable:
-                    os.fsync(fd)
-            finally:
-                os.close(fd)
-            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-            if durable:
-                os.fsync(folder)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary, dir_fd=folder)
-            raise
+            folder = open_folders(self._root, path)
+        except FileNotFoundError:
+            raise _gone(path) from None
+        try:
+            if not is_in_place(lock, folder, _LOCK):
+                raise _gone(path)
+            yield folder
         finally:
             os.close(folder)
+
+    def require_lock(self, key: str, lock: int) -> None:
+        """Raises StorageError when the lock does not keep others out any more: its file was removed or moved."""
+        if not self.is_locked(key, lock):
+            raise _gone(layout.event_endpoint(key))
+
+    def is_locked(self, key: str, lock: int) -> bool:
+        """Whether the lock keeps others out."""
+        return is_in_place(lock, self._root, f"{layout.event_endpoint(key)}/{_LOCK}")
 
     def _open(self, key: str) -> int:
         path = layout.event_endpoint(key)
@@ -168,6 +185,25 @@ class Places:
             return open_folders(self._root, path)
         except FileNotFoundError:
             return make_folders(self._root, path)
+
+
+def _write(folder: int, name: str, value: dict[str, object], *, durable: bool) -> None:
+    temporary = f".{name}.tmp"
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o644, dir_fd=folder)
+        try:
+            write_all(fd, [json.dumps(value).encode() + b"\n"])
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        if durable:
+            os.fsync(folder)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=folder)
+        raise
 
 
 def _parsed(content: bytes) -> object:
@@ -201,3 +237,7 @@ def _state(found: object) -> SenderState:
             return SenderState(name, url, failures, since, error)
         case _:
             return SenderState()
+
+
+def _gone(folder: str) -> StorageError:
+    return StorageError(f"the folder {folder} was removed or moved while it was in use; it is made anew")
