@@ -68,7 +68,8 @@ def read_queues(settings: Settings) -> Sequence[ShownQueue]:
     except OSError as error:
         folder = Path(place.root).absolute()
         raise Problem(
-            f"the queues in {folder} cannot be read ({error.strerror}): name the folder with --data"
+            f"the queues in {folder} cannot be read ({error.strerror}):"
+            " name the data folder with --data, or the settings file"
         ) from None
     shown = [_shown(found.pop(each.key, None), each) for each in endpoints]
     return [*shown, *(_shown(report, None) for report in found.values())]

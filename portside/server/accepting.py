@@ -186,8 +186,10 @@ class Acceptor:
     async def _secure(self, connection: socket.socket) -> Connection | None:
         peer = _peer(connection)
         if self._tls is None:
-            _log.warning(
-                "a TLS hello from %s on %s, which speaks plain HTTP: the client must use http:// or another port",
+            # docker, podman and crane begin so with every plain registry, and go on in plain HTTP.
+            _log.info(
+                "a TLS hello from %s on %s, which speaks plain HTTP: a client that does not go on so must use http://"
+                " or another port",
                 peer,
                 self._address,
             )

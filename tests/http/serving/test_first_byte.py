@@ -86,7 +86,7 @@ def test_a_tls_hello_on_a_plain_port_leaves_one_line(plain: RunningServer) -> No
         address = connection.getsockname()
         answer = connection.makefile("rb").read()
     assert answer.startswith(b"HTTP/")  # by which Go's programs tell their user what is wrong
-    plain.wait_for_line("TLS hello", f"127.0.0.1:{address[1]}", "plain HTTP")
+    plain.wait_for_line("INFO", "TLS hello", f"127.0.0.1:{address[1]}", "plain HTTP")
     with connect(plain) as connection:
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert connection.makefile("rb").read().endswith(b"hello")
