@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Protocol
 
-from backends.storage.driver import PathNotFound, StorageError
+from backends.storage.driver import PathNotFound, StorageError, StorageFull
 
 if TYPE_CHECKING:
     from backends.model.actor import Actor
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 TOLD_AT_ONCE = 200
 """So many events are built before others get their turn: they take some milliseconds."""
+
+
+class NoRoomToTell(StorageFull):
+    """There is no room for the event of a change, which may be there all the same."""
 
 
 class Events(Protocol):
@@ -105,8 +109,8 @@ class Telling:
             actor: by whom.
 
         Raises:
-            StorageError: it is not told, or of very many things not all; never `PathNotFound`, which the caller would
-                take for its own.
+            StorageError: it is not told, or of very many things not all: `NoRoomToTell` when there is no room; never
+                `PathNotFound`, which the caller would take for its own.
         """
         from backends.model.events import EventAction
 
@@ -117,6 +121,8 @@ class Telling:
                 await self.events.record(told)
         except PathNotFound as error:
             raise StorageError(f"what {actor} did cannot be told: {error}") from None
+        except StorageFull as error:
+            raise NoRoomToTell(str(error)) from error
 
 
 def note_pull(events: Events, target: Target, *, actor: Actor) -> None:

@@ -11,6 +11,7 @@ from aiohttp.web import BaseRequest, Response, StreamResponse
 from backends.http.connections import break_off, close_if_out_of_step
 from backends.http.request_info import path_for_log
 from backends.model.errors import ErrorCode, RegistryError
+from backends.registry.events import NoRoomToTell
 from backends.storage.driver import InvalidPath, PathNotFound, StorageError, StorageFull, StorageReadOnly
 
 Handler = Callable[[BaseRequest], Awaitable[StreamResponse]]
@@ -54,6 +55,13 @@ def _known(request: BaseRequest, error: Exception) -> RegistryError:
     match error:
         case RegistryError():
             return error
+        case NoRoomToTell():
+            _log.error("the event of a change was not recorded: %s", error)
+            return RegistryError(
+                ErrorCode.INSUFFICIENT_STORAGE,
+                "the registry has no room left on its disk to record this request for its notifications: send it again"
+                " when its operator has freed some space",
+            )
         case StorageFull():
             _log.error("storage is full: %s", error)
             return RegistryError(

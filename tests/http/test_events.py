@@ -261,6 +261,7 @@ async def test_an_event_without_room_is_a_507_and_the_change_stays(world: World)
     content = make_manifest(config, layer)
     answer = await world.v2.put_manifest("app", "1", content)
     assert (answer.status, answer.json["errors"][0]["code"]) == (507, "INSUFFICIENT_STORAGE")
+    assert "to record this request for its notifications: send it again" in json.dumps(answer.json)
     assert (await world.v2.ask("GET", "/v2/app/manifests/1")).status == 200
     world.events.is_full = False
     world.take()
