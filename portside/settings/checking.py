@@ -28,7 +28,7 @@ _NULL = "tag:yaml.org,2002:null"
 # Naming these says enough.
 _SAID_BY_NAME = frozenset({*(f"storage.{driver}" for driver in DRIVERS), "auth.none"})
 # What holds for a whole section holds for the keys in it, which need no line of their own but for what is said of them.
-_WHOLE = frozenset({Kind.IGNORED, Kind.OVERRIDDEN})
+_WHOLE = frozenset({Kind.IGNORED, Kind.OVERRIDDEN, Kind.REFUSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def _about(key: str, remarks: Mapping[str, Sequence[Remark]]) -> Iterator[Remark
     """Yields what is said about a key, about what is in it, and about a section that it is in."""
     for path, some in remarks.items():
         inside, above = f"{path}.".startswith(f"{key}."), bool(path) and f"{key}.".startswith(f"{path}.")
-        yield from (each for each in some if inside or (above and each.kind in {*_WHOLE, Kind.REFUSED}))
+        yield from (each for each in some if inside or (above and each.kind in _WHOLE))
 
 
 def _tls_remarks(settings: Settings | None) -> Iterator[Remark]:

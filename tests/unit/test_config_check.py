@@ -125,6 +125,12 @@ def test_what_listens_without_tls_or_for_all_is_dangerous_at_its_line(tmp_path: 
     assert verdicts(lines) == [(2, "http.addr", Kind.DANGEROUS), (4, "http.debug.addr", Kind.DANGEROUS)]
 
 
+def test_what_is_in_a_section_that_is_refused_is_not_said_to_be_used(tmp_path: Path) -> None:
+    starts, lines = look(tmp_path, "auth:\n  htpasswd:\n    realm: r\n    path: /p\n")
+    assert not starts
+    assert verdicts(lines) == [(1, "auth", Kind.REFUSED)]
+
+
 def test_unknown_keys_are_named_although_others_are_mistakes(tmp_path: Path) -> None:
     _, lines = look(tmp_path, "adr: 1\ncatalog: {maxentries: x}\nloglevel: debug\n")
     assert verdicts(lines) == [
