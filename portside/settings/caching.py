@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from backends.http.masking import MASK, masked
 from backends.registry.cache_settings import CacheSettings
 from backends.registry.facts import ENTRIES
 from backends.registry.redis.settings import (
@@ -13,6 +12,7 @@ from backends.registry.redis.settings import (
     RedisSettings,
     RedisTls,
 )
+from portside.settings.mistakes import shown_address
 from portside.settings.schema.config import Config
 from portside.settings.schema.redis import Redis
 from portside.settings.schema.storage_options import Cache
@@ -148,11 +148,8 @@ def _wrong_places(redis: Redis) -> list[tuple[str, str]]:
 
 def _wrong_place(key: str, text: str) -> str:
     """Returns a sentence about what is not an address: often it is a URL, with a password in it."""
-    scheme, mark, rest = text.rpartition("://")
-    if "@" in rest:
-        rest = f"{MASK}@{rest.rpartition('@')[2]}"
-    said = f"redis.{key}: {masked(f'{scheme}{mark}{rest}')!r:.80} is not an address: write host:port"
-    if not mark and "@" not in text:
+    said = f"redis.{key}: {shown_address(text)} is not an address: write host:port"
+    if "://" not in text and "@" not in text:
         return said
     return f"{said} (user, password and number have keys of their own: redis.username, redis.password, redis.db)"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from portside.settings.mistakes import shown_address
 from portside.settings.remarks import Kind, Remark, refused
 from portside.settings.schema.config import Config
 from portside.tls.contexts import ClientAuth
@@ -30,4 +31,4 @@ def conflicts(config: Config) -> Iterator[Remark]:
         except ValueError:
             named = False
         if not named:
-            yield refused("http.host", f"it has no valid name and port: {config.http.host!r:.80}")
+            yield refused("http.host", f"it has no valid name and port: {shown_address(config.http.host)}")

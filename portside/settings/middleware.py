@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from backends.storage.addresses import CLOUDFRONT_SECONDS, Cloudfront, Redirect, Rewrite, Step
 from portside.settings.durations import parse_duration
+from portside.settings.mistakes import shown_address
 from portside.settings.remarks import Kind, Remark, refused
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _base(options: Mapping[str, Any], *, schemes: bool) -> str:
     except ValueError:
         usable = False
     if not usable or not (base.isascii() and base.isprintable()) or " " in base:
-        raise _MistakeError("baseurl", f"write it like https://cdn.example/path (it is {base!r:.80})")
+        raise _MistakeError("baseurl", f"write it like https://cdn.example/path (it is {shown_address(base)})")
     return base
 
 

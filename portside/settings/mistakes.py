@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from backends.http.masking import MASK, masked
 from portside.settings.remarks import Remark, refused
 
 _SECRET = ("secret", "password", "key", "token")
@@ -45,6 +46,14 @@ def describe_mistake(found: Any) -> Remark:
     hidden = _is_secret(path, str(found["type"])) or not is_text or repr(value) in message
     shown = "" if hidden else " (it is empty)" if value is None else f" (it is {value!r:.80})"
     return refused(path, f"{message[:1].lower()}{message[1:]}{shown}")
+
+
+def shown_address(text: str) -> str:
+    """Returns what was written in the place of an address, as a message may show it: there may be a password in it."""
+    scheme, mark, rest = text.rpartition("://")
+    if "@" in rest:
+        rest = f"{MASK}@{rest.rpartition('@')[2]}"
+    return f"{masked(f'{scheme}{mark}{rest}')!r:.80}"
 
 
 def _is_secret(path: str, kind: str) -> bool:
