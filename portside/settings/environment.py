@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from portside.settings.remarks import Kind, Remark, refused
+from portside.settings.remarks import Remark, ignored, refused
 from portside.settings.schema.section import Section, field_of, inner_type
 from portside.settings.unsupported import is_known
 from portside.settings.yaml_values import parse_yaml
@@ -60,8 +60,8 @@ def apply_environment(raw: dict[str, Any], environment: Mapping[str, str], model
         if keys is None:
             meant = _distribution_s_name(parts, model)
             if meant:
-                text = f"{name} is ignored, as in distribution: the variable of this setting is {PREFIX}{meant}"
-                done.remarks.append(Remark(Kind.IGNORED, name, text))
+                why = f"is ignored, as in distribution: the variable of this setting is {PREFIX}{meant}"
+                done.remarks.append(ignored(name, why))
             else:
                 done.unknown.append(name)
             continue

@@ -25,7 +25,7 @@ from portside.settings.older_names import remarks as older_names
 from portside.settings.parts import make_settings
 from portside.settings.places import settings_path
 from portside.settings.rare import rare_mistakes, rare_notes
-from portside.settings.remarks import Kind, Remark, remarks_of
+from portside.settings.remarks import Kind, Remark, ignored, remarks_of
 from portside.settings.schema.config import Config
 from portside.settings.settings import Role, Settings
 from portside.settings.unsupported import notes as unsupported_notes
@@ -37,7 +37,7 @@ from portside.settings.yaml_values import is_empty
 if TYPE_CHECKING:
     from portside.observe.mail import MailSettings
 
-_UNKNOWN = " is not a known variable and is ignored"
+_UNKNOWN = "is not a known variable and is ignored"
 
 __all__ = ["Role", "Settings", "SettingsProblem", "load_settings", "settings_path"]
 
@@ -100,7 +100,7 @@ def examine(role: Role, file: SettingsFile, environment: Mapping[str, str], flag
     protecting = variable_refusals(unknown)
     remarks += protecting
     for name in sorted({*unknown} - {each.path for each in protecting}):
-        remarks.append(Remark(Kind.IGNORED, name, f"{name}{_UNKNOWN}"))
+        remarks.append(ignored(name, _UNKNOWN))
     for dotted, value in flags.items():
         if value is not None:
             _put_flag(raw, role, dotted, value)

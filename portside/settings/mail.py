@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from portside.observe.mail import MailSettings
-from portside.settings.remarks import Kind, Remark
+from portside.settings.remarks import Remark, ignored
 
 if TYPE_CHECKING:
     from portside.settings.schema.config import Config
@@ -33,13 +33,13 @@ def make_mail(config: Config) -> tuple[tuple[MailSettings, ...], list[Remark]]:
         if hook.disabled:
             continue
         remarks += [
-            _ignored(f"{path}.levels", f"names {name!r:.40}, which is not a level")
+            ignored(f"{path}.levels", f"names {name!r:.40}, which is not a level")
             for name in hook.levels
             if name.lower() not in _LEVELS
         ]
         why = _useless(hook)
         if why:
-            remarks.append(_ignored(path, f"has no effect: {why}"))
+            remarks.append(ignored(path, f"has no effect: {why}"))
             continue
         host, port = _place(hook.options.smtp.addr)
         levels = frozenset(_LEVELS[name.lower()] for name in hook.levels if name.lower() in _LEVELS)
@@ -92,7 +92,3 @@ def _place(addr: str) -> tuple[str, int]:
 def _is_address(text: str) -> bool:
     name, mark, host = text.rpartition("@")
     return bool(name and mark and host) and text.isprintable() and not set(text) & set(",;")
-
-
-def _ignored(path: str, why: str) -> Remark:
-    return Remark(Kind.IGNORED, path, f"{path} {why}")

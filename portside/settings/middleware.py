@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from backends.storage.addresses import CLOUDFRONT_SECONDS, Cloudfront, Redirect, Rewrite, Step
 from portside.settings.durations import parse_duration
 from portside.settings.mistakes import shown_address
-from portside.settings.remarks import Kind, Remark, refused
+from portside.settings.remarks import Remark, ignored, refused
 
 if TYPE_CHECKING:
     from portside.settings.schema.config import Config
@@ -53,18 +53,18 @@ def make_addresses(config: Config) -> tuple[tuple[Step, ...], list[Remark]]:
             continue
         unknown = sorted(set(map(str, layer.options)) - _OPTIONS[layer.name])
         remarks += [
-            _ignored(f"{path}.options.{key}", f"is not an option of {layer.name} and is ignored") for key in unknown
+            ignored(f"{path}.options.{key}", f"is not an option of {layer.name} and is ignored") for key in unknown
         ]
         try:
             steps.append(_STEPS[layer.name](layer.options))
         except _MistakeError as mistake:
             remarks.append(refused(f"{path}.options.{mistake.key}", mistake.why))
             continue
-        remarks += [_ignored(f"{path}.options.{key}", why) for key, why in _without_effect(layer.name, layer.options)]
+        remarks += [ignored(f"{path}.options.{key}", why) for key, why in _without_effect(layer.name, layer.options)]
         if layer.name == "rewrite" and len(steps) == 1:
-            remarks.append(_ignored(path, "has no effect: there is no address to rewrite; put it behind redirect"))
+            remarks.append(ignored(path, "has no effect: there is no address to rewrite; put it behind redirect"))
     if steps and config.storage.inmemory is not None:
-        remarks.append(_ignored("middleware.storage", "has no effect: nobody else can serve what is in memory"))
+        remarks.append(ignored("middleware.storage", "has no effect: nobody else can serve what is in memory"))
         steps = []
     redirect = config.storage.redirect
     if (redirect is not None and redirect.disable) or all(isinstance(step, Rewrite) for step in steps):
@@ -162,7 +162,3 @@ def _without_effect(name: str, options: Mapping[str, Any]) -> Iterator[tuple[str
         parts = urlsplit(str(options["baseurl"]))
         if parts.query or parts.fragment or "@" in parts.netloc:
             yield "baseurl", "has a user, a query or a fragment, which is left out, as in distribution"
-
-
-def _ignored(path: str, why: str) -> Remark:
-    return Remark(Kind.IGNORED, path, f"{path} {why}")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from portside.settings.durations import parse_duration
-from portside.settings.remarks import Kind, Remark
+from portside.settings.remarks import Kind, Remark, ignored
 from portside.settings.schema.config import Config
 from portside.settings.schema.values import bounded_wait, drain_time, duration
 from portside.settings.walking import Given, walk
@@ -56,7 +56,7 @@ def remarks(raw: Mapping[Any, Any]) -> list[Remark]:
 def _renamed(path: str, paths: set[str]) -> Iterator[Remark]:
     newer, text = RENAMED.get(path, ("", ""))
     if newer in paths:
-        yield Remark(Kind.IGNORED, path, f"{path} is ignored: it is the older name of {newer}, which is set too")
+        yield ignored(path, f"is ignored: it is the older name of {newer}, which is set too")
     elif text:
         yield Remark(Kind.RENAMED, path, text)
 

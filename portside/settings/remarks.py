@@ -43,6 +43,11 @@ def refused(path: str, why: str) -> Remark:
     return Remark(Kind.REFUSED, path, f"{path}: {why}" if path else why)
 
 
+def ignored(path: str, why: str) -> Remark:
+    """Returns a remark about what does nothing."""
+    return Remark(Kind.IGNORED, path, f"{path} {why}")
+
+
 def remarks_of(kind: Kind, sentences: Iterable[str]) -> list[Remark]:
     """Returns remarks about the key or variable that each sentence begins with."""
     return [Remark(kind, found[1] or found[2] if (found := _SUBJECT.match(each)) else "", each) for each in sentences]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from portside.settings.lookalikes import protecting_key
-from portside.settings.remarks import Kind, Remark, refused
+from portside.settings.remarks import Kind, Remark, ignored, refused
 from portside.settings.schema.config import Config
 from portside.settings.schema.storage import DRIVERS, Filesystem
 from portside.settings.walking import walk
@@ -85,7 +85,7 @@ def unknown_keys(raw: Mapping[Any, Any]) -> list[Remark]:
             found.append(Remark(Kind.REFUSED, path, f"{path} is not a known setting, {why}"))
         else:
             close = _meant(given.key, given.siblings)
-            found.append(Remark(Kind.IGNORED, path, f"{path} is not a known setting and is ignored{close}"))
+            found.append(ignored(path, f"is not a known setting and is ignored{close}"))
     return found
 
 
@@ -110,7 +110,7 @@ def notes(raw: Mapping[Any, Any]) -> list[Remark]:
     """Returns a remark for each key that is known, is there, and does nothing."""
     refused_keys = [each.path for each in refusals(raw)]
     return [
-        Remark(Kind.IGNORED, key, f"{key} has no effect: {why}")
+        ignored(key, f"has no effect: {why}")
         for key, (why, agreed) in WITHOUT_EFFECT.items()
         if not is_unset(value := _value(raw, key))
         and (agreed is None or plain(value) != agreed)
