@@ -15,7 +15,6 @@ from backends.registry.redis.settings import (
 from portside.settings.mistakes import shown_address
 from portside.settings.schema.config import Config
 from portside.settings.schema.redis import Redis
-from portside.settings.schema.storage_options import Cache
 
 UNBOUNDED = 1_000_000
 """Distribution's cache has no bound with `blobdescriptorsize: 0`. This many facts take a quarter of a GB."""
@@ -71,7 +70,7 @@ def cache_notes(config: Config) -> list[str]:
     found = []
     driver = "" if cache is None else cache.driver
     if cache is not None and driver not in {*_CACHES, ""}:
-        found.append(f"storage.cache.{_key(cache)}: unknown cache type {driver!r}, caching disabled")
+        found.append(f"storage.cache.{cache.key}: unknown cache type {driver!r}, caching disabled")
     if cache is not None and driver == "redis" and "blobdescriptorsize" in cache.model_fields_set:
         found.append("storage.cache.blobdescriptorsize: this parameter is not supported with redis cache")
     if redis is None or redis == Redis():
@@ -95,10 +94,6 @@ def cache_notes(config: Config) -> list[str]:
             " no certificate"
         )
     return found
-
-
-def _key(cache: Cache) -> str:
-    return "blobdescriptor" if cache.blobdescriptor else "layerinfo"
 
 
 def _redis(section: Redis) -> RedisSettings:

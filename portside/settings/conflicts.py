@@ -15,9 +15,8 @@ def conflicts(config: Config) -> Iterator[Remark]:
     """Yields a remark for each."""
     cache, redis = config.storage.cache, config.redis
     if cache is not None and cache.driver == "redis" and not (redis is not None and redis.places):
-        key = "blobdescriptor" if cache.blobdescriptor else "layerinfo"
         why = "it is redis, and neither redis.addr nor redis.addrs says where that is; add one, or write inmemory"
-        yield refused(f"storage.cache.{key}", why)
+        yield refused(f"storage.cache.{cache.key}", why)
     for key, tls in (("http.tls", config.http.tls), ("gateway.tls", config.gateway.tls)):
         if tls.clientcas and tls.clientauth is ClientAuth.ANY:
             why = "any certificate would be accepted unverified, which OpenSSL cannot do and which protects nothing"

@@ -28,10 +28,13 @@ Schema = dict[str, Any]
 
 _GO_DURATION = r"^[-+]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$"
 _DURATION: Schema = {"anyOf": [{"type": "string", "pattern": _GO_DURATION}, {"type": "number"}]}
-_READ_BY: dict[Callable[..., Any], Schema] = {
+_DURATIONS: dict[Callable[..., Any], Schema] = {
     **dict.fromkeys((parse_duration, values.duration, values.drain_time, values.bounded_wait), _DURATION),
     values.age: {"type": "string", "pattern": _GO_DURATION},
     values.interval: {"anyOf": [{"type": "string", "pattern": _GO_DURATION}, {"const": 0}]},
+}
+_READ_BY: dict[Callable[..., Any], Schema] = {
+    **_DURATIONS,
     parse_size: {"anyOf": [{"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?([KMGTP]?i?B)?$"}, {"type": "integer"}]},
     values.header_name: {"anyOf": [{"type": "string"}, {"const": False}]},
 }
@@ -65,7 +68,7 @@ def _key(field: FieldInfo, path: str) -> Schema:
         found["deprecated"] = True
     default = field.default
     if isinstance(default, str | int | float) and default != "" and not isinstance(default, Enum):
-        found["default"] = f"{default:g}s" if _reads_duration(field) else default
+        found["default"] = f"{default:g}s" if not _DURATIONS.keys().isdisjoint(readers_of(field)) else default
     elif isinstance(default, Enum):
         found["default"] = default.value
     return found
@@ -139,8 +142,3 @@ def _description(path: str) -> str:
     if path in WITHOUT_EFFECT:
         return f"{said} It has no effect: {WITHOUT_EFFECT[path][0]}."
     return said
-
-
-def _reads_duration(field: FieldInfo) -> bool:
-    durations = (parse_duration, values.duration, values.drain_time, values.bounded_wait, values.age, values.interval)
-    return any(reader in durations for reader in readers_of(field))

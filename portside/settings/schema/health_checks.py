@@ -1,13 +1,12 @@
-"""`health.file`, `health.http`, `health.tcp`: what else must be well. An interval of 0 is the usual one."""
+"""`health.file`, `health.http`, `health.tcp`: what else must be well. An interval or timeout of 0 is the usual one."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
+from portside.observe.bounds import BOUND_SECONDS, INTERVAL_SECONDS
 from portside.settings.schema.section import Section
 from portside.settings.schema.values import Duration, Headers, Threshold
-
-INTERVAL_SECONDS = 10.0
 
 
 class FileCheck(Section):
@@ -24,7 +23,7 @@ class HttpCheck(Section):
     uri: str = ""
     headers: Headers = Field(default_factory=dict)
     statuscode: int = 200
-    timeout: Duration = 0.0
+    timeout: Duration = BOUND_SECONDS
     interval: Duration = INTERVAL_SECONDS
     threshold: Threshold = 0
 
@@ -33,6 +32,6 @@ class TcpCheck(Section):
     """It is ill while a connection cannot be made."""
 
     addr: str = ""
-    timeout: Duration = 0.0
+    timeout: Duration = BOUND_SECONDS
     interval: Duration = INTERVAL_SECONDS
     threshold: Threshold = 0

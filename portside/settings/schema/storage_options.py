@@ -15,6 +15,11 @@ class Cache(Section):
     blobdescriptorsize: int = Field(default=10000, ge=0)
 
     @property
+    def key(self) -> str:
+        """The key that counts."""
+        return "blobdescriptor" if self.blobdescriptor else "layerinfo"
+
+    @property
     def driver(self) -> str:
         """Where descriptors are kept: `inmemory`, `redis`, something unknown, or "" for nowhere."""
         return self.blobdescriptor or self.layerinfo
