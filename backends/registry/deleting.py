@@ -15,12 +15,12 @@ one. What v2's grammar cannot hold is v1's alone.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from backends.model.actor import Actor
-from backends.model.digest import Digest, parse_digest
+from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import RepositoryName, canonical_name, parse_repository_name
 from backends.model.v1images import V1Name, parse_v1_name
@@ -28,6 +28,7 @@ from backends.registry.changes import Change, carry_out
 from backends.registry.events import Events, of_all_removed
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.holders import forget_holder
+from backends.registry.links import linked_digests, names_in
 from backends.registry.no_room import exists
 from backends.registry.tags.service import Tags
 from backends.registry.yielding import yielding
@@ -108,9 +109,9 @@ class Deletions:
         is_there = False
         if sides.v2 is not None:
             tags = len(await self._tags.page(sides.v2, after="", limit=None) or ())
-            manifests = len([each async for each in self._digests(layout.revisions(sides.v2))])
-            blobs = len([each async for each in self._digests(layout.layers(sides.v2))])
-            uploads = len(await self._list(layout.uploads(sides.v2)))
+            manifests = len([each async for each in linked_digests(self._driver, layout.revisions(sides.v2))])
+            blobs = len([each async for each in linked_digests(self._driver, layout.layers(sides.v2))])
+            uploads = len(await names_in(self._driver, layout.uploads(sides.v2)))
             is_there = await self._is_there(sides.v2)
         if sides.v1 is not None:
             with suppress(PathNotFound):
@@ -146,7 +147,7 @@ class Deletions:
             is_last = False
             if self._events.wanted:
                 tags = await self._tags.page(name, after="", limit=None) or ()
-                manifests = [digest async for digest in self._digests(layout.revisions(name))]
+                manifests = [digest async for digest in linked_digests(self._driver, layout.revisions(name))]
                 # To whom it is told, a name is one repository: if v1 has it too, it goes with v1's.
                 is_last = v1 is None or not await self._is_in_v1(v1)
 
@@ -155,7 +156,7 @@ class Deletions:
         return True
 
     async def _remove(self, name: RepositoryName) -> None:
-        blobs = [digest async for digest in self._digests(layout.layers(name))]
+        blobs = [digest async for digest in linked_digests(self._driver, layout.layers(name))]
         # Manifests first: without them nothing refers to the rest.
         for part in sorted(await self._parts_of(name), key=lambda part: part != layout.MANIFESTS):
             await self._forget(f"{layout.repository(name)}/{part}")
@@ -191,15 +192,3 @@ class Deletions:
         except PathNotFound:
             return ()
         return [entry for entry in found if entry.startswith("_")]
-
-    async def _digests(self, folder: str) -> AsyncIterator[Digest]:
-        for algorithm in await self._list(folder):
-            async for entry in yielding(await self._list(f"{folder}/{algorithm}")):
-                with suppress(RegistryError):  # a name of another program
-                    yield parse_digest(f"{algorithm}:{entry}")
-
-    async def _list(self, folder: str) -> Sequence[str]:
-        try:
-            return await self._driver.list(folder)
-        except PathNotFound:
-            return ()

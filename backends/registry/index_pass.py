@@ -25,7 +25,7 @@ from backends.registry.blobs import Blobs
 from backends.registry.catalog import list_repositories
 from backends.registry.exclusive_lock import exclusive_lock, shared_lock
 from backends.registry.holders import MissingHints
-from backends.registry.links import read_link
+from backends.registry.links import linked_digests, names_in, read_link
 from backends.registry.manifests import Manifests, parse_off_loop
 from backends.registry.no_room import exists
 from backends.registry.referrers import Referrers
@@ -111,17 +111,17 @@ class IndexPass:
         progress = self._progress
         async for name in self._names():
             progress.name = name
-            async for digest in self._digests(layout.revisions(name)):
+            async for digest in linked_digests(self._driver, layout.revisions(name)):
                 is_referrer = await self._index_or_skip(name, digest)
                 progress.manifests += 1
                 progress.referrers += is_referrer
                 if self._on_manifest is not None:
                     self._on_manifest(is_referrer)
                 await self._pause()
-            async for subject in self._digests(layout.subjects(name)):
+            async for subject in linked_digests(self._driver, layout.subjects(name)):
                 await self._forget_deleted(name, subject)
                 await self._pause()
-            async for digest in self._digests(layout.layers(name)):
+            async for digest in linked_digests(self._driver, layout.layers(name)):
                 try:
                     progress.hints += await self._hints.offer(digest, name)
                 except InvalidPath as error:
@@ -131,7 +131,7 @@ class IndexPass:
 
     async def _forget_deleted(self, name: RepositoryName, subject: Digest) -> None:
         """Removes entries of manifests that another program has deleted: each would be read for nothing for ever."""
-        async for entry in yielding(await self._list(layout.referrers(name, subject))):
+        async for entry in yielding(await names_in(self._driver, layout.referrers(name, subject))):
             digest = layout.referrer_of(entry)
             if digest is None or not await self._is_deleted(name, digest):
                 continue
@@ -175,23 +175,6 @@ class IndexPass:
                     continue  # a folder of another program: no client can ask for it
                 yield name
             after = names[-1]
-
-    async def _digests(self, folder: str) -> AsyncIterator[Digest]:
-        """Yields what a folder has links for, of each algorithm."""
-        for algorithm in await self._list(folder):
-            async for entry in yielding(await self._list(f"{folder}/{algorithm}")):
-                digest = layout.referrer_of(f"{algorithm}-{entry}")
-                if digest is not None:
-                    yield digest
-
-    async def _list(self, folder: str) -> list[str]:
-        try:
-            return list(await self._driver.list(folder))
-        except PathNotFound:
-            return []
-        except InvalidPath as error:
-            _log.warning("%s is skipped: %s", folder, error)
-            return []
 
     async def _index(self, name: RepositoryName, digest: Digest) -> bool:
         """Writes the entry of a manifest that is a referrer; whether it is one."""

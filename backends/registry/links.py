@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
 
 from backends.model.cache import Cache
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
-from backends.storage.driver import PathNotFound, StorageDriver
+from backends.registry.yielding import yielding
+from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver
 
 PAUSES = (0.005, 0.02)
 """Seconds to wait for a program that writes links in place (distribution up to 2.8) and has just emptied one."""
@@ -15,6 +18,8 @@ PAUSES = (0.005, 0.02)
 
 LONGEST_KEPT = 200
 """A link is shorter; what is longer is another program's doing, and is not remembered."""
+
+_log = logging.getLogger("portside.registry")
 
 
 async def read_link(driver: StorageDriver, path: str) -> Digest:
@@ -42,6 +47,28 @@ _digests = Cache(_parse, bound=8192)
 async def write_link(driver: StorageDriver, path: str, digest: Digest) -> None:
     """Makes a link, or makes it hold another digest; durable when this returns."""
     await driver.write(path, str(digest).encode())
+
+
+async def linked_digests(driver: StorageDriver, folder: str) -> AsyncIterator[Digest]:
+    """Yields what a folder has links for, of each algorithm; names of other programs are left out."""
+    for algorithm in await names_in(driver, folder):
+        async for entry in yielding(await names_in(driver, f"{folder}/{algorithm}")):
+            try:
+                digest = parse_digest(f"{algorithm}:{entry}")
+            except RegistryError:
+                continue
+            yield digest
+
+
+async def names_in(driver: StorageDriver, folder: str) -> Sequence[str]:
+    """Returns the names in a folder; none where there is no folder, or a symbolic link that leads out of the volume."""
+    try:
+        return await driver.list(folder)
+    except PathNotFound:
+        return ()
+    except InvalidPath as error:
+        _log.warning("%s is skipped: %s", folder, error)
+        return ()
 
 
 async def _read_again(driver: StorageDriver, path: str) -> bytes:

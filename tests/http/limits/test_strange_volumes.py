@@ -171,6 +171,17 @@ async def test_a_link_that_leads_out_is_not_followed_by_any_operation(place: Pla
     await ask_everything(place)
 
 
+@pytest.mark.parametrize("place", ["alone"], indirect=True)
+@pytest.mark.parametrize("what", ["links of blobs", "links of manifests", "uploads"])
+async def test_a_repository_of_which_a_part_leads_out_can_be_deleted(place: Place, what: str) -> None:
+    lead_out(place, PLACES[what], relative=False)
+    storage = open_folder(place.root)
+    assert (await Store(storage).deletions.look("app")).is_there
+    await storage.close()
+    assert (await place.v2.ask("DELETE", "/v2/app/_portside/repository")).status == 202
+    assert (await place.v2.ask("GET", "/v2/app/manifests/latest")).status == 404
+
+
 def put_in_place(path: Path, kind: str) -> None:
     """Puts something in the place of a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
