@@ -40,7 +40,7 @@ REST = 3.0
 """A pass rests three times as long as it works."""
 
 CLOCKS_DIFFER_SECONDS = 300.0
-"""A pass that seems to have begun later than this is the doing of a wrong clock, and counts not."""
+"""A pass that seems to have begun later than this is the doing of a wrong clock, and does not count."""
 
 _log = logging.getLogger("portside.indexing")
 
