@@ -259,11 +259,6 @@ def v1_removed_target(name: V1Name, *, tag: str = "") -> Target:
     return Target(repository=canonical_name(name.text), tag=tag, v1=True)
 
 
-def named_size(manifest: Manifest) -> int:
-    """Returns the size in bytes of what a manifest's digest names: of schema 1, without signatures."""
-    return len(manifest.payload if isinstance(manifest, Schema1) else manifest.content)
-
-
 # JSON
 
 

@@ -175,12 +175,13 @@ def of_manifest(
     """Returns what is told of a pushed manifest, with its tag if it gets one."""
     if not events.wanted:
         return None
-    from backends.model.events import manifest_target, named_size, references_of
+    from backends.model.events import manifest_target, references_of
+    from backends.model.manifests import digested_bytes
 
     target = manifest_target(
         name,
         digest,
-        named_size(manifest),
+        len(digested_bytes(manifest)),
         media_type=manifest.media_type,
         tag=tag,
         references=references_of(manifest) if events.includes_references else (),

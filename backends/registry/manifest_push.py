@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from backends.model.actor import Actor
 from backends.model.digest import Digest
-from backends.model.manifests import Index, Manifest, OciManifest, Schema1
+from backends.model.manifests import Index, Manifest, OciManifest, Schema1, digested_bytes
 from backends.model.names import TagName
 from backends.model.referrers import subject_of
 from backends.registry.changes import Change, carry_out
@@ -132,11 +132,9 @@ class ManifestPush:
         return of_manifest(self._shared.events, self._name, self._digest, self._manifest, tag=tag, actor=self._actor)
 
     async def _write(self) -> None:
-        content = self._manifest.content
         if isinstance(self._manifest, Schema1):
-            await self._driver.write(layout.signed_schema1(self._name, self._digest), content)
-            content = self._manifest.payload
-        await self._shared.blobs.put(content, self._digest)
+            await self._driver.write(layout.signed_schema1(self._name, self._digest), self._manifest.content)
+        await self._shared.blobs.put(digested_bytes(self._manifest), self._digest)
         if isinstance(self._manifest, OciManifest | Index) and self._manifest.subject is not None:
             subject = self._manifest.subject.digest
             await self._shared.referrers.add(self._name, self._manifest, self._digest, subject)

@@ -14,7 +14,7 @@ from backends.model.cache import Cache
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.facts import ManifestFacts
-from backends.model.manifests import Manifest, Schema1, parse_stored_manifest, sniff_media_type
+from backends.model.manifests import Manifest, digested_bytes, parse_stored_manifest, sniff_media_type
 from backends.registry.blobs import Blobs
 from backends.registry.facts import Facts, FactsInMemory
 
@@ -77,8 +77,7 @@ class Manifests:
 
     async def learn(self, digest: Digest, manifest: Manifest) -> None:
         """Takes note of what a large manifest is that was just pushed: nobody need parse it to find out."""
-        content = manifest.payload if isinstance(manifest, Schema1) else manifest.content
-        await self._facts.put(digest, ManifestFacts(manifest.media_type, len(content)))
+        await self._facts.put(digest, ManifestFacts(manifest.media_type, len(digested_bytes(manifest))))
 
     async def describe(self, digest: Digest) -> tuple[str, int]:
         """Returns a manifest's media type and size, without reading a large one whose facts are known.

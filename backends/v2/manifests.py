@@ -16,7 +16,7 @@ from backends.http.request_info import parse_repeated
 from backends.http.sending import respond
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.manifests import Manifest, Schema1, parse_manifest
+from backends.model.manifests import Manifest, digested_bytes, parse_manifest
 from backends.model.names import RepositoryName, TagName, parse_tag
 from backends.model.referrers import subject_of
 from backends.registry.manifests import parse_off_loop
@@ -109,8 +109,8 @@ def _tags(request: BaseRequest, reference: Digest | TagName) -> list[TagName]:
 def _parse(content: bytes, *, content_type: str, reference: Digest | TagName) -> tuple[Manifest, Digest]:
     """Returns a pushed manifest and its digest, which must be the one that the client names, if it names one."""
     manifest = parse_manifest(content, content_type)
-    digested = manifest.payload if isinstance(manifest, Schema1) else manifest.content
-    digest = Digest.of(digested, reference.algorithm if isinstance(reference, Digest) else "sha256")
+    algorithm = reference.algorithm if isinstance(reference, Digest) else "sha256"
+    digest = Digest.of(digested_bytes(manifest), algorithm)
     if isinstance(reference, Digest) and digest != reference:
         raise RegistryError(
             ErrorCode.DIGEST_INVALID, f"the manifest's digest is {digest}, not {reference}; nothing was stored"

@@ -23,7 +23,6 @@ from backends.model.events import (
     blob_target,
     manifest_target,
     mount_target,
-    named_size,
     references_of,
 )
 from backends.model.manifests import parse_manifest, parse_stored_manifest
@@ -167,7 +166,6 @@ def test_of_an_image_configuration_and_layers_are_told() -> None:
     manifest = parse_manifest(make_manifest(b"config", b"one", b"two"), "")
     digests = [Digest.of(content) for content in (b"config", b"one", b"two")]
     assert [descriptor.digest for descriptor in references_of(manifest)] == digests
-    assert named_size(manifest) == len(manifest.content)
 
 
 def test_of_schema_1_the_layers_are_told_with_the_type_that_distribution_gives_them() -> None:
