@@ -118,7 +118,7 @@ class IndexPass:
                 if self._on_manifest is not None:
                     self._on_manifest(is_referrer)
                 await self._pause()
-            async for subject in linked_digests(self._driver, layout.subjects(name)):
+            async for subject in linked_digests(self._driver, layout.all_referrers(name)):
                 await self._forget_deleted(name, subject)
                 await self._pause()
             async for digest in linked_digests(self._driver, layout.layers(name)):

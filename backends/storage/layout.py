@@ -126,22 +126,17 @@ def all_signed_schema1(name: RepositoryName) -> str:
 
 
 def signed_schema1(name: RepositoryName, digest: Digest) -> str:
-    return f"{PRIMARY}/schema1/{name}/_signed/{digest.algorithm}/{digest.hex}"
+    return f"{all_signed_schema1(name)}/{digest.algorithm}/{digest.hex}"
 
 
 def all_referrers(name: RepositoryName) -> str:
-    """The folder of the entries of all subjects of a repository."""
-    return f"{INDEX}/referrers/{name}/_subjects"
-
-
-def subjects(name: RepositoryName) -> str:
     """The folder of the entries of all subjects, of each algorithm."""
     return f"{INDEX}/referrers/{name}/_subjects"
 
 
 def referrers(name: RepositoryName, subject: Digest) -> str:
     """The folder of all entries of a subject."""
-    return f"{subjects(name)}/{subject.algorithm}/{subject.hex}"
+    return f"{all_referrers(name)}/{subject.algorithm}/{subject.hex}"
 
 
 def referrer(name: RepositoryName, subject: Digest, digest: Digest) -> str:
