@@ -12,8 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from backends.model.names import MAX_REPOSITORY_NAME
 from backends.registry.no_room import exists
 from backends.storage import layout
-from backends.storage.capabilities import after as after_name
-from backends.storage.capabilities import list_pages
+from backends.storage.capabilities import after_name, list_pages
 from backends.storage.driver import StorageDriver
 
 NAMES_AT_ONCE = 256

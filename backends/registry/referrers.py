@@ -25,8 +25,7 @@ from backends.model.referrers import artifact_type_of, describe_referrer, subjec
 from backends.registry.manifests import Manifests, parse_off_loop
 from backends.registry.yielding import yielding
 from backends.storage import layout
-from backends.storage.capabilities import after as after_name
-from backends.storage.capabilities import list_page
+from backends.storage.capabilities import after_name, list_page
 from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver
 
 PAGE_BYTES = 4 * 1024 * 1024

@@ -157,7 +157,7 @@ class ListsPages(Protocol):
 
         Args:
             path: the folder.
-            start: names that come before this text are left out; `after(name)` leaves out that name too.
+            start: names that come before this text are left out; `after_name(name)` leaves out that name too.
             limit: how many at most.
 
         Raises:
@@ -194,7 +194,7 @@ async def list_pages(driver: StorageDriver, pages: Sequence[tuple[str, str]], *,
     return found
 
 
-def after(name: str) -> str:
+def after_name(name: str) -> str:
     """Returns where a page starts that comes after a name; "" for the beginning."""
     return f"{name}\0" if name else ""
 

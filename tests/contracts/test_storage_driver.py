@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.storage.capabilities import after, list_page, list_pages, remove_empty
+from backends.storage.capabilities import after_name, list_page, list_pages, remove_empty
 from backends.storage.driver import Chunk, PathNotFound, Reader, StorageDriver, StorageError
 from backends.storage.filesystem import FilesystemDriver
 from backends.storage.inmemory import InMemoryDriver
@@ -150,7 +150,7 @@ async def test_a_page_is_a_slice_of_the_listing(reopen: Reopen) -> None:
     for name in ("b", "a-b", "a", "B", "a.b"):
         await first.write(f"/folder/{name}/link", b"")
     whole = list(await second.list("/folder"))
-    for start in ("", "A", "B", "a", "a-", after("a"), "a.b", "b", after("b"), "zz", "\ud800"):
+    for start in ("", "A", "B", "a", "a-", after_name("a"), "a.b", "b", after_name("b"), "zz", "\ud800"):
         for limit in (0, 1, 2, 5, 100):
             expected = [name for name in whole if name >= start][:limit]
             assert list(await list_page(second, "/folder", start=start, limit=limit)) == expected

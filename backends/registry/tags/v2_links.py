@@ -9,8 +9,7 @@ from backends.model.names import RepositoryName, TagName
 from backends.registry.links import read_link, write_link
 from backends.registry.no_room import exists, undone_without_room
 from backends.storage import layout
-from backends.storage.capabilities import after as after_name
-from backends.storage.capabilities import list_page
+from backends.storage.capabilities import after_name, list_page
 from backends.storage.driver import PathNotFound, StorageDriver
 
 
