@@ -19,6 +19,7 @@ from backends.model.manifests import (
     OciManifest,
     Schema1,
     Schema2,
+    digested_bytes,
     parse_manifest,
     parse_stored_manifest,
     sniff_media_type,
@@ -154,6 +155,7 @@ def test_stored_schema_1_is_read_without_its_signatures_and_keeps_its_history() 
     stored = parse_stored_manifest(pushed.payload)
     assert isinstance(stored, Schema1)
     assert (stored.layers, stored.history, stored.payload) == (pushed.layers, pushed.history, pushed.payload)
+    assert digested_bytes(stored) == digested_bytes(pushed) == pushed.payload
     # Nobody signs anew what is stored, so a wrong signature in it is nobody's business.
     broken = pushed.content.replace(b'"signature"', b'"Signature"')
     assert isinstance(parse_stored_manifest(broken), Schema1)
