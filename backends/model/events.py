@@ -135,28 +135,16 @@ class Event:
 # targets
 
 
-def blob_target(name: RepositoryName, digest: Digest, size: int, *, origin: str) -> Target:
-    """Returns a blob that was pushed or pulled.
+def blob_target(name: RepositoryName, digest: Digest, size: int, *, from_repository: str = "", origin: str) -> Target:
+    """Returns a blob that was pushed, pulled or mounted.
 
     Args:
         name: the repository.
         digest: of the blob.
         size: of the blob in bytes.
+        from_repository: where it was mounted from; "" if it was not.
         origin: scheme and authority of addresses; "" for addresses without either.
     """
-    return Target(
-        media_type=media_types.OCTET_STREAM,
-        digest=digest,
-        size=size,
-        repository=name,
-        url=f"{origin}/v2/{name}/blobs/{digest}",
-    )
-
-
-def mount_target(
-    name: RepositoryName, digest: Digest, size: int, *, from_repository: RepositoryName, origin: str
-) -> Target:
-    """Returns a blob that was mounted from another repository; arguments as for `blob_target`."""
     return Target(
         media_type=media_types.OCTET_STREAM,
         digest=digest,

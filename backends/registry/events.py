@@ -149,24 +149,15 @@ def rfc3339(nanoseconds: int) -> str:
 # what is told of a change: None where nobody wants events
 
 
-def of_blob(events: Events, name: RepositoryName, digest: Digest, size: int, *, actor: Actor) -> Telling | None:
-    """Returns what is told of a pushed blob."""
+def of_blob(
+    events: Events, name: RepositoryName, digest: Digest, size: int, *, source: str = "", actor: Actor
+) -> Telling | None:
+    """Returns what is told of a blob that is pushed, or mounted from another repository, the source."""
     if not events.wanted:
         return None
     from backends.model.events import blob_target
 
-    return Telling(events, (blob_target(name, digest, size, origin=actor.origin),))
-
-
-def of_mount(
-    events: Events, name: RepositoryName, digest: Digest, size: int, *, source: RepositoryName, actor: Actor
-) -> Telling | None:
-    """Returns what is told of a blob that is mounted from another repository."""
-    if not events.wanted:
-        return None
-    from backends.model.events import mount_target
-
-    return Telling(events, (mount_target(name, digest, size, from_repository=source, origin=actor.origin),))
+    return Telling(events, (blob_target(name, digest, size, from_repository=source, origin=actor.origin),))
 
 
 def of_manifest(

@@ -22,7 +22,7 @@ from backends.model.manifests import Manifest
 from backends.model.names import RepositoryName, TagName
 from backends.registry.blobs import Blob
 from backends.registry.changes import Change, carry_out
-from backends.registry.events import of_mount, of_removed
+from backends.registry.events import of_blob, of_removed
 from backends.registry.exclusive_lock import exclusive_lock, shared_lock
 from backends.registry.holders import find_holder, forget_holder, note_holder
 from backends.registry.links import read_link, write_link
@@ -126,7 +126,7 @@ class Repository:
                 return False
             await self._driver.ensure_durable(layout.blob_data(digest))
             work = write_link(self._driver, layout.layer_link(self.name, digest), digest)
-            telling = of_mount(self._events, self.name, digest, size, source=source, actor=actor)
+            telling = of_blob(self._events, self.name, digest, size, source=source, actor=actor)
             await carry_out(work, Change.MOUNTED, f"blob {digest}", self.name, actor=actor, telling=telling)
         await note_holder(self._driver, digest, self.name)
         return True

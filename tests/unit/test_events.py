@@ -22,7 +22,6 @@ from backends.model.events import (
     Target,
     blob_target,
     manifest_target,
-    mount_target,
     references_of,
 )
 from backends.model.manifests import parse_manifest, parse_stored_manifest
@@ -112,7 +111,7 @@ EMPTY = {"mediaType": "", "digest": "", "size": 0}
             {"size": 0},
         ),
         (
-            mount_target(NAME, DIGEST, 12, from_repository=RepositoryName("b"), origin=HTTPS),
+            blob_target(NAME, DIGEST, 12, from_repository=RepositoryName("b"), origin=HTTPS),
             {**BLOB, "repository": "team/app", "fromRepository": "b", "url": BLOB_URL},
             {},
         ),
