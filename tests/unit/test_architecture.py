@@ -55,6 +55,20 @@ def test_every_room_is_on_the_map() -> None:
     assert [room for room in sorted(rooms - inner) if f"`{room}/`" not in text] == []
 
 
+@pytest.mark.parametrize(
+    "package", ["multidict", "yarl", "cryptography", "yaml", "pydantic", "pydantic_core", "redis", "click"]
+)
+def test_a_dependency_is_imported_only_where_its_row_says(package: str) -> None:
+    written = {"yaml": "PyYAML", "pydantic_core": "pydantic"}.get(package, package)
+    rows = PAGES[0].read_text().partition("## Dependencies")[2].splitlines()
+    (row,) = (row for row in rows if re.match(rf"\| [^|]*\b{written}\b", row))
+    places = tuple(re.findall(r"`([\w./]+)`", row.rpartition(" | ")[2]))
+    imports = re.compile(rf"^\s*(?:from|import) {package}\b", re.MULTILINE)
+    files = [path for above in PACKAGES for path in (ROOT / above).rglob("*.py") if imports.search(path.read_text())]
+    assert files
+    assert [each for path in files if not (each := path.relative_to(ROOT).as_posix()).startswith(places)] == []
+
+
 def test_every_decision_has_its_parts_and_its_number() -> None:
     for page in PAGES[1:]:
         text = page.read_text()
