@@ -1,8 +1,7 @@
 """Unknown keys that look like one that protects, or that says where data is: they keep Portside from starting.
 
 distribution ignores `http.clientcas` and `oauth:` in silence, and then everyone is let in; a misspelt `storage:` would
-have images go to another disk than was meant. A key that nobody knows is
-otherwise only named at start. PURE.
+have images go to another disk than was meant. A key that nobody knows is otherwise only named at start. PURE.
 """
 
 from __future__ import annotations
