@@ -27,7 +27,8 @@ class Changes:
     """How settings that were reloaded differ from those that hold.
 
     Attributes:
-        settings: those that hold, with what may change as it was read.
+        settings: those that hold, with what may change as it was read; what needs a restart is in them as it holds, so
+            that the next reload names it too.
         taken: keys that changed and take effect.
         restart: keys that changed and take effect with a restart.
     """
@@ -70,7 +71,7 @@ def compare(now: Settings, read: Settings) -> Changes:
     )
     settings = replace(
         now,
-        values=read.values,
+        values=_with_taken(now.values, read.values, "", taken=frozenset(taken)),
         log=replace(now.log, level=read.log.level),
         headers=read.headers,
         listeners=listeners,
@@ -92,3 +93,15 @@ def _differing(one: SectionValues, other: SectionValues, above: str) -> Iterator
             yield from _differing(before, after, f"{above}{name}.")
         elif before != after:
             yield above + name
+
+
+def _with_taken(now: SectionValues, read: SectionValues, above: str, *, taken: frozenset[str]) -> SectionValues:
+    """Returns the values that hold with those of some keys as they were read; walks as `_differing` does."""
+    found = SectionValues()
+    for name, before in now.items():
+        after = read.get(name)
+        if isinstance(before, SectionValues) and isinstance(after, SectionValues) and before.keys() == after.keys():
+            found[name] = _with_taken(before, after, f"{above}{name}.", taken=taken)
+        else:
+            found[name] = after if above + name in taken else before
+    return found

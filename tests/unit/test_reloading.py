@@ -162,6 +162,21 @@ def test_what_takes_a_restart_is_named_and_the_rest_is_taken(reloaded: Reloaded)
     reloaded.until_all("X-A", "new")
 
 
+def test_what_takes_a_restart_is_named_until_it_has_had_one_or_is_taken_back(reloaded: Reloaded) -> None:
+    endpoint = ", notifications: {endpoints: [{name: a, url: 'http://127.0.0.1:1/'}]}}"
+    reloaded.file.write_text((_written("{X-A: [old]}") % reloaded.port)[:-1] + endpoint)
+    assert reloaded.reload("these changes need a restart: notifications")
+    reloaded.file.write_text((_written("{X-A: [new]}") % reloaded.port)[:-1] + endpoint)
+    assert "notifications" in reloaded.reload("these changes need a restart")
+    reloaded.file.write_text(_written("{X-A: [new]}", ", metrics: {addr: ''}") % reloaded.port)
+    line = reloaded.reload("these changes need a restart")
+    assert "gateway.metrics.addr" in line
+    assert "notifications" not in line
+    reloaded.file.write_text(_written("{X-A: [newer]}") % reloaded.port)
+    assert "changed: http.headers" in reloaded.reload()
+    assert reloaded.running.err.read_text().count("these changes need a restart") == 3
+
+
 def test_certificates_and_client_cas_change_and_a_file_that_cannot_be_used_changes_nothing(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("one", "two")]
     for folder in folders:
