@@ -14,9 +14,9 @@ from dataclasses import asdict
 from backends.notify.locking import is_in_place, try_lock
 from backends.notify.log import UNKNOWN, Place, SenderState
 from backends.notify.records import HIGHEST
+from backends.notify.replacing import replace_file
 from backends.storage import layout
 from backends.storage.driver import StorageError
-from backends.storage.files import write_all
 from backends.storage.folders import make_folders, open_folders
 
 _PLACE = "place"
@@ -188,22 +188,7 @@ class Places:
 
 
 def _write(folder: int, name: str, value: dict[str, object], *, durable: bool) -> None:
-    temporary = f".{name}.tmp"
-    try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o644, dir_fd=folder)
-        try:
-            write_all(fd, [json.dumps(value).encode() + b"\n"])
-            if durable:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        if durable:
-            os.fsync(folder)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary, dir_fd=folder)
-        raise
+    replace_file(folder, name, json.dumps(value).encode() + b"\n", durable=durable)
 
 
 def _parsed(content: bytes) -> object:

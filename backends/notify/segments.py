@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from backends.notify.locking import try_lock
 from backends.notify.records import HIGHEST, Kind, Record, last
+from backends.notify.replacing import replace_file
 from backends.storage import layout
-from backends.storage.files import write_all
 from backends.storage.folders import make_folders, open_folders
 
 WINDOW = 64 * 1024
@@ -110,19 +110,7 @@ class Segments:
 
     def replace(self, first: int, content: bytes) -> None:
         """Replaces a file. Who has it open goes on reading the old one."""
-        temporary = f".{_name(first)}.tmp"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o644, dir_fd=self._folder)
-        try:
-            write_all(fd, [content])
-            os.fsync(fd)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary, dir_fd=self._folder)
-            raise
-        finally:
-            os.close(fd)
-        os.rename(temporary, _name(first), src_dir_fd=self._folder, dst_dir_fd=self._folder)
-        self.sync()
+        replace_file(self._folder, _name(first), content, durable=True)
 
     def delete(self, first: int) -> None:
         """Deletes a file. It may return after a power cut: then it is deleted again."""
