@@ -108,7 +108,7 @@ class Deletions:
         v1_tags: Sequence[str] = ()
         is_there = False
         if sides.v2 is not None:
-            tags = len(await self._tags.page(sides.v2, after="", limit=None) or ())
+            tags = len(await names_in(self._driver, layout.tags(sides.v2)))
             manifests = len([each async for each in linked_digests(self._driver, layout.revisions(sides.v2))])
             blobs = len([each async for each in linked_digests(self._driver, layout.layers(sides.v2))])
             uploads = len(await names_in(self._driver, layout.uploads(sides.v2)))
@@ -146,7 +146,7 @@ class Deletions:
             manifests: list[Digest] = []
             is_last = False
             if self._events.wanted:
-                tags = await self._tags.page(name, after="", limit=None) or ()
+                tags = await names_in(self._driver, layout.tags(name))
                 manifests = [digest async for digest in linked_digests(self._driver, layout.revisions(name))]
                 # To whom it is told, a name is one repository: if v1 has it too, it goes with v1's.
                 is_last = v1 is None or not await self._is_in_v1(v1)

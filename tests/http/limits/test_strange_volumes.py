@@ -172,7 +172,7 @@ async def test_a_link_that_leads_out_is_not_followed_by_any_operation(place: Pla
 
 
 @pytest.mark.parametrize("place", ["alone"], indirect=True)
-@pytest.mark.parametrize("what", ["links of blobs", "links of manifests", "uploads"])
+@pytest.mark.parametrize("what", ["links of blobs", "links of manifests", "tags", "uploads"])
 async def test_a_repository_of_which_a_part_leads_out_can_be_deleted(place: Place, what: str) -> None:
     lead_out(place, PLACES[what], relative=False)
     storage = open_folder(place.root)
