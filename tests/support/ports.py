@@ -1,7 +1,8 @@
 """Ports for programs that cannot be given a socket: each is handed out once, to one test on this machine.
 
 A port that the kernel chooses (`bind` to 0, then `close`) is free only until it chooses it again, for another test's
-connection or server. These lie below the range from which it chooses, and one file counts them for all test processes.
+connection or server. These lie below the range from which it chooses, and one file counts them for all of a user's test
+processes.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from pathlib import Path
 FIRST, END = 10_240, 32_768
 """Above what services are registered for; below Linux's `ip_local_port_range`."""
 
-_COUNTER = Path(tempfile.gettempdir()) / "portside-tests-port"
-
 
 def free_port() -> int:
     """A loopback port that nobody has, and that nobody else is told of.
@@ -24,7 +23,8 @@ def free_port() -> int:
     Raises:
         RuntimeError: None is free.
     """
-    descriptor = os.open(_COUNTER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    counter = Path(tempfile.gettempdir()) / f"portside-tests-port-{os.geteuid()}"  # nobody can write another's
+    descriptor = os.open(counter, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         port = int(os.pread(descriptor, 16, 0) or FIRST)
