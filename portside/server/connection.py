@@ -19,10 +19,13 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from typing_extensions import override
 
-from portside.server.grammar import MAX_HEAD, SERVER, HeadTooLong, Violation, explain
+from portside.server.grammar import MAX_AUTHORIZATION, MAX_HEAD, SERVER, HeadTooLong, Violation, explain
 from portside.server.sockets import GONE, hangup
 
 Refuse = Callable[[web.BaseRequest, Violation], Awaitable[web.StreamResponse]]
+
+SHORT = MAX_AUTHORIZATION // 2
+"""Of pieces that are no longer, a head beyond `MAX_AUTHORIZATION` takes three, and no head ends in the second."""
 
 
 class Connection(RequestHandler):
@@ -40,6 +43,7 @@ class Connection(RequestHandler):
         is_delivered: whether the client is known to have received all answers so far.
         half_closed: when the client shut down its sending side, by the loop's clock; 0.0 if it has not.
         is_ending: whether no further request can come.
+        may_have_long_head: whether a head may be longer than `MAX_AUTHORIZATION`; if not, none need be measured.
         violation: see above.
         on_lost: called when the connection has ended.
     """
@@ -53,6 +57,7 @@ class Connection(RequestHandler):
         "is_answered",
         "is_delivered",
         "is_ending",
+        "may_have_long_head",
         "on_lost",
         "violation",
     )
@@ -66,7 +71,7 @@ class Connection(RequestHandler):
         self.body: StreamReader = EMPTY_PAYLOAD
         self.is_answered = self.is_delivered = True
         self.half_closed = 0.0
-        self.is_ending = False
+        self.is_ending = self.may_have_long_head = False
         self.on_lost: Callable[[], None] | None = None
 
     @override
@@ -80,15 +85,19 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self._broken:
             return
-        in_head = self.body.is_eof()
-        RequestHandler.data_received(self, data)  # not by super(), and no isinstance: this is the hottest path there is
-        messages = self._messages
+        # Not by super(), no isinstance, and no call that can be saved: this is the hottest path there is.
+        body, messages = self.body, self._messages
+        in_head = body is EMPTY_PAYLOAD or body.is_eof()
+        if len(data) > SHORT or messages:
+            self.may_have_long_head = True
+        RequestHandler.data_received(self, data)
         if messages:
             self._head_size = 0
             if type(messages[-1][0]) is _ErrInfo:
                 self._broken = self.is_ending = True
                 self._end_broken_body(messages[-1][0])
-        elif in_head:  # before this piece: the end of a body may be one that is longer than any head
+        elif in_head and data:  # before this piece: the end of a body may be one that is longer than any head
+            self.may_have_long_head = True
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
                 self._refuse_head()

@@ -126,7 +126,7 @@ class DrainingServer(web.Server):
         self._fresh.discard(connection)
         self._busy.add(connection)
         try:
-            violation = connection.violation or find_violation(request)
+            violation = connection.violation or find_violation(request, may_be_long=connection.may_have_long_head)
             if violation is None:
                 response = await self._handler(request)
             else:

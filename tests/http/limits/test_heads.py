@@ -66,6 +66,30 @@ async def test_credentials_that_are_too_long_are_found_behind_others(place: Plac
         assert head.status in {400, 431}
 
 
+GET = b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"
+PUSH = (
+    f"POST /v2/{NAME}/blobs/uploads/?digest={digest_of(bytes(9000))} HTTP/1.1\r\n"
+    "Host: x\r\nContent-Length: 9000\r\n\r\n"
+).encode() + bytes(9000)
+
+
+@pytest.mark.parametrize("before", [b"", GET, 3 * GET, 40 * GET, PUSH], ids=len)
+@pytest.mark.parametrize("size", [1000, 4000, 7000])
+async def test_credentials_that_are_too_long_are_found_in_small_pieces(place: Place, before: bytes, size: int) -> None:
+    """Heads that come at once are not measured, unless they are long; these begin in the pieces of other requests."""
+    content = (
+        before + f"GET /v2/ HTTP/1.1\r\nHost: x\r\nAuthorization: {'t' * (MAX_AUTHORIZATION + 1)}\r\n\r\n".encode()
+    )
+    async with asyncio.timeout(20), place.v2.connection() as peer:
+        for start in range(0, len(content), size):
+            await peer.send(content[start : start + size])
+            await asyncio.sleep(0.002)
+        for _ in range(before.count(b"HTTP/1.1")):
+            await peer.read_body(await peer.read_head())
+        head = await peer.read_head()
+        assert (head.status, head.value("Connection")) == (431, "close")
+
+
 async def test_there_are_128_headers_at_most(place: Place) -> None:
     added = 8 if place.way == "behind the proxy" else 0
     head, _ = await ask(place.v2, *["X: y"] * (MAX_HEADER_COUNT - 1 - added))
