@@ -12,10 +12,9 @@ from backends.http.sending import respond
 from backends.model.names import RepositoryName
 from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
-from backends.web.actors import actor_of
 
 
 async def delete_repository(parts: Parts, request: BaseRequest, name: RepositoryName) -> StreamResponse:
     """Deletes a repository with its tags, manifests and uploads, of v1 too."""
-    await parts.store.deletions.delete(name, actor=actor_of(request))
+    await parts.store.deletions.delete(name, actor=parts.actor(request))
     return respond(request, 202, API_HEADERS)

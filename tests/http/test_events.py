@@ -201,6 +201,18 @@ async def test_one_request_that_does_several_things_is_one_request_in_all_its_ev
     assert len({event["id"] for event in events}) == 3
 
 
+async def test_a_deleted_repository_is_told_with_the_request_that_did_it(world: World) -> None:
+    await world.v2.push_image("app", "1")
+    world.take()
+    answer = await world.v2.ask("DELETE", "/v2/app/_portside/repository", {"User-Agent": "a client"})
+    assert answer.status == 202
+    events = world.take()
+    assert [event["action"] for event in events] == ["delete"] * len(events)
+    for event in events:
+        request = {"host": world.v2.authority, "method": "DELETE", "useragent": "a client"}
+        assert without_ids(event)["request"] == request
+
+
 async def test_addresses_are_those_of_http_host_where_it_is_set(tmp_path: Path) -> None:
     host = "https://registry.example"
     v1, v2 = V1Settings(host=host), V2Settings(host=host)
