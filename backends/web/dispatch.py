@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,7 +22,7 @@ from backends.http.sending import respond
 from backends.model.cache import Cache
 from backends.model.errors import ErrorCode, RegistryError
 from backends.web.gates import Gate
-from backends.web.operations import Operation, Values
+from backends.web.operations import Action, Operation, Values
 
 Parser = Callable[[str], Any]
 
@@ -80,6 +81,7 @@ class _Found:
     gates: Sequence[Gate]
     values: Values
     name: str
+    allow: str
 
 
 class Dispatcher:
@@ -142,8 +144,13 @@ class Dispatcher:
                 self._found.put(key, found)
         operation = found.operation
         request[request_context.HANDLER] = found.name
-        for gate in found.gates:
-            await gate.check(operation, found.values, request)
+        try:
+            for gate in found.gates:
+                await gate.check(operation, found.values, request)
+        except RegistryError as refusal:
+            if refusal.status == HTTPStatus.METHOD_NOT_ALLOWED:
+                refusal.headers.setdefault("Allow", found.allow)
+            raise
         return await operation.handler(self._parts, request, **found.values)
 
     def _find(self, method: str, path: str) -> _Found:
@@ -160,7 +167,7 @@ class Dispatcher:
                     headers={"Allow": route.allow},
                 )
             try:
-                return _Found(*named, route.values(match), route.name)
+                return _Found(*named, route.values(match), route.name, route.allow)
             except RegistryError as error:
                 raise named[0].meaning_of(error) from None
         raise RegistryError(ErrorCode.NOT_FOUND, f"{self._what} has nothing at {path[:200]!r}")
@@ -209,6 +216,7 @@ def _compile(route: Route, parsers: Mapping[str, Parser], gates: Sequence[Gate])
     operations = dict(route.operations)
     if "GET" in operations:
         operations.setdefault("HEAD", operations["GET"])
+    closed = frozenset[Action]().union(*(gate.actions for gate in gates if gate.closes))
     return _Compiled(
         re.compile(text),
         [(name, parsers[name]) for name in names],
@@ -216,7 +224,7 @@ def _compile(route: Route, parsers: Mapping[str, Parser], gates: Sequence[Gate])
             method: (each, [gate for gate in gates if each.action in gate.actions])
             for method, each in operations.items()
         },
-        ", ".join(sorted(operations)),
+        ", ".join(sorted(method for method, each in operations.items() if each.action not in closed)),
         _PARAMETER.sub(r"<\1>", route.pattern),
         route.name,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp.web import BaseRequest
 
@@ -19,19 +19,21 @@ class Gate:
     Attributes:
         actions: which; an operation of another one does not pay for the gate.
         check: raises RegistryError to refuse.
+        closes: it refuses all of them, so that `Allow` does not name their methods.
     """
 
     actions: frozenset[Action]
     check: Callable[[Operation, Values, BaseRequest], Awaitable[None]]
+    closes: bool = field(default=False, kw_only=True)
 
 
 def make_gates(settings: GateSettings) -> Sequence[Gate]:
     """Returns the gates of a registry in the order in which they are met."""
     gates: list[Gate] = []
     if settings.read_only:
-        gates.append(Gate(frozenset({Action.PUSH, Action.DELETE}), refuse_changes))
+        gates.append(Gate(frozenset({Action.PUSH, Action.DELETE}), refuse_changes, closes=True))
     if not settings.delete_enabled:
-        gates.append(Gate(frozenset({Action.DELETE}), refuse_deletion))
+        gates.append(Gate(frozenset({Action.DELETE}), refuse_deletion, closes=True))
     return gates
 
 

@@ -85,6 +85,22 @@ async def test_looking_and_logging_in_go_on(protocol: str, method: str, path: st
         assert (await ask(registry(protocol, gates), method, path))[0] == status
 
 
+@pytest.mark.parametrize(
+    ("protocol", "path", "gates", "allow"),
+    [
+        ("v2", "/v2/team/img/manifests/t", GateSettings(), "GET, HEAD, PUT"),
+        ("v2", "/v2/team/img/manifests/t", GateSettings(read_only=True), "GET, HEAD"),
+        ("v2", f"/v2/team/img/blobs/sha256:{'a' * 64}", GateSettings(), "GET, HEAD"),
+        ("v1", "/v1/repositories/team/img/tags/t", GateSettings(), "GET, HEAD, PUT"),
+    ],
+)
+async def test_what_is_refused_says_what_is_possible(protocol: str, path: str, gates: GateSettings, allow: str) -> None:
+    async with serve(registry(protocol, gates)) as port, aiohttp.ClientSession() as client:
+        for method, status in (("DELETE", 405), ("OPTIONS", 200), ("PATCH", 405)):
+            async with client.request(method, f"http://127.0.0.1:{port}{path}") as answer:
+                assert (answer.status, answer.headers.get("Allow")) == (status, allow)
+
+
 _COMPOSE = Path(__file__).parents[2] / "compose" / "portside.yml"
 
 
