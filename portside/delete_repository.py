@@ -57,8 +57,9 @@ def delete_repository(
     settings = load_settings(Role.SERVE, config, environment, flags)
     if settings.gates.read_only:
         raise Problem("this registry is read-only (storage.maintenance.readonly); nothing is deleted")
-    for root in settings.roots[:1]:
-        require_volume(root, (layout.REPOSITORIES, layout.V1_REPOSITORIES), command="portside delete")
+    if not settings.roots:
+        raise Problem("these settings have no registry, so nothing is deleted: name those of the registries")
+    require_volume(settings.roots[0], (layout.REPOSITORIES, layout.V1_REPOSITORIES), command="portside delete")
     with _problems(name):
         found = asyncio.run(_look(settings, name))
         if not found.is_there:

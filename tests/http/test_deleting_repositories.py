@@ -213,6 +213,7 @@ def test_it_works_beside_a_server_where_clients_may_not_delete(volume: Path) -> 
         (["", "--yes"], "is not a valid repository name"),
         (["team/app", "--yes", "--data", "nowhere"], "nowhere has no repositories"),
         (["team/app", "--yes", "readonly.yml"], "this registry is read-only"),
+        (["team/app", "--yes", "proxy.yml"], "these settings have no registry"),
         (["team/app", "--yes", "inmemory.yml"], "storage inmemory lives in the server's process"),
     ],
 )
@@ -220,6 +221,8 @@ def test_the_command_says_why_it_cannot(volume: Path, arguments: list[str], word
     (volume / "inmemory.yml").write_text("storage: inmemory\n")
     read_only = "storage:\n  filesystem:\n    rootdirectory: data\n  maintenance:\n    readonly:\n      enabled: true\n"
     (volume / "readonly.yml").write_text(read_only)
+    elsewhere = "{upstream: 'http://registry:5000'}"
+    (volume / "proxy.yml").write_text(f"gateway:\n  v1: {elsewhere}\n  v2: {elsewhere}\n")
     done = portside("delete", *arguments, folder=volume)
     assert (done.returncode, done.stdout) == (1, "")
     assert words in done.stderr
