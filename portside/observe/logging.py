@@ -2,9 +2,9 @@
 
 The program's log goes to stderr, the access log to stdout, as distribution does. In a worker records pass a queue to a
 thread that formats and writes them, so a slow terminal or a full pipe delays no request; when it stays full, lines are
-dropped and counted. The parent has no threads, since it forks (but for
-the one that mails, where that is wanted: `mail`); it writes where the reader takes it. Control characters never reach a
-line: what a client sends cannot forge one.
+dropped and counted. The parent has no threads, since it forks (but for the one that mails, where that is wanted:
+`mail`); it writes where the reader takes it. Control characters never reach a line: what a client sends cannot forge
+one.
 """
 
 from __future__ import annotations
