@@ -21,7 +21,7 @@ def settings_path(environment: Mapping[str, str]) -> Path | None:
     named = environment.get(NAMED)
     if named:
         return Path(named)
-    return next((Path(each) for each in _listed(environment) if os.path.exists(each)), None)  # noqa: PTH110 - as text
+    return next((Path(each) for each in _listed(environment) if _may_be_there(each)), None)
 
 
 def unread(source: Path | None, environment: Mapping[str, str], *, named: bool) -> Iterator[str]:
@@ -38,6 +38,17 @@ def unread(source: Path | None, environment: Mapping[str, str], *, named: bool) 
         if Path(each) != source and os.path.exists(each):  # noqa: PTH110 - as text
             instead = f", but {source}" if source is not None else ""
             yield f"{each} is there and was not read{instead}: to have it read, name it as the argument"
+
+
+def _may_be_there(path: str) -> bool:
+    """Whether a file is there, or in a folder that cannot be looked into: without it others might be let in."""
+    try:
+        os.stat(path)  # noqa: PTH116 - as text
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # reading it will say why
+        return True
+    return True
 
 
 def _listed(environment: Mapping[str, str]) -> list[str]:

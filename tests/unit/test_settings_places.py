@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from portside.settings import places
+from portside.settings.files import SettingsProblem, read_file
 from portside.settings.loading import Role
 from portside.settings.places import settings_path, unread
 from tests.support.settings_files import Load
@@ -22,6 +23,16 @@ def test_a_named_file_goes_before_the_list_and_the_list_in_its_order(tmp_path: P
     newer.touch()
     assert settings_path(listed) == newer
     assert settings_path({**listed, "REGISTRY_CONFIGURATION_PATH": "/named.yml"}) == Path("/named.yml")
+
+
+def test_a_listed_file_that_cannot_be_looked_at_is_not_passed_over(tmp_path: Path) -> None:
+    loop, other = tmp_path / "loop.yml", tmp_path / "other.yml"
+    loop.symlink_to(loop)
+    other.touch()
+    path = settings_path({"PORTSIDE_CONFIG_PATHS": f"{tmp_path / 'dangling'}:{other / 'below'}:{loop}:{other}"})
+    assert path == loop
+    with pytest.raises(SettingsProblem, match="cannot be read"):
+        read_file(path)
 
 
 def test_a_file_that_is_not_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
