@@ -51,6 +51,7 @@ def observed(
         headers: `http.headers`; the proxy puts others in their place, which hold these.
         health: answers `/debug/health`, which leaves no line and counts nowhere: it is asked every few seconds.
     """
+    is_routed = listener == "proxy"  # elsewhere nothing is decided, and to ask a request for what it lacks is slow
 
     async def observe(request: web.BaseRequest) -> web.StreamResponse:
         request[request_context.RESPONSE_HEADERS] = headers.current
@@ -74,7 +75,7 @@ def observed(
             return response
         finally:
             seconds = perf_counter() - start
-            backend = request.get(request_context.BACKEND, listener)
+            backend = request.get(request_context.BACKEND, listener) if is_routed else listener
             if sent < 0:
                 sent = request.writer.output_size
             if metrics is not None:
@@ -87,7 +88,7 @@ def observed(
                     sent=sent,
                     received=request.content.total_bytes,
                     handler=request.get(request_context.HANDLER, ""),
-                    decided=request.get(request_context.DECIDED),
+                    decided=request.get(request_context.DECIDED) if is_routed else None,
                 )
             if access is not None:
                 access.line(
