@@ -86,12 +86,13 @@ class Connection(RequestHandler):
         if self._broken:
             return
         # Not by super(), no isinstance, and no call that can be saved: this is the hottest path there is.
-        body, messages = self.body, self._messages
+        messages, heads = self._messages, self._request_count
+        body = messages[-1][1] if messages else self.body
         in_head = body is EMPTY_PAYLOAD or body.is_eof()
-        if len(data) > SHORT or messages:
+        if len(data) > SHORT:
             self.may_have_long_head = True
         RequestHandler.data_received(self, data)
-        if messages:
+        if self._request_count != heads:
             self._head_size = 0
             if type(messages[-1][0]) is _ErrInfo:
                 self._broken = self.is_ending = True

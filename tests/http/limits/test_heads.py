@@ -119,6 +119,24 @@ async def test_a_head_that_does_not_end_is_not_collected(place: Place, piece: by
         assert sent < MAX_HEAD + 4 * len(piece)
 
 
+async def test_a_head_that_does_not_end_is_not_collected_behind_requests_that_wait(place: Place) -> None:
+    large = await place.v2.push_blob(NAME, bytes(16 * 1024 * 1024))
+    async with asyncio.timeout(20), place.v2.connection() as peer:
+        for target in (f"/v2/{NAME}/blobs/{large}", "/v2/"):
+            await peer.send(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n")
+            await asyncio.sleep(0.05)
+        await peer.send("GET /v2/ HTTP/1.1\r\nHost: x\r\n")
+        for _ in range(3):
+            await peer.send(b"X: " + b"y" * 60_000 + b"\r\n")
+            await asyncio.sleep(0.05)
+        for _ in range(2):
+            head = await peer.read_head()
+            assert head.status == 200
+            await peer.read_body(head)
+        head = await peer.read_head()
+        assert (head.status, head.value("Connection")) == (431, "close")
+
+
 async def test_a_request_line_has_64_kib(place: Place) -> None:
     def target(size: int) -> str:
         return "/v2/?" + "x" * (size - len("/v2/?"))
