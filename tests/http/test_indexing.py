@@ -193,7 +193,7 @@ async def test_the_command_waits_for_a_pass_in_progress(tmp_path: Path) -> None:
         (["inmemory.yml"], "storage inmemory lives in the server's process"),
         (["missing.yml"], "the settings file missing.yml cannot be read"),
         (["--data", "foreign"], "belongs to uid 12345, which could not change what root makes there"),
-        (["--data", "taken"], "the index is not complete: /docker/registry/portside/index/referrers-built cannot be"),
+        (["--data", "taken"], "index/referrers-built: a folder in the registry's data stands where a file should be"),
     ],
 )
 def test_the_command_says_why_it_cannot(tmp_path: Path, arguments: list[str], words: str) -> None:

@@ -21,6 +21,8 @@ from tests.support.told import SERVE, Pusher, ask, connected, events_of, wait_fo
 from tests.support.v1server import make_pushed
 from tests.support.webhooks import webhook
 
+MOST_TOLD = 2000
+
 
 def test_a_deletion_by_the_command_is_told_by_the_server_beside_it(tmp_path: Path) -> None:
     with webhook() as hook:
@@ -58,26 +60,35 @@ def test_where_events_find_no_room_the_change_is_made_and_refused_until_it_can_b
             filler = fill_up(events)
             manifest = make_manifest(b"team/app 1", b"a layer")
             typed = {"Content-Type": OCI_MANIFEST}
-            statuses = [ask(v2, "PUT", f"/v2/team/app/manifests/n{number}", manifest, typed) for number in range(30)]
-            assert set(statuses) == {201, 507}
-            assert statuses[-1] == 507  # what is left of a page may take an event or two
-            assert ask(v2, "GET", "/v2/team/app/manifests/n29") == 200
+            told = 0  # the room that the log has taken before is used up first
+            while ask(v2, "PUT", f"/v2/team/app/manifests/n{told}", manifest, typed) == 201:
+                told += 1
+                assert told < MOST_TOLD
+            last = f"n{told + 20}"  # what is left of a page may take an event or two
+            statuses = [
+                ask(v2, "PUT", f"/v2/team/app/manifests/n{told + 1 + more}", manifest, typed) for more in range(20)
+            ]
+            assert statuses[-1] == 507
+            assert ask(v2, "GET", f"/v2/team/app/manifests/{last}") == 200
             tag = "/v1/repositories/team/old/tags/1"
             assert ask(v1, "PUT", tag, json.dumps(image.id).encode()) == 507
             assert ask(v1, "GET", tag) == 200
             assert ask(v2, "DELETE", "/v2/team/app/manifests/n0") == 507
             assert ask(v2, "DELETE", "/v2/team/app/manifests/n0") == 404
             filler.unlink()
-            assert ask(v2, "PUT", "/v2/team/app/manifests/n29", manifest, typed) == 201
+            assert ask(v2, "PUT", f"/v2/team/app/manifests/{last}", manifest, typed) == 201
             assert ask(v1, "PUT", tag, json.dumps(image.id).encode()) == 200
-            told = wait_for(hook, "team/old", lambda found: found.startswith("push team/old:1 "))
-            assert told[-1]["portside"] == {"generation": "v1", "imageID": image.id}
-            told = wait_for(hook, "team/app", lambda found: found.startswith("push team/app:n29 "))
-            pushed = [event["target"].get("tag") for event in told if event["action"] == "push"]
-            assert pushed[4:] == [*[f"n{number}" for number in range(statuses.index(507))], "n29"]
+            events_of_v1 = wait_for(hook, "team/old", lambda found: found.startswith("push team/old:1 "))
+            assert events_of_v1[-1]["portside"] == {"generation": "v1", "imageID": image.id}
+            events_of_v2 = wait_for(hook, "team/app", lambda found: found.startswith(f"push team/app:{last} "))
+            pushed = [event["target"].get("tag") for event in events_of_v2 if event["action"] == "push"]
+            found_room = [f"n{told + 1 + more}" for more, status in enumerate(statuses) if status == 201]
+            assert pushed[4:] == [*[f"n{number}" for number in range(told)], *found_room, last]
 
 
 KILLS = 12
+FEWEST_ANSWERED = 3
+"""For each kill, on a machine however busy: fewer would show nothing."""
 
 
 @pytest.mark.slow
@@ -104,7 +115,7 @@ def test_whatever_was_answered_before_a_kill_is_told_in_its_order(tmp_path: Path
             while missing := wanted - {words(event) for event in events_of(hook)}:
                 assert time.monotonic() < deadline, f"answered and not told: {sorted(missing)[:5]} of {len(missing)}"
                 time.sleep(0.1)
-    assert len(wanted) > 10 * KILLS
+    assert len(wanted) > FEWEST_ANSWERED * KILLS
     for pusher in pushers:
         told = [words(event) for event in events_of(hook) if event["target"].get("repository") == pusher.name]
         assert is_in_order(pusher.answered, told), pusher.name

@@ -23,11 +23,19 @@ class Looked:
     def __init__(self, *found: Finding) -> None:
         self.found: Sequence[Finding] = found
         self.times = 0
+        self._looked = asyncio.Event()
 
     async def __call__(self) -> Sequence[Finding]:
         self.times += 1
+        self._looked.set()
         await asyncio.sleep(0)
         return self.found
+
+    async def more_than(self, times: int) -> None:
+        async with asyncio.timeout(10):
+            while self.times <= times:
+                self._looked.clear()
+                await self._looked.wait()
 
 
 @pytest.mark.parametrize(
@@ -144,9 +152,8 @@ async def test_it_looks_by_itself_while_it_is_watched() -> None:
     looked = Looked()
     asked = Health([Check("storage", looked, interval_seconds=0.01)])
     watching = asyncio.ensure_future(asked.watch())
-    await asyncio.sleep(0.2)
+    await looked.more_than(3)
     watching.cancel()
-    assert looked.times > 3
 
 
 async def test_each_check_has_its_own_interval_and_one_that_hangs_keeps_no_other() -> None:
@@ -164,8 +171,7 @@ async def test_each_check_has_its_own_interval_and_one_that_hangs_keeps_no_other
         ]
     )
     watching = asyncio.ensure_future(asked.watch())
-    await asyncio.sleep(0.2)
-    assert often.times > 3
+    await often.more_than(3)
     assert seldom.times == 1
     goes_on.set()
     await asked.report()  # the first look of one that hung is waited for, and no other
