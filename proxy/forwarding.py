@@ -32,6 +32,7 @@ from backends.http.request_info import client_authority, client_scheme, location
 from backends.http.sending import add_outer_headers
 from backends.http.text import printable
 from backends.model.errors import ErrorCode, RegistryError
+from backends.resolving import OwnResolver
 from proxy.answers import registry_error
 from proxy.headers import Addresses, request_headers, response_headers
 from proxy.receiving import ClientBody, nothing
@@ -65,6 +66,7 @@ class Forwarder:
         self._origin = f"http://{backend.value}" if self._unix else settings.address.rstrip("/")
         self._hidden = urlsplit(self._origin).path
         self._doubts = AddressDoubts()
+        self._resolver = OwnResolver()
         self._pooled = self._session(pooled=True)
         self._fresh = self._session(pooled=False)
         self._fresh._retry_connection = False  # noqa: SLF001 - the only switch there is; a test sees it act
@@ -80,9 +82,7 @@ class Forwarder:
             tls: ssl.SSLContext | bool = True
             if self._origin.startswith("https://"):
                 tls = ssl.create_default_context(cafile=settings.ca or None)
-            connector = aiohttp.TCPConnector(
-                ssl=tls, limit=0, force_close=not pooled, resolver=aiohttp.ThreadedResolver()
-            )
+            connector = aiohttp.TCPConnector(ssl=tls, limit=0, force_close=not pooled, resolver=self._resolver)
         return aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(
@@ -259,6 +259,7 @@ class Forwarder:
         """Closes the pooled connections."""
         await self._pooled.close()
         await self._fresh.close()
+        await self._resolver.close()
 
 
 def _findings(body: bytes) -> str:

@@ -15,7 +15,6 @@ import base64
 import os
 import socket
 import ssl
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
@@ -25,8 +24,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from backends.notify.environment_proxy import find_proxy
-from backends.notify.resolving import OwnResolver
 from backends.notify.settings import EndpointSettings, MediaType
+from backends.resolving import OwnResolver
 
 KEEPALIVE_SECONDS = 15.0
 USER_AGENT = "Portside"
@@ -79,7 +78,7 @@ class Poster:
         self._endpoint = endpoint
         self._url = URL(endpoint.url).with_user(None)
         self._headers = _headers(endpoint, media_type)
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="endpoint")
+        self._resolver = OwnResolver()
         self._session: aiohttp.ClientSession | None = None
         self._proxy: URL | None = None
         self._mistake = ""
@@ -122,12 +121,12 @@ class Poster:
         tls: ssl.SSLContext | bool = True
         if self._url.scheme == "https" or (self._proxy is not None and self._proxy.scheme == "https"):
             # Made here, since aiohttp's own context has no CAs (`portside.running`); in a thread, since they are many.
-            tls = await asyncio.get_running_loop().run_in_executor(self._threads, ssl.create_default_context)
+            tls = await asyncio.to_thread(ssl.create_default_context)
         connector = aiohttp.TCPConnector(
             ssl=tls,
             limit=1,
             keepalive_timeout=KEEPALIVE_SECONDS,
-            resolver=OwnResolver(self._threads),
+            resolver=self._resolver,
             ttl_dns_cache=10,
         )
         return aiohttp.ClientSession(
@@ -163,7 +162,7 @@ class Poster:
         """Closes the connection."""
         if self._session is not None:
             await self._session.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        await self._resolver.close()
 
 
 def _headers(endpoint: EndpointSettings, media_type: MediaType) -> CIMultiDict[str]:

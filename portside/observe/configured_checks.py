@@ -7,6 +7,7 @@ fails, no request is answered (`stopping`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import ssl
@@ -14,10 +15,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, assert_never
 
 import aiohttp
-from aiohttp.resolver import ThreadedResolver
 
 from backends.http.masking import masked
 from backends.http.text import printable
+from backends.resolving import OwnResolver
 from portside.observe.check_settings import FileCheck, HttpCheck, TcpCheck
 from portside.observe.health import Check, Finding
 
@@ -107,6 +108,7 @@ class HttpProbe:
         self._settings = settings
         self._mark = mark
         self._tls: ssl.SSLContext | None = None
+        self._resolver = OwnResolver(1)
 
     async def __call__(self) -> str:
         settings = self._settings
@@ -122,7 +124,7 @@ class HttpProbe:
         return "" if status == settings.status else f"downstream service returned unexpected status: {status}"
 
     async def _ask(self, tls: ssl.SSLContext) -> int:
-        connector = aiohttp.TCPConnector(ssl=tls, force_close=True, resolver=ThreadedResolver())
+        connector = aiohttp.TCPConnector(ssl=tls, force_close=True, resolver=self._resolver)
         headers = [("User-Agent", "Portside"), (MARK_HEADER, self._mark), *self._settings.headers]
         if any(name.lower() == "user-agent" for name, _ in self._settings.headers):
             del headers[0]
@@ -144,17 +146,31 @@ class TcpProbe:
         self._settings = settings
         host, _, port = settings.address.rpartition(":")
         self._host, self._port = host.strip("[]") or "localhost", int(port)
+        self._resolver = OwnResolver(1)
 
     async def __call__(self) -> str:
         try:
             async with asyncio.timeout(self._settings.timeout_seconds):
-                _, writer = await asyncio.open_connection(self._host, self._port)
+                await self._connect()
         except TimeoutError:
             return f"connection failed: no answer within {self._settings.timeout_seconds:g} seconds"
         except OSError as error:
             return f"connection failed: {_why(error)}"
-        writer.transport.abort()
         return ""
+
+    async def _connect(self) -> None:
+        """Tries one address after another; raises OSError when none takes the connection."""
+        *others, last = await self._resolver.resolve(self._host, self._port)
+        for address in others:
+            with contextlib.suppress(OSError):
+                await _open(address["host"], self._port)
+                return
+        await _open(last["host"], self._port)
+
+
+async def _open(host: str, port: int) -> None:
+    _, writer = await asyncio.open_connection(host, port)
+    writer.transport.abort()
 
 
 def _why(error: Exception) -> str:

@@ -1,11 +1,14 @@
-"""Looking up a name in threads of one's own, never twice at the same time."""
+"""Looking up a name in threads of one's own, never twice at the same time.
+
+The event loop's own threads would be waited for at the end, and a lookup that no name server answers takes ten seconds.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import Sequence
-from concurrent.futures import Executor
+from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
@@ -18,11 +21,11 @@ class OwnResolver(AbstractResolver):
     for a name.
 
     Args:
-        threads: where lookups run.
+        threads: how many names are looked up at once, at most.
     """
 
-    def __init__(self, threads: Executor) -> None:
-        self._threads = threads
+    def __init__(self, threads: int = 2) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="names")
         self._asking: dict[tuple[str, int, int], asyncio.Future[Sequence[ResolveResult]]] = {}
 
     @override
@@ -44,7 +47,8 @@ class OwnResolver(AbstractResolver):
 
     @override
     async def close(self) -> None:
-        """The threads are the caller's."""
+        """Waits for nothing: a process ends without the threads that hang."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _look_up(host: str, port: int, family: int) -> Sequence[ResolveResult]:
