@@ -14,6 +14,7 @@ from backends.notify.settings import (
     EndpointSettings,
     MediaType,
     NotifySettings,
+    show_url,
     with_keys,
 )
 from portside.server.listening import TcpAddress
@@ -55,7 +56,7 @@ def make_notifications(config: Config, ports: Ports, *, notes: list[str]) -> Not
     ours = config.gateway.notifications
     return NotifySettings(
         endpoints=tuple(_endpoint(number, each, key, notes) for (number, each), key in zip(used, keys, strict=True)),
-        disabled=tuple(each.name for each in asked.endpoints if each.disabled),
+        disabled=tuple(_shown_name(number, each) for number, each in enumerate(asked.endpoints) if each.disabled),
         media_type=MediaType[ours.envelope.upper()] if ours.envelope else _era(config),
         references=asked.events.includereferences,
         source=_source(config, ports),
@@ -73,10 +74,16 @@ def _source(config: Config, ports: Ports) -> str:
     return f"{socket.gethostname()}:{port}" if port.strip("0") else socket.gethostname()
 
 
+def _shown_name(number: int, endpoint: Endpoint) -> str:
+    """Returns what lines and metrics call an endpoint: on one line, and where it has no name by address or place."""
+    name = "".join(character if character.isprintable() else "?" for character in endpoint.name)
+    return name or (show_url(endpoint.url) if _is_address(endpoint.url) else f"notifications.endpoints.{number}")
+
+
 def _endpoint(number: int, endpoint: Endpoint, key: str, notes: list[str]) -> EndpointSettings:
     where = f"notifications.endpoints.{number}"
     return EndpointSettings(
-        name=endpoint.name,
+        name=_shown_name(number, endpoint),
         url=endpoint.url,
         key=key,
         headers={name: tuple(values) for name, values in endpoint.headers.items() if name},

@@ -70,6 +70,22 @@ def test_the_environment_has_endpoints_too(load: Load) -> None:
     assert settings.notifications.disk_bytes == 1024**3
 
 
+def test_an_endpoint_is_called_by_a_name_on_one_line_or_by_its_address(load: Load) -> None:
+    text = """
+storage: {filesystem: {}}
+notifications:
+  endpoints:
+    - {url: 'https://user:word@hooks.example/registry?token=x'}
+    - {name: "two\\nlines", url: 'http://h/'}
+    - {url: 'http://off/', disabled: true}
+    - {url: 'http://[', disabled: true}
+"""
+    found = load(Role.V2, text).notifications
+    assert found is not None
+    assert [each.name for each in found.endpoints] == ["https://hooks.example/registry?***", "two?lines"]
+    assert found.disabled == ("http://off/", "notifications.endpoints.3")
+
+
 @pytest.mark.parametrize(
     "url",
     [
