@@ -115,7 +115,7 @@ def _after_refusal_1_9(refused: RefusedError, command: Command) -> Next:
         case Kind.NO_CREDENTIALS:
             goes_on = command is Command.PULL
         case Kind.EMPTY | Kind.STATUS | Kind.NONSENSE:
-            pass  # an empty list of errors even panics in the daemon
+            pass  # none of these makes it fall back
     return Next.TRY_ANY if goes_on else Next.STOP
 
 

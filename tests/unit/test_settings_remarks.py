@@ -115,7 +115,7 @@ CONFLICTS = [
 
 
 @pytest.mark.parametrize(("text", "start"), CONFLICTS)
-def test_that_for_which_distribution_ends_with_a_panic_is_a_sentence(load: Load, text: str, start: str) -> None:
+def test_that_with_which_distribution_does_not_start_is_a_sentence(load: Load, text: str, start: str) -> None:
     (mistake,) = mistakes_of(load, Role.V2, text)
     assert mistake.startswith(start)
 

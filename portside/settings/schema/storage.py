@@ -35,7 +35,7 @@ class ReadOnly(Enabled):
     @model_validator(mode="before")
     @classmethod
     def _by_itself(cls, value: Any) -> Any:
-        """`readonly: true`, for which distribution ends with a panic, can mean only one thing."""
+        """`readonly: true`, with which distribution does not start, can mean only one thing."""
         return {"enabled": value} if isinstance(plain(value), bool) else value
 
 
