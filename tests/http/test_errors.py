@@ -11,6 +11,7 @@ from aiohttp import web
 
 from backends.http.configured_headers import ConfiguredHeaders
 from backends.model.errors import ErrorCode, RegistryError
+from backends.registry.events import NoRoomToTell
 from backends.storage.driver import (
     InvalidPath,
     PathNotFound,
@@ -35,6 +36,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (RegistryError(ErrorCode.BLOB_UNKNOWN, "team/app has no such blob"), 404, "BLOB_UNKNOWN"),
     (RegistryError(ErrorCode.UNSUPPORTED, "no", headers={"Allow": "GET"}), 405, "UNSUPPORTED"),
     (StorageFull(f"no room to write {PATH}"), 507, "INSUFFICIENT_STORAGE"),
+    (NoRoomToTell(f"no room to write {PATH}"), 507, "INSUFFICIENT_STORAGE"),
     (StorageReadOnly(f"{PATH} cannot be written"), 503, "UNAVAILABLE"),
     (InvalidPath(PATH, "a name in it is too long"), 400, "NAME_INVALID"),
     (PathNotFound(PATH), 503, "UNAVAILABLE"),
