@@ -11,11 +11,11 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from portside import __version__
 from portside.announcing import announce
 from portside.live_settings import LiveSettings
 from portside.observe.logging import log_directly, log_what_python_prints
@@ -38,9 +38,9 @@ def run(role: str, config: Path | None, flags: dict[str, Any]) -> int:
     """
     _hold_signals()
     live = LiveSettings(Role(role), config, flags)
-    _import_what_serves()  # while another process reads the settings
+    _import_what_serves(Role(role))  # while another process reads the settings
     live.read()
-    identity = Identity(version("portside"), str(uuid4()), time.time())
+    identity = Identity(__version__, str(uuid4()), time.time())
     mailing = log_directly(live.settings.log, version=identity.version, instance=identity.instance)
     log_what_python_prints()
     try:
@@ -86,13 +86,22 @@ def _run(live: LiveSettings, identity: Identity) -> int:
             each.close()
 
 
-def _import_what_serves() -> None:
-    """Imports what every worker needs, before they are forked: they share it."""
+def _import_what_serves(role: Role) -> None:
+    """Imports what every worker of a role needs, before they are forked: they share it."""
     with _no_default_cas():
         import portside.observe.metrics  # noqa: PLC0415
         import portside.server.workers  # noqa: PLC0415
         import portside.server.working  # noqa: PLC0415
         import portside.wiring  # noqa: PLC0415
+
+        if role is not Role.PROXY:
+            import portside.registries  # noqa: PLC0415
+        if role in {Role.SERVE, Role.V1}:
+            pass
+        if role in {Role.SERVE, Role.V2}:
+            pass
+        if role in {Role.SERVE, Role.PROXY}:
+            import proxy.proxy  # noqa: F401, PLC0415
 
     portside.server.working.loop_factory()
 

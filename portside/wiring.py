@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from backends.http.configured_headers import ConfiguredHeaders
-from backends.registry.abandoned_uploads import AbandonedUploads
-from backends.registry.events import NO_EVENTS
-from backends.registry.indexing import Indexer
-from backends.registry.purging import Purger
-from backends.registry.store import Store
-from backends.registry.v1.abandoned_images import AbandonedImages
 from backends.storage.driver import StorageError
-from backends.storage.factory import StorageSettings, open_storage
 from backends.storage.storage import Storage
-from backends.v1.registry import Registry as V1Registry
-from backends.v2.registry import Registry as V2Registry
-from backends.web.gates import make_gates
 from portside.observe.access_log import AccessLog, open_access_log
 from portside.observe.checks import make_health
 from portside.observe.health import Health
@@ -34,18 +25,17 @@ from portside.observe.voice import Voice
 from portside.problems import Problem
 from portside.server.grammar import refuse
 from portside.settings.settings import Role, Settings
-from proxy.proxy import InProcess, Proxy, Upstream
 from proxy.routing import Backend
 from proxy.settings import HEALTH_PATH
 
 if TYPE_CHECKING:
     from aiohttp.web import BaseRequest, StreamResponse
 
-    from backends.registry.facts import Facts
     from portside.caching import Caching
     from portside.notifying import Notifications
     from portside.settings.changes import ServiceChange
     from proxy.forwarding import Forwarder
+    from proxy.proxy import Proxy
 
 
 @dataclass(slots=True)
@@ -106,19 +96,30 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
     """
     log = Log(settings.log, version=version, instance=instance)
     metrics = Metrics() if settings.metrics_path else None
-    storages = [_open(place, metrics if settings.times_storage else None) for place in settings.roots]
-    notifications = await _notifications(settings, metrics, instance=instance)
-    caching = _caching(settings, storages, metrics)
-    facts = caching.facts if caching is not None else None
-    registries = _registries(settings, storages, notifications, facts)
+    storages: list[Storage] = []
+    registries: dict[Backend, Handler] = {}
+    background: list[Callable[[], Coroutine[Any, Any, None]]] = []
+    notifications, caching = None, None
+    if settings.roots:
+        from portside import registries as here  # noqa: PLC0415 - not where requests are only forwarded
+
+        storages = here.open_places(settings, metrics)
+        notifications = await _notifications(settings, metrics, instance=instance)
+        caching = _caching(settings, storages, metrics)
+        facts = caching.facts if caching is not None else None
+        registries = here.make_registries(settings, storages, notifications, facts)
+        background += [purger.watch for purger in here.make_purgers(settings, storages, metrics)]
+        background += [indexer.watch for indexer in here.make_indexers(settings, storages, metrics, started=started)]
     handlers: dict[str, Handler] = {backend.value: handle for backend, handle in registries.items()}
     headers = ConfiguredHeaders(settings.headers)
     proxy = None
     elsewhere: dict[Backend, Forwarder] = {}
     if settings.role in {Role.SERVE, Role.PROXY}:
+        from proxy.proxy import InProcess, Proxy, Upstream  # noqa: PLC0415 - not in a registry by itself
+
         elsewhere = _elsewhere(settings)
-        here: dict[Backend, Upstream] = {backend: InProcess(handle) for backend, handle in registries.items()}
-        proxy = Proxy(settings.proxy, here | elsewhere, headers=headers)
+        in_process: dict[Backend, Upstream] = {backend: InProcess(handle) for backend, handle in registries.items()}
+        proxy = Proxy(settings.proxy, in_process | elsewhere, headers=headers)
         handlers["proxy"] = proxy.handle
     log.start()
     access = open_access_log(settings.log, version=version, instance=instance) if settings.log.access else None
@@ -151,14 +152,13 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
     pages = {HEALTH_PATH: health_page(health, private=True), VARS_PATH: variables}
     faces["metrics"] = metrics_page(settings.metrics_path, metrics, pages)
     await measure_room(named, metrics)  # before the first request: a restart does not forget that room is low
-    watched: list[Coroutine[Any, Any, None]] = [watch_room(named, metrics)] if storages else []
+    if storages:
+        background.append(partial(watch_room, named, metrics))
     if storages or settings.health.configured:  # a proxy asks the registries elsewhere when it is asked
-        watched.append(health.watch())
-    watched += [purger.watch() for purger in _purgers(settings, storages, metrics)]
-    watched += [indexer.watch() for indexer in _indexers(settings, storages, metrics, started=started)]
+        background.append(health.watch)
     if notifications is not None:
-        watched.append(notifications.watch())
-    watching = [asyncio.create_task(work) for work in watched]
+        background.append(notifications.watch)
+    watching = [asyncio.create_task(work()) for work in background]
     return Parts(faces, refusals, proxy, storages, headers, access, log, health, watching, notifications, caching)
 
 
@@ -204,54 +204,10 @@ def _caching(settings: Settings, storages: Sequence[Storage], metrics: Metrics |
     return Caching(settings.cache, storages[0], writes=not settings.gates.read_only, count=count)
 
 
-def _purgers(settings: Settings, storages: Sequence[Storage], metrics: Metrics | None) -> Sequence[Purger]:
-    if settings.gates.read_only or not settings.purging.enabled:
-        return ()
-    on_purged = metrics.count_purged if metrics is not None else None
-    return [
-        Purger(storage, [AbandonedUploads(storage), AbandonedImages(storage)], settings.purging, on_purged=on_purged)
-        for storage in storages
-    ]
-
-
-def _indexers(
-    settings: Settings, storages: Sequence[Storage], metrics: Metrics | None, *, started: float
-) -> Sequence[Indexer]:
-    """Returns what indexes v2's manifests; nothing is written to a registry that is read-only."""
-    if settings.gates.read_only or not settings.runs_v2:
-        return ()
-    on_manifest = metrics.count_indexed if metrics is not None else None
-    return [Indexer(storages[0], settings.indexing, started=started, on_manifest=on_manifest)]
-
-
 def _named(storages: Sequence[Storage]) -> dict[str, Storage]:
     """Returns each place for bytes by what health and metrics call it; they are in the order of `Settings.roots`."""
     names = ("storage",) if len(storages) == 1 else ("v2 storage", "v1 storage")
     return dict(zip(names, storages, strict=False))
-
-
-def _registries(
-    settings: Settings, storages: Sequence[Storage], notifications: Notifications | None, facts: Facts | None
-) -> dict[Backend, Handler]:
-    """Returns the registries of this process over their places for bytes, in the order of `Settings.roots`."""
-    registries: dict[Backend, Handler] = {}
-    if not storages:
-        return registries
-    # A process that runs one registry knows only its root.
-    store = Store(
-        storages[0],
-        v1_storage=storages[-1],
-        validation=settings.validation,
-        signing_key=settings.signing_key,
-        events=NO_EVENTS if notifications is None else notifications.events,
-        facts=facts,
-    )
-    gates = make_gates(settings.gates)
-    if settings.runs_v2:
-        registries[Backend.V2] = V2Registry(store, settings.v2, gates=gates).handle
-    if settings.runs_v1:
-        registries[Backend.V1] = V1Registry(store, settings.v1, gates=gates).handle
-    return registries
 
 
 def _elsewhere(settings: Settings) -> dict[Backend, Forwarder]:
@@ -269,15 +225,3 @@ def _elsewhere(settings: Settings) -> dict[Backend, Forwarder]:
                 " name a PEM file that holds the CA of the registry"
             ) from None
     return upstreams
-
-
-def _open(settings: StorageSettings, metrics: Metrics | None) -> Storage:
-    try:
-        storage = open_storage(settings)
-    except StorageError as error:
-        raise Problem(str(error)) from None
-    if metrics is None:
-        return storage
-    from portside.observe.storage_metrics import MeteredDriver  # noqa: PLC0415 - only where it is asked for
-
-    return replace(storage, driver=MeteredDriver(storage.driver, settings.driver, metrics))

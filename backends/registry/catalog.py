@@ -19,7 +19,7 @@ NAMES_AT_ONCE = 256
 """A page of the catalog costs no more than the folders on it and these, however many there are."""
 
 FOLDERS_AT_ONCE = 64
-"""So many are looked into by one thread in a row, which costs less than the way to it and back for each."""
+"""So many are looked into by one thread in a row, at most, which costs less than the way to it and back for each."""
 
 
 async def list_repositories(driver: StorageDriver, *, after: str, limit: int) -> Sequence[str]:
@@ -34,7 +34,7 @@ async def list_repositories(driver: StorageDriver, *, after: str, limit: int) ->
     if limit > 0:
         parts = tuple(after.split("/")) if after else ()
         (top,) = await list_pages(driver, [_page((), parts)], limit=NAMES_AT_ONCE)
-        async for name in _walk(driver, (), top, after=parts):
+        async for name in _walk(driver, (), top, after=parts, at_once=min(limit, FOLDERS_AT_ONCE)):
             names.append(name)
             if len(names) == limit:
                 break
@@ -42,7 +42,7 @@ async def list_repositories(driver: StorageDriver, *, after: str, limit: int) ->
 
 
 async def _walk(
-    driver: StorageDriver, above: tuple[str, ...], entries: Sequence[str], *, after: tuple[str, ...]
+    driver: StorageDriver, above: tuple[str, ...], entries: Sequence[str], *, after: tuple[str, ...], at_once: int
 ) -> AsyncIterator[str]:
     """Yields the repository of a folder, if it is one, and those below it.
 
@@ -51,18 +51,19 @@ async def _walk(
         above: the folder's path below that of all repositories.
         entries: the folder's first page of names, as `_page` asks for it.
         after: names up to this one are left out.
+        at_once: how many folders are looked into together: no more than are wanted.
     """
     path, start = _page(above, after)
     if above and above > after and await _is_repository(driver, path, start, entries):
         yield "/".join(above)
     while entries:
         folders = [entry for entry in entries if not entry.startswith("_")]
-        for first in range(0, len(folders), FOLDERS_AT_ONCE):
-            below = [(*above, entry) for entry in folders[first : first + FOLDERS_AT_ONCE]]
+        for first in range(0, len(folders), at_once):
+            below = [(*above, entry) for entry in folders[first : first + at_once]]
             below = [each for each in below if len("/".join(each)) <= MAX_REPOSITORY_NAME]
             pages = await list_pages(driver, [_page(each, after) for each in below], limit=NAMES_AT_ONCE)
             for each, found in zip(below, pages, strict=True):
-                async for name in _walk(driver, each, found, after=after):
+                async for name in _walk(driver, each, found, after=after, at_once=at_once):
                     yield name
         if len(entries) < NAMES_AT_ONCE:
             return

@@ -1,0 +1,100 @@
+"""The registries of a process over their places for bytes, and what works on these in the background.
+
+A process that only forwards imports none of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from backends.registry.abandoned_uploads import AbandonedUploads
+from backends.registry.events import NO_EVENTS
+from backends.registry.indexing import Indexer
+from backends.registry.purging import Purger
+from backends.registry.store import Store
+from backends.registry.v1.abandoned_images import AbandonedImages
+from backends.storage.driver import StorageError
+from backends.storage.factory import StorageSettings, open_storage
+from backends.storage.storage import Storage
+from backends.web.gates import make_gates
+from portside.observe.metrics import Metrics
+from portside.observe.requests import Handler
+from portside.problems import Problem
+from portside.settings.settings import Settings
+from proxy.routing import Backend
+
+if TYPE_CHECKING:
+    from backends.registry.facts import Facts
+    from portside.notifying import Notifications
+
+
+def open_places(settings: Settings, metrics: Metrics | None) -> list[Storage]:
+    """Opens the places for bytes, in the order of `Settings.roots`; measured where that is asked for.
+
+    Raises:
+        Problem: one cannot be opened.
+    """
+    return [_open(place, metrics if settings.times_storage else None) for place in settings.roots]
+
+
+def make_registries(
+    settings: Settings, storages: Sequence[Storage], notifications: Notifications | None, facts: Facts | None
+) -> dict[Backend, Handler]:
+    """Returns the registries of this process over their places for bytes, in the order of `Settings.roots`."""
+    registries: dict[Backend, Handler] = {}
+    if not storages:
+        return registries
+    # A process that runs one registry knows only its root.
+    store = Store(
+        storages[0],
+        v1_storage=storages[-1],
+        validation=settings.validation,
+        signing_key=settings.signing_key,
+        events=NO_EVENTS if notifications is None else notifications.events,
+        facts=facts,
+    )
+    gates = make_gates(settings.gates)
+    if settings.runs_v2:
+        from backends.v2.registry import Registry as V2Registry  # noqa: PLC0415 - the other may be in another process
+
+        registries[Backend.V2] = V2Registry(store, settings.v2, gates=gates).handle
+    if settings.runs_v1:
+        from backends.v1.registry import Registry as V1Registry  # noqa: PLC0415
+
+        registries[Backend.V1] = V1Registry(store, settings.v1, gates=gates).handle
+    return registries
+
+
+def make_purgers(settings: Settings, storages: Sequence[Storage], metrics: Metrics | None) -> Sequence[Purger]:
+    """Returns what purges abandoned uploads from each place."""
+    if settings.gates.read_only or not settings.purging.enabled:
+        return ()
+    on_purged = metrics.count_purged if metrics is not None else None
+    return [
+        Purger(storage, [AbandonedUploads(storage), AbandonedImages(storage)], settings.purging, on_purged=on_purged)
+        for storage in storages
+    ]
+
+
+def make_indexers(
+    settings: Settings, storages: Sequence[Storage], metrics: Metrics | None, *, started: float
+) -> Sequence[Indexer]:
+    """Returns what indexes v2's manifests; nothing is written to a registry that is read-only."""
+    if settings.gates.read_only or not settings.runs_v2:
+        return ()
+    on_manifest = metrics.count_indexed if metrics is not None else None
+    return [Indexer(storages[0], settings.indexing, started=started, on_manifest=on_manifest)]
+
+
+def _open(settings: StorageSettings, metrics: Metrics | None) -> Storage:
+    try:
+        storage = open_storage(settings)
+    except StorageError as error:
+        raise Problem(str(error)) from None
+    if metrics is None:
+        return storage
+    from portside.observe.storage_metrics import MeteredDriver  # noqa: PLC0415 - only where it is asked for
+
+    return replace(storage, driver=MeteredDriver(storage.driver, settings.driver, metrics))
