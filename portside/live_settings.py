@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from portside.observe.logging import set_level
 from portside.problems import Problem
 from portside.server.listening import BoundListener
-from portside.settings.apart import Reading
+from portside.settings.apart import begin_reading
 from portside.settings.places import NAMED
 from portside.settings.settings import Role, Settings
 from portside.tls.contexts import CertificateChain
@@ -48,14 +48,14 @@ class LiveSettings:
 
     def __init__(self, role: Role, path: Path | None, flags: dict[str, Any]) -> None:
         self.named = path is not None or bool(os.environ.get(NAMED))
-        self._begin = partial(Reading, role, path, flags)
-        self._reading = self._begin()
+        self._begin = partial(begin_reading, role, path, flags)
+        self._wait = self._begin()
         self.made: CertificateFolder | None = None
         self._renewal: Renewal | None = None
 
     def read(self) -> None:
         """Waits until they are read; raises Problem when they cannot be used."""
-        self.settings = self._reading.wait()
+        self.settings = self._wait()
 
     def find_certificates(self) -> None:
         """Makes certificates if there are none; raises Problem when they cannot be made or used."""
@@ -83,7 +83,7 @@ class LiveSettings:
         from portside.settings.changes import ServiceChange, compare  # noqa: PLC0415
 
         try:
-            changes = compare(self.settings, self._begin().wait())
+            changes = compare(self.settings, self._begin()())
             settings, made = _with_certificates(changes.settings)
         except Problem as problem:
             sentence = "; ".join(line.strip() for line in str(problem).splitlines())

@@ -1,7 +1,9 @@
 """Reads the settings in a process of their own: what reads and checks them is large, and of no use afterwards.
 
 The shape of the file, and the library that checks it, are a seventh of the memory of a start and a quarter of its time.
-The child takes both with it when it ends, and its parent imports what it serves with meanwhile.
+The child takes both with it when it ends, and its parent imports what it serves with meanwhile. That is for `serve`.
+The single roles are started together on the same cores, as containers are: a second process each would make them wait
+for one another, a quarter longer in all.
 """
 
 from __future__ import annotations
@@ -10,12 +12,24 @@ import os
 import pickle
 import signal
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from portside.problems import Problem
 from portside.settings.settings import Role, Settings
+
+
+def begin_reading(role: Role, path: Path | None, flags: Mapping[str, Any]) -> Callable[[], Settings]:
+    """Begins to read settings; the arguments are those of `Reading`.
+
+    Returns:
+        what waits for them and returns them; it raises Problem when they cannot be used.
+    """
+    if role is Role.SERVE:
+        return Reading(role, path, flags).wait
+    return partial(_load, role, path, flags)
 
 
 class Reading:
@@ -63,10 +77,14 @@ def _read(writing: int, role: Role, path: Path | None, flags: Mapping[str, Any])
 
 def _outcome(role: Role, path: Path | None, flags: Mapping[str, Any]) -> Settings | Exception:
     try:
-        from portside.settings.loading import load_settings, settings_path  # noqa: PLC0415 - for the child alone
-
-        return load_settings(role, path or settings_path(os.environ), os.environ, flags)
+        return _load(role, path, flags)
     except Problem as problem:
         return Problem(str(problem))
     except Exception:  # noqa: BLE001 - told where it can be seen: in the parent
         return RuntimeError(f"reading the settings failed:\n{traceback.format_exc()}")
+
+
+def _load(role: Role, path: Path | None, flags: Mapping[str, Any]) -> Settings:
+    from portside.settings.loading import load_settings, settings_path  # noqa: PLC0415 - in a child, if there is one
+
+    return load_settings(role, path or settings_path(os.environ), os.environ, flags)

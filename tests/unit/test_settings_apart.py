@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from portside.problems import Problem
-from portside.settings.apart import Reading
+from portside.settings.apart import Reading, begin_reading
 from portside.settings.loading import load_settings
 from portside.settings.settings import Role
 from tests.support.ports import free_port
@@ -32,10 +32,13 @@ gateway: {trustedproxies: [10.0.0.0/8, fd00::/8], names: [registry.example], v1:
 def test_what_the_child_reads_is_what_this_process_would(tmp_path: Path, role: Role) -> None:
     path = tmp_path / "config.yml"
     path.write_text(EVERY_KIND)
-    read = Reading(role, path, {"data": str(tmp_path)}).wait()
     here = load_settings(role, path, os.environ, {"data": str(tmp_path)})
-    assert read == here
-    assert read.values == here.values
+    for read in (
+        Reading(role, path, {"data": str(tmp_path)}).wait(),
+        begin_reading(role, path, {"data": str(tmp_path)})(),
+    ):
+        assert read == here
+        assert read.values == here.values
 
 
 def test_mistakes_are_told_as_they_are(tmp_path: Path) -> None:
@@ -43,9 +46,10 @@ def test_mistakes_are_told_as_they_are(tmp_path: Path) -> None:
     path.write_text("{log: {level: loud}, http: {host: x}}")
     with pytest.raises(Problem) as here:
         load_settings(Role.SERVE, path, os.environ, {})
-    with pytest.raises(Problem) as there:
-        Reading(Role.SERVE, path, {}).wait()
-    assert str(there.value) == str(here.value)
+    for role in Role:
+        with pytest.raises(Problem) as there:
+            begin_reading(role, path, {})()
+        assert str(there.value) == str(here.value)
 
 
 def test_a_child_that_is_killed_is_told(tmp_path: Path) -> None:
@@ -65,10 +69,12 @@ def test_what_fails_in_the_child_is_shown_with_its_traceback(monkeypatch: pytest
 
 def test_what_checks_the_settings_is_not_in_the_processes_that_serve(tmp_path: Path) -> None:
     port = free_port()
-    command = [sys.executable, "-m", "portside.cli", "v2", "--addr", f"127.0.0.1:{port}", "--workers", "1"]
+    command = [sys.executable, "-m", "portside.cli", "serve", "--addr", f"127.0.0.1:{port}", "--workers", "1"]
     with (
         (tmp_path / "log").open("wb") as log,
-        subprocess.Popen([*command, "--data", str(tmp_path / "data")], stderr=log, stdout=log) as process,
+        subprocess.Popen(
+            [*command, "--data", str(tmp_path / "data"), "--certs", str(tmp_path / "certs")], stderr=log, stdout=log
+        ) as process,
     ):
         try:
             wait_for_port(port, process)
