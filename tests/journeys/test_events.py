@@ -7,7 +7,8 @@ import json
 import ssl
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,13 @@ class Told:
         """What is told of a repository up to the first event whose words begin so: `push team/app:1`."""
         repository = start.split()[1].partition(":")[0]
         return wait_for(self.hook, repository, lambda found: found.startswith(start))
+
+    def until_all(self, wanted: Sequence[str]) -> None:
+        """Waits until there are events with all of these words."""
+        deadline = time.monotonic() + 20
+        while missing := set(wanted) - {words(event) for event in events_of(self.hook)}:
+            assert time.monotonic() < deadline, missing
+            time.sleep(0.05)
 
 
 def settings(hook: Webhook, folder: Path) -> dict[str, Any]:
@@ -174,8 +182,7 @@ async def test_every_effect_of_both_protocols_is_told(told: Told) -> None:
         "delete each",
     ]
     pulls = [each for each in expected if each.startswith("pull")]
-    for each in pulls:  # another process may write its own a second later
-        await loop.run_in_executor(None, told.until, each)
+    await loop.run_in_executor(None, told.until_all, pulls)  # another process may write its own a second later
     found = [words(event) for event in events_of(told.hook)]
     mine = [each for each in found if each in expected]
     assert sorted(mine) == sorted(expected)
