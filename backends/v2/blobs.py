@@ -27,10 +27,6 @@ async def get_blob(parts: Parts, request: BaseRequest, name: RepositoryName, dig
             return redirection
     blob = await parts.store.open(name).open_blob(digest)
     size = blob.size
-    if parts.store.events.wanted:
-        from backends.v2.pulls import tell_blob  # noqa: PLC0415 - only where events are wanted
-
-        tell_blob(parts, request, name, digest, size)
     text = str(digest)
     etag = f'"{text}"'
     headers = {
@@ -42,6 +38,8 @@ async def get_blob(parts: Parts, request: BaseRequest, name: RepositoryName, dig
         "Etag": etag,
     }
     try:
+        if parts.store.events.wanted:
+            _tell(parts, request, name, digest, size)
         if is_unchanged(request, etag):
             return respond(request, 304, {name: headers[name] for name in headers if name not in OF_CONTENT})
         return await send_content(request, blob.reader, headers)
@@ -61,11 +59,15 @@ async def _redirect(parts: Parts, request: BaseRequest, name: RepositoryName, di
     if url is None:
         return None
     if parts.store.events.wanted:
-        from backends.v2.pulls import tell_blob  # noqa: PLC0415 - only where events are wanted
-
-        tell_blob(parts, request, name, digest, size)
+        _tell(parts, request, name, digest, size)
     headers = {**API_HEADERS, "Content-Type": OCTET_STREAM, "Docker-Content-Digest": str(digest), "Location": url}
     return respond(request, 307, headers, b"")
+
+
+def _tell(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest, size: int) -> None:
+    from backends.v2.pulls import tell_blob  # noqa: PLC0415 - only where events are wanted
+
+    tell_blob(parts, request, name, digest, size)
 
 
 async def delete_blob(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest) -> StreamResponse:
