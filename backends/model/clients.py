@@ -29,10 +29,13 @@ _PRODUCT = re.compile(rf"(?P<product>[A-Za-z][A-Za-z0-9._-]{{0,39}})(?:/{_VERSIO
 _COMMENTED = re.compile(rf"(?P<product>[A-Za-z][A-Za-z0-9._-]{{0,39}}/[A-Za-z][A-Za-z0-9._-]{{0,39}}) \({_VERSION}\)")
 _GO_DEFAULT = re.compile(r"Go [0-9]{1,3}\.[0-9]{1,3} package http")
 _NOT_SAFE = re.compile(r"[^A-Za-z0-9._+~-]")
+_RUNS_ON = re.compile(r"\bos/([a-z0-9]{1,16}) arch/([a-z0-9]{1,16})\b")
 _FIRST_WORD = re.compile(r"[a-z]*")
 _FIRST_V2 = (1, 6)
 _FIRST_SCHEMA2 = (1, 10)
 _FIRST_OCI = (20, 10)
+_FIRST_ZSTD = {"docker": (23,), "containerd": (1, 5)}
+_FIRST_WITHOUT_SCHEMA1 = (26,)
 _DEV_OF_V2 = (1, 5)
 _FIRST_RELEASE = (0, 1)
 _NUMBERS_OF_A_RELEASE = 2
@@ -58,6 +61,7 @@ class ClientProfile:
         generation: what it can speak.
         text: names the client in a sentence, `docker 17.03.1-ce`; printable ASCII, at most 140 characters.
         agent: the User-Agent itself, at most 1024 characters, with whatever the client put there.
+        runs_on: what a Docker runs on, as Go names both: ("linux", "arm64"); None when it does not say.
     """
 
     product: str
@@ -66,10 +70,22 @@ class ClientProfile:
     generation: Generation
     text: str = "an unnamed client"
     agent: str = field(default="", repr=False)
+    runs_on: tuple[str, str] | None = None
 
     @property
     def speaks_v2(self) -> bool:
         return self.generation is not Generation.V1
+
+    @property
+    def reads_schema1(self) -> bool:
+        """Whether it takes schema 1 that it says it accepts: Docker 26 to 28 list the type and refuse it."""
+        return self.product != "docker" or self.version < _FIRST_WITHOUT_SCHEMA1
+
+    @property
+    def reads_zstd(self) -> bool:
+        """Whether it can unpack layers in zstd. Docker before 23 fails at them with "unexpected EOF"."""
+        first = _FIRST_ZSTD.get(self.product)
+        return first is None or not self.version or self.version >= first
 
 
 UNNAMED = ClientProfile("", (), "", Generation.MODERN)
@@ -88,7 +104,7 @@ def _parse(agent: str) -> ClientProfile:
         return ClientProfile("", (), "", Generation.MODERN, agent=agent)
     product, written = match["product"], match["version"]
     if written is None:
-        return ClientProfile(product, (), "", Generation.MODERN, product, agent)
+        return ClientProfile(product, (), "", Generation.MODERN, product, agent, _runs_on(product, agent))
     version = tuple(map(int, written.split(".")))
     rest = _NOT_SAFE.sub("", match["rest"])
     prerelease = rest.lstrip("-+~.")
@@ -96,8 +112,14 @@ def _parse(agent: str) -> ClientProfile:
     if product != "docker":
         return ClientProfile(product, version, prerelease, Generation.MODERN, text, agent)
     if len(version) < _NUMBERS_OF_A_RELEASE or version < _FIRST_RELEASE:
-        return ClientProfile(product, (), prerelease, Generation.MODERN, text, agent)
-    return ClientProfile(product, version, prerelease, _docker_generation(version, prerelease), text, agent)
+        return ClientProfile(product, (), prerelease, Generation.MODERN, text, agent, _runs_on(product, agent))
+    generation = _docker_generation(version, prerelease)
+    return ClientProfile(product, version, prerelease, generation, text, agent, _runs_on(product, agent))
+
+
+def _runs_on(product: str, agent: str) -> tuple[str, str] | None:
+    found = _RUNS_ON.search(agent) if product == "docker" else None
+    return None if found is None else (found[1], found[2])
 
 
 def _docker_generation(version: tuple[int, ...], prerelease: str) -> Generation:

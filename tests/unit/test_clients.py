@@ -189,6 +189,53 @@ def test_a_client_is_named_as_it_names_itself(agent: str, text: str) -> None:
     assert parse_user_agent(agent).text == text
 
 
+@pytest.mark.parametrize(
+    ("agent", "reads"),
+    [
+        ("docker/1.9.1" + TAIL, {"schema 1"}),
+        ("docker/18.09.1", {"schema 1"}),
+        ("docker/20.10.24+dfsg1" + TAIL, {"schema 1"}),
+        ("docker/22.06.0-beta.0", {"schema 1"}),
+        ("docker/23.0.0-beta.1", {"schema 1", "zstd"}),
+        ("docker/25.0.3", {"schema 1", "zstd"}),
+        ("docker/26.0.0-rc1", {"zstd"}),
+        ("docker/26.1.4", {"zstd"}),
+        ("docker/29.7.2", {"zstd"}),
+        ("docker/library-import", {"schema 1", "zstd"}),
+        ("docker/0.0.0-20190424223053-cfe423a", {"schema 1", "zstd"}),
+        ("containerd/1.4.13", {"schema 1"}),
+        ("containerd/v1.4.3-k3s1", {"schema 1"}),
+        ("containerd/1.5.0", {"schema 1", "zstd"}),
+        ("containerd/v2.0.0", {"schema 1", "zstd"}),
+        ("skopeo/1.9.3", {"schema 1", "zstd"}),
+        ("Go-http-client/1.1", {"schema 1", "zstd"}),
+        (None, {"schema 1", "zstd"}),
+    ],
+)
+def test_what_a_client_cannot_read_is_known_by_its_version(agent: str | None, reads: set[str]) -> None:
+    client = parse_user_agent(agent)
+    assert client.reads_zstd == ("zstd" in reads)
+    assert client.reads_schema1 == ("schema 1" in reads)
+
+
+@pytest.mark.parametrize(
+    ("agent", "runs_on"),
+    [
+        ("docker/1.5.0" + TAIL, ("linux", "amd64")),
+        ("docker/20.10.24 go/go1.19.8 kernel/6.1 os/linux arch/arm64 UpstreamClient(x)", ("linux", "arm64")),
+        ("docker/dev os/windows arch/amd64", ("windows", "amd64")),
+        ("docker/20.10.24", None),
+        ("docker/20.10.24 os/linux", None),
+        ("docker/20.10.24 kernel/os/linux arch/../../etc", None),
+        ("docker/20.10.24 os/linux arch/" + "a" * 17, None),
+        ("buildkit/v0.12 os/linux arch/arm64", None),
+        ("Go 1.1 package http os/linux arch/arm64", None),
+    ],
+)
+def test_a_docker_says_what_it_runs_on(agent: str, runs_on: tuple[str, str] | None) -> None:
+    assert parse_user_agent(agent).runs_on == runs_on
+
+
 def test_versions_compare_as_numbers() -> None:
     versions = ["docker/1.5.9", "docker/1.6.0", "docker/1.9.1", "docker/1.10.0", "docker/1.13.1", "docker/17.03.0-ce"]
     parsed = [parse_user_agent(agent).version for agent in versions]
@@ -239,6 +286,7 @@ def test_the_generation_of_docker_follows_from_its_numbers(major: int, minor: in
         "v",
         "a/a (",
         "\\(",
+        " os/linux arch",
         "é",
         "\udc80",
         "-",
