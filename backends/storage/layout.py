@@ -34,6 +34,7 @@
     <root>/docker/registry/portside/{purged,room-sought}        empty; their times say when the purger was at it last
     <root>/docker/registry/portside/unsynced/                   which folders each process is changing (unsynced.py)
 
+A derivation's `<source>` is `<alg>-<hex>` of a manifest or `v1-<id>` of an image, whichever the tag named.
 A `link` holds a digest as text without a newline. Source: distribution `registry/storage/paths.go`; V1API section 11.
 """
 
@@ -43,7 +44,8 @@ from urllib.parse import quote_plus, unquote_plus
 
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
-from backends.model.names import ImageId, RepositoryName, TagName, UploadId, canonical_name
+from backends.model.names import ImageId, RepositoryName, TagName, UploadId, canonical_name, is_image_id
+from backends.model.targets import Target, V1Target, V2Target
 
 V2 = "/docker/registry/v2"
 BLOBS = f"{V2}/blobs"
@@ -58,6 +60,8 @@ LOCKS = "/docker/registry/portside/locks"
 PURGED = "/docker/registry/portside/purged"
 ROOM_SOUGHT = "/docker/registry/portside/room-sought"
 V1_STAGING = f"{PRIMARY}/v1/staging"
+DERIVED = f"{PRIMARY}/derived"
+DERIVED_REPOSITORIES = f"{DERIVED}/repositories"
 UNSYNCED = "/docker/registry/portside/unsynced"
 V1_IMAGES = "/images"
 V1_REPOSITORIES = "/repositories"
@@ -117,7 +121,10 @@ def tag_index_link(name: RepositoryName, tag_name: TagName, digest: Digest) -> s
 
 def folders_of_repository(name: RepositoryName) -> tuple[str, ...]:
     """The folders that have a repository's name and hold nothing but its own, and those of repositories below it."""
-    return tuple(f"{tree}/{name}" for tree in (REPOSITORIES, f"{PRIMARY}/schema1", f"{INDEX}/referrers"))
+    return tuple(f"{tree}/{name}" for tree in _TREES_OF_REPOSITORIES)
+
+
+_TREES_OF_REPOSITORIES = (REPOSITORIES, f"{PRIMARY}/schema1", DERIVED_REPOSITORIES, f"{INDEX}/referrers")
 
 
 def all_signed_schema1(name: RepositoryName) -> str:
@@ -127,6 +134,67 @@ def all_signed_schema1(name: RepositoryName) -> str:
 
 def signed_schema1(name: RepositoryName, digest: Digest) -> str:
     return f"{all_signed_schema1(name)}/{digest.algorithm}/{digest.hex}"
+
+
+# what conversions made
+
+
+def derived_blob(digest: Digest) -> str:
+    return f"{DERIVED}/blobs/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+
+
+def derived(name: RepositoryName) -> str:
+    """The folder of all that conversions made for a repository, and of repositories below it."""
+    return f"{DERIVED_REPOSITORIES}/{name}"
+
+
+def derivation_source(target: Target) -> str:
+    """Returns the name of what something was made of, as a part of a path."""
+    match target:
+        case V1Target(image_id):
+            return f"v1-{image_id}"
+        case V2Target(digest):
+            return f"{digest.algorithm}-{digest.hex}"
+
+
+def source_of_derivation(entry: str) -> Target | None:
+    """Returns the source that a name stands for; None when it stands for none."""
+    kind, _, rest = entry.partition("-")
+    if kind == "v1":
+        return V1Target(ImageId(rest)) if is_image_id(rest) else None
+    digest = referrer_of(entry)
+    return None if digest is None else V2Target(digest)
+
+
+def derived_manifests(name: RepositoryName) -> str:
+    return f"{derived(name)}/_manifests"
+
+
+def derived_manifest(name: RepositoryName, digest: Digest) -> str:
+    """The folder of a derived manifest's records, one for each source."""
+    return f"{derived_manifests(name)}/{digest.algorithm}/{digest.hex}"
+
+
+def derived_record(name: RepositoryName, digest: Digest, source: Target) -> str:
+    return f"{derived_manifest(name, digest)}/{derivation_source(source)}"
+
+
+def derived_members(name: RepositoryName, digest: Digest) -> str:
+    """The folder of the sources by which a repository may serve a blob."""
+    return f"{derived(name)}/_blobs/{digest.algorithm}/{digest.hex}"
+
+
+def derived_member(name: RepositoryName, digest: Digest, source: Target) -> str:
+    return f"{derived_members(name, digest)}/{derivation_source(source)}"
+
+
+def derivations(name: RepositoryName, source: Target) -> str:
+    """The folder of what was made of a source."""
+    return f"{derived(name)}/_sources/{derivation_source(source)}"
+
+
+def derivation(name: RepositoryName, source: Target, digest: Digest) -> str:
+    return f"{derivations(name, source)}/{digest.algorithm}-{digest.hex}"
 
 
 def all_referrers(name: RepositoryName) -> str:
@@ -298,6 +366,11 @@ def blob_lock(digest: Digest) -> str:
     the lock of a tag, never after.
     """
     return f"blob {digest}"
+
+
+def derivation_lock(name: RepositoryName, digest: Digest) -> str:
+    """Held to record a derived manifest, or to forget it."""
+    return f"derived {name} {digest}"
 
 
 def v1_image_lock(image_id: ImageId) -> str:

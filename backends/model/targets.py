@@ -1,0 +1,25 @@
+"""What a tag names: an image of v1, or a manifest of v2. PURE (FORMATS 7.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backends.model.digest import Digest
+from backends.model.names import ImageId
+
+
+@dataclass(frozen=True, slots=True)
+class V1Target:
+    """An image that was pushed by the v1 protocol."""
+
+    image_id: ImageId
+
+
+@dataclass(frozen=True, slots=True)
+class V2Target:
+    """A manifest that was pushed by the v2 protocol, of any form."""
+
+    digest: Digest
+
+
+Target = V1Target | V2Target

@@ -1,0 +1,1 @@
+"""What conversions make, for clients of other generations, and how it is kept (FORMATS, DECISIONS 3)."""
