@@ -1,0 +1,93 @@
+"""What a layer's bytes are: how they are compressed, and what they hold (FORMATS 1.6, 2.2, 2.3). PURE.
+
+The media type that a manifest gives a layer is a claim, and v1 and schema 1 make none, so clients of every age look at
+the first bytes, and so does this registry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar, Self
+
+from backends.model.digest import Digest, parse_digest
+from backends.model.errors import RegistryError
+
+HEAD_BYTES = 10
+"""So many bytes tell how a layer is compressed; fewer where it has no more."""
+
+_SKIPPABLE_FRAMES = tuple(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))
+_BZIP2_BLOCKS = (bytes.fromhex("314159265359"), bytes.fromhex("177245385090"))
+
+
+class Compression(Enum):
+    """How a layer is compressed; NONE is a tar as it is, and whatever else is none of these."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    BZIP2 = "bzip2"
+    XZ = "xz"
+    ZSTD = "zstd"
+
+
+def compression_of(head: bytes) -> Compression:
+    """Returns how bytes are compressed, by the first HEAD_BYTES of them."""
+    if head.startswith(b"\x1f\x8b\x08"):
+        return Compression.GZIP
+    if head.startswith(b"\xfd7zXZ\0"):
+        return Compression.XZ
+    if head.startswith((b"\x28\xb5\x2f\xfd", *_SKIPPABLE_FRAMES)):  # pzstd begins with a skippable one
+        return Compression.ZSTD
+    # A tar begins with the name of its first file, and that may be BZh9: so the first block's mark is looked at too.
+    if head.startswith(b"BZh") and head[3:4] in b"123456789" and head[4:10] in _BZIP2_BLOCKS:
+        return Compression.BZIP2
+    return Compression.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFacts:
+    """What is true of a layer's bytes for ever: a `Fact` by the digest of the bytes as they are stored.
+
+    Attributes:
+        compression: of the bytes as they are stored.
+        diff_id: the digest of the bytes without this compression.
+        raw_size: how many these are.
+        is_empty: whether none of these is other than zero: the layer changes nothing.
+    """
+
+    KIND: ClassVar[str] = "layer"
+
+    compression: Compression
+    diff_id: Digest
+    raw_size: int
+    is_empty: bool
+
+    def encode(self) -> bytes:
+        # The part whose length is known comes last, so what a power cut has cut short is not taken for whole.
+        content = "empty" if self.is_empty else "full"
+        return f"{self.compression.value} {self.raw_size} {content} {self.diff_id}".encode()
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> Self:
+        compression, size, content, diff_id = encoded.decode("ascii").split(" ")
+        if not size.isdecimal() or len(size) > len(str(2**63)) or content not in {"empty", "full"}:
+            raise ValueError(f"{encoded!r} says nothing of a layer")
+        try:
+            return cls(Compression(compression), parse_digest(diff_id), int(size), content == "empty")
+        except RegistryError as error:
+            raise ValueError(str(error)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLayer:
+    """A layer as it goes out.
+
+    Attributes:
+        digest: of its bytes as they go out.
+        size: how many these are.
+        facts: about these bytes.
+    """
+
+    digest: Digest
+    size: int
+    facts: LayerFacts
