@@ -1,0 +1,254 @@
+"""Which form of an image answers a request for a tag: by what its client accepts, and who it is. PURE (FORMATS 5).
+
+What a digest names is never converted: this is for tags alone. The rules:
+
+1. `Accept` has no order and no preferences: Docker sends a line for each type, in another order each time, others one
+   line with all of them. Parameters and case do not matter.
+2. A client that accepts schema 2 or any of OCI's types never gets schema 1, even where it lists that too: Docker 26 to
+   28 list it and refuse it.
+3. What is stored goes out as it is where the client can read it: an index only where it can read the images in it
+   (Docker 19.03 lists OCI's index, and not OCI's manifest).
+4. A client that names no type, but `*/*`, takes whatever is stored; of v1 and schema 1 it gets schema 2.
+5. Without any `Accept` it gets schema 1, as from distribution: so ask Docker 1.6 to 1.9. Others that do gets what is
+   stored where that cannot become schema 1, and Docker 1.6 to 1.9 a 404 that says why.
+6. For a client that cannot unpack zstd, layers in zstd become gzip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from backends.model import media_types
+from backends.model.clients import ClientProfile, Generation
+from backends.model.conversion.plans import LINUX_AMD64, Form, Plan
+from backends.model.descriptors import Platform
+
+_ANY = frozenset({"*/*", "application/*"})
+_OCI = frozenset({media_types.OCI_MANIFEST, media_types.OCI_INDEX})
+_NOT_WITH_SCHEMA1 = media_types.IMAGES | {media_types.OCI_INDEX}
+_SINGLE = media_types.IMAGES | {media_types.SCHEMA1_SIGNED}
+_LISTED_IMAGE = {media_types.MANIFEST_LIST: media_types.SCHEMA2, media_types.OCI_INDEX: media_types.OCI_MANIFEST}
+"""What the entries of an index become where it is made for a client."""
+
+_WORDS = {
+    media_types.V1_IMAGE: ("an image of the v1 protocol", "v1 images"),
+    media_types.SCHEMA1_SIGNED: ("a schema 1 manifest", "schema 1 manifests"),
+    media_types.SCHEMA2: ("a schema 2 manifest", "schema 2 manifests"),
+    media_types.OCI_MANIFEST: ("an OCI manifest", "OCI manifests"),
+    media_types.MANIFEST_LIST: ("a manifest list", "manifest lists"),
+    media_types.OCI_INDEX: ("an OCI index", "OCI indexes"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What a client can read.
+
+    Attributes:
+        types: of manifests, those that it reads; none where it names none.
+        takes_anything: it takes what is stored where that cannot be made one of `types`.
+        reads_zstd: it can unpack zstd.
+        platform: for which it gets an image where it cannot read an index.
+        text: names the client in a sentence.
+    """
+
+    types: frozenset[str]
+    takes_anything: bool
+    reads_zstd: bool
+    platform: Platform
+    text: str
+
+    @property
+    def at_once(self) -> frozenset[str]:
+        """The types of single images that it gets as they are stored, whatever is in them."""
+        if not self.reads_zstd:
+            return self.types & {media_types.SCHEMA1_SIGNED}
+        readable = self.types & _SINGLE
+        return media_types.IMAGES if self.takes_anything and not readable else readable
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """A single image, as far as its form for a client depends on it.
+
+    Attributes:
+        media_type: `media_types.V1_IMAGE` or a manifest's.
+        has_zstd: one of its layers is in zstd; need only be known for clients that cannot unpack that.
+    """
+
+    media_type: str
+    has_zstd: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredIndex:
+    """A manifest list or an OCI index, as far as its form for a client depends on it.
+
+    Attributes:
+        media_type: which of the two it is.
+        images: the types of the manifests in it; attestations are not counted.
+        choice: the image for the client's platform; None where there is none.
+        has_zstd: one of its images has a layer in zstd; as above.
+    """
+
+    media_type: str
+    images: frozenset[str] = frozenset()
+    choice: StoredImage | None = None
+    has_zstd: bool = False
+
+
+Stored = StoredImage | StoredIndex
+
+
+@dataclass(frozen=True, slots=True)
+class AsStored:
+    """The answer is what the tag names, to the byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsChosen:
+    """The answer is the index's image for the client's platform, to the byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """The answer is made of what the tag names.
+
+    Attributes:
+        plan: what is to be made of it.
+        or_as_stored: where that is impossible, the client takes what is stored.
+    """
+
+    plan: Plan
+    or_as_stored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """There is no answer for this client.
+
+    Attributes:
+        sentence: what is stored, what the client can read, and what to do.
+    """
+
+    sentence: str
+
+
+Answer = AsStored | AsChosen | Converted | Refused
+
+
+def parse_accept(lines: Iterable[str]) -> frozenset[str]:
+    """Returns the types in all lines of `Accept`, without parameters, in lower case. Takes linear time."""
+    return frozenset(
+        name for line in lines for each in line.split(",") if (name := each.partition(";")[0].strip().lower())
+    )
+
+
+def reader_of(accept: Sequence[str], client: ClientProfile, *, platform: Platform = LINUX_AMD64) -> Reader:
+    """Returns what a client can read.
+
+    Args:
+        accept: the lines of `Accept`.
+        client: what its User-Agent says.
+        platform: for clients that do not say what they run on.
+    """
+    listed = parse_accept(accept)
+    types = listed & media_types.MANIFESTS
+    if types & media_types.SCHEMA1_TYPES:
+        types = types - media_types.SCHEMA1_TYPES | {media_types.SCHEMA1_SIGNED}
+    takes_anything = not listed.isdisjoint(_ANY)
+    if not types:
+        # Docker 1.6 to 1.9 send no Accept; a proxy on their way may add one.
+        if not listed or client.generation is Generation.SCHEMA1:
+            types = frozenset({media_types.SCHEMA1_SIGNED})
+        takes_anything = client.generation is not Generation.SCHEMA1
+    if not client.reads_schema1 or types & _NOT_WITH_SCHEMA1:
+        types -= {media_types.SCHEMA1_SIGNED}
+        takes_anything = takes_anything or not types
+    runs_on = client.runs_on
+    return Reader(
+        types,
+        takes_anything,
+        client.reads_zstd,
+        platform if runs_on is None else Platform(runs_on[1], runs_on[0]),
+        client.text,
+    )
+
+
+def negotiate(reader: Reader, stored: Stored) -> Answer:
+    """Decides what a client gets for a tag.
+
+    Args:
+        reader: what the client can read.
+        stored: what the tag names.
+    """
+    match stored:
+        case StoredImage():
+            return _of_image(reader, stored)
+        case StoredIndex():
+            return _of_index(reader, stored)
+
+
+def _of_image(reader: Reader, image: StoredImage) -> Answer:
+    types, stored = reader.types, image.media_type
+    if stored in types or (not types and stored in media_types.IMAGES):
+        return _as_stored(reader, image)
+    single = _single(reader)
+    if single:
+        return _converted(reader, image, single)
+    if not reader.takes_anything:
+        return _refused(reader, image)
+    if stored in media_types.IMAGES:
+        return _as_stored(reader, image)
+    return _converted(reader, image, media_types.SCHEMA2)
+
+
+def _of_index(reader: Reader, index: StoredIndex) -> Answer:
+    types, stored = reader.types, index.media_type
+    readable = types & _SINGLE
+    if not types or (stored in types and (not readable or index.images <= types)):
+        return _as_stored(reader, index)
+    for form in (stored, *sorted(_LISTED_IMAGE.keys() - {stored})):
+        if form in types and (_LISTED_IMAGE[form] in readable or not readable):
+            return _converted(reader, index, form)
+    if readable:
+        choice = index.choice
+        if choice is None or choice.media_type not in readable:
+            return _converted(reader, index, _single(reader))
+        return _converted(reader, index, choice.media_type) if _needs_gzip(reader, choice) else AsChosen()
+    return _as_stored(reader, index) if reader.takes_anything else _refused(reader, index)
+
+
+def _as_stored(reader: Reader, stored: Stored) -> Answer:
+    return _converted(reader, stored, stored.media_type) if _needs_gzip(reader, stored) else AsStored()
+
+
+def _needs_gzip(reader: Reader, stored: Stored) -> bool:
+    return stored.has_zstd and not reader.reads_zstd and stored.media_type != media_types.SCHEMA1_SIGNED
+
+
+def _single(reader: Reader) -> str:
+    """Returns the form of a single image that is made for a client; "" where it reads none."""
+    for form in (media_types.SCHEMA2, media_types.OCI_MANIFEST, media_types.SCHEMA1_SIGNED):
+        if form in reader.types:
+            return form
+    return ""
+
+
+def _converted(reader: Reader, stored: Stored, form: str) -> Converted:
+    chosen = isinstance(stored, StoredIndex) and form in _SINGLE
+    # Schema 2 has no type for zstd that old clients know: who reads nothing of OCI gets gzip.
+    plain = not reader.reads_zstd or (bool(reader.types) and form not in _OCI and reader.types.isdisjoint(_OCI))
+    plan = Plan(Form(form), reader.platform if chosen else LINUX_AMD64, gzip_only=plain)
+    old = stored.media_type in {media_types.V1_IMAGE, media_types.SCHEMA1_SIGNED}
+    refuses_old = stored.media_type == media_types.V1_IMAGE or not reader.types.isdisjoint(_NOT_WITH_SCHEMA1)
+    return Converted(plan, reader.takes_anything and not (old and refuses_old))
+
+
+def _refused(reader: Reader, stored: Stored) -> Refused:
+    accepted = " and ".join(sorted(_WORDS[each][1] for each in reader.types)) or "no type of manifest"
+    return Refused(
+        f"this is {_WORDS[stored.media_type][0]}, and {reader.text} accepts {accepted};"
+        f" ask with Accept: {stored.media_type}, or with */*"
+    )
