@@ -47,7 +47,10 @@ def test_every_room_is_on_the_map() -> None:
     }
     inner = {
         "backends",
+        "backends/model/conversion",
         "backends/model/manifests",
+        "backends/registry/derived",
+        "backends/registry/layers",
         "backends/registry/redis",
         "backends/registry/tags",
         "backends/registry/v1",
