@@ -91,3 +91,15 @@ class StoredLayer:
     digest: Digest
     size: int
     facts: LayerFacts
+
+
+EMPTY_LAYER = bytes.fromhex("1f8b080000096e8800ff621805a360148c5800080000ffff2eafb5ef00040000")
+"""The gzip of 1024 zero bytes that Docker 1.3 to 1.9 send for a layer without files, and that every client can read."""
+
+EMPTY_LAYER_DIGEST = Digest("sha256", "a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4")
+EMPTY_DIFF_ID = Digest("sha256", "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
+EMPTY_STORED_LAYER = StoredLayer(
+    EMPTY_LAYER_DIGEST,
+    len(EMPTY_LAYER),
+    LayerFacts(Compression.GZIP, EMPTY_DIFF_ID, raw_size=1024, is_empty=True),
+)
