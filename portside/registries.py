@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from backends.model.conversion.policy import ALL_CONVERSIONS
 from backends.registry.abandoned_uploads import AbandonedUploads
 from backends.registry.events import NO_EVENTS
 from backends.registry.indexing import Indexer
@@ -54,6 +55,7 @@ def make_registries(
         signing_key=settings.signing_key,
         events=NO_EVENTS if notifications is None else notifications.events,
         facts=facts,
+        conversion_policy=settings.conversions or ALL_CONVERSIONS,
     )
     gates = make_gates(settings.gates)
     if settings.runs_v2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from backends.model.conversion.policy import ConversionPolicy
 from backends.registry.blobs import Blobs
 from backends.registry.events import Events
 from backends.registry.manifests import Manifests
@@ -28,3 +29,4 @@ class Shared:
     signer: Signer
     validation: Validation
     events: Events
+    conversion_policy: ConversionPolicy

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backends.model.conversion.policy import ALL_CONVERSIONS, ConversionPolicy
 from backends.model.names import RepositoryName
 from backends.registry.blobs import Blobs
 from backends.registry.catalog import list_repositories
@@ -43,11 +44,13 @@ class Store:
         events: where it is told what happens; by default nobody wants to know.
         signing_key: the file of a key that signs schema 1 documents; None for one of its own.
         facts: what is known of manifests; by default in memory.
+        conversion_policy: what is converted for clients that cannot read what was pushed; by default whatever can be.
 
     Attributes:
         storage: as above.
         v1_storage: where v1's tree is; `storage` itself where both share a root.
         events: as above.
+        conversion_policy: as above.
         blobs: v2's, and v1's where they share a root.
         redirects: whether others serve blobs too, and clients are sent there.
         uploads: of v2.
@@ -65,10 +68,12 @@ class Store:
         events: Events = NO_EVENTS,
         signing_key: Path | None = None,
         facts: Facts | None = None,
+        conversion_policy: ConversionPolicy = ALL_CONVERSIONS,
     ) -> None:
         self.storage = storage
         self.v1_storage = v1_storage or storage
         self.events = events
+        self.conversion_policy = conversion_policy
         self.blobs = Blobs(storage.driver)
         self.redirects = self.blobs.have_urls
         self.uploads = Uploads(storage, self.blobs, events)
@@ -85,6 +90,7 @@ class Store:
             Signer(storage, signing_key),
             validation,
             events,
+            conversion_policy,
         )
         self.v1_images = V1Images(
             self.v1_storage, self.blobs if self.shares_root else Blobs(self.v1_storage.driver), events

@@ -26,6 +26,7 @@ from portside.settings.validation import Profile, make_validation, signing_key_f
 from proxy.settings import ProxySettings, UpstreamSettings
 
 if TYPE_CHECKING:
+    from backends.model.conversion.policy import ConversionPolicy
     from backends.notify.settings import NotifySettings
     from backends.registry.cache_settings import CacheSettings
     from portside.observe.mail import MailSettings
@@ -109,6 +110,7 @@ def make_settings(
             v2=_upstream(gateway.v2, config),
         ),
         validation=make_validation(config, profile),
+        conversions=_conversions(config),
         signing_key=signing_key_file(config),
         health=_health(config),
         cache=_cache(config),
@@ -151,6 +153,22 @@ def _notifications(role: Role, config: Config, ports: Ports, notes: list[str]) -
     from portside.settings.notifications import make_notifications  # noqa: PLC0415 - only where there are endpoints
 
     return make_notifications(config, ports, notes=notes)
+
+
+def _conversions(config: Config) -> ConversionPolicy | None:
+    asked = config.gateway.conversions
+    if asked is None:
+        return None
+    from backends.model.conversion.policy import (  # noqa: PLC0415 - only where a file says something of it
+        ALL_CONVERSIONS,
+        ConversionPolicy,
+        ConversionRule,
+        parse_platform,
+    )
+
+    rules = tuple(ConversionRule(each.repositories, each.convert) for each in asked.rules)
+    policy = ConversionPolicy(parse_platform(asked.platform), rules)
+    return policy if policy != ALL_CONVERSIONS else None
 
 
 def _root(config: Config) -> str:

@@ -21,6 +21,7 @@ from portside.server.listening import Listener
 from proxy.settings import ProxySettings
 
 if TYPE_CHECKING:
+    from backends.model.conversion.policy import ConversionPolicy
     from backends.notify.settings import NotifySettings
     from backends.registry.cache_settings import CacheSettings
 
@@ -46,6 +47,7 @@ class Settings:
         role: which parts it runs.
         headers: on every answer (`http.headers`).
         cache: what is cached where; None where the settings ask for nothing.
+        conversions: of which repositories images are converted; None where the settings say nothing of it.
         signing_key: a key that signs schema 1 documents; None for the registry's own.
         listeners: what it listens on.
         metrics_path: where the metrics are on the listener `metrics`; "" when nothing is counted.
@@ -70,6 +72,7 @@ class Settings:
     headers: Mapping[str, str]
     proxy: ProxySettings
     validation: Validation
+    conversions: ConversionPolicy | None
     signing_key: Path | None
     health: HealthSettings
     cache: CacheSettings | None

@@ -358,3 +358,25 @@ def test_metrics_of_the_debug_address_have_distribution_s_switch_and_path(load: 
     assert load(Role.V2, text % "true").metrics_path == "/m"
     assert load(Role.V2, text % "false").metrics_path == ""
     assert load(Role.V2, "gateway: {metrics: {addr: ''}}").metrics_path == ""
+
+
+def test_rules_of_conversions_must_name_repositories_and_what_may_be_done(load: Load) -> None:
+    text = """
+    gateway:
+      conversions:
+        platform: linux
+        rules:
+          - {repositories: 'a b', convert: allow}
+          - {repositories: a, convert: perhaps}
+          - {convert: forbid}
+          - {repositories: 'legacy/*', convert: Forbid}
+    """
+    mistakes = mistakes_of(load, Role.SERVE, text)
+    expected = [
+        ("gateway.conversions.platform:", "like linux/arm64"),
+        ("gateway.conversions.rules.0.repositories:", "like legacy/*"),
+        ("gateway.conversions.rules.1.convert:", "'allow', 'pinned' or 'forbid'"),
+        ("gateway.conversions.rules.2.repositories:", ""),
+    ]
+    assert [mistake.partition(" ")[0] for mistake in mistakes] == [path for path, _ in expected]
+    assert all(said in mistake for mistake, (_, said) in zip(mistakes, expected, strict=True))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from backends.model.conversion.policy import ConversionPolicy
 from backends.registry.cache_settings import CacheSettings
 from backends.registry.purging import PurgeSettings
 from backends.registry.redis.settings import RedisSettings
@@ -100,6 +101,14 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
             "percent": ("gateway.lowroom.percent", 7),
             "least_bytes": ("gateway.lowroom.bytes", 7),
             "least_files": ("gateway.lowroom.files", 7),
+        },
+    ),
+    (
+        ConversionPolicy,
+        lambda s: s.conversions or ConversionPolicy(),
+        {
+            "platform": ("gateway.conversions.platform", "linux/arm64"),
+            "rules": ("gateway.conversions.rules", [{"repositories": "legacy/*", "convert": "pinned"}]),
         },
     ),
     (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -11,7 +11,7 @@ from backends.notify.settings import DISK_BYTES, SEGMENT_BYTES
 from backends.registry.index_settings import IndexSettings
 from backends.storage.room import RoomSettings
 from portside.server.listening import SEND_SECONDS
-from portside.settings.schema.section import Section
+from portside.settings.schema.section import Section, lazy
 from portside.settings.schema.values import (
     AddressText,
     BoundedWait,
@@ -26,6 +26,11 @@ from portside.settings.schema.values import (
 )
 from portside.tls.contexts import ClientAuth, TlsVersion
 from proxy.settings import CONNECT_SECONDS, READ_SECONDS, ProxySettings, Rule
+
+if TYPE_CHECKING:
+    from portside.settings.schema.conversions import Conversions
+else:
+    Conversions = lazy("conversions", "Conversions")
 
 SMALLEST_SEGMENT = 64 * 1024
 LARGEST_SEGMENT = 64 * 1024 * 1024
@@ -114,6 +119,7 @@ class Gateway(Section):
     metrics: Metrics = Metrics()
     lowroom: LowRoom = LowRoom()
     index: Index = Index()
+    conversions: Conversions | None = None
     notifications: GatewayNotifications = GatewayNotifications()
     workers: int = Field(default=0, ge=0, le=256)
     draintimeout: Duration | None = None
