@@ -9,7 +9,8 @@ import tarfile
 import pytest
 
 from tests.support import schema1
-from tests.support.images import digest_of, make_image, unpacked
+from tests.support.images import digest_of, make_image
+from tests.support.layers import unpack
 from tests.support.tarsum import payload_checksum, tarsum
 
 # The five entries of V1API section 10, all ustar, modification time 1400000000.
@@ -91,7 +92,7 @@ def test_two_tags_of_one_image_share_ids_and_blobs_and_other_seeds_share_none() 
 
 def test_docker_1_0_1_sends_tars_without_closing_blocks() -> None:
     layer = make_image("a/b").layers[0]
-    assert unpacked(layer.packed_without_end()) + bytes(1024) == unpacked(layer.packed)
+    assert unpack(layer.packed_without_end()) + bytes(1024) == unpack(layer.packed)
 
 
 def test_a_modern_image_pushed_by_v1_has_ids_made_of_digests() -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from tests.support.fallback import Command, Next, RefusedError, after_refusal
 from tests.support.images import Image, Pulled, V1Image, digest_of
-from tests.support.profiles import PROFILES, Finding, Profile, V2Format
+from tests.support.profiles import LATER, PROFILES, Finding, Profile, V2Format
 from tests.support.v1_calls import CommandError, Login, V1Calls, ping
 from tests.support.v1_index import search, sign_up
 from tests.support.v1_pull import V1Pull, V1Store
@@ -25,7 +25,7 @@ from tests.support.v2_push import V2Push
 from tests.support.wire import Address, BrokenConnectionError, Call, Exchange, HttpClient, Transcript
 
 VERSIONS = tuple(PROFILES)
-"""Every release that can be replayed, oldest first."""
+"""Every release that can be replayed from what was recorded of it, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +98,12 @@ class Docker:
         """Set up a client.
 
         Args:
-            version: A key of `PROFILES`.
+            version: A key of `PROFILES` or `LATER`.
             login: Credentials from an earlier ``docker login``.
             retry_delay_s: Between tries of an upload; real clients wait seconds.
             timeout_s: Of one read or write on a connection.
         """
-        self.profile: Profile = PROFILES[version]
+        self.profile: Profile = PROFILES.get(version) or LATER[version]
         self._address = address
         self._login = login
         self._retry_delay_s = retry_delay_s
@@ -136,6 +136,17 @@ class Docker:
 
         output, ok, transcript = self._command(run)
         return Outcome(ok, output, transcript, digests=digests)
+
+    def push_chain(self, name: str, tag: str, chain: Sequence[V1Image]) -> Outcome:
+        """Push v1 images as they are, base first: for what other programs have pushed in the same way."""
+
+        def run(http: HttpClient) -> str:
+            endpoint = self._find(http, v1_alone=True, session=True)
+            V1Push(self._v1_calls(http, endpoint.base, standalone=endpoint.basic_everywhere)).push(name, {tag: chain})
+            return f"Pushing tag on {name}"
+
+        output, ok, transcript = self._command(run)
+        return Outcome(ok, output, transcript)
 
     def pull(self, name: str, reference: str) -> Outcome:
         """``docker pull NAME:TAG``, or ``NAME@DIGEST``."""
@@ -190,7 +201,7 @@ class Docker:
         """Have the image as if it had been pulled from the registry's repository `name` before."""
         for item in self._chain(image):
             self._v1_store.images[item.id] = item
-        for blob in [*(layer.packed for layer in image.layers), image.config()]:
+        for blob in [*(layer.packed for layer in image.stored_layers), image.config()]:
             self._v2_store.blobs[digest_of(blob)] = blob
             self._v2_store.remember(name, digest_of(blob))
 

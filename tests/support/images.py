@@ -12,14 +12,18 @@ import gzip
 import io
 import json
 import tarfile
-import zlib
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from tests.support.layers import is_empty
 from tests.support.schema1 import go_json
 
+EMPTY_TAR = bytes(1024)
+EMPTY_LAYER = bytes.fromhex("1f8b080000096e8800ff621805a360148c5800080000ffff2eafb5ef00040000")
+"""What Docker 1.3 and later send for a step that changed no file: the same bytes for ever (FORMATS section 1.4)."""
+_NOTHING = bytes.fromhex("1f8b080000096e8800ff010000ffff0000000000000000")
 _MTIME = 1_420_070_400
 _CREATED = "2015-01-01T00:00:00Z"
 
@@ -27,12 +31,6 @@ _CREATED = "2015-01-01T00:00:00Z"
 def digest_of(data: bytes) -> str:
     """``sha256:`` and the hexadecimal digest of `data`."""
     return "sha256:" + sha256(data).hexdigest()
-
-
-def unpacked(layer: bytes) -> bytes:
-    """The tar in a layer, gzipped or not."""
-    decoder: Callable[[bytes], bytes] = zlib.decompressobj(31).decompress
-    return decoder(layer) if layer.startswith(b"\x1f\x8b") else layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +45,29 @@ class Layer:
         return digest_of(self.tar)
 
     @property
+    def files_size(self) -> int:
+        """Bytes of its files, as docker counts a layer: none where it has only folders, links and whiteouts."""
+        if self.is_empty:
+            return 0
+        with tarfile.open(fileobj=io.BytesIO(self.tar), mode="r:") as archive:
+            return sum(entry.size for entry in archive)
+
+    @property
+    def is_empty(self) -> bool:
+        """A build step that changed no file."""
+        return is_empty(self.tar)
+
+    @property
     def packed(self) -> bytes:
         """The gzip that goes over the wire: no name, no time, so the same bytes each time."""
+        if self.is_empty:
+            return EMPTY_LAYER
         return gzip.compress(self.tar, compresslevel=6, mtime=0)
 
     def packed_without_end(self) -> bytes:
         """As docker 1.0.1 sends it: the tar without its closing zero blocks, an empty layer as nothing at all."""
+        if self.is_empty:
+            return _NOTHING
         return gzip.compress(_without_closing_blocks(self.tar), compresslevel=6, mtime=0)
 
 
@@ -71,6 +86,11 @@ class Image:
 
     layers: tuple[Layer, ...]
     seed: str
+
+    @property
+    def stored_layers(self) -> tuple[Layer, ...]:
+        """The layers that docker 1.10 and later store: a step that changed no file has none."""
+        return tuple(layer for layer in self.layers if not layer.is_empty)
 
     def parent(self) -> Image:
         """The image without its top layer; it shares ids and blobs with this one."""
@@ -96,10 +116,10 @@ class Image:
         """The chain that docker ≥ 1.10 makes up to push to a v1 registry, base first."""
         chain: list[V1Image] = []
         chain_id = ""
-        for position, layer in enumerate(self.layers):
+        for position, layer in enumerate(self.stored_layers):
             link = f"{chain_id} {layer.diff_id}"
             chain_id = digest_of(link.encode()) if position else layer.diff_id
-            top = position == len(self.layers) - 1
+            top = position == len(self.stored_layers) - 1
             image_id = (digest_of(self.config()) if top else chain_id).removeprefix("sha256:")
             fields: dict[str, Any] = {"id": image_id}
             if chain:
@@ -115,8 +135,15 @@ class Image:
         """The configuration blob of schema 2."""
         top = _v1_json("", "", self.layers[-1])
         kept = {key: value for key, value in top.items() if key not in {"id", "parent", "Size"}}
-        history = [{"created": _CREATED, "created_by": f"/bin/sh -c {layer.command}"} for layer in self.layers]
-        rootfs = {"type": "layers", "diff_ids": [layer.diff_id for layer in self.layers]}
+        history = [
+            {
+                "created": _CREATED,
+                "created_by": f"/bin/sh -c {layer.command}",
+                **({"empty_layer": True} if layer.is_empty else {}),
+            }
+            for layer in self.layers
+        ]
+        rootfs = {"type": "layers", "diff_ids": [layer.diff_id for layer in self.stored_layers]}
         return go_json(dict(sorted({**kept, "history": history, "rootfs": rootfs}.items()))).encode()
 
 
@@ -152,6 +179,49 @@ def make_image(seed: str, *, layers: int = 3, big_file_bytes: int = 5000) -> Ima
             files["etc/.wh.old"] = b""
         steps.append(Layer(_tar(files), f"echo {number} && true > <{seed}>"))
     return Image(tuple(steps), seed)
+
+
+def make_built_image(seed: str) -> Image:
+    """An image with all that builds do: links, folders alone, files and folders that a later step removes or hides,
+    and steps that change no file, the last among them.
+    """
+    mark = f"{seed}\n".encode()
+    steps: list[tuple[str, dict[str, bytes], dict[str, str | None]]] = [
+        (
+            "ADD base",
+            {"etc/gone": b"1", "etc/mark": mark, "opt/old/a": b"a", "opt/old/b": b"b", "srv/kept": b"k" * 700},
+            {},
+        ),
+        ("ENV A=1", {}, {}),
+        ("mkdir -p /var/empty/deep", {}, {"var/empty/deep": None}),
+        ("rm -r", {"etc/.wh.gone": b"", "opt/old/.wh..wh..opq": b"", "opt/old/c": mark}, {"etc/hard": "etc/mark"}),
+        ("dd noise", {"srv/noise": _noise(seed, 5000), "srv/.wh.kept": b""}, {}),
+        ("CMD run <it> & more", {}, {}),
+    ]
+    return Image(tuple(Layer(_built_tar(files, more), command) for command, files, more in steps), seed)
+
+
+def _built_tar(files: Mapping[str, bytes], more: Mapping[str, str | None]) -> bytes:
+    """A tar of files with their folders, and of hard links (path → target) and folders alone (path → None)."""
+    if not files and not more:
+        return EMPTY_TAR
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        parts = [path.split("/") for path in [*(path.rpartition("/")[0] for path in files), *more]]
+        for folder in sorted({"/".join(each[:depth]) for each in parts for depth in range(1, len(each) + 1)} - {*more}):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode, entry.mtime = tarfile.DIRTYPE, 0o750, _MTIME
+            archive.addfile(entry)
+        for path, content in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.size, entry.mtime, entry.mode, entry.uid = len(content), _MTIME, 0o640, 33
+            archive.addfile(entry, io.BytesIO(content))
+        for path, target in more.items():
+            entry = tarfile.TarInfo(path)
+            entry.type = tarfile.DIRTYPE if target is None else tarfile.LNKTYPE
+            entry.mtime, entry.linkname = _MTIME, target or ""
+            archive.addfile(entry)
+    return _without_closing_blocks(buffer.getvalue()) + EMPTY_TAR
 
 
 def _tar(files: dict[str, bytes]) -> bytes:
@@ -201,5 +271,5 @@ def _v1_json(image_id: str, parent: str, layer: Layer) -> dict[str, Any]:
         "config": config,
         "architecture": "amd64",
         "os": "linux",
-        "Size": len(layer.tar),
+        "Size": layer.files_size,
     }

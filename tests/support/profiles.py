@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
+from tests.support.layers import ALL, OLD_READERS, Compression
 from tests.support.wire import TlsVersion
 
 GO_AGENT: Final = "Go 1.1 package http"
@@ -62,6 +63,8 @@ class Profile:
         heads_manifest: ``HEAD manifests`` before ``GET``.
         v1_stage_pings_v2: Asks ``/v2/`` again when it turns to v1.
         keeps_to_tls: Tries no plain endpoint once TLS has answered.
+        reads_schema1: Takes manifests of schema 1.
+        layers_read: How a layer may be packed.
     """
 
     version: str
@@ -95,6 +98,8 @@ class Profile:
     heads_manifest: bool = False
     v1_stage_pings_v2: bool = False
     keeps_to_tls: bool = False
+    reads_schema1: bool = True
+    layers_read: frozenset[Compression] = OLD_READERS
 
     @property
     def digest_ids(self) -> bool:
@@ -230,4 +235,26 @@ def _table() -> dict[str, Profile]:
 
 
 PROFILES: Final = _table()
-"""Every release that can be replayed, by version, oldest first."""
+"""Every release that was recorded, by version, oldest first."""
+
+
+def _release(row: Profile, version: str, go: str, commit: str) -> Profile:
+    agent = _agent(version, go, commit, version)
+    return replace(row, version=version, agent=agent, ping_agent=agent)
+
+
+def _later() -> dict[str, Profile]:
+    """Releases that were read rather than recorded: what they ask for and what they can use (FORMATS section 5.2)."""
+    # v1 registries were forgotten in 17.12.
+    v17 = replace(_release(PROFILES["1.13.1"], "17.12.1", "1.9.4", "7390fc6"), finding=Finding.V2_ONLY)
+    v18 = _release(v17, "18.09.9", "1.11.13", "9552f2b")
+    v19 = replace(_release(v18, "19.03.15", "1.13.15", "420b1d3"), accepts=(*_ACCEPTS, _OCI[1]))
+    v23 = replace(_release(PROFILES["20.10.24"], "23.0.6", "1.19.9", "9dbdbd4"), layers_read=ALL)
+    v28 = replace(_release(v23, "28.2.2", "1.24.3", "45873be"), reads_schema1=False)
+    lists = ("application/vnd.docker.distribution.manifest.list.v2+json", _SCHEMA2, *_OCI)
+    v29 = replace(_release(v28, "29.0.0", "1.25.3", "3d4129b"), accepts=lists)
+    return {row.version: row for row in (v17, v18, v19, v23, v28, v29)}
+
+
+LATER: Final = _later()
+"""Later releases with an image store of their own, by version; with containerd's they are in `pullers.py`."""

@@ -79,8 +79,14 @@ def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def sign(document: bytes, key: ec.EllipticCurvePrivateKey, *, time: str = "2026-01-01T00:00:00Z") -> bytes:
-    """Add a signature to an indented document, the way libtrust does."""
+def sign(
+    document: bytes,
+    key: ec.EllipticCurvePrivateKey,
+    *,
+    time: str = "2026-01-01T00:00:00Z",
+    indented: bool = True,
+) -> bytes:
+    """Add a signature to a document, the way libtrust does: indented as the document is."""
     length = len(document[: document.rindex(b"}")].rstrip())
     tail = document[length:]
     protected = _encode(
@@ -94,7 +100,7 @@ def sign(document: bytes, key: ec.EllipticCurvePrivateKey, *, time: str = "2026-
         "signature": _encode(raw),
         "protected": protected,
     }
-    text = go_json({"signatures": [block]}, indent=3)
+    text = go_json({"signatures": [block]}, indent=3 if indented else None)
     return document[:length] + b"," + text.removeprefix("{").encode()
 
 

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.support.images import Pulled, V1Image, unpacked
+from tests.support.images import Pulled, V1Image
+from tests.support.layers import Compression, UnreadableLayerError, unpack
 from tests.support.v1_calls import CommandError, V1Calls
 from tests.support.wire import BrokenConnectionError, Response
 
@@ -143,7 +144,7 @@ class V1Pull:
                 raise CommandError(f"Server error: Status {response.status} while fetching image layer ({image_id})")
             if size >= 0 and len(response.body) != size:
                 raise CommandError(f"layer {image_id} has {len(response.body)} bytes, X-Docker-Size said {size}")
-            _check_layer(response.body)
+            _check_layer(response.body, self._calls.profile.layers_read)
             return response.body
         raise CommandError(f"Error pulling dependent layers: {broken}")
 
@@ -159,9 +160,14 @@ def _text(response: Response) -> str:
     return value
 
 
-def _check_layer(layer: bytes) -> None:
+def _check_layer(layer: bytes, readable: frozenset[Compression]) -> None:
     """Unpack the layer as the daemon does; a broken stream fails the pull."""
-    tar = unpacked(layer)
+    if not layer:
+        raise CommandError("Error pulling image: EOF")  # it looks at the first ten bytes
+    try:
+        tar = unpack(layer, readable)
+    except UnreadableLayerError as error:
+        raise CommandError(f"Error pulling image: {error}") from error
     if tar.strip(b"\0"):
         with tarfile.open(fileobj=io.BytesIO(tar), mode="r:") as archive:
             archive.getmembers()

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from tests.support.images import V1Image, unpacked
+from tests.support.images import V1Image
+from tests.support.layers import unpack
 from tests.support.profiles import Profile
 from tests.support.tarsum import payload_checksum, tarsum
 from tests.support.v1_calls import CommandError, V1Calls, compact
@@ -105,7 +106,7 @@ class V1Push:
         if response.status != 200:
             self._refused(response, "uploading layer")
         checksums = {
-            "X-Docker-Checksum": tarsum(unpacked(image.layer), image.json),
+            "X-Docker-Checksum": tarsum(unpack(image.layer), image.json),
             "X-Docker-Checksum-Payload": payload_checksum(image.json, image.layer),
         }
         response = self._calls.put(self._calls.image_url(image.id, "checksum"), checksums, None)

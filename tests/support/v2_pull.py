@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from tests.support import schema1
 from tests.support.fallback import Kind, RefusedError, refusal
-from tests.support.images import Pulled, digest_of, unpacked
+from tests.support.images import Pulled, digest_of
+from tests.support.layers import UnreadableLayerError, unpack
 from tests.support.profiles import Finding, V2Format
 from tests.support.v1_calls import CommandError
 from tests.support.v2_calls import SCHEMA2, V2Calls, V2Store
@@ -63,20 +64,18 @@ class V2Pull:
 
     def _pull_one(self, reference: str) -> Pulled:
         response = self._get_manifest(reference)
-        media_type = (response.value("Content-Type") or "").partition(";")[0].strip()
-        if self._calls.profile.v2_format is not V2Format.SCHEMA2 or media_type in _SCHEMA1_TYPES:
-            return self._pull_schema1(reference, response)
-        document = response.body
-        if media_type in {_MANIFEST_LIST, _OCI_INDEX} and media_type in self._calls.profile.accepts:
-            entry = next(
-                item for item in _parsed(response)["manifests"]
-                if item["platform"]["os"] == "linux" and item["platform"]["architecture"] == "amd64"
-            )  # fmt: skip
-            document = self._get_manifest(entry["digest"]).body
-        elif media_type not in {SCHEMA2, _OCI_MANIFEST} or media_type not in self._calls.profile.accepts:
-            raise RefusedError(Kind.NONSENSE, f"unsupported manifest media type {media_type!r}")
-        pulled = self._pull_schema2(reference, document)
+        manifest = response
+        if _media_type(response) in {_MANIFEST_LIST, _OCI_INDEX} and self._takes(response):
+            manifest = self._get_manifest(_choose(_parsed(response)["manifests"]))
+        if self._calls.profile.v2_format is not V2Format.SCHEMA2 or _media_type(manifest) in _SCHEMA1_TYPES:
+            return self._pull_schema1(reference, manifest)
+        if _media_type(manifest) not in {SCHEMA2, _OCI_MANIFEST} or not self._takes(manifest):
+            raise RefusedError(Kind.NONSENSE, f"unsupported manifest media type {_media_type(manifest)!r}")
+        pulled = self._pull_schema2(reference, manifest.body)
         return Pulled(pulled.tag, pulled.metadata, pulled.layers, digest_of(response.body))
+
+    def _takes(self, response: Response) -> bool:
+        return _media_type(response) in self._calls.profile.accepts
 
     def _get_manifest(self, reference: str) -> Response:
         if self._calls.profile.heads_manifest and not reference.startswith("sha256:"):
@@ -99,6 +98,8 @@ class V2Pull:
             raise CommandError(f"manifest verification failed for digest {reference}")
 
     def _pull_schema1(self, reference: str, response: Response) -> Pulled:
+        if not self._calls.profile.reads_schema1:
+            raise CommandError("[DEPRECATION NOTICE] Docker Image manifest version 2, schema 1 is no longer supported")
         try:
             if self._calls.profile.finding is Finding.ONE_PING:
                 manifest = schema1.verify(response.body)
@@ -118,6 +119,8 @@ class V2Pull:
         if preview:
             # Blobs named by sha256 are of no use to 1.5, which checks a tarsum: it turns to v1 (WIRE section 5).
             raise RefusedError(Kind.NONSENSE, "verification of the layers failed")
+        for blob in blobs.values():
+            self._unpack(blob)
         return Pulled(
             reference,
             tuple(entry.v1_json.encode() for entry in entries.values()),
@@ -134,7 +137,7 @@ class V2Pull:
             if len(blobs[described["digest"]]) != described["size"]:
                 raise CommandError(f"{described['digest']} has not the size that its manifest says")
         diff_ids = json.loads(blobs[config_digest])["rootfs"]["diff_ids"]
-        found = [digest_of(unpacked(blobs[digest])) for digest in digests]
+        found = [digest_of(self._unpack(blobs[digest])) for digest in digests]
         if diff_ids != found:
             raise CommandError("layers from manifest don't match image configuration")
         return Pulled(reference, (blobs[config_digest],), tuple(blobs[digest] for digest in digests))
@@ -160,11 +163,31 @@ class V2Pull:
             raise CommandError(f"filesystem layer verification failed for digest {digest}")
         return response.body
 
+    def _unpack(self, layer: bytes) -> bytes:
+        try:
+            return unpack(layer, self._calls.profile.layers_read)
+        except UnreadableLayerError as error:
+            raise CommandError(f"failed to register layer: {error}") from error
+
     def _accept(self) -> list[tuple[str, str]]:
         """One line a type, in another order each time."""
         types = list(self._calls.profile.accepts)
         random.shuffle(types)
         return [("Accept", media_type) for media_type in types]
+
+
+def _media_type(response: Response) -> str:
+    return (response.value("Content-Type") or "").partition(";")[0].strip()
+
+
+def _choose(entries: Sequence[Mapping[str, Any]]) -> str:
+    """The digest of the entry for this machine, linux/amd64."""
+    for entry in entries:
+        platform = entry.get("platform") or {}
+        if platform.get("os") == "linux" and platform.get("architecture") == "amd64":
+            digest: str = entry["digest"]
+            return digest
+    raise CommandError("no matching manifest for linux/amd64 in the manifest list entries")
 
 
 def _parsed(response: Response) -> dict[str, Any]:

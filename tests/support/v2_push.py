@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 
 from tests.support import schema1
 from tests.support.fallback import Kind, RefusedError, is_retried, refusal
-from tests.support.images import Image, Layer, digest_of, unpacked
+from tests.support.images import Image, Layer, digest_of
+from tests.support.layers import unpack
 from tests.support.profiles import Finding, V2Format
 from tests.support.tarsum import TarSumVersion, tarsum
 from tests.support.v1_calls import CommandError
@@ -57,7 +58,7 @@ class V2Push:
 
     def _push_preview(self, image: Image) -> None:
         base = image.v1_chain(final_newline=True, closing_blocks=True)[0]
-        name = tarsum(unpacked(base.layer), base.json, version=TarSumVersion.V1)
+        name = tarsum(unpack(base.layer), base.json, version=TarSumVersion.V1)
         response = self._calls.send("HEAD", self._calls.url(f"blobs/{name}"))
         if response.status == 401:
             raise CommandError("Error pushing to registry: Authentication is required.")
@@ -122,7 +123,7 @@ class V2Push:
         return self._put_schema1(tag, schema1.payload(self._calls.name, tag, entries, version_first=True))
 
     def _push_schema2(self, tag: str, image: Image, done: set[str]) -> str:
-        blobs = {digest_of(layer.packed): layer.packed for layer in image.layers}
+        blobs = {digest_of(layer.packed): layer.packed for layer in image.stored_layers}
         missing = [digest for digest in blobs if digest not in done]
         with ThreadPoolExecutor(_UPLOADS_AT_ONCE) as pool:
             uploads = [pool.submit(self._push_layer, blobs[digest], digest) for digest in missing]
@@ -133,7 +134,7 @@ class V2Push:
         config = image.config()
         if not self._calls.has_blob(digest_of(config)):
             self._upload(config, digest_of(config))
-        manifest = schema2_manifest(config, image.layers)
+        manifest = schema2_manifest(config, image.stored_layers)
         response = self._calls.send(
             "PUT", self._calls.url(f"manifests/{tag}"), body=manifest, fields=[("Content-Type", SCHEMA2)]
         )
