@@ -65,6 +65,11 @@ def parse_tag(text: str) -> TagName:
     return TagName(text)
 
 
+def is_tag(text: str) -> bool:
+    """Whether this could be a tag of v2's; docker-registry took anything."""
+    return _TAG.fullmatch(text) is not None
+
+
 def parse_upload_id(text: str) -> UploadId:
     """Parses the name of an upload, a UUID as distribution writes it.
 

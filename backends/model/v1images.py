@@ -30,6 +30,9 @@ from backends.model.strict_json import parse_json
 MAX_V1_NAME = 511
 """Namespace and repository are one name each on disk, of 255 bytes at most, with a slash between them."""
 
+MAX_FILE_NAME = 255
+"""So many bytes a name on disk has at most."""
+
 MAX_ANCESTRY = 1024
 """No client makes a tenth of it; a longer chain is a mistake or an attack."""
 
@@ -48,14 +51,35 @@ class ImageJson:
 
 @dataclass(frozen=True, slots=True)
 class V1Name:
-    """A v1 repository: namespace and the rest, which may hold slashes."""
+    """A v1 repository: namespace and the rest, which may hold slashes.
+
+    Attributes:
+        falls_back: this is `library/x`, of which v1 knows nothing, and neither does v2 of `x`; v2's own `library/x` is
+            read in its place.
+    """
 
     namespace: str
     repository: str
+    falls_back: bool = False
 
     @property
     def text(self) -> str:
         return f"{self.namespace}/{self.repository}"
+
+    @property
+    def v2(self) -> RepositoryName | None:
+        """What v2 calls the same repository; None when v2's grammar cannot hold its name."""
+        if self.falls_back:
+            return RepositoryName(self.text)
+        try:
+            return parse_repository_name(canonical_name(self.text))
+        except RegistryError:
+            return None
+
+    @property
+    def canonical(self) -> str:
+        """The one name of this repository, by which access is decided: v2's, or v1's where v2 has none."""
+        return self.v2 or self.text
 
     @override
     def __str__(self) -> str:
@@ -95,12 +119,17 @@ def parse_v1_name(text: str) -> V1Name:
     return V1Name(namespace, repository) if slash else V1Name("library", namespace)
 
 
-def v2_name(name: V1Name) -> RepositoryName | None:
-    """Returns the name of the same repository in v2; None when v2's grammar cannot hold it."""
-    try:
-        return parse_repository_name(canonical_name(name.text))
-    except RegistryError:
+def v1_name(name: RepositoryName) -> V1Name | None:
+    """Returns what v1 calls the same repository; None when v1 has no name for it.
+
+    v1's `library/x` is v2's `x`, so a v2 `library/x` of its own has none; and what stands after the first slash is one
+    name of a file in v1, in which each further slash takes five characters.
+    """
+    if canonical_name(name) != name:
         return None
+    namespace, slash, rest = name.partition("/")
+    found = V1Name(namespace, rest) if slash else V1Name("library", name)
+    return found if len(quote_plus(found.stored)) <= MAX_FILE_NAME else None
 
 
 def require_new_name(name: V1Name) -> None:

@@ -33,7 +33,7 @@ from backends.registry.no_room import exists
 from backends.registry.tags.service import Tags
 from backends.registry.yielding import yielding
 from backends.storage import layout
-from backends.storage.capabilities import list_page, remove_empty
+from backends.storage.capabilities import list_pages, remove_empty
 from backends.storage.driver import PathNotFound
 from backends.storage.storage import Storage
 
@@ -126,42 +126,43 @@ class Deletions:
             RegistryError: NAME_UNKNOWN: nothing is left of it; NAME_INVALID.
         """
         sides = await self.sides(name)
-        found = sides.v2 is not None and await self._delete_v2(sides.v2, v1=sides.v1, actor=actor)
-        if sides.v1 is not None:
-            with suppress(PathNotFound):
-                await self._tags.delete_all_of_v1(sides.v1, actor=actor)
-                found = True
+        found = False
+        async with exclusive_lock(self._locks, layout.repository_lock(name), patience=PATIENCE_SECONDS):
+            if sides.v2 is not None:
+                await self._tags.remove_what_does_not_hold(sides.v2)
+                found = await self._delete_v2(sides.v2, v1=sides.v1, actor=actor)
+            if sides.v1 is not None:
+                with suppress(PathNotFound):
+                    await self._tags.delete_all_of_v1(sides.v1, actor=actor)
+                    found = True
         if not found:
             raise RegistryError(
                 ErrorCode.NAME_UNKNOWN, f"there is no repository {name}; GET /v2/_catalog lists those of v2"
             )
 
     async def _delete_v2(self, name: RepositoryName, *, v1: V1Name | None, actor: Actor) -> bool:
-        async with exclusive_lock(self._locks, layout.repository_lock(name), patience=PATIENCE_SECONDS):
-            if not await self._is_there(name):
-                # Who deleted it may have been killed before the folders were synced.
-                await self._driver.ensure_durable(*layout.folders_of_repository(name))
-                return False
-            tags: Sequence[str] = ()
-            manifests: list[Digest] = []
-            is_last = False
-            if self._events.wanted:
-                tags = await names_in(self._driver, layout.tags(name))
-                manifests = [digest async for digest in linked_digests(self._driver, layout.revisions(name))]
-                # To whom it is told, a name is one repository: if v1 has it too, it goes with v1's.
-                is_last = v1 is None or not await self._is_in_v1(v1)
-
-            telling = of_all_removed(self._events, name, tags=tags, manifests=manifests, repository=is_last)
-            await carry_out(self._remove(name), Change.DELETED, "everything", name, actor=actor, telling=telling)
+        if not await self._is_there(name):
+            # Who deleted it may have been killed before the folders were synced.
+            await self._driver.ensure_durable(*layout.folders_of_repository(name))
+            return False
+        tags: Sequence[str] = ()
+        manifests: list[Digest] = []
+        is_last = False
+        if self._events.wanted:
+            tags = await names_in(self._driver, layout.tags(name))
+            manifests = [digest async for digest in linked_digests(self._driver, layout.revisions(name))]
+            # To whom it is told, a name is one repository: if v1 has it too, it goes with v1's.
+            is_last = v1 is None or not await self._is_in_v1(v1)
+        telling = of_all_removed(self._events, name, tags=tags, manifests=manifests, repository=is_last)
+        await carry_out(self._remove(name), Change.DELETED, "everything", name, actor=actor, telling=telling)
         return True
 
     async def _remove(self, name: RepositoryName) -> None:
         blobs = [digest async for digest in linked_digests(self._driver, layout.layers(name))]
         # Manifests first: without them nothing refers to the rest.
-        for part in sorted(await self._parts_of(name), key=lambda part: part != layout.MANIFESTS):
-            await self._forget(f"{layout.repository(name)}/{part}")
-        await self._forget(layout.all_signed_schema1(name))
-        await self._forget(layout.all_referrers(name))
+        for part in sorted(await self._parts_of(name), key=lambda part: not part.endswith(f"/{layout.MANIFESTS}")):
+            with suppress(PathNotFound):
+                await self._driver.delete(part)
         async for digest in yielding(blobs):
             await forget_holder(self._driver, digest, name)
         for folder in layout.folders_of_repository(name):
@@ -171,24 +172,20 @@ class Deletions:
         while len(folder) > stop and await remove_empty(self._driver, folder):
             folder = folder.rpartition("/")[0]
 
-    async def _forget(self, path: str) -> None:
-        with suppress(PathNotFound):
-            await self._driver.delete(path)
-
     async def _is_there(self, name: RepositoryName) -> bool:
         """Whether anything is left of a v2 repository, in folders of ours too."""
-        if await self._parts_of(name):
-            return True
-        ours = (layout.all_signed_schema1(name), layout.all_referrers(name))
-        return any([await exists(self._driver, folder) for folder in ours])
+        return bool(await self._parts_of(name))
 
     async def _is_in_v1(self, name: V1Name) -> bool:
         return await exists(self._v1_driver, layout.v1_repository(name.namespace, name.stored))
 
     async def _parts_of(self, name: RepositoryName) -> Sequence[str]:
-        """Returns the folders of a v2 repository itself: no name of a repository begins with `_`."""
-        try:
-            found = await list_page(self._driver, layout.repository(name), start="_", limit=PARTS)
-        except PathNotFound:
-            return ()
-        return [entry for entry in found if entry.startswith("_")]
+        """Returns a repository's own folders in v2's tree, then in ours: no repository's name begins with `_`."""
+        folders = layout.folders_of_repository(name)
+        pages = await list_pages(self._driver, [(folder, "_") for folder in folders], limit=PARTS)
+        return [
+            f"{folder}/{entry}"
+            for folder, entries in zip(folders, pages, strict=True)
+            for entry in entries
+            if entry.startswith("_")
+        ]

@@ -32,9 +32,18 @@ async def read_link(driver: StorageDriver, path: str) -> Digest:
     if not text:
         text = await _read_again(driver, path)
     try:
-        return _digests[text] if len(text) <= LONGEST_KEPT else _parse(text)
+        return parse_link(text)
     except RegistryError:
         raise PathNotFound(path) from None
+
+
+def parse_link(text: bytes) -> Digest:
+    """Returns the digest that a link's content is.
+
+    Raises:
+        RegistryError: it is none.
+    """
+    return _digests[text] if len(text) <= LONGEST_KEPT else _parse(text)
 
 
 def _parse(text: bytes) -> Digest:

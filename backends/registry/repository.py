@@ -20,6 +20,7 @@ from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Manifest
 from backends.model.names import RepositoryName, TagName
+from backends.model.targets import V2Target
 from backends.registry.blobs import Blob
 from backends.registry.changes import Change, carry_out
 from backends.registry.events import of_blob, of_removed
@@ -27,6 +28,7 @@ from backends.registry.exclusive_lock import exclusive_lock, shared_lock
 from backends.registry.holders import find_holder, forget_holder, note_holder
 from backends.registry.links import read_link, write_link
 from backends.registry.manifest_push import ManifestPush
+from backends.registry.no_room import exists
 from backends.registry.referrers import ReferrersPage
 from backends.registry.shared import Shared
 from backends.registry.signing import require_signed
@@ -255,7 +257,7 @@ class Repository:
                 await self._leave_if_empty()
                 await self._driver.ensure_durable(link)
                 raise self._manifest_unknown(digest) from None
-            await self._tags.delete_those_of(self.name, digest, actor=actor)
+            await self._tags.delete_those_of(self.name, V2Target(digest), actor=actor)
             work = self._delete_manifest(digest)
             telling = of_removed(self._events, self.name, digest=digest)
             await carry_out(work, Change.DELETED, f"manifest {digest}", self.name, actor=actor, telling=telling)
@@ -296,16 +298,12 @@ class Repository:
             RegistryError: NAME_UNKNOWN: no manifest is here.
         """
         names = await self._tags.page(self.name, after=after, limit=limit)
-        if names is not None:
+        if names or await exists(self._driver, layout.manifests(self.name)) or await self._tags.are_there(self.name):
             return names
-        try:
-            await self._driver.stat(layout.manifests(self.name))
-        except PathNotFound:
-            raise RegistryError(
-                ErrorCode.NAME_UNKNOWN,
-                f"there is no repository {self.name}; push an image to it first",
-            ) from None
-        return ()
+        raise RegistryError(
+            ErrorCode.NAME_UNKNOWN,
+            f"there is no repository {self.name}; push an image to it first",
+        )
 
     async def delete_tag(self, tag: TagName, *, actor: Actor) -> None:
         """Removes a tag; the manifest stays, by its digest.

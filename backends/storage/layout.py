@@ -12,6 +12,7 @@
     <root>/repositories/<ns>/<repo>/{tag_<t>,tag<t>_json,json,_index_images}
     <root>/docker/registry/portside/primary/                    ours, and truth: never delete
         schema1/<name>/_signed/<alg>/<hex>                      signed schema 1 documents as pushed
+        tags/<name>/_tags/<tag>                                 what a tag names that both generations have files of
         keys/schema1.pem                                        signs schema 1 documents that have no signature
         v1/staging/<id>/                                        a v1 image that is still being pushed (v1/staging.py):
             json-<sha256>-<name>                                    its JSON as announced, a file for each announcement
@@ -60,12 +61,14 @@ LOCKS = "/docker/registry/portside/locks"
 PURGED = "/docker/registry/portside/purged"
 ROOM_SOUGHT = "/docker/registry/portside/room-sought"
 V1_STAGING = f"{PRIMARY}/v1/staging"
+TAG_RECORDS = f"{PRIMARY}/tags"
 DERIVED = f"{PRIMARY}/derived"
 DERIVED_REPOSITORIES = f"{DERIVED}/repositories"
 UNSYNCED = "/docker/registry/portside/unsynced"
 V1_IMAGES = "/images"
 V1_REPOSITORIES = "/repositories"
 V1_TAG = "tag_"
+AFTER_V1_TAGS = "tag`"
 MANIFESTS = "_manifests"
 SCHEMA1_KEY = f"{PRIMARY}/keys/schema1.pem"
 EVENTS = f"{PRIMARY}/events"
@@ -119,12 +122,21 @@ def tag_index_link(name: RepositoryName, tag_name: TagName, digest: Digest) -> s
     return f"{tag(name, tag_name)}/index/{digest.algorithm}/{digest.hex}/link"
 
 
+def tag_records(name: RepositoryName) -> str:
+    """The folder of the records of a repository's tags."""
+    return f"{TAG_RECORDS}/{name}/_tags"
+
+
+def tag_record(name: RepositoryName, tag_name: TagName) -> str:
+    return f"{TAG_RECORDS}/{name}/_tags/{tag_name}"
+
+
 def folders_of_repository(name: RepositoryName) -> tuple[str, ...]:
     """The folders that have a repository's name and hold nothing but its own, and those of repositories below it."""
     return tuple(f"{tree}/{name}" for tree in _TREES_OF_REPOSITORIES)
 
 
-_TREES_OF_REPOSITORIES = (REPOSITORIES, f"{PRIMARY}/schema1", DERIVED_REPOSITORIES, f"{INDEX}/referrers")
+_TREES_OF_REPOSITORIES = (REPOSITORIES, f"{PRIMARY}/schema1", TAG_RECORDS, DERIVED_REPOSITORIES, f"{INDEX}/referrers")
 
 
 def all_signed_schema1(name: RepositoryName) -> str:

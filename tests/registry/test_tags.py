@@ -13,6 +13,7 @@ from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import parse_manifest
 from backends.model.names import ImageId, RepositoryName, TagName
+from backends.model.targets import V1Target
 from backends.model.v1images import parse_v1_name
 from backends.registry.repository import Repository
 from backends.registry.store import Store
@@ -64,8 +65,10 @@ async def test_whoever_changes_a_tag_is_alone_at_it_whatever_protocol_it_speaks(
         assert not await held_up(move(store, TagName("other"), digest))
         assert not await held_up(move_v1(store, "other"))
         # Nobody who reads waits for anybody.
-        assert (await store.open(NAME).get_manifest(TAG)).digest == digest
-        assert await store.v1_repositories.tags(V1_NAME) == {"latest": IMAGE.id, "other": IMAGE.id}
+        assert await store.tags.targets(NAME) == {
+            "latest": V1Target(ImageId(IMAGE.id)),
+            "other": V1Target(ImageId(IMAGE.id)),
+        }
     assert not await held_up(move(store, TAG, digest))
 
 

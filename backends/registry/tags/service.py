@@ -1,35 +1,44 @@
 """Tags of both generations: the one place where a tag is read, moved and deleted.
 
-A tag lies in the files of the generation that wrote it, `v2_links` or `v1_files`.
+A tag is one, whoever writes it and whoever reads: it names what was pushed last, an image of v1 or a manifest of v2. It
+lies in the files of the generation that wrote it, `v2_links` or `v1_files`; where both have files of it, a record says
+which of them holds (`tag_files`, `backends/model/tag_records.py`). So all that docker-registry and distribution wrote,
+and still write beside us, counts, and each of them finds its own files as it left them.
 
 Invariants:
 - one request at a time changes a tag, among all processes and whichever protocol it speaks: v2's `busybox` and v1's
   `library/busybox` are one repository;
 - a tag appears, moves and goes by one rename, once everything it needs is there; its description is written apart;
-- a tag names the digest that it was pushed with, of whatever algorithm.
+- a tag names the digest that it was pushed with, of whatever algorithm;
+- a v2 link never holds what a conversion made, and neither does a v1 file.
 """
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from typing import Any
 
 from backends.model.actor import Actor
+from backends.model.cache import Cache
 from backends.model.digest import Digest
-from backends.model.names import ImageId, RepositoryName, TagName, canonical_name
-from backends.model.v1images import V1Name, describe_agent, v2_name
+from backends.model.names import ImageId, RepositoryName, TagName, canonical_name, is_tag
+from backends.model.targets import Target, V1Target, V2Target
+from backends.model.v1images import V1Name, describe_agent, v1_name
 from backends.registry.changes import Change, carry_out
 from backends.registry.events import Events, Telling, of_removed, of_v1_removed
 from backends.registry.exclusive_lock import exclusive_lock, shared_lock
-from backends.registry.tags.v1_files import V1Files
-from backends.registry.tags.v2_links import V2Links
+from backends.registry.tags.listing import TagListing
+from backends.registry.tags.tag_files import Tag, TagFiles
 from backends.registry.yielding import yielding
 from backends.storage import layout
+from backends.storage.capabilities import remove_empty
 from backends.storage.completion import run_to_completion
 from backends.storage.driver import PathNotFound
-from backends.storage.locks import LockHeld, Locks
+from backends.storage.locks import LockHeld
 from backends.storage.storage import Storage
 
 
@@ -37,30 +46,35 @@ class Tags:
     """All tags of a store.
 
     Args:
-        storage: where v2's tags are.
-        v1_storage: where v1's are; each root has locks of its own.
+        storage: where v2's tags are, the records, and the locks of both.
+        v1_storage: where v1's are.
         events: where deletions are told; who moves a tag says what is told of it.
     """
 
     def __init__(self, storage: Storage, v1_storage: Storage, events: Events) -> None:
+        self._driver = storage.driver
+        self._v1_driver = v1_storage.driver
         self._locks = storage.locks
-        self._v1_locks = v1_storage.locks
         self._events = events
-        self._links = V2Links(storage.driver)
-        self._files = V1Files(v1_storage.driver)
+        self._files = TagFiles(storage.driver, v1_storage.driver)
+        self._listing = TagListing(storage.driver, v1_storage.driver, self._files)
 
-    # v2
+    # of both
 
-    def resolve(self, name: RepositoryName, tag: TagName) -> Awaitable[Digest]:
-        """Returns the digest that a tag names.
+    def target(self, name: RepositoryName, tag: TagName) -> Awaitable[Target]:
+        """Returns what a tag names, whoever set it.
 
         Raises:
             PathNotFound: there is no such tag.
         """
-        return self._links.read(name, tag)
+        return self._files.target(_tag(name, tag))
 
-    async def page(self, name: RepositoryName, *, after: str, limit: int | None) -> Sequence[str] | None:
-        """Returns tags of a repository, sorted bytewise; None when it has none.
+    def targets(self, name: RepositoryName) -> Awaitable[Mapping[str, Target]]:
+        """Returns all tags of a repository with what they name, sorted bytewise; also those that only v1 can have."""
+        return self._listing.targets(name, _v1_names[name])
+
+    async def page(self, name: RepositoryName, *, after: str, limit: int | None) -> Sequence[str]:
+        """Returns tags of a repository that v2 can have, sorted bytewise.
 
         Args:
             name: the repository.
@@ -68,9 +82,117 @@ class Tags:
             limit: how many at most; None for all.
         """
         if limit is not None:
-            return await self._links.page(name, after=after, limit=limit)
-        names = await self._links.names(name)
-        return names if names is None or not after else names[bisect_right(names, after) :]
+            return await self._listing.page(name, _v1_names[name], after=after, limit=limit)
+        names = await self._listing.names(name, _v1_names[name])
+        return names[bisect_right(names, after) :] if after else names
+
+    async def are_there(self, name: RepositoryName) -> bool:
+        """Whether a repository has tags of v1, or has had any of v2."""
+        v1 = _v1_names[name]
+        return await self._files.links.are_there(name) or (v1 is not None and await self._files.files.are_there(v1))
+
+    async def restore(
+        self, name: RepositoryName, tag: TagName, target: Target, *, actor: Actor, telling: Telling | None = None
+    ) -> None:
+        """Makes a tag name something of the repository that was there before, of either generation.
+
+        The lock of the repository must not be held: this takes it.
+
+        Args:
+            name: the repository.
+            tag: the tag.
+            target: what it is to name: what it was made of that a client has pushed back.
+            actor: who does it.
+            telling: what is told of it.
+
+        Raises:
+            PathNotFound: the repository does not have it any more.
+            RegistryError: UNAVAILABLE: another request holds a lock.
+        """
+        match target:
+            case V2Target(digest):
+                link = layout.revision_link(name, digest)
+                async with (
+                    shared_lock(self._locks, layout.repository_lock(name)),
+                    exclusive_lock(self._locks, layout.blob_lock(digest)),
+                ):
+                    await self._driver.stat(link)
+                    await self._driver.ensure_durable(link)
+                    await self.move(name, tag, digest, actor=actor, telling=telling)
+            case V1Target(image_id):
+                v1, image = _v1_names[name], layout.v1_image_json(image_id)
+                if v1 is None:
+                    raise PathNotFound(image)
+                await self._v1_driver.stat(image)
+                await self._v1_driver.ensure_durable(image)
+                await self.move_v1(v1, tag, image_id, actor=actor, now=int(time.time()), telling=telling)
+
+    async def delete_those_of(self, name: RepositoryName, target: Target, *, actor: Actor) -> None:
+        """Removes all tags that name something; one that is moved on meanwhile stays."""
+        async for text in yielding(await self._candidates(name, target)):
+            tag = _tag(name, text)
+            async with self._lock(tag):
+                state = await self._files.state(tag)
+                if state.target == target:
+                    await self._delete(tag, actor=actor)
+                elif isinstance(target, V2Target) and state.v2 is not None and state.v2.target == target:
+                    # The tag has gone on to an image of v1; no link to what goes is left.
+                    await run_to_completion(self._files.links.delete(name, TagName(text)))
+        # The process that removed others may have been killed before it synced the folder.
+        await self._files.links.ensure_durable(name)
+
+    async def _candidates(self, name: RepositoryName, target: Target) -> Sequence[str]:
+        """Returns tags with a file that names something; whether it holds is seen under the lock of each."""
+        found: list[str] = []
+        v1 = _v1_names[name]
+        if isinstance(target, V2Target):
+            async for text in yielding(await self._files.links.names(name) or ()):
+                with suppress(PathNotFound):
+                    if await self._files.links.read(name, TagName(text)) == target.digest:
+                        found.append(text)
+        elif v1 is not None:
+            with suppress(PathNotFound):
+                async for text in yielding(await self._files.files.names(v1)):
+                    with suppress(PathNotFound):
+                        if await self._files.files.read(v1, text) == target:
+                            found.append(text)
+        return found
+
+    async def remove_what_does_not_hold(self, name: RepositoryName) -> None:
+        """Removes files of tags that do not hold: so none that is older comes to hold while the others are removed.
+
+        The lock of the repository must be held alone.
+        """
+        v1 = _v1_names[name]
+        if v1 is None:
+            return
+        try:
+            files = frozenset(await self._files.files.names(v1))
+        except PathNotFound:
+            files = frozenset()
+        both = files.intersection(await self._files.links.names(name) or ())
+        async for text in yielding(both.union(await self._files.records.names(name))):
+            await run_to_completion(self._files.delete_older(_tag(name, text)))
+
+    # v2
+
+    async def resolve(self, name: RepositoryName, tag: TagName) -> Digest:
+        """Returns the digest of the manifest that a tag names.
+
+        Raises:
+            PathNotFound: there is no such tag, or it names an image of v1.
+        """
+        target = await self._files.target(_tag(name, tag))
+        if isinstance(target, V2Target):
+            return target.digest
+        raise PathNotFound(layout.tag(name, tag))
+
+    async def is_set(self, name: RepositoryName, tag: TagName, digest: Digest) -> bool:
+        """Whether a tag names a manifest."""
+        try:
+            return await self._files.target(_tag(name, tag)) == V2Target(digest)
+        except PathNotFound:
+            return False
 
     async def move(
         self, name: RepositoryName, tag: TagName, digest: Digest, *, actor: Actor, telling: Telling | None
@@ -80,68 +202,54 @@ class Tags:
         Raises:
             RegistryError: UNAVAILABLE: another request holds the lock of this tag.
         """
-        async with _tag_lock(self._locks, name, tag):
-            work = self._links.write(name, tag, digest)
+        at = _tag(name, tag)
+        write = partial(self._files.links.write, name, tag, digest)
+        async with self._lock(at):
+            work = self._files.write(at, V2Target(digest), write, writer=actor.agent, now=time.time_ns())
             await carry_out(work, Change.PUSHED, f"tag {tag} for {digest}", name, actor=actor, telling=telling)
 
-    async def is_set(self, name: RepositoryName, tag: TagName, digest: Digest) -> bool:
-        """Whether a tag names a digest."""
-        try:
-            return await self._links.read(name, tag) == digest
-        except PathNotFound:
-            return False
-
     async def delete(self, name: RepositoryName, tag: TagName, *, actor: Actor) -> None:
-        """Removes a tag; the manifest stays.
+        """Removes a tag; what it named stays.
 
         Raises:
             PathNotFound: there is no such tag.
         """
-        async with _tag_lock(self._locks, name, tag):
-            await self._delete(name, tag, actor=actor)
-
-    async def _delete(self, name: RepositoryName, tag: TagName, *, actor: Actor) -> None:
-        telling = of_removed(self._events, name, tag=tag)
-        work = self._links.delete(name, tag)
-        await carry_out(work, Change.DELETED, f"tag {tag}", name, actor=actor, telling=telling)
-
-    async def delete_those_of(self, name: RepositoryName, digest: Digest, *, actor: Actor) -> None:
-        """Removes all tags that name a manifest; one that is moved on meanwhile stays."""
-        async for text in yielding(await self._links.names(name) or ()):
-            tag = TagName(text)
-            if await self.is_set(name, tag, digest):
-                async with _tag_lock(self._locks, name, tag):
-                    if await self.is_set(name, tag, digest):
-                        await self._delete(name, tag, actor=actor)
-        # The process that removed others may have been killed before it synced the folder.
-        await self._links.ensure_durable(name)
+        at = _tag(name, tag)
+        async with self._lock(at):
+            await self._delete(at, actor=actor)
+        await self._leave(at)
 
     # v1
 
-    def resolve_v1(self, name: V1Name, tag: str) -> Awaitable[str]:
-        """Returns the image id that a v1 tag names.
+    async def resolve_v1(self, name: V1Name, tag: str) -> ImageId:
+        """Returns the image that a tag names.
 
         Raises:
-            PathNotFound: there is no such tag.
+            PathNotFound: there is no such tag, or it names a manifest of v2.
         """
-        return self._files.read(name, tag)
+        target = await self._files.target(_v1_tag(name, tag))
+        if isinstance(target, V1Target):
+            return target.image_id
+        raise PathNotFound(tag)
 
     async def all_of_v1(self, name: V1Name) -> Mapping[str, str]:
-        """Returns a v1 repository's tags and the ids they name.
+        """Returns a v1 repository's tags that name images of v1, and their ids.
 
         Raises:
-            PathNotFound: there is no such repository.
+            PathNotFound: v1 has no such repository.
         """
-        return await self._files.read_all(name)
+        await self._files.files.names(name)
+        found = await self._listing.targets(name.v2, name)
+        return {tag: target.image_id for tag, target in found.items() if isinstance(target, V1Target)}
 
     async def describe_v1(self, name: V1Name, tag: str | None) -> Any:
         """Returns what is recorded of who set a v1 tag (None: `latest`); None when nothing was."""
-        return await self._files.describe(name, tag)
+        return await self._files.files.describe(name, tag)
 
     async def move_v1(
         self, name: V1Name, tag: str, image_id: ImageId, *, actor: Actor, now: int, telling: Telling | None
     ) -> None:
-        """Makes a v1 tag name an image that is whole, with all its ancestors.
+        """Makes a tag name an image that is whole, with all its ancestors.
 
         Args:
             name: the repository.
@@ -154,33 +262,23 @@ class Tags:
         Raises:
             RegistryError: UNAVAILABLE: another request holds the lock of this tag.
         """
-        async with (
-            shared_lock(self._v1_locks, layout.repository_lock(name.text)),
-            _tag_lock(self._v1_locks, name.text, tag),
-        ):
-            work = self._files.write(name, tag, image_id, describe_agent(actor.agent, now=now))
+        at = _v1_tag(name, tag)
+        write = partial(self._files.files.write, name, tag, image_id, describe_agent(actor.agent, now=now))
+        async with shared_lock(self._locks, layout.repository_lock(name.text)), self._lock(at):
+            work = self._files.write(at, V1Target(image_id), write, writer=actor.agent, now=time.time_ns())
             what = f"tag {tag} for image {image_id}"
             await carry_out(work, Change.PUSHED, what, name.text, actor=actor, telling=telling)
 
     async def delete_v1(self, name: V1Name, tag: str, *, actor: Actor) -> None:
-        """Removes a v1 tag, and with the last one the repository; images stay.
+        """Removes a tag, and with the last one v1's repository; what it named stays.
 
         Raises:
             PathNotFound: there is no such tag.
         """
-        async with _tag_lock(self._v1_locks, name.text, tag):
-            work = self._files.delete(name, tag)
-            telling = of_v1_removed(self._events, name, [tag])
-            await carry_out(work, Change.DELETED, f"tag {tag}", name.text, actor=actor, telling=telling)
-        if not await self._files.are_there(name):
-            await self._leave_v1(name)
-
-    async def _leave_v1(self, name: V1Name) -> None:
-        """Takes a repository without tags out of v1's index and search, unless somebody is pushing it just now."""
-        with suppress(LockHeld, PathNotFound):
-            async with self._v1_locks.hold(layout.repository_lock(name.text)):
-                if not await self._files.are_there(name):
-                    await run_to_completion(self._files.delete_all(name))
+        at = _v1_tag(name, tag)
+        async with self._lock(at):
+            await self._delete(at, actor=actor, by_v1=True)
+        await self._leave(at)
 
     async def delete_all_of_v1(self, name: V1Name, *, actor: Actor) -> None:
         """Removes a v1 repository with all its tags by one rename; it does not wait for the locks of its tags.
@@ -191,14 +289,50 @@ class Tags:
         telling = None
         if self._events.wanted:
             # To whom it is told, a name is one repository: it goes only where v2 has none of that name.
-            in_v2 = v2_name(name)
-            is_last = in_v2 is None or not await self._links.are_there(in_v2)
-            tags = sorted(await self._files.read_all(name))
+            is_last = name.v2 is None or not await self._files.links.are_there(name.v2)
+            tags = [tag for tag in await self._files.files.names(name) if await self._files.files.see(name, tag)]
             telling = of_v1_removed(self._events, name, tags, repository=is_last)
         await carry_out(
-            self._files.delete_all(name), Change.DELETED, "all tags", name.text, actor=actor, telling=telling
+            self._files.files.delete_all(name), Change.DELETED, "all tags", name.text, actor=actor, telling=telling
         )
 
+    # within
 
-def _tag_lock(locks: Locks, name: str, tag: str) -> AbstractAsyncContextManager[None]:
-    return exclusive_lock(locks, layout.tag_lock(canonical_name(name), tag))
+    def _lock(self, tag: Tag) -> AbstractAsyncContextManager[None]:
+        name = tag.v2 or (tag.v1.text if tag.v1 is not None else "")
+        return exclusive_lock(self._locks, layout.tag_lock(canonical_name(name), tag.text))
+
+    async def _delete(self, tag: Tag, *, actor: Actor, by_v1: bool = False) -> None:
+        """Removes a tag whose lock is held, and tells it as the protocol does by which it was asked."""
+        if tag.v1 is not None and (by_v1 or tag.v2 is None):
+            name, telling = tag.v1.text, of_v1_removed(self._events, tag.v1, [tag.text])
+        else:
+            name = tag.v2 or ""
+            telling = of_removed(self._events, name, tag=tag.text)
+        work = self._files.delete(tag)
+        await carry_out(work, Change.DELETED, f"tag {tag.text}", name, actor=actor, telling=telling)
+
+    async def _leave(self, tag: Tag) -> None:
+        """Takes a repository without tags out of listings and search, in each generation."""
+        if tag.v2 is not None:
+            await remove_empty(self._driver, layout.manifests(tag.v2))
+        v1 = tag.v1
+        if v1 is None or await self._files.files.are_there(v1):
+            return
+        # Unless somebody is pushing it just now.
+        with suppress(LockHeld, PathNotFound):
+            async with self._locks.hold(layout.repository_lock(v1.text)):
+                if not await self._files.files.are_there(v1):
+                    await run_to_completion(self._files.files.delete_all(v1))
+
+
+_v1_names = Cache(v1_name, bound=4096)
+
+
+def _tag(name: RepositoryName, text: str) -> Tag:
+    return Tag(name if is_tag(text) else None, _v1_names[name], text)
+
+
+def _v1_tag(name: V1Name, text: str) -> Tag:
+    """A tag of v1; of a v2 repository that is read in place of v1's, v1 has no files."""
+    return Tag(name.v2 if is_tag(text) else None, None if name.falls_back else name, text)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from backends.model.names import ImageId, is_image_id
+from backends.model.names import ImageId, is_image_id, is_tag
+from backends.model.tag_records import Seen
+from backends.model.targets import V1Target
 from backends.model.v1images import V1Name, dump_json, load_json
-from backends.registry.no_room import undone_without_room
-from backends.registry.yielding import yielding
+from backends.registry.no_room import exists, undone_without_room
+from backends.registry.tags.seeing import see
 from backends.storage import layout
-from backends.storage.capabilities import list_page
-from backends.storage.driver import PathNotFound, StorageDriver
+from backends.storage.capabilities import after_name, list_page
+from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver
 
 LATEST = "latest"
 
@@ -23,27 +26,64 @@ class V1Files:
     def __init__(self, driver: StorageDriver) -> None:
         self._driver = driver
 
-    async def read(self, name: V1Name, tag: str) -> str:
-        """Returns the id that a tag names.
+    async def read(self, name: V1Name, tag: str) -> V1Target:
+        """Returns the image that a tag names.
 
         Raises:
             PathNotFound: there is no such tag.
         """
-        return await self._read_id(layout.v1_tag(name.namespace, name.stored, tag))
+        path = layout.v1_tag(name.namespace, name.stored, tag)
+        target = _target(await self._driver.read(path))
+        if target is None:
+            raise PathNotFound(path)
+        return target
 
-    async def read_all(self, name: V1Name) -> Mapping[str, str]:
-        """Returns tags and the ids they name.
+    async def see(self, name: V1Name, tag: str) -> Seen | None:
+        """Returns what a tag names here, and when that was written; None for nothing."""
+        return await see(self._driver, layout.v1_tag(name.namespace, name.stored, tag), _target)
+
+    async def is_there(self, name: V1Name, tag: str) -> bool:
+        """Whether there is a file of a tag, whatever it says."""
+        try:
+            return await exists(self._driver, layout.v1_tag(name.namespace, name.stored, tag))
+        except InvalidPath:
+            return False
+
+    async def names(self, name: V1Name) -> Sequence[str]:
+        """Returns the tags of a repository, and what else may be one by the name of its file.
 
         Raises:
             PathNotFound: there is no such repository.
         """
-        tags: dict[str, str] = {}
-        async for entry in yielding(await self._driver.list(layout.v1_repository(name.namespace, name.stored))):
-            tag = layout.v1_tag_of(entry)
-            if tag is not None:
-                with suppress(PathNotFound):
-                    tags[tag] = await self._read_id(layout.v1_repository_entry(name.namespace, name.stored, entry))
-        return tags
+        entries = await self._driver.list(layout.v1_repository(name.namespace, name.stored))
+        first, end = bisect_left(entries, layout.V1_TAG), bisect_left(entries, layout.AFTER_V1_TAGS)
+        return [tag for tag in map(layout.v1_tag_of, entries[first:end]) if tag is not None]
+
+    async def is_tag(self, name: V1Name, text: str) -> bool:
+        """Whether what may be a tag by the name of its file is one, and one that v2 could have too.
+
+        The description of the tag `_x` lies in `tag_x_json`.
+        """
+        return is_tag(text) and (not text.endswith("_json") or await self.see(name, text) is not None)
+
+    async def page(self, name: V1Name, *, after: str, limit: int) -> Sequence[str]:
+        """Returns the first tags after a text ("" for the beginning) that v2 could have too, sorted bytewise."""
+        folder = layout.v1_repository(name.namespace, name.stored)
+        found: list[str] = []
+        start = layout.V1_TAG + after_name(after)
+        try:
+            while len(found) < limit:
+                entries = await list_page(self._driver, folder, start=start, limit=limit)
+                for entry in entries:
+                    tag = layout.v1_tag_of(entry)
+                    if tag is not None and entry == layout.V1_TAG + tag and await self.is_tag(name, tag):
+                        found.append(tag)
+                if len(entries) < limit or not entries[-1].startswith(layout.V1_TAG):
+                    break
+                start = after_name(entries[-1])
+        except (PathNotFound, InvalidPath):
+            return ()
+        return found[:limit]
 
     async def describe(self, name: V1Name, tag: str | None) -> Any:
         """Returns what is recorded of who set a tag (None: `latest`); None when nothing was."""
@@ -99,8 +139,7 @@ class V1Files:
         """
         await self._driver.delete(layout.v1_repository(name.namespace, name.stored))
 
-    async def _read_id(self, path: str) -> str:
-        text = (await self._driver.read(path)).decode("ascii", "replace").strip()
-        if not is_image_id(text):
-            raise PathNotFound(path)
-        return text
+
+def _target(content: bytes) -> V1Target | None:
+    text = content.decode("ascii", "replace").strip()
+    return V1Target(ImageId(text)) if is_image_id(text) else None

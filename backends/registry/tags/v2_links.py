@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backends.model.digest import Digest
+from backends.model.errors import RegistryError
 from backends.model.names import RepositoryName, TagName
-from backends.registry.links import read_link, write_link
+from backends.model.tag_records import Seen
+from backends.model.targets import V2Target
+from backends.registry.links import parse_link, read_link, write_link
 from backends.registry.no_room import exists, undone_without_room
+from backends.registry.tags.seeing import see
 from backends.storage import layout
 from backends.storage.capabilities import after_name, list_page
 from backends.storage.driver import PathNotFound, StorageDriver
@@ -26,6 +30,10 @@ class V2Links:
             PathNotFound: there is no such tag.
         """
         return await read_link(self._driver, layout.tag_current_link(name, tag))
+
+    async def see(self, name: RepositoryName, tag: TagName) -> Seen | None:
+        """Returns what a tag names here, and when that was written; None for nothing."""
+        return await see(self._driver, layout.tag_current_link(name, tag), _target)
 
     async def names(self, name: RepositoryName) -> Sequence[str] | None:
         """Returns the tags of a repository, sorted bytewise; None when it never had any."""
@@ -70,3 +78,10 @@ class V2Links:
             PathNotFound: there is no such tag.
         """
         await self._driver.delete(layout.tag(name, tag))
+
+
+def _target(content: bytes) -> V2Target | None:
+    try:
+        return V2Target(parse_link(content))
+    except RegistryError:
+        return None
