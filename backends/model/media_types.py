@@ -22,3 +22,8 @@ V1_IMAGE = "application/vnd.docker.image.v1+json"
 
 OCTET_STREAM = "application/octet-stream"
 JSON = "application/json"
+
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+IMAGE_CONFIGS = frozenset({DOCKER_CONFIG, OCI_CONFIG})
+"""Of the configurations of images; what has a config of another type is an artifact."""
