@@ -22,6 +22,7 @@ from tests.support.dockerd import Docker, other_address, running_dockerd
 from tests.support.leftovers import FOLDER, OTHER_ADDRESS, OTHER_NAME
 from tests.support.ports import free_port
 from tests.support.programs import find_program
+from tests.support.wire import Address
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ("requirements.lock", "requirements-build.lock")
@@ -36,6 +37,12 @@ class Served:
     ca: Path
     folder: Path
     log: Path
+
+    @property
+    def address(self) -> Address:
+        """Where replayed clients go."""
+        host, _, port = self.loopback.partition(":")
+        return Address(host, int(port), self.ca)
 
     @property
     def certificates(self) -> Path:

@@ -20,19 +20,22 @@ from tests.support.ports import free_port
 from tests.support.wire import Address
 
 CACHE = Path("/var/cache/portside-tests")
-# .ci/run reads this table, so an entry is one line.
+# .ci/run reads this table, so an entry is one line. What lies in a folder is not found by its bare name: dockerd
+# starts the containerd that is in its PATH, and must find Debian's.
 GO_PROGRAMS = {
     "crane": "github.com/google/go-containerregistry/cmd/crane@v0.21.9",
     "buildkitd": "github.com/moby/buildkit/cmd/buildkitd@v0.12.5",
     "buildctl": "github.com/moby/buildkit/cmd/buildctl@v0.12.5",
     "conformance": "github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111",
     "oras": "oras.land/oras/cmd/oras@v1.3.6",
+    "containerd/containerd": "github.com/containerd/containerd/v2/cmd/containerd@v2.4.2",
+    "containerd/ctr": "github.com/containerd/containerd/v2/cmd/ctr@v2.4.2",
     "regctl": "github.com/regclient/regclient/cmd/regctl@v0.11.7",
     "registry": "github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
 }
 # Where `apt-get install` of the same name is not what brings it.
 _INSTALL = {
-    **{name: f"go install {package}" for name, package in GO_PROGRAMS.items()},
+    **{name: f"GOBIN={(CACHE / 'bin' / name).parent} go install {package}" for name, package in GO_PROGRAMS.items()},
     "go": "apt-get install golang-go",
     "ip": "apt-get install iproute2",
     "systemd-analyze": "apt-get install systemd",
@@ -40,8 +43,8 @@ _INSTALL = {
 
 
 def find_program(name: str) -> str:
-    """The path of a program, or a skip that says how to install it."""
-    path = shutil.which(name)
+    """The path of a program, or a skip that says how to install it; `folder/name` lies below our own."""
+    path = shutil.which(CACHE / "bin" / name if "/" in name else name)
     if path is None:
         pytest.skip(f"{name} is not installed: {_INSTALL.get(name, f'apt-get install {name}')}")
     return path
