@@ -1,0 +1,69 @@
+"""`portside reindex` and `delete`: the commands that work on a volume by themselves, beside running servers."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from portside.commands.options import CONFIG, DATA, fail, options
+
+
+@click.command(short_help="Find what another registry has written to the volume.")
+@options(CONFIG, DATA)
+def reindex(config: Path | None, data: str | None) -> None:
+    """Look through a v2 volume for referrers and blobs that another registry has written, beside running servers.
+
+    `serve` and `v2` do the same when they start, and once a day (gateway.index.interval). Run it as the user that the
+    registry runs as.
+    """
+    from portside.problems import Problem  # noqa: PLC0415
+    from portside.reindexing import reindex as look_through  # noqa: PLC0415
+    from portside.settings.loading import settings_path  # noqa: PLC0415
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    try:
+        click.echo(look_through(config or settings_path(os.environ), os.environ, {"data": data}, say=say))
+    except Problem as problem:
+        fail(str(problem))
+
+
+@click.command(short_help="Delete a whole repository on the volume.")
+@click.argument("name")
+@options(CONFIG, DATA)
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(name: str, config: Path | None, data: str | None, dry_run: bool, yes: bool) -> None:  # noqa: FBT001 - click's flags
+    """Delete a repository with all its tags, manifests and uploads, of v2 and v1, beside running servers.
+
+    Repositories below its name stay, and so does content, until a garbage collection. It works also where clients may
+    not delete (storage.delete.enabled). Run it as the user that the registry runs as.
+    """
+    from portside.delete_repository import delete_repository  # noqa: PLC0415
+    from portside.problems import Problem  # noqa: PLC0415
+    from portside.settings.loading import settings_path  # noqa: PLC0415
+
+    def confirm(what: str) -> bool:
+        if yes:
+            return True
+        if not sys.stdin.isatty():
+            raise Problem(f"nobody is there to ask: --yes would {what}")
+        return click.confirm(what[0].upper() + what[1:] + "?")
+
+    try:
+        click.echo(
+            delete_repository(
+                name,
+                config or settings_path(os.environ),
+                os.environ,
+                {"data": data},
+                dry_run=dry_run,
+                confirm=confirm,
+            )
+        )
+    except Problem as problem:
+        fail(str(problem))
