@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from backends.model.clients import parse_user_agent
 from backends.model.conversion.negotiation import (
-    AsChosen,
     AsStored,
     Converted,
     Reader,
@@ -84,31 +83,30 @@ CLIENTS: dict[str, tuple[str, Sequence[str]]] = {
     "a list alone": ("manifest-tool", [MANIFEST_LIST]),
 }
 
-S1, S2 = StoredImage(SCHEMA1_SIGNED), StoredImage(SCHEMA2)
-OCI, ZSTD = StoredImage(OCI_MANIFEST), StoredImage(OCI_MANIFEST, has_zstd=True)
+S2, OCI = StoredImage(SCHEMA2), StoredImage(OCI_MANIFEST)
 
 # The rows of FORMATS 6: what is stored.
 STORED: dict[str, Stored] = {
     "v1": StoredImage(V1_IMAGE),
-    "schema1": S1,
+    "schema1": StoredImage(SCHEMA1_SIGNED),
     "schema2": S2,
-    "list": StoredIndex(MANIFEST_LIST, frozenset({SCHEMA2}), S2),
+    "list": StoredIndex(MANIFEST_LIST, frozenset({SCHEMA2}), SCHEMA2),
     "oci": OCI,
-    "index": StoredIndex(OCI_INDEX, frozenset({OCI_MANIFEST}), OCI),
-    "oci zstd": ZSTD,
-    "index zstd": StoredIndex(OCI_INDEX, frozenset({OCI_MANIFEST}), ZSTD, has_zstd=True),
-    "index of schema2": StoredIndex(OCI_INDEX, frozenset({SCHEMA2}), S2),
-    "list with schema1": StoredIndex(MANIFEST_LIST, frozenset({SCHEMA1_SIGNED, SCHEMA2}), S1),
+    "index": StoredIndex(OCI_INDEX, frozenset({OCI_MANIFEST}), OCI_MANIFEST),
+    "oci zstd": StoredImage(OCI_MANIFEST, has_zstd=True),
+    "index zstd": StoredIndex(OCI_INDEX, frozenset({OCI_MANIFEST}), OCI_MANIFEST, has_zstd=True),
+    "index of schema2": StoredIndex(OCI_INDEX, frozenset({SCHEMA2}), SCHEMA2),
+    "list with schema1": StoredIndex(MANIFEST_LIST, frozenset({SCHEMA1_SIGNED, SCHEMA2}), SCHEMA1_SIGNED),
     "no platform": StoredIndex(MANIFEST_LIST, frozenset({SCHEMA2})),
     "artifacts": StoredIndex(OCI_INDEX, frozenset()),
 }
 
-# What each client gets, in the order of STORED: "=" what is stored, "child" the image chosen from it, or what is made
-# of it, with "gz" where zstd becomes gzip, "?" where it takes what is stored if that is impossible; "404".
+# What each client gets, in the order of STORED: "=" what is stored; the form that is made of it, or chosen from it;
+# with "gz" zstd becomes gzip, with "?" it takes what is stored if the form is impossible; "404".
 TABLE = """
-docker 1.6.2                | schema1 gz  | =          | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | child      | schema1 gz  | schema1 gz
-docker 1.9.1                | schema1 gz  | =          | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | child      | schema1 gz  | schema1 gz
-docker 1.9.1 behind a proxy | schema1 gz  | =          | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | child      | schema1 gz  | schema1 gz
+docker 1.6.2                | schema1 gz  | =          | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz | schema1 gz  | schema1 gz
+docker 1.9.1                | schema1 gz  | =          | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz | schema1 gz  | schema1 gz
+docker 1.9.1 behind a proxy | schema1 gz  | =          | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz | schema1 gz  | schema1 gz
 docker 1.10.3               | schema2 gz  | schema2 gz | =           | =           | schema2 gz  | list gz     | schema2 gz  | list gz     | list gz     | list gz    | =           | list gz
 docker 18.09                | schema2 gz  | schema2 gz | =           | =           | schema2 gz  | list gz     | schema2 gz  | list gz     | list gz     | list gz    | =           | list gz
 docker 19.03                | schema2 gz  | schema2 gz | =           | =           | schema2 gz  | list gz     | schema2 gz  | list gz     | =           | list gz    | =           | =
@@ -124,13 +122,13 @@ crane                       | schema2     | schema2    | =           | =        
 oras                        | schema2     | schema2    | =           | =           | =           | =           | =           | =           | =           | list       | =           | =
 curl                        | schema2     | schema2 ?  | =           | =           | =           | =           | =           | =           | =           | =          | =           | =
 a browser                   | schema2     | schema2 ?  | =           | =           | =           | =           | =           | =           | =           | =          | =           | =
-Go without Accept           | schema1 gz  | =          | schema1 gz? | schema1 gz? | schema1 gz? | schema1 gz? | schema1 gz? | schema1 gz? | schema1 gz? | child      | schema1 gz? | schema1 gz?
-schema 2 alone              | schema2 gz  | schema2 gz | =           | child       | schema2 gz  | schema2 gz  | schema2 gz  | schema2 gz  | child       | schema2 gz | schema2 gz  | schema2 gz
-OCI's manifest alone        | oci         | oci        | oci         | oci         | =           | child       | =           | child       | oci         | oci        | oci         | oci
-schema 1 alone              | schema1 gz  | =          | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | child      | schema1 gz  | schema1 gz
-schema 1 by its other name  | schema1 gz  | =          | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | child      | schema1 gz  | schema1 gz
-single images               | schema2     | schema2    | =           | child       | =           | child       | =           | child       | child       | schema2    | schema2     | schema2
-a list alone                | 404         | 404        | 404         | =           | 404         | list gz     | 404         | list gz     | list gz     | =          | =           | list gz
+Go without Accept           | schema1 gz  | =          | schema1 gz? | schema1 gz? | schema1 gz? | schema1 gz? | schema1 gz? | schema1 gz? | schema1 gz? | schema1 gz?| schema1 gz? | schema1 gz?
+schema 2 alone              | schema2     | schema2     | =           | schema2     | schema2 gz  | schema2 gz  | schema2 gz  | schema2 gz  | schema2     | schema2     | schema2     | schema2 gz
+OCI's manifest alone        | oci         | oci         | oci         | oci         | =           | oci         | =           | oci         | oci         | oci         | oci         | oci
+schema 1 alone              | schema1 gz  | =          | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz | schema1 gz  | schema1 gz
+schema 1 by its other name  | schema1 gz  | =          | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz | schema1 gz  | schema1 gz
+single images               | schema2     | schema2     | =           | schema2     | =           | oci         | =           | oci         | schema2     | schema2     | schema2     | schema2
+a list alone                | 404         | 404        | 404         | =           | 404         | list gz     | 404         | list gz     | list        | =          | =           | list gz
 """  # noqa: E501 - a table
 
 FORMS = {
@@ -154,8 +152,6 @@ def _expected(cell: str) -> object:
     match cell:
         case "=":
             return AsStored()
-        case "child":
-            return AsChosen()
         case _:
             words = cell.replace("?", " ?").split()
             return Converted(Plan(FORMS[words[0]], LINUX_AMD64, gzip_only="gz" in words), "?" in words)
@@ -214,7 +210,7 @@ def test_an_images_platform_is_its_own() -> None:
 def test_docker_26_never_gets_schema_1() -> None:
     reader = reader_of([SCHEMA1_SIGNED], parse_user_agent("docker/26.1.0"))
     assert SCHEMA1_SIGNED not in reader.types
-    assert negotiate(reader, S1) == Converted(Plan(Form.SCHEMA2), or_as_stored=True)
+    assert negotiate(reader, STORED["schema1"]) == Converted(Plan(Form.SCHEMA2), or_as_stored=True)
     assert negotiate(reader_of([], parse_user_agent("docker/28.0.0")), S2) == AsStored()
 
 
@@ -267,7 +263,7 @@ STORED_INDEXES = st.builds(
     StoredIndex,
     st.sampled_from(sorted(INDEXES)),
     st.frozensets(st.sampled_from([SCHEMA1_SIGNED, SCHEMA2, OCI_MANIFEST, OCI_INDEX])),
-    st.one_of(st.none(), STORED_IMAGES.filter(lambda image: image.media_type != V1_IMAGE)),
+    st.sampled_from(["", SCHEMA1_SIGNED, SCHEMA2, OCI_MANIFEST]),
     st.booleans(),
 )
 ANY_STORED = st.one_of(STORED_IMAGES, STORED_INDEXES)
@@ -278,10 +274,6 @@ def _types(reader: Reader, stored: Stored) -> set[str]:
     match negotiate(reader, stored):
         case AsStored():
             return {stored.media_type}
-        case AsChosen():
-            assert isinstance(stored, StoredIndex)
-            assert stored.choice is not None
-            return {stored.choice.media_type}
         case Converted(plan, or_as_stored):
             return {plan.form.media_type} | ({stored.media_type} if or_as_stored else set())
         case Refused():
@@ -334,10 +326,6 @@ def test_zstd_never_reaches_who_cannot_unpack_it(reader: Reader, stored: Stored)
     match negotiate(reader, stored):
         case AsStored():
             assert not stored.has_zstd
-        case AsChosen():
-            assert isinstance(stored, StoredIndex)
-            assert stored.choice is not None
-            assert stored.choice.media_type == SCHEMA1_SIGNED or not stored.choice.has_zstd
         case Converted(plan, _):
             assert plan.gzip_only
         case Refused():

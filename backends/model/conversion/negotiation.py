@@ -51,6 +51,7 @@ class Reader:
         reads_zstd: it can unpack zstd.
         platform: for which it gets an image where it cannot read an index.
         text: names the client in a sentence.
+        at_once: the types of single images that it gets as they are stored, whatever is in them.
     """
 
     types: frozenset[str]
@@ -58,14 +59,7 @@ class Reader:
     reads_zstd: bool
     platform: Platform
     text: str
-
-    @property
-    def at_once(self) -> frozenset[str]:
-        """The types of single images that it gets as they are stored, whatever is in them."""
-        if not self.reads_zstd:
-            return self.types & {media_types.SCHEMA1_SIGNED}
-        readable = self.types & _SINGLE
-        return media_types.IMAGES if self.takes_anything and not readable else readable
+    at_once: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +82,13 @@ class StoredIndex:
     Attributes:
         media_type: which of the two it is.
         images: the types of the manifests in it; attestations are not counted.
-        choice: the image for the client's platform; None where there is none.
+        choice: the type of the image for the client's platform; "" where that is not known.
         has_zstd: one of its images has a layer in zstd; as above.
     """
 
     media_type: str
     images: frozenset[str] = frozenset()
-    choice: StoredImage | None = None
+    choice: str = ""
     has_zstd: bool = False
 
 
@@ -107,13 +101,8 @@ class AsStored:
 
 
 @dataclass(frozen=True, slots=True)
-class AsChosen:
-    """The answer is the index's image for the client's platform, to the byte."""
-
-
-@dataclass(frozen=True, slots=True)
 class Converted:
-    """The answer is made of what the tag names.
+    """The answer is made of what the tag names; of an index it may be one of its images, to the byte.
 
     Attributes:
         plan: what is to be made of it.
@@ -135,7 +124,7 @@ class Refused:
     sentence: str
 
 
-Answer = AsStored | AsChosen | Converted | Refused
+Answer = AsStored | Converted | Refused
 
 
 def parse_accept(lines: Iterable[str]) -> frozenset[str]:
@@ -166,6 +155,11 @@ def reader_of(accept: Sequence[str], client: ClientProfile, *, platform: Platfor
     if not client.reads_schema1 or types & _NOT_WITH_SCHEMA1:
         types -= {media_types.SCHEMA1_SIGNED}
         takes_anything = takes_anything or not types
+    at_once = types & _SINGLE
+    if takes_anything and not at_once:
+        at_once = media_types.IMAGES
+    if not client.reads_zstd:
+        at_once &= {media_types.SCHEMA1_SIGNED}
     runs_on = client.runs_on
     return Reader(
         types,
@@ -173,6 +167,7 @@ def reader_of(accept: Sequence[str], client: ClientProfile, *, platform: Platfor
         client.reads_zstd,
         platform if runs_on is None else Platform(runs_on[1], runs_on[0]),
         client.text,
+        at_once,
     )
 
 
@@ -213,10 +208,7 @@ def _of_index(reader: Reader, index: StoredIndex) -> Answer:
         if form in types and (_LISTED_IMAGE[form] in readable or not readable):
             return _converted(reader, index, form)
     if readable:
-        choice = index.choice
-        if choice is None or choice.media_type not in readable:
-            return _converted(reader, index, _single(reader))
-        return _converted(reader, index, choice.media_type) if _needs_gzip(reader, choice) else AsChosen()
+        return _converted(reader, index, index.choice if index.choice in readable else _single(reader))
     return _as_stored(reader, index) if reader.takes_anything else _refused(reader, index)
 
 
@@ -238,12 +230,22 @@ def _single(reader: Reader) -> str:
 
 def _converted(reader: Reader, stored: Stored, form: str) -> Converted:
     chosen = isinstance(stored, StoredIndex) and form in _SINGLE
-    # Schema 2 has no type for zstd that old clients know: who reads nothing of OCI gets gzip.
-    plain = not reader.reads_zstd or (bool(reader.types) and form not in _OCI and reader.types.isdisjoint(_OCI))
-    plan = Plan(Form(form), reader.platform if chosen else LINUX_AMD64, gzip_only=plain)
+    plan = Plan(
+        Form(form), reader.platform if chosen else LINUX_AMD64, gzip_only=_reads_gzip_alone(reader, stored, form)
+    )
     old = stored.media_type in {media_types.V1_IMAGE, media_types.SCHEMA1_SIGNED}
     refuses_old = stored.media_type == media_types.V1_IMAGE or not reader.types.isdisjoint(_NOT_WITH_SCHEMA1)
     return Converted(plan, reader.takes_anything and not (old and refuses_old))
+
+
+def _reads_gzip_alone(reader: Reader, stored: Stored, form: str) -> bool:
+    if not reader.reads_zstd or form == media_types.SCHEMA1_SIGNED:
+        return True
+    # Schema 2 has no type for zstd that its old clients know: who reads nothing of OCI gets gzip for what was OCI.
+    if form in _OCI or not reader.types or not reader.types.isdisjoint(_OCI):
+        return False
+    sources = stored.images if isinstance(stored, StoredIndex) and stored.images else {stored.media_type}
+    return not sources.isdisjoint(_OCI)
 
 
 def _refused(reader: Reader, stored: Stored) -> Refused:
