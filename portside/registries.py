@@ -47,7 +47,6 @@ def make_registries(
     registries: dict[Backend, Handler] = {}
     if not storages:
         return registries
-    # A process that runs one registry knows only its root.
     store = Store(
         storages[0],
         v1_storage=storages[-1],

@@ -16,6 +16,7 @@ from backends.registry.catalog import list_repositories
 from backends.registry.events import NO_EVENTS, Events
 from backends.registry.facts import Facts
 from backends.registry.manifests import Manifests
+from backends.registry.names import Names
 from backends.registry.referrers import Referrers
 from backends.registry.repository import Repository
 from backends.registry.shared import Shared
@@ -54,6 +55,7 @@ class Store:
         blobs: v2's, and v1's where they share a root.
         redirects: whether others serve blobs too, and clients are sent there.
         uploads: of v2.
+        names: which repository a name stands for.
         tags: of both.
         v1_images: v1's images by id.
         v1_repositories: v1's tags and lists of images.
@@ -77,6 +79,7 @@ class Store:
         self.blobs = Blobs(storage.driver)
         self.redirects = self.blobs.have_urls
         self.uploads = Uploads(storage, self.blobs, events)
+        self.names = Names(storage.driver, self.v1_storage.driver)
         self.tags = Tags(storage, self.v1_storage, events)
         manifests = Manifests(self.blobs, facts)
         referrers = Referrers(storage.driver, manifests)
@@ -95,7 +98,9 @@ class Store:
         self.v1_images = V1Images(
             self.v1_storage, self.blobs if self.shares_root else Blobs(self.v1_storage.driver), events
         )
-        self.v1_repositories = V1Repositories(self.v1_storage, self.v1_images, self.tags, events)
+        self.v1_repositories = V1Repositories(
+            self.v1_storage, storage.locks, images=self.v1_images, tags=self.tags, events=events
+        )
 
     @property
     def deletions(self) -> Deletions:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from aiohttp.web import BaseRequest
 
-from backends.web.operations import Access, Action, RepositoryAccess, Values
+from backends.web.operations import Access, Action, Values, accesses_to
 
 
 def touches_for_deletion(action: Action, values: Values, request: BaseRequest) -> Sequence[Access]:  # noqa: ARG001 - as every `touches`
     """Returns the right to delete the repository: what `DELETE .../images` asks for, although it changes nothing."""
-    return (RepositoryAccess(Action.DELETE, str(values["name"])),)
+    return accesses_to(values["name"], Action.DELETE)

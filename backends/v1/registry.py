@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backends.http.body_limit import BodyLimit
+from backends.model.v1images import V1Name
+from backends.registry.names import Names, is_alias
 from backends.registry.store import Store
 from backends.v1.errors import render
 from backends.v1.parts import Parts
@@ -13,6 +15,7 @@ from backends.v1.settings import V1Settings
 from backends.web.dispatch import Dispatcher
 from backends.web.errors import render_errors
 from backends.web.gates import Gate
+from backends.web.operations import Action, Operation
 
 
 class Registry:
@@ -34,6 +37,20 @@ class Registry:
             Parts(store, settings, BodyLimit(settings.uploads_at_once)),
             gates=gates,
             what="this registry",
+            names=_Names(store.names),
             headers={"Server": "Portside"},
         )
         self.handle = render_errors(dispatcher.handle, render)
+
+
+class _Names:
+    """What a name in a path stands for: v1 reads v2's own `library/x` where there is no `x`. Pushes go to `x`."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+
+    def is_alias(self, name: V1Name, operation: Operation) -> bool:
+        return operation.action is not Action.PUSH and is_alias(name)
+
+    async def resolve(self, name: V1Name) -> V1Name:
+        return await self._names.resolve_v1(name)

@@ -66,8 +66,13 @@ async def put_properties(parts: Parts, request: BaseRequest, name: V1Name) -> St
 
 
 async def delete_repository(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
-    """Removes a repository and its tags; images stay."""
-    await parts.store.v1_repositories.delete(name, actor=parts.actor(request))
+    """Removes a repository and its tags, of v2 too; images stay."""
+    try:
+        await parts.store.deletions.delete(name.canonical, actor=parts.actor(request))
+    except RegistryError as error:
+        if error.code is not ErrorCode.NAME_UNKNOWN:
+            raise
+        raise RegistryError(ErrorCode.NAME_UNKNOWN, "Repository not found") from None
     return done(request)
 
 

@@ -13,14 +13,19 @@ from backends.model.names import RepositoryName, parse_repository_name
 from backends.web.operations import Access, Action, RepositoryAccess, Values
 
 
-def touches_mount_source(action: Action, values: Values, request: BaseRequest) -> Sequence[Access]:
+def touches_mount_source(action: Action, values: Values, request: BaseRequest) -> Sequence[Access]:  # noqa: ARG001 - as every `touches`
     """Returns the push to the repository in the path, and for a mount the pull from the one in the query.
 
     A mount that is refused is not an error: it becomes an upload, as if the blob were not there.
     """
-    target = RepositoryAccess(action, values["name"])
+    target, source = RepositoryAccess(action, values["name"]), values.get("source")
+    return (target,) if source is None else (target, RepositoryAccess(Action.PULL, source, required=False))
+
+
+def parse_mount_source(request: BaseRequest) -> RepositoryName | None:
+    """Returns the repository that a blob is to be mounted from; None when none is named validly."""
     mount = parse_mount(parse_query(request))
-    return (target,) if mount is None else (target, RepositoryAccess(Action.PULL, mount[1], required=False))
+    return None if mount is None else mount[1]
 
 
 def parse_anonymous_mount(query: Mapping[str, str]) -> Digest | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backends.http.body_limit import BodyLimit
+from backends.model.names import RepositoryName
+from backends.registry.names import Names, is_alias
 from backends.registry.store import Store
 from backends.v2.errors import render
 from backends.v2.headers import API_HEADERS
@@ -14,6 +16,7 @@ from backends.v2.settings import V2Settings
 from backends.web.dispatch import Dispatcher
 from backends.web.errors import render_errors
 from backends.web.gates import Gate
+from backends.web.operations import Operation
 
 
 class Registry:
@@ -35,7 +38,21 @@ class Registry:
             Parts(store, settings, BodyLimit(settings.uploads_at_once)),
             gates=gates,
             what="this registry",
+            names=_Names(store.names),
             headers=API_HEADERS,
             redirects=True,
         )
         self.handle = render_errors(dispatcher.handle, render)
+
+
+class _Names:
+    """What a name in a path stands for: v2's `library/x` may be `x`."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+
+    def is_alias(self, name: RepositoryName, operation: Operation) -> bool:  # noqa: ARG002 - v1's differ by it
+        return is_alias(name)
+
+    async def resolve(self, name: RepositoryName) -> RepositoryName:
+        return await self._names.resolve(name)

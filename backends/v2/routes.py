@@ -9,7 +9,7 @@ from backends.model.digest import Digest, is_digest, parse_digest
 from backends.model.errors import ErrorCode
 from backends.model.names import TagName, parse_repository_name, parse_tag, parse_upload_id
 from backends.v2 import base, blobs, catalog, manifests, referrers, repositories, tags, uploads
-from backends.v2.accesses import touches_mount_source
+from backends.v2.accesses import parse_mount_source, touches_mount_source
 from backends.web.dispatch import Parser, Route
 from backends.web.operations import Action, Operation
 
@@ -49,7 +49,7 @@ ROUTES: Sequence[Route] = (
     ),
     Route(
         "/v2/{name*}/blobs/uploads/",
-        {"POST": Operation(Action.PUSH, uploads.post_upload, touches_mount_source)},
+        {"POST": Operation(Action.PUSH, uploads.post_upload, touches_mount_source, source=parse_mount_source)},
         name="blob_upload",
     ),
     Route(

@@ -20,12 +20,16 @@ from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
 
 
-async def post_upload(parts: Parts, request: BaseRequest, name: RepositoryName) -> StreamResponse:
+async def post_upload(
+    parts: Parts, request: BaseRequest, name: RepositoryName, source: RepositoryName | None
+) -> StreamResponse:
     """Begins an upload; or mounts a blob of another repository; or takes a whole blob at once (`digest=`)."""
     query = parse_query(request)
     mount = parse_mount(query)  # one that cannot be is an upload, as in distribution
-    if mount is not None and await parts.store.open(name).mount(*mount, actor=parts.actor(request)):
-        return _created(parts, request, name, mount[0])
+    if mount is not None and source is not None:
+        digest = mount[0]
+        if await parts.store.open(name).mount(digest, source, actor=parts.actor(request)):
+            return _created(parts, request, name, digest)
     # Without access control all may read all; with it the right to read the source is to be asked for there too.
     anywhere = parse_anonymous_mount(query)
     if anywhere is not None and await parts.store.open(name).mount_from_any(anywhere, actor=parts.actor(request)):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 from aiohttp.web import BaseRequest, StreamResponse
@@ -75,6 +75,18 @@ class _Compiled:
             return False
 
 
+class Names(Protocol):
+    """Which repository a name in a path stands for, where it may stand for one of another name."""
+
+    def is_alias(self, name: Any, operation: Operation) -> bool:
+        """Whether a name must be resolved for an operation."""
+        ...
+
+    async def resolve(self, name: Any) -> Any:
+        """Returns the name of the repository that it stands for."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     operation: Operation
@@ -82,6 +94,7 @@ class _Found:
     values: Values
     name: str
     allow: str
+    is_alias: bool
 
 
 class Dispatcher:
@@ -94,6 +107,7 @@ class Dispatcher:
         gates: what stands before the handlers, in this order.
         what: the name of the interface, for the message about unknown paths.
         headers: of the answers that no handler gives: to OPTIONS, and redirections.
+        names: resolves repositories' names before the gates; None where each stands for itself.
         redirects: lead from `//` to `/`, and to a route that differs only by its last slash, as distribution does.
     """
 
@@ -106,12 +120,14 @@ class Dispatcher:
         gates: Sequence[Gate],
         what: str,
         headers: Mapping[str, str],
+        names: Names | None = None,
         redirects: bool = False,
     ) -> None:
         self._routes = [_compile(route, parsers, gates) for route in routes]
         self._parts = parts
         self._what = what
         self._headers = headers
+        self._names = names
         self._redirects = redirects
         self._found: Cache[tuple[str, str], _Found] = Cache(bound=REMEMBERED)
 
@@ -142,16 +158,29 @@ class Dispatcher:
                 raise RegistryError(ErrorCode.NOT_FOUND, sentence, headers=headers, status=301) from None
             if len(path) <= REMEMBERED_PATH:
                 self._found.put(key, found)
-        operation = found.operation
+        operation, values = found.operation, found.values
         request[request_context.HANDLER] = found.name
+        if found.is_alias or operation.source is not None:
+            values = await self._resolved(found, request)
         try:
             for gate in found.gates:
-                await gate.check(operation, found.values, request)
+                await gate.check(operation, values, request)
         except RegistryError as refusal:
             if refusal.status == HTTPStatus.METHOD_NOT_ALLOWED:
                 refusal.headers.setdefault("Allow", found.allow)
             raise
-        return await operation.handler(self._parts, request, **found.values)
+        return await operation.handler(self._parts, request, **values)
+
+    async def _resolved(self, found: _Found, request: BaseRequest) -> Values:
+        """Returns the values with the repositories that their names stand for, and the one that the request names."""
+        operation, values = found.operation, dict(found.values)
+        if operation.source is not None:
+            source = values["source"] = operation.source(request)
+            if source is not None and self._names is not None and self._names.is_alias(source, operation):
+                values["source"] = await self._names.resolve(source)
+        if found.is_alias and self._names is not None:
+            values["name"] = await self._names.resolve(values["name"])
+        return values
 
     def _find(self, method: str, path: str) -> _Found:
         for route in self._routes:
@@ -167,10 +196,16 @@ class Dispatcher:
                     headers={"Allow": route.allow},
                 )
             try:
-                return _Found(*named, route.values(match), route.name, route.allow)
+                return self._found_in(route, named, route.values(match))
             except RegistryError as error:
                 raise named[0].meaning_of(error) from None
         raise RegistryError(ErrorCode.NOT_FOUND, f"{self._what} has nothing at {path[:200]!r}")
+
+    def _found_in(self, route: _Compiled, named: tuple[Operation, Sequence[Gate]], values: Values) -> _Found:
+        operation, gates = named
+        name = values.get("name")
+        is_alias = name is not None and self._names is not None and self._names.is_alias(name, operation)
+        return _Found(operation, gates, values, route.name, route.allow, is_alias)
 
     def _require_names(self, method: str, path: str) -> None:
         """Requires valid names in a path that would take a method, if there is one: that is what was meant.

@@ -13,7 +13,8 @@ from typing import Any
 from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.names import ImageId
+from backends.model.names import ImageId, RepositoryName, canonical_name
+from backends.model.v1images import V1Name
 
 Values = Mapping[str, Any]
 """The parsed parameters of a path, by their names in the route's pattern."""
@@ -40,7 +41,7 @@ class RepositoryAccess:
 
     Attributes:
         action: PULL, PUSH or DELETE.
-        name: the repository as the client named it; v1's `busybox` and `library/busybox` are one (V1API section 0).
+        name: the repository by its one name, `busybox` for v1's `library/busybox` too (`backends/registry/names.py`).
         required: whether the operation is refused without it; if not, the handler does without (a mount becomes an
             upload).
     """
@@ -74,12 +75,23 @@ Access = RepositoryAccess | ImageAccess | RegistryAccess
 Touches = Callable[[Action, Values, BaseRequest], Sequence[Access]]
 
 
+def accesses_to(name: RepositoryName | V1Name, action: Action) -> Sequence[Access]:
+    """Returns an action on a repository that a path names.
+
+    v2's own `library/x` that v1 reads in place of `x` must be allowed by both names.
+    """
+    if not isinstance(name, V1Name):
+        return (RepositoryAccess(action, name),)
+    access = RepositoryAccess(action, name.canonical)
+    return (access, RepositoryAccess(action, canonical_name(name.text))) if name.falls_back else (access,)
+
+
 def touches_what_the_path_names(action: Action, values: Values, request: BaseRequest) -> Sequence[Access]:  # noqa: ARG001 - others look at the query
     """Returns the operation's own action on the repository or the image in its path; of neither, on the registry."""
     if action is Action.NONE:
         return ()
     if "name" in values:
-        return (RepositoryAccess(action, str(values["name"])),)
+        return accesses_to(values["name"], action)
     if "image" in values:
         return (ImageAccess(action, values["image"]),)
     return (RegistryAccess(action),)
@@ -93,6 +105,8 @@ class Operation:
         action: its effect.
         handler: carries it out.
         touches: what it touches, where the path does not say it all.
+        source: returns a second repository that a request names; the handler gets it by this name, None where there is
+            none.
         misnamed: what a parser's error means here, where it is not what the error says: a tag that cannot exist is not
             there for who asks for it, and a mistake only for who pushes it.
     """
@@ -100,6 +114,7 @@ class Operation:
     action: Action
     handler: OperationHandler
     touches: Touches = touches_what_the_path_names
+    source: Callable[[BaseRequest], RepositoryName | None] | None = None
     misnamed: Mapping[ErrorCode, ErrorCode] = field(default_factory=dict)
 
     def accesses(self, values: Values, request: BaseRequest) -> Sequence[Access]:

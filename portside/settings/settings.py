@@ -103,6 +103,7 @@ class Settings:
 
     @property
     def roots(self) -> tuple[StorageSettings, ...]:
-        """Where this process keeps data."""
-        roots = ((self.runs_v2, self.storage), (self.runs_v1, self.v1_storage))
-        return tuple(dict.fromkeys(place for runs, place in roots if runs))
+        """Where this process keeps data: v2's place, then v1's, of one registry too, for a tag is one tag of both."""
+        if not self.runs_v1 and not self.runs_v2:
+            return ()
+        return tuple(dict.fromkeys((self.storage, self.v1_storage)))

@@ -102,7 +102,7 @@ async def test_a_repository_goes_with_all_that_is_its_own_and_nothing_else(reope
     await put_everything(store, NAME)
     await put_v1(store)
     await put_v1(store, V1Name("app", "tools-2"))
-    await store.v1_repositories.delete(V1Name("app", "tools-2"), actor=ACTOR)
+    await store.deletions.delete("app/tools-2", actor=ACTOR)
     assert await names(store) == (["app", "app/tools", "other/app"], ["app", "app/tools", "library/app", "other/app"])
     assert await store.deletions.look("app") == Contents(3, 3, 2, 1, 1, is_there=True)
     await store.deletions.delete("app", actor=ACTOR)

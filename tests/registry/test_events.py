@@ -132,7 +132,7 @@ async def test_what_does_not_happen_is_not_told(store: Store, events: KeptEvents
         put(store, TAG),
         put_v1_tag(store),
         store.v1_repositories.delete_tag(V1_NAME, "1", actor=ACTOR),
-        store.v1_repositories.delete(V1_NAME, actor=ACTOR),
+        store.deletions.delete(V1_NAME.canonical, actor=ACTOR),
     ]
     for attempt in attempts:
         with pytest.raises(RegistryError):
@@ -179,7 +179,7 @@ async def test_the_layer_of_an_image_that_was_here_before_is_hashed_once(
         assert (tag.target.digest, tag.target.size) == (TOP_LAYER, 5)
 
 
-async def test_a_v1_deletion_tells_each_tag_and_the_repository_unless_v2_has_it_too(
+async def test_a_v1_deletion_tells_each_tag_and_the_repository_once_all_of_it_is_gone(
     store: Store, events: KeptEvents
 ) -> None:
     await push(store.v1_images, [BASE, TOP])
@@ -187,20 +187,35 @@ async def test_a_v1_deletion_tells_each_tag_and_the_repository_unless_v2_has_it_
         await put_v1_tag(store, tag)
     events.take()
     await store.v1_repositories.delete_tag(V1_NAME, "3", actor=ACTOR)
-    await store.v1_repositories.delete(V1_NAME, actor=ACTOR)
+    await store.deletions.delete(V1_NAME.canonical, actor=ACTOR)
     assert events.told == ["delete app:3", "delete app:1", "delete app:2", "delete app"]
     assert all(event.target.v1 for event in events.take())
     await put_v1_tag(store)
     await put_image(store, NAME, TAG)
     events.take()
-    await store.v1_repositories.delete(V1_NAME, actor=ACTOR)
-    assert events.told == ["delete app:1"]
+    await store.deletions.delete(V1_NAME.canonical, actor=ACTOR)
+    assert events.told == ["delete app:1", f"delete app {DIGEST}", "delete app"]
+
+
+async def test_a_tag_that_both_have_written_is_told_once_when_it_goes(store: Store, events: KeptEvents) -> None:
+    await push(store.v1_images, [BASE, TOP])
+    for tag in "123":
+        await put_v1_tag(store, tag)
+    for tag in "1234":
+        await put(store, TagName(tag)) if tag != "1" else await put_image(store, NAME, TAG)
+    await put_v1_tag(store, "2")
+    events.take()
+    await store.open(NAME).delete_tag(TagName("1"), actor=ACTOR)
+    await store.v1_repositories.delete_tag(V1_NAME, "3", actor=ACTOR)
+    assert events.told == ["delete app:1", "delete app:3"]
+    await store.deletions.delete("app", actor=ACTOR)
+    assert events.told[2:] == ["delete app:4", f"delete app {DIGEST}", "delete app:2", "delete app"]
 
 
 async def test_a_v1_repository_whose_name_v2_cannot_hold_is_told_by_its_own(store: Store, events: KeptEvents) -> None:
     odd = parse_v1_name("Team/..")
     await store.storage.driver.write(layout.v1_tag(odd.namespace, odd.stored, "1"), TOP.id.encode())
-    await store.v1_repositories.delete(odd, actor=ACTOR)
+    await store.deletions.delete(odd.canonical, actor=ACTOR)
     assert events.told == ["delete Team/..:1", "delete Team/.."]
 
 
@@ -235,7 +250,7 @@ async def test_very_many_things_are_told_in_their_order_and_not_all_at_once() ->
     tags = [f"t{number:04}" for number in range(2 * TOLD_AT_ONCE + 1)]
     for tag in tags:
         await store.storage.driver.write(layout.v1_tag(V1_NAME.namespace, V1_NAME.stored, tag), TOP.id.encode())
-    await store.v1_repositories.delete(V1_NAME, actor=ACTOR)
+    await store.deletions.delete(V1_NAME.canonical, actor=ACTOR)
     assert events.told == [*[f"delete app:{tag}" for tag in tags], "delete app"]
     assert events.sizes == [TOLD_AT_ONCE, TOLD_AT_ONCE, 2]
 
@@ -417,7 +432,7 @@ async def test_where_nobody_wants_events_none_is_made(reopen: Reopen, caplog: py
         await put_v1_tag(store)
         await store.open(OTHER).mount(BLOB, NAME, actor=ACTOR)
         await store.open(NAME).delete_manifest(DIGEST, actor=ACTOR)
-        await store.v1_repositories.delete(V1_NAME, actor=ACTOR)
+        await store.deletions.delete(V1_NAME.canonical, actor=ACTOR)
     assert len(caplog.messages) >= 8
     with pytest.raises(PathNotFound):
         await store.storage.driver.read(layout.v1_layer_blob(TOP.payload.removeprefix("sha256:")))

@@ -83,7 +83,7 @@ async def test_what_is_deleted_is_logged_with_who_did_it(reopen: Reopen, caplog:
     await store.open(name).delete_tag(TagName("latest"), actor=ACTOR)
     await store.open(name).delete_manifest(digest, actor=ACTOR)
     await store.v1_repositories.delete_tag(V1_NAME, "latest", actor=ACTOR)
-    await store.v1_repositories.delete(V1_NAME, actor=ACTOR)
+    await store.deletions.delete(V1_NAME.canonical, actor=ACTOR)
     assert [record.getMessage() for record in caplog.records] == [
         f"deleted {what} by 192.0.2.1 ({ACTOR.agent}, request a-request)"
         for what in (

@@ -134,14 +134,14 @@ async def test_a_tag_without_a_description_can_go_too(storage: Storage, reposito
 async def test_a_repository_goes_with_all_its_tags_and_its_images_stay(
     storage: Storage, repositories: Repositories
 ) -> None:
-    images = images_over(storage)
+    images, deletions = images_over(storage), Store(storage).deletions
     await push(images, [BASE])
     await put_tag(repositories, "latest", BASE.id)
-    await repositories.delete(NAME, actor=ACTOR)
+    await deletions.delete(NAME.canonical, actor=ACTOR)
     with pytest.raises(RegistryError, match="Repository not found"):
         await repositories.tags(NAME)
-    with pytest.raises(RegistryError, match="Repository not found"):
-        await repositories.delete(NAME, actor=ACTOR)
+    with pytest.raises(RegistryError, match="there is no repository"):
+        await deletions.delete(NAME.canonical, actor=ACTOR)
     assert (await images.get(ImageId(BASE.id))).content == BASE.json
 
 

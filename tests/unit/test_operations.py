@@ -17,6 +17,7 @@ from tests.support.operations import DIGEST, all_operations
 OPERATIONS = list(all_operations())
 V2_NAME: Values = {"name": RepositoryName("team/app")}
 V1_NAME: Values = {"name": V1Name("library", "app")}
+V2_IN_ITS_PLACE: Values = {"name": V1Name("library", "app", falls_back=True)}
 IMAGE: Values = {"image": ImageId("a" * 64)}
 UPLOADS = "/v2/{name*}/blobs/uploads/"
 UPLOAD = "/v2/{name*}/blobs/uploads/{upload}"
@@ -96,9 +97,23 @@ def test_every_parameter_has_a_parser() -> None:
         ("/v1/search", "GET", {}, "", [RegistryAccess(Action.SEARCH)]),
         ("/v1/images/{image}/layer", "GET", IMAGE, "", [ImageAccess(Action.PULL, ImageId("a" * 64))]),
         ("/v1/images/{image}/layer", "PUT", IMAGE, "", [ImageAccess(Action.PUSH, ImageId("a" * 64))]),
-        ("/v1/repositories/{name*}/tags/{tag}", "PUT", V1_NAME, "", [RepositoryAccess(Action.PUSH, "library/app")]),
-        ("/v1/repositories/{name*}/", "DELETE", V1_NAME, "", [RepositoryAccess(Action.DELETE, "library/app")]),
-        ("/v1/repositories/{name*}/images", "DELETE", V1_NAME, "", [RepositoryAccess(Action.DELETE, "library/app")]),
+        ("/v1/repositories/{name*}/tags/{tag}", "PUT", V1_NAME, "", [RepositoryAccess(Action.PUSH, "app")]),
+        ("/v1/repositories/{name*}/", "DELETE", V1_NAME, "", [RepositoryAccess(Action.DELETE, "app")]),
+        ("/v1/repositories/{name*}/images", "DELETE", V1_NAME, "", [RepositoryAccess(Action.DELETE, "app")]),
+        (
+            "/v1/repositories/{name*}/images",
+            "DELETE",
+            V2_IN_ITS_PLACE,
+            "",
+            [RepositoryAccess(Action.DELETE, "library/app"), RepositoryAccess(Action.DELETE, "app")],
+        ),
+        (
+            "/v1/repositories/{name*}/tags",
+            "GET",
+            V2_IN_ITS_PLACE,
+            "",
+            [RepositoryAccess(Action.PULL, "library/app"), RepositoryAccess(Action.PULL, "app")],
+        ),
     ],
 )
 def test_an_operation_says_what_it_touches(
@@ -106,7 +121,10 @@ def test_an_operation_says_what_it_touches(
 ) -> None:
     (route,) = [route for route in (*V1_ROUTES, *V2_ROUTES) if route.pattern == pattern]
     request = make_mocked_request(method, "/anything" + query)
-    assert list(route.operations[method].accesses(values, request)) == expected
+    operation = route.operations[method]
+    if operation.source is not None:
+        values = {**values, "source": operation.source(request)}
+    assert list(operation.accesses(values, request)) == expected
 
 
 def test_whatever_touches_a_repository_or_an_image_says_which() -> None:

@@ -334,5 +334,8 @@ def _tag(name: RepositoryName, text: str) -> Tag:
 
 
 def _v1_tag(name: V1Name, text: str) -> Tag:
-    """A tag of v1; of a v2 repository that is read in place of v1's, v1 has no files."""
-    return Tag(name.v2 if is_tag(text) else None, None if name.falls_back else name, text)
+    """A tag by v1's name; v1 has no files of what v2 has in its place, or what no name of a file can hold."""
+    v2 = name.v2
+    if v2 is None:
+        return Tag(None, name, text)
+    return Tag(v2 if is_tag(text) else None, None if name.falls_back else _v1_names[v2], text)

@@ -23,15 +23,24 @@ from backends.registry.v1.images import Images
 from backends.registry.yielding import yielding
 from backends.storage import layout
 from backends.storage.driver import PathNotFound
+from backends.storage.locks import Locks
 from backends.storage.storage import Storage
 
 
 class Repositories:
-    """All v1 repositories over one storage."""
+    """All v1 repositories over one storage.
 
-    def __init__(self, storage: Storage, images: Images, tags: Tags, events: Events) -> None:
+    Args:
+        storage: where they are.
+        locks: those of v2's repositories too, wherever these are: a name is one repository.
+        images: what tags may name.
+        tags: of both.
+        events: where it is told what happens.
+    """
+
+    def __init__(self, storage: Storage, locks: Locks, *, images: Images, tags: Tags, events: Events) -> None:
         self._driver = storage.driver
-        self._locks = storage.locks
+        self._locks = locks
         self._images = images
         self._tags = tags
         self._events = events
@@ -142,17 +151,6 @@ class Repositories:
             return without_tags(await self._driver.read(layout.v1_index_images(name.namespace, name.stored)))
         except PathNotFound:
             raise RegistryError(ErrorCode.NAME_UNKNOWN, "images not found") from None
-
-    async def delete(self, name: V1Name, *, actor: Actor) -> None:
-        """Removes a repository; images stay.
-
-        Raises:
-            RegistryError: NAME_UNKNOWN.
-        """
-        try:
-            await self._tags.delete_all_of_v1(name, actor=actor)
-        except PathNotFound:
-            raise _repository_unknown() from None
 
     async def is_private(self, name: V1Name) -> bool:
         """Whether a repository is marked private; without an index nobody asks."""

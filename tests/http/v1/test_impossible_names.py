@@ -76,8 +76,9 @@ async def test_reading_and_deleting_it_is_answered_too(
     await push_others(registry)
     async with asyncio.timeout(5):
         answer = await registry.ask(method, f"/v1/repositories/{name}{rest}")
-    assert answer.status == 400
-    if method != "HEAD":
+    # v2 nests what v1 has in one name, and v1 reads v2's tags.
+    assert answer.status == (404 if name.endswith(DEEP) and rest == "/tags/latest" else 400)
+    if method != "HEAD" and answer.status == 400:
         assert "too long for the registry's file system" in answer.told[1]
 
 
