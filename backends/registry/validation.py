@@ -10,16 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from backends.model import media_types
 from backends.model.descriptors import Descriptor
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Index, Manifest, OciManifest, Schema1, Schema2
 
 CLASSES: Mapping[type, Mapping[str, str]] = {
     Schema2: {
-        "application/vnd.docker.container.image.v1+json": "image",
+        media_types.DOCKER_CONFIG: "image",
         "application/vnd.docker.plugin.v1+json": "plugin",
     },
-    OciManifest: {"application/vnd.oci.image.config.v1+json": "image"},
+    OciManifest: {media_types.OCI_CONFIG: "image"},
 }
 """What distribution takes an image manifest for, by the type of its config; it denies others. Schema 1 is an image."""
 

@@ -5,27 +5,34 @@ from __future__ import annotations
 import base64
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_private_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.model import jws
+from tests.support.formats import example, example_json
 
-DATA = Path(__file__).parents[1] / "data" / "jws"
 SHAPES = ["compact", "indent3", "trailing-newline"]
-JWK = json.loads((DATA / "key.json").read_text())
-KEY = ec.derive_private_key(int(JWK["d"], 16), ec.SECP256R1())
-PAYLOAD = (DATA / "indent3.payload").read_bytes()
+
+
+def read_key() -> ec.EllipticCurvePrivateKey:
+    key = load_pem_private_key(example("jws/test-key.pem"), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return key
+
+
+KEY = read_key()
+PAYLOAD = example("jws/indent3.payload")
 
 
 def read(shape: str) -> tuple[bytes, bytes]:
-    return (DATA / f"{shape}.payload").read_bytes(), (DATA / f"{shape}.signed").read_bytes()
+    return example(f"jws/{shape}.payload"), example(f"jws/{shape}.signed")
 
 
 def encode(data: bytes) -> str:
@@ -70,7 +77,11 @@ def test_signing_again_gives_the_same_bytes(shape: str) -> None:
 
 
 def test_a_key_is_named_as_libtrust_names_it() -> None:
-    assert jws.key_id(KEY.public_key()) == JWK["kid"]
+    public = load_der_public_key(example("jws/public.der"))
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    assert jws.key_id(public) == example("jws/kid").decode() == example_json("jws/jwk.json")["kid"]
+    signed = json.loads(jws.sign(PAYLOAD, KEY))
+    assert signed["signatures"][0]["header"]["jwk"] == example_json("jws/jwk.json")
 
 
 @pytest.mark.parametrize("payload", [b"", b"[]", b'"x"', b'{"a":1'])
@@ -131,7 +142,7 @@ def test_documents_without_signatures_are_not_verified(document: bytes) -> None:
         jws.verify(document)
 
 
-ENTRY = signature_of((DATA / "indent3.signed").read_bytes())
+ENTRY = signature_of(example("jws/indent3.signed"))
 HEADER = ENTRY["header"]
 
 

@@ -20,6 +20,9 @@ from backends.model.timestamps import normalise
 MAX_CONFIG_BYTES = 4 * 1024 * 1024
 """No image's configuration has a hundredth of it; nobody needs to read more to know that this is none."""
 
+MAX_NAME = 128
+"""Characters of an architecture or an operating system."""
+
 _FIELDS = spellings("rootfs", "history", "config", "container_config", "created", "author", "comment", "architecture",
                     "os", "variant", "os.version", "os.features", "id", "parent")  # fmt: skip
 _ROOTFS = spellings("type", "diff_ids")
@@ -92,8 +95,8 @@ def _parse(content: bytes) -> ImageConfig:
         members,
         normalise(values.get("created")),
         Platform(
-            parse_text(values.get("architecture"), "architecture"),
-            parse_text(values.get("os"), "os"),
+            _parse_name(values.get("architecture"), "architecture"),
+            _parse_name(values.get("os"), "os"),
             parse_text(values.get("os.version"), "os.version"),
             parse_texts(values.get("os.features"), "os.features"),
             parse_text(values.get("variant"), "variant"),
@@ -101,6 +104,13 @@ def _parse(content: bytes) -> ImageConfig:
         _parse_history(values.get("history")),
         _parse_diff_ids(values.get("rootfs")),
     )
+
+
+def _parse_name(value: Any, where: str) -> str:
+    name = parse_text(value, where)
+    if len(name) > MAX_NAME:  # a chain repeats it in each entry
+        raise ValueError(f"{where} has {len(name)} characters, and {MAX_NAME} are allowed")
+    return name
 
 
 def _parse_diff_ids(rootfs: Any) -> tuple[Digest, ...]:
