@@ -6,6 +6,7 @@ Invariant: what is in a store is the same for v1 and v2, and for every process t
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from backends.model.names import RepositoryName
 from backends.registry.blobs import Blobs
 from backends.registry.catalog import list_repositories
 from backends.registry.events import NO_EVENTS, Events
-from backends.registry.facts import Facts
+from backends.registry.facts import Facts, FactsInMemory
+from backends.registry.layers.settings import LayerSettings
 from backends.registry.manifests import Manifests
 from backends.registry.names import Names
 from backends.registry.referrers import Referrers
@@ -30,9 +32,11 @@ from backends.storage.storage import Storage
 
 if TYPE_CHECKING:
     from backends.registry.deleting import Deletions
+    from backends.registry.layers.layers import LayerObserver, Layers
 
 NAMES_AT_ONCE = 1000
 _ALL_HERE = Validation()
+_LAYERS = LayerSettings()
 
 
 class Store:
@@ -44,7 +48,10 @@ class Store:
         validation: what is required of a pushed v2 manifest; by default that all it names is here.
         events: where it is told what happens; by default nobody wants to know.
         signing_key: the file of a key that signs schema 1 documents; None for one of its own.
-        facts: what is known of manifests; by default in memory.
+        facts: what is known of manifests and layers; by default in memory.
+        layer_settings: what reading a layer may cost.
+        layer_observer: is told of layers that were read; by default nobody wants to know.
+        writes: whether the registry itself may write anything; clients' requests are refused elsewhere.
         conversion_policy: what is converted for clients that cannot read what was pushed; by default whatever can be.
 
     Attributes:
@@ -71,6 +78,9 @@ class Store:
         signing_key: Path | None = None,
         facts: Facts | None = None,
         conversion_policy: ConversionPolicy = ALL_CONVERSIONS,
+        layer_settings: LayerSettings = _LAYERS,
+        layer_observer: LayerObserver | None = None,
+        writes: bool = True,
     ) -> None:
         self.storage = storage
         self.v1_storage = v1_storage or storage
@@ -81,7 +91,11 @@ class Store:
         self.uploads = Uploads(storage, self.blobs, events)
         self.names = Names(storage.driver, self.v1_storage.driver)
         self.tags = Tags(storage, self.v1_storage, events)
-        manifests = Manifests(self.blobs, facts)
+        self._facts = facts or FactsInMemory()
+        self._layer_settings = layer_settings
+        self._layer_observer = layer_observer
+        self._writes = writes
+        manifests = Manifests(self.blobs, self._facts)
         referrers = Referrers(storage.driver, manifests)
         self._shared = Shared(
             storage.driver,
@@ -101,6 +115,25 @@ class Store:
         self.v1_repositories = V1Repositories(
             self.v1_storage, storage.locks, images=self.v1_images, tags=self.tags, events=events
         )
+
+    @cached_property
+    def layers(self) -> Layers:
+        """What is known of the layers of both."""
+        from backends.registry.layers.layers import Layers  # noqa: PLC0415 - only conversions, and old clients, ask
+
+        return Layers(
+            self.storage,
+            self.v1_storage,
+            self._facts,
+            self._layer_settings,
+            writes=self._writes,
+            observer=self._layer_observer,
+        )
+
+    async def close(self) -> None:
+        """Ends the work that goes on in the background; called before the storages are closed."""
+        if "layers" in self.__dict__:
+            await self.layers.close()
 
     @property
     def deletions(self) -> Deletions:

@@ -14,6 +14,7 @@
         schema1/<name>/_signed/<alg>/<hex>                      signed schema 1 documents as pushed
         tags/<name>/_tags/<tag>                                 what a tag names that both generations have files of
         keys/schema1.pem                                        signs schema 1 documents that have no signature
+        derived/gzips/<alg>/<2>/<hex>                           which gzip was made of a layer; a file of derived/blobs
         v1/staging/<id>/                                        a v1 image that is still being pushed (v1/staging.py):
             json-<sha256>-<name>                                    its JSON as announced, a file for each announcement
             layer-<name>                                            a layer, growing or whole
@@ -28,7 +29,10 @@
         referrers/<name>/_subjects/<alg>/<hex>/<alg>-<hex>      a manifest that refers to this subject: its descriptor
         referrers-built                                         when the last whole pass over all manifests began
         holders/<2>/<2>                                         a blob and a repository that has it (holders.py)
+        layers/<alg>/<2>/<hex>                                  what a layer is, by its digest (layers/)
         v1-layers/<2>/<hex>                                     by a v1 image's payload checksum: its layer's digest
+        v1-layer-files/<2>/<id>                                 the same of an image without one: size, time, digest
+        layers-read                                             when the last whole pass over all layers began
         facts-key                                               seals what others keep for us (fact_key.py)
     <root>/docker/registry/portside/tmp/                        temporary files before their rename; removed when old
     <root>/docker/registry/portside/locks                       empty; each lock is a byte of it; never delete
@@ -55,6 +59,7 @@ PRIMARY = "/docker/registry/portside/primary"
 INDEX = "/docker/registry/portside/index"
 HOLDERS = f"{INDEX}/holders"
 REFERRERS_BUILT = f"{INDEX}/referrers-built"
+LAYERS_READ = f"{INDEX}/layers-read"
 FACTS_KEY = f"{INDEX}/facts-key"
 TEMPORARY = "/docker/registry/portside/tmp"
 LOCKS = "/docker/registry/portside/locks"
@@ -155,6 +160,11 @@ def derived_blob(digest: Digest) -> str:
     return f"{DERIVED}/blobs/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
 
 
+def derived_gzip(digest: Digest) -> str:
+    """Where it is recorded which gzip was made of a layer."""
+    return f"{DERIVED}/gzips/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+
+
 def derived(name: RepositoryName) -> str:
     """The folder of all that conversions made for a repository, and of repositories below it."""
     return f"{DERIVED_REPOSITORIES}/{name}"
@@ -234,6 +244,16 @@ def referrer_of(entry: str) -> Digest | None:
 def holder_hint(digest: Digest) -> str:
     """Where it is noted who has a blob; blobs share it whose digests begin alike."""
     return f"{HOLDERS}/{digest.hex[:2]}/{digest.hex[2:4]}"
+
+
+def layer_facts(digest: Digest) -> str:
+    """Where it is noted what a layer is."""
+    return f"{INDEX}/layers/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+
+
+def v1_layer_file(image_id: ImageId) -> str:
+    """Where it is noted which blob the file of a v1 image's layer is."""
+    return f"{INDEX}/v1-layer-files/{image_id[:2]}/{image_id}"
 
 
 def v1_layer_blob(payload: str) -> str:
@@ -385,6 +405,21 @@ def derivation_lock(name: RepositoryName, digest: Digest) -> str:
     return f"derived {name} {digest}"
 
 
+def layer_lock(digest: Digest) -> str:
+    """Held to find out what a layer is."""
+    return f"layer {digest}"
+
+
+def v1_layer_file_lock(image_id: ImageId) -> str:
+    """Held to find out what the layer of a v1 image is."""
+    return f"v1 layer file {image_id}"
+
+
+def gzip_lock(digest: Digest) -> str:
+    """Held to make a gzip of a layer."""
+    return f"gzip {digest}"
+
+
 def v1_image_lock(image_id: ImageId) -> str:
     """Held to make a v1 image of what is staged."""
     return f"v1 image {image_id}"
@@ -402,6 +437,9 @@ def v1_images_lock(namespace: str, repository_name: str) -> str:
 
 INDEXER_LOCK = "indexer"
 """Held to look through what is stored, and to give it its entries in the index."""
+
+LAYER_READER_LOCK = "layer reader"
+"""Held to read the layers of an old volume in the background."""
 
 PURGER_LOCK = "purger"
 """Held to look for abandoned uploads."""

@@ -41,6 +41,18 @@ class LayerBlobs:
         except StorageError as error:  # it only spares hashing the layer
             _log.debug("no note which blob the layer with payload checksum %s is: %s", payload, error)
 
+    async def note_all(self, checksums: Sequence[str], blob: Descriptor) -> bool:
+        """Notes which blob a layer is under each payload checksum of its image; whether there is one.
+
+        Args:
+            checksums: those of the image, as they are stored.
+            blob: digest and size of the layer.
+        """
+        payloads = list(filter(None, map(parse_payload_checksum, checksums)))
+        for payload in payloads:
+            await self.note(payload, blob)
+        return bool(payloads)
+
     async def find(self, checksums: Sequence[str]) -> Descriptor | None:
         """Returns the blob that is noted of an image's layer.
 
@@ -69,6 +81,5 @@ class LayerBlobs:
         running = RunningHash()
         await running.advance(self._driver, layout.v1_image_layer(image_id), size)
         blob = Descriptor(OCTET_STREAM, Digest("sha256", running.value.hexdigest()), size)
-        for payload in filter(None, map(parse_payload_checksum, checksums)):
-            await self.note(payload, blob)
+        await self.note_all(checksums, blob)
         return blob

@@ -1,0 +1,144 @@
+"""Work that several wait for, and that goes on without them.
+
+Who asks for what is being worked on waits for that: it is done once in this process. Who waits no longer, for whatever
+reason, leaves it going on. What has failed is not tried again for a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Generic, TypeVar
+
+from typing_extensions import override
+
+from backends.model.cache import Cache
+from backends.registry.layers.errors import UnreadableLayer
+from backends.registry.still_working import StillWorking
+
+T = TypeVar("T")
+
+WAITING = 1000
+"""So many pieces of work are taken on; for more, callers come again."""
+
+FAILED_SECONDS = 60.0
+FAILURES = 1000
+
+_log = logging.getLogger("portside.layers")
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a piece of work is.
+
+    Attributes:
+        what: names it in a sentence.
+        total: how many bytes it reads; 0 while it has not begun.
+        done: how many it has read.
+        wanted: how many callers wait for it now.
+    """
+
+    what: str
+    total: int = 0
+    done: int = 0
+    wanted: int = 0
+
+    @override
+    def __str__(self) -> str:
+        if not self.total:
+            return f"{self.what} waits for its turn"
+        return f"{self.what} is being read, {_size(self.done)} of {_size(self.total)} so far"
+
+
+@dataclass(slots=True)
+class _Flight(Generic[T]):
+    progress: Progress
+    task: asyncio.Task[T] = field(init=False)
+
+
+class Flights:
+    """All such work of a process."""
+
+    def __init__(self) -> None:
+        self._flying: dict[Hashable, _Flight[object]] = {}
+        self._failed: Cache[Hashable, tuple[float, UnreadableLayer]] = Cache(bound=FAILURES)
+        self._is_closed = False
+
+    async def join(
+        self, key: Hashable, what: str, work: Callable[[Progress], Awaitable[T]], *, patience: float | None
+    ) -> T:
+        """Returns what work results in; begins it unless it is being done.
+
+        Args:
+            key: what the work is for.
+            what: names it in a sentence.
+            work: does it, and says how far it is.
+            patience: seconds to wait; None for as long as it takes.
+
+        Raises:
+            StillWorking: it takes longer.
+            UnreadableLayer: it has failed, now or within the last minute.
+            StorageError, RegistryError: it has failed.
+        """
+        loop = asyncio.get_running_loop()
+        flight = self._flying.get(key)
+        if flight is None:
+            self._refuse_what_has_failed(key, loop.time())
+            if self._is_closed or len(self._flying) >= WAITING:
+                raise StillWorking(f"{what} waits for its turn")
+            flight = _Flight(Progress(what))
+            flight.task = loop.create_task(self._fly(key, work, flight.progress), name=what)
+            flight.task.add_done_callback(partial(_tell_if_nobody_waits, flight.progress))
+            self._flying[key] = flight
+        flight.progress.wanted += 1
+        try:
+            await asyncio.wait([flight.task], timeout=patience)
+        finally:
+            flight.progress.wanted -= 1
+        if not flight.task.done() or flight.task.cancelled():
+            raise StillWorking(str(flight.progress))
+        return flight.task.result()  # type: ignore[return-value]  # a key is for one kind of work
+
+    async def _fly(self, key: Hashable, work: Callable[[Progress], Awaitable[T]], progress: Progress) -> T:
+        try:
+            return await work(progress)
+        except UnreadableLayer as error:
+            self._failed.put(key, (asyncio.get_running_loop().time() + FAILED_SECONDS, error))
+            raise
+        finally:
+            del self._flying[key]
+
+    def _refuse_what_has_failed(self, key: Hashable, now: float) -> None:
+        try:
+            until, error = self._failed[key]
+        except KeyError:
+            return
+        if now < until:
+            raise UnreadableLayer(str(error), damaged=error.damaged)
+        self._failed.forget(key)
+
+    async def close(self) -> None:
+        """Ends all of it, as soon as each piece can; who waits is told that it is not done."""
+        self._is_closed = True
+        tasks = [flight.task for flight in self._flying.values()]
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                _log.debug("ended at the end of the process: %r", result)
+
+
+def _tell_if_nobody_waits(progress: Progress, task: asyncio.Task[object]) -> None:
+    if task.cancelled() or (error := task.exception()) is None or progress.wanted:
+        return
+    _log.warning("%s was read for nothing: %s", progress.what, error)
+
+
+def _size(count: int) -> str:
+    for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= least:
+            return f"{count / least:.1f} {unit}"
+    return f"{count} bytes"
