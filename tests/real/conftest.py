@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.baseimage import download_wheels, import_base_image
+from tests.support.buildkit import BuildKit, running_buildkit
+from tests.support.containerd import Containerd, running_containerd
 from tests.support.dockerd import Docker, other_address, running_dockerd
 from tests.support.leftovers import FOLDER, OTHER_ADDRESS, OTHER_NAME
 from tests.support.ports import free_port
@@ -100,6 +102,20 @@ def docker(alone: None) -> Iterator[Docker]:
     """A daemon of our own."""
     with running_dockerd(FOLDER / "dockerd") as daemon:
         yield daemon
+
+
+@pytest.fixture
+def buildkit(served: Served) -> Iterator[BuildKit]:
+    """A buildkitd of our own that has built nothing."""
+    with running_buildkit(FOLDER / "buildkit", served.host, served.ca) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def containerd(alone: None) -> Iterator[Containerd]:
+    """A containerd 2 of our own."""
+    with running_containerd(FOLDER / "containerd") as running:
+        yield running
 
 
 @contextlib.contextmanager

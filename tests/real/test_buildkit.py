@@ -2,79 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import subprocess
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.real.conftest import Served, curl
-from tests.support.leftovers import FOLDER, clean_folder
-from tests.support.programs import find_program, wait_for_socket
+from tests.support.buildkit import BuildKit
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.timeout(300)]
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 CACHE_CONFIG = "application/vnd.buildkit.cacheconfig.v0"
-SETTINGS = """root = "{folder}/root"
-[grpc]
-  address = ["unix://{folder}/socket"]
-[worker.oci]
-  enabled = true
-  snapshotter = "native"
-  networkMode = "host"
-[worker.containerd]
-  enabled = false
-[registry."{host}"]
-  ca = ["{ca}"]
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class BuildKit:
-    """A running buildkitd."""
-
-    folder: Path
-
-    def run(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [find_program("buildctl"), "--addr", f"unix://{self.folder / 'socket'}", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert done.returncode == 0, f"buildctl {' '.join(arguments)}:\n{done.stdout}"
-        return done.stdout
-
-    def build(self, context: Path, *more: str) -> str:
-        local = ("--local", f"context={context}", "--local", f"dockerfile={context}")
-        return self.run("build", "--progress", "plain", "--frontend", "dockerfile.v0", *local, *more)
-
-
-@pytest.fixture
-def buildkit(served: Served) -> Iterator[BuildKit]:
-    folder = FOLDER / "buildkit"
-    clean_folder(folder)
-    folder.mkdir(parents=True)
-    settings = folder / "buildkitd.toml"
-    settings.write_text(SETTINGS.format(folder=folder, host=served.host, ca=served.ca))
-    with contextlib.ExitStack() as stack:
-        stack.callback(clean_folder, folder)
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [find_program("buildkitd"), "--config", str(settings)], stdout=log, stderr=subprocess.STDOUT
-            )
-        stack.callback(process.wait, 30)
-        stack.callback(process.terminate)
-        wait_for_socket(folder / "socket", process)
-        yield BuildKit(folder)
 
 
 @pytest.mark.parametrize("form", ["oci", "docker"])

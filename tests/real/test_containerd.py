@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,17 +10,10 @@ import pytest
 from tests.real.conftest import Served
 from tests.support.archives import read_archive
 from tests.support.bridge_pushes import PUSHES, Place
-from tests.support.containerd import Containerd, running_containerd
-from tests.support.leftovers import FOLDER
+from tests.support.containerd import Containerd
 from tests.support.seen import seen_in
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def containerd(alone: None) -> Iterator[Containerd]:
-    with running_containerd(FOLDER / "containerd") as running:
-        yield running
 
 
 @pytest.mark.parametrize("kind", [

@@ -190,11 +190,11 @@ def make_built_image(seed: str) -> Image:
         (
             "ADD base",
             {"etc/gone": b"1", "etc/mark": mark, "opt/old/a": b"a", "opt/old/b": b"b", "srv/kept": b"k" * 700},
-            {},
+            {"etc/hard": "etc/mark"},
         ),
         ("ENV A=1", {}, {}),
         ("mkdir -p /var/empty/deep", {}, {"var/empty/deep": None}),
-        ("rm -r", {"etc/.wh.gone": b"", "opt/old/.wh..wh..opq": b"", "opt/old/c": mark}, {"etc/hard": "etc/mark"}),
+        ("rm -r", {"etc/.wh.gone": b"", "opt/old/.wh..wh..opq": b"", "opt/old/c": mark}, {}),
         ("dd noise", {"srv/noise": _noise(seed, 5000), "srv/.wh.kept": b""}, {}),
         ("CMD run <it> & more", {}, {}),
     ]

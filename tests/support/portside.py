@@ -78,7 +78,7 @@ def running_portside(form: Form, folder: Path, more: Mapping[str, Any] | None = 
     roles = _roles(form, folder, certificate, port)
     for role, (_, settings) in roles.items():
         if role != "proxy":
-            settings.update(more or {})
+            _merge(settings, more or {})
     logs = {role: folder / f"{role}.log" for role in roles}
     address = Address("localhost", port, certificate.ca)
     with contextlib.ExitStack() as stack:
@@ -96,6 +96,15 @@ def running_portside(form: Form, folder: Path, more: Mapping[str, Any] | None = 
         _wait_until_ready(address, processes, logs)
         pids = {role: process.pid for role, process in processes.items()}
         yield RunningPortside(form, address, data, logs, pids)
+
+
+def _merge(settings: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Adds sections to sections."""
+    for name, value in more.items():
+        if isinstance(value, Mapping) and isinstance(settings.get(name), dict):
+            _merge(settings[name], value)
+        else:
+            settings[name] = value
 
 
 def _environment() -> dict[str, str]:

@@ -1,12 +1,15 @@
-"""Pushes of anything to a v2 registry: blobs in one PUT, manifests of any type, as BuildKit and oras do it."""
+"""Pushes of anything: v2 blobs in one PUT, manifests of any type, as BuildKit and oras do it; v1 images as they are."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from tests.support.http_calls import Caller
-from tests.support.images import digest_of
+from tests.support.images import V1Image, digest_of
 from tests.support.media_types import SIGNED_SCHEMA1
+from tests.support.tarsum import payload_checksum
 from tests.support.wire import Address, Response
 
 AGENT = "buildkit/v0.32"
@@ -50,3 +53,22 @@ class RawPush:
     def _expect(self, status: int, answer: Response) -> Response:
         assert answer.status == status, f"{answer.status} instead of {status}: {answer.body.decode(errors='replace')}"
         return answer
+
+
+def push_v1_raw(address: Address, name: str, tag: str, chain: Sequence[V1Image]) -> None:
+    """Push v1 images, base first, without unpacking their layers (the tarsum, which registries ignore, is left out)."""
+    caller = Caller(address, "docker/1.3.3 go/go1.3.3 os/linux arch/amd64")
+    typed = [("Content-Type", "application/json")]
+
+    def put(path: str, content: bytes, *more: tuple[str, str]) -> None:
+        answer = caller.send("PUT", path, [*typed, *more], content)
+        assert answer.status in {200, 201, 204}, f"{path}: {answer.status} {answer.body.decode(errors='replace')}"
+
+    put(f"/v1/repositories/{name}/", json.dumps([{"id": image.id} for image in chain]).encode())
+    for image in chain:
+        put(f"/v1/images/{image.id}/json", image.json)
+        put(f"/v1/images/{image.id}/layer", image.layer)
+        checksum = ("X-Docker-Checksum-Payload", payload_checksum(image.json, image.layer))
+        put(f"/v1/images/{image.id}/checksum", b"", checksum)
+    put(f"/v1/repositories/{name}/tags/{tag}", json.dumps(chain[-1].id).encode())
+    put(f"/v1/repositories/{name}/images", b"[]")
