@@ -55,6 +55,8 @@ class ManifestPush:
         if isinstance(self._manifest, Index):
             await self._await_pushes_of(self._manifest)
         await require_references(self._repository, self._manifest, self._shared.validation)
+        # What the repository has only by a conversion would go with the conversion's source.
+        await self._shared.conversions.adopt(self._name, referenced(self._manifest))
         # A client does not send again what it finds here; a killed process may have left it unsynced.
         await self._driver.ensure_durable(*self._paths_of_references())
         async with exclusive_lock(self._shared.locks, layout.blob_lock(self._digest)):

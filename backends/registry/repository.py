@@ -20,10 +20,10 @@ from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Manifest
 from backends.model.names import RepositoryName, TagName
-from backends.model.targets import V2Target
+from backends.model.targets import V1Target, V2Target
 from backends.registry.blobs import Blob
 from backends.registry.changes import Change, carry_out
-from backends.registry.events import of_blob, of_removed
+from backends.registry.events import of_blob, of_manifest, of_removed
 from backends.registry.exclusive_lock import exclusive_lock, shared_lock
 from backends.registry.holders import find_holder, forget_holder, note_holder
 from backends.registry.links import read_link, write_link
@@ -74,6 +74,7 @@ class Repository:
         self._blobs = shared.blobs
         self._tags = shared.tags
         self._events = shared.events
+        self._conversions = shared.conversions
 
     # blobs
 
@@ -87,7 +88,10 @@ class Repository:
             target = await read_link(self._driver, layout.layer_link(self.name, digest))
             return Blob(digest, await self._blobs.open(target))
         except PathNotFound:
-            raise self._blob_unknown(digest) from None
+            blob = await self._conversions.open_blob(self.name, digest)
+        if blob is None:
+            raise self._blob_unknown(digest)
+        return blob
 
     async def has_blob(self, digest: Digest) -> bool:
         """Whether this repository has a blob, and the blob is there."""
@@ -98,8 +102,10 @@ class Repository:
         try:
             target = await read_link(self._driver, layout.layer_link(self.name, digest))
         except PathNotFound:
-            return None
-        return await self._blobs.size(target)
+            size = None
+        else:
+            size = await self._blobs.size(target)
+        return await self._conversions.blob_size(self.name, digest) if size is None else size
 
     async def locate_blob(self, digest: Digest) -> tuple[int, str | None]:
         """Returns the size in bytes of a blob that this repository has, and the address at which others serve it.
@@ -107,14 +113,15 @@ class Repository:
         Raises:
             RegistryError: BLOB_UNKNOWN.
         """
-        try:
+        with suppress(PathNotFound):
             target = await read_link(self._driver, layout.layer_link(self.name, digest))
-        except PathNotFound:
-            raise self._blob_unknown(digest) from None
-        size = await self._blobs.size(target)
+            size = await self._blobs.size(target)
+            if size is not None:
+                return size, await self._blobs.url_of(target)
+        size = await self._conversions.blob_size(self.name, digest)
         if size is None:
             raise self._blob_unknown(digest)
-        return size, await self._blobs.url_of(target)
+        return size, None
 
     async def mount(self, digest: Digest, source: RepositoryName, *, actor: Actor) -> bool:
         """Takes over a blob that another repository has.
@@ -126,7 +133,7 @@ class Repository:
             size = await Repository(source, self._shared).blob_size(digest)
             if size is None:
                 return False
-            await self._driver.ensure_durable(layout.blob_data(digest))
+            await self._conversions.store_natively(source, digest)
             work = write_link(self._driver, layout.layer_link(self.name, digest), digest)
             telling = of_blob(self._events, self.name, digest, size, source=source, actor=actor)
             await carry_out(work, Change.MOUNTED, f"blob {digest}", self.name, actor=actor, telling=telling)
@@ -170,7 +177,10 @@ class Repository:
             await read_link(self._driver, layout.revision_link(self.name, digest))
             content, media_type = await self._shared.manifests.read(digest)
         except PathNotFound:
-            raise self._manifest_unknown(reference) from None
+            derived = await self._derived(reference)
+            if derived is None:
+                raise self._manifest_unknown(reference) from None
+            return derived
         size = len(content)
         if media_type in media_types.SCHEMA1_TYPES:
             content = await self._signed(digest, content)
@@ -187,7 +197,10 @@ class Repository:
             await read_link(self._driver, layout.revision_link(self.name, digest))
             media_type, size = await self._shared.manifests.describe(digest)
         except PathNotFound:
-            raise self._manifest_unknown(reference) from None
+            derived = await self._derived(reference)
+            if derived is None:
+                raise self._manifest_unknown(reference) from None
+            return derived
         if media_type in media_types.SCHEMA1_TYPES:
             return await self.get_manifest(digest)
         return ManifestInfo(media_type, digest, size, size)
@@ -205,7 +218,10 @@ class Repository:
             raise self._manifest_unknown(digest) from None
 
     async def has_manifest(self, digest: Digest) -> bool:
-        """Whether this repository has a manifest."""
+        """Whether this repository has a manifest, pushed or derived."""
+        return await self._is_linked(digest) or bool(await self._conversions.sources(self.name, digest))
+
+    async def _is_linked(self, digest: Digest) -> bool:
         try:
             await read_link(self._driver, layout.revision_link(self.name, digest))
         except PathNotFound:
@@ -238,8 +254,31 @@ class Repository:
         """
         require_permitted_kind(manifest, self._shared.validation)
         require_permitted_urls(manifest, self._shared.validation.urls)
+        if await self._restore(manifest, digest, [] if tag is None else [tag, *more_tags], actor=actor):
+            return
         async with shared_lock(self._shared.locks, layout.repository_lock(self.name)):
             await ManifestPush(self, self._shared, manifest, digest, actor=actor).run(tag, more_tags)
+
+    async def _restore(self, manifest: Manifest, digest: Digest, tags: Sequence[TagName], *, actor: Actor) -> bool:
+        """Makes tags name what a derived manifest was made of, which a client has pulled and pushes back.
+
+        Returns:
+            False where it is not a derived one, or its source has gone meanwhile: then it is pushed like any other.
+        """
+        sources = () if await self._is_linked(digest) else await self._conversions.sources(self.name, digest)
+        if not sources:
+            return False
+        try:
+            for tag in tags:
+                source = sources[0]
+                with suppress(PathNotFound):
+                    named = await self._tags.target(self.name, tag)
+                    source = named if named in sources else source
+                telling = of_manifest(self._events, self.name, digest, manifest, tag=tag, actor=actor)
+                await self._tags.restore(self.name, tag, source, actor=actor, telling=telling)
+        except PathNotFound:
+            return False
+        return True
 
     async def delete_manifest(self, digest: Digest, *, actor: Actor) -> None:
         """Takes a manifest from this repository, and the tags that name it first; what refers to it stays.
@@ -248,6 +287,8 @@ class Repository:
             RegistryError: MANIFEST_UNKNOWN.
         """
         link = layout.revision_link(self.name, digest)
+        if not await self._is_linked(digest) and await self._delete_derived(digest, actor=actor):
+            return
         async with exclusive_lock(self._shared.locks, layout.blob_lock(digest)):
             try:
                 await read_link(self._driver, link)
@@ -263,10 +304,29 @@ class Repository:
             await carry_out(work, Change.DELETED, f"manifest {digest}", self.name, actor=actor, telling=telling)
         await self._leave_if_empty()
 
+    async def _delete_derived(self, digest: Digest, *, actor: Actor) -> bool:
+        """Deletes what a derived manifest was made of: its tags, and manifests; a v1 image stays, without them.
+
+        Returns:
+            False where it is not a derived one.
+        """
+        sources = await self._conversions.sources(self.name, digest)
+        for source in sources:
+            match source:
+                case V1Target():
+                    await self._tags.delete_those_of(self.name, source, actor=actor)
+                case V2Target(original):
+                    with suppress(RegistryError):  # somebody else has deleted it in this moment
+                        await self.delete_manifest(original, actor=actor)
+        if sources:
+            await self._conversions.forget(self.name, digest)
+        return bool(sources)
+
     async def _delete_manifest(self, digest: Digest) -> None:
         subject = await self._shared.referrers.subject_of(digest)
         await self._driver.delete(_folder(layout.revision_link(self.name, digest)))
         await self._forget_manifest(digest, subject)
+        await self._conversions.forget_source(self.name, V2Target(digest))
 
     async def _forget_manifest(self, digest: Digest, subject: Digest | None) -> None:
         """Removes what is kept of a manifest that is not linked any more."""
@@ -318,6 +378,15 @@ class Repository:
         await self._leave_if_empty()
 
     # within
+
+    async def _derived(self, reference: Digest | TagName) -> StoredManifest | None:
+        """Returns a manifest that conversions made; what is asked for by tag, `Conversions` is asked for itself."""
+        if not isinstance(reference, Digest):
+            return None
+        found = await self._conversions.find(self.name, reference)
+        if found is None:
+            return None
+        return StoredManifest(found.media_type, found.digest, found.size, len(found.content), found.content)
 
     async def _signed(self, digest: Digest, payload: bytes) -> bytes:
         """Returns a schema 1 document with signatures: the pusher's, or ours where a volume kept only the payload."""

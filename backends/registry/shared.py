@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from backends.model.conversion.policy import ConversionPolicy
 from backends.registry.blobs import Blobs
+from backends.registry.derived.conversions import Conversions
 from backends.registry.events import Events
 from backends.registry.manifests import Manifests
 from backends.registry.referrers import Referrers
@@ -30,3 +31,4 @@ class Shared:
     validation: Validation
     events: Events
     conversion_policy: ConversionPolicy
+    conversions: Conversions

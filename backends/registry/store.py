@@ -14,6 +14,7 @@ from backends.model.conversion.policy import ALL_CONVERSIONS, ConversionPolicy
 from backends.model.names import RepositoryName
 from backends.registry.blobs import Blobs
 from backends.registry.catalog import list_repositories
+from backends.registry.derived.conversions import Conversions
 from backends.registry.events import NO_EVENTS, Events
 from backends.registry.facts import Facts, FactsInMemory
 from backends.registry.layers.settings import LayerSettings
@@ -63,6 +64,7 @@ class Store:
         redirects: whether others serve blobs too, and clients are sent there.
         uploads: of v2.
         names: which repository a name stands for.
+        conversions: what tags name, in other forms.
         tags: of both.
         v1_images: v1's images by id.
         v1_repositories: v1's tags and lists of images.
@@ -97,6 +99,18 @@ class Store:
         self._writes = writes
         manifests = Manifests(self.blobs, self._facts)
         referrers = Referrers(storage.driver, manifests)
+        signer = Signer(storage, signing_key)
+        self.conversions = Conversions(
+            storage,
+            self.v1_storage,
+            tags=self.tags,
+            blobs=self.blobs,
+            manifests=manifests,
+            signer=signer,
+            layers=lambda: self.layers,
+            policy=conversion_policy,
+            writes=writes,
+        )
         self._shared = Shared(
             storage.driver,
             storage.locks,
@@ -104,10 +118,11 @@ class Store:
             self.tags,
             manifests,
             referrers,
-            Signer(storage, signing_key),
+            signer,
             validation,
             events,
             conversion_policy,
+            self.conversions,
         )
         self.v1_images = V1Images(
             self.v1_storage, self.blobs if self.shares_root else Blobs(self.v1_storage.driver), events
@@ -132,6 +147,7 @@ class Store:
 
     async def close(self) -> None:
         """Ends the work that goes on in the background; called before the storages are closed."""
+        await self.conversions.close()
         if "layers" in self.__dict__:
             await self.layers.close()
 

@@ -14,7 +14,14 @@
         schema1/<name>/_signed/<alg>/<hex>                      signed schema 1 documents as pushed
         tags/<name>/_tags/<tag>                                 what a tag names that both generations have files of
         keys/schema1.pem                                        signs schema 1 documents that have no signature
-        derived/gzips/<alg>/<2>/<hex>                           which gzip was made of a layer; a file of derived/blobs
+        derived/                                            what conversions made, for other generations:
+            blobs/<alg>/<2>/<hex>                               configs, manifests and layers that nobody pushed
+            gzips/<alg>/<2>/<hex>                               which gzip was made of a layer; a file of blobs
+            repositories/<name>/
+                _manifests/<alg>/<hex>/<source>                     this manifest was made of that source, and how
+                _blobs/<alg>/<hex>/<source>                         this repository may serve that blob, due to a source
+                _sources/<source>/<alg>-<hex>                       the manifests that were made of a source
+                _plans/<source>/<plan>                              the one that a client with this plan was given
         v1/staging/<id>/                                        a v1 image that is still being pushed (v1/staging.py):
             json-<sha256>-<name>                                    its JSON as announced, a file for each announcement
             layer-<name>                                            a layer, growing or whole
@@ -219,6 +226,11 @@ def derivation(name: RepositoryName, source: Target, digest: Digest) -> str:
     return f"{derivations(name, source)}/{digest.algorithm}-{digest.hex}"
 
 
+def derivation_plan(name: RepositoryName, source: Target, plan: str) -> str:
+    """Takes the plan as `Plan.key` writes it."""
+    return f"{derived(name)}/_plans/{derivation_source(source)}/{plan}"
+
+
 def all_referrers(name: RepositoryName) -> str:
     """The folder of the entries of all subjects, of each algorithm."""
     return f"{INDEX}/referrers/{name}/_subjects"
@@ -400,9 +412,12 @@ def blob_lock(digest: Digest) -> str:
     return f"blob {digest}"
 
 
-def derivation_lock(name: RepositoryName, digest: Digest) -> str:
-    """Held to record a derived manifest, or to forget it."""
-    return f"derived {name} {digest}"
+def derived_lock(digest: Digest) -> str:
+    """Held to keep a derived manifest or config, in any repository, or to forget it: till then it may go again.
+
+    After the lock of a repository. Of several, the least digest first.
+    """
+    return f"derived {digest}"
 
 
 def layer_lock(digest: Digest) -> str:

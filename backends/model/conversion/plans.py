@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from hashlib import sha256
 
 from backends.model import media_types
 from backends.model.descriptors import Platform
@@ -61,3 +62,14 @@ class Plan:
     form: Form
     platform: Platform = LINUX_AMD64
     gzip_only: bool = False
+
+    def key(self, tag: str) -> str:
+        """Returns a short text that is the same for equal plans, in lower-case letters, digits and `-`.
+
+        Args:
+            tag: what schema 1 has in its text; it does not count for other forms.
+        """
+        said = self.platform
+        texts = (said.os, said.architecture, said.variant, said.os_version, *said.os_features)
+        decides = [*texts, str(self.gzip_only), tag if self.form is Form.SCHEMA1 else ""]
+        return f"{self.form.word}-{sha256(chr(0).join(decides).encode()).hexdigest()[:32]}"

@@ -8,18 +8,132 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from backends.model.conversion.derived import DerivedManifest
-from backends.model.conversion.plans import Plan
+from backends.model import media_types
+from backends.model.cache import Cache
+from backends.model.conversion.derived import DerivedManifest, Record
+from backends.model.conversion.plans import Form, Plan
+from backends.model.conversion.policy import ConversionPolicy, Permission, refusal
 from backends.model.digest import Digest
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.manifests import parse_stored_manifest
 from backends.model.names import RepositoryName
-from backends.model.targets import Target
-from backends.registry.blobs import Blob
+from backends.model.targets import Target, V1Target
+from backends.registry.blobs import Blob, Blobs
+from backends.registry.derived.blobs import DerivedBlobs
+from backends.registry.derived.records import Made, Records
+from backends.registry.derived.sources import Sources
+from backends.registry.exclusive_lock import exclusive_lock, shared_lock
+from backends.registry.links import write_link
+from backends.registry.manifests import Manifests, parse_off_loop
+from backends.registry.no_room import exists
+from backends.registry.references import referenced
+from backends.registry.signing import Signer, require_signed
+from backends.registry.still_working import StillWorking
+from backends.registry.tags.service import Tags
+from backends.registry.yielding import yielding
+from backends.storage import layout
+from backends.storage.driver import PathNotFound
+from backends.storage.storage import Storage
+
+if TYPE_CHECKING:
+    from backends.registry.derived.images import Progress
+    from backends.registry.derived.originals import Originals
+    from backends.registry.layers.layers import Layers
+
+CONTENT_BYTES = 8 * 1024 * 1024
+REMEMBERED = 8192
+"""Conversions whose result a process knows without making it again."""
+
+_READ_ONLY = (
+    "this registry is read-only, so what it converts cannot be kept; pull it with a client that reads what was pushed,"
+    " or let the registry's operator convert it before"
+)
+
+_log = logging.getLogger("portside.conversion")
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What decides about the bytes of a conversion; the tag only where they name it."""
+
+    name: RepositoryName
+    target: Target
+    plan: Plan
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a conversion gave.
+
+    Attributes:
+        digest: of the manifest.
+        as_pushed: what is said of one that was only chosen from an index; None of one that was made.
+    """
+
+    digest: Digest
+    as_pushed: Record | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A conversion that is being made."""
+
+    task: asyncio.Task[DerivedManifest]
+    progress: Progress
 
 
 class Conversions:
-    """The conversions of a store."""
+    """The conversions of a store.
+
+    Args:
+        storage: v2's root.
+        v1_storage: v1's, which may be the same.
+        tags: of both.
+        blobs: v2's.
+        manifests: v2's.
+        signer: signs schema 1.
+        layers: returns what is known of layers, and makes gzips of them.
+        policy: which repositories' images are converted.
+        writes: whether anything may be stored; if not, nothing new is made.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        v1_storage: Storage,
+        *,
+        tags: Tags,
+        blobs: Blobs,
+        manifests: Manifests,
+        signer: Signer,
+        layers: Callable[[], Layers],
+        policy: ConversionPolicy,
+        writes: bool = True,
+    ) -> None:
+        self._storage = storage
+        self._v1_storage = v1_storage
+        self._driver = storage.driver
+        self._tags = tags
+        self._native = blobs
+        self._manifests = manifests
+        self._signer = signer
+        self._layers = layers
+        self._policy = policy
+        self._writes = writes
+        self._sources = Sources(storage.driver, v1_storage.driver)
+        self._records = Records(storage.driver, storage.locks, self._sources)
+        self._blobs = DerivedBlobs(storage.driver, v1_storage.driver, self._records, layers)
+        self._known: Cache[_Key, _Known] = Cache(bound=REMEMBERED)
+        self._contents: Cache[str, bytes] = Cache(bound=CONTENT_BYTES, weigh=_bytes_of)
+        self._running: dict[_Key, _Running] = {}
 
     async def convert(
         self, name: RepositoryName, target: Target, plan: Plan, *, tag: str, patience: float | None
@@ -41,23 +155,242 @@ class Conversions:
             RegistryError: MANIFEST_UNKNOWN: the target is not in this repository any more.
             StorageError: it cannot be stored, so it must not be sent.
         """
-        raise NotImplementedError
+        key = _Key(name, target, plan, tag if plan.form is Form.SCHEMA1 else "")
+        known = await self._remembered(key) if self._policy.permission(name) is not Permission.FORBID else None
+        if known is not None:
+            return known
+        running = self._running.get(key)
+        if running is None:
+            running = self._begin(key)
+        # The work goes on when its client leaves: another one asks for the same soon.
+        await asyncio.wait([running.task], timeout=patience)
+        if not running.task.done():
+            raise StillWorking(running.progress.text)
+        return running.task.result()
+
+    def _begin(self, key: _Key) -> _Running:
+        from backends.registry.derived.images import Progress  # noqa: PLC0415 - only conversion needs it
+
+        progress = Progress()
+        running = _Running(asyncio.create_task(self._make(key, progress)), progress)
+        self._running[key] = running
+        running.task.add_done_callback(lambda task: self._end(key, task))
+        return running
+
+    def _end(self, key: _Key, task: asyncio.Task[DerivedManifest]) -> None:
+        del self._running[key]
+        if not task.cancelled():
+            task.exception()  # whoever waits for it gets it; perhaps nobody does any more
+
+    async def close(self) -> None:
+        """Stops what is being made; what is stored of it is used when it is next asked for."""
+        tasks = [running.task for running in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # by digest
 
     async def find(self, name: RepositoryName, digest: Digest) -> DerivedManifest | None:
         """Returns a derived manifest of a repository by its digest; None where there is none, or its source is gone."""
-        raise NotImplementedError
+        if self._policy.permission(name) is Permission.FORBID:
+            return None
+        found = await self._records.find(name, digest)
+        return None if found is None else await self._load(name, digest, *found)
+
+    async def sources(self, name: RepositoryName, digest: Digest) -> Sequence[Target]:
+        """Returns what a derived manifest was made of in a repository and is there, the latest first."""
+        return await self._records.living_sources(name, digest)
 
     async def open_blob(self, name: RepositoryName, digest: Digest) -> Blob | None:
         """Opens a blob that a repository has by a derived manifest; None where it has not, or the source is gone."""
-        raise NotImplementedError
+        return await self._blobs.open(name, digest)
 
     async def blob_size(self, name: RepositoryName, digest: Digest) -> int | None:
         """Returns the size in bytes of such a blob; None as in `open_blob`."""
-        raise NotImplementedError
+        return await self._blobs.size(name, digest)
+
+    async def forget(self, name: RepositoryName, digest: Digest) -> None:
+        """Forgets a derived manifest of a repository; it is made anew when it is asked for again."""
+        await self._records.forget(name, digest)
+
+    async def forget_source(self, name: RepositoryName, source: Target) -> None:
+        """Forgets what was made of a source that is gone."""
+        await self._records.forget_source(name, source)
+
+    # what becomes the repository's own
 
     async def adopt(self, name: RepositoryName, digests: Iterable[Digest]) -> None:
         """Makes blobs and manifests that a repository has only by conversions its own, before something names them.
 
         Those that it has anyway, and those that it does not have at all, are left as they are.
+
+        Raises:
+            RegistryError: UNAVAILABLE: another request has been busy with one of them for a long time.
+            StorageFull: those before it stay, as blobs do that were pushed.
         """
-        raise NotImplementedError
+        async for digest in yielding(digests):
+            if await self._sources.has_manifest(name, digest) or await exists(
+                self._driver, layout.layer_link(name, digest)
+            ):
+                continue
+            manifest = await self.find(name, digest)
+            if manifest is not None:
+                await self._adopt_manifest(name, manifest)
+            elif await self._blobs.size(name, digest) is not None:
+                async with exclusive_lock(self._storage.locks, layout.blob_lock(digest)):
+                    await self.store_natively(name, digest)
+                    await write_link(self._driver, layout.layer_link(name, digest), digest)
+
+    async def _adopt_manifest(self, name: RepositoryName, manifest: DerivedManifest) -> None:
+        parsed = await parse_off_loop(manifest.content, parse_stored_manifest)
+        await self.adopt(name, referenced(parsed))
+        content = await self._driver.read(layout.derived_blob(manifest.digest))
+        async with exclusive_lock(self._storage.locks, layout.blob_lock(manifest.digest)):
+            await self._native.put(content, manifest.digest)
+            await write_link(self._driver, layout.revision_link(name, manifest.digest), manifest.digest)
+
+    async def store_natively(self, name: RepositoryName, digest: Digest) -> None:
+        """Puts a blob that a repository has by conversions into v2's blob store; its caller holds the blob's lock.
+
+        Raises:
+            PathNotFound: the repository does not have it any more.
+        """
+        if await self._native.size(digest) is not None:
+            await self._driver.ensure_durable(layout.blob_data(digest))
+            return
+        await self._blobs.copy_to(name, digest, layout.blob_data(digest))
+
+    # within
+
+    def _refusal(self, name: RepositoryName) -> str | None:
+        """Returns why nothing may be made in a repository; None where it may."""
+        permission = self._policy.permission(name)
+        if permission is not Permission.ALLOW:
+            return refusal(permission, name)
+        return None if self._writes else _READ_ONLY
+
+    def _originals(self) -> Originals:
+        from backends.registry.derived.originals import Originals  # noqa: PLC0415 - only conversion needs it
+
+        return Originals(
+            self._driver,
+            self._v1_storage.driver,
+            blobs=self._native,
+            manifests=self._manifests,
+            derived=self._blobs,
+            sources=self._sources,
+            layers=self._layers(),
+        )
+
+    async def _remembered(self, key: _Key) -> DerivedManifest | None:
+        """Returns what a conversion gave before, if it is still there."""
+        try:
+            known = self._known[key]
+        except KeyError:
+            digest = await self._records.planned(key.name, key.target, key.plan.key(key.tag))
+            if digest is None:
+                return None
+            known = _Known(digest)
+            self._known.put(key, known)
+        if known.as_pushed is None:
+            found = await self._records.find(key.name, known.digest, source=key.target)
+            return None if found is None else await self._load(key.name, known.digest, *found)
+        if not await self._sources.is_there(key.name, key.target):
+            return None
+        return await self._as_pushed(key, known.digest, known.as_pushed)
+
+    async def _make(self, key: _Key, progress: Progress) -> DerivedManifest:
+        from backends.registry.derived.engine import derive  # noqa: PLC0415 - only conversion needs it
+        from backends.registry.derived.images import Wish  # noqa: PLC0415 - as above
+
+        wish = Wish(key.name, key.plan, key.tag, progress, self._refusal(key.name))
+        derivation = await derive(self._originals(), key.target, wish)
+        if derivation.chosen is not None:
+            found = await self._as_pushed(key, *derivation.chosen)
+            if found is None:
+                raise _gone(key)
+            self._known.put(key, _Known(*derivation.chosen))
+            return found
+        async with shared_lock(self._storage.locks, layout.repository_lock(key.name)):
+            await self._require_repository(key)
+            answer = derivation.made[-1]
+            for made in derivation.made:
+                plan = key.plan.key(key.tag) if derivation.is_final and made is answer else None
+                signed = await self._with_signature(key.name, made)
+                await self._records.keep(key.name, key.target, signed, plan=plan)
+        found = await self._load(key.name, answer.digest, key.target, answer.record)
+        if found is None:
+            raise _gone(key)
+        if derivation.is_final:
+            self._known.put(key, _Known(answer.digest))
+        return found
+
+    async def _require_repository(self, key: _Key) -> None:
+        """Requires, while its lock is held, that a repository was not deleted meanwhile with what was converted.
+
+        Raises:
+            RegistryError: MANIFEST_UNKNOWN: it was.
+        """
+        if not await self._sources.is_there(key.name, key.target):
+            raise _gone(key)
+        # An image of v1 outlives the repositories that have it.
+        if isinstance(key.target, V1Target) and not await self._tags.are_there(key.name):
+            raise _gone(key)
+
+    async def _with_signature(self, name: RepositoryName, made: Made) -> Made:
+        """Adds the signatures to a schema 1 manifest: those that it has already, as they are different each time."""
+        if made.record.media_type not in media_types.SCHEMA1_TYPES:
+            return made
+        return replace(made, signed=await self._signed(name, made.digest, made.content))
+
+    async def _signed(self, name: RepositoryName, digest: Digest, payload: bytes) -> bytes:
+        with suppress(PathNotFound):
+            kept = await self._driver.read(layout.signed_schema1(name, digest))
+            try:
+                await asyncio.to_thread(require_signed, kept, payload)
+            except ValueError as error:
+                _log.warning("the signed %s of %s is damaged on disk (%s); it is signed anew", digest, name, error)
+            else:
+                return kept
+        return await self._signer.sign(payload)
+
+    async def _as_pushed(self, key: _Key, digest: Digest, record: Record) -> DerivedManifest | None:
+        """Returns a manifest that was only chosen from an index."""
+        if not await self._sources.has_manifest(key.name, digest):
+            return None
+        try:
+            content, media_type = await self._manifests.read(digest)
+        except PathNotFound:
+            return None
+        return DerivedManifest(media_type, digest, len(content), content, key.target, record.source_type, record.rule)
+
+    async def _load(
+        self, name: RepositoryName, digest: Digest, source: Target, record: Record
+    ) -> DerivedManifest | None:
+        """Returns a manifest that is recorded; None where its content is lost or damaged: it is made again then."""
+        is_signed = record.media_type in media_types.SCHEMA1_TYPES
+        key = f"{name} {digest}" if is_signed else digest.hex
+        try:
+            content = self._contents[key]
+        except KeyError:
+            try:
+                content = await self._driver.read(layout.derived_blob(digest))
+            except PathNotFound:
+                _log.warning("the content of the derived manifest %s is lost; it is made again", digest)
+                return None
+            if Digest.of(content, digest.algorithm) != digest:
+                _log.warning("the derived manifest %s is damaged on disk; it is made again", digest)
+                return None
+            if is_signed:
+                content = await self._signed(name, digest, content)
+            self._contents.put(key, content)
+        return DerivedManifest(record.media_type, digest, record.size, content, source, record.source_type, record.rule)
+
+
+def _gone(key: _Key) -> RegistryError:
+    return RegistryError(ErrorCode.MANIFEST_UNKNOWN, f"what {key.name} had under this tag was deleted meanwhile")
+
+
+def _bytes_of(key: str, content: bytes) -> int:  # noqa: ARG001 - as the cache calls it
+    return len(content)

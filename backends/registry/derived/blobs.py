@@ -1,0 +1,140 @@
+"""Blobs that a repository has by conversions: who may serve them, and where their bytes are.
+
+A blob is looked up in v2's blob store, the derived one, v1's blob store, and as a v1 image's layer. distribution's
+`garbage-collect` removes what only a v1 image has from the first, and no hard link leads from one root to another.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from backends.model.digest import Digest
+from backends.model.names import ImageId, RepositoryName
+from backends.registry.blobs import Blob
+from backends.registry.derived.records import Records
+from backends.registry.hashing import RunningHash
+from backends.storage import layout
+from backends.storage.capabilities import LinksFiles, capability
+from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver, StorageError
+
+if TYPE_CHECKING:
+    from backends.registry.layers.layers import Layers
+
+EMPTY_LAYER_HEX = "a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4"
+"""Of the layer without files that schema 1 names for every step that changes none; every repository has it."""
+
+
+class DerivedBlobs:
+    """The blobs that repositories have by conversions.
+
+    Args:
+        driver: of v2's root.
+        v1_driver: of v1's, which may be the same.
+        records: who may serve them.
+        layers: returns what knows which blob the layer of a v1 image is.
+    """
+
+    def __init__(
+        self, driver: StorageDriver, v1_driver: StorageDriver, records: Records, layers: Callable[[], Layers]
+    ) -> None:
+        self._driver = driver
+        self._v1_driver = v1_driver
+        self._records = records
+        self._layers = layers
+
+    async def open(self, name: RepositoryName, digest: Digest) -> Blob | None:
+        """Opens a blob that a repository has by a conversion; None where it has not."""
+        if digest.hex == EMPTY_LAYER_HEX:
+            return _open_empty_layer(digest)
+        async for driver, path in self._paths(name, digest):
+            try:
+                return Blob(digest, await driver.open(path))
+            except (PathNotFound, InvalidPath):  # a broken symbolic link is one that is not there
+                continue
+        return None
+
+    async def size(self, name: RepositoryName, digest: Digest) -> int | None:
+        """Returns the size in bytes of such a blob; None where the repository does not have it."""
+        if digest.hex == EMPTY_LAYER_HEX:
+            return _open_empty_layer(digest).size
+        async for driver, path in self._paths(name, digest):
+            try:
+                info = await driver.stat(path)
+            except (PathNotFound, InvalidPath):
+                continue
+            if not info.is_directory:
+                return info.size
+        return None
+
+    async def copy_to(self, name: RepositoryName, digest: Digest, target: str) -> None:
+        """Gives such a blob another name on v2's root: one file by hard link, else a copy; durable when this returns.
+
+        Raises:
+            PathNotFound: the repository does not have it any more.
+            StorageError: it is damaged.
+        """
+        if digest.hex == EMPTY_LAYER_HEX:
+            from backends.model.layers import EMPTY_LAYER  # noqa: PLC0415 - only Docker up to 1.9 names it
+
+            await self._driver.write(target, EMPTY_LAYER)
+            return
+        linker = capability(self._driver, LinksFiles)
+        async for driver, path in self._paths(name, digest):
+            with suppress(PathNotFound, InvalidPath):
+                if driver is not self._driver or linker is None or not await linker.link(path, target):
+                    await self._copy(driver, path, digest, target)
+                return
+        raise PathNotFound(target)
+
+    async def _copy(self, driver: StorageDriver, path: str, digest: Digest, target: str) -> None:
+        copy = f"{layout.TEMPORARY}/{secrets.token_hex(12)}"
+        running = RunningHash(digest.algorithm)
+        reader = await driver.open(path)
+        try:
+            writer = await self._driver.writer(copy, durable=False, tee=running.take)
+            try:
+                async for chunk in reader.chunks(0, reader.size):
+                    await writer.write(chunk)
+                await writer.sync()
+            finally:
+                await writer.close()
+            if running.value.hexdigest() != digest.hex:
+                raise StorageError(f"{path} is damaged on disk: it should be {digest}")
+            await self._driver.move(copy, target)
+        except BaseException:
+            with suppress(StorageError):  # the first error is reported
+                await self._driver.delete(copy)
+            raise
+        finally:
+            reader.close()
+
+    async def _paths(self, name: RepositoryName, digest: Digest) -> AsyncIterator[tuple[StorageDriver, str]]:
+        """Yields where the bytes of a blob may be that a repository may serve."""
+        member = await self._records.member(name, digest)
+        if member is None:
+            return
+        yield self._driver, layout.blob_data(digest)
+        yield self._driver, layout.derived_blob(digest)
+        if member.image_id is None:
+            return
+        if self._v1_driver is not self._driver:
+            yield self._v1_driver, layout.blob_data(digest)
+        if await self._is_layer_of(member.image_id, digest):
+            yield self._v1_driver, layout.v1_image_layer(member.image_id)
+
+    async def _is_layer_of(self, image_id: ImageId, digest: Digest) -> bool:
+        """Whether an image's layer is still this blob: docker-registry lets a client push it again."""
+        try:
+            return (await self._layers().measure_v1(image_id)).digest == digest
+        except PathNotFound:
+            return False
+
+
+def _open_empty_layer(digest: Digest) -> Blob:
+    from backends.model.layers import EMPTY_LAYER  # noqa: PLC0415 - only Docker up to 1.9 asks for it
+    from backends.storage.inmemory import MemoryReader  # noqa: PLC0415 - as above
+
+    return Blob(digest, MemoryReader(bytearray(EMPTY_LAYER), str(digest)))

@@ -1,0 +1,35 @@
+"""How a manifest is made of what a tag names, of whatever kind that is."""
+
+from __future__ import annotations
+
+from backends.model.conversion.derived import Record
+from backends.model.conversion.impossible import ImpossibleConversion
+from backends.model.manifests import Index, digested_bytes
+from backends.model.targets import Target, V1Target
+from backends.registry.derived.images import Derivation, Images, Wish
+from backends.registry.derived.indexes import Indexes
+from backends.registry.derived.originals import Originals
+
+
+async def derive(originals: Originals, target: Target, wish: Wish) -> Derivation:
+    """Makes what is wished of a tag's target.
+
+    Raises:
+        ImpossibleConversion: the form cannot hold it, or it is no image; the sentence says why.
+        RegistryError: MANIFEST_UNKNOWN: the target is gone, or damaged.
+    """
+    images = Images(originals)
+    try:
+        if isinstance(target, V1Target):
+            return Derivation([await images.of_v1(target.image_id, wish)])
+        digest = target.digest
+        manifest = await originals.manifest(wish.name, digest)
+        if isinstance(manifest, Index):
+            return await Indexes(images, originals).derive(digest, manifest, wish)
+        made = await images.of_manifest(digest, manifest, wish)
+    except ValueError as error:
+        raise ImpossibleConversion(f"{error}; pull it with the tool that pushed it") from None
+    if made is not None:
+        return Derivation([made])
+    size = len(digested_bytes(manifest))
+    return Derivation(chosen=(digest, Record(manifest.media_type, size, manifest.media_type, "")))

@@ -1,0 +1,189 @@
+"""How a manifest is made of a manifest list or an OCI index: of the image for one platform, or of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from backends.model.conversion.derived import Record
+from backends.model.conversion.image_indexes import rewrite_index
+from backends.model.conversion.impossible import ImpossibleConversion
+from backends.model.conversion.plans import Form, Plan
+from backends.model.conversion.platforms import (
+    MAX_NESTING,
+    choose,
+    image_entries,
+    nested_indexes,
+    platform_text,
+    ranked,
+)
+from backends.model.descriptors import Descriptor
+from backends.model.digest import Digest
+from backends.model.errors import RegistryError
+from backends.model.manifests import Index, Manifest, OciManifest, Schema1, Schema2, digested_bytes
+from backends.registry.derived.images import Derivation, Images, Wish, provenance, require_permission, rule_step
+from backends.registry.derived.records import Made
+
+if TYPE_CHECKING:
+    from backends.registry.derived.originals import Originals
+
+MAX_IMAGES = 500
+"""Of an index with more of them no other one is made; the largest in the field have some fifty."""
+
+_IN_INDEX = {Form.MANIFEST_LIST: Form.SCHEMA2, Form.OCI_INDEX: Form.OCI_MANIFEST}
+
+
+class Indexes:
+    """Makes manifests of indexes.
+
+    Args:
+        images: makes those of single images.
+        originals: what they are made of.
+    """
+
+    def __init__(self, images: Images, originals: Originals) -> None:
+        self._images = images
+        self._originals = originals
+
+    async def derive(self, digest: Digest, index: Index, wish: Wish) -> Derivation:
+        """Makes what is wished of an index.
+
+        Raises:
+            ImpossibleConversion: there is no image for the platform, or the form cannot hold any.
+            ValueError: the image for the platform is none.
+        """
+        images, all_here = await self._find_images(wish, index, depth=1)
+        if wish.plan.form.is_index:
+            return await self._of_all(digest, replace(index, manifests=images), wish, all_here=all_here)
+        return await self._of_one(index, images, wish, all_here=all_here)
+
+    # one platform
+
+    async def _of_one(self, index: Index, images: Sequence[Descriptor], wish: Wish, *, all_here: bool) -> Derivation:
+        platform = wish.plan.platform
+        candidates = ranked(images, platform) or (choose(images, platform),)
+        refusal: Exception | None = None
+        for number, candidate in enumerate(candidates):
+            is_best = number == 0
+            child = await self._child(wish, candidate)
+            if child is None:
+                refusal = refusal or _not_stored(candidate)
+                continue
+            try:
+                derivation = await self._of_child(index, candidate, child, wish)
+            except (ImpossibleConversion, ValueError) as error:  # an image in EROFS, of which others know nothing
+                refusal = refusal or error
+                continue
+            return derivation if is_best or all_here else replace(derivation, is_final=False)
+        assert refusal is not None  # there is one candidate at least
+        raise refusal
+
+    async def _of_child(
+        self, index: Index, entry: Descriptor, child: Schema1 | Schema2 | OciManifest, wish: Wish
+    ) -> Derivation:
+        chosen = platform_text(entry.platform) if entry.platform is not None else platform_text(wish.plan.platform)
+        made = await self._images.of_manifest(entry.digest, child, wish)
+        if made is None:
+            size = len(digested_bytes(child))
+            return Derivation(chosen=(entry.digest, Record(child.media_type, size, index.media_type, chosen)))
+        rule = f"{chosen} {made.record.rule}"
+        record = replace(made.record, source_type=index.media_type, rule=rule, original=entry.digest)
+        return Derivation([replace(made, record=record)])
+
+    # all of them
+
+    async def _of_all(self, digest: Digest, index: Index, wish: Wish, *, all_here: bool) -> Derivation:
+        form = wish.plan.form
+        if len(index.manifests) > MAX_IMAGES:
+            raise ImpossibleConversion(
+                f"this index names {len(index.manifests)} images, and at most {MAX_IMAGES} are converted;"
+                " ask for one of them by its digest"
+            )
+        single = replace(wish, plan=Plan(_IN_INDEX[form], wish.plan.platform, wish.plan.gzip_only))
+        children: dict[Digest, Descriptor] = {}
+        made: dict[Digest, Made] = {}
+        refusal: Exception | None = None
+        for number, entry in enumerate(index.manifests, start=1):
+            wish.progress.begin(f"image {number} of {len(index.manifests)}")
+            child = await self._child(wish, entry)
+            if child is None or entry.digest in children:
+                continue
+            try:
+                each = await self._images.of_manifest(entry.digest, child, single)
+            except (
+                ImpossibleConversion,
+                ValueError,
+            ) as error:  # who reads this form does not miss it
+                refusal = refusal or error
+                continue
+            if each is None:
+                children[entry.digest] = replace(entry, media_type=child.media_type)
+                continue
+            record = replace(each.record, original=entry.digest)
+            made[each.digest] = replace(each, record=record)
+            children[entry.digest] = Descriptor(
+                record.media_type, each.digest, record.size, platform=entry.platform, annotations=entry.annotations
+            )
+        if not children and refusal is not None:
+            raise refusal
+        if not made and form.media_type == index.media_type:
+            size = len(index.content)
+            return Derivation(chosen=(digest, Record(index.media_type, size, index.media_type, "")), is_final=all_here)
+        require_permission(wish)
+        steps = dict.fromkeys(step for each in made.values() for step in each.record.rule.split())
+        rule = " ".join(filter(None, [rule_step(index.media_type, form), *steps]))
+        content = rewrite_index(index, form.media_type, children, annotations=provenance(form, digest, rule))
+        record = Record(form.media_type, len(content), index.media_type, rule)
+        return Derivation([*made.values(), Made(Digest.of(content), content, record)], is_final=all_here)
+
+    # reading
+
+    async def _find_images(self, wish: Wish, index: Index, *, depth: int) -> tuple[tuple[Descriptor, ...], bool]:
+        """Returns the images of an index and of those within it; and whether all of them are here.
+
+        Those whose entry does not say their platform have that of their configuration.
+        """
+        found: list[Descriptor] = []
+        all_here = True
+        for entry in image_entries(index.manifests):
+            child = await self._child(wish, entry)
+            all_here = all_here and child is not None
+            if entry.platform is None and isinstance(child, Schema2 | OciManifest):
+                found.append(replace(entry, platform=await self._originals.platform(wish.name, child.config)))
+            else:
+                found.append(entry)
+        for entry in nested_indexes(index.manifests):
+            nested = await self._manifest(wish, entry.digest)
+            if not isinstance(nested, Index):
+                all_here = False
+                continue
+            if depth >= MAX_NESTING:
+                raise ImpossibleConversion(
+                    f"this index has indexes within indexes, and at most {MAX_NESTING} levels are looked through;"
+                    " ask for an image by its digest"
+                )
+            images, here = await self._find_images(wish, nested, depth=depth + 1)
+            found += images
+            all_here = all_here and here
+            if len(found) > MAX_IMAGES:
+                break
+        return tuple(found), all_here
+
+    async def _child(self, wish: Wish, entry: Descriptor) -> Schema1 | Schema2 | OciManifest | None:
+        """Returns the image that an entry names; None where it is not here, or something else."""
+        manifest = await self._manifest(wish, entry.digest)
+        return None if isinstance(manifest, Index) else manifest
+
+    async def _manifest(self, wish: Wish, digest: Digest) -> Manifest | None:
+        try:
+            return await self._originals.manifest(wish.name, digest)
+        except RegistryError:  # sparse indexes name what is elsewhere
+            return None
+
+
+def _not_stored(entry: Descriptor) -> ImpossibleConversion:
+    said = platform_text(entry.platform) if entry.platform is not None else "this"
+    return ImpossibleConversion(
+        f"the image {entry.digest} for {said} is named by the index, but not stored in this registry; push it"
+    )

@@ -1,0 +1,283 @@
+"""What conversions read: manifests, configurations and layers of a repository, images of v1.
+
+A repository's own link, or its membership by another conversion, decides what of it may be read; the
+digest alone never does.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
+
+from backends.model.conversion.image_config import MAX_CONFIG_BYTES, parse_image_config
+from backends.model.conversion.impossible import ImpossibleConversion
+from backends.model.conversion.upward import MAX_IMAGES
+from backends.model.descriptors import Descriptor, Platform
+from backends.model.digest import Digest
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.layers import EMPTY_LAYER_DIGEST, EMPTY_STORED_LAYER, Compression, StoredLayer, compression_of
+from backends.model.manifests import Manifest
+from backends.model.names import ImageId, RepositoryName
+from backends.model.v1images import parse_ancestry
+from backends.registry.blobs import Blob, Blobs
+from backends.registry.derived.blobs import DerivedBlobs
+from backends.registry.derived.sources import Sources
+from backends.registry.layers.errors import UnreadableLayer
+from backends.registry.layers.layers import Layers
+from backends.registry.layers.reading import LayerSource
+from backends.registry.links import read_link
+from backends.registry.manifests import Manifests
+from backends.registry.still_working import StillWorking
+from backends.storage import layout
+from backends.storage.driver import PathNotFound, Reader, StorageDriver
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+Tell = Callable[[str], None]
+"""Told how far something is, as a clause."""
+
+TOLD_SECONDS = 2.0
+
+HEAD_BYTES = 4096
+"""Enough of a layer to tell how it is compressed, and whether gzip has zstd in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class V1Text:
+    """A v1 image's id and JSON."""
+
+    image_id: ImageId
+    text: str
+
+
+class Originals:
+    """What conversions read.
+
+    Args:
+        driver: of v2's root.
+        v1_driver: of v1's, which may be the same.
+        blobs: v2's.
+        manifests: v2's.
+        derived: blobs that repositories have by other conversions.
+        sources: what is there.
+        layers: what is known of layers, and gzips of them.
+    """
+
+    def __init__(
+        self,
+        driver: StorageDriver,
+        v1_driver: StorageDriver,
+        *,
+        blobs: Blobs,
+        manifests: Manifests,
+        derived: DerivedBlobs,
+        sources: Sources,
+        layers: Layers,
+    ) -> None:
+        self._driver = driver
+        self._v1_driver = v1_driver
+        self._blobs = blobs
+        self._manifests = manifests
+        self._derived = derived
+        self._sources = sources
+        self._layers = layers
+
+    async def manifest(self, name: RepositoryName, digest: Digest) -> Manifest:
+        """Returns a manifest of a repository.
+
+        Raises:
+            RegistryError: MANIFEST_UNKNOWN: the repository does not have it, or it is damaged.
+        """
+        try:
+            await read_link(self._driver, layout.revision_link(name, digest))
+            return await self._manifests.parse(digest)
+        except PathNotFound:
+            raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, f"{name} has no manifest {digest}") from None
+
+    async def config(self, name: RepositoryName, config: Descriptor) -> bytes:
+        """Returns an image's configuration.
+
+        Raises:
+            ImpossibleConversion: it is not here.
+            ValueError: it is too large to be one.
+        """
+        blob = await self._open(name, config.digest)
+        if blob is None:
+            raise ImpossibleConversion(
+                f"the image's configuration {config.digest} is not stored in this registry; push the image again"
+            )
+        try:
+            if blob.size > MAX_CONFIG_BYTES:
+                raise ValueError(f"this is not a container image: its configuration has {blob.size} bytes")
+            return await _read(blob, blob.size)
+        finally:
+            blob.reader.close()
+
+    async def has(self, name: RepositoryName, digest: Digest) -> bool:
+        """Whether a repository has a blob."""
+        blob = await self._open(name, digest)
+        if blob is None:
+            return False
+        blob.reader.close()
+        return True
+
+    async def compression(self, name: RepositoryName, digest: Digest) -> Compression:
+        """Returns how a layer is compressed, by its first bytes; what is zstd within gzip is zstd.
+
+        Some programs take a zstd stream that they do not recognise for a tar, and compress it again.
+
+        Raises:
+            ImpossibleConversion: the repository does not have it.
+        """
+        blob = await self._require(name, digest)
+        try:
+            head = await _read(blob, min(HEAD_BYTES, blob.size))
+        finally:
+            blob.reader.close()
+        compression = compression_of(head)
+        if compression is Compression.GZIP and compression_of(_inflated(head)) is Compression.ZSTD:
+            return Compression.ZSTD
+        return compression
+
+    async def platform(self, name: RepositoryName, config: Descriptor) -> Platform | None:
+        """Returns what an image runs on by its configuration; None where this is not here, or says nothing."""
+        try:
+            platform = parse_image_config(await self.config(name, config)).platform
+        except (ImpossibleConversion, ValueError):
+            return None
+        return platform if platform.os and platform.architecture else None
+
+    async def layer(self, name: RepositoryName, digest: Digest, tell: Tell) -> StoredLayer:
+        """Returns what is true of a layer of a repository; where nobody knows it, reads it to its end.
+
+        Raises:
+            ImpossibleConversion: the repository does not have it, or it cannot be read.
+        """
+        if digest == EMPTY_LAYER_DIGEST:
+            return EMPTY_STORED_LAYER
+        blob = await self._require(name, digest)
+        size = blob.size
+        blob.reader.close()
+        work = partial(self._layers.facts, digest, partial(self._reader, name, digest))
+        return StoredLayer(digest, size, await _wait(work, f"layer {digest}", tell))
+
+    async def gzip_of(
+        self, name: RepositoryName, digest: Digest, diff_id: Digest, tell: Tell, *, image_id: ImageId | None = None
+    ) -> StoredLayer:
+        """Returns a layer in gzip, made now unless it was before; it is stored.
+
+        Args:
+            name: the repository.
+            digest: the layer's.
+            diff_id: what it must hold.
+            tell: told how far that is.
+            image_id: the v1 image whose layer it is, if it is one's.
+
+        Raises:
+            ImpossibleConversion: the layer is not here, cannot be read, or holds something else.
+        """
+        source: LayerSource = partial(self._reader, name, digest)
+        if image_id is not None:
+            source = partial(self._v1_driver.open, layout.v1_image_layer(image_id))
+        return await _wait(partial(self._layers.gzip_of, digest, source, diff_id=diff_id), f"layer {digest}", tell)
+
+    # v1
+
+    async def v1_chain(self, image_id: ImageId) -> Sequence[V1Text]:
+        """Returns the JSON of an image and of its ancestors, from the base up.
+
+        Raises:
+            RegistryError: MANIFEST_UNKNOWN: the image is not here any more.
+            ImpossibleConversion: an ancestor is not here, or the chain is longer than any client can use.
+            ValueError: what is stored of it is damaged.
+        """
+        if not await self._sources.has_image(image_id):
+            raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, f"image {image_id} was deleted meanwhile")
+        try:
+            ancestry = parse_ancestry(await self._v1_driver.read(layout.v1_image_ancestry(image_id)))
+        except PathNotFound:
+            raise ImpossibleConversion(f"image {image_id} has lost its ancestry; push the image again") from None
+        if len(ancestry) > MAX_IMAGES:
+            raise ImpossibleConversion(
+                f"this image is a chain of {len(ancestry)} v1 images, and no client can use more than 125 layers;"
+                " build it again with fewer"
+            )
+        return [await self._v1_text(each) for each in reversed(ancestry)]
+
+    async def _v1_text(self, image_id: ImageId) -> V1Text:
+        try:
+            content = await self._v1_driver.read(layout.v1_image_json(image_id))
+        except PathNotFound:
+            raise ImpossibleConversion(
+                f"image {image_id}, on which this one is built, is not stored here; push the image again"
+            ) from None
+        try:
+            return V1Text(image_id, content.decode("utf-8"))
+        except UnicodeDecodeError:
+            raise ValueError(f"the JSON of image {image_id} is not UTF-8") from None
+
+    async def v1_layer(self, image_id: ImageId, tell: Tell) -> StoredLayer:
+        """Returns which blob an image's layer is, and what is true of it; reads it where nobody knows.
+
+        Raises:
+            ImpossibleConversion: the image has lost it, or it cannot be read.
+        """
+        return await _wait(partial(self._layers.measure_v1, image_id), f"the layer of image {image_id}", tell)
+
+    # within
+
+    async def _open(self, name: RepositoryName, digest: Digest) -> Blob | None:
+        try:
+            target = await read_link(self._driver, layout.layer_link(name, digest))
+            return Blob(digest, await self._blobs.open(target))
+        except PathNotFound:
+            return await self._derived.open(name, digest)
+
+    async def _reader(self, name: RepositoryName, digest: Digest) -> Reader:
+        blob = await self._open(name, digest)
+        if blob is None:
+            raise PathNotFound(str(digest))
+        return blob.reader
+
+    async def _require(self, name: RepositoryName, digest: Digest) -> Blob:
+        blob = await self._open(name, digest)
+        if blob is None:
+            raise ImpossibleConversion(f"layer {digest} is not stored in this registry; push the image again")
+        return blob
+
+
+class _Work(Protocol[T_co]):
+    def __call__(self, *, patience: float) -> Awaitable[T_co]: ...
+
+
+async def _wait(work: _Work[T], what: str, tell: Tell) -> T:
+    """Waits for what `Layers` does, however long that takes, and tells how far it is.
+
+    Raises:
+        ImpossibleConversion: the layer is not here, or cannot be read to its end.
+    """
+    while True:
+        try:
+            return await work(patience=TOLD_SECONDS)
+        except StillWorking as working:
+            tell(working.progress)
+        except PathNotFound:
+            raise ImpossibleConversion(f"{what} is not stored here any more; push the image again") from None
+        except UnreadableLayer as error:
+            raise ImpossibleConversion(f"{what} cannot be read: {error}; push the image again") from None
+
+
+async def _read(blob: Blob, size: int) -> bytes:
+    return b"".join([bytes(chunk) async for chunk in blob.reader.chunks(0, size)])
+
+
+def _inflated(head: bytes) -> bytes:
+    """Returns the beginning of what is in a gzip, as far as its own beginning tells."""
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, HEAD_BYTES)
+    except zlib.error:
+        return b""

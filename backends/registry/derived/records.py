@@ -1,0 +1,243 @@
+"""Derived manifests as they are kept, by repository: content, the blobs' members, the record; visible last.
+
+Invariants:
+- what is visible is whole and durable: a process that is killed leaves no record of a manifest whose content, or the
+  membership of whose blobs, is not stored; making it again completes the rest;
+- a record counts while its source is there; which records and sources there are is asked of storage each time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+
+from backends.model.cache import Cache
+from backends.model.conversion.derived import Member, Record
+from backends.model.digest import Digest
+from backends.model.names import ImageId, RepositoryName
+from backends.model.targets import Target, V2Target
+from backends.registry.derived.sources import Sources
+from backends.registry.exclusive_lock import exclusive_lock
+from backends.registry.links import names_in, read_link
+from backends.registry.no_room import undone_without_room
+from backends.storage import layout
+from backends.storage.driver import PathNotFound, StorageDriver
+from backends.storage.locks import Locks
+
+HINTS = 8192
+"""Manifests and blobs of which a process remembers by which source they were last found."""
+
+_log = logging.getLogger("portside.conversion")
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedBlob:
+    """A blob that a derived manifest names and that its repository does not have otherwise.
+
+    Attributes:
+        digest: what names it.
+        size: in bytes.
+        content: what is to be stored; None where it is already, in the derived store or as a v1 image's layer.
+        image_id: the v1 image whose layer it is.
+    """
+
+    digest: Digest
+    size: int
+    content: bytes | None = None
+    image_id: ImageId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A manifest that a conversion has made.
+
+    Attributes:
+        digest: what names it; of schema 1, that of the payload.
+        content: of schema 1, the payload.
+        record: what is kept of it.
+        blobs: those that its repository gets with it.
+        signed: of schema 1, the document with signatures.
+    """
+
+    digest: Digest
+    content: bytes
+    record: Record
+    blobs: Sequence[DerivedBlob] = ()
+    signed: bytes | None = None
+
+
+class Records:
+    """The derived manifests of all repositories.
+
+    Args:
+        driver: of v2's root, where they are kept.
+        locks: among those who keep and forget them.
+        sources: whether what they are made of is there.
+    """
+
+    def __init__(self, driver: StorageDriver, locks: Locks, sources: Sources) -> None:
+        self._driver = driver
+        self._locks = locks
+        self._sources = sources
+        self._hints: Cache[str, Target] = Cache(bound=HINTS)
+
+    # reading
+
+    async def find(
+        self, name: RepositoryName, digest: Digest, *, source: Target | None = None
+    ) -> tuple[Target, Record] | None:
+        """Returns the record of a derived manifest whose source is there, and the source.
+
+        Args:
+            name: the repository.
+            digest: the manifest's.
+            source: the only source that counts; None for any.
+        """
+        folder = layout.derived_manifest(name, digest)
+        if source is not None:
+            return await self._look(name, folder, source)
+        async for each in self._sources_in(folder):
+            found = await self._look(name, folder, each)
+            if found is not None:
+                self._hints.put(folder, each)
+                return found
+        return None
+
+    async def sources_of(self, name: RepositoryName, digest: Digest) -> Sequence[Target]:
+        """Returns all sources that a manifest was made of in a repository, whether they are there or not."""
+        entries = await names_in(self._driver, layout.derived_manifest(name, digest))
+        return [source for source in map(layout.source_of_derivation, entries) if source is not None]
+
+    async def planned(self, name: RepositoryName, source: Target, plan: str) -> Digest | None:
+        """Returns the manifest that a plan gave for a source before; it may have been forgotten since."""
+        try:
+            return await read_link(self._driver, layout.derivation_plan(name, source, plan))
+        except PathNotFound:
+            return None
+
+    async def living_sources(self, name: RepositoryName, digest: Digest) -> Sequence[Target]:
+        """Returns those sources of a manifest that are there, the one that was recorded last first."""
+        folder = layout.derived_manifest(name, digest)
+        found: list[tuple[float, Target]] = []
+        for source in await self.sources_of(name, digest):
+            with suppress(PathNotFound):
+                info = await self._driver.stat(f"{folder}/{layout.derivation_source(source)}")
+                if await self._look(name, folder, source) is not None:
+                    found.append((info.modified, source))
+        return [source for _, source in sorted(found, key=lambda each: -each[0])]
+
+    async def made_of(self, name: RepositoryName, source: Target) -> Sequence[Digest]:
+        """Returns the manifests that were made of a source in a repository."""
+        entries = await names_in(self._driver, layout.derivations(name, source))
+        return [digest for digest in map(layout.referrer_of, entries) if digest is not None]
+
+    async def member(self, name: RepositoryName, digest: Digest) -> Member | None:
+        """Returns what is kept of a blob that a repository has by a derived manifest whose source is there."""
+        folder = layout.derived_members(name, digest)
+        async for source in self._sources_in(folder):
+            try:
+                member = Member.decode(await self._driver.read(f"{folder}/{layout.derivation_source(source)}"))
+            except PathNotFound:
+                continue
+            except ValueError as error:
+                _log.warning("%s is damaged: %s", folder, error)
+                continue
+            if await self._sources.is_there(name, source):
+                self._hints.put(folder, source)
+                return member
+        return None
+
+    async def _look(self, name: RepositoryName, folder: str, source: Target) -> tuple[Target, Record] | None:
+        try:
+            record = Record.decode(await self._driver.read(f"{folder}/{layout.derivation_source(source)}"))
+        except PathNotFound:
+            return None
+        except ValueError as error:
+            _log.warning("%s is damaged: %s", folder, error)
+            return None
+        if not await self._sources.is_there(name, source):
+            return None
+        if record.original is not None and V2Target(record.original) != source:
+            return (source, record) if await self._sources.has_manifest(name, record.original) else None
+        return source, record
+
+    async def _sources_in(self, folder: str) -> AsyncIterator[Target]:
+        """Yields the sources that have an entry in a folder, the one first by which something was found there last."""
+        try:
+            hint = self._hints[folder]
+        except KeyError:
+            hint = None
+        if hint is not None:
+            yield hint
+        for entry in await names_in(self._driver, folder):
+            source = layout.source_of_derivation(entry)
+            if source is not None and source != hint:
+                yield source
+
+    # keeping
+
+    async def keep(self, name: RepositoryName, source: Target, made: Made, *, plan: str | None = None) -> None:
+        """Keeps a derived manifest: what it needs first, then its record; durable when this returns.
+
+        Args:
+            name: the repository.
+            source: what it was made of.
+            made: the manifest.
+            plan: the key of the plan by which it is always the answer; None where it is not.
+
+        Raises:
+            RegistryError: UNAVAILABLE: another request has been busy with it for a long time.
+            StorageFull: nothing is left of it that was not there before.
+        """
+        contents = {made.digest: made.content}
+        contents |= {blob.digest: blob.content for blob in made.blobs if blob.content is not None}
+        members = {
+            layout.derived_member(name, blob.digest, source): Member(blob.size, blob.image_id).encode()
+            for blob in made.blobs
+        }
+        files = {layout.derived_blob(digest): content for digest, content in contents.items()}
+        if made.signed is not None:
+            files[layout.signed_schema1(name, made.digest)] = made.signed
+        files |= members
+        files[layout.derivation(name, source, made.digest)] = b""
+        files[layout.derived_record(name, made.digest, source)] = made.record.encode()
+        if plan is not None:
+            files[layout.derivation_plan(name, source, plan)] = str(made.digest).encode()
+        async with AsyncExitStack() as stack:
+            for digest in sorted(contents, key=str):
+                await stack.enter_async_context(exclusive_lock(self._locks, layout.derived_lock(digest)))
+            async with undone_without_room(self._driver, *files):
+                for path, content in files.items():
+                    await self._write(path, content)
+
+    async def _write(self, path: str, content: bytes) -> None:
+        """Writes a file unless it is there: the process that wrote it may have been killed before it synced it."""
+        with suppress(PathNotFound):
+            if await self._driver.read(path) == content:
+                await self._driver.ensure_durable(path)
+                return
+        await self._driver.write(path, content)
+
+    async def forget(self, name: RepositoryName, digest: Digest) -> None:
+        """Forgets a derived manifest of a repository, whatever its sources; content that others may use stays.
+
+        Raises:
+            RegistryError: UNAVAILABLE, as in `keep`.
+        """
+        async with exclusive_lock(self._locks, layout.derived_lock(digest)):
+            folder = layout.derived_manifest(name, digest)
+            sources = await self.sources_of(name, digest)
+            for path in (folder, *(layout.derivation(name, source, digest) for source in sources)):
+                with suppress(PathNotFound):
+                    await self._driver.delete(path)
+
+    async def forget_source(self, name: RepositoryName, source: Target) -> None:
+        """Removes what was kept of a source that is gone; the blobs' members go when they are next looked for."""
+        for digest in await self.made_of(name, source):
+            async with exclusive_lock(self._locks, layout.derived_lock(digest)):
+                with suppress(PathNotFound):
+                    await self._driver.delete(layout.derived_record(name, digest, source))
+        with suppress(PathNotFound):
+            await self._driver.delete(layout.derivations(name, source))

@@ -1,0 +1,46 @@
+"""What derived manifests are made of: whether it is there, asked of storage each time."""
+
+from __future__ import annotations
+
+from backends.model.digest import Digest
+from backends.model.names import ImageId, RepositoryName
+from backends.model.targets import Target, V1Target, V2Target
+from backends.registry.links import read_link
+from backends.registry.no_room import exists
+from backends.storage import layout
+from backends.storage.driver import PathNotFound, StorageDriver
+
+
+class Sources:
+    """The sources of a store.
+
+    Args:
+        driver: of v2's root.
+        v1_driver: of v1's, which may be the same.
+    """
+
+    def __init__(self, driver: StorageDriver, v1_driver: StorageDriver) -> None:
+        self._driver = driver
+        self._v1_driver = v1_driver
+
+    async def is_there(self, name: RepositoryName, source: Target) -> bool:
+        """Whether a source can still be had: a manifest in this repository, an image anywhere."""
+        match source:
+            case V1Target(image_id):
+                return await self.has_image(image_id)
+            case V2Target(digest):
+                return await self.has_manifest(name, digest)
+
+    async def has_manifest(self, name: RepositoryName, digest: Digest) -> bool:
+        """Whether a repository has a manifest."""
+        try:
+            await read_link(self._driver, layout.revision_link(name, digest))
+        except PathNotFound:
+            return False
+        return True
+
+    async def has_image(self, image_id: ImageId) -> bool:
+        """Whether a v1 image is complete; it may have lost its layer."""
+        if not await exists(self._v1_driver, layout.v1_image_json(image_id)):
+            return False
+        return not await exists(self._v1_driver, layout.v1_image_mark(image_id))
