@@ -40,14 +40,11 @@ def open_places(settings: Settings, metrics: Metrics | None) -> list[Storage]:
     return [_open(place, metrics if settings.times_storage else None) for place in settings.roots]
 
 
-def make_registries(
+def make_store(
     settings: Settings, storages: Sequence[Storage], notifications: Notifications | None, facts: Facts | None
-) -> dict[Backend, Handler]:
-    """Returns the registries of this process over their places for bytes, in the order of `Settings.roots`."""
-    registries: dict[Backend, Handler] = {}
-    if not storages:
-        return registries
-    store = Store(
+) -> Store:
+    """Returns the store of this process over its places for bytes, in the order of `Settings.roots`, at least one."""
+    return Store(
         storages[0],
         v1_storage=storages[-1],
         validation=settings.validation,
@@ -55,7 +52,13 @@ def make_registries(
         events=NO_EVENTS if notifications is None else notifications.events,
         facts=facts,
         conversion_policy=settings.conversions or ALL_CONVERSIONS,
+        writes=not settings.gates.read_only,
     )
+
+
+def make_registries(settings: Settings, store: Store) -> dict[Backend, Handler]:
+    """Returns the registries of this process over their store."""
+    registries: dict[Backend, Handler] = {}
     gates = make_gates(settings.gates)
     if settings.runs_v2:
         from backends.v2.registry import Registry as V2Registry  # noqa: PLC0415 - the other may be in another process

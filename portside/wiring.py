@@ -31,6 +31,7 @@ from proxy.settings import HEALTH_PATH
 if TYPE_CHECKING:
     from aiohttp.web import BaseRequest, StreamResponse
 
+    from backends.registry.store import Store
     from portside.caching import Caching
     from portside.notifying import Notifications
     from portside.settings.changes import ServiceChange
@@ -46,6 +47,7 @@ class Parts:
     refusals: Mapping[str, Handler]
     proxy: Proxy | None
     storages: list[Storage]
+    store: Store | None
     headers: ConfiguredHeaders
     access: AccessLog | None
     log: Log
@@ -74,6 +76,8 @@ class Parts:
             await self.proxy.close()
         if self.notifications is not None:
             await self.notifications.close()
+        if self.store is not None:
+            await self.store.close()
         for storage in self.storages:
             await storage.close()
         if self.access is not None:
@@ -99,7 +103,7 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
     storages: list[Storage] = []
     registries: dict[Backend, Handler] = {}
     background: list[Callable[[], Coroutine[Any, Any, None]]] = []
-    notifications, caching = None, None
+    store, notifications, caching = None, None, None
     if settings.roots:
         from portside import registries as here  # noqa: PLC0415 - not where requests are only forwarded
 
@@ -107,7 +111,8 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
         notifications = await _notifications(settings, metrics, instance=instance)
         caching = _caching(settings, storages, metrics)
         facts = caching.facts if caching is not None else None
-        registries = here.make_registries(settings, storages, notifications, facts)
+        store = here.make_store(settings, storages, notifications, facts)
+        registries = here.make_registries(settings, store)
         background += [purger.watch for purger in here.make_purgers(settings, storages, metrics)]
         background += [indexer.watch for indexer in here.make_indexers(settings, storages, metrics, started=started)]
     handlers: dict[str, Handler] = {backend.value: handle for backend, handle in registries.items()}
@@ -159,7 +164,9 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
     if notifications is not None:
         background.append(notifications.watch)
     watching = [asyncio.create_task(work()) for work in background]
-    return Parts(faces, refusals, proxy, storages, headers, access, log, health, watching, notifications, caching)
+    return Parts(
+        faces, refusals, proxy, storages, store, headers, access, log, health, watching, notifications, caching
+    )
 
 
 def _variables(settings: Settings, metrics: Metrics | None, *, version: str, instance: str) -> Handler:
