@@ -18,11 +18,12 @@ from backends.model.strict_json import parse_json
 _HTML = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 _SHORT = {"\\b": "\\u0008", "\\f": "\\u000c"}
 _ESCAPED = re.compile(r"\\.")
-_STRING_OR_BLANK = re.compile(r'("(?:[^"\\]++|\\.)*+"?)|[ \t\r\n]++', re.DOTALL)
+_NOT_BLANK = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[^" \t\r\n]++', re.DOTALL)
 _BLANK = re.compile(r"[ \t\r\n]*+")
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[^][{},:"]++|[][{},:]', re.DOTALL)
 _OPENS, _CLOSES, _BREAKS = frozenset("[{"), frozenset("]}"), frozenset("[{,")
 _DECODER = json.JSONDecoder()
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 INDENT = "   "
 """Three spaces, as Docker, distribution and skopeo indent manifests."""
 
@@ -69,7 +70,7 @@ def _skip_blank(text: str, position: int) -> int:
 
 def dump(value: Any) -> str:
     """Writes a value without blanks, as Go's `json.Marshal`: text, whole numbers, lists, objects in their order."""
-    text = _escape(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    text = _escape(_ENCODER.encode(value))
     if "\\b" not in text and "\\f" not in text:
         return text
     return _ESCAPED.sub(lambda match: _SHORT.get(match[0], match[0]), text)
@@ -90,7 +91,7 @@ def compact(raw: str) -> str:
 
     The text is known to be JSON; of any other, something is returned in linear time.
     """
-    return _escape(_STRING_OR_BLANK.sub(r"\1", raw))
+    return _escape("".join(_NOT_BLANK.findall(raw)))
 
 
 def _escape(text: str) -> str:

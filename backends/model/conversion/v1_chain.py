@@ -15,7 +15,7 @@ from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.conversion.layer_types import require_layers_of_files
 from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest
-from backends.model.go_json import dump, dump_members
+from backends.model.go_json import compact, dump
 from backends.model.layers import EMPTY_DIFF_ID
 from backends.model.names import ImageId
 from backends.model.timestamps import ZERO
@@ -98,19 +98,26 @@ def _steps(config: ImageConfig, layers: Sequence[Descriptor]) -> Iterator[_Step]
 def _link(config: ImageConfig, steps: Sequence[_Step]) -> Iterator[V1Entry]:
     parent: ImageId | None = None
     for number, step in enumerate(steps, start=1):
-        members = _top(config, step.history) if number == len(steps) else _below(config, step.history)
+        said = _top(config, step.history) if number == len(steps) else _below(config, step.history)
         if parent is not None:
-            members["parent"] = dump(parent)
-        image_id = _image_id(members, step.diff_id)
-        members["id"] = dump(image_id)
-        text = dump_members(members)
-        said_empty = text if step.layer is not None else dump_members({**members, "throwaway": "true"})
-        yield V1Entry(image_id, parent, text, said_empty, step.layer)
+            said["parent"] = dump(parent)
+        written = {key: f"{dump(key)}:{value}" for key, value in said.items()}
+        image_id = _image_id(written, step.diff_id)
+        written["id"] = f'"id":"{image_id}"'
+        text = _object(written)
+        throwaway = text if step.layer is not None else _object({**written, "throwaway": '"throwaway":true'})
+        yield V1Entry(image_id, parent, text, throwaway, step.layer)
         parent = image_id
 
 
-def _image_id(members: Mapping[str, str], diff_id: Digest) -> ImageId:
-    return ImageId(sha256(dump_members({**members, "layer_id": dump(str(diff_id))}).encode()).hexdigest())
+def _image_id(written: Mapping[str, str], diff_id: Digest) -> ImageId:
+    hashed = _object({**written, "layer_id": f'"layer_id":"{diff_id}"'})
+    return ImageId(sha256(hashed.encode()).hexdigest())
+
+
+def _object(written: Mapping[str, str]) -> str:
+    """Returns an object of members that are written, by their keys: Go writes them in the order of these."""
+    return "{" + ",".join([written[key] for key in sorted(written)]) + "}"
 
 
 def _below(config: ImageConfig, entry: HistoryEntry) -> dict[str, str]:
@@ -128,7 +135,7 @@ def _below(config: ImageConfig, entry: HistoryEntry) -> dict[str, str]:
 
 
 def _top(config: ImageConfig, entry: HistoryEntry) -> dict[str, str]:
-    members = without(config.members, NOT_IN_V1)
+    members = {key: compact(raw) for key, raw in without(config.members, NOT_IN_V1).items()}
     members["created"] = dump(config.created or entry.created or ZERO)
     if not members.get("container_config", "").startswith("{"):
         members["container_config"] = _made_by(entry)
