@@ -34,6 +34,7 @@ from backends.storage.storage import Storage
 if TYPE_CHECKING:
     from backends.registry.deleting import Deletions
     from backends.registry.layers.layers import LayerObserver, Layers
+    from backends.registry.v1_view.service import V1View
 
 NAMES_AT_ONCE = 1000
 _ALL_HERE = Validation()
@@ -157,6 +158,19 @@ class Store:
         from backends.registry.deleting import Deletions  # noqa: PLC0415 - few ever do
 
         return Deletions(self.storage, self.v1_storage, self.tags, self.events)
+
+    @cached_property
+    def v1_view(self) -> V1View:
+        """What clients of the v1 protocol see of both."""
+        from backends.registry.v1_view.service import V1View  # noqa: PLC0415 - only v1's requests come to it
+
+        return V1View(
+            self._shared,
+            self.v1_storage,
+            images=self.v1_images,
+            repositories=self.v1_repositories,
+            layers=lambda: self.layers,
+        )
 
     @property
     def shares_root(self) -> bool:

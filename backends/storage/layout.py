@@ -32,6 +32,11 @@
             log/trimming                                        locked to delete from the log
             endpoints/<key>/{place,state}                       how far an endpoint is; what its sender last said
             endpoints/<key>/sender                              locked to send to it
+        derived/v1/                                         manifests as clients of the v1 protocol see them (v1_view/):
+            images/<2>/<id>                                     an image of that protocol: JSON, parent, layer
+            claims/<2>/<id>                                     likewise, of schema 1, by the id that it claims
+            sources/<2>/<id>/<alg>-<hex>-<key>                  a manifest whose topmost image this is: its repository
+        derived/repositories/<name>/_v1/<alg>/<hex>         the topmost image of a manifest
     <root>/docker/registry/portside/index/                      ours, made again of the rest after it was deleted
         referrers/<name>/_subjects/<alg>/<hex>/<alg>-<hex>      a manifest that refers to this subject: its descriptor
         referrers-built                                         when the last whole pass over all manifests began
@@ -229,6 +234,47 @@ def derivation(name: RepositoryName, source: Target, digest: Digest) -> str:
 def derivation_plan(name: RepositoryName, source: Target, plan: str) -> str:
     """Takes the plan as `Plan.key` writes it."""
     return f"{derived(name)}/_plans/{derivation_source(source)}/{plan}"
+
+
+# manifests as v1 shows them
+
+
+def derived_v1_image(image_id: ImageId) -> str:
+    return f"{DERIVED}/v1/images/{image_id[:2]}/{image_id}"
+
+
+def claimed_v1_image(image_id: ImageId) -> str:
+    """Where an image is kept whose id a schema 1 manifest claims."""
+    return f"{DERIVED}/v1/claims/{image_id[:2]}/{image_id}"
+
+
+def derived_v1_sources(image_id: ImageId) -> str:
+    """The folder of the manifests whose topmost v1 image this is, a file for each and each repository."""
+    return f"{DERIVED}/v1/sources/{image_id[:2]}/{image_id}"
+
+
+def derived_v1_source(image_id: ImageId, name: RepositoryName, digest: Digest) -> str:
+    return f"{derived_v1_sources(image_id)}/{digest.algorithm}-{digest.hex}{_mark_of_repository(name)}"
+
+
+def is_derived_v1_source_of(entry: str, name: RepositoryName) -> bool:
+    """Whether a file in `derived_v1_sources` is for a manifest of this repository."""
+    return entry.endswith(_mark_of_repository(name))
+
+
+def _mark_of_repository(name: RepositoryName) -> str:
+    """Stands for a name of any length at the end of a file's name."""
+    return f"-{Digest.of(name.encode()).hex[:32]}"
+
+
+def source_of_derived_v1(entry: str) -> Digest | None:
+    """Returns the manifest that a file in `derived_v1_sources` is for; None when it is for none."""
+    return referrer_of(entry.rpartition("-")[0])
+
+
+def derived_v1_top(name: RepositoryName, digest: Digest) -> str:
+    """Where a repository keeps the topmost v1 image of a manifest."""
+    return f"{derived(name)}/_v1/{digest.algorithm}/{digest.hex}"
 
 
 def all_referrers(name: RepositoryName) -> str:
@@ -433,6 +479,11 @@ def v1_layer_file_lock(image_id: ImageId) -> str:
 def gzip_lock(digest: Digest) -> str:
     """Held to make a gzip of a layer."""
     return f"gzip {digest}"
+
+
+def derived_v1_lock(image_id: ImageId) -> str:
+    """Held to add a layer to a v1 image that was made of a manifest."""
+    return f"derived v1 {image_id}"
 
 
 def v1_image_lock(image_id: ImageId) -> str:

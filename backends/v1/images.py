@@ -26,7 +26,7 @@ FIRST_WITH_PAYLOAD_CHECKSUM = (0, 10)
 
 async def get_json(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
     """Sends an image's JSON to the byte, with the size and the checksums of its layer."""
-    stored = await parts.store.v1_images.get(image)
+    stored = await parts.store.v1_view.images.get(image)
     if _unchanged(request):
         return _not_modified(request)
     headers = CIMultiDict(cache(time.time()))
@@ -39,7 +39,8 @@ async def get_json(parts: Parts, request: BaseRequest, image: ImageId) -> Stream
 
 async def put_json(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
     """Takes an image's JSON; its layer follows."""
-    await parts.store.v1_images.put_json(parse_image_json(await parts.body(request), image))
+    document = parse_image_json(await parts.body(request), image)
+    await parts.store.v1_view.images.put_json(document, actor=parts.actor(request))
     return done(request)
 
 
@@ -49,7 +50,7 @@ async def get_layer(parts: Parts, request: BaseRequest, image: ImageId) -> Strea
     Docker resumes with `Range: bytes=<got>-<size>`, one past the end, and takes a 416 with `Content-Length: 0` for the
     end of the file.
     """
-    reader = await parts.store.v1_images.open_layer(image)
+    reader = await parts.store.v1_view.images.open_layer(image)
     headers = {**cache(time.time()), "Content-Type": OCTET_STREAM, "Accept-Ranges": "bytes"}
     try:
         if parts.store.events.wanted:
@@ -79,7 +80,7 @@ async def put_layer(parts: Parts, request: BaseRequest, image: ImageId) -> Strea
 
 async def get_ancestry(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
     """Sends the ids from an image to its base."""
-    ancestry = await parts.store.v1_images.ancestry(image)
+    ancestry = await parts.store.v1_view.images.ancestry(image)
     if _unchanged(request):
         return _not_modified(request)
     return respond(request, 200, cache(time.time()), dump_json(list(ancestry)))

@@ -10,9 +10,11 @@ from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.http.body_limit import BodyLimit
 from backends.http.receiving import read_body
-from backends.http.request_info import client_address, client_authority
+from backends.http.request_info import client_address, client_agent, client_authority
 from backends.http.sending import respond
 from backends.model.actor import Actor
+from backends.model.clients import parse_user_agent
+from backends.model.descriptors import Platform
 from backends.model.errors import ErrorCode
 from backends.model.v1images import dump_json
 from backends.registry.store import Store
@@ -41,6 +43,13 @@ class Parts:
         if not self.store.events.wanted:
             return actor_of(request)
         return described_actor(request, origin=self.settings.host or client_address(request))
+
+    def platform(self, request: BaseRequest) -> Platform:
+        """Returns what the client runs on, which decides what it gets of an index; the settings' where it is silent."""
+        runs_on = parse_user_agent(client_agent(request)).runs_on
+        if runs_on is None:
+            return self.store.conversion_policy.platform
+        return Platform(architecture=runs_on[1], os=runs_on[0])
 
     async def body(self, request: BaseRequest) -> bytes:
         """Returns a JSON body whole, within the limit."""

@@ -26,7 +26,7 @@ async def tell_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str, i
     if not is_image_id(image_id):
         return
     actor, image = parts.actor(request), ImageId(image_id)
-    blob = await parts.store.v1_images.known_layer_blob(image)
+    blob = await parts.store.v1_view.images.known_layer_blob(image)
     target = v1_image_target(name, tag=tag, image_id=image, blob=blob, origin=actor.origin)
     note_pull(parts.store.events, target, actor=actor)
 
@@ -34,6 +34,6 @@ async def tell_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str, i
 async def tell_layer(parts: Parts, request: BaseRequest, image: ImageId, size: int) -> None:
     """Tells that a layer is pulled: all of it, whatever part is asked for."""
     actor = parts.actor(request)
-    blob = await parts.store.v1_images.known_layer_blob(image)
+    blob = await parts.store.v1_view.images.known_layer_blob(image)
     target = v1_layer_target(image, None if blob is None else blob.digest, size, origin=actor.origin)
     note_pull(parts.store.events, target, actor=actor)

@@ -23,12 +23,12 @@ UNDESCRIBED = {
 
 async def get_tags(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
     """Sends all tags with the ids they name."""
-    return answer(request, await parts.store.v1_repositories.tags(name))
+    return answer(request, await parts.store.v1_view.repositories.tags(name, parts.platform(request)))
 
 
 async def get_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) -> StreamResponse:
     """Sends the id that a tag names."""
-    image_id = await parts.store.v1_repositories.tag(name, tag)
+    image_id = await parts.store.v1_view.repositories.tag(name, tag, parts.platform(request))
     if parts.store.events.wanted:
         from backends.v1.pulls import tell_tag  # noqa: PLC0415 - only where events are wanted
 
@@ -46,7 +46,9 @@ async def put_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) ->
     if not is_image_id(image_id):
         raise RegistryError(ErrorCode.IMAGE_UNKNOWN, "Image not found")
     actor, now = parts.actor(request), int(time.time())
-    await parts.store.v1_repositories.put_tag(name, tag, ImageId(image_id), actor=actor, now=now)
+    await parts.store.v1_view.repositories.put_tag(
+        name, tag, ImageId(image_id), platform=parts.platform(request), actor=actor, now=now
+    )
     return done(request)
 
 

@@ -7,7 +7,7 @@ mark `_inprogress`, which docker-registry left on a volume of its own, says the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from backends.model.digest import Digest
@@ -125,6 +125,42 @@ class ImageFiles:
                 await self._forget(layout.v1_image(image_id))
             if is_new_blob:
                 await self._blobs.take_back(candidate.digest)
+            raise
+
+    async def make_of_stored(
+        self,
+        image_id: ImageId,
+        content: bytes,
+        *,
+        payload: str,
+        ancestry: Sequence[ImageId],
+        put_layer: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """Makes an image of what is stored elsewhere, in the same order; what is there already is not replaced.
+
+        Args:
+            image_id: the image.
+            content: its JSON.
+            payload: the payload checksum of that and its layer, in hex.
+            ancestry: the ids from the image to its base.
+            put_layer: called with the path where its layer is to be.
+
+        Raises:
+            PathNotFound: its layer is not stored any more.
+            StorageFull: nothing is left of what was begun here.
+        """
+        await self._clear_unfinished(image_id)
+        is_new = not await self.has_json(image_id)
+        try:
+            if is_new:
+                await self._driver.write(layout.v1_image_ancestry(image_id), dump_json(list(ancestry)))
+                await self._driver.write(layout.v1_image_checksum(image_id), dump_json([f"sha256:{payload}"]))
+            await put_layer(layout.v1_image_layer(image_id))
+            if is_new:
+                await self._driver.write(layout.v1_image_json(image_id), content)
+        except (StorageFull, PathNotFound):
+            if is_new:
+                await self._forget(layout.v1_image(image_id))
             raise
 
     async def _commit_layer(self, image_id: ImageId, candidate: Candidate) -> None:

@@ -1,0 +1,178 @@
+"""The v1 view of what v2 clients pushed: which image a manifest is, and images by id.
+
+A pull by v1 begins with a repository's tags, all of them for Docker before 1.8, and goes on with ids alone. So of each
+manifest only its topmost image's id is made for a list of tags, and noted with the manifest's repository; the images
+themselves are made when the ancestry of the topmost is asked for, as every client does first; and what a layer's bytes
+hold is found out when its image is asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from backends.model.cache import Cache
+from backends.model.conversion.impossible import ImpossibleConversion
+from backends.model.conversion.plans import Form, Plan
+from backends.model.descriptors import Platform
+from backends.model.digest import Digest
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.manifests import OciManifest, Schema1, Schema2, parse_stored_manifest
+from backends.model.names import ImageId, RepositoryName
+from backends.model.targets import V2Target
+from backends.registry.manifests import parse_off_loop
+from backends.registry.repository import Repository
+from backends.registry.shared import Shared
+from backends.registry.v1_view.chains import Chain, chain_of, claimed_chain
+from backends.registry.v1_view.choosing import choose_image
+from backends.registry.v1_view.claims import Claims
+from backends.registry.v1_view.derived_images import DerivedImage, DerivedImages, ImageSource
+from backends.registry.v1_view.layer_bytes import PATIENCE_SECONDS, LayerBytes
+from backends.storage import layout
+from backends.storage.driver import PathNotFound
+
+MAX_CHAIN = 512
+"""More images than any chain has that this program makes."""
+
+MADE = 8192
+"""So many topmost images a process remembers to have made."""
+
+_log = logging.getLogger("portside.v1")
+
+
+class Derivations:
+    """The images of all v2 repositories of a store.
+
+    Args:
+        shared: what they work with.
+        images: what was made so far.
+        claims: what was made of schema 1.
+        layers: what layers hold.
+    """
+
+    def __init__(self, shared: Shared, images: DerivedImages, claims: Claims, layers: LayerBytes) -> None:
+        self._shared = shared
+        self._images = images
+        self._claims = claims
+        self._layers = layers
+        self._made: Cache[tuple[ImageId, ImageSource], bool] = Cache(bound=MADE)
+
+    def _open(self, name: RepositoryName) -> Repository:
+        return Repository(name, self._shared)
+
+    # by repository
+
+    async def top(self, name: RepositoryName, digest: Digest, platform: Platform) -> ImageId:
+        """Returns the topmost image that a manifest is for v1 clients; of an index, the one for a platform.
+
+        Raises:
+            ImpossibleConversion: it is nothing that they can read; the sentence says why.
+            RegistryError: MANIFEST_UNKNOWN: it is not in this repository.
+        """
+        known = await self._known(ImageSource(name, digest))
+        if known is not None:
+            return known
+        chosen = await choose_image(self._open(name), digest, platform)
+        source = ImageSource(name, chosen)
+        known = None if chosen == digest else await self._known(source)
+        if known is None:
+            known = (await self._chain(source)).top
+            await self._images.keep_top(source, known)
+        return known
+
+    async def _known(self, source: ImageSource) -> ImageId | None:
+        known = await self._images.top(source)
+        if known is not None and not await self._open(source.name).has_manifest(source.digest):
+            await self._images.forget_source(source, known)
+            raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, f"{source.name} has no manifest {source.digest} any more")
+        return known
+
+    async def source_of(self, name: RepositoryName, image_id: ImageId) -> Digest | None:
+        """Returns the manifest of a repository whose topmost image this is, of several the youngest; None for none."""
+        pushed: dict[Digest, float] = {}
+        for source in await self._images.sources(image_id, of=name):
+            try:
+                info = await self._shared.driver.stat(layout.revision_link(name, source.digest))
+            except PathNotFound:
+                continue
+            pushed[source.digest] = info.modified
+        return max(pushed, key=pushed.__getitem__, default=None)
+
+    # by id
+
+    async def find(self, image_id: ImageId) -> DerivedImage | None:
+        """Returns an image that was made of a manifest, by a hash as its id; None where there is none."""
+        return await self._images.find(image_id)
+
+    async def find_claimed(self, image_id: ImageId) -> DerivedImage | None:
+        """Returns the image that a schema 1 manifest claims an id for; None where there is none."""
+        return await self._claims.find(image_id)
+
+    async def is_taken(self, image_id: ImageId) -> bool:
+        """Whether an id belongs to an image that was made of a manifest."""
+        return await self._images.find(image_id) is not None or await self._claims.is_taken(image_id)
+
+    async def ancestry(self, image_id: ImageId) -> Sequence[DerivedImage]:
+        """Returns an image and all below it; makes them where that was not done before. None at all: no such image.
+
+        Raises:
+            ImpossibleConversion: a layer of it is gone.
+        """
+        sources = await self._images.sources(image_id)
+        for source in sources:
+            if (image_id, source) not in self._made:
+                await self._make(source, image_id)
+        images = await self._walk(image_id)
+        if not images:  # somebody has removed what was made
+            for source in sources:
+                await self._make(source, image_id)
+            images = await self._walk(image_id)
+        for image in images:
+            await self._layers.require(image)
+        return images
+
+    async def _make(self, source: ImageSource, image_id: ImageId) -> None:
+        """Makes all images of a manifest, if it is still there and still this image."""
+        try:
+            chain = await self._chain(source)
+            if chain.top != image_id:
+                raise ImpossibleConversion(f"it is image {chain.top} now")
+        except (ImpossibleConversion, RegistryError) as error:
+            if isinstance(error, RegistryError) and error.code is not ErrorCode.MANIFEST_UNKNOWN:
+                raise
+            _log.info("%s of %s is not image %s any more: %s", source.digest, source.name, image_id, error)
+            await self._images.forget_source(source, image_id)
+            return
+        if not chain.claimed:
+            await self._images.keep(chain.images)
+        await self._images.keep_source(source, image_id)
+        self._made.put((image_id, source), value=True)
+
+    async def _chain(self, source: ImageSource) -> Chain:
+        """Returns a manifest's chain; of schema 1, one whose ids no other image has."""
+        repository = self._open(source.name)
+        manifest = await repository.parse_manifest(source.digest)
+        if isinstance(manifest, Schema1):
+            chain = await claimed_chain(repository, manifest)
+            if chain is not None and await self._claims.claim(chain.images, source):
+                return chain
+            made = await self._shared.conversions.convert(
+                source.name, V2Target(source.digest), Plan(Form.SCHEMA2), tag="", patience=PATIENCE_SECONDS
+            )
+            manifest = await parse_off_loop(made.content, parse_stored_manifest)
+        if not isinstance(manifest, Schema2 | OciManifest):
+            raise ImpossibleConversion(f"{source.digest} is an index of other manifests, none of which was chosen")
+        return await chain_of(repository, manifest)
+
+    async def _walk(self, image_id: ImageId) -> Sequence[DerivedImage]:
+        found: list[DerivedImage] = []
+        following: ImageId | None = image_id
+        while following is not None and len(found) < MAX_CHAIN:
+            image = await self._images.find(following) or await self._claims.find(following)
+            if image is None:
+                if found:
+                    _log.warning("image %s is not there, of which %s was made", following, image_id)
+                return ()
+            found.append(image)
+            following = image.parent
+        return found

@@ -1,0 +1,186 @@
+"""The layers of images that were made of manifests, as clients of the v1 protocol can read them.
+
+A manifest and a configuration are claims: what a layer holds is found out once (`layers`), and only a layer that holds
+what the image's id says goes out. These clients read gzip, bzip2, xz and plain tars, whatever they are told; zstd they
+cannot read, and get a gzip that is made once. A layer without a byte is an error to them, so an image without a layer
+has the empty one (FORMATS 1.6, 3.4).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from backends.model.conversion.impossible import ImpossibleConversion
+from backends.model.descriptors import Descriptor
+from backends.model.digest import Digest
+from backends.model.layers import EMPTY_LAYER, HEAD_BYTES, Compression, compression_of
+from backends.model.media_types import OCTET_STREAM
+from backends.registry.layers.errors import UnreadableLayer
+from backends.registry.v1_view.derived_images import DerivedImage
+from backends.storage import layout
+from backends.storage.driver import InvalidPath, PathNotFound, Reader, StorageDriver, StorageError
+from backends.storage.inmemory import MemoryReader
+
+if TYPE_CHECKING:
+    from backends.registry.layers.layers import Layers
+
+PATIENCE_SECONDS = 20.0
+"""A client that waits longer for a layer is sent to the same address again (DECISIONS 4)."""
+
+_log = logging.getLogger("portside.v1")
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFile:
+    """A layer as it goes out.
+
+    Attributes:
+        driver: where it is.
+        path: its file; None for the empty layer, which has none.
+        size: in bytes.
+        content: of the empty layer, its bytes.
+    """
+
+    driver: StorageDriver
+    path: str | None
+    size: int
+    content: bytes = b""
+
+    async def open(self) -> Reader:
+        """Opens it.
+
+        Raises:
+            PathNotFound: it is not here any more.
+        """
+        if self.path is None:
+            return MemoryReader(bytearray(self.content), "the empty layer")
+        return await self.driver.open(self.path)
+
+
+class LayerBytes:
+    """The layers of all such images.
+
+    Args:
+        driver: of v2's root.
+        v1_driver: of v1's, which may be the same.
+        layers: what they hold.
+    """
+
+    def __init__(self, driver: StorageDriver, v1_driver: StorageDriver, layers: Callable[[], Layers]) -> None:
+        self._driver = driver
+        self._v1_driver = v1_driver
+        self._layers = layers
+
+    async def require(self, image: DerivedImage) -> None:
+        """Checks that an image's layer is stored, without reading it.
+
+        Raises:
+            ImpossibleConversion: it is not.
+        """
+        for layer in reversed(image.layers):
+            if await self._locate(layer) is not None:
+                return
+        if image.layers:
+            raise _gone(image)
+
+    async def open(self, image: DerivedImage) -> Reader:
+        """Opens an image's layer; raises as `find`."""
+        layer = await self.find(image)
+        try:
+            return await layer.open()
+        except PathNotFound:
+            raise _gone(image) from None
+
+    async def find(self, image: DerivedImage, *, patience: float | None = PATIENCE_SECONDS) -> LayerFile:
+        """Returns an image's layer.
+
+        Raises:
+            ImpossibleConversion: it is not stored, or what is stored is not what the image's id says.
+            StillWorking: that is still being found out.
+        """
+        if not image.layers:
+            return LayerFile(self._driver, None, len(EMPTY_LAYER), EMPTY_LAYER)
+        why = ""
+        for digest in reversed(image.layers):
+            stored = await self._locate(digest)
+            if stored is None:
+                continue
+            try:
+                return await self._readable(stored, digest, image.diff_id, patience)
+            except PathNotFound:
+                continue
+            except UnreadableLayer as error:
+                why = (
+                    f"layer {digest} cannot be served as that of image {image.image_id}: {error}; push the image again"
+                )
+                _log.warning("%s", why)
+        if why:
+            raise ImpossibleConversion(why)
+        raise _gone(image)
+
+    async def known(self, image: DerivedImage) -> Descriptor | None:
+        """Returns digest and size of an image's layer as it goes out, if that is known already."""
+        try:
+            for digest in reversed(image.layers):
+                facts, stored = await self._layers().known(digest), await self._locate(digest)
+                if facts is not None and stored is not None and facts.compression is not Compression.ZSTD:
+                    return Descriptor(OCTET_STREAM, digest, stored.size)
+        except StorageError:  # it is only told of a pull, which does not fail for that
+            return None
+        return None
+
+    async def _readable(
+        self, stored: LayerFile, digest: Digest, diff_id: Digest | None, patience: float | None
+    ) -> LayerFile:
+        """Returns a layer as old clients can read it, once it is known to hold what it must."""
+        wanted = diff_id if diff_id is not None and diff_id.algorithm == "sha256" else None
+
+        async def source() -> Reader:
+            return await stored.open()
+
+        known = await self._layers().known(digest)
+        compression = await _compression_of(stored) if known is None else known.compression
+        if compression is Compression.ZSTD or (wanted is not None and compression is Compression.GZIP):
+            # A gzip of what is zstd within is told by its content alone.
+            made = await self._layers().gzip_of(digest, source, diff_id=wanted, patience=patience)
+            if made.digest == digest:
+                return stored
+            return LayerFile(self._driver, layout.derived_blob(made.digest), made.size)
+        if wanted is not None:
+            facts = known or await self._layers().facts(digest, source, patience=patience)
+            if facts.diff_id != wanted:
+                raise UnreadableLayer(f"it holds {facts.diff_id}, and its image's configuration says {wanted}")
+        return stored
+
+    async def _locate(self, digest: Digest) -> LayerFile | None:
+        """Returns where a blob is stored: among v2's, among those that were made, or among those of v1's own root."""
+        places = [(self._driver, layout.blob_data(digest)), (self._driver, layout.derived_blob(digest))]
+        if self._v1_driver is not self._driver:
+            places.append((self._v1_driver, layout.blob_data(digest)))
+        for driver, path in places:
+            try:
+                info = await driver.stat(path)
+            except (PathNotFound, InvalidPath):  # a broken symbolic link is a blob that is not there
+                continue
+            if not info.is_directory:
+                return LayerFile(driver, path, info.size)
+        return None
+
+
+async def _compression_of(stored: LayerFile) -> Compression:
+    reader = await stored.open()
+    try:
+        async with aclosing(reader.chunks(0, min(HEAD_BYTES, reader.size))) as chunks:
+            return compression_of(b"".join([bytes(chunk) async for chunk in chunks]))
+    finally:
+        reader.close()
+
+
+def _gone(image: DerivedImage) -> ImpossibleConversion:
+    return ImpossibleConversion(
+        f"the layer of image {image.image_id} is not stored in this registry any more; push the image again"
+    )

@@ -1,0 +1,102 @@
+"""Images that were made of manifests become ordinary ones, where others are to rest on them (FORMATS 7.1).
+
+A client of the v1 protocol that has pulled such an image may push a child of it, or push it to another repository. From
+then on it is an image like those that it pushes, in docker-registry's files, and stays when the manifest goes.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+
+from backends.model.actor import Actor
+from backends.model.names import ImageId
+from backends.registry.hashing import RunningHash
+from backends.registry.v1.images import Images
+from backends.registry.v1_view.derivations import Derivations
+from backends.registry.v1_view.derived_images import DerivedImage
+from backends.registry.v1_view.layer_bytes import LayerBytes, LayerFile
+from backends.storage import layout
+from backends.storage.capabilities import LinksFiles, capability
+from backends.storage.driver import PathNotFound, StorageDriver
+
+
+class Pinning:
+    """Makes ordinary images of those that were made of manifests.
+
+    Args:
+        driver: of v1's root.
+        pushed: the ordinary ones.
+        view: the others.
+        layers: their layers.
+    """
+
+    def __init__(self, driver: StorageDriver, pushed: Images, view: Derivations, layers: LayerBytes) -> None:
+        self._driver = driver
+        self._pushed = pushed
+        self._view = view
+        self._layers = layers
+
+    async def pin(self, image_id: ImageId, *, actor: Actor) -> None:
+        """Makes ordinary images of an image and all below it, from the base up; nothing where it is none of these.
+
+        Raises:
+            ImpossibleConversion: a layer is gone.
+            StorageFull: what was finished stays.
+        """
+        images = await self._view.ancestry(image_id)
+        ids = [image.image_id for image in images]
+        for place in reversed(range(len(images))):
+            await self._pin(images[place], ids[place:], actor=actor)
+
+    async def _pin(self, image: DerivedImage, ancestry: Sequence[ImageId], *, actor: Actor) -> None:
+        if await self._pushed.is_whole(image.image_id):
+            await self._pushed.ensure_durable(image.image_id)
+            return
+        layer = await self._layers.find(image, patience=None)
+        await self._pushed.make_of_stored(
+            image.image_id,
+            image.text,
+            payload=await _payload_of(image.text, layer),
+            ancestry=ancestry,
+            put_layer=partial(self._put_layer, layer),
+            actor=actor,
+        )
+
+    async def _put_layer(self, layer: LayerFile, target: str) -> None:
+        """Gives a layer its name as an image's: one file by hard link, else a copy."""
+        if layer.path is None:
+            await self._driver.write(target, layer.content)
+            return
+        linker = capability(self._driver, LinksFiles) if layer.driver is self._driver else None
+        if linker is not None and await linker.link(layer.path, target):
+            return
+        copy = f"{layout.TEMPORARY}/{secrets.token_hex(12)}"
+        reader = await layer.driver.open(layer.path)
+        try:
+            writer = await self._driver.writer(copy)
+            try:
+                async for chunk in reader.chunks(0, reader.size):
+                    await writer.write(chunk)
+                await writer.sync()
+            finally:
+                await writer.close()
+            await self._driver.move(copy, target)
+        except BaseException:
+            with suppress(PathNotFound):
+                await self._driver.delete(copy)
+            raise
+        finally:
+            reader.close()
+
+
+async def _payload_of(text: bytes, layer: LayerFile) -> str:
+    """Returns the payload checksum of an image's JSON and its layer, in hex (V1API section 10)."""
+    payload = RunningHash(prefix=text + b"\n")
+    if layer.path is None:
+        payload.take([layer.content])
+    else:
+        await payload.advance(layer.driver, layer.path, layer.size)
+    return payload.value.hexdigest()

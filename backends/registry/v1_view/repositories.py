@@ -1,0 +1,160 @@
+"""Repositories as clients of the v1 protocol see them: the tags of both generations.
+
+A tag that names something they cannot read is not in their lists, and a 404 with the reason where it is asked for by
+its name. Which image a tag of an index names depends on what the client runs on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from backends.model.actor import Actor
+from backends.model.conversion.impossible import ImpossibleConversion
+from backends.model.descriptors import Platform
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.names import ImageId, RepositoryName, TagName
+from backends.model.targets import Target, V1Target, V2Target
+from backends.model.v1images import V1Name, dump_json, load_json
+from backends.registry.tags.service import Tags
+from backends.registry.v1.repositories import Repositories
+from backends.registry.v1_view.derivations import Derivations
+from backends.registry.v1_view.images import ViewedImages
+from backends.registry.yielding import yielding
+from backends.storage.driver import PathNotFound
+
+
+class ViewedRepositories:
+    """What clients of the v1 protocol are told of repositories of either generation, and how they tag.
+
+    Args:
+        pushed: what was pushed by it.
+        tags: of both generations.
+        view: what was pushed by the other.
+        images: of both.
+    """
+
+    def __init__(self, pushed: Repositories, tags: Tags, view: Derivations, images: ViewedImages) -> None:
+        self._pushed = pushed
+        self._tags = tags
+        self._view = view
+        self._images = images
+
+    # tags
+
+    async def tags(self, name: V1Name, platform: Platform) -> Mapping[str, str]:
+        """Returns tags and the ids they name; without those that name nothing v1 can have.
+
+        Raises:
+            RegistryError: NAME_UNKNOWN: there is no such repository, or nothing in it that v1 can have.
+            StillWorking: it is still being found out what some of them name.
+        """
+        if name.v2 is None:
+            return await self._pushed.tags(name)
+        targets = await self._tags.targets(name.v2)
+        if not any(isinstance(target, V2Target) for target in targets.values()):
+            return await self._pushed.tags(name)
+        found: dict[str, str] = {}
+        refused = ""
+        async for tag, target in yielding(targets.items()):
+            try:
+                found[tag] = await self._image_of(name.v2, target, platform)
+            except ImpossibleConversion as error:
+                refused = refused or f"{tag}: {error}"
+            except RegistryError as error:
+                if error.code is not ErrorCode.MANIFEST_UNKNOWN:
+                    raise
+        if not found:
+            raise RegistryError(ErrorCode.NAME_UNKNOWN, refused or "Repository not found")
+        return found
+
+    async def tag(self, name: V1Name, tag: str, platform: Platform) -> str:
+        """Returns the id that a tag names.
+
+        Raises:
+            RegistryError: MANIFEST_UNKNOWN, in docker-registry's words, or with the reason why v1 cannot have it.
+            StillWorking: it is still being found out what it names.
+        """
+        if name.v2 is None:
+            return await self._pushed.tag(name, tag)
+        try:
+            target = await self._tags.target(name.v2, TagName(tag))
+            return await self._image_of(name.v2, target, platform)
+        except PathNotFound:
+            raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, "Tag not found") from None
+        except ImpossibleConversion as error:
+            raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, str(error)) from None
+
+    async def put_tag(
+        self, name: V1Name, tag: str, image_id: ImageId, *, platform: Platform, actor: Actor, now: int
+    ) -> None:
+        """Moves a tag to an image that is whole, with all its ancestors.
+
+        Of an image that was made of a manifest of this repository, that manifest is tagged; elsewhere the image and
+        its ancestors become ordinary ones first.
+
+        Args:
+            name: the repository.
+            tag: the tag.
+            image_id: what it is to name.
+            platform: what the client runs on.
+            actor: who moves it.
+            now: seconds since 1970.
+
+        Raises:
+            RegistryError: IMAGE_UNKNOWN: the image or an ancestor is not here or has no layer.
+        """
+        if name.v2 is not None and await self._restore(name.v2, TagName(tag), image_id, platform, actor=actor):
+            return
+        await self._images.pin(image_id, actor=actor)
+        await self._pushed.put_tag(name, tag, image_id, actor=actor, now=now)
+
+    async def _restore(
+        self, name: RepositoryName, tag: TagName, image_id: ImageId, platform: Platform, *, actor: Actor
+    ) -> bool:
+        source = await self._view.source_of(name, image_id)
+        if source is None:
+            return False
+        try:
+            target = await self._tags.target(name, tag)
+            if isinstance(target, V2Target) and await self._view.top(name, target.digest, platform) == image_id:
+                source = target.digest  # an index, of which the client knows one platform's image only
+        except (PathNotFound, ImpossibleConversion, RegistryError):
+            pass
+        await self._tags.restore(name, tag, V2Target(source), actor=actor)
+        return True
+
+    async def _image_of(self, name: RepositoryName, target: Target, platform: Platform) -> str:
+        match target:
+            case V1Target(image_id):
+                return image_id
+            case V2Target(digest):
+                return await self._view.top(name, digest, platform)
+
+    # repositories
+
+    async def images(self, name: V1Name, platform: Platform) -> bytes:
+        """Returns the list of images, as it goes out: those that v1 clients announced, then what tags of v2 name.
+
+        Raises:
+            RegistryError: NAME_UNKNOWN, in docker-registry's words, or with the reason why v1 can have nothing of it.
+        """
+        targets = {} if name.v2 is None else await self._tags.targets(name.v2)
+        if not any(isinstance(target, V2Target) for target in targets.values()):
+            return await self._pushed.images(name)
+        try:
+            content = await self._pushed.images(name)
+        except RegistryError as error:
+            if error.code is not ErrorCode.NAME_UNKNOWN:
+                raise
+            content = b"[]"
+        listed = load_json(content)
+        announced = listed if isinstance(listed, list) else []
+        known = {entry.get("id") for entry in announced if isinstance(entry, Mapping)}
+        try:
+            tagged = await self.tags(name, platform)
+        except RegistryError as error:
+            if not known or error.code is not ErrorCode.NAME_UNKNOWN:
+                raise
+            return content
+        added = [{"id": image_id} for image_id in dict.fromkeys(tagged.values()) if image_id not in known]
+        return dump_json([*announced, *added])

@@ -1,0 +1,66 @@
+"""What clients of the v1 protocol see of a store: images by id, and the tags of repositories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from backends.registry.repository import Repository
+from backends.registry.shared import Shared
+from backends.registry.v1.images import Images
+from backends.registry.v1.repositories import Repositories
+from backends.registry.v1_view.claims import Claims
+from backends.registry.v1_view.derivations import Derivations
+from backends.registry.v1_view.derived_images import DerivedImages, ImageSource
+from backends.registry.v1_view.images import ViewedImages
+from backends.registry.v1_view.layer_bytes import LayerBytes
+from backends.registry.v1_view.pinning import Pinning
+from backends.registry.v1_view.repositories import ViewedRepositories
+from backends.storage.storage import Storage
+
+if TYPE_CHECKING:
+    from backends.registry.layers.layers import Layers
+
+
+class V1View:
+    """The view of one store.
+
+    Args:
+        shared: what v2's repositories work with.
+        v1_storage: v1's root, which may be the same.
+        images: those that were pushed by v1.
+        repositories: likewise.
+        layers: returns what is known of layers; asked for when something was made of a manifest.
+
+    Attributes:
+        images: all of them.
+        repositories: all of them.
+    """
+
+    def __init__(
+        self,
+        shared: Shared,
+        v1_storage: Storage,
+        *,
+        images: Images,
+        repositories: Repositories,
+        layers: Callable[[], Layers],
+    ) -> None:
+        derived = DerivedImages(shared.driver, shared.locks)
+        contents = LayerBytes(shared.driver, v1_storage.driver, layers)
+        claims = Claims(
+            shared.driver,
+            v1_storage.locks,
+            pushed=images,
+            derived=derived,
+            layers=layers,
+            is_there=self._is_there,
+        )
+        derivations = Derivations(shared, derived, claims, contents)
+        pinning = Pinning(v1_storage.driver, images, derivations, contents)
+        self._shared = shared
+        self.images = ViewedImages(images, derivations, contents, pinning)
+        self.repositories = ViewedRepositories(repositories, shared.tags, derivations, self.images)
+
+    async def _is_there(self, source: ImageSource) -> bool:
+        return await Repository(source.name, self._shared).has_manifest(source.digest)

@@ -1,0 +1,189 @@
+"""What v2 clients pushed is served to v1 clients: ids, JSON and layers as the worked examples have them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from backends.model.names import RepositoryName
+from backends.registry.store import Store
+from backends.storage.factory import open_folder
+from tests.support.formats import digest_of, example, inflated
+from tests.support.layers import Compression, pack
+from tests.support.pushed_examples import (
+    ZSTD,
+    Layer,
+    config_of,
+    expected_v1,
+    gzip_layer,
+    image_of,
+    index_of,
+    push_example,
+    push_image,
+    put_manifest,
+)
+from tests.support.v1server import RunningRegistry
+
+NAME = RepositoryName("team/app")
+REPOSITORY = f"/v1/repositories/{NAME}"
+ARM = "docker/1.5.0 go/go1.4.1 git-commit/a8a31ef kernel/3.16.0-4 os/linux arch/arm64"
+EMPTY = example("empty-layer/empty.tar.gz")
+TAR = b"\0" * 511 + b"\1" + b"\0" * 1024
+
+
+@pytest.fixture
+async def store(root: Path) -> AsyncIterator[Store]:
+    """The store of another process, which pushes."""
+    storage = open_folder(root)
+    yield Store(storage)
+    await storage.close()
+
+
+async def ids_of(registry: RunningRegistry, top: str) -> list[str]:
+    """The ids of a chain, base first."""
+    answer = await registry.ask("GET", f"/v1/images/{top}/ancestry")
+    assert answer.status == 200, answer.body
+    return [*reversed(answer.json)]
+
+
+@pytest.mark.parametrize("folder", ["schema2-image", "oci-image", "oci-zstd-image"])
+async def test_what_v2_clients_pushed_is_a_chain_of_v1_images(
+    registry: RunningRegistry, store: Store, folder: str
+) -> None:
+    await push_example(store, NAME, "1.0", folder)
+    expected = expected_v1(folder)
+    top = expected[-1].image_id
+    assert (await registry.ask("GET", f"{REPOSITORY}/images")).json == [{"id": top}]
+    assert (await registry.ask("GET", f"{REPOSITORY}/tags")).json == {"1.0": top}
+    assert (await registry.ask("GET", f"{REPOSITORY}/tags/1.0")).json == top
+    assert await ids_of(registry, top) == [image.image_id for image in expected]
+    contents = []
+    for image in expected:
+        described = await registry.ask("GET", f"/v1/images/{image.image_id}/json")
+        assert (described.status, described.body) == (200, image.text)
+        layer = await registry.ask("GET", f"/v1/images/{image.image_id}/layer")
+        assert described.head.value("X-Docker-Size") == layer.head.value("Content-Length") == str(len(layer.body))
+        assert layer.body.startswith(b"\x1f\x8b")
+        contents.append(digest_of(gzip.decompress(layer.body)))
+    stated = [each["layer"] for each in json.loads(example(f"{folder}/expected-v1/chain.json"))]
+    empty = digest_of(bytes(1024))
+    assert [str(content) for content in contents] == [each or str(empty) for each in stated]
+
+
+async def test_the_empty_layer_is_never_without_bytes(registry: RunningRegistry, store: Store) -> None:
+    await push_example(store, NAME, "1.0", "schema2-image")
+    base = expected_v1("schema2-image")[0].image_id
+    top = (await registry.ask("GET", f"{REPOSITORY}/tags/1.0")).json
+    await ids_of(registry, top)
+    layer = await registry.ask("GET", f"/v1/images/{base}/layer")
+    assert (layer.status, layer.body) == (200, EMPTY)
+    rest = await registry.ask("GET", f"/v1/images/{base}/layer", "Range: bytes=10-32")
+    assert (rest.status, rest.body) == (206, EMPTY[10:])
+    end = await registry.ask("GET", f"/v1/images/{base}/layer", "Range: bytes=32-32")
+    assert (end.status, end.body, end.head.value("Content-Length")) == (416, b"", "0")
+
+
+async def test_a_client_gets_the_image_of_an_index_for_what_it_runs_on(registry: RunningRegistry, store: Store) -> None:
+    layers = [gzip_layer(TAR)]
+    contents = {}
+    for architecture in ("arm64", "amd64"):
+        config = config_of(layers, architecture=architecture)
+        await push_image(store, NAME, None, layers, config=config)
+        contents[f"linux/{architecture}"] = image_of(config, layers)
+    attestation = {"unknown/unknown": image_of(b"{}", [])}
+    await push_image(store, NAME, None, [], config=b"{}")
+    await put_manifest(store, NAME, "1.0", index_of({**attestation, **contents}))
+    seen = {}
+    for agent in (ARM, None):
+        more = {} if agent is None else {"agent": agent}
+        top = (await registry.ask("GET", f"{REPOSITORY}/tags", **more)).json["1.0"]
+        assert (await registry.ask("GET", f"{REPOSITORY}/tags/1.0", **more)).json == top
+        assert (await registry.ask("GET", f"{REPOSITORY}/images", **more)).json == [{"id": top}]
+        assert len(await ids_of(registry, top)) == 1
+        seen[agent] = (await registry.ask("GET", f"/v1/images/{top}/json")).json["architecture"]
+    assert seen == {ARM: "arm64", None: "amd64"}
+
+
+async def test_layers_that_old_clients_can_read_go_out_as_they_are(registry: RunningRegistry, store: Store) -> None:
+    packed = [pack(TAR + bytes([number]), form) for number, form in enumerate([Compression.NONE, Compression.BZIP2])]
+    packed.append(pack(TAR + b"\2", Compression.XZ))
+    layers = [Layer(stored, digest_of(TAR + bytes([number]))) for number, stored in enumerate(packed)]
+    await push_image(store, NAME, "1.0", layers)
+    top = (await registry.ask("GET", f"{REPOSITORY}/tags/1.0")).json
+    for image_id, layer in zip(await ids_of(registry, top), layers, strict=True):
+        described = await registry.ask("GET", f"/v1/images/{image_id}/json")
+        assert described.head.value("X-Docker-Size") == str(len(layer.stored))
+        assert (await registry.ask("GET", f"/v1/images/{image_id}/layer")).body == layer.stored
+
+
+async def test_zstd_in_a_gzip_becomes_a_gzip(registry: RunningRegistry, store: Store) -> None:
+    stored = gzip.compress(pack(TAR, Compression.ZSTD), mtime=0)
+    await push_image(store, NAME, "1.0", [Layer(stored, digest_of(TAR))])
+    top = (await registry.ask("GET", f"{REPOSITORY}/tags/1.0")).json
+    await ids_of(registry, top)
+    described = await registry.ask("GET", f"/v1/images/{top}/json")
+    layer = await registry.ask("GET", f"/v1/images/{top}/layer")
+    assert inflated(layer.body)[1] == TAR
+    assert described.head.value("X-Docker-Size") == str(len(layer.body))
+
+
+# what they cannot have
+
+
+async def refusal(registry: RunningRegistry, tag: str) -> str:
+    """Why a tag is a 404; it is not in the list either."""
+    answer = await registry.ask("GET", f"{REPOSITORY}/tags/{tag}")
+    assert answer.status == 404
+    assert tag not in (await registry.ask("GET", f"{REPOSITORY}/tags")).json
+    return str(answer.json["error"])
+
+
+async def test_what_is_no_image_is_left_out_and_says_why(registry: RunningRegistry, store: Store) -> None:
+    await push_image(store, NAME, "config", [], config=b"{}")
+    await push_image(store, NAME, "layer", [], config=b"\x1f\x8b not JSON at all")
+    await push_image(store, NAME, "large", [], config=b" " * (5 << 20))
+    chart = Layer(b"a chart", digest_of(b"a chart"), "application/vnd.cncf.helm.chart.content.v1.tar+gzip")
+    await push_image(store, NAME, "chart", [chart])
+    many = [gzip_layer(TAR + number.to_bytes(2)) for number in range(121)]
+    await push_image(store, NAME, "many", many)
+    await push_image(store, NAME, "count", [gzip_layer(TAR)], config=config_of([]))
+    config = config_of([gzip_layer(TAR)], architecture="arm64")
+    await push_image(store, NAME, None, [gzip_layer(TAR)], config=config)
+    windows = {"windows/amd64": image_of(config, [gzip_layer(TAR)])}
+    await put_manifest(store, NAME, "windows", index_of(windows))
+    nothing = await registry.ask("GET", f"{REPOSITORY}/images")
+    assert nothing.status == 404
+    assert "chart: this is not a container image" in nothing.json["error"]
+    await push_image(store, NAME, "good", [gzip_layer(TAR)])
+    assert [*(await registry.ask("GET", f"{REPOSITORY}/tags")).json] == ["good"]
+    for tag in ("config", "layer"):
+        assert "not an image's configuration" in await refusal(registry, tag)
+    assert "not a container image" in await refusal(registry, "large")
+    assert "helm.chart" in await refusal(registry, "chart")
+    assert "121 layers" in await refusal(registry, "many")
+    assert "not whole" in await refusal(registry, "count")
+    assert "linux/amd64" in await refusal(registry, "windows")
+    assert (await registry.ask("GET", f"{REPOSITORY}/tags/none")).told == (404, "Tag not found")
+
+
+async def test_a_layer_that_is_not_what_its_configuration_says_is_not_sent(
+    registry: RunningRegistry, store: Store
+) -> None:
+    honest, lying = gzip_layer(TAR), Layer(gzip_layer(b"evil" * 200).stored, digest_of(TAR))
+    attacker = RepositoryName("evil/app")
+    await push_image(store, attacker, "1.0", [lying])
+    top = (await registry.ask("GET", f"/v1/repositories/{attacker}/tags/1.0")).json
+    await ids_of(registry, top)
+    refused = await registry.ask("GET", f"/v1/images/{top}/json")
+    assert refused.status == 404
+    assert str(lying.diff_id) in refused.json["error"]
+    assert (await registry.ask("GET", f"/v1/images/{top}/layer")).status == 404
+    # Whoever pushes the image that really has this id is not shut out by it.
+    await push_image(store, NAME, "1.0", [honest])
+    assert (await registry.ask("GET", f"{REPOSITORY}/tags/1.0")).json == top
+    assert await ids_of(registry, top) == [top]
+    assert (await registry.ask("GET", f"/v1/images/{top}/layer")).body == honest.stored
