@@ -12,6 +12,7 @@ from backends.v1.errors import render
 from backends.v1.parts import Parts
 from backends.v1.routes import PARSERS, ROUTES
 from backends.v1.settings import V1Settings
+from backends.v1.waiting import asking_again
 from backends.web.dispatch import Dispatcher
 from backends.web.errors import render_errors
 from backends.web.gates import Gate
@@ -40,7 +41,7 @@ class Registry:
             names=_Names(store.names),
             headers={"Server": "Portside"},
         )
-        self.handle = render_errors(dispatcher.handle, render)
+        self.handle = render_errors(asking_again(dispatcher.handle), render)
 
 
 class _Names:

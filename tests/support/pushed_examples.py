@@ -20,6 +20,7 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+CREATED = "2026-01-01T00:00:00Z"
 ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 
 
@@ -79,9 +80,11 @@ def config_of(layers: Sequence[Layer], *, architecture: str = "amd64", **more: o
     document = {
         "architecture": architecture,
         "os": "linux",
-        "created": "2026-01-01T00:00:00Z",
+        "created": CREATED,
         "config": {"Cmd": ["/bin/true"]},
-        "history": [{"created": "2026-01-01T00:00:00Z", "created_by": f"step {number}"} for number in range(len(layers))],
+        "history": [
+            {"created": "2026-01-01T00:00:00Z", "created_by": f"step {number}"} for number in range(len(layers))
+        ],
         "rootfs": {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in layers]},
     }
     return json.dumps({**document, **more}).encode()

@@ -13,21 +13,18 @@ from collections.abc import Sequence
 
 from backends.model.cache import Cache
 from backends.model.conversion.impossible import ImpossibleConversion
-from backends.model.conversion.plans import Form, Plan
 from backends.model.descriptors import Platform
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.manifests import OciManifest, Schema1, Schema2, parse_stored_manifest
+from backends.model.manifests import OciManifest, Schema1, Schema2
 from backends.model.names import ImageId, RepositoryName
-from backends.model.targets import V2Target
-from backends.registry.manifests import parse_off_loop
 from backends.registry.repository import Repository
 from backends.registry.shared import Shared
 from backends.registry.v1_view.chains import Chain, chain_of, claimed_chain
 from backends.registry.v1_view.choosing import choose_image
 from backends.registry.v1_view.claims import Claims
 from backends.registry.v1_view.derived_images import DerivedImage, DerivedImages, ImageSource
-from backends.registry.v1_view.layer_bytes import PATIENCE_SECONDS, LayerBytes
+from backends.registry.v1_view.layer_bytes import LayerBytes
 from backends.storage import layout
 from backends.storage.driver import PathNotFound
 
@@ -156,10 +153,9 @@ class Derivations:
             chain = await claimed_chain(repository, manifest)
             if chain is not None and await self._claims.claim(chain.images, source):
                 return chain
-            made = await self._shared.conversions.convert(
-                source.name, V2Target(source.digest), Plan(Form.SCHEMA2), tag="", patience=PATIENCE_SECONDS
+            raise ImpossibleConversion(
+                "the ids of this schema 1 image belong to other images here; pull it with Docker 1.6 or later"
             )
-            manifest = await parse_off_loop(made.content, parse_stored_manifest)
         if not isinstance(manifest, Schema2 | OciManifest):
             raise ImpossibleConversion(f"{source.digest} is an index of other manifests, none of which was chosen")
         return await chain_of(repository, manifest)

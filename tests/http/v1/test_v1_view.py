@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from backends.model.names import RepositoryName
+from backends.model.names import ImageId, RepositoryName, TagName
+from backends.model.targets import V1Target, V2Target
+from backends.registry.no_room import exists
 from backends.registry.store import Store
+from backends.storage import layout
 from backends.storage.factory import open_folder
 from tests.support.formats import digest_of, example, inflated
 from tests.support.layers import Compression, pack
 from tests.support.pushed_examples import (
-    ZSTD,
     Layer,
     config_of,
     expected_v1,
@@ -26,7 +29,8 @@ from tests.support.pushed_examples import (
     push_image,
     put_manifest,
 )
-from tests.support.v1server import RunningRegistry
+from tests.support.stores import everything
+from tests.support.v1server import RunningRegistry, make_pushed
 
 NAME = RepositoryName("team/app")
 REPOSITORY = f"/v1/repositories/{NAME}"
@@ -187,3 +191,126 @@ async def test_a_layer_that_is_not_what_its_configuration_says_is_not_sent(
     assert (await registry.ask("GET", f"{REPOSITORY}/tags/1.0")).json == top
     assert await ids_of(registry, top) == [top]
     assert (await registry.ask("GET", f"/v1/images/{top}/layer")).body == honest.stored
+
+
+# pushed back
+
+
+async def pulled_top(registry: RunningRegistry, tag: str, *, name: str = NAME) -> str:
+    """The image that a tag names, after a client has asked for its ancestry, as all do."""
+    top = (await registry.ask("GET", f"/v1/repositories/{name}/tags/{tag}")).json
+    await ids_of(registry, top)
+    return str(top)
+
+
+async def test_an_image_that_is_pushed_back_is_its_manifest_again(registry: RunningRegistry, store: Store) -> None:
+    digest = await push_example(store, NAME, "1.0", "schema2-image")
+    top = await pulled_top(registry, "1.0")
+    for image in expected_v1("schema2-image"):
+        assert (await registry.ask("GET", f"/v1/images/{image.image_id}/json")).status == 200  # so it is not sent
+    assert (await registry.ask("PUT", f"{REPOSITORY}/tags/2.0", body=json.dumps(top).encode())).status == 200
+    assert await store.tags.target(NAME, TagName("2.0")) == V2Target(digest)
+    assert (await registry.ask("GET", f"{REPOSITORY}/tags")).json == {"1.0": top, "2.0": top}
+    assert await files_below(store, "/images") == []
+
+
+async def test_of_two_manifests_of_one_image_the_younger_is_restored(registry: RunningRegistry, store: Store) -> None:
+    older = await push_example(store, NAME, "docker", "schema2-image")
+    younger = await push_example(store, NAME, "zstd", "oci-zstd-image")
+    assert older != younger
+    top = await pulled_top(registry, "docker")
+    assert await pulled_top(registry, "zstd") == top
+    assert (await registry.ask("PUT", f"{REPOSITORY}/tags/back", body=json.dumps(top).encode())).status == 200
+    assert await store.tags.target(NAME, TagName("back")) == V2Target(younger)
+
+
+async def test_a_tag_that_names_the_index_of_an_image_stays(registry: RunningRegistry, store: Store) -> None:
+    layers = [gzip_layer(TAR)]
+    child = await push_image(store, NAME, None, layers)
+    index = await put_manifest(store, NAME, "1.0", index_of({"linux/amd64": image_of(config_of(layers), layers)}))
+    top = await pulled_top(registry, "1.0")
+    for tag, named in (("1.0", index), ("2.0", child)):
+        assert (await registry.ask("PUT", f"{REPOSITORY}/tags/{tag}", body=json.dumps(top).encode())).status == 200
+        assert await store.tags.target(NAME, TagName(tag)) == V2Target(named)
+
+
+@pytest.mark.parametrize("folder", ["schema2-image", "oci-zstd-image"])
+async def test_in_another_repository_it_becomes_an_ordinary_image(
+    registry: RunningRegistry, store: Store, folder: str
+) -> None:
+    await push_example(store, NAME, "1.0", folder)
+    top = await pulled_top(registry, "1.0")
+    served = {image.image_id: await bodies(registry, image.image_id) for image in expected_v1(folder)}
+    assert (
+        await registry.ask("PUT", "/v1/repositories/other/app/tags/1.0", body=json.dumps(top).encode())
+    ).status == 200
+    assert await store.tags.target(RepositoryName("other/app"), TagName("1.0")) == V1Target(ImageId(top))
+    await require_ordinary(store, served, [image.image_id for image in expected_v1(folder)])
+    # And it stays when everything of the view is gone.
+    await store.storage.driver.delete(f"{layout.DERIVED}/v1")
+    await store.storage.driver.delete(layout.manifests(NAME))
+    assert await ids_of(registry, top) == [*served]
+    assert {image_id: await bodies(registry, image_id) for image_id in served} == served
+
+
+async def test_its_ancestors_become_ordinary_images_before_a_child(registry: RunningRegistry, store: Store) -> None:
+    await push_example(store, NAME, "1.0", "schema2-image")
+    top = await pulled_top(registry, "1.0")
+    ids = [image.image_id for image in expected_v1("schema2-image")]
+    served = {image_id: await bodies(registry, image_id) for image_id in ids}
+    child = make_pushed("c", parent=top, layer=gzip.compress(TAR))
+    await registry.push(NAME, "child", [child])
+    await require_ordinary(store, {**served, child.id: (child.json, child.layer)}, [*ids, child.id])
+    assert (await registry.ask("GET", f"{REPOSITORY}/tags")).json == {"1.0": top, "child": child.id}
+    assert (await registry.ask("GET", f"/v1/images/{child.id}/ancestry")).json == [child.id, *reversed(ids)]
+    assert await store.tags.target(NAME, TagName("child")) == V1Target(ImageId(child.id))
+
+
+async def test_nobody_else_can_push_an_image_that_was_made_of_a_manifest(
+    registry: RunningRegistry, store: Store
+) -> None:
+    await push_example(store, NAME, "1.0", "schema2-image")
+    top = await pulled_top(registry, "1.0")
+    other = make_pushed(top, layer=b"something else")
+    assert (await registry.put_json(other)).told == (409, "Image already exists")
+    assert (await bodies(registry, top))[0] == expected_v1("schema2-image")[-1].text
+
+
+async def test_an_image_that_copied_an_id_beforehand_does_not_take_its_place(
+    registry: RunningRegistry, store: Store
+) -> None:
+    expected = expected_v1("schema2-image")
+    fake = make_pushed(expected[-1].image_id, layer=b"something else")
+    await registry.push("evil/app", "1.0", [fake])
+    await push_example(store, NAME, "1.0", "schema2-image")
+    top = await pulled_top(registry, "1.0")
+    assert top == fake.id
+    assert (await bodies(registry, top))[0] == expected[-1].text
+
+
+async def bodies(registry: RunningRegistry, image_id: str) -> tuple[bytes, bytes]:
+    """An image's JSON and layer."""
+    described = await registry.ask("GET", f"/v1/images/{image_id}/json")
+    layer = await registry.ask("GET", f"/v1/images/{image_id}/layer")
+    assert (described.status, layer.status) == (200, 200), (described.body, layer.body)
+    assert described.head.value("X-Docker-Size") == str(len(layer.body))
+    return described.body, layer.body
+
+
+async def files_below(store: Store, path: str) -> list[str]:
+    """The files below a folder; none where there is none."""
+    return [] if not await exists(store.storage.driver, path) else [*await everything(store.storage.driver, path)]
+
+
+async def require_ordinary(store: Store, served: dict[str, tuple[bytes, bytes]], chain: Sequence[str]) -> None:
+    """Images lie in docker-registry's files as it writes them (V1API section 11)."""
+    driver = store.storage.driver
+    for number, image_id in enumerate(chain):
+        text, layer = served[image_id]
+        folder = layout.v1_image(ImageId(image_id))
+        assert [*await driver.list(folder)] == ["_checksum", "ancestry", "json", "layer"]
+        assert await driver.read(f"{folder}/json") == text
+        assert await driver.read(f"{folder}/layer") == layer
+        assert json.loads(await driver.read(f"{folder}/ancestry")) == [*reversed(chain[: number + 1])]
+        payload = sha256(text + b"\n" + layer).hexdigest()
+        assert await driver.read(f"{folder}/_checksum") == json.dumps([f"sha256:{payload}"]).encode()
