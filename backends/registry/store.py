@@ -170,6 +170,7 @@ class Store:
             images=self.v1_images,
             repositories=self.v1_repositories,
             layers=lambda: self.layers,
+            writes=self._writes,
         )
 
     @property

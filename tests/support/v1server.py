@@ -118,5 +118,7 @@ async def running_v1(
 ) -> AsyncIterator[RunningRegistry]:
     """Runs a registry over a storage; several over one storage are as several processes."""
     gate = make_gates(gates or GateSettings(delete_enabled=True))
-    async with serve(Registry(Store(storage), settings or V1Settings(), gates=gate).handle) as port:
+    store = Store(storage)
+    async with serve(Registry(store, settings or V1Settings(), gates=gate).handle) as port:
         yield RunningRegistry(port)
+    await store.close()

@@ -13,18 +13,22 @@ from collections.abc import Sequence
 
 from backends.model.cache import Cache
 from backends.model.conversion.impossible import ImpossibleConversion
+from backends.model.conversion.plans import Form, Plan
+from backends.model.conversion.policy import Permission, refusal
 from backends.model.descriptors import Platform
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.manifests import OciManifest, Schema1, Schema2
+from backends.model.manifests import OciManifest, Schema1, Schema2, parse_stored_manifest
 from backends.model.names import ImageId, RepositoryName
+from backends.model.targets import V2Target
+from backends.registry.manifests import parse_off_loop
 from backends.registry.repository import Repository
 from backends.registry.shared import Shared
 from backends.registry.v1_view.chains import Chain, chain_of, claimed_chain
 from backends.registry.v1_view.choosing import choose_image
 from backends.registry.v1_view.claims import Claims
 from backends.registry.v1_view.derived_images import DerivedImage, DerivedImages, ImageSource
-from backends.registry.v1_view.layer_bytes import LayerBytes
+from backends.registry.v1_view.layer_bytes import PATIENCE_SECONDS, LayerBytes
 from backends.storage import layout
 from backends.storage.driver import PathNotFound
 
@@ -45,13 +49,17 @@ class Derivations:
         images: what was made so far.
         claims: what was made of schema 1.
         layers: what layers hold.
+        writes: whether anything may be kept.
     """
 
-    def __init__(self, shared: Shared, images: DerivedImages, claims: Claims, layers: LayerBytes) -> None:
+    def __init__(
+        self, shared: Shared, images: DerivedImages, claims: Claims, layers: LayerBytes, *, writes: bool = True
+    ) -> None:
         self._shared = shared
         self._images = images
         self._claims = claims
         self._layers = layers
+        self._writes = writes
         self._made: Cache[tuple[ImageId, ImageSource], bool] = Cache(bound=MADE)
 
     def _open(self, name: RepositoryName) -> Repository:
@@ -66,6 +74,7 @@ class Derivations:
             ImpossibleConversion: it is nothing that they can read; the sentence says why.
             RegistryError: MANIFEST_UNKNOWN: it is not in this repository.
         """
+        self._require_permission(name)
         known = await self._known(ImageSource(name, digest))
         if known is not None:
             return known
@@ -73,9 +82,21 @@ class Derivations:
         source = ImageSource(name, chosen)
         known = None if chosen == digest else await self._known(source)
         if known is None:
+            self._require_permission(name, new=True)
             known = (await self._chain(source)).top
             await self._images.keep_top(source, known)
         return known
+
+    def _require_permission(self, name: RepositoryName, *, new: bool = False) -> None:
+        """Raises ImpossibleConversion where nothing of a repository may be shown; `new`: where nothing more may be."""
+        permission = self._shared.conversion_policy.permission(name)
+        if permission is Permission.FORBID or (new and permission is Permission.PINNED):
+            raise ImpossibleConversion(f"this image was pushed by a v2 client, and {refusal(permission, name)}")
+        if new and not self._writes:
+            raise ImpossibleConversion(
+                "this image was pushed by a v2 client, and this registry is read-only, so what it is for older clients"
+                " cannot be kept; pull it with Docker 1.6 or later"
+            )
 
     async def _known(self, source: ImageSource) -> ImageId | None:
         known = await self._images.top(source)
@@ -116,17 +137,34 @@ class Derivations:
             ImpossibleConversion: a layer of it is gone.
         """
         sources = await self._images.sources(image_id)
-        for source in sources:
-            if (image_id, source) not in self._made:
-                await self._make(source, image_id)
-        images = await self._walk(image_id)
-        if not images:  # somebody has removed what was made
-            for source in sources:
-                await self._make(source, image_id)
+        images = await self._walk(image_id) if self._are_made(image_id, sources) else ()
+        if not images:  # or somebody has removed what was made
+            await self._make_all(image_id, sources)
             images = await self._walk(image_id)
         for image in images:
             await self._layers.require(image)
         return images
+
+    def _are_made(self, image_id: ImageId, sources: Sequence[ImageSource]) -> bool:
+        return all((image_id, source) in self._made for source in sources)
+
+    async def _make_all(self, image_id: ImageId, sources: Sequence[ImageSource]) -> None:
+        """Makes the images of all manifests whose topmost one this is; each may have layers that the others lack.
+
+        Raises:
+            ImpossibleConversion: none of them may be shown.
+        """
+        refused: list[ImpossibleConversion] = []
+        for source in sources:
+            try:
+                self._require_permission(source.name)
+            except ImpossibleConversion as error:
+                refused.append(error)
+                continue
+            if self._writes:
+                await self._make(source, image_id)
+        if refused and len(refused) == len(sources):
+            raise refused[0]
 
     async def _make(self, source: ImageSource, image_id: ImageId) -> None:
         """Makes all images of a manifest, if it is still there and still this image."""
@@ -153,9 +191,10 @@ class Derivations:
             chain = await claimed_chain(repository, manifest)
             if chain is not None and await self._claims.claim(chain.images, source):
                 return chain
-            raise ImpossibleConversion(
-                "the ids of this schema 1 image belong to other images here; pull it with Docker 1.6 or later"
+            made = await self._shared.conversions.convert(
+                source.name, V2Target(source.digest), Plan(Form.SCHEMA2), tag="", patience=PATIENCE_SECONDS
             )
+            manifest = await parse_off_loop(made.content, parse_stored_manifest)
         if not isinstance(manifest, Schema2 | OciManifest):
             raise ImpossibleConversion(f"{source.digest} is an index of other manifests, none of which was chosen")
         return await chain_of(repository, manifest)

@@ -31,6 +31,7 @@ class V1View:
         images: those that were pushed by v1.
         repositories: likewise.
         layers: returns what is known of layers; asked for when something was made of a manifest.
+        writes: whether anything may be kept.
 
     Attributes:
         images: all of them.
@@ -45,6 +46,7 @@ class V1View:
         images: Images,
         repositories: Repositories,
         layers: Callable[[], Layers],
+        writes: bool = True,
     ) -> None:
         derived = DerivedImages(shared.driver, shared.locks)
         contents = LayerBytes(shared.driver, v1_storage.driver, layers)
@@ -56,7 +58,7 @@ class V1View:
             layers=layers,
             is_there=self._is_there,
         )
-        derivations = Derivations(shared, derived, claims, contents)
+        derivations = Derivations(shared, derived, claims, contents, writes=writes)
         pinning = Pinning(v1_storage.driver, images, derivations, contents)
         self._shared = shared
         self.images = ViewedImages(images, derivations, contents, pinning)

@@ -43,7 +43,9 @@ TAR = b"\0" * 511 + b"\1" + b"\0" * 1024
 async def store(root: Path) -> AsyncIterator[Store]:
     """The store of another process, which pushes."""
     storage = open_folder(root)
-    yield Store(storage)
+    opened = Store(storage)
+    yield opened
+    await opened.close()
     await storage.close()
 
 
@@ -103,10 +105,9 @@ async def test_a_client_gets_the_image_of_an_index_for_what_it_runs_on(registry:
     await put_manifest(store, NAME, "1.0", index_of({**attestation, **contents}))
     seen = {}
     for agent in (ARM, None):
-        more = {} if agent is None else {"agent": agent}
-        top = (await registry.ask("GET", f"{REPOSITORY}/tags", **more)).json["1.0"]
-        assert (await registry.ask("GET", f"{REPOSITORY}/tags/1.0", **more)).json == top
-        assert (await registry.ask("GET", f"{REPOSITORY}/images", **more)).json == [{"id": top}]
+        top = (await registry.ask("GET", f"{REPOSITORY}/tags", agent=agent)).json["1.0"]
+        assert (await registry.ask("GET", f"{REPOSITORY}/tags/1.0", agent=agent)).json == top
+        assert (await registry.ask("GET", f"{REPOSITORY}/images", agent=agent)).json == [{"id": top}]
         assert len(await ids_of(registry, top)) == 1
         seen[agent] = (await registry.ask("GET", f"/v1/images/{top}/json")).json["architecture"]
     assert seen == {ARM: "arm64", None: "amd64"}
