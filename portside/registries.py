@@ -41,9 +41,18 @@ def open_places(settings: Settings, metrics: Metrics | None) -> list[Storage]:
 
 
 def make_store(
-    settings: Settings, storages: Sequence[Storage], notifications: Notifications | None, facts: Facts | None
+    settings: Settings,
+    storages: Sequence[Storage],
+    notifications: Notifications | None,
+    facts: Facts | None,
+    metrics: Metrics | None,
 ) -> Store:
-    """Returns the store of this process over its places for bytes, in the order of `Settings.roots`, at least one."""
+    """Returns what the registries of this process keep, in its places for bytes, in the order of `Settings.roots`."""
+    observer = None
+    if metrics is not None:
+        from portside.observe.layer_metrics import LayerMetrics  # noqa: PLC0415 - only where something is counted
+
+        observer = LayerMetrics(metrics.registry)
     return Store(
         storages[0],
         v1_storage=storages[-1],
@@ -52,6 +61,8 @@ def make_store(
         events=NO_EVENTS if notifications is None else notifications.events,
         facts=facts,
         conversion_policy=settings.conversions or ALL_CONVERSIONS,
+        layer_settings=settings.layers,
+        layer_observer=observer,
         writes=not settings.gates.read_only,
     )
 

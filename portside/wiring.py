@@ -74,10 +74,10 @@ class Parts:
             await self.caching.close()
         if self.proxy is not None:
             await self.proxy.close()
-        if self.notifications is not None:
-            await self.notifications.close()
         if self.store is not None:
             await self.store.close()
+        if self.notifications is not None:
+            await self.notifications.close()
         for storage in self.storages:
             await storage.close()
         if self.access is not None:
@@ -111,7 +111,7 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
         notifications = await _notifications(settings, metrics, instance=instance)
         caching = _caching(settings, storages, metrics)
         facts = caching.facts if caching is not None else None
-        store = here.make_store(settings, storages, notifications, facts)
+        store = here.make_store(settings, storages, notifications, facts, metrics)
         registries = here.make_registries(settings, store)
         background += [purger.watch for purger in here.make_purgers(settings, storages, metrics)]
         background += [indexer.watch for indexer in here.make_indexers(settings, storages, metrics, started=started)]

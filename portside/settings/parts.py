@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from backends.registry.index_settings import IndexSettings
+from backends.registry.layers.settings import LayerSettings
 from backends.registry.purging import PurgeSettings
 from backends.storage.addresses import Step
 from backends.storage.factory import StorageSettings
@@ -111,6 +112,7 @@ def make_settings(
         ),
         validation=make_validation(config, profile),
         conversions=_conversions(config),
+        layers=_layers(config),
         signing_key=signing_key_file(config),
         health=_health(config),
         cache=_cache(config),
@@ -169,6 +171,19 @@ def _conversions(config: Config) -> ConversionPolicy | None:
     rules = tuple(ConversionRule(each.repositories, each.convert) for each in asked.rules)
     policy = ConversionPolicy(parse_platform(asked.platform), rules)
     return policy if policy != ALL_CONVERSIONS else None
+
+
+def _layers(config: Config) -> LayerSettings:
+    asked = config.gateway.conversions
+    if asked is None:
+        return LayerSettings()
+    return LayerSettings(
+        max_ratio=asked.maxratio,
+        max_bytes=asked.maxbytes,
+        max_window=asked.maxwindow,
+        at_once=asked.atonce,
+        background=asked.background,
+    )
 
 
 def _root(config: Config) -> str:

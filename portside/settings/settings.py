@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends.registry.index_settings import IndexSettings
+from backends.registry.layers.settings import LayerSettings
 from backends.registry.purging import PurgeSettings
 from backends.registry.validation import Validation
 from backends.storage.factory import StorageSettings
@@ -48,6 +49,7 @@ class Settings:
         headers: on every answer (`http.headers`).
         cache: what is cached where; None where the settings ask for nothing.
         conversions: of which repositories images are converted; None where the settings say nothing of it.
+        layers: what reading a layer for that may cost.
         signing_key: a key that signs schema 1 documents; None for the registry's own.
         listeners: what it listens on.
         metrics_path: where the metrics are on the listener `metrics`; "" when nothing is counted.
@@ -73,6 +75,7 @@ class Settings:
     proxy: ProxySettings
     validation: Validation
     conversions: ConversionPolicy | None
+    layers: LayerSettings
     signing_key: Path | None
     health: HealthSettings
     cache: CacheSettings | None

@@ -228,22 +228,15 @@ async def test_the_end_of_a_process_ends_the_work_at_once_and_the_next_process_d
     assert (await process().facts(digest, source)).is_empty
 
 
-async def test_the_loop_never_waits_for_a_layer(process: Process, driver: StorageDriver) -> None:
+async def test_a_layer_is_read_beside_the_loop(process: Process, driver: StorageDriver) -> None:
+    """Its thread's time is asked for, not the clock: the machine may have other things to do."""
     digest, source = await store(driver, gzip.compress(bytes(400_000_000), 1))
     layers = process()
-    longest = 0.0
-
-    async def watch() -> None:
-        nonlocal longest
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.001)
-            longest = max(longest, time.monotonic() - before)
-
-    watching = asyncio.create_task(watch())
+    before = time.thread_time(), time.process_time()
     await layers.facts(digest, source)
-    watching.cancel()
-    assert longest < 0.2
+    in_loop, everywhere = time.thread_time() - before[0], time.process_time() - before[1]
+    assert everywhere > 0.15
+    assert in_loop < everywhere / 5
 
 
 # what cannot be read
@@ -447,7 +440,9 @@ async def test_a_gzip_that_has_gone_is_made_again(process: Process, driver: Stor
 
 
 @pytest.mark.parametrize(
-    "content", [b"", gzip.compress(b""), zstd.compress(b""), bz2.compress(b""), lzma.compress(b"")]
+    "content",
+    [b"", gzip.compress(b""), zstd.compress(b""), bz2.compress(b""), lzma.compress(b"")],
+    ids=["tar", "gzip", "zstd", "bzip2", "xz"],
 )
 async def test_a_gzip_of_nothing_is_no_file_of_nothing(process: Process, driver: StorageDriver, content: bytes) -> None:
     digest, source = await store(driver, content)

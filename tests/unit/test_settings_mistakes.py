@@ -360,6 +360,13 @@ def test_metrics_of_the_debug_address_have_distribution_s_switch_and_path(load: 
     assert load(Role.V2, "gateway: {metrics: {addr: ''}}").metrics_path == ""
 
 
+@pytest.mark.parametrize("size", ["8388607", "1MiB", "3GiB"])
+def test_windows_of_layers_have_bounds(load: Load, size: str) -> None:
+    (mistake,) = mistakes_of(load, Role.SERVE, f"gateway: {{conversions: {{maxwindow: {size}}}}}")
+    assert mistake.startswith("gateway.conversions.maxwindow: ")
+    assert "it is from 8MiB" in mistake
+
+
 def test_rules_of_conversions_must_name_repositories_and_what_may_be_done(load: Load) -> None:
     text = """
     gateway:

@@ -11,6 +11,7 @@ import yaml
 
 from backends.model.conversion.policy import ConversionPolicy
 from backends.registry.cache_settings import CacheSettings
+from backends.registry.layers.settings import LayerSettings
 from backends.registry.purging import PurgeSettings
 from backends.registry.redis.settings import RedisSettings
 from backends.storage.factory import StorageSettings
@@ -109,6 +110,17 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
         {
             "platform": ("gateway.conversions.platform", "linux/arm64"),
             "rules": ("gateway.conversions.rules", [{"repositories": "legacy/*", "convert": "pinned"}]),
+        },
+    ),
+    (
+        LayerSettings,
+        lambda s: s.layers,
+        {
+            "max_ratio": ("gateway.conversions.maxratio", 7),
+            "max_bytes": ("gateway.conversions.maxbytes", 7),
+            "max_window": ("gateway.conversions.maxwindow", 64 * 1024 * 1024),
+            "at_once": ("gateway.conversions.atonce", 7),
+            "background": ("gateway.conversions.background", False),
         },
     ),
     (

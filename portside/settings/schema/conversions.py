@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from backends.model.conversion.policy import Permission, parse_pattern, parse_platform
+from backends.registry.layers.settings import LayerSettings
 from portside.settings.schema.section import Section
-from portside.settings.schema.values import lower
+from portside.settings.schema.values import Size, lower
+
+SMALLEST_WINDOW = 8 * 1024 * 1024
+LARGEST_WINDOW = 2 * 1024 * 1024 * 1024
 
 
 def _platform(text: str) -> str:
@@ -24,3 +28,15 @@ class ConversionRule(Section):
 class Conversions(Section):
     platform: Annotated[str, AfterValidator(_platform)] = "linux/amd64"
     rules: tuple[ConversionRule, ...] = ()
+    maxratio: int = Field(default=LayerSettings().max_ratio, ge=1)
+    maxbytes: Size = LayerSettings().max_bytes
+    maxwindow: Size = LayerSettings().max_window
+    atonce: int = Field(default=LayerSettings().at_once, ge=1, le=64)
+    background: bool = LayerSettings().background
+
+    @field_validator("maxwindow")
+    @classmethod
+    def _window(cls, value: int) -> int:
+        if not SMALLEST_WINDOW <= value <= LARGEST_WINDOW:
+            raise ValueError("it is from 8MiB, which every zstd layer may ask for, to 2GiB")
+        return value
