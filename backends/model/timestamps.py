@@ -16,7 +16,7 @@ EPOCH = "1970-01-01T00:00:00Z"
 _TIME = re.compile(
     r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
     r"T(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
-    r"(?:\.(?P<fraction>[0-9]{1,100}))?"
+    r"(?:[.,](?P<fraction>[0-9]{1,100}))?"  # Go reads a comma too
     r"(?:Z|(?P<zone>[+-](?P<zone_hour>[0-9]{2}):(?P<zone_minute>[0-9]{2})))",
     re.ASCII,
 )
