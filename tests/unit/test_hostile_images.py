@@ -170,3 +170,24 @@ def test_the_largest_chain_of_long_texts_is_converted() -> None:
     assert cpu_seconds(convert, times=1) < 10
     assert isinstance(parse_stored_manifest(made[0]), Schema1)
     assert sum(map(len, made)) < 10 * MANIFEST_BYTES
+
+
+def test_more_than_fits_into_a_manifest_is_impossible() -> None:
+    texts = [entry(number, number - 1 if number else None, "x" * 20_000) for number in range(300)]
+    entries = schema1_entries(manifest(*texts))
+    with pytest.raises(ImpossibleConversion, match="a schema 1 manifest can hold"):
+        schema1_payload("a", "b", "amd64", entries)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [entry(number, None, "x" * 20_000) for number in range(500)],
+        [entry(1, None, "x" * 5_000_000)],
+        [json.dumps({"id": str(number), "container_config": {"Cmd": ["<" * 30_000]}}) for number in range(100)],
+    ],
+    ids=["all", "the top", "the history"],
+)
+def test_more_than_fits_into_a_configuration_is_impossible(texts: list[str]) -> None:
+    with pytest.raises(ImpossibleConversion, match="build it again"):
+        convert_upward(texts, [stored_layer(b"a")] * len(texts))

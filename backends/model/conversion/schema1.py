@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.descriptors import parse_text
 from backends.model.digest import Digest
 from backends.model.errors import RegistryError
@@ -15,6 +16,9 @@ from backends.model.go_json import dump, indent, parse_object
 from backends.model.manifests.schema1 import Schema1
 from backends.model.names import ImageId, is_image_id
 from backends.model.v1images import ImageJson, parse_image_json
+
+MAX_MANIFEST_CHARACTERS = 4 * 1024 * 1024
+"""Of all v1 JSONs in a manifest; distribution and its clients take manifests of 4 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +106,16 @@ def schema1_payload(name: str, tag: str, architecture: str, entries: Sequence[Sc
 
     Raises:
         ValueError: there are none.
+        ImpossibleConversion: they say more than fits into a manifest.
     """
     if not entries:
         raise ValueError("a schema 1 manifest has one image at least")
+    characters = sum([len(entry.text) for entry in entries])
+    if characters > MAX_MANIFEST_CHARACTERS:
+        raise ImpossibleConversion(
+            f"the v1 JSONs of this image have {characters} characters, and a schema 1 manifest can hold"
+            f" {MAX_MANIFEST_CHARACTERS}; pull it with Docker 1.10 or later"
+        )
     downward = entries[::-1]
     document = {
         "schemaVersion": 1,

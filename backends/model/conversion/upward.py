@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from backends.model.conversion.image_config import MAX_CONFIG_BYTES
 from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.conversion.v1_chain import NOT_IN_V1, without
 from backends.model.descriptors import parse_text
@@ -20,6 +21,9 @@ from backends.model.timestamps import EPOCH, ZERO, normalise
 
 MAX_IMAGES = 500
 """No Docker makes or runs a chain of 130."""
+
+MAX_TEXTS = 2 * MAX_CONFIG_BYTES
+"""Characters of all v1 JSONs of an image, which are held in memory; real ones have a few KB each."""
 
 _FIELDS = spellings("id", "parent", "created", "author", "comment", "config", "container_config", "architecture", "os",
                     "rootfs", "history")  # fmt: skip
@@ -58,7 +62,7 @@ def convert_upward(texts: Sequence[str], layers: Sequence[StoredLayer]) -> Upwar
 
     Raises:
         ValueError: a text is not a v1 image's JSON, or there are not as many layers; the message says which.
-        ImpossibleConversion: there are more images than any client can use.
+        ImpossibleConversion: there are more images than any client can use, or they say more than any image does.
     """
     if not texts or len(texts) != len(layers):
         raise ValueError(
@@ -69,6 +73,7 @@ def convert_upward(texts: Sequence[str], layers: Sequence[StoredLayer]) -> Upwar
             f"this image is a chain of {len(texts)} v1 images, and no client can use more than 125 layers;"
             " build it again with fewer"
         )
+    require_few_characters(sum(map(len, texts)))
     images = [_parse(text, f"image {number} of {len(texts)}") for number, text in enumerate(texts, start=1)]
     kept = [layer for layer in layers if not layer.facts.is_empty] or [EMPTY_STORED_LAYER]
     empty = [layer.facts.is_empty for layer in layers]
@@ -77,7 +82,26 @@ def convert_upward(texts: Sequence[str], layers: Sequence[StoredLayer]) -> Upwar
     members = _config_members(images[-1])
     members["rootfs"] = dump({"type": "layers", "diff_ids": [str(layer.facts.diff_id) for layer in kept]})
     members["history"] = dump([_step(image, is_empty=each) for image, each in zip(images, empty, strict=True)])
-    return UpwardImage(dump_members(members).encode(), tuple(kept))
+    config = dump_members(members).encode()
+    if len(config) > MAX_CONFIG_BYTES:
+        raise ImpossibleConversion(
+            f"the configuration of this image would have {len(config)} bytes, and {MAX_CONFIG_BYTES} are allowed;"
+            " build it again with shorter commands and variables"
+        )
+    return UpwardImage(config, tuple(kept))
+
+
+def require_few_characters(count: int) -> None:
+    """Checks how many characters the JSONs of a chain have so far, for whoever reads them one by one.
+
+    Raises:
+        ImpossibleConversion: there are more than any image has.
+    """
+    if count > MAX_TEXTS:
+        raise ImpossibleConversion(
+            f"the v1 JSONs of this image have more than {MAX_TEXTS} characters, and no Docker writes so many;"
+            " build it again with shorter commands and variables"
+        )
 
 
 def _parse(text: str, where: str) -> _V1Image:
