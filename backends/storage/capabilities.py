@@ -72,6 +72,19 @@ class LinksFiles(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsAbsence(Protocol):
+    """A driver that may know without a look that there is nothing at some paths."""
+
+    def are_absent(self, paths: tuple[str, ...]) -> bool:
+        """Whether surely none of some paths exists; False says nothing. It never waits.
+
+        Args:
+            paths: what is asked for together, again and again, in the same order.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """What is left on one volume where a driver writes: bytes and files (inodes), and how many there are in all.

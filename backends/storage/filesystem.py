@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from backends.storage import layout
+from backends.storage.absences import Absences
 from backends.storage.atomic_writes import AtomicWrites
 from backends.storage.cached_reads import Opener, read_cached
 from backends.storage.capabilities import Room
@@ -60,6 +61,7 @@ class FilesystemDriver:
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
         self._moving = 0
         self._listings = Listings(self._opener)
+        self._absences = Absences(self._opener, self.submit)
         self.boot_id = _boot_id()
 
     # reading
@@ -125,6 +127,9 @@ class FilesystemDriver:
     def _stat(self, path: str) -> FileInfo:
         with map_os_errors(path):
             return _info(self._opener.open(path[1:].encode() or b".", os.O_PATH), path)
+
+    def are_absent(self, paths: tuple[str, ...]) -> bool:
+        return self._absences.are_absent(paths)
 
     async def list(self, path: str) -> Sequence[str]:
         return await self.submit(self._list, path)
@@ -340,6 +345,7 @@ class FilesystemDriver:
         self._executor.shutdown()
         self._atomic.close()
         self._listings.close()
+        self._absences.close()
         os.close(self._root)
 
 

@@ -67,7 +67,7 @@ class Tags:
         Raises:
             PathNotFound: there is no such tag.
         """
-        return self._files.target(_tag(name, tag))
+        return self._files.target_of(name, _v1_names[name], tag)
 
     def targets(self, name: RepositoryName) -> Awaitable[Mapping[str, Target]]:
         """Returns all tags of a repository with what they name, sorted bytewise; also those that only v1 can have."""
@@ -182,7 +182,7 @@ class Tags:
         Raises:
             PathNotFound: there is no such tag, or it names an image of v1.
         """
-        target = await self._files.target(_tag(name, tag))
+        target = await self._files.target_of(name, _v1_names[name], tag)
         if isinstance(target, V2Target):
             return target.digest
         raise PathNotFound(layout.tag(name, tag))

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 
+from backends.model.cache import Cache
 from backends.model.names import RepositoryName, TagName
 from backends.model.tag_records import Seen, TagRecord, load_record, named
 from backends.model.targets import Target, V1Target, V2Target
@@ -26,6 +27,7 @@ from backends.registry.tags.records import TagRecords
 from backends.registry.tags.v1_files import V1Files
 from backends.registry.tags.v2_links import V2Links
 from backends.storage import layout
+from backends.storage.capabilities import KnowsAbsence, capability
 from backends.storage.driver import PathNotFound, StorageDriver
 
 ATTEMPTS = 5
@@ -97,6 +99,9 @@ class TagFiles:
         self.links = V2Links(driver)
         self.files = V1Files(v1_driver)
         self.records = TagRecords(driver)
+        self._knows = capability(driver, KnowsAbsence)
+        self._v1_knows = capability(v1_driver, KnowsAbsence)
+        self._v1_paths: Cache[RepositoryName, tuple[str, str]] = Cache(bound=4096)
 
     async def target(self, tag: Tag) -> Target:
         """Returns what a tag names.
@@ -104,17 +109,39 @@ class TagFiles:
         Raises:
             PathNotFound: there is no such tag.
         """
-        name, v1, text = tag.v2, tag.v1, TagName(tag.text)
-        if name is None:
-            if v1 is None:
-                raise PathNotFound(text)
-            return await self.files.read(v1, text)
-        if v1 is None or (await self.records.read(name, text) is None and not await self.files.is_there(v1, text)):
+        if tag.v2 is not None:
+            return await self.target_of(tag.v2, tag.v1, TagName(tag.text))
+        if tag.v1 is not None:
+            return await self.files.read(tag.v1, tag.text)
+        raise PathNotFound(tag.text)
+
+    async def target_of(self, name: RepositoryName, v1: V1Name | None, text: TagName) -> Target:
+        """Returns what a tag names that v2 may have; most pulls come here.
+
+        Raises:
+            PathNotFound: there is no such tag.
+        """
+        if v1 is None or self._v2_is_alone(name, v1):
             return V2Target(await self.links.read(name, text))
-        target = (await self.state(tag)).target
+        if await self.records.read(name, text) is None and not await self.files.is_there(v1, text):
+            return V2Target(await self.links.read(name, text))
+        target = (await self.state(Tag(name, v1, text))).target
         if target is None:
             raise PathNotFound(layout.tag(name, text))
         return target
+
+    def _v2_is_alone(self, name: RepositoryName, v1: V1Name) -> bool:
+        """Whether surely v1 has nothing of a repository, and none of its tags has a record."""
+        if self._knows is None or self._v1_knows is None:
+            return False
+        try:
+            records, of_v1 = self._v1_paths[name]
+        except KeyError:
+            records, of_v1 = layout.tag_records(name), layout.v1_repository(v1.namespace, v1.stored)
+            self._v1_paths.put(name, (records, of_v1))
+        if self._knows is self._v1_knows:
+            return self._knows.are_absent((records, of_v1))
+        return self._knows.are_absent((records,)) and self._v1_knows.are_absent((of_v1,))
 
     async def state(self, tag: Tag) -> TagState:
         """Returns all that is stored of a tag at one time."""
