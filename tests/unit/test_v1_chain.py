@@ -45,6 +45,7 @@ def test_the_chain_is_the_example_byte_for_byte(folder: str) -> None:
     blobs = [stored_layer(file.read_bytes()) for file in (FORMATS / folder / "blobs").iterdir()]
     contents = {blob.digest: str(blob.facts.diff_id) for blob in blobs}
     assert [entry.layer and contents[entry.layer.digest] for entry in chain] == [each["layer"] for each in expected]
+    assert [entry.layer and str(entry.diff_id) for entry in chain] == [each["layer"] for each in expected]
 
 
 def test_ids_depend_on_the_image_and_not_on_its_compression() -> None:

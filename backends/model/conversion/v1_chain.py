@@ -37,6 +37,7 @@ class V1Entry:
         text: its JSON for the v1 protocol.
         schema1_text: its JSON for schema 1, which says `throwaway` where there is no layer.
         layer: the layer as the manifest has it; None where there is none and the empty one stands for it.
+        diff_id: the digest of the layer's content, as the configuration has it; of the empty one's where there is none.
     """
 
     image_id: ImageId
@@ -44,6 +45,7 @@ class V1Entry:
     text: str
     schema1_text: str
     layer: Descriptor | None
+    diff_id: Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def _link(config: ImageConfig, steps: Sequence[_Step]) -> Iterator[V1Entry]:
         written["id"] = f'"id":"{image_id}"'
         text = _object(written)
         throwaway = text if step.layer is not None else _object({**written, "throwaway": '"throwaway":true'})
-        yield V1Entry(image_id, parent, text, throwaway, step.layer)
+        yield V1Entry(image_id, parent, text, throwaway, step.layer, step.diff_id)
         parent = image_id
 
 

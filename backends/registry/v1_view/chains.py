@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backends.model.conversion.image_config import MAX_CONFIG_BYTES, parse_image_config
+from backends.model.conversion.image_config import MAX_CONFIG_BYTES
 from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.conversion.schema1 import own_images, schema1_entries
 from backends.model.conversion.v1_chain import v1_chain
@@ -98,13 +98,11 @@ async def read_config(repository: Repository, config: Descriptor) -> bytes:
 
 
 def _derived(config: bytes, layers: Sequence[Descriptor]) -> tuple[DerivedImage, ...]:
-    entries = v1_chain(config, layers)
-    diff_ids = iter(parse_image_config(config).diff_ids)
     return tuple(
         DerivedImage(entry.image_id, entry.parent, entry.text.encode())
         if entry.layer is None
-        else DerivedImage(entry.image_id, entry.parent, entry.text.encode(), next(diff_ids), (entry.layer.digest,))
-        for entry in entries
+        else DerivedImage(entry.image_id, entry.parent, entry.text.encode(), entry.diff_id, (entry.layer.digest,))
+        for entry in v1_chain(config, layers)
     )
 
 
