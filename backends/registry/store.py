@@ -91,7 +91,7 @@ class Store:
         self.conversion_policy = conversion_policy
         self.blobs = Blobs(storage.driver)
         self.redirects = self.blobs.have_urls
-        self.uploads = Uploads(storage, self.blobs, events)
+        self.uploads = Uploads(storage, self.blobs, events, lambda: self.layers)
         self.names = Names(storage.driver, self.v1_storage.driver)
         self.tags = Tags(storage, self.v1_storage, events)
         self._facts = facts or FactsInMemory()
@@ -126,7 +126,10 @@ class Store:
             self.conversions,
         )
         self.v1_images = V1Images(
-            self.v1_storage, self.blobs if self.shares_root else Blobs(self.v1_storage.driver), events
+            self.v1_storage,
+            self.blobs if self.shares_root else Blobs(self.v1_storage.driver),
+            events,
+            layers=lambda: self.layers,
         )
         self.v1_repositories = V1Repositories(
             self.v1_storage, storage.locks, images=self.v1_images, tags=self.tags, events=events

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from backends.model.actor import Actor
 from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import ErrorCode, RegistryError
+from backends.model.layers import LayerFacts
 from backends.model.media_types import OCTET_STREAM
 from backends.model.names import RepositoryName, UploadId
 from backends.registry.blobs import Blobs
@@ -33,7 +36,39 @@ from backends.storage.completion import run_to_completion
 from backends.storage.driver import Chunk, PathNotFound, StorageDriver, StorageError, StorageFull, Writer
 from backends.storage.locks import Locks
 
+if TYPE_CHECKING:
+    from backends.registry.layers.layers import Layers
+    from backends.registry.layers.upload_meter import UploadMeter
+
 _log = logging.getLogger("portside.uploads")
+
+
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """What finds out which layer an upload is.
+
+    Attributes:
+        layers: keeps it.
+        meter: has taken what this process has received of it, from its beginning; None where another one has begun.
+    """
+
+    layers: Callable[[], Layers]
+    meter: UploadMeter | None
+
+    async def learn(self, digest: Digest, size: int, noted: LayerFacts | None) -> None:
+        """Keeps what was found out, here or in another process."""
+        facts = self.meter.finish() if self.meter is not None and self.meter.offset == size else noted
+        if facts is not None:
+            await self.layers().learn(digest, size, facts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What was written down of an upload: its length and digest then, and what is true of it if it is a layer."""
+
+    offset: int
+    digest: Digest
+    facts: LayerFacts | None
 
 
 class UploadSession:
@@ -52,6 +87,7 @@ class UploadSession:
         writer: Writer,
         running: RunningHash,
         *,
+        measuring: Measuring | None = None,
         name: RepositoryName,
         upload_id: UploadId,
     ) -> None:
@@ -61,6 +97,7 @@ class UploadSession:
         self._events = events
         self._writer = writer
         self._running = running
+        self._measuring = measuring
         self._name = name
         self._id = upload_id
         self._path = layout.upload_data(name, upload_id)
@@ -98,6 +135,7 @@ class UploadSession:
                 the push has found no room, then the blob stays.
         """
         size = self._writer.size
+        noted = await self._facts_noted(size)
         try:
             await run_to_completion(self._verify(expected, size))
             async with exclusive_lock(self._locks, layout.blob_lock(expected)):
@@ -105,6 +143,8 @@ class UploadSession:
                 telling = of_blob(self._events, self._name, expected, size, actor=actor)
                 await carry_out(work, Change.PUSHED, f"blob {expected}", self._name, actor=actor, telling=telling)
             await note_holder(self._driver, expected, self._name)
+            if self._measuring is not None:
+                await self._measuring.learn(expected, size, noted)
         finally:
             if self.state is State.VERIFIED:  # storage failed, or the client has gone before it came to that
                 self._enter(Event.FAILED)
@@ -197,8 +237,8 @@ class UploadSession:
             return Digest(algorithm, other.value.hexdigest())
         if self._running.offset < size:
             recorded = await self._read_record()
-            if recorded is not None and recorded[0] == size:
-                return recorded[1]
+            if recorded is not None and recorded.offset == size:
+                return recorded.digest
         await self._catch_up()
         return Digest("sha256", self._running.value.hexdigest())
 
@@ -208,6 +248,9 @@ class UploadSession:
             "sha256": self._running.value.hexdigest(),
             "epoch": self._driver.boot_id,
         }
+        meter = self._measuring.meter if self._measuring is not None else None
+        if meter is not None and meter.offset == self._running.offset and (facts := meter.facts_so_far()) is not None:
+            record["layer"] = facts.encode().decode()
         try:
             await self._driver.stat(self._path)  # it may have gone with its repository: nothing is left beside it
             await self._driver.write(
@@ -216,11 +259,19 @@ class UploadSession:
         except StorageError:
             return  # it only spares a second reading
 
-    async def _read_record(self) -> tuple[int, Digest] | None:
+    async def _facts_noted(self, size: int) -> LayerFacts | None:
+        """Returns what another process has found out about the layer that it received."""
+        if self._measuring is None or (self._measuring.meter is not None and self._measuring.meter.offset):
+            return None
+        recorded = await self._read_record()
+        return recorded.facts if recorded is not None and recorded.offset == size else None
+
+    async def _read_record(self) -> _Record | None:
         try:
             record = json.loads(await self._driver.read(layout.upload_progress(self._name, self._id)))
             if record["epoch"] == self._driver.boot_id:
-                return int(record["offset"]), parse_digest(f"sha256:{record['sha256']}")
+                facts = LayerFacts.decode(record["layer"].encode()) if "layer" in record else None
+                return _Record(int(record["offset"]), parse_digest(f"sha256:{record['sha256']}"), facts)
         except (PathNotFound, ValueError, KeyError, TypeError, RegistryError):
             return None  # absent, or half a thought of another program: read the bytes themselves
         return None

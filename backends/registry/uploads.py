@@ -9,9 +9,11 @@ keep the disk full.
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
 
 from backends.model.actor import Actor
 from backends.model.cache import Cache
@@ -23,7 +25,7 @@ from backends.registry.blobs import Blobs
 from backends.registry.events import Events
 from backends.registry.hashing import RunningHash
 from backends.registry.low_room import require_room
-from backends.registry.upload_session import UploadSession
+from backends.registry.upload_session import Measuring, UploadSession
 from backends.registry.upload_states import State
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
@@ -31,19 +33,36 @@ from backends.storage.driver import Chunk, PathNotFound, StorageError, StorageFu
 from backends.storage.locks import LockHeld
 from backends.storage.storage import Storage
 
+if TYPE_CHECKING:
+    from backends.registry.layers.layers import Layers
+    from backends.registry.layers.upload_meter import UploadMeter
+
 RUNNING_HASHES_KEPT = 1024
+METERS_KEPT = 64
+"""Each has some 100 KiB of what it is inflating."""
 
 
 class Uploads:
-    """All uploads of a registry, as this process sees them."""
+    """All uploads of a registry, as this process sees them.
 
-    def __init__(self, storage: Storage, blobs: Blobs, events: Events) -> None:
+    Args:
+        storage: where.
+        blobs: what they become.
+        events: where it is told what happens.
+        layers: keeps what is found out about layers while they are pushed; None for nobody.
+    """
+
+    def __init__(
+        self, storage: Storage, blobs: Blobs, events: Events, layers: Callable[[], Layers] | None = None
+    ) -> None:
         self._driver = storage.driver
         self._locks = storage.locks
         self._room = storage.room
         self._blobs = blobs
         self._events = events
+        self._layers = layers
         self._running: Cache[UploadId, RunningHash] = Cache(bound=RUNNING_HASHES_KEPT)
+        self._meters: Cache[UploadId, UploadMeter] = Cache(bound=METERS_KEPT)
 
     async def start(self, name: RepositoryName) -> UploadId:
         """Begins an upload; it is there for every process when this returns, and not at all when it fails.
@@ -102,8 +121,15 @@ class Uploads:
             raise _unknown(name, upload_id) from None
 
     @asynccontextmanager
-    async def open(self, name: RepositoryName, upload_id: UploadId) -> AsyncIterator[UploadSession]:
+    async def open(
+        self, name: RepositoryName, upload_id: UploadId, *, measured: bool = False
+    ) -> AsyncIterator[UploadSession]:
         """Has an upload for one request, exclusively.
+
+        Args:
+            name: of the repository.
+            upload_id: of the upload.
+            measured: whether it is found out what layer it is, if the request begins it or goes on with it here.
 
         Raises:
             RegistryError: BLOB_UPLOAD_UNKNOWN; RANGE_INVALID while another request has it.
@@ -114,8 +140,12 @@ class Uploads:
             except LockHeld:
                 raise _busy(upload_id) from None
             running = self._running.forget(upload_id) or RunningHash()
+            meter = self._meters.forget(upload_id)
+            if meter is None and measured and self._layers is not None and not running.offset:
+                meter = self._layers().begin_meter(running)
+            tee = running.take if meter is None else partial(_take_both, running, meter)
             try:
-                writer = await self._driver.writer(layout.upload_data(name, upload_id), append=True, tee=running.take)
+                writer = await self._driver.writer(layout.upload_data(name, upload_id), append=True, tee=tee)
             except PathNotFound:
                 raise _unknown(name, upload_id) from None
             except StorageFull:
@@ -131,6 +161,7 @@ class Uploads:
                 self._events,
                 writer,
                 running,
+                measuring=Measuring(self._layers, meter) if measured and self._layers is not None else None,
                 name=name,
                 upload_id=upload_id,
             )
@@ -140,6 +171,8 @@ class Uploads:
                 await run_to_completion(session.close())
                 if session.state is State.GROWING:
                     self._keep(upload_id, running)
+                    if meter is not None:
+                        self._meters.put(upload_id, meter)
 
     async def cancel(self, name: RepositoryName, upload_id: UploadId) -> None:
         """Forgets an upload and its bytes.
@@ -152,6 +185,11 @@ class Uploads:
 
     def _keep(self, upload_id: UploadId, running: RunningHash) -> None:
         self._running.put(upload_id, running)
+
+
+def _take_both(running: RunningHash, meter: UploadMeter, chunks: Sequence[Chunk]) -> None:
+    running.take(chunks)
+    meter.take(chunks)
 
 
 def _busy(upload_id: UploadId) -> RegistryError:

@@ -10,6 +10,7 @@ from aiohttp.web import BaseRequest, StreamResponse
 from backends.http.receiving import body_chunks
 from backends.http.request_info import parse_query
 from backends.http.sending import respond
+from backends.model.clients import Generation, parse_user_agent
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import RepositoryName, UploadId
@@ -52,7 +53,7 @@ async def get_upload(parts: Parts, request: BaseRequest, name: RepositoryName, u
 
 async def patch_upload(parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId) -> StreamResponse:
     """Appends the body: a stream, or a chunk that must begin where the upload ends."""
-    async with parts.store.uploads.open(name, upload) as session:
+    async with parts.store.uploads.open(name, upload, measured=_has_schema1(request)) as session:
         _require_offset(parts, request, name, upload, session)
         await _append(parts, request, session)
         size = session.size
@@ -69,7 +70,7 @@ async def put_upload(parts: Parts, request: BaseRequest, name: RepositoryName, u
             message="the digest is missing",
         )
     expected = parse_digest(query["digest"])
-    async with parts.store.uploads.open(name, upload) as session:
+    async with parts.store.uploads.open(name, upload, measured=_has_schema1(request)) as session:
         _require_offset(parts, request, name, upload, session)
         if not request.content.at_eof():  # not is_eof: that is true as soon as all has come, unread
             await _append(parts, request, session)
@@ -81,6 +82,11 @@ async def delete_upload(parts: Parts, request: BaseRequest, name: RepositoryName
     """Cancels an upload."""
     await parts.store.uploads.cancel(name, upload)
     return respond(request, 204, {**API_HEADERS, "Docker-Upload-UUID": upload})
+
+
+def _has_schema1(request: BaseRequest) -> bool:
+    """Whether a client will push schema 1, which does not say what its layers hold: then it is found out on the way."""
+    return parse_user_agent(request.headers.get("User-Agent")).generation is Generation.SCHEMA1
 
 
 async def _append(parts: Parts, request: BaseRequest, session: UploadSession) -> None:

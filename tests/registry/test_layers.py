@@ -36,6 +36,7 @@ from backends.storage.factory import open_folder
 from backends.storage.room import RoomWatch
 from backends.storage.storage import Storage
 from tests.support.drivers import Died, Failing
+from tests.support.layer_counts import Counted
 from tests.support.layer_sources import Source
 from tests.support.stores import everything
 
@@ -45,28 +46,6 @@ LAYER = gzip.compress(TEXT + RANDOM, 1, mtime=0)
 DIGEST = Digest.of(LAYER)
 FACTS = LayerFacts(Compression.GZIP, Digest.of(TEXT + RANDOM), len(TEXT + RANDOM), is_empty=False)
 IMAGE = ImageId("ab" * 32)
-
-
-class Counted:
-    """What the metrics hear."""
-
-    def __init__(self) -> None:
-        self.reads: list[str] = []
-        self.gzips = 0
-        self.failures = 0
-
-    def measured(self, how: str, stored_bytes: int, raw_bytes: int) -> None:
-        assert stored_bytes >= 0
-        assert raw_bytes >= 0
-        self.reads.append(how)
-
-    def transcoded(self, stored_bytes: int, gzip_bytes: int) -> None:
-        assert stored_bytes >= 0
-        assert gzip_bytes > 0
-        self.gzips += 1
-
-    def failed(self) -> None:
-        self.failures += 1
 
 
 Process = Callable[[], Layers]

@@ -30,6 +30,7 @@ from backends.registry.layers.reading import LayerSource, Pace, StoredBytes, bat
 from backends.registry.layers.settings import LayerSettings
 from backends.registry.layers.threads import Threads
 from backends.registry.layers.transcoding import Transcoder
+from backends.registry.layers.upload_meter import UploadMeter
 from backends.registry.low_room import require_room
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
@@ -166,6 +167,14 @@ class Layers:
                 return await self.known(digest) or await self._measure(digest, source, progress)
 
         return await self._flights.join(("facts", digest), f"layer {digest}", work, patience=patience)
+
+    def begin_meter(self, stored: RunningHash) -> UploadMeter:
+        """Returns what finds out about a layer while it is received.
+
+        Args:
+            stored: the sha256 of what is received, which takes each chunk before the meter does.
+        """
+        return UploadMeter(stored, self.settings)
 
     async def learn(self, digest: Digest, size: int, facts: LayerFacts, *, is_v1: bool = False) -> None:
         """Takes note of what was found out about a layer while it was pushed.

@@ -29,14 +29,21 @@ class Meter:
         stored: the sha256 of its bytes as they are stored, which takes each chunk before this does.
         settings: how large it may become.
         is_stopped: asked often; once it says so, the work ends with Stopped.
+        reads: the compressions that it inflates; others are not readable to it.
     """
 
     def __init__(
-        self, stored: RunningHash, settings: LayerSettings, *, is_stopped: Callable[[], bool] = lambda: False
+        self,
+        stored: RunningHash,
+        settings: LayerSettings,
+        *,
+        is_stopped: Callable[[], bool] = lambda: False,
+        reads: frozenset[Compression] = frozenset(Compression),
     ) -> None:
         self._stored = stored
         self._settings = settings
         self._is_stopped = is_stopped
+        self._reads = reads
         self._head = b""
         self._compression: Compression | None = None
         self._inflater: Inflater | None = None
@@ -108,6 +115,8 @@ class Meter:
 
     def _decide(self, compression: Compression) -> None:
         self._compression = compression
+        if compression not in self._reads:
+            raise UnreadableLayer(f"its {compression.value} data is not read here", damaged=False)
         if compression is not Compression.NONE:
             self._inflater = Inflater(compression, max_window=self._settings.max_window)
 

@@ -15,8 +15,8 @@ from backends.model.errors import RegistryError
 from backends.model.layers import LayerFacts, StoredLayer
 from backends.model.media_types import OCTET_STREAM
 from backends.model.names import ImageId
+from backends.registry.layers.layer_blobs import LayerBlobs
 from backends.registry.no_room import undone_without_room
-from backends.registry.v1.layer_blobs import LayerBlobs
 from backends.storage import layout
 from backends.storage.driver import FileInfo, PathNotFound, StorageDriver, StorageError
 from backends.storage.storage import Storage

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from backends.model.actor import Actor
 from backends.model.descriptors import Descriptor
@@ -27,14 +28,19 @@ from backends.registry.blobs import Blobs
 from backends.registry.changes import Change, carry_out
 from backends.registry.events import NO_EVENTS, Events, of_v1_layer
 from backends.registry.exclusive_lock import exclusive_lock
+from backends.registry.hashing import RunningHash
+from backends.registry.layers.layer_blobs import LayerBlobs
 from backends.registry.low_room import require_room
 from backends.registry.v1.image_files import ImageFiles, LayerGone
-from backends.registry.v1.layer_blobs import LayerBlobs
 from backends.registry.v1.staging import Candidate, Staging
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
 from backends.storage.driver import Chunk, PathNotFound, Reader, StorageError, StorageFull
 from backends.storage.storage import Storage
+
+if TYPE_CHECKING:
+    from backends.registry.layers.layers import Layers
+    from backends.registry.layers.upload_meter import UploadMeter
 
 _log = logging.getLogger("portside.v1")
 
@@ -57,15 +63,34 @@ class StoredImage:
 
 
 class Images:
-    """All v1 images over one storage."""
+    """All v1 images over one storage.
 
-    def __init__(self, storage: Storage, blobs: Blobs, events: Events = NO_EVENTS) -> None:
+    Args:
+        storage: where.
+        blobs: its blob store.
+        events: where it is told what happens; by default nobody wants to know.
+        layers: keeps what is found out about layers while they are pushed; None for nobody.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        blobs: Blobs,
+        events: Events = NO_EVENTS,
+        *,
+        layers: Callable[[], Layers] | None = None,
+    ) -> None:
         self._locks = storage.locks
         self._room = storage.room
-        self._staging = Staging(storage)
+        self._layers = layers
+        self._staging = Staging(storage, self._begin_meter if layers is not None else None)
         self._files = ImageFiles(storage.driver, blobs, self._staging)
         self._events = events
         self._layer_blobs = LayerBlobs(storage.driver)
+
+    def _begin_meter(self, stored: RunningHash) -> UploadMeter:
+        assert self._layers is not None
+        return self._layers().begin_meter(stored)
 
     # reading
 
@@ -264,7 +289,9 @@ class Images:
             except StorageFull:
                 await self._staging.give_up(image_id, candidate)
                 raise
-        if self._events.wanted:
+        if self._layers is not None and candidate.facts is not None:
+            await self._layers().learn(candidate.digest, candidate.size, candidate.facts, is_v1=True)
+        if self._layers is not None or self._events.wanted:
             await self._layer_blobs.note(payload, Descriptor(OCTET_STREAM, candidate.digest, candidate.size))
         same = not whole or f"sha256:{payload}" in (await self.get(image_id)).checksums
         await self._staging.finish(image_id, candidate, payload)

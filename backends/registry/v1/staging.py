@@ -14,13 +14,15 @@ import json
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
+from backends.model.layers import LayerFacts
 from backends.model.names import ImageId
 from backends.model.v1images import ImageJson
 from backends.registry.hashing import RunningHash
@@ -29,6 +31,12 @@ from backends.storage.completion import run_to_completion
 from backends.storage.driver import Chunk, PathNotFound, StorageDriver, StorageFull, Writer
 from backends.storage.locks import LockHeld
 from backends.storage.storage import Storage
+
+if TYPE_CHECKING:
+    from backends.registry.layers.upload_meter import UploadMeter
+
+BeginMeter = Callable[[RunningHash], "UploadMeter"]
+"""Takes the sha256 of what is received, which is always ahead of the meter."""
 
 TEXTS = 4
 """So many different JSON texts of one id are hashed along with a layer: the newest."""
@@ -51,12 +59,14 @@ class Candidate:
         content: the JSON.
         digest: of the layer, without the JSON.
         size: of the layer in bytes.
+        facts: what was found out about the layer while it was received; None for nothing.
     """
 
     name: str
     content: bytes
     digest: Digest
     size: int
+    facts: LayerFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +79,17 @@ class _Entry:
 
 
 class Staging:
-    """The staging of all images over one storage."""
+    """The staging of all images over one storage.
 
-    def __init__(self, storage: Storage) -> None:
+    Args:
+        storage: where.
+        begin_meter: makes what finds out about a layer while it is received; None for nobody.
+    """
+
+    def __init__(self, storage: Storage, begin_meter: BeginMeter | None = None) -> None:
         self._driver = storage.driver
         self._locks = storage.locks
+        self._begin_meter = begin_meter
 
     async def announce(self, image: ImageJson) -> None:
         """Records a JSON whose layer is to come; called while the image's lock is held."""
@@ -105,7 +121,7 @@ class Staging:
         name = _new_name()
         async with self._locks.hold(layout.v1_layer_lock(image_id, name)):
             try:
-                async with StagedLayer.begin(self._driver, image_id, name, texts) as layer:
+                async with StagedLayer.begin(self._driver, image_id, name, texts, self._begin_meter) as layer:
                     yield layer
             except BaseException as error:
                 await run_to_completion(self._drop(image_id, name, texts, ended=isinstance(error, StorageFull)))
@@ -145,7 +161,9 @@ class Staging:
                 continue
             try:
                 note = json.loads(await self._driver.read(layout.v1_staged(image_id, entry.file)))
-                return Candidate(entry.name, note["json"].encode(), parse_digest(note["digest"]), int(note["size"]))
+                facts = LayerFacts.decode(note["layer"].encode()) if "layer" in note else None
+                digest, content = parse_digest(note["digest"]), note["json"].encode()
+                return Candidate(entry.name, content, digest, int(note["size"]), facts)
             except (PathNotFound, ValueError, KeyError, TypeError, RegistryError):
                 continue  # taken meanwhile, or not ours
         return None
@@ -209,6 +227,7 @@ class StagedLayer:
         writer: Writer,
         blob: RunningHash,
         payloads: Mapping[bytes, RunningHash],
+        meter: UploadMeter | None,
         *,
         image_id: ImageId,
         name: str,
@@ -217,26 +236,35 @@ class StagedLayer:
         self._writer = writer
         self._blob = blob
         self._payloads = payloads
+        self._meter = meter
         self._image_id = image_id
         self.name = name
 
     @classmethod
     @asynccontextmanager
     async def begin(
-        cls, driver: StorageDriver, image_id: ImageId, name: str, texts: Sequence[bytes]
+        cls,
+        driver: StorageDriver,
+        image_id: ImageId,
+        name: str,
+        texts: Sequence[bytes],
+        begin_meter: BeginMeter | None = None,
     ) -> AsyncIterator[StagedLayer]:
         """Makes its file."""
         blob = RunningHash()
         # A payload checksum is over the JSON as it was put, a newline, and the layer as it was put (V1API section 10).
         payloads = {text: RunningHash(prefix=text + b"\n") for text in texts}
+        meter = begin_meter(blob) if begin_meter is not None else None
 
         def tee(chunks: Sequence[Chunk]) -> None:
             for running in (blob, *payloads.values()):
                 running.take(chunks)
+            if meter is not None:
+                meter.take(chunks)
 
         writer = await driver.writer(layout.v1_staged(image_id, f"layer-{name}"), tee=tee)
         try:
-            yield cls(driver, writer, blob, payloads, image_id=image_id, name=name)
+            yield cls(driver, writer, blob, payloads, meter, image_id=image_id, name=name)
         finally:
             await run_to_completion(writer.close())
 
@@ -246,8 +274,10 @@ class StagedLayer:
             await self._writer.write(chunk)
         await self._writer.sync()
         digest = f"sha256:{self._blob.value.hexdigest()}"
+        facts = self._meter.finish() if self._meter is not None else None
+        found = {"layer": facts.encode().decode()} if facts is not None else {}
         for text, payload in self._payloads.items():
-            note = {"digest": digest, "size": self._writer.size, "json": text.decode()}
+            note = {"digest": digest, "size": self._writer.size, "json": text.decode(), **found}
             entry = f"payload-{payload.value.hexdigest()}-{self.name}"
             await self._driver.write(layout.v1_staged(self._image_id, entry), json.dumps(note).encode())
 

@@ -1,7 +1,7 @@
 """Which blob an image's layer is: docker-registry keeps the checksum of JSON and layer together, and not the layer's.
 
 What was found out is noted under that checksum, so it is never out of date: a new layer of the same image has another
-one. A note may be lost; then the layer is hashed again. Only events ask for it.
+one. A note may be lost; then the layer is hashed again.
 """
 
 from __future__ import annotations
