@@ -2,57 +2,65 @@
 
 from __future__ import annotations
 
-import gzip
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from backends.model import jws, media_types
-from backends.model.conversion.derived import DerivedManifest
+from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.conversion.plans import Form, Plan
-from backends.model.digest import Digest
+from backends.model.conversion.policy import ConversionPolicy, ConversionRule, Permission
+from backends.model.descriptors import Platform
+from backends.model.digest import Digest, parse_digest
+from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId, RepositoryName, TagName
-from backends.model.targets import V1Target
-from backends.model.v1images import V1Name
+from backends.model.targets import V1Target, V2Target
+from backends.model.v1images import parse_v1_name
+from backends.registry.still_working import StillWorking
 from backends.registry.store import Store
+from backends.registry.validation import Validation
+from backends.storage import layout
 from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
-from tests.support.formats import example
-from tests.support.v1pushes import push
-from tests.support.v1server import Pushed
+from tests.support.derivations import (
+    AMD64,
+    PUSHES,
+    convert,
+    expected_config,
+    is_there,
+    plans_of,
+    pulled,
+    push_v1,
+    read_blob,
+    tag_v1,
+    v1_example,
+)
+from tests.support.formats import digest_of, example
+from tests.support.layers import pack_zstd_frames
+from tests.support.pushed_examples import (
+    OCI_INDEX,
+    ZSTD,
+    Layer,
+    config_of,
+    gzip_layer,
+    image_of,
+    index_of,
+    push_example,
+    push_image,
+    put_manifest,
+)
+from tests.support.stores import put_blob
+from tests.support.v1server import make_pushed
 
 Reopen = Callable[[], Storage]
-NAME, TAG = RepositoryName("team/old"), TagName("latest")
-V1_NAME = V1Name("team", "old")
-IDS = ("0-88f011775979", "1-e62a08eae109", "2-31756b3de004")
-
-
-def gzipped(content: bytes) -> bytes:
-    return gzip.compress(content, mtime=0)
-
-
-def v1_images(pack: Callable[[bytes], bytes] = gzipped) -> list[Pushed]:
-    """The worked example's chain, from the base up."""
-    return [
-        Pushed(
-            example(f"v1-image/{each}/id").decode().strip(),
-            example(f"v1-image/{each}/json"),
-            pack(example(f"v1-image/{each}/layer.tar")),
-        )
-        for each in IDS
-    ]
-
-
-async def push_v1(store: Store, images: list[Pushed]) -> V1Target:
-    await push(store.v1_images, images)
-    top = ImageId(images[-1].id)
-    await store.v1_repositories.put_tag(V1_NAME, TAG, top, actor=ACTOR, now=1)
-    return V1Target(top)
+Stores = Callable[[], Store]
+NAME, OTHER, TAG = RepositoryName("team/app"), RepositoryName("team/other"), "latest"
 
 
 @pytest.fixture
-async def stores(reopen: Reopen) -> AsyncIterator[Callable[[], Store]]:
+async def stores(reopen: Reopen) -> AsyncIterator[Stores]:
     """Each call opens the store anew, as another process would."""
     opened: list[Store] = []
 
@@ -65,58 +73,546 @@ async def stores(reopen: Reopen) -> AsyncIterator[Callable[[], Store]]:
         await store.close()
 
 
-Stores = Callable[[], Store]
+# every form of every push
 
 
-async def convert(store: Store, form: Form, *, tag: str = TAG) -> DerivedManifest:
-    target = await store.tags.target(NAME, TAG)
-    return await store.conversions.convert(NAME, target, Plan(form), tag=tag, patience=None)
-
-
-async def read_blob(store: Store, digest: Digest) -> bytes:
-    blob = await store.open(NAME).open_blob(digest)
-    try:
-        return b"".join([bytes(chunk) async for chunk in blob.reader.chunks(0, blob.size)])
-    finally:
-        blob.reader.close()
-
-
-async def test_a_v1_image_becomes_schema_2_with_the_examples_configuration(stores: Stores) -> None:
+@pytest.mark.parametrize("kind", PUSHES)
+async def test_every_push_is_pulled_in_every_form(stores: Stores, kind: str) -> None:
+    """Layers hold the same; configurations are the same bytes; each digest is there for whoever starts later."""
+    push, form = PUSHES[kind]
     store = stores()
-    images = v1_images()
-    await push_v1(store, images)
-    made = await convert(store, Form.SCHEMA2)
-    assert made.media_type == media_types.SCHEMA2
-    assert made.digest == Digest.of(made.content)
-    assert made.rule == "v1-to-schema2"
+    await push(store, NAME, TAG)
+    config = expected_config(kind)
+    tars: list[bytes] | None = None
+    for plan in plans_of(form):
+        made = await convert(store, NAME, TAG, plan)
+        assert made.media_type == plan.form.media_type
+        assert made.source == await store.tags.target(NAME, TagName(TAG))
+        assert made.source_type == form.media_type
+        fresh = stores()
+        [(found, contents)] = await pulled(fresh, NAME, made.digest)
+        assert found in {None, config}
+        tars = tars or [each for each in contents if each.strip(b"\0")]
+        assert [each for each in contents if each.strip(b"\0")] == tars
+        described = await fresh.open(NAME).describe_manifest(made.digest)
+        assert (described.media_type, described.length) == (made.media_type, len(made.content))
+        assert (await convert(fresh, NAME, TAG, plan)).content == made.content
+        if plan.gzip_only and form.is_index is plan.form.is_index:
+            assert b"zstd" not in made.content.replace(b"zstd-to-gzip", b"")
+
+
+@pytest.mark.parametrize("kind", PUSHES)
+async def test_two_installations_make_the_same(stores: Stores, kind: str) -> None:
+    """Signatures aside: each has a key of its own."""
+    push, form = PUSHES[kind]
+    other = Store(open_another())
+    digests = []
+    for store in (stores(), other):
+        await push(store, NAME, TAG)
+        digests.append([(await convert(store, NAME, TAG, plan)).digest for plan in plans_of(form)])
+    await other.close()
+    assert digests[0] == digests[1]
+
+
+def open_another() -> Storage:
+    from backends.storage.factory import open_memory
+
+    return open_memory()
+
+
+async def test_what_is_made_of_v1_is_the_worked_example(stores: Stores) -> None:
+    store = stores()
+    await push_v1(store, NAME, TAG)
+    expected = example("v1-pushed-by-docker-1.5.0/expected-schema2.json")
+    assert (await convert(store, NAME, TAG, Form.SCHEMA2)).content == expected
+
+
+async def test_what_is_made_of_schema_2_is_the_worked_example(stores: Stores) -> None:
+    """The tag and the repository's name are in it."""
+    store, name = stores(), RepositoryName("fx/one")
+    await push_example(store, name, "strong", "schema2-image")
+    made = await convert(store, name, "strong", Form.SCHEMA1)
+    assert jws.verify(made.content) == example("schema2-image/expected-schema1-strong-ids/payload.json")
+
+
+async def test_schema_1_is_another_one_for_each_tag(stores: Stores) -> None:
+    store = stores()
+    for tag in ("a", "b"):
+        await push_v1(store, NAME, tag)
+    made = [await convert(store, NAME, tag, Form.SCHEMA1) for tag in ("a", "b")]
+    assert [json.loads(each.content)["tag"] for each in made] == ["a", "b"]
+    assert made[0].digest != made[1].digest
+
+
+async def test_schema_1_keeps_its_signature(stores: Stores) -> None:
+    """A signature is another one each time; whoever asks again, in whatever process, gets the same bytes."""
+    store = stores()
+    await push_v1(store, NAME, TAG)
+    made = await convert(store, NAME, TAG, Form.SCHEMA1)
+    for again in (store, stores()):
+        assert (await again.open(NAME).get_manifest(made.digest)).content == made.content
+        assert (await convert(again, NAME, TAG, Form.SCHEMA1)).content == made.content
+
+
+async def test_an_oci_manifest_says_what_it_was_made_of(stores: Stores) -> None:
+    store = stores()
+    await push_v1(store, NAME, TAG)
+    made = await convert(store, NAME, TAG, Form.OCI_MANIFEST)
+    assert json.loads(made.content)["annotations"] == {
+        "portside.converted.from": v1_example()[-1].id,
+        "portside.converted.rule": "v1-to-oci",
+    }
+    assert made.rule == "v1-to-oci"
+
+
+# layers
+
+
+@pytest.mark.parametrize(
+    "pack", [pack_zstd_frames, lambda tar: gzip_layer(pack_zstd_frames(tar)).stored], ids=["zstd", "zstd in gzip"]
+)
+async def test_zstd_becomes_gzip_whatever_its_type_says(stores: Stores, pack: Callable[[bytes], bytes]) -> None:
+    """Some programs compress a zstd stream again that they do not recognise, and give it gzip's type."""
+    store, tar = stores(), example("v1-image/0-88f011775979/layer.tar")
+    stored = pack(tar)
+    layer = Layer(stored, digest_of(tar)) if stored[:2] == b"\x1f\x8b" else Layer(stored, digest_of(tar), ZSTD)
+    await push_image(store, NAME, TAG, [layer])
+    for form in (Form.OCI_MANIFEST, Form.SCHEMA2, Form.SCHEMA1):
+        made = await convert(store, NAME, TAG, Plan(form, gzip_only=True))
+        assert made.rule.endswith("zstd-to-gzip")
+        [(_, contents)] = await pulled(stores(), NAME, made.digest)
+        assert contents == [tar]
+
+
+async def test_a_layer_that_holds_something_else_is_refused(stores: Stores) -> None:
+    store, tar = stores(), example("v1-image/0-88f011775979/layer.tar")
+    await push_image(store, NAME, TAG, [Layer(pack_zstd_frames(tar), digest_of(b"another"), ZSTD)])
+    with pytest.raises(ImpossibleConversion, match="cannot be read: it holds"):
+        await convert(store, NAME, TAG, Plan(Form.SCHEMA2, gzip_only=True))
+
+
+async def test_what_a_repository_does_not_have_is_not_read_for_it(stores: Stores, reopen: Reopen) -> None:
+    """A manifest that names a layer of another repository is no way to get at that."""
+    store = Store(reopen(), validation=Validation(layers=False))
+    tar = example("v1-image/0-88f011775979/layer.tar")
+    secret = Layer(pack_zstd_frames(tar), digest_of(tar), ZSTD)
+    await push_image(store, OTHER, TAG, [secret])
+    await put_blob(store, NAME, config_of([secret]))
+    await put_manifest(store, NAME, TAG, image_of(config_of([secret]), [secret]))
+    for form in (Form.SCHEMA2, Form.SCHEMA1):
+        with pytest.raises(ImpossibleConversion, match="is not stored"):
+            await convert(store, NAME, TAG, Plan(form, gzip_only=True))
+    await store.close()
+
+
+async def test_the_empty_layer_is_in_every_repository(stores: Stores) -> None:
+    repository, empty = stores().open(RepositoryName("no/such")), example("empty-layer/empty.tar.gz")
+    assert await repository.blob_size(digest_of(empty)) == len(empty)
+    assert await read_blob(stores(), RepositoryName("no/such"), digest_of(empty)) == empty
+
+
+# what cannot be converted
+
+
+async def test_what_is_no_image_is_refused_with_a_sentence(stores: Stores) -> None:
+    store = stores()
+    config = b"\0 not an image's configuration"
+    await push_image(store, NAME, TAG, [gzip_layer(b"tar")], config=config)
+    for form in (Form.SCHEMA1, Form.SCHEMA2):
+        with pytest.raises(ImpossibleConversion, match="not an image's configuration"):
+            await convert(store, NAME, TAG, form)
+
+
+@pytest.mark.parametrize("form", [Form.SCHEMA1, Form.SCHEMA2, Form.MANIFEST_LIST])
+async def test_a_v1_image_that_lost_its_layer_is_refused(stores: Stores, form: Form) -> None:
+    store = stores()
+    images = v1_example()
+    await push_v1(store, NAME, TAG, images)
+    await store.storage.driver.delete(layout.v1_image_layer(ImageId(images[0].id)))
+    with pytest.raises(ImpossibleConversion):
+        await convert(store, NAME, TAG, form)
+
+
+async def test_a_damaged_v1_layer_is_refused(stores: Stores) -> None:
+    store = stores()
+    await push_v1(store, NAME, TAG, [make_pushed("a", layer=gzip_layer(b"tar" * 1000).stored[:-9])])
+    with pytest.raises(ImpossibleConversion, match="cannot be read"):
+        await convert(store, NAME, TAG, Form.SCHEMA2)
+
+
+async def test_a_target_that_is_gone_is_unknown(stores: Stores) -> None:
+    store = stores()
+    for target in (V1Target(ImageId("a" * 64)), V2Target(digest_of(b"nothing"))):
+        with pytest.raises(RegistryError) as caught:
+            await store.conversions.convert(NAME, target, Plan(Form.SCHEMA2), tag=TAG, patience=None)
+        assert caught.value.code is ErrorCode.MANIFEST_UNKNOWN
+
+
+# indexes
+
+
+async def push_platforms(store: Store, *platforms: str, left_out: str = "") -> dict[str, Digest]:
+    """Pushes an index of images, each with one layer that says its platform; one of them is not stored."""
+    contents: dict[str, bytes] = {}
+    for each in platforms:
+        layer = gzip_layer(f"an image for {each}".encode() + bytes(1024))
+        config = config_of([layer], architecture=each.partition("/")[2])
+        if each != left_out:
+            await push_image(store, NAME, None, [layer], config=config)
+        contents[each] = image_of(config, [layer])
+    await put_manifest(store, NAME, TAG, index_of(contents))
+    return {each: digest_of(content) for each, content in contents.items()}
+
+
+async def test_an_index_gives_the_image_for_a_platform_as_it_is(stores: Stores) -> None:
+    store = stores()
+    images = await push_platforms(store, "linux/amd64", "linux/arm64")
+    made = await convert(store, NAME, TAG, Plan(Form.OCI_MANIFEST, Platform("arm64", "linux")))
+    assert (made.digest, made.rule, made.source_type) == (images["linux/arm64"], "linux/arm64", OCI_INDEX)
+    assert await stores().conversions.find(NAME, made.digest) is None  # it is nothing new
+    again = await convert(store, NAME, TAG, Plan(Form.OCI_MANIFEST, Platform("arm64", "linux")))
+    assert again == made
+
+
+async def test_an_index_gives_an_image_of_its_own_for_each_platform(stores: Stores) -> None:
+    store = stores()
+    await push_platforms(store, "linux/amd64", "linux/arm64")
+    for architecture in ("amd64", "arm64"):
+        made = await convert(store, NAME, TAG, Plan(Form.SCHEMA2, Platform(architecture, "linux")))
+        [(config, _)] = await pulled(stores(), NAME, made.digest)
+        assert config is not None
+        assert json.loads(config)["architecture"] == architecture
+        assert made.rule == f"linux/{architecture} oci-to-schema2"
+    with pytest.raises(ImpossibleConversion, match="linux/s390x"):
+        await convert(store, NAME, TAG, Plan(Form.SCHEMA2, Platform("s390x", "linux")))
+
+
+async def test_an_index_becomes_a_list_of_converted_images(stores: Stores) -> None:
+    store = stores()
+    await push_platforms(store, "linux/amd64", "linux/arm64")
+    made = await convert(store, NAME, TAG, Form.MANIFEST_LIST)
     document = json.loads(made.content)
-    fresh = stores()
-    assert await read_blob(fresh, Digest.of(example("v1-to-schema2/config.json"))) == example(
-        "v1-to-schema2/config.json"
-    )
-    assert document["config"]["digest"] == str(Digest.of(example("v1-to-schema2/config.json")))
-    layers = [images[0].layer, images[2].layer]  # the one between is empty
-    assert [layer["digest"] for layer in document["layers"]] == [str(Digest.of(layer)) for layer in layers]
-    for layer in layers:
-        assert await read_blob(fresh, Digest.of(layer)) == layer
-        assert await fresh.open(NAME).blob_size(Digest.of(layer)) == len(layer)
-    again = await fresh.open(NAME).get_manifest(made.digest)
-    assert (again.content, again.media_type) == (made.content, made.media_type)
-    assert (await convert(fresh, Form.SCHEMA2)).content == made.content
+    assert [each["platform"]["architecture"] for each in document["manifests"]] == ["amd64", "arm64"]
+    assert {each["mediaType"] for each in document["manifests"]} == {media_types.SCHEMA2}
+    assert len(await pulled(stores(), NAME, made.digest)) == 2
 
 
-async def test_a_v1_image_becomes_schema_1_with_its_own_texts(stores: Stores) -> None:
+async def test_an_image_that_is_not_stored_is_left_out_until_it_is(stores: Stores, reopen: Reopen) -> None:
+    """Indexes may name what others have (the rules of OCI)."""
+    store = Store(reopen(), validation=Validation(indexes=frozenset()))
+    await push_platforms(store, "linux/amd64", "linux/arm64", left_out="linux/arm64")
+    few = await convert(store, NAME, TAG, Form.MANIFEST_LIST)
+    assert len(json.loads(few.content)["manifests"]) == 1
+    with pytest.raises(ImpossibleConversion, match="not stored in this registry"):
+        await convert(store, NAME, TAG, Plan(Form.SCHEMA2, Platform("arm64", "linux")))
+    await push_platforms(store, "linux/amd64", "linux/arm64")
+    for again in (store, stores()):
+        assert len(json.loads((await convert(again, NAME, TAG, Form.MANIFEST_LIST)).content)["manifests"]) == 2
+    assert await is_there(store, NAME, few.digest)
+    await store.close()
+
+
+async def test_images_of_indexes_within_an_index_are_found(stores: Stores) -> None:
     store = stores()
-    images = v1_images()
-    await push_v1(store, images)
-    made = await convert(store, Form.SCHEMA1)
-    payload = jws.verify(made.content)
-    assert Digest.of(payload) == made.digest
-    document = json.loads(payload)
-    assert [entry["v1Compatibility"] for entry in document["history"]] == [each.json.decode() for each in images[::-1]]
-    assert (document["name"], document["tag"]) == (NAME, TAG)
-    fresh = stores()
-    assert (await fresh.open(NAME).get_manifest(made.digest)).content == made.content  # the same signature too
-    assert (await convert(fresh, Form.SCHEMA1)).content == made.content
+    await push_platforms(store, "linux/amd64", "linux/arm64")
+    inner = (await store.open(NAME).get_manifest(TagName(TAG))).content
+    entry = {"mediaType": OCI_INDEX, "size": len(inner), "digest": str(digest_of(inner))}
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
+    await put_manifest(store, NAME, "outer", json.dumps(document).encode())
+    made = await convert(store, NAME, "outer", Plan(Form.SCHEMA1, Platform("arm64", "linux")))
+    assert json.loads(made.content)["architecture"] == "arm64"
+    assert len(await pulled(store, NAME, (await convert(store, NAME, "outer", Form.MANIFEST_LIST)).digest)) == 2
+
+
+async def test_attestations_are_left_out(stores: Stores) -> None:
+    store = stores()
+    images = await push_platforms(store, "linux/amd64")
+    content = (await store.open(NAME).get_manifest(images["linux/amd64"])).content
+    attestation = await push_image(store, NAME, None, [gzip_layer(b"an attestation")])
+    entries = [
+        {
+            "mediaType": media_types.OCI_MANIFEST,
+            "size": len(content),
+            "digest": str(digest_of(content)),
+            "platform": AMD64,
+        },
+        {
+            "mediaType": media_types.OCI_MANIFEST,
+            "size": (await store.open(NAME).get_manifest(attestation)).size,
+            "digest": str(attestation),
+            "platform": {"architecture": "unknown", "os": "unknown"},
+            "annotations": {"vnd.docker.reference.type": "attestation-manifest"},
+        },
+    ]
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    await put_manifest(store, NAME, "attested", json.dumps(document).encode())
+    made = await convert(store, NAME, "attested", Form.MANIFEST_LIST)
+    assert len(json.loads(made.content)["manifests"]) == 1
+
+
+# who waits, and who does not
+
+
+async def test_a_conversion_outlives_its_clients(stores: Stores) -> None:
+    store = stores()
+    await push_v1(store, NAME, TAG)
+    target = await store.tags.target(NAME, TagName(TAG))
+    plan = Plan(Form.SCHEMA2)
+    with pytest.raises(StillWorking):
+        await store.conversions.convert(NAME, target, plan, tag=TAG, patience=0)
+    waiting = asyncio.ensure_future(store.conversions.convert(NAME, target, plan, tag=TAG, patience=None))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    async with asyncio.timeout(10):
+        while not await store.storage_has(NAME) if hasattr(store, "storage_has") else not await _is_recorded(store):
+            await asyncio.sleep(0.01)
+    made = await store.conversions.convert(NAME, target, plan, tag=TAG, patience=0)
+    assert made.media_type == media_types.SCHEMA2
+
+
+async def _is_recorded(store: Store) -> bool:
+    target = await store.tags.target(NAME, TagName(TAG))
+    try:
+        await store.conversions.convert(NAME, target, Plan(Form.SCHEMA2), tag=TAG, patience=0)
+    except StillWorking:
+        return False
+    return True
+
+
+async def test_many_at_once_get_the_same(stores: Stores) -> None:
+    """Of several processes, and of several clients of each."""
+    several = [stores() for _ in range(3)]
+    await push_v1(several[0], NAME, TAG)
+    for form in (Form.SCHEMA1, Form.SCHEMA2, Form.OCI_MANIFEST):
+        made = await asyncio.gather(*[convert(store, NAME, TAG, form) for store in several for _ in range(5)])
+        assert len({each.digest for each in made}) == 1
+        assert len({(await stores().open(NAME).get_manifest(made[0].digest)).content for _ in range(3)}) == 1
+
+
+# policy
+
+
+@pytest.mark.parametrize("permission", [Permission.PINNED, Permission.FORBID])
+async def test_an_operator_may_refuse_conversions(stores: Stores, reopen: Reopen, permission: Permission) -> None:
+    """Pinned, what was converted before is served as before; an image is chosen from an index all the same."""
+    store = stores()
+    await push_platforms(store, "linux/amd64")
+    made = await convert(store, NAME, TAG, Form.SCHEMA2)
+    strict = Store(reopen(), conversion_policy=ConversionPolicy(rules=(ConversionRule("team/*", permission),)))
+    assert (await convert(strict, NAME, TAG, Form.OCI_MANIFEST)).media_type == media_types.OCI_MANIFEST
+    with pytest.raises(ImpossibleConversion, match="settings of this registry"):
+        await convert(strict, NAME, TAG, Form.SCHEMA1)
+    if permission is Permission.PINNED:
+        assert (await convert(strict, NAME, TAG, Form.SCHEMA2)).content == made.content
+        assert await is_there(strict, NAME, made.digest)
+    else:
+        with pytest.raises(ImpossibleConversion, match="settings of this registry"):
+            await convert(strict, NAME, TAG, Form.SCHEMA2)
+        assert not await is_there(strict, NAME, made.digest)
+    await strict.close()
+
+
+async def test_where_nothing_may_be_written_nothing_new_is_made(stores: Stores, reopen: Reopen) -> None:
+    store = stores()
+    await push_v1(store, NAME, TAG)
+    made = await convert(store, NAME, TAG, Form.SCHEMA2)
+    read_only = Store(reopen(), writes=False)
+    assert (await convert(read_only, NAME, TAG, Form.SCHEMA2)).content == made.content
+    with pytest.raises(ImpossibleConversion, match="read-only"):
+        await convert(read_only, NAME, TAG, Form.SCHEMA1)
+    await read_only.close()
+
+
+# what becomes of it when its source goes
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PUSHES if kind != "v1"])
+async def test_it_goes_with_its_source(stores: Stores, kind: str) -> None:
+    push, form = PUSHES[kind]
+    store = stores()
+    await push(store, NAME, TAG)
+    made = [await convert(store, NAME, TAG, plan) for plan in plans_of(form)]
+    target = await store.tags.target(NAME, TagName(TAG))
+    assert isinstance(target, V2Target)
+    derived = [each.digest for each in made if await store.conversions.find(NAME, each.digest) is not None]
+    assert derived
+    await store.open(NAME).delete_manifest(target.digest, actor=ACTOR)
+    for again in (store, stores()):
+        assert [digest for digest in derived if await is_there(again, NAME, digest)] == []
+
+
+async def test_it_stays_when_only_the_tag_goes(stores: Stores) -> None:
+    """A manifest without a tag can be asked for by its digest, and so can what was made of it."""
+    store = stores()
+    for kind in ("v1", "OCI"):
+        await PUSHES[kind][0](store, NAME, TAG)
+        made = await convert(store, NAME, TAG, Form.SCHEMA2)
+        await store.open(NAME).delete_tag(TagName(TAG), actor=ACTOR)
+        assert await is_there(stores(), NAME, made.digest)
+        await pulled(stores(), NAME, made.digest)
+
+
+@pytest.mark.parametrize("kind", PUSHES)
+async def test_deleting_it_deletes_its_source(stores: Stores, kind: str) -> None:
+    """skopeo asks for a tag with its own Accept, and deletes the digest that it is told."""
+    push, _ = PUSHES[kind]
+    store = stores()
+    await push(store, NAME, TAG)
+    await push(store, NAME, "same")
+    await PUSHES["schema 2" if kind != "schema 2" else "OCI"][0](store, NAME, "another")
+    form = Form.SCHEMA1 if kind != "schema 1" else Form.SCHEMA2
+    made = await convert(store, NAME, TAG, form)
+    await stores().open(NAME).delete_manifest(made.digest, actor=ACTOR)
+    for again in (store, stores()):
+        assert await again.open(NAME).tags() == ["another"]
+        assert not await is_there(again, NAME, made.digest)
+    with pytest.raises(RegistryError):
+        await store.open(NAME).delete_manifest(made.digest, actor=ACTOR)
+
+
+async def test_a_v1_image_outlives_the_deletion_of_what_was_made_of_it(stores: Stores) -> None:
+    store = stores()
+    images = v1_example()
+    await push_v1(store, NAME, TAG, images)
+    made = await convert(store, NAME, TAG, Form.SCHEMA2)
+    await store.open(NAME).delete_manifest(made.digest, actor=ACTOR)
+    await tag_v1(store, NAME, TAG, images[-1])
+    assert (await convert(stores(), NAME, TAG, Form.SCHEMA2)).digest == made.digest
+    assert (await convert(store, NAME, TAG, Form.SCHEMA2)).digest == made.digest
+    assert await is_there(stores(), NAME, made.digest)
+
+
+@pytest.mark.parametrize("kind", PUSHES)
+async def test_it_goes_with_its_repository(stores: Stores, kind: str) -> None:
+    push, _ = PUSHES[kind]
+    store = stores()
+    await push(store, NAME, TAG)
+    await push(store, RepositoryName(f"{NAME}/below"), TAG)
+    form = Form.SCHEMA1 if kind != "schema 1" else Form.SCHEMA2
+    made = await convert(store, NAME, TAG, form)
+    below = await convert(store, RepositoryName(f"{NAME}/below"), TAG, form)
+    await store.deletions.delete(NAME, actor=ACTOR)
+    assert not await is_there(store, NAME, made.digest)
+    assert not await is_there(stores(), NAME, made.digest)
+    await pulled(store, RepositoryName(f"{NAME}/below"), below.digest)
+    with pytest.raises(RegistryError):
+        await store.conversions.convert(NAME, made.source, Plan(form), tag=TAG, patience=None)
+
+
+# what is pushed back
+
+
+@pytest.mark.parametrize("kind", PUSHES)
+async def test_a_derived_manifest_that_is_pushed_back_restores_its_source(stores: Stores, kind: str) -> None:
+    push, form = PUSHES[kind]
+    store = stores()
+    await push(store, NAME, TAG)
+    source = await store.tags.target(NAME, TagName(TAG))
+    for plan in plans_of(form):
+        made = await convert(store, NAME, TAG, plan)
+        if await store.conversions.find(NAME, made.digest) is None:
+            continue  # an image of an index, as it was pushed
+        await put_manifest_of(stores(), NAME, "back", made.content)
+        assert await store.tags.target(NAME, TagName("back")) == source, plan
+        await stores().open(NAME).delete_tag(TagName("back"), actor=ACTOR)
+
+
+async def put_manifest_of(store: Store, name: RepositoryName, tag: str, content: bytes) -> Digest:
+    from backends.model.manifests import digested_bytes, parse_manifest
+
+    manifest = parse_manifest(content, "")
+    digest = digest_of(digested_bytes(manifest))
+    await store.open(name).put_manifest(manifest, digest, TagName(tag), actor=ACTOR)
+    return digest
+
+
+@pytest.mark.parametrize("kind", PUSHES)
+async def test_pushed_to_another_repository_it_is_an_image_like_any_other(stores: Stores, kind: str) -> None:
+    """Its blobs are mounted from where they were derived; it stays when its source goes."""
+    push, form = PUSHES[kind]
+    store = stores()
+    await push(store, NAME, TAG)
+    made = await convert(store, NAME, TAG, Form.SCHEMA2 if form is not Form.SCHEMA2 else Form.OCI_MANIFEST)
+    document = json.loads(made.content)
+    for each in [document["config"], *document["layers"]]:
+        assert await store.open(OTHER).mount(parse_digest(each["digest"]), NAME, actor=ACTOR)
+    digest = await put_manifest_of(store, OTHER, TAG, made.content)
+    assert await store.tags.target(OTHER, TagName(TAG)) == V2Target(digest)
+    await store.deletions.delete(NAME, actor=ACTOR)
+    await forget_what_is_ours(store)
+    assert len(await pulled(stores(), OTHER, digest)) == 1
+
+
+async def forget_what_is_ours(store: Store) -> None:
+    """Removes the derived store and v1's images: what must be v2's own by now has nothing else."""
+    from contextlib import suppress
+
+    from backends.storage.driver import PathNotFound
+
+    for path in (layout.DERIVED, layout.V1_IMAGES):
+        with suppress(PathNotFound):
+            await store.storage.driver.delete(path)
+
+
+@pytest.mark.parametrize("kind", PUSHES)
+async def test_what_a_pushed_manifest_names_is_its_repositorys_own(stores: Stores, kind: str) -> None:
+    """A client finds blobs of a derived manifest here and does not send them with what it has built of them."""
+    push, form = PUSHES[kind]
+    store = stores()
+    await push(store, NAME, TAG)
+    made = await convert(store, NAME, TAG, Form.SCHEMA2 if form is not Form.SCHEMA2 else Form.OCI_MANIFEST)
+    document = json.loads(made.content)
+    built = json.dumps({**document, "built": "of it"}).encode()
+    digest = await put_manifest_of(stores(), NAME, "built", built)
+    await forget_what_is_ours(store)
+    assert len(await pulled(stores(), NAME, digest)) == 1
+
+
+async def test_what_a_pushed_index_names_is_its_repositorys_own(stores: Stores) -> None:
+    """`docker manifest create` makes a list of what it has pulled."""
+    store = stores()
+    await push_v1(store, NAME, TAG)
+    made = await convert(store, NAME, TAG, Form.SCHEMA2)
+    entry = {"mediaType": made.media_type, "size": made.size, "digest": str(made.digest), "platform": AMD64}
+    document = {"schemaVersion": 2, "mediaType": media_types.MANIFEST_LIST, "manifests": [entry]}
+    digest = await put_manifest_of(stores(), NAME, "list", json.dumps(document).encode())
+    await forget_what_is_ours(store)
+    assert len(await pulled(stores(), NAME, digest)) == 1
+
+
+# two roots
+
+
+async def test_with_a_root_for_each_registry_all_of_it_holds(reopen: Reopen) -> None:
+    v1_root = open_another()
+    store = Store(reopen(), v1_storage=v1_root)
+    await push_v1(store, NAME, TAG)
+    for form in (Form.SCHEMA1, Form.SCHEMA2, Form.OCI_MANIFEST):
+        made = await convert(store, NAME, TAG, form)
+        again = Store(reopen(), v1_storage=v1_root)
+        [(config, contents)] = await pulled(again, NAME, made.digest)
+        assert config in {None, expected_config("v1")}
+        assert len(contents) == 2
+        await again.close()
+    built = json.dumps({**json.loads(made.content), "built": "of it"}).encode()
+    digest = await put_manifest_of(store, NAME, "built", built)
+    await v1_root.driver.delete(layout.V1_IMAGES)
+    await v1_root.driver.delete(layout.BLOBS)
+    await store.storage.driver.delete(layout.DERIVED)
+    await pulled(store, NAME, digest)
+    await store.close()
+
+
+async def test_a_v1_layer_is_found_as_its_image_s_when_v2_has_lost_it(stores: Stores) -> None:
+    """distribution's garbage collector removes what only a v1 image has from v2's blobs; its hard link stays."""
+    store = stores()
+    images = v1_example()
+    await push_v1(store, NAME, TAG, images)
+    made = await convert(store, NAME, TAG, Form.SCHEMA2)
     for image in images:
-        assert await read_blob(fresh, Digest.of(image.layer)) == image.layer
+        await store.storage.driver.delete(layout.blob_data(digest_of(image.layer)))
+    await pulled(stores(), NAME, made.digest)
+    await store.storage.driver.write(layout.v1_image_layer(ImageId(images[0].id)), b"another layer under the same id")
+    with pytest.raises(RegistryError):
+        await pulled(stores(), NAME, made.digest)
+    assert parse_v1_name(NAME)
