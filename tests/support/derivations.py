@@ -16,6 +16,7 @@ from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.targets import V1Target
 from backends.model.v1images import parse_v1_name
 from backends.registry.store import Store
+from backends.registry.v1.images import State
 from backends.storage import layout
 from backends.storage.driver import PathNotFound
 from tests.support.actors import ACTOR
@@ -41,9 +42,11 @@ def v1_example() -> list[Pushed]:
 
 
 async def push_v1(store: Store, name: RepositoryName, tag: str, images: Sequence[Pushed] = ()) -> None:
-    """Pushes v1 images, the worked example's unless others are given."""
+    """Pushes v1 images, the worked example's unless others are given; those that are here are not sent again."""
     chosen = images or v1_example()
-    await push(store.v1_images, chosen)
+    states = [await store.v1_images.state(ImageId(image.id)) for image in chosen]
+    missing = [image for image, state in zip(chosen, states, strict=True) if state is not State.COMPLETE]
+    await push(store.v1_images, missing)
     await tag_v1(store, name, tag, chosen[-1])
 
 
@@ -52,6 +55,14 @@ async def tag_v1(store: Store, name: RepositoryName, tag: str, image: Pushed) ->
     top = ImageId(image.id)
     await store.v1_repositories.put_tag(parse_v1_name(name), tag, top, actor=ACTOR, now=1)
     return V1Target(top)
+
+
+async def put_manifest_of(store: Store, name: RepositoryName, tag: str, content: bytes) -> Digest:
+    """Pushes a manifest of any form, and returns its digest."""
+    manifest = parse_manifest(content, "")
+    digest = digest_of(digested_bytes(manifest))
+    await store.open(name).put_manifest(manifest, digest, TagName(tag), actor=ACTOR)
+    return digest
 
 
 async def _push_schema1(store: Store, name: RepositoryName, tag: str) -> None:

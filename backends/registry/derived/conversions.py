@@ -314,11 +314,10 @@ class Conversions:
             return found
         async with shared_lock(self._storage.locks, layout.repository_lock(key.name)):
             await self._require_repository(key)
-            answer = derivation.made[-1]
-            for made in derivation.made:
-                plan = key.plan.key(key.tag) if derivation.is_final and made is answer else None
-                signed = await self._with_signature(key.name, made)
-                await self._records.keep(key.name, key.target, signed, plan=plan)
+            made = [await self._with_signature(key.name, each) for each in derivation.made]
+            plan = key.plan.key(key.tag) if derivation.is_final else None
+            await self._records.keep(key.name, key.target, made, plan=plan)
+        answer = made[-1]
         found = await self._load(key.name, answer.digest, key.target, answer.record)
         if found is None:
             raise _gone(key)
@@ -363,7 +362,10 @@ class Conversions:
             content, media_type = await self._manifests.read(digest)
         except PathNotFound:
             return None
-        return DerivedManifest(media_type, digest, len(content), content, key.target, record.source_type, record.rule)
+        size = len(content)
+        if media_type in media_types.SCHEMA1_TYPES:
+            content = await self._signed(key.name, digest, content)
+        return DerivedManifest(media_type, digest, size, content, key.target, record.source_type, record.rule)
 
     async def _load(
         self, name: RepositoryName, digest: Digest, source: Target, record: Record

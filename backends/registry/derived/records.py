@@ -9,7 +9,7 @@ Invariants:
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
@@ -178,35 +178,27 @@ class Records:
 
     # keeping
 
-    async def keep(self, name: RepositoryName, source: Target, made: Made, *, plan: str | None = None) -> None:
-        """Keeps a derived manifest: what it needs first, then its record; durable when this returns.
+    async def keep(
+        self, name: RepositoryName, source: Target, made: Sequence[Made], *, plan: str | None = None
+    ) -> None:
+        """Keeps derived manifests: what each needs first, then its record; durable when this returns.
 
         Args:
             name: the repository.
-            source: what it was made of.
-            made: the manifest.
-            plan: the key of the plan by which it is always the answer; None where it is not.
+            source: what they were made of.
+            made: the manifests, those that others name first.
+            plan: the key of the plan by which the last one is always the answer; None where it is not.
 
         Raises:
-            RegistryError: UNAVAILABLE: another request has been busy with it for a long time.
-            StorageFull: nothing is left of it that was not there before.
+            RegistryError: UNAVAILABLE: another request has been busy with one of them for a long time.
+            StorageFull: nothing is left of them that was not there before.
         """
-        contents = {made.digest: made.content}
-        contents |= {blob.digest: blob.content for blob in made.blobs if blob.content is not None}
-        members = {
-            layout.derived_member(name, blob.digest, source): Member(blob.size, blob.image_id).encode()
-            for blob in made.blobs
-        }
-        files = {layout.derived_blob(digest): content for digest, content in contents.items()}
-        if made.signed is not None:
-            files[layout.signed_schema1(name, made.digest)] = made.signed
-        files |= members
-        files[layout.derivation(name, source, made.digest)] = b""
-        files[layout.derived_record(name, made.digest, source)] = made.record.encode()
+        files = {path: content for each in made for path, content in _files_of(name, source, each)}
         if plan is not None:
-            files[layout.derivation_plan(name, source, plan)] = str(made.digest).encode()
+            files[layout.derivation_plan(name, source, plan)] = str(made[-1].digest).encode()
+        digests = {digest for each in made for digest in (each.digest, *_new_contents(each))}
         async with AsyncExitStack() as stack:
-            for digest in sorted(contents, key=str):
+            for digest in sorted(digests, key=str):
                 await stack.enter_async_context(exclusive_lock(self._locks, layout.derived_lock(digest)))
             async with undone_without_room(self._driver, *files):
                 for path, content in files.items():
@@ -241,3 +233,20 @@ class Records:
                     await self._driver.delete(layout.derived_record(name, digest, source))
         with suppress(PathNotFound):
             await self._driver.delete(layout.derivations(name, source))
+
+
+def _files_of(name: RepositoryName, source: Target, made: Made) -> Iterator[tuple[str, bytes]]:
+    """Yields the files of a derived manifest in the order in which they are written: its record is the last one."""
+    for digest, content in _new_contents(made).items():
+        yield layout.derived_blob(digest), content
+    yield layout.derived_blob(made.digest), made.content
+    if made.signed is not None:
+        yield layout.signed_schema1(name, made.digest), made.signed
+    for blob in made.blobs:
+        yield layout.derived_member(name, blob.digest, source), Member(blob.size, blob.image_id).encode()
+    yield layout.derivation(name, source, made.digest), b""
+    yield layout.derived_record(name, made.digest, source), made.record.encode()
+
+
+def _new_contents(made: Made) -> dict[Digest, bytes]:
+    return {blob.digest: blob.content for blob in made.blobs if blob.content is not None}
