@@ -27,6 +27,9 @@ from backends.model.names import (
 )
 from backends.model.strict_json import parse_json
 
+LIBRARY = "library"
+"""The namespace of names without one."""
+
 MAX_V1_NAME = 511
 """Namespace and repository are one name each on disk, of 255 bytes at most, with a slash between them."""
 
@@ -116,7 +119,7 @@ def parse_v1_name(text: str) -> V1Name:
     if not text or text.startswith("/") or not text.isascii() or not text.isprintable():
         raise RegistryError(ErrorCode.NAME_INVALID, f"{text[:80]!r} is not a valid repository name", status=400)
     namespace, slash, repository = text.partition("/")
-    return V1Name(namespace, repository) if slash else V1Name("library", namespace)
+    return V1Name(namespace, repository) if slash else V1Name(LIBRARY, namespace)
 
 
 def v1_name(name: RepositoryName) -> V1Name | None:
@@ -128,7 +131,7 @@ def v1_name(name: RepositoryName) -> V1Name | None:
     if canonical_name(name) != name:
         return None
     namespace, slash, rest = name.partition("/")
-    found = V1Name(namespace, rest) if slash else V1Name("library", name)
+    found = V1Name(namespace, rest) if slash else V1Name(LIBRARY, name)
     return found if len(quote_plus(found.stored)) <= MAX_FILE_NAME else None
 
 

@@ -26,6 +26,7 @@ from backends.registry.shared import Shared
 from backends.registry.signing import Signer
 from backends.registry.tags.service import Tags
 from backends.registry.uploads import Uploads
+from backends.registry.v1.catalog import list_v1_repositories
 from backends.registry.v1.images import Images as V1Images
 from backends.registry.v1.repositories import Repositories as V1Repositories
 from backends.registry.validation import Validation
@@ -186,14 +187,21 @@ class Store:
         return Repository(name, self._shared)
 
     async def list_repositories(self, *, after: str, limit: int) -> Sequence[str]:
-        """Returns a page of the names of v2's repositories; see `catalog`."""
-        return await list_repositories(self.storage.driver, after=after, limit=limit)
+        """Returns a page of the names of repositories of both generations, as v2 writes them; see `catalog`.
+
+        Those that v2's grammar cannot hold are left out.
+        """
+        ours = await list_repositories(self.storage.driver, after=after, limit=limit)
+        theirs = await list_v1_repositories(self.v1_storage.driver, after=after, limit=limit)
+        if not theirs:
+            return ours
+        return sorted({*ours, *theirs}, key=lambda name: name.split("/"))[:limit]
 
     async def search(self, term: str) -> Sequence[str]:
         """Returns the names of repositories of both registries that contain a term, whatever its case; sorted."""
         wanted = term.lower()
-        found = {name for name in await self.v1_repositories.names() if wanted in name.lower()}
-        found.update([name async for name in self._names() if wanted in name.lower()])
+        found = [name async for name in self._names() if wanted in name.lower()]
+        found += [name.text for name in await self.v1_repositories.names_of_v1_alone() if wanted in name.text.lower()]
         return sorted(found)
 
     async def _names(self) -> AsyncIterator[str]:

@@ -8,11 +8,23 @@ from __future__ import annotations
 from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.http.request_info import parse_query
+from backends.model.errors import RegistryError
+from backends.model.names import parse_repository_name
 from backends.v1.parts import Parts, answer
+
+ONLY_V1 = "Only clients that speak v1 can pull this: v2 does not allow its name."
 
 
 async def get_search(parts: Parts, request: BaseRequest) -> StreamResponse:
     """Sends the repositories whose name has the term in it, whatever its case."""
     term = parse_query(request).get("q", "")
-    results = [{"description": "", "name": name} for name in await parts.store.search(term)]
+    results = [{"description": _description(name), "name": name} for name in await parts.store.search(term)]
     return answer(request, {"num_results": len(results), "query": term, "results": results})
+
+
+def _description(name: str) -> str:
+    try:
+        parse_repository_name(name)
+    except RegistryError:
+        return ONLY_V1
+    return ""

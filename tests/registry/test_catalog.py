@@ -71,7 +71,7 @@ async def test_links_that_lead_in_circles_make_no_repositories(tmp_path: Path) -
     storage = open_folder(tmp_path)
     store = Store(storage)
     await make(storage.driver, {"team/app", "team/other", "z"})
-    await storage.driver.write(layout.v1_index_images("team", "old"), b"[]")
+    await storage.driver.write(layout.v1_tag("team", "old", "1"), b"f" * 64)
     repositories = tmp_path / layout.REPOSITORIES[1:]
     for link, target in {
         repositories / "self": ".",
@@ -86,8 +86,8 @@ async def test_links_that_lead_in_circles_make_no_repositories(tmp_path: Path) -
         link.symlink_to(target)
     async with asyncio.timeout(5):
         listed = list(await store.list_repositories(after="", limit=1000))
-        assert listed == ["alias", "team/app", "team/app/across", "team/other", "team/other/back", "z"]
-        assert set(await store.search("")) == {*listed, "team/old"}
+        assert listed == ["alias", "team/app", "team/app/across", "team/old", "team/other", "team/other/back", "z"]
+        assert list(await store.search("")) == listed
     await storage.close()
 
 

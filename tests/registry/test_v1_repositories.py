@@ -216,8 +216,8 @@ async def test_the_mark_of_a_private_repository_is_an_empty_file(storage: Storag
     assert not await repositories.is_private(NAME)
 
 
-async def test_names_are_listed_as_one_writes_them_to_pull(storage: Storage, repositories: Repositories) -> None:
-    for text in ("team/ml", "busybox", "a/b/c", "n s/r+x"):
+async def test_names_that_v2_cannot_have_are_listed(storage: Storage, repositories: Repositories) -> None:
+    for text in ("team/ml", "busybox", "a/b/c", "n s/r+x", "Team/app_"):
         name = parse_v1_name(text)
         await storage.driver.write(layout.v1_index_images(name.namespace, name.stored), b"[]")
-    assert await repositories.names() == ["a/b/c", "library/busybox", "n s/r+x", "team/ml"]
+    assert [name.text for name in await repositories.names_of_v1_alone()] == ["Team/app_", "n s/r+x"]

@@ -61,13 +61,15 @@ class Tags:
 
     # of both
 
-    def target(self, name: RepositoryName, tag: TagName) -> Awaitable[Target]:
-        """Returns what a tag names, whoever set it.
+    def target(self, name: RepositoryName, tag: str) -> Awaitable[Target]:
+        """Returns what a tag names, whoever set it; also one that only v1 can have.
 
         Raises:
             PathNotFound: there is no such tag.
         """
-        return self._files.target_of(name, _v1_names[name], tag)
+        if not is_tag(tag):
+            return self._files.target(_tag(name, tag))
+        return self._files.target_of(name, _v1_names[name], TagName(tag))
 
     def targets(self, name: RepositoryName) -> Awaitable[Mapping[str, Target]]:
         """Returns all tags of a repository with what they name, sorted bytewise; also those that only v1 can have."""

@@ -170,13 +170,14 @@ class Repositories:
         with suppress(PathNotFound):
             await self._driver.delete(path)
 
-    async def names(self) -> Sequence[str]:
-        """Returns all names, `namespace/repository` as one writes them to pull, sorted."""
-        found: list[str] = []
-        for namespace in await self._list(layout.V1_REPOSITORIES):
-            repositories = await self._list(f"{layout.V1_REPOSITORIES}/{namespace}")
-            found += [f"{unquote_plus(namespace)}/{unquote_plus(unquote_plus(entry))}" for entry in repositories]
-        return sorted(found)
+    async def names_of_v1_alone(self) -> Sequence[V1Name]:
+        """Returns the names that v2 cannot have, sorted as their folders are."""
+        found: list[V1Name] = []
+        async for namespace in yielding(await self._list(layout.V1_REPOSITORIES)):
+            entries = await self._list(f"{layout.V1_REPOSITORIES}/{namespace}")
+            names = [V1Name(unquote_plus(namespace), unquote_plus(unquote_plus(entry))) for entry in entries]
+            found += [name for name in names if name.v2 is None]
+        return found
 
     async def _list(self, path: str) -> Sequence[str]:
         """Returns what is in a folder; names that docker-registry cannot have written are skipped."""

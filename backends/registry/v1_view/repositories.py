@@ -77,7 +77,7 @@ class ViewedRepositories:
         if name.v2 is None:
             return await self._pushed.tag(name, tag)
         try:
-            target = await self._tags.target(name.v2, TagName(tag))
+            target = await self._tags.target(name.v2, tag)
             return await self._image_of(name.v2, target, platform)
         except PathNotFound:
             raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, "Tag not found") from None

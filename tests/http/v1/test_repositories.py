@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from backends.storage.factory import open_folder
+from backends.v1.search import ONLY_V1
 from backends.v1.settings import V1Settings
 from tests.support.trees import read_files, read_stats, read_tree, write_tree
 from tests.support.v1server import DOCKER, Answer, RunningRegistry, make_pushed, running_v1
@@ -308,20 +309,22 @@ async def test_everybody_has_access_as_long_as_there_is_no_control(registry: Run
 
 
 async def test_a_search_finds_names_of_both_registries(registry: RunningRegistry, root: Path) -> None:
-    await registry.ask("PUT", "/v1/repositories/solo2/", body=b"[]")
-    await registry.ask("PUT", "/v1/repositories/team/other/", body=b"[]")
-    await registry.ask("PUT", "/v1/repositories/a/b/solo/", body=b"[]")
     link = "docker/registry/v2/repositories/new/solo/_manifests/tags/latest/current/link"
-    write_tree(root, {link: "sha256:" + "0" * 64})
+    tags = ("library/solo2", "team/other", "a/b%252Fsolo", "Team/solo_")
+    write_tree(root, {link: "sha256:" + "0" * 64, **{f"repositories/{name}/tag_1": "f" * 64 for name in tags}})
+    await registry.ask("PUT", "/v1/repositories/solo/announced/", body=b"[]")  # nothing can be pulled yet
     told = await registry.ask("GET", "/v1/search?q=SOLO&n=25&page=2&page_size=1")
     assert told.json == {
-        "num_results": 3,
+        "num_results": 4,
         "query": "SOLO",
-        "results": [{"description": "", "name": name} for name in ("a/b/solo", "library/solo2", "new/solo")],
+        "results": [
+            {"description": ONLY_V1, "name": "Team/solo_"},
+            *({"description": "", "name": name} for name in ("a/b/solo", "new/solo", "solo2")),
+        ],
     }
     assert told.value("Content-Type") == "application/json"
     for everything in ("", "?q=", "?n=5"):
-        assert (await registry.ask("GET", f"/v1/search{everything}")).json["num_results"] == 4
+        assert (await registry.ask("GET", f"/v1/search{everything}")).json["num_results"] == 5
     assert (await registry.ask("HEAD", "/v1/search?q=solo2")).status == 200
     assert (await registry.ask("GET", "/v1/search?q=" + quote("%"))).json["results"] == []
 
@@ -340,8 +343,8 @@ async def test_a_search_sees_every_repository_however_many_there_are(registry: R
 
 
 async def test_a_search_passes_over_what_no_registry_wrote(registry: RunningRegistry, root: Path) -> None:
-    await registry.ask("PUT", "/v1/repositories/ns/r/", body=b"[]")
-    write_tree(root, {"repositories/stray": "", "repositories/\u00e4/r/_index_images": "[]"})
+    tag = {"repositories/ns/r/tag_1": "f" * 64}
+    write_tree(root, {**tag, "repositories/stray": "", "repositories/\u00e4/r/_index_images": "[]"})
     (root / "repositories" / b"\xff".decode("utf-8", "surrogateescape") / "r").mkdir(parents=True)
     assert [result["name"] for result in (await registry.ask("GET", "/v1/search")).json["results"]] == ["ns/r"]
 

@@ -1,0 +1,97 @@
+"""Which repositories v1 has by names that v2 can hold, in the order of v2's catalog; a page costs what the page costs.
+
+That order is by components, `a`, `a/b`, `a-b`, and so is the order of docker-registry's folders: a slash within a
+repository's name is `%252F` there, and `%` comes before all that a name may have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from heapq import merge
+from urllib.parse import quote_plus, unquote_plus
+
+from backends.model.names import RepositoryName
+from backends.model.v1images import LIBRARY, V1Name
+from backends.storage import layout
+from backends.storage.capabilities import KnowsAbsence, after_name, capability, list_pages
+from backends.storage.driver import StorageDriver
+
+NAMES_AT_ONCE = 256
+FOLDERS_AT_ONCE = 64
+
+
+async def list_v1_repositories(driver: StorageDriver, *, after: str, limit: int) -> Sequence[RepositoryName]:
+    """Returns names of repositories that have a tag of v1, as v2 writes them, in the order of their components.
+
+    Args:
+        driver: v1's root.
+        after: names up to this one, itself included, are left out; "" for the beginning.
+        limit: how many at most.
+    """
+    knows = capability(driver, KnowsAbsence)
+    if knows is not None and knows.are_absent((layout.V1_REPOSITORIES,)):
+        return ()
+    at_once = max(1, min(limit, FOLDERS_AT_ONCE))
+    official = [name async for name in _first(_of_library(driver, after, at_once), limit)]
+    others = [name async for name in _first(_of_others(driver, after, at_once), limit)]
+    return list(merge(official, others, key=_components))[:limit]
+
+
+async def _first(names: AsyncIterator[RepositoryName], limit: int) -> AsyncIterator[RepositoryName]:
+    count = 0
+    async for name in names:
+        if count == limit:
+            return
+        yield name
+        count += 1
+
+
+async def _of_library(driver: StorageDriver, after: str, at_once: int) -> AsyncIterator[RepositoryName]:
+    """Yields the repositories that v1 calls `library/x`, and v2 `x`."""
+    start = after_name(after.partition("/")[0])
+    async for name in _in_namespace(driver, LIBRARY, start, at_once):
+        if "/" not in name.repository and name.v2 is not None:
+            yield name.v2
+
+
+async def _of_others(driver: StorageDriver, after: str, at_once: int) -> AsyncIterator[RepositoryName]:
+    """Yields the others, whose first component is v1's namespace."""
+    first, _, rest = after.partition("/")
+    namespace_start = first
+    while namespaces := await _page(driver, layout.V1_REPOSITORIES, namespace_start, limit=NAMES_AT_ONCE):
+        for namespace in namespaces:
+            start = after_name(layout.escape_v1(quote_plus(rest))) if namespace == first else ""
+            async for name in _in_namespace(driver, namespace, start, at_once):
+                if name.v2 is not None and "/" in name.v2:
+                    yield name.v2
+        if len(namespaces) < NAMES_AT_ONCE:
+            return
+        namespace_start = after_name(namespaces[-1])
+
+
+async def _in_namespace(driver: StorageDriver, namespace: str, start: str, at_once: int) -> AsyncIterator[V1Name]:
+    """Yields the repositories of a namespace that have tags, as their folders are sorted."""
+    folder = f"{layout.V1_REPOSITORIES}/{namespace}"
+    if not namespace.isascii() or layout.escape_v1(unquote_plus(namespace)) != namespace:
+        return
+    while entries := await _page(driver, folder, start, limit=NAMES_AT_ONCE):
+        for first in range(0, len(entries), at_once):
+            some = entries[first : first + at_once]
+            tags = await list_pages(driver, [(f"{folder}/{entry}", layout.V1_TAG) for entry in some], limit=1)
+            for entry, found in zip(some, tags, strict=True):
+                if entry.isascii() and any(each.startswith(layout.V1_TAG) for each in found):
+                    name = V1Name(unquote_plus(namespace), unquote_plus(unquote_plus(entry)))
+                    if layout.escape_v1(name.stored) == entry:  # and not what only looks like it
+                        yield name
+        if len(entries) < NAMES_AT_ONCE:
+            return
+        start = after_name(entries[-1])
+
+
+async def _page(driver: StorageDriver, folder: str, start: str, *, limit: int) -> Sequence[str]:
+    (entries,) = await list_pages(driver, [(folder, start)], limit=limit)
+    return entries
+
+
+def _components(name: RepositoryName) -> list[str]:
+    return name.split("/")
