@@ -80,7 +80,7 @@ async def names(store: Store) -> tuple[list[str], list[str]]:
 
 async def files(driver: StorageDriver) -> Mapping[str, bytes]:
     """All but content by digest, v1's images and what has no meaning after a change: paths with what they hold."""
-    shared = (layout.BLOBS, layout.V1_IMAGES, layout.V1_STAGING)
+    shared = (layout.BLOBS, layout.V1_IMAGES, layout.V1_STAGING, f"{layout.INDEX}/layers", f"{layout.INDEX}/v1-layers")
     paths = [path for path in await everything(driver) if path != "/" and not path.startswith(shared)]
     return {path: await driver.read(path) for path in paths}
 
