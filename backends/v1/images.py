@@ -26,7 +26,7 @@ FIRST_WITH_PAYLOAD_CHECKSUM = (0, 10)
 
 async def get_json(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
     """Sends an image's JSON to the byte, with the size and the checksums of its layer."""
-    stored = await parts.store.v1_view.images.get(image)
+    stored = await parts.store.v1_view.images.get(image, parts.viewer(request))
     if _unchanged(request):
         return _not_modified(request)
     headers = CIMultiDict(cache(time.time()))
@@ -50,7 +50,7 @@ async def get_layer(parts: Parts, request: BaseRequest, image: ImageId) -> Strea
     Docker resumes with `Range: bytes=<got>-<size>`, one past the end, and takes a 416 with `Content-Length: 0` for the
     end of the file.
     """
-    reader = await parts.store.v1_view.images.open_layer(image)
+    reader = await parts.store.v1_view.images.open_layer(image, parts.viewer(request))
     headers = {**cache(time.time()), "Content-Type": OCTET_STREAM, "Accept-Ranges": "bytes"}
     try:
         if parts.store.events.wanted:
@@ -80,7 +80,7 @@ async def put_layer(parts: Parts, request: BaseRequest, image: ImageId) -> Strea
 
 async def get_ancestry(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
     """Sends the ids from an image to its base."""
-    ancestry = await parts.store.v1_view.images.ancestry(image)
+    ancestry = await parts.store.v1_view.images.ancestry(image, parts.viewer(request))
     if _unchanged(request):
         return _not_modified(request)
     return respond(request, 200, cache(time.time()), dump_json(list(ancestry)))

@@ -18,6 +18,7 @@ from backends.model.descriptors import Platform
 from backends.model.errors import ErrorCode
 from backends.model.v1images import dump_json
 from backends.registry.store import Store
+from backends.registry.v1_view.viewer import Viewer
 from backends.v1.headers import STD
 from backends.v1.settings import V1Settings
 from backends.web.actors import actor_of, described_actor
@@ -44,12 +45,13 @@ class Parts:
             return actor_of(request)
         return described_actor(request, origin=self.settings.host or client_address(request))
 
-    def platform(self, request: BaseRequest) -> Platform:
-        """Returns what the client runs on, which decides what it gets of an index; the settings' where it is silent."""
+    def viewer(self, request: BaseRequest) -> Viewer:
+        """Returns who asks; where the client does not say what it runs on, that is the settings' platform."""
         runs_on = parse_user_agent(client_agent(request)).runs_on
-        if runs_on is None:
-            return self.store.conversion_policy.platform
-        return Platform(architecture=runs_on[1], os=runs_on[0])
+        platform = self.store.conversion_policy.platform
+        if runs_on is not None:
+            platform = Platform(architecture=runs_on[1], os=runs_on[0])
+        return Viewer(platform, self.settings.patience_seconds)
 
     async def body(self, request: BaseRequest) -> bytes:
         """Returns a JSON body whole, within the limit."""

@@ -27,7 +27,7 @@ async def put_images(parts: Parts, request: BaseRequest, name: V1Name) -> Stream
 
 async def get_images(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
     """Begins a pull."""
-    content = await parts.store.v1_view.repositories.images(name, parts.platform(request))
+    content = await parts.store.v1_view.repositories.images(name, parts.viewer(request))
     if parts.store.events.wanted:
         from backends.v1.pulls import tell_repository  # noqa: PLC0415 - only where events are wanted
 

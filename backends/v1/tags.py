@@ -23,12 +23,12 @@ UNDESCRIBED = {
 
 async def get_tags(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
     """Sends all tags with the ids they name."""
-    return answer(request, await parts.store.v1_view.repositories.tags(name, parts.platform(request)))
+    return answer(request, await parts.store.v1_view.repositories.tags(name, parts.viewer(request)))
 
 
 async def get_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) -> StreamResponse:
     """Sends the id that a tag names."""
-    image_id = await parts.store.v1_view.repositories.tag(name, tag, parts.platform(request))
+    image_id = await parts.store.v1_view.repositories.tag(name, tag, parts.viewer(request))
     if parts.store.events.wanted:
         from backends.v1.pulls import tell_tag  # noqa: PLC0415 - only where events are wanted
 
@@ -47,7 +47,7 @@ async def put_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) ->
         raise RegistryError(ErrorCode.IMAGE_UNKNOWN, "Image not found")
     actor, now = parts.actor(request), int(time.time())
     await parts.store.v1_view.repositories.put_tag(
-        name, tag, ImageId(image_id), platform=parts.platform(request), actor=actor, now=now
+        name, tag, ImageId(image_id), viewer=parts.viewer(request), actor=actor, now=now
     )
     return done(request)
 

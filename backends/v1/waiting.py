@@ -15,6 +15,7 @@ from backends.v1.headers import STD
 from backends.web.errors import Handler
 
 RETRY_SECONDS = 20
+"""After so many seconds, a client that was told to come later may expect something new."""
 
 
 def asking_again(handler: Handler) -> Handler:

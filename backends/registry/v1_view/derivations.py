@@ -15,7 +15,6 @@ from backends.model.cache import Cache
 from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.conversion.plans import Form, Plan
 from backends.model.conversion.policy import Permission, refusal
-from backends.model.descriptors import Platform
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import OciManifest, Schema1, Schema2, parse_stored_manifest
@@ -28,7 +27,8 @@ from backends.registry.v1_view.chains import Chain, chain_of, claimed_chain
 from backends.registry.v1_view.choosing import choose_image
 from backends.registry.v1_view.claims import Claims
 from backends.registry.v1_view.derived_images import DerivedImage, DerivedImages, ImageSource
-from backends.registry.v1_view.layer_bytes import PATIENCE_SECONDS, LayerBytes
+from backends.registry.v1_view.layer_bytes import LayerBytes
+from backends.registry.v1_view.viewer import Viewer
 from backends.storage import layout
 from backends.storage.driver import PathNotFound
 
@@ -67,23 +67,24 @@ class Derivations:
 
     # by repository
 
-    async def top(self, name: RepositoryName, digest: Digest, platform: Platform) -> ImageId:
+    async def top(self, name: RepositoryName, digest: Digest, viewer: Viewer) -> ImageId:
         """Returns the topmost image that a manifest is for v1 clients; of an index, the one for a platform.
 
         Raises:
             ImpossibleConversion: it is nothing that they can read; the sentence says why.
+            StillWorking: that is still being found out.
             RegistryError: MANIFEST_UNKNOWN: it is not in this repository.
         """
         self._require_permission(name)
         known = await self._known(ImageSource(name, digest))
         if known is not None:
             return known
-        chosen = await choose_image(self._open(name), digest, platform)
+        chosen = await choose_image(self._open(name), digest, viewer.platform)
         source = ImageSource(name, chosen)
         known = None if chosen == digest else await self._known(source)
         if known is None:
             self._require_permission(name, new=True)
-            known = (await self._chain(source)).top
+            known = (await self._chain(source, viewer)).top
             await self._images.keep_top(source, known)
         return known
 
@@ -130,16 +131,17 @@ class Derivations:
         """Whether an id belongs to an image that was made of a manifest."""
         return await self._images.find(image_id) is not None or await self._claims.is_taken(image_id)
 
-    async def ancestry(self, image_id: ImageId) -> Sequence[DerivedImage]:
+    async def ancestry(self, image_id: ImageId, viewer: Viewer) -> Sequence[DerivedImage]:
         """Returns an image and all below it; makes them where that was not done before. None at all: no such image.
 
         Raises:
             ImpossibleConversion: a layer of it is gone.
+            StillWorking: it is still being made.
         """
         sources = await self._images.sources(image_id)
         images = await self._walk(image_id) if self._are_made(image_id, sources) else ()
         if not images:  # or somebody has removed what was made
-            await self._make_all(image_id, sources)
+            await self._make_all(image_id, sources, viewer)
             images = await self._walk(image_id)
         for image in images:
             await self._layers.require(image)
@@ -148,7 +150,7 @@ class Derivations:
     def _are_made(self, image_id: ImageId, sources: Sequence[ImageSource]) -> bool:
         return all((image_id, source) in self._made for source in sources)
 
-    async def _make_all(self, image_id: ImageId, sources: Sequence[ImageSource]) -> None:
+    async def _make_all(self, image_id: ImageId, sources: Sequence[ImageSource], viewer: Viewer) -> None:
         """Makes the images of all manifests whose topmost one this is; each may have layers that the others lack.
 
         Raises:
@@ -162,14 +164,14 @@ class Derivations:
                 refused.append(error)
                 continue
             if self._writes:
-                await self._make(source, image_id)
+                await self._make(source, image_id, viewer)
         if refused and len(refused) == len(sources):
             raise refused[0]
 
-    async def _make(self, source: ImageSource, image_id: ImageId) -> None:
+    async def _make(self, source: ImageSource, image_id: ImageId, viewer: Viewer) -> None:
         """Makes all images of a manifest, if it is still there and still this image."""
         try:
-            chain = await self._chain(source)
+            chain = await self._chain(source, viewer)
             if chain.top != image_id:
                 raise ImpossibleConversion(f"it is image {chain.top} now")
         except (ImpossibleConversion, RegistryError) as error:
@@ -183,7 +185,7 @@ class Derivations:
         await self._images.keep_source(source, image_id)
         self._made.put((image_id, source), value=True)
 
-    async def _chain(self, source: ImageSource) -> Chain:
+    async def _chain(self, source: ImageSource, viewer: Viewer) -> Chain:
         """Returns a manifest's chain; of schema 1, one whose ids no other image has."""
         repository = self._open(source.name)
         manifest = await repository.parse_manifest(source.digest)
@@ -192,7 +194,7 @@ class Derivations:
             if chain is not None and await self._claims.claim(chain.images, source):
                 return chain
             made = await self._shared.conversions.convert(
-                source.name, V2Target(source.digest), Plan(Form.SCHEMA2), tag="", patience=PATIENCE_SECONDS
+                source.name, V2Target(source.digest), Plan(Form.SCHEMA2), tag="", patience=viewer.patience
             )
             manifest = await parse_off_loop(made.content, parse_stored_manifest)
         if not isinstance(manifest, Schema2 | OciManifest):

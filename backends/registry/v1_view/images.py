@@ -21,6 +21,7 @@ from backends.registry.v1_view.derivations import Derivations
 from backends.registry.v1_view.derived_images import DerivedImage
 from backends.registry.v1_view.layer_bytes import LayerBytes
 from backends.registry.v1_view.pinning import Pinning
+from backends.registry.v1_view.viewer import Viewer
 from backends.storage.driver import Reader
 
 
@@ -42,7 +43,7 @@ class ViewedImages:
 
     # reading
 
-    async def get(self, image_id: ImageId) -> StoredImage:
+    async def get(self, image_id: ImageId, viewer: Viewer) -> StoredImage:
         """Returns a complete image.
 
         Raises:
@@ -53,16 +54,16 @@ class ViewedImages:
         if image is None:
             return await self._pushed.get(image_id)
         with impossible_is_unknown():
-            layer = await self._layers.find(image)
+            layer = await self._layers.find(image, patience=viewer.patience)
         return StoredImage(image.text, layer.size, ())
 
-    async def open_layer(self, image_id: ImageId) -> Reader:
+    async def open_layer(self, image_id: ImageId, viewer: Viewer) -> Reader:
         """Opens a complete image's layer; raises as `get`."""
         image = await self._find(image_id)
         if image is None:
             return await self._pushed.open_layer(image_id)
         with impossible_is_unknown():
-            return await self._layers.open(image)
+            return await self._layers.open(image, patience=viewer.patience)
 
     async def _find(self, image_id: ImageId) -> DerivedImage | None:
         """Returns an image that was made of a manifest; None where one that was pushed comes before it."""
@@ -71,14 +72,15 @@ class ViewedImages:
             image = await self._view.find_claimed(image_id)
         return image
 
-    async def ancestry(self, image_id: ImageId) -> Sequence[ImageId]:
+    async def ancestry(self, image_id: ImageId, viewer: Viewer) -> Sequence[ImageId]:
         """Returns the ids from a complete image to its base, its own first.
 
         Raises:
             RegistryError: IMAGE_UNKNOWN or IMAGE_UPLOADING.
+            StillWorking: it is still being made.
         """
         with impossible_is_unknown():
-            images = await self._view.ancestry(image_id)
+            images = await self._view.ancestry(image_id, viewer)
         return [image.image_id for image in images] or await self._pushed.ancestry(image_id)
 
     async def known_layer_blob(self, image_id: ImageId) -> Descriptor | None:

@@ -28,9 +28,6 @@ from backends.storage.inmemory import MemoryReader
 if TYPE_CHECKING:
     from backends.registry.layers.layers import Layers
 
-PATIENCE_SECONDS = 20.0
-"""A client that waits longer for a layer is sent to the same address again (DECISIONS 4)."""
-
 _log = logging.getLogger("portside.v1")
 
 
@@ -87,16 +84,20 @@ class LayerBytes:
         if image.layers:
             raise _gone(image)
 
-    async def open(self, image: DerivedImage) -> Reader:
+    async def open(self, image: DerivedImage, *, patience: float | None) -> Reader:
         """Opens an image's layer; raises as `find`."""
-        layer = await self.find(image)
+        layer = await self.find(image, patience=patience)
         try:
             return await layer.open()
         except PathNotFound:
             raise _gone(image) from None
 
-    async def find(self, image: DerivedImage, *, patience: float | None = PATIENCE_SECONDS) -> LayerFile:
+    async def find(self, image: DerivedImage, *, patience: float | None) -> LayerFile:
         """Returns an image's layer.
+
+        Args:
+            image: the image.
+            patience: seconds to wait until it is known what the layer holds; None for as long as it takes.
 
         Raises:
             ImpossibleConversion: it is not stored, or what is stored is not what the image's id says.

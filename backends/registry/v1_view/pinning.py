@@ -18,9 +18,13 @@ from backends.registry.v1.images import Images
 from backends.registry.v1_view.derivations import Derivations
 from backends.registry.v1_view.derived_images import DerivedImage
 from backends.registry.v1_view.layer_bytes import LayerBytes, LayerFile
+from backends.registry.v1_view.viewer import Viewer
 from backends.storage import layout
 from backends.storage.capabilities import LinksFiles, capability
 from backends.storage.driver import PathNotFound, StorageDriver
+
+PATIENT = Viewer(patience=None)
+"""Who pushes an image has pulled it before, so there is little to wait for."""
 
 
 class Pinning:
@@ -46,7 +50,7 @@ class Pinning:
             ImpossibleConversion: a layer is gone.
             StorageFull: what was finished stays.
         """
-        images = await self._view.ancestry(image_id)
+        images = await self._view.ancestry(image_id, PATIENT)
         ids = [image.image_id for image in images]
         for place in reversed(range(len(images))):
             await self._pin(images[place], ids[place:], actor=actor)

@@ -6,19 +6,22 @@ its name. Which image a tag of an index names depends on what the client runs on
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 
 from backends.model.actor import Actor
 from backends.model.conversion.impossible import ImpossibleConversion
-from backends.model.descriptors import Platform
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.targets import Target, V1Target, V2Target
 from backends.model.v1images import V1Name, dump_json, load_json
+from backends.registry.still_working import StillWorking
 from backends.registry.tags.service import Tags
 from backends.registry.v1.repositories import Repositories
 from backends.registry.v1_view.derivations import Derivations
 from backends.registry.v1_view.images import ViewedImages
+from backends.registry.v1_view.viewer import Viewer
 from backends.registry.yielding import yielding
 from backends.storage.driver import PathNotFound
 
@@ -41,7 +44,7 @@ class ViewedRepositories:
 
     # tags
 
-    async def tags(self, name: V1Name, platform: Platform) -> Mapping[str, str]:
+    async def tags(self, name: V1Name, viewer: Viewer) -> Mapping[str, str]:
         """Returns tags and the ids they name; without those that name nothing v1 can have.
 
         Raises:
@@ -55,9 +58,13 @@ class ViewedRepositories:
             return await self._pushed.tags(name)
         found: dict[str, str] = {}
         refused = ""
-        async for tag, target in yielding(targets.items()):
+        # What is found out is kept, so a client that asks again is further each time.
+        until = math.inf if viewer.patience is None else time.monotonic() + viewer.patience
+        async for number, (tag, target) in yielding(enumerate(targets.items())):
+            if time.monotonic() > until:
+                raise StillWorking(f"of the {len(targets)} tags of {name}, {number} have been looked at")
             try:
-                found[tag] = await self._image_of(name.v2, target, platform)
+                found[tag] = await self._image_of(name.v2, target, viewer)
             except ImpossibleConversion as error:
                 refused = refused or f"{tag}: {error}"
             except RegistryError as error:
@@ -67,7 +74,7 @@ class ViewedRepositories:
             raise RegistryError(ErrorCode.NAME_UNKNOWN, refused or "Repository not found")
         return found
 
-    async def tag(self, name: V1Name, tag: str, platform: Platform) -> str:
+    async def tag(self, name: V1Name, tag: str, viewer: Viewer) -> str:
         """Returns the id that a tag names.
 
         Raises:
@@ -78,14 +85,14 @@ class ViewedRepositories:
             return await self._pushed.tag(name, tag)
         try:
             target = await self._tags.target(name.v2, tag)
-            return await self._image_of(name.v2, target, platform)
+            return await self._image_of(name.v2, target, viewer)
         except PathNotFound:
             raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, "Tag not found") from None
         except ImpossibleConversion as error:
             raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, str(error)) from None
 
     async def put_tag(
-        self, name: V1Name, tag: str, image_id: ImageId, *, platform: Platform, actor: Actor, now: int
+        self, name: V1Name, tag: str, image_id: ImageId, *, viewer: Viewer, actor: Actor, now: int
     ) -> None:
         """Moves a tag to an image that is whole, with all its ancestors.
 
@@ -96,43 +103,43 @@ class ViewedRepositories:
             name: the repository.
             tag: the tag.
             image_id: what it is to name.
-            platform: what the client runs on.
+            viewer: the client.
             actor: who moves it.
             now: seconds since 1970.
 
         Raises:
             RegistryError: IMAGE_UNKNOWN: the image or an ancestor is not here or has no layer.
         """
-        if name.v2 is not None and await self._restore(name.v2, TagName(tag), image_id, platform, actor=actor):
+        if name.v2 is not None and await self._restore(name.v2, TagName(tag), image_id, viewer, actor=actor):
             return
         await self._images.pin(image_id, actor=actor)
         await self._pushed.put_tag(name, tag, image_id, actor=actor, now=now)
 
     async def _restore(
-        self, name: RepositoryName, tag: TagName, image_id: ImageId, platform: Platform, *, actor: Actor
+        self, name: RepositoryName, tag: TagName, image_id: ImageId, viewer: Viewer, *, actor: Actor
     ) -> bool:
         source = await self._view.source_of(name, image_id)
         if source is None:
             return False
         try:
             target = await self._tags.target(name, tag)
-            if isinstance(target, V2Target) and await self._view.top(name, target.digest, platform) == image_id:
+            if isinstance(target, V2Target) and await self._view.top(name, target.digest, viewer) == image_id:
                 source = target.digest  # an index, of which the client knows one platform's image only
         except (PathNotFound, ImpossibleConversion, RegistryError):
             pass
         await self._tags.restore(name, tag, V2Target(source), actor=actor)
         return True
 
-    async def _image_of(self, name: RepositoryName, target: Target, platform: Platform) -> str:
+    async def _image_of(self, name: RepositoryName, target: Target, viewer: Viewer) -> str:
         match target:
             case V1Target(image_id):
                 return image_id
             case V2Target(digest):
-                return await self._view.top(name, digest, platform)
+                return await self._view.top(name, digest, viewer)
 
     # repositories
 
-    async def images(self, name: V1Name, platform: Platform) -> bytes:
+    async def images(self, name: V1Name, viewer: Viewer) -> bytes:
         """Returns the list of images, as it goes out: those that v1 clients announced, then what tags of v2 name.
 
         Raises:
@@ -151,7 +158,7 @@ class ViewedRepositories:
         announced = listed if isinstance(listed, list) else []
         known = {entry.get("id") for entry in announced if isinstance(entry, Mapping)}
         try:
-            tagged = await self.tags(name, platform)
+            tagged = await self.tags(name, viewer)
         except RegistryError as error:
             if not known or error.code is not ErrorCode.NAME_UNKNOWN:
                 raise

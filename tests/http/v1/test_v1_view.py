@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+import random
 from collections.abc import AsyncIterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +18,7 @@ from backends.registry.no_room import exists
 from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.factory import open_folder
+from backends.v1.settings import V1Settings
 from tests.support.formats import digest_of, example, inflated
 from tests.support.layers import Compression, pack
 from tests.support.pushed_examples import (
@@ -30,7 +33,7 @@ from tests.support.pushed_examples import (
     put_manifest,
 )
 from tests.support.stores import everything
-from tests.support.v1server import RunningRegistry, make_pushed
+from tests.support.v1server import Answer, RunningRegistry, make_pushed, running_v1
 
 NAME = RepositoryName("team/app")
 REPOSITORY = f"/v1/repositories/{NAME}"
@@ -315,3 +318,63 @@ async def require_ordinary(store: Store, served: dict[str, tuple[bytes, bytes]],
         assert json.loads(await driver.read(f"{folder}/ancestry")) == [*reversed(chain[: number + 1])]
         payload = sha256(text + b"\n" + layer).hexdigest()
         assert await driver.read(f"{folder}/_checksum") == json.dumps([f"sha256:{payload}"]).encode()
+
+
+# what takes long
+
+
+@pytest.fixture
+async def hasty(root: Path) -> AsyncIterator[RunningRegistry]:
+    """A registry that keeps nobody waiting."""
+    storage = open_folder(root)
+    async with running_v1(storage, V1Settings(patience_seconds=0.0)) as running:
+        yield running
+    await storage.close()
+
+
+async def following(registry: RunningRegistry, target: str) -> tuple[Answer, int]:
+    """An answer after all redirects, of which no client is sent more than it follows; and how many there were."""
+    count, answer = 0, await registry.ask("GET", target)
+    while answer.status in {307, 503}:
+        count += 1
+        if answer.status == 503:
+            assert answer.head.value("Retry-After") == "20"
+            assert "pull it again later" in answer.json["error"]
+            await asyncio.sleep(0.2)
+            answer = await registry.ask("GET", target)
+            continue
+        location = answer.head.value("Location")
+        assert location is not None
+        assert location.startswith(f"{target}?portside-wait=")
+        answer = await registry.ask("GET", location)
+    return answer, count
+
+
+@pytest.mark.parametrize("form", [Compression.ZSTD, Compression.GZIP])
+async def test_who_waits_for_a_layer_is_sent_to_the_same_address(
+    hasty: RunningRegistry, store: Store, form: Compression
+) -> None:
+    tar = random.Random(form.value).randbytes(20 << 20)
+    await push_image(store, NAME, "1.0", [Layer(pack(tar, form), digest_of(tar))])
+    top = (await hasty.ask("GET", f"{REPOSITORY}/tags/1.0")).json
+    await ids_of(hasty, top)
+    described, count = await following(hasty, f"/v1/images/{top}/json")
+    assert count > 0
+    assert described.body == (await hasty.ask("GET", f"/v1/images/{top}/json")).body
+    layer = await hasty.ask("GET", f"/v1/images/{top}/layer")
+    assert described.head.value("X-Docker-Size") == str(len(layer.body))
+    assert inflated(layer.body)[1] == tar
+
+
+async def test_who_waits_for_many_tags_is_sent_to_the_same_address(
+    hasty: RunningRegistry, registry: RunningRegistry, store: Store
+) -> None:
+    layers = [gzip_layer(TAR)]
+    for number in range(5):
+        await push_image(store, NAME, f"{number}", layers, config=config_of(layers, number=number))
+    for target in (f"{REPOSITORY}/tags", f"{REPOSITORY}/images"):
+        assert (await hasty.ask("GET", target)).head.value("Location") == f"{target}?portside-wait=1"
+        late = await hasty.ask("GET", f"{target}?portside-wait=8")
+        assert late.status == 503
+        assert "of the 5 tags of team/app, 0 have been looked at" in late.json["error"]
+        assert len((await registry.ask("GET", target)).json) == 5

@@ -1,0 +1,24 @@
+"""Who looks at what v2 clients pushed by the v1 protocol, as far as it matters what they see, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backends.model.conversion.plans import LINUX_AMD64
+from backends.model.descriptors import Platform
+
+PATIENCE_SECONDS = 20.0
+"""Docker up to 1.5 waits a minute for an answer; what it is asked for may go through proxies that wait less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """A client of the v1 protocol.
+
+    Attributes:
+        platform: what it runs on, which decides what it gets of an index.
+        patience: so many seconds it is kept waiting before it is told to ask again; None for as long as it takes.
+    """
+
+    platform: Platform = LINUX_AMD64
+    patience: float | None = PATIENCE_SECONDS
