@@ -14,12 +14,13 @@ from typing_extensions import override
 GROUPS = (
     ("Run", ("serve", "proxy", "v1", "v2")),
     ("Prepare and look", ("certs", "config", "route", "health", "notifications", "reindex")),
-    ("Change", ("delete",)),
+    ("Change", ("migrate", "delete")),
 )
 MODULES = {
     "serving": ("serve", "proxy", "v1", "v2"),
     "looking": ("certs", "config", "route", "health", "notifications"),
     "volumes": ("reindex", "delete"),
+    "migrating": ("migrate",),
 }
 """Where the commands are, below `portside.commands`."""
 

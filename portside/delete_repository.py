@@ -7,16 +7,12 @@ volume needs no permission from it. A read-only registry is left alone.
 from __future__ import annotations
 
 import asyncio
-import getpass
-import os
-import secrets
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from backends.model.actor import Actor
 from backends.model.errors import RegistryError
 from backends.registry.deleting import Contents
 from backends.registry.events import NO_EVENTS, Events
@@ -26,7 +22,7 @@ from backends.storage.driver import StorageError
 from backends.storage.factory import open_storage
 from portside.problems import Problem
 from portside.settings.loading import Role, Settings, load_settings
-from portside.volumes import require_volume
+from portside.volumes import actor_for, require_volume
 
 
 def delete_repository(
@@ -106,8 +102,7 @@ async def _look(settings: Settings, name: str) -> Contents:
 
 async def _delete(settings: Settings, name: str) -> None:
     async with _store(settings) as store:
-        actor = Actor(_user(), "this machine", "portside delete", secrets.token_hex(16))
-        await store.deletions.delete(name, actor=actor)
+        await store.deletions.delete(name, actor=actor_for("portside delete"))
 
 
 @asynccontextmanager
@@ -131,10 +126,3 @@ async def _events(settings: Settings, stack: AsyncExitStack) -> Events:
     stack.push_async_callback(made.close)
     await made.prepare()
     return made.events
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return str(os.getuid())

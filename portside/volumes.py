@@ -1,13 +1,25 @@
-"""What a command that works on a volume by itself, beside running servers, requires of it."""
+"""What a command that works on a volume by itself, beside running servers, requires of it, and how it opens it."""
 
 from __future__ import annotations
 
+import getpass
 import os
-from collections.abc import Sequence
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from backends.storage.factory import StorageSettings
+from backends.model.actor import Actor
+from backends.storage.driver import StorageError
+from backends.storage.factory import StorageSettings, open_memory, open_storage
+from backends.storage.storage import Storage
 from portside.problems import Problem
+
+if TYPE_CHECKING:
+    from backends.registry.store import Store
+    from portside.settings.settings import Settings
 
 
 def require_volume(storage: StorageSettings, folders: Sequence[str], *, command: str) -> None:
@@ -21,15 +33,103 @@ def require_volume(storage: StorageSettings, folders: Sequence[str], *, command:
     Raises:
         Problem: says which.
     """
-    if storage.driver != "filesystem":
-        raise Problem("storage inmemory lives in the server's process; there is no volume to work on")
-    root = Path(storage.root)
-    found = [path for folder in folders if (path := root / folder.lstrip("/")).is_dir()]
-    if not found:
-        raise Problem(f"{root.absolute()} has no repositories: name the data folder with --data, or the settings file")
-    owner = found[0].stat().st_uid
+    require_owner(require_folders([storage], folders), command=command)
+
+
+def require_folders(places: Sequence[StorageSettings], folders: Sequence[str]) -> Path:
+    """Refuses what is no volume.
+
+    Args:
+        places: of the settings.
+        folders: one of these one of them has, as `layout` names them.
+
+    Returns:
+        the first of them.
+
+    Raises:
+        Problem: there is none.
+    """
+    for storage in places:
+        if storage.driver != "filesystem":
+            raise Problem("storage inmemory lives in the server's process; there is no volume to work on")
+        for folder in folders:
+            if (path := Path(storage.root) / folder.lstrip("/")).is_dir():
+                return path
+    roots = " and ".join(dict.fromkeys(str(Path(storage.root).absolute()) for storage in places))
+    has = "has" if " and " not in roots else "have"
+    raise Problem(f"{roots} {has} no repositories: name the data folder with --data, or the settings file")
+
+
+def require_owner(path: Path, *, command: str) -> None:
+    """Refuses to leave files in a volume that the registry could not change.
+
+    Args:
+        path: a file or folder that the registry has made.
+        command: the words that run it.
+
+    Raises:
+        Problem: they would be another user's.
+    """
+    owner = path.stat().st_uid
     if os.geteuid() == 0 != owner:
         raise Problem(
-            f"{found[0]} belongs to uid {owner}, which could not change what root makes there;"
+            f"{path} belongs to uid {owner}, which could not change what root makes there;"
             f" run it as that user: setpriv --reuid={owner} --clear-groups {command} …"
         )
+
+
+@asynccontextmanager
+async def open_store(settings: Settings, *, writes: bool) -> AsyncIterator[Store]:
+    """Opens what both registries keep, for a command that tells no endpoint of anything.
+
+    Args:
+        settings: of the volume.
+        writes: whether anything may be written; else no file is made or changed, not even one of ours.
+
+    Raises:
+        Problem: it cannot be opened.
+    """
+    from backends.model.conversion.policy import ALL_CONVERSIONS  # noqa: PLC0415 - with what it needs, only here
+    from backends.registry.store import Store  # noqa: PLC0415
+
+    async with AsyncExitStack() as stack:
+        storages: list[Storage] = []
+        for place in settings.roots:
+            storages.append(_open(place) if writes else _open_to_read(place))
+            stack.push_async_callback(storages[-1].close)
+        store = Store(
+            storages[0],
+            v1_storage=storages[-1],
+            signing_key=settings.signing_key,
+            # The rules are about clients; a command asks for them itself where they concern it.
+            conversion_policy=replace(settings.conversions or ALL_CONVERSIONS, rules=()),
+            writes=writes,
+        )
+        stack.push_async_callback(store.close)
+        yield store
+
+
+def actor_for(command: str) -> Actor:
+    """Returns who changes a volume by a command: the user that runs it."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = str(os.getuid())
+    return Actor(user, "this machine", command, secrets.token_hex(16))
+
+
+def _open(settings: StorageSettings) -> Storage:
+    try:
+        return open_storage(settings)
+    except StorageError as error:
+        raise Problem(str(error)) from None
+
+
+def _open_to_read(settings: StorageSettings) -> Storage:
+    """Opens a place of which nothing is changed; locks among processes would make a file, and nothing needs them."""
+    from backends.storage.read_only_driver import ReadOnlyDriver  # noqa: PLC0415
+
+    memory = open_memory()
+    if settings.driver != "filesystem" or not Path(settings.root).is_dir():
+        return replace(memory, driver=ReadOnlyDriver(memory.driver))
+    return replace(memory, driver=ReadOnlyDriver(_open(settings).driver))

@@ -61,12 +61,30 @@ _log = logging.getLogger("portside.conversion")
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """What decides about the bytes of a conversion; the tag only where they name it."""
+    """What decides about the bytes of a conversion, the tag only where they name it."""
 
     name: RepositoryName
     target: Target
     plan: Plan
     tag: str
+    is_new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a conversion would give.
+
+    Attributes:
+        digest: of the manifest.
+        record: what is said of it.
+        is_pushed: whether it was only chosen from an index.
+        is_made: whether it is there: it was pushed, or made before.
+    """
+
+    digest: Digest
+    record: Record
+    is_pushed: bool
+    is_made: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +154,14 @@ class Conversions:
         self._running: dict[_Key, _Running] = {}
 
     async def convert(
-        self, name: RepositoryName, target: Target, plan: Plan, *, tag: str, patience: float | None
+        self,
+        name: RepositoryName,
+        target: Target,
+        plan: Plan,
+        *,
+        tag: str,
+        patience: float | None,
+        is_new: bool = False,
     ) -> DerivedManifest:
         """Returns what a tag names in another form; makes and stores it where that was not done before.
 
@@ -148,6 +173,7 @@ class Conversions:
             plan: what to make of it.
             tag: the tag, which schema 1 has in its text.
             patience: seconds to wait; None for as long as it takes.
+            is_new: whether the repository may have nothing yet; else it must have tags, or it was deleted meanwhile.
 
         Raises:
             ImpossibleConversion: the form cannot hold it, or it is no image; the sentence says why.
@@ -155,7 +181,7 @@ class Conversions:
             RegistryError: MANIFEST_UNKNOWN: the target is not in this repository any more.
             StorageError: it cannot be stored, so it must not be sent.
         """
-        key = _Key(name, target, plan, tag if plan.form is Form.SCHEMA1 else "")
+        key = _Key(name, target, plan, tag if plan.form is Form.SCHEMA1 else "", is_new)
         known = await self._remembered(key) if self._policy.permission(name) is not Permission.FORBID else None
         if known is not None:
             return known
@@ -188,6 +214,41 @@ class Conversions:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def preview(self, name: RepositoryName, target: Target, plan: Plan, *, tag: str, layers: Layers) -> Preview:
+        """Returns what `convert` would give, whatever the settings allow; stores nothing.
+
+        Args:
+            name: the repository.
+            target: what the tag names.
+            plan: what to make of it.
+            tag: the tag, which schema 1 has in its text.
+            layers: what is known of layers; what it raises is raised.
+
+        Raises:
+            ImpossibleConversion, RegistryError: as in `convert`.
+        """
+        from backends.registry.derived.engine import derive  # noqa: PLC0415 - only conversion needs it
+        from backends.registry.derived.images import Progress, Wish  # noqa: PLC0415 - as above
+
+        named = tag if plan.form is Form.SCHEMA1 else ""
+        before = await self._records.planned(name, target, plan.key(named))
+        if before is not None:
+            found = await self._records.find(name, before, source=target)
+            if found is not None:
+                return Preview(before, found[1], is_pushed=False, is_made=True)
+        derivation = await derive(self._originals(layers), target, Wish(name, plan, named, Progress()))
+        if derivation.chosen is not None:
+            return Preview(*derivation.chosen, is_pushed=True, is_made=True)
+        made = derivation.made[-1]
+        is_made = await self._records.find(name, made.digest, source=target) is not None
+        return Preview(made.digest, made.record, is_pushed=False, is_made=is_made)
+
+    async def made_of(self, name: RepositoryName, source: Target) -> Sequence[tuple[Digest, Record]]:
+        """Returns what was made of a source in a repository, and is there."""
+        digests = await self._records.made_of(name, source)
+        found = [(digest, await self._records.find(name, digest, source=source)) for digest in digests]
+        return [(digest, record[1]) for digest, record in found if record is not None]
 
     # by digest
 
@@ -270,7 +331,7 @@ class Conversions:
             return refusal(permission, name)
         return None if self._writes else _READ_ONLY
 
-    def _originals(self) -> Originals:
+    def _originals(self, layers: Layers) -> Originals:
         from backends.registry.derived.originals import Originals  # noqa: PLC0415 - only conversion needs it
 
         return Originals(
@@ -280,7 +341,7 @@ class Conversions:
             manifests=self._manifests,
             derived=self._blobs,
             sources=self._sources,
-            layers=self._layers(),
+            layers=layers,
         )
 
     async def _remembered(self, key: _Key) -> DerivedManifest | None:
@@ -305,7 +366,7 @@ class Conversions:
         from backends.registry.derived.images import Wish  # noqa: PLC0415 - as above
 
         wish = Wish(key.name, key.plan, key.tag, progress, self._refusal(key.name))
-        derivation = await derive(self._originals(), key.target, wish)
+        derivation = await derive(self._originals(self._layers()), key.target, wish)
         if derivation.chosen is not None:
             found = await self._as_pushed(key, *derivation.chosen)
             if found is None:
@@ -334,7 +395,7 @@ class Conversions:
         if not await self._sources.is_there(key.name, key.target):
             raise _gone(key)
         # An image of v1 outlives the repositories that have it.
-        if isinstance(key.target, V1Target) and not await self._tags.are_there(key.name):
+        if isinstance(key.target, V1Target) and not key.is_new and not await self._tags.are_there(key.name):
             raise _gone(key)
 
     async def _with_signature(self, name: RepositoryName, made: Made) -> Made:

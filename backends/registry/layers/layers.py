@@ -327,6 +327,10 @@ class Layers:
             raise _other_content(made.facts.diff_id, diff_id)
         return made
 
+    async def known_gzip(self, digest: Digest) -> StoredLayer | None:
+        """Returns the gzip that was made of a layer; None where none was."""
+        return await self._gzips.find(digest)
+
     async def _look(self, source: LayerSource) -> tuple[Compression, int]:
         reader = await source()
         try:

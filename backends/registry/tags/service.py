@@ -32,7 +32,7 @@ from backends.registry.changes import Change, carry_out
 from backends.registry.events import Events, Telling, of_removed, of_v1_removed
 from backends.registry.exclusive_lock import exclusive_lock, shared_lock
 from backends.registry.tags.listing import TagListing
-from backends.registry.tags.tag_files import Tag, TagFiles
+from backends.registry.tags.tag_files import Tag, TagFiles, TagState
 from backends.registry.yielding import yielding
 from backends.storage import layout
 from backends.storage.capabilities import remove_empty
@@ -70,6 +70,10 @@ class Tags:
         if not is_tag(tag):
             return self._files.target(_tag(name, tag))
         return self._files.target_of(name, _v1_names[name], TagName(tag))
+
+    def state(self, name: RepositoryName | None, v1: V1Name | None, tag: str) -> Awaitable[TagState]:
+        """Returns all that is stored of a tag, by what each generation calls its repository."""
+        return self._files.state(Tag(name if name is not None and is_tag(tag) else None, v1, tag))
 
     def targets(self, name: RepositoryName) -> Awaitable[Mapping[str, Target]]:
         """Returns all tags of a repository with what they name, sorted bytewise; also those that only v1 can have."""
@@ -243,6 +247,15 @@ class Tags:
         await self._files.files.names(name)
         found = await self._listing.targets(name.v2, name)
         return {tag: target.image_id for tag, target in found.items() if isinstance(target, V1Target)}
+
+    async def files_of_v1(self, name: V1Name) -> Mapping[str, ImageId]:
+        """Returns what v1's own files name, as docker-registry alone reads them, whether that holds or not."""
+        found: dict[str, ImageId] = {}
+        with suppress(PathNotFound):
+            async for text in yielding(await self._files.files.names(name)):
+                with suppress(PathNotFound):
+                    found[text] = (await self._files.files.read(name, text)).image_id
+        return found
 
     async def describe_v1(self, name: V1Name, tag: str | None) -> Any:
         """Returns what is recorded of who set a v1 tag (None: `latest`); None when nothing was."""
