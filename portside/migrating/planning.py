@@ -11,7 +11,7 @@ from backends.model.conversion.upward import MAX_IMAGES
 from backends.model.errors import RegistryError
 from backends.model.names import ImageId
 from backends.model.targets import V1Target, V2Target
-from backends.model.v1images import V1Name, parse_v1_name
+from backends.model.v1images import V1Name
 from backends.registry.no_room import exists
 from backends.registry.store import Store
 from backends.registry.yielding import yielding
@@ -122,11 +122,7 @@ async def plan_migration(store: Store, names: NameMap, policy: ConversionPolicy 
 
 async def v1_tags(store: Store) -> AsyncIterator[V1Tag]:
     """Yields every tag in v1's files, whether it still holds or v2 clients have moved it on; sorted by repository."""
-    for text in await store.v1_repositories.names():
-        try:
-            name = parse_v1_name(text)
-        except RegistryError:  # docker-registry cannot have written it: no client can name it
-            continue
+    for name in await store.v1_repositories.names():
         async for tag, image_id in yielding(sorted((await store.tags.files_of_v1(name)).items())):
             yield V1Tag(name, tag, image_id)
 

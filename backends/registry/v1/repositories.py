@@ -172,11 +172,14 @@ class Repositories:
 
     async def names_of_v1_alone(self) -> Sequence[V1Name]:
         """Returns the names that v2 cannot have, sorted as their folders are."""
+        return [name for name in await self.names() if name.v2 is None]
+
+    async def names(self) -> Sequence[V1Name]:
+        """Returns all names, sorted as their folders are."""
         found: list[V1Name] = []
         async for namespace in yielding(await self._list(layout.V1_REPOSITORIES)):
             entries = await self._list(f"{layout.V1_REPOSITORIES}/{namespace}")
-            names = [V1Name(unquote_plus(namespace), unquote_plus(unquote_plus(entry))) for entry in entries]
-            found += [name for name in names if name.v2 is None]
+            found += [V1Name(unquote_plus(namespace), unquote_plus(unquote_plus(entry))) for entry in entries]
         return found
 
     async def _list(self, path: str) -> Sequence[str]:
