@@ -125,6 +125,15 @@ def test_more_layers_than_old_clients_can_use_are_impossible_and_as_many_are_not
         v1_chain(config(rootfs=rootfs(MAX_ENTRIES + 1)), layers(MAX_ENTRIES + 1))
 
 
+def test_a_history_as_long_as_the_longest_chain_is_kept() -> None:
+    steps: list[dict[str, Any]] = [
+        {"created_by": "base"},
+        *[{"created_by": "x", "empty_layer": True}] * (MAX_ENTRIES - 1),
+    ]
+    assert len(v1_chain(config(rootfs=rootfs(1), history=steps), layers(1))) == MAX_ENTRIES
+    assert len(v1_chain(config(rootfs=rootfs(1), history=[*steps, steps[-1]]), layers(1))) == 1
+
+
 @pytest.mark.parametrize(
     ("content", "count", "why"),
     [
@@ -142,6 +151,7 @@ def test_more_layers_than_old_clients_can_use_are_impossible_and_as_many_are_not
         (config(rootfs={"diff_ids": "x"}), 0, "list of texts"),
         (config(rootfs={"diff_ids": ["x"]}), 1, "not a valid digest"),
         (config(rootfs={"diff_ids": [5]}), 1, "list of texts"),
+        (config(rootfs={**rootfs(1), "Diff_IDs": []}), 1, "'Diff_IDs' as 'diff_ids'"),
         (config(rootfs=rootfs(0), Rootfs=rootfs(0)), 0, "'Rootfs' as 'rootfs'"),
         (config(rootfs=rootfs(1), history={}), 1, "history is not a list"),
         (config(rootfs=rootfs(1), history=[None]), 1, "not an object"),
