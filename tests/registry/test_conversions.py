@@ -239,6 +239,17 @@ async def test_a_damaged_v1_layer_is_refused(stores: Stores) -> None:
         await convert(store, NAME, TAG, Form.SCHEMA2)
 
 
+async def test_a_v1_image_that_says_more_than_any_is_refused_before_its_layers_are_read(stores: Stores) -> None:
+    store = stores()
+    chain = [make_pushed("a", comment="x" * 4_000_000)]
+    for letter in "bcd":
+        chain.append(make_pushed(letter, parent=chain[-1].id, comment="x" * 4_000_000))
+    await push_v1(store, NAME, TAG, chain)
+    await store.storage.driver.delete(layout.v1_image_layer(ImageId(chain[0].id)))
+    with pytest.raises(ImpossibleConversion, match="more than 8388608 characters"):
+        await convert(store, NAME, TAG, Form.SCHEMA2)
+
+
 async def test_a_target_that_is_gone_is_unknown(stores: Stores) -> None:
     store = stores()
     for target in (V1Target(ImageId("a" * 64)), V2Target(digest_of(b"nothing"))):

@@ -68,11 +68,7 @@ def convert_upward(texts: Sequence[str], layers: Sequence[StoredLayer]) -> Upwar
         raise ValueError(
             f"an image has as many layers as v1 JSONs, at least 1; here are {len(layers)} and {len(texts)}"
         )
-    if len(texts) > MAX_IMAGES:
-        raise ImpossibleConversion(
-            f"this image is a chain of {len(texts)} v1 images, and no client can use more than 125 layers;"
-            " build it again with fewer"
-        )
+    require_short_chain(len(texts))
     require_few_characters(sum(map(len, texts)))
     images = [_parse(text, f"image {number} of {len(texts)}") for number, text in enumerate(texts, start=1)]
     kept = [layer for layer in layers if not layer.facts.is_empty] or [EMPTY_STORED_LAYER]
@@ -89,6 +85,19 @@ def convert_upward(texts: Sequence[str], layers: Sequence[StoredLayer]) -> Upwar
             " build it again with shorter commands and variables"
         )
     return UpwardImage(config, tuple(kept))
+
+
+def require_short_chain(count: int) -> None:
+    """Checks how many v1 images an image is a chain of, for whoever is about to read them.
+
+    Raises:
+        ImpossibleConversion: there are more than any client can use.
+    """
+    if count > MAX_IMAGES:
+        raise ImpossibleConversion(
+            f"this image is a chain of {count} v1 images, and no client can use more than 125 layers;"
+            " build it again with fewer"
+        )
 
 
 def require_few_characters(count: int) -> None:

@@ -20,7 +20,7 @@ from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.conversion.layer_types import layer_kind
 from backends.model.conversion.plans import Form, Plan
 from backends.model.conversion.schema1 import Schema1Entry, architecture_of, schema1_entries, schema1_payload
-from backends.model.conversion.upward import MAX_IMAGES, convert_upward
+from backends.model.conversion.upward import convert_upward, require_short_chain
 from backends.model.conversion.v1_chain import v1_chain
 from backends.model.digest import Digest
 from backends.model.layers import EMPTY_LAYER_DIGEST, Compression, StoredLayer
@@ -156,10 +156,7 @@ class Images:
             return None
         require_permission(wish)
         entries = await asyncio.to_thread(schema1_entries, manifest)
-        if len(entries) > MAX_IMAGES:
-            raise ImpossibleConversion(
-                f"this image has {len(entries)} layers, and no client can use more than 125; build it with fewer"
-            )
+        require_short_chain(len(entries))
         measured: list[StoredLayer] = []
         for number, entry in enumerate(entries, start=1):
             wish.progress.begin(f"layer {number} of {len(entries)}")

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from backends.model.conversion.image_config import MAX_CONFIG_BYTES, parse_image_config
 from backends.model.conversion.impossible import ImpossibleConversion
-from backends.model.conversion.upward import MAX_IMAGES
+from backends.model.conversion.upward import require_few_characters, require_short_chain
 from backends.model.descriptors import Descriptor, Platform
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
@@ -192,7 +192,7 @@ class Originals:
 
         Raises:
             RegistryError: MANIFEST_UNKNOWN: the image is not here any more.
-            ImpossibleConversion: an ancestor is not here, or the chain is longer than any client can use.
+            ImpossibleConversion: an ancestor is not here, or the chain is longer, or says more, than any image's.
             ValueError: what is stored of it is damaged.
         """
         if not await self._sources.has_image(image_id):
@@ -201,12 +201,12 @@ class Originals:
             ancestry = parse_ancestry(await self._v1_driver.read(layout.v1_image_ancestry(image_id)))
         except PathNotFound:
             raise ImpossibleConversion(f"image {image_id} has lost its ancestry; push the image again") from None
-        if len(ancestry) > MAX_IMAGES:
-            raise ImpossibleConversion(
-                f"this image is a chain of {len(ancestry)} v1 images, and no client can use more than 125 layers;"
-                " build it again with fewer"
-            )
-        return [await self._v1_text(each) for each in reversed(ancestry)]
+        require_short_chain(len(ancestry))
+        texts: list[V1Text] = []
+        for each in reversed(ancestry):
+            texts.append(await self._v1_text(each))
+            require_few_characters(sum(len(image.text) for image in texts))
+        return texts
 
     async def _v1_text(self, image_id: ImageId) -> V1Text:
         try:
