@@ -112,14 +112,16 @@ class DerivedBlobs:
             reader.close()
 
     async def _paths(self, name: RepositoryName, digest: Digest) -> AsyncIterator[tuple[StorageDriver, str]]:
-        """Yields where the bytes of a blob may be that a repository may serve."""
+        """Yields where the bytes of a blob may be that a repository may serve, where they most often are first."""
         member = await self._records.member(name, digest)
         if member is None:
             return
+        if member.image_id is None:
+            yield self._driver, layout.derived_blob(digest)
+            yield self._driver, layout.blob_data(digest)
+            return
         yield self._driver, layout.blob_data(digest)
         yield self._driver, layout.derived_blob(digest)
-        if member.image_id is None:
-            return
         if self._v1_driver is not self._driver:
             yield self._v1_driver, layout.blob_data(digest)
         if await self._is_layer_of(member.image_id, digest):

@@ -9,9 +9,10 @@ Invariants:
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from backends.model.cache import Cache
 from backends.model.conversion.derived import Member, Record
@@ -28,6 +29,12 @@ from backends.storage.locks import Locks
 
 HINTS = 8192
 """Manifests and blobs of which a process remembers by which source they were last found."""
+
+T = TypeVar("T")
+
+_records: Cache[bytes, Record] = Cache(Record.decode, bound=HINTS)
+_members: Cache[bytes, Member] = Cache(Member.decode, bound=HINTS)
+"""What files say whose content was decoded before; many are alike."""
 
 _log = logging.getLogger("portside.conversion")
 
@@ -98,7 +105,11 @@ class Records:
         folder = layout.derived_manifest(name, digest)
         if source is not None:
             return await self._look(name, folder, source)
-        async for each in self._sources_in(folder):
+        hint = self._hint(folder)
+        found = None if hint is None else await self._look(name, folder, hint)
+        if found is not None:
+            return found
+        for each in await self._sources_in(folder):
             found = await self._look(name, folder, each)
             if found is not None:
                 self._hints.put(folder, each)
@@ -107,8 +118,7 @@ class Records:
 
     async def sources_of(self, name: RepositoryName, digest: Digest) -> Sequence[Target]:
         """Returns all sources that a manifest was made of in a repository, whether they are there or not."""
-        entries = await names_in(self._driver, layout.derived_manifest(name, digest))
-        return [source for source in map(layout.source_of_derivation, entries) if source is not None]
+        return await self._sources_in(layout.derived_manifest(name, digest))
 
     async def planned(self, name: RepositoryName, source: Target, plan: str) -> Digest | None:
         """Returns the manifest that a plan gave for a source before; it may have been forgotten since."""
@@ -136,45 +146,48 @@ class Records:
     async def member(self, name: RepositoryName, digest: Digest) -> Member | None:
         """Returns what is kept of a blob that a repository has by a derived manifest whose source is there."""
         folder = layout.derived_members(name, digest)
-        async for source in self._sources_in(folder):
-            try:
-                member = Member.decode(await self._driver.read(f"{folder}/{layout.derivation_source(source)}"))
-            except PathNotFound:
-                continue
-            except ValueError as error:
-                _log.warning("%s is damaged: %s", folder, error)
-                continue
-            if await self._sources.is_there(name, source):
-                self._hints.put(folder, source)
-                return member
+        hint = self._hint(folder)
+        found = None if hint is None else await self._look_for_member(name, folder, hint)
+        if found is not None:
+            return found
+        for each in await self._sources_in(folder):
+            found = await self._look_for_member(name, folder, each)
+            if found is not None:
+                self._hints.put(folder, each)
+                return found
         return None
 
     async def _look(self, name: RepositoryName, folder: str, source: Target) -> tuple[Target, Record] | None:
-        try:
-            record = Record.decode(await self._driver.read(f"{folder}/{layout.derivation_source(source)}"))
-        except PathNotFound:
-            return None
-        except ValueError as error:
-            _log.warning("%s is damaged: %s", folder, error)
-            return None
-        if not await self._sources.is_there(name, source):
+        record = await self._decoded(f"{folder}/{layout.derivation_source(source)}", _records)
+        if record is None or not await self._sources.is_there(name, source):
             return None
         if record.original is not None and V2Target(record.original) != source:
             return (source, record) if await self._sources.has_manifest(name, record.original) else None
         return source, record
 
-    async def _sources_in(self, folder: str) -> AsyncIterator[Target]:
-        """Yields the sources that have an entry in a folder, the one first by which something was found there last."""
+    async def _look_for_member(self, name: RepositoryName, folder: str, source: Target) -> Member | None:
+        member = await self._decoded(f"{folder}/{layout.derivation_source(source)}", _members)
+        return member if member is not None and await self._sources.is_there(name, source) else None
+
+    async def _decoded(self, path: str, decoded: Cache[bytes, T]) -> T | None:
         try:
-            hint = self._hints[folder]
+            return decoded[await self._driver.read(path)]
+        except PathNotFound:
+            return None
+        except ValueError as error:
+            _log.warning("%s is damaged: %s", path, error)
+            return None
+
+    def _hint(self, folder: str) -> Target | None:
+        """Returns the source by which something was last found in a folder."""
+        try:
+            return self._hints[folder]
         except KeyError:
-            hint = None
-        if hint is not None:
-            yield hint
-        for entry in await names_in(self._driver, folder):
-            source = layout.source_of_derivation(entry)
-            if source is not None and source != hint:
-                yield source
+            return None
+
+    async def _sources_in(self, folder: str) -> Sequence[Target]:
+        entries = await names_in(self._driver, folder)
+        return [source for source in map(layout.source_of_derivation, entries) if source is not None]
 
     # keeping
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backends.model.digest import Digest
 from backends.model.names import ImageId, RepositoryName
-from backends.model.targets import Target, V1Target, V2Target
+from backends.model.targets import Target, V2Target
 from backends.registry.links import read_link
 from backends.registry.no_room import exists
 from backends.storage import layout
@@ -25,11 +25,9 @@ class Sources:
 
     async def is_there(self, name: RepositoryName, source: Target) -> bool:
         """Whether a source can still be had: a manifest in this repository, an image anywhere."""
-        match source:
-            case V1Target(image_id):
-                return await self.has_image(image_id)
-            case V2Target(digest):
-                return await self.has_manifest(name, digest)
+        if isinstance(source, V2Target):
+            return await self.has_manifest(name, source.digest)
+        return await exists(self._v1_driver, layout.v1_image_json(source.image_id))
 
     async def has_manifest(self, name: RepositoryName, digest: Digest) -> bool:
         """Whether a repository has a manifest."""
@@ -40,7 +38,7 @@ class Sources:
         return True
 
     async def has_image(self, image_id: ImageId) -> bool:
-        """Whether a v1 image is complete; it may have lost its layer."""
+        """Whether a v1 image is complete, and nobody pushes it again; it may have lost its layer."""
         if not await exists(self._v1_driver, layout.v1_image_json(image_id)):
             return False
         return not await exists(self._v1_driver, layout.v1_image_mark(image_id))
