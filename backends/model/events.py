@@ -20,6 +20,8 @@ from backends.model.descriptors import Descriptor, Platform
 from backends.model.digest import Digest
 from backends.model.manifests import Index, Manifest, Schema1
 from backends.model.names import ImageId, RepositoryName, canonical_name
+from backends.model.targets import Target as Original
+from backends.model.targets import V1Target
 from backends.model.v1images import V1Name
 
 MANY_REFERENCES = 500
@@ -61,6 +63,21 @@ class Source:
     instance_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """How a manifest was made of something else.
+
+    Attributes:
+        source: of what.
+        media_type: the type of that.
+        rule: the steps.
+    """
+
+    source: Original
+    media_type: str
+    rule: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """What it happened to; "", 0 and None for what is not told of it.
@@ -76,6 +93,7 @@ class Target:
         references: what a manifest names, where that is asked for.
         v1: it is v1's.
         image_id: of the v1 image.
+        conversion: how it was made, where a client got another form of what was pushed.
     """
 
     media_type: str = ""
@@ -88,6 +106,7 @@ class Target:
     references: tuple[Descriptor, ...] = ()
     v1: bool = False
     image_id: ImageId | None = None
+    conversion: Conversion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +144,8 @@ class Event:
         }
         if self.target.v1:
             rest["portside"] = {"generation": "v1", **_without_empty(imageID=self.target.image_id)}
+        if self.target.conversion is not None:
+            rest["portside"] = {**rest.get("portside", {}), "conversion": _conversion(self.target.conversion)}
         text = f'{head[:-1]},"target":{_dump_target(self.target, form)},{_dump(rest)[1:]}'
         try:
             return text.encode()
@@ -163,6 +184,7 @@ def manifest_target(
     media_type: str,
     tag: str = "",
     references: tuple[Descriptor, ...] = (),
+    conversion: Conversion | None = None,
     origin: str,
 ) -> Target:
     """Returns a manifest that was pushed or pulled.
@@ -174,6 +196,7 @@ def manifest_target(
         media_type: its own.
         tag: by which it was pushed or pulled; "" if by its digest.
         references: see `references_of`; () unless they are asked for.
+        conversion: how it was made; None of one that was pushed.
         origin: scheme and authority of addresses; "" for addresses without either.
     """
     return Target(
@@ -184,6 +207,7 @@ def manifest_target(
         url=f"{origin}/v2/{name}/manifests/{digest}",
         tag=tag,
         references=references,
+        conversion=conversion,
     )
 
 
@@ -297,6 +321,12 @@ def _platform(platform: Platform) -> Mapping[str, Any]:
         "variant": platform.variant,
     }
     return {"architecture": platform.architecture, "os": platform.os, **_without_empty(**rest)}
+
+
+def _conversion(conversion: Conversion) -> Mapping[str, str]:
+    source = conversion.source
+    named = {"imageID": source.image_id} if isinstance(source, V1Target) else {"digest": str(source.digest)}
+    return {"mediaType": conversion.media_type, **named, "rule": conversion.rule}
 
 
 def _request(actor: Actor) -> Mapping[str, Any]:

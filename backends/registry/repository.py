@@ -16,11 +16,13 @@ from dataclasses import dataclass
 
 from backends.model import media_types
 from backends.model.actor import Actor
+from backends.model.conversion.derived import DerivedManifest
+from backends.model.conversion.plans import Plan
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Manifest
 from backends.model.names import RepositoryName, TagName
-from backends.model.targets import V1Target, V2Target
+from backends.model.targets import Target, V1Target, V2Target
 from backends.registry.blobs import Blob
 from backends.registry.changes import Change, carry_out
 from backends.registry.events import of_blob, of_manifest, of_removed
@@ -62,6 +64,36 @@ class StoredManifest(ManifestInfo):
     """A manifest as it goes out."""
 
     content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedManifest(StoredManifest):
+    """A manifest that was made of another one, or of a v1 image.
+
+    Attributes:
+        source: what it was made of.
+        source_type: the media type of that.
+        rule: the steps that made it, in ASCII.
+    """
+
+    source: Target
+    source_type: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """What a tag names.
+
+    Attributes:
+        target: the manifest, or the image of v1.
+        media_type: its type.
+        manifest: as it goes out; None of an image of v1, and of schema 1 where nobody asked for that.
+    """
+
+    target: Target
+    media_type: str
+    manifest: ManifestInfo | None
 
 
 class Repository:
@@ -204,6 +236,42 @@ class Repository:
         if media_type in media_types.SCHEMA1_TYPES:
             return await self.get_manifest(digest)
         return ManifestInfo(media_type, digest, size, size)
+
+    async def open_tag(self, tag: TagName, *, whole: bool, schema1: bool) -> Tagged:
+        """Returns what a tag names, whoever set it, as far as that costs nothing.
+
+        Args:
+            tag: the tag.
+            whole: with the content of a manifest; else a large one is not read where its facts are known.
+            schema1: with schema 1, which must be signed to go out.
+
+        Raises:
+            RegistryError: MANIFEST_UNKNOWN.
+        """
+        try:
+            target = await self._tags.target(self.name, tag)
+            if isinstance(target, V1Target):
+                return Tagged(target, media_types.V1_IMAGE, None)
+            digest = target.digest
+            await read_link(self._driver, layout.revision_link(self.name, digest))
+            if whole:
+                content, media_type = await self._shared.manifests.read(digest)
+                size = len(content)
+            else:
+                content = None
+                media_type, size = await self._shared.manifests.describe(digest)
+        except PathNotFound:
+            raise self._manifest_unknown(tag) from None
+        if media_type in media_types.SCHEMA1_TYPES:
+            return Tagged(target, media_type, await self.get_manifest(digest) if schema1 else None)
+        if content is None:
+            return Tagged(target, media_type, ManifestInfo(media_type, digest, size, size))
+        return Tagged(target, media_type, StoredManifest(media_type, digest, size, size, content))
+
+    async def convert(self, target: Target, plan: Plan, *, tag: TagName, patience: float | None) -> StoredManifest:
+        """Returns what a tag names in another form; see `Conversions.convert`."""
+        made = await self._conversions.convert(self.name, target, plan, tag=tag, patience=patience)
+        return _converted(made) if made.is_converted else await self.get_manifest(made.digest)
 
     async def parse_manifest(self, digest: Digest) -> Manifest:
         """Returns what a manifest of this repository says.
@@ -386,7 +454,7 @@ class Repository:
         found = await self._conversions.find(self.name, reference)
         if found is None:
             return None
-        return StoredManifest(found.media_type, found.digest, found.size, len(found.content), found.content)
+        return _converted(found)
 
     async def _signed(self, digest: Digest, payload: bytes) -> bytes:
         """Returns a schema 1 document with signatures: the pusher's, or ours where a volume kept only the payload."""
@@ -414,3 +482,10 @@ class Repository:
 
 def _folder(link: str) -> str:
     return link.rpartition("/")[0]
+
+
+def _converted(made: DerivedManifest) -> ConvertedManifest:
+    length = len(made.content)
+    return ConvertedManifest(
+        made.media_type, made.digest, made.size, length, made.content, made.source, made.source_type, made.rule
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backends.http.settings import BODY_IDLE_SECONDS, UPLOADS_AT_ONCE
-from backends.registry.v1_view.viewer import PATIENCE_SECONDS
+from backends.registry.still_working import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,8 @@ class V1Settings:
         endpoints: what `X-Docker-Endpoints` says; "" for the address that the client used.
         host: scheme and authority of the addresses that events name; "" for those that the client used (`http.host`).
         body_idle_seconds: how long a body may pause between two pieces.
-        patience_seconds: so long a client is kept waiting for what is made of an image, before it is told to ask again.
+        patience_seconds: so long a client is kept waiting for what is made of an image, before it is told to ask again
+            (`gateway.conversions.patience`).
         uploads_at_once: how many layers a process receives at once; 0 for any number (`gateway.uploadsatonce`).
     """
 

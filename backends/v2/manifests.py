@@ -1,7 +1,7 @@
 """Manifests: GET, HEAD, PUT, DELETE (distribution specification, "Pulling/Pushing/Deleting manifests").
 
-Every manifest goes out as it came in, to the byte and under its own type; conversion for other generations comes with
-the bridge.
+What a digest names goes out as it came in, to the byte and under its own type. So does what a tag names, where its
+client can read that; else it is converted (`negotiated`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from backends.http.sending import respond
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Manifest, digested_bytes, parse_manifest
+from backends.model.media_types import SCHEMA1_SIGNED
 from backends.model.names import RepositoryName, TagName, parse_tag
 from backends.model.referrers import subject_of
 from backends.registry.manifests import parse_off_loop
-from backends.registry.repository import ManifestInfo, StoredManifest
+from backends.registry.repository import ConvertedManifest, ManifestInfo, Repository, StoredManifest
 from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
+from backends.v2.provenance import provenance
 
 MAX_BYTES = 4 * 1024 * 1024
 """Larger manifests are refused with 413: the specification asks for no more, and distribution takes no more."""
@@ -30,33 +32,76 @@ MAX_BYTES = 4 * 1024 * 1024
 MAX_TAGS = 100
 """More tags for one manifest in one request are refused with 414."""
 
+_VARY = "Accept, User-Agent"
+"""What the answer for a tag depends on."""
+
 
 async def get_manifest(
     parts: Parts, request: BaseRequest, name: RepositoryName, reference: Digest | TagName
 ) -> StreamResponse:
-    """Sends a manifest; `ETag` is its digest."""
+    """Sends a manifest; `ETag` is its digest. What a tag answers depends on the client, what a digest does never."""
     repository = parts.store.open(name)
+    whole = request.method != "HEAD"
+    if not isinstance(reference, Digest):
+        return await _get_tagged(parts, request, repository, reference, whole=whole)
     manifest: ManifestInfo
-    if request.method == "HEAD":
-        manifest = await repository.describe_manifest(reference)
-    else:
+    if whole:
         manifest = await repository.get_manifest(reference)
+    else:
+        manifest = await repository.describe_manifest(reference)
+    return await _send(parts, request, repository, manifest, _headers(manifest), tag="")
+
+
+async def _get_tagged(
+    parts: Parts, request: BaseRequest, repository: Repository, tag: TagName, *, whole: bool
+) -> StreamResponse:
+    reader = parts.readers.reader(request)
+    at_once = reader.at_once
+    tagged = await repository.open_tag(tag, whole=whole, schema1=SCHEMA1_SIGNED in at_once)
+    manifest = tagged.manifest
+    if manifest is None or tagged.media_type not in at_once:
+        from backends.v2.negotiated import find_answer  # noqa: PLC0415 - most tags need none of it
+
+        try:
+            manifest = await find_answer(parts, repository, tag, tagged, reader)
+        except RegistryError as error:
+            error.headers.setdefault("Vary", _VARY)
+            raise
+    headers = _headers(manifest)
+    headers["Vary"] = _VARY
+    return await _send(parts, request, repository, manifest, headers, tag=tag)
+
+
+def _headers(manifest: ManifestInfo) -> dict[str, str]:
     digest = str(manifest.digest)
-    etag = f'"{digest}"'
     headers = {
         **API_HEADERS,
         "Content-Type": manifest.media_type,
         "Docker-Content-Digest": digest,
-        "Etag": etag,
+        "Etag": f'"{digest}"',
     }
-    if is_unchanged(request, etag):
+    if isinstance(manifest, ConvertedManifest):
+        headers |= provenance(manifest)
+    return headers
+
+
+async def _send(
+    parts: Parts,
+    request: BaseRequest,
+    repository: Repository,
+    manifest: ManifestInfo,
+    headers: dict[str, str],
+    *,
+    tag: str,
+) -> StreamResponse:
+    if is_unchanged(request, headers["Etag"]):
         del headers["Content-Type"]  # there is no content
         return respond(request, 304, headers)
     if parts.store.events.wanted:
         from backends.v2.pulls import tell_manifest  # noqa: PLC0415 - only where events are wanted
 
-        await tell_manifest(parts, request, name, reference, manifest)
-    if isinstance(manifest, StoredManifest):
+        await tell_manifest(parts, request, repository, manifest, tag=tag)
+    if isinstance(manifest, StoredManifest) and request.method != "HEAD":
         return respond(request, 200, headers, manifest.content)
     headers["Content-Length"] = str(manifest.length)
     return respond(request, 200, headers)

@@ -10,19 +10,39 @@ from backends.http.address_doubts import AddressDoubts
 from backends.http.body_limit import BodyLimit
 from backends.http.request_info import client_address, location_origin
 from backends.model.actor import Actor
+from backends.model.cache import Cache
+from backends.model.conversion.negotiation import StoredIndex
+from backends.model.descriptors import Platform
+from backends.model.digest import Digest
 from backends.registry.store import Store
+from backends.v2.readers import Readers
 from backends.v2.settings import V2Settings
 from backends.web.actors import actor_of, described_actor
+
+INDEXES = 1024
+Indexes = Cache[tuple[Digest, Platform, bool], StoredIndex]
+"""By an index, a platform, and whether zstd is read: what there is in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The store, the registry's settings, and how many layers are being received."""
+    """The store, the registry's settings, and what is remembered of the requests so far.
+
+    Attributes:
+        store: what is kept.
+        settings: of this registry.
+        receiving: how many layers are being received.
+        readers: what the clients of requests can read.
+        doubts: of the address in `Location`.
+        indexes: what there is in an index for a kind of client.
+    """
 
     store: Store
     settings: V2Settings
     receiving: BodyLimit
+    readers: Readers
     doubts: AddressDoubts = field(default_factory=AddressDoubts)
+    indexes: Indexes = field(default_factory=lambda: Cache(bound=INDEXES))
 
     def location(self, request: BaseRequest, path: str) -> str:
         """Returns the value of `Location` for a path: absolute, since Docker up to 1.7 cannot follow a relative one.

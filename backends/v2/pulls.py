@@ -8,10 +8,12 @@ from aiohttp.web import BaseRequest
 
 from backends.model.digest import Digest
 from backends.model.errors import RegistryError
-from backends.model.events import blob_target, manifest_target, references_of
-from backends.model.names import RepositoryName, TagName
+from backends.model.events import Conversion, blob_target, manifest_target, references_of
+from backends.model.manifests import parse_stored_manifest
+from backends.model.names import RepositoryName
 from backends.registry.events import note_pull
-from backends.registry.repository import ManifestInfo
+from backends.registry.manifests import parse_off_loop
+from backends.registry.repository import ConvertedManifest, ManifestInfo, Repository
 from backends.v2.parts import Parts
 
 
@@ -22,26 +24,27 @@ def tell_blob(parts: Parts, request: BaseRequest, name: RepositoryName, digest: 
 
 
 async def tell_manifest(
-    parts: Parts,
-    request: BaseRequest,
-    name: RepositoryName,
-    reference: Digest | TagName,
-    manifest: ManifestInfo,
+    parts: Parts, request: BaseRequest, repository: Repository, manifest: ManifestInfo, *, tag: str
 ) -> None:
-    """Tells that a manifest is pulled, with the tag that it was asked for by."""
+    """Tells that a manifest is pulled, with the tag that it was asked for by, and what it was converted from."""
     events = parts.store.events
     actor = parts.actor(request)
     named = None
+    converted = manifest if isinstance(manifest, ConvertedManifest) else None
     if events.includes_references:
         with suppress(RegistryError):  # deleted meanwhile, or damaged: its bytes go out all the same
-            named = await parts.store.open(name).parse_manifest(manifest.digest)
+            if converted is not None:
+                named = await parse_off_loop(converted.content, parse_stored_manifest)
+            else:
+                named = await repository.parse_manifest(manifest.digest)
     target = manifest_target(
-        name,
+        repository.name,
         manifest.digest,
         manifest.size,
         media_type=manifest.media_type,
-        tag="" if isinstance(reference, Digest) else reference,
+        tag=tag,
         references=() if named is None else references_of(named),
+        conversion=None if converted is None else Conversion(converted.source, converted.source_type, converted.rule),
         origin=actor.origin,
     )
     note_pull(events, target, actor=actor)

@@ -11,8 +11,10 @@ from backends.registry.store import Store
 from backends.v2.errors import render
 from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
+from backends.v2.readers import Readers
 from backends.v2.routes import PARSERS, routes_below
 from backends.v2.settings import V2Settings
+from backends.v2.waiting import asking_again
 from backends.web.dispatch import Dispatcher
 from backends.web.errors import render_errors
 from backends.web.gates import Gate
@@ -32,17 +34,19 @@ class Registry:
     """
 
     def __init__(self, store: Store, settings: V2Settings, *, gates: Sequence[Gate] = ()) -> None:
+        readers = Readers(store.conversion_policy.platform)
+        parts = Parts(store, settings, BodyLimit(settings.uploads_at_once), readers)
         dispatcher = Dispatcher(
             routes_below(settings.prefix),
             PARSERS,
-            Parts(store, settings, BodyLimit(settings.uploads_at_once)),
+            parts,
             gates=gates,
             what="this registry",
             names=_Names(store.names),
             headers=API_HEADERS,
             redirects=True,
         )
-        self.handle = render_errors(dispatcher.handle, render)
+        self.handle = render_errors(asking_again(dispatcher.handle, parts), render)
 
 
 class _Names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backends.http.settings import BODY_IDLE_SECONDS, UPLOADS_AT_ONCE
+from backends.registry.still_working import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class V2Settings:
         catalog_refuses_more: a client that asks for more gets a 400, as from distribution; else so many.
         tags_max: the most tags on one page (`tags.maxtags`); a client that asks for none in particular gets all.
         body_idle_seconds: how long a body may pause between two pieces.
+        patience_seconds: how long a client waits for a conversion before it is told to ask again
+            (`gateway.conversions.patience`).
         uploads_at_once: how many layers a process receives at once; 0 for any number (`gateway.uploadsatonce`).
     """
 
@@ -31,4 +34,5 @@ class V2Settings:
     catalog_refuses_more: bool = False
     tags_max: int = 10_000
     body_idle_seconds: float = BODY_IDLE_SECONDS
+    patience_seconds: float = PATIENCE_SECONDS
     uploads_at_once: int = UPLOADS_AT_ONCE

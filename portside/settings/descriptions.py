@@ -273,6 +273,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "gateway.index": "The index of referrers.",
     "gateway.index.interval": "How often what another registry has written is looked for; 0 for never.",
     "gateway.conversions": "What is made of images for clients that cannot read what was pushed.",
+    "gateway.conversions.patience": "How long a client waits for a conversion before it is told to ask again.",
     "gateway.conversions.platform": "Which image of an index a client gets that reads none and does not say its own.",
     "gateway.conversions.rules": "What may be converted where; the first rule that fits a repository holds.",
     "gateway.conversions.rules[].repositories": "A repository's name, in which * stands for any text.",

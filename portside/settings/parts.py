@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from backends.registry.index_settings import IndexSettings
 from backends.registry.layers.settings import LayerSettings
 from backends.registry.purging import PurgeSettings
+from backends.registry.still_working import PATIENCE_SECONDS
 from backends.storage.addresses import Step
 from backends.storage.factory import StorageSettings
 from backends.storage.room import RoomSettings
@@ -76,6 +77,7 @@ def make_settings(
         workers = 1
     if http.secret:
         notes.append("http.secret is not needed: what is known about an upload is in storage, for every worker")
+    patience = PATIENCE_SECONDS if gateway.conversions is None else gateway.conversions.patience
     settings = Settings(
         role=role,
         log=replace(_log(config), mail=mail),
@@ -89,6 +91,7 @@ def make_settings(
             endpoints=http.host.partition("://")[2].partition("/")[0],
             host=http.host,
             body_idle_seconds=gateway.bodytimeout,
+            patience_seconds=patience,
             uploads_at_once=gateway.uploadsatonce,
         ),
         v2=V2Settings(
@@ -100,6 +103,7 @@ def make_settings(
             catalog_refuses_more=profile is Profile.DISTRIBUTION,
             tags_max=_tags_max(config, profile),
             body_idle_seconds=gateway.bodytimeout,
+            patience_seconds=patience,
             uploads_at_once=gateway.uploadsatonce,
         ),
         headers={name: ", ".join(values) for name, values in http.headers.items() if values},

@@ -68,7 +68,7 @@ def push(port: int, name: str, manifest: bytes = LARGE) -> None:
 
 
 def pull(port: int, name: str = "team/app") -> None:
-    status, headers, body = ask(port, "GET", f"/v2/{name}/manifests/latest")
+    status, headers, body = ask(port, "GET", f"/v2/{name}/manifests/latest", Accept=OCI_MANIFEST)
     assert (status, headers["content-type"], body) == (200, OCI_MANIFEST, LARGE)
 
 

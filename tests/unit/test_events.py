@@ -15,6 +15,7 @@ from backends.model.actor import Actor
 from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest
 from backends.model.events import (
+    Conversion,
     Event,
     EventAction,
     Form,
@@ -27,6 +28,7 @@ from backends.model.events import (
 from backends.model.manifests import parse_manifest, parse_stored_manifest
 from backends.model.media_types import MANIFEST_LIST, OCI_INDEX, OCI_MANIFEST, V1_IMAGE
 from backends.model.names import ImageId, RepositoryName
+from backends.model.targets import V1Target, V2Target
 from backends.registry.events import rfc3339
 from tests.support.serving_here import describe, make_manifest
 
@@ -141,6 +143,21 @@ def test_v1_says_so_in_a_field_of_ours_and_v2_does_not() -> None:
     assert json.loads(event(target).to_json())["portside"] == {"generation": "v1", "imageID": "ab" * 32}
     assert json.loads(event(Target(v1=True)).to_json())["portside"] == {"generation": "v1"}
     assert "portside" not in json.loads(event(Target(tag="1")).to_json())
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        (V1Target(ImageId("ab" * 32)), {"imageID": "ab" * 32}),
+        (V2Target(DIGEST), {"digest": str(DIGEST)}),
+    ],
+)
+def test_of_what_was_converted_it_is_said_from_what_and_how(source: V1Target | V2Target, named: dict[str, str]) -> None:
+    conversion = Conversion(source, V1_IMAGE, "v1-to-schema2")
+    target = manifest_target(NAME, DIGEST, 12, media_type=OCI_MANIFEST, conversion=conversion, origin=HTTPS)
+    found = json.loads(event(target, EventAction.PULL).to_json())
+    assert found["portside"] == {"conversion": {"mediaType": V1_IMAGE, **named, "rule": "v1-to-schema2"}}
+    assert found["target"]["mediaType"] == OCI_MANIFEST
 
 
 LAYER = describe(b"layer", "application/vnd.oci.image.layer.v1.tar+gzip")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.http.asking_again import REDIRECTS
 from backends.http.request_info import MAX_FIELDS
 from backends.http.settings import BODY_IDLE_SECONDS, BODY_TOTAL_SECONDS, UPLOADS_AT_ONCE
 from backends.model.clients import MAX_AGENT
@@ -15,6 +16,7 @@ from backends.model.names import MAX_REPOSITORY_NAME
 from backends.model.ranges import MAX_OFFSET, MAX_RANGES
 from backends.model.strict_json import MAX_DEPTH, MAX_DIGITS
 from backends.model.v1images import MAX_ANCESTRY, MAX_V1_NAME
+from backends.registry.still_working import PATIENCE_SECONDS
 from backends.v1.parts import MAX_JSON_BYTES
 from backends.v2.manifests import MAX_BYTES, MAX_TAGS
 from backends.v2.referrers import MAX_ARTIFACT_TYPE, PAGE
@@ -41,6 +43,10 @@ SAID = [
     ("a body that pauses", f"{BODY_IDLE_SECONDS:g} s"),
     ("a body that is kept in memory, in all", f"{BODY_TOTAL_SECONDS:g} s"),
     ("an answer that nobody takes", f"{SEND_SECONDS:g} s"),
+    (
+        "a conversion that an answer waits for",
+        f"{PATIENCE_SECONDS:g} s, then a redirect to the same address, {REDIRECTS} t",
+    ),
     ("layers received at once by a process, of v1 and of v2", f"{UPLOADS_AT_ONCE} each"),
     ("a repository's name in v2", f"{MAX_REPOSITORY_NAME} characters"),
     ("a repository's name in v1", f"{MAX_V1_NAME} characters"),

@@ -30,13 +30,20 @@ Part = Callable[[Settings], Any]
 MAIL = {"type": "mail", "levels": ["error"], "options": {"smtp": {"addr": "mail.example:25"}, "to": ["ops@example"]}}
 BODY = ("gateway.bodytimeout", "7s")
 ATONCE = ("gateway.uploadsatonce", 7)
+PATIENCE = ("gateway.conversions.patience", "7s")
 HOST = ("http.host", "https://r.example")
 PURGING = "storage.maintenance.uploadpurging"
 KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
     (
         V1Settings,
         lambda s: s.v1,
-        {"endpoints": HOST, "host": HOST, "body_idle_seconds": BODY, "uploads_at_once": ATONCE},
+        {
+            "endpoints": HOST,
+            "host": HOST,
+            "body_idle_seconds": BODY,
+            "patience_seconds": PATIENCE,
+            "uploads_at_once": ATONCE,
+        },
     ),
     (
         V2Settings,
@@ -49,6 +56,7 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
             "catalog_refuses_more": ("gateway.profile", "oci"),
             "tags_max": ("tags.maxtags", 7),
             "body_idle_seconds": BODY,
+            "patience_seconds": PATIENCE,
             "uploads_at_once": ATONCE,
         },
     ),

@@ -34,6 +34,11 @@ class DerivedManifest:
     source_type: str
     rule: str
 
+    @property
+    def is_converted(self) -> bool:
+        """Whether it was made at all; one that was only chosen from an index is as it was pushed."""
+        return "-to-" in self.rule
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

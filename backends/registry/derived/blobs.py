@@ -16,6 +16,7 @@ from backends.model.names import ImageId, RepositoryName
 from backends.registry.blobs import Blob
 from backends.registry.derived.records import Records
 from backends.registry.hashing import RunningHash
+from backends.registry.still_working import PATIENCE_SECONDS
 from backends.storage import layout
 from backends.storage.capabilities import LinksFiles, capability
 from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver, StorageError
@@ -46,7 +47,11 @@ class DerivedBlobs:
         self._layers = layers
 
     async def open(self, name: RepositoryName, digest: Digest) -> Blob | None:
-        """Opens a blob that a repository has by a conversion; None where it has not."""
+        """Opens a blob that a repository has by a conversion; None where it has not.
+
+        Raises:
+            StillWorking: it takes long to find out.
+        """
         if digest.hex == EMPTY_LAYER_HEX:
             return _open_empty_layer(digest)
         async for driver, path in self._paths(name, digest):
@@ -57,7 +62,11 @@ class DerivedBlobs:
         return None
 
     async def size(self, name: RepositoryName, digest: Digest) -> int | None:
-        """Returns the size in bytes of such a blob; None where the repository does not have it."""
+        """Returns the size in bytes of such a blob; None where the repository does not have it.
+
+        Raises:
+            StillWorking: it takes long to find out.
+        """
         if digest.hex == EMPTY_LAYER_HEX:
             return _open_empty_layer(digest).size
         async for driver, path in self._paths(name, digest):
@@ -130,7 +139,7 @@ class DerivedBlobs:
     async def _is_layer_of(self, image_id: ImageId, digest: Digest) -> bool:
         """Whether an image's layer is still this blob: docker-registry lets a client push it again."""
         try:
-            return (await self._layers().measure_v1(image_id)).digest == digest
+            return (await self._layers().measure_v1(image_id, patience=PATIENCE_SECONDS)).digest == digest
         except PathNotFound:
             return False
 

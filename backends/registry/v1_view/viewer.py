@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 from backends.model.conversion.plans import LINUX_AMD64
 from backends.model.descriptors import Platform
-
-PATIENCE_SECONDS = 20.0
-"""Docker up to 1.5 waits a minute for an answer; what it is asked for may go through proxies that wait less."""
+from backends.registry.still_working import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

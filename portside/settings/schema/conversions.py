@@ -8,8 +8,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from backends.model.conversion.policy import Permission, parse_pattern, parse_platform
 from backends.registry.layers.settings import LayerSettings
+from backends.registry.still_working import PATIENCE_SECONDS
 from portside.settings.schema.section import Section
-from portside.settings.schema.values import Size, lower
+from portside.settings.schema.values import BoundedWait, Size, lower
 
 SMALLEST_WINDOW = 8 * 1024 * 1024
 LARGEST_WINDOW = 2 * 1024 * 1024 * 1024
@@ -26,6 +27,7 @@ class ConversionRule(Section):
 
 
 class Conversions(Section):
+    patience: BoundedWait = PATIENCE_SECONDS
     platform: Annotated[str, AfterValidator(_platform)] = "linux/amd64"
     rules: tuple[ConversionRule, ...] = ()
     maxratio: int = Field(default=LayerSettings().max_ratio, ge=1)

@@ -76,12 +76,12 @@ async def test_an_image_manifest_comes_back_to_the_byte(
     digest = digest_of(content)
     assert (answer.status, answer.body, answer["Content-Length"]) == (201, b"", "0")
     assert (answer.path, answer["Docker-Content-Digest"]) == (manifest_path(digest), digest)
-    accept = [("Accept", INDEX), ("Accept", OCI_MANIFEST)]
+    accept = [("Accept", INDEX), ("Accept", media_type)]
     for client in (registry, other_worker, registry):
         for reference in ("latest", digest):
             answer = await client.ask("GET", manifest_path(reference), accept)
             assert_is(answer, content, media_type, digest)
-            head = await client.ask("HEAD", manifest_path(reference))
+            head = await client.ask("HEAD", manifest_path(reference), accept)
             assert (head.status, head.body) == (200, b"")
             assert [each for each in head.head.headers if each[0] != "Date"] == [
                 each for each in answer.head.headers if each[0] != "Date"
