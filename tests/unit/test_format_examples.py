@@ -86,6 +86,27 @@ def test_docker_1_5_sent_the_checksums_of_what_it_sent() -> None:
         assert f"len={len(layer)} " in log
 
 
+def test_docker_1_5_asked_for_each_image_and_sent_it_from_the_base_to_the_top() -> None:
+    ids = [example_json(f"v1-pushed-by-docker-1.5.0/{name}.json")["id"] for name in PUSHED]
+    sent = [(image_id, kind) for image_id in ids for kind in ("json", "layer", "checksum")]
+    lines = example("v1-pushed-by-docker-1.5.0/requests.txt").decode().splitlines()
+    assert [line.split(" ")[:2] for line in lines] == [
+        ["GET", "/v2/"],
+        ["GET", "/v1/_ping"],
+        ["PUT", "/v1/repositories/push/x/"],
+        *[["GET", f"/v1/images/{image_id}/json"] for image_id in ids],
+        *[["PUT", f"/v1/images/{image_id}/{kind}"] for image_id, kind in sent],
+        ["PUT", "/v1/repositories/push/x/tags/t1"],
+        ["PUT", "/v1/repositories/push/x/images"],
+    ]
+    assert lines[-1].endswith(" b'[]'")
+    for line, name in zip(lines[6::3], PUSHED, strict=False):
+        text = example(f"v1-pushed-by-docker-1.5.0/{name}.json").decode()
+        head, _, tail = line.partition(" b'")[2].partition("'...b'")
+        assert text.startswith(head)
+        assert text.endswith(tail.removesuffix("'").replace("\\n", "\n"))
+
+
 def test_docker_1_0_1_sent_layers_of_no_bytes_and_tars_without_an_end() -> None:
     layers = [inflated(file.read_bytes())[1] for file in sorted(FORMATS.glob("v1-pushed-by-docker-1.0.1/*.layer"))]
     assert [bool(layer) for layer in layers] == [True, True, False, True, False, False, False]

@@ -225,3 +225,13 @@ def test_an_entry_that_says_no_platform_has_that_of_its_image_in_a_list(platform
     made = json.loads(rewrite_index(index, OI, {A: Descriptor(OM, B, 7)}, annotations={"b": "2"}))
     assert "platform" not in made["manifests"][0]
     assert made["annotations"] == {"a": "1", "b": "2"}
+
+
+def test_annotations_of_an_entry_stay_in_an_index_and_not_in_a_list() -> None:
+    platform = {"platform": {"architecture": "amd64", "os": "linux"}}
+    index = listed(OI, {"digest": str(A), "annotations": {"b": "1", "a": "<"}, **platform})
+    children = {A: Descriptor(S2, B, 7)}
+    assert b"annotations" not in rewrite_index(index, ML, children)
+    made = rewrite_index(index, OI, children)
+    assert json.loads(made)["manifests"][0]["annotations"] == {"a": "<", "b": "1"}
+    assert made.index(b'"a": "\\u003c"') < made.index(b'"b"')
