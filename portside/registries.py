@@ -28,6 +28,7 @@ from proxy.routing import Backend
 
 if TYPE_CHECKING:
     from backends.registry.facts import Facts
+    from backends.registry.layers_pass import LayersReader
     from portside.notifying import Notifications
 
 
@@ -101,6 +102,15 @@ def make_indexers(
         return ()
     on_manifest = metrics.count_indexed if metrics is not None else None
     return [Indexer(storages[0], settings.indexing, started=started, on_manifest=on_manifest)]
+
+
+def make_layer_readers(settings: Settings, store: Store, *, started: float) -> Sequence[LayersReader]:
+    """Returns what reads the layers of old images; nothing is written to a registry that is read-only."""
+    if settings.gates.read_only or not settings.layers.background:
+        return ()
+    from backends.registry.layers_pass import LayersReader  # noqa: PLC0415 - it may be turned off
+
+    return [LayersReader(store, settings.indexing, started=started)]
 
 
 def _open(settings: StorageSettings, metrics: Metrics | None) -> Storage:

@@ -115,6 +115,7 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
         registries = here.make_registries(settings, store)
         background += [purger.watch for purger in here.make_purgers(settings, storages, metrics)]
         background += [indexer.watch for indexer in here.make_indexers(settings, storages, metrics, started=started)]
+        background += [reader.watch for reader in here.make_layer_readers(settings, store, started=started)]
     handlers: dict[str, Handler] = {backend.value: handle for backend, handle in registries.items()}
     headers = ConfiguredHeaders(settings.headers)
     proxy = None

@@ -65,6 +65,8 @@ class Store:
         blobs: v2's, and v1's where they share a root.
         redirects: whether others serve blobs too, and clients are sent there.
         uploads: of v2.
+        manifests: of v2.
+        layer_observer: as above.
         names: which repository a name stands for.
         conversions: what tags name, in other forms.
         tags: of both.
@@ -97,17 +99,17 @@ class Store:
         self.tags = Tags(storage, self.v1_storage, events)
         self._facts = facts or FactsInMemory()
         self._layer_settings = layer_settings
-        self._layer_observer = layer_observer
+        self.layer_observer = layer_observer
         self._writes = writes
-        manifests = Manifests(self.blobs, self._facts)
-        referrers = Referrers(storage.driver, manifests)
+        self.manifests = Manifests(self.blobs, self._facts)
+        referrers = Referrers(storage.driver, self.manifests)
         signer = Signer(storage, signing_key)
         self.conversions = Conversions(
             storage,
             self.v1_storage,
             tags=self.tags,
             blobs=self.blobs,
-            manifests=manifests,
+            manifests=self.manifests,
             signer=signer,
             layers=lambda: self.layers,
             policy=conversion_policy,
@@ -118,7 +120,7 @@ class Store:
             storage.locks,
             self.blobs,
             self.tags,
-            manifests,
+            self.manifests,
             referrers,
             signer,
             validation,
@@ -147,7 +149,7 @@ class Store:
             self._facts,
             self._layer_settings,
             writes=self._writes,
-            observer=self._layer_observer,
+            observer=self.layer_observer,
         )
 
     async def close(self) -> None:

@@ -319,7 +319,7 @@ async def test_a_pass_that_failed_begins_again_by_itself(
     await put_image(Store(storage), NAME, None)
     digest = await put(Store(storage), make_referrer("one"))
     for name in ("FIRST_SECONDS", "AGAIN_SECONDS", "SOON_SECONDS"):
-        monkeypatch.setattr(f"backends.registry.indexing.{name}", 0.01)
+        monkeypatch.setattr(f"backends.registry.schedule.{name}", 0.01)
     for error, warnings in ((StorageFull("no room"), 1), (StorageBusy("too many open files"), 0)):
         await storage.driver.delete(layout.INDEX)
         caplog.clear()

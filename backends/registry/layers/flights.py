@@ -38,13 +38,19 @@ class Progress:
         what: names it in a sentence.
         total: how many bytes it reads; 0 while it has not begun.
         done: how many it has read.
-        wanted: how many callers wait for it now.
+        waiting: how many callers wait for it now.
+        hurried: how many of them are in a hurry.
     """
 
     what: str
     total: int = 0
     done: int = 0
-    wanted: int = 0
+    waiting: int = 0
+    hurried: int = 0
+
+    def is_hurried(self) -> bool:
+        """Whether somebody is in a hurry."""
+        return self.hurried > 0
 
     @override
     def __str__(self) -> str:
@@ -67,8 +73,19 @@ class Flights:
         self._failed: Cache[Hashable, tuple[float, UnreadableLayer]] = Cache(bound=FAILURES)
         self._is_closed = False
 
+    @property
+    def are_flying(self) -> bool:
+        """Whether there is any work."""
+        return bool(self._flying)
+
     async def join(
-        self, key: Hashable, what: str, work: Callable[[Progress], Awaitable[T]], *, patience: float | None
+        self,
+        key: Hashable,
+        what: str,
+        work: Callable[[Progress], Awaitable[T]],
+        *,
+        patience: float | None,
+        hurried: bool = True,
     ) -> T:
         """Returns what work results in; begins it unless it is being done.
 
@@ -77,6 +94,7 @@ class Flights:
             what: names it in a sentence.
             work: does it, and says how far it is.
             patience: seconds to wait; None for as long as it takes.
+            hurried: whether the caller is in a hurry.
 
         Raises:
             StillWorking: it takes longer.
@@ -93,11 +111,13 @@ class Flights:
             flight.task = loop.create_task(self._fly(key, work, flight.progress), name=what)
             flight.task.add_done_callback(partial(_tell_if_nobody_waits, flight.progress))
             self._flying[key] = flight
-        flight.progress.wanted += 1
+        flight.progress.waiting += 1
+        flight.progress.hurried += hurried
         try:
             await asyncio.wait([flight.task], timeout=patience)
         finally:
-            flight.progress.wanted -= 1
+            flight.progress.waiting -= 1
+            flight.progress.hurried -= hurried
         if not flight.task.done() or flight.task.cancelled():
             raise StillWorking(str(flight.progress))
         return flight.task.result()  # type: ignore[return-value]  # a key is for one kind of work
@@ -132,7 +152,7 @@ class Flights:
 
 
 def _tell_if_nobody_waits(progress: Progress, task: asyncio.Task[object]) -> None:
-    if task.cancelled() or (error := task.exception()) is None or progress.wanted:
+    if task.cancelled() or (error := task.exception()) is None or progress.waiting:
         return
     _log.warning("%s was read for nothing: %s", progress.what, error)
 

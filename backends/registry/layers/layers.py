@@ -67,6 +67,10 @@ class LayerObserver(Protocol):
         """A layer could not be read to its end."""
         ...
 
+    def passed(self, done: int, found: int) -> None:
+        """The pass over old images has looked at so many of those that it has found."""
+        ...
+
 
 class NoObserver:
     """Nobody counts."""
@@ -78,6 +82,9 @@ class NoObserver:
         """Does nothing."""
 
     def failed(self) -> None:
+        """Does nothing."""
+
+    def passed(self, done: int, found: int) -> None:
         """Does nothing."""
 
 
@@ -128,6 +135,11 @@ class Layers:
         self._demand = Pace(self._threads)
         self._background = Pace(self._threads, self._background_threads, rest=REST)
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether a layer is being read now, for anybody."""
+        return self._flights.are_flying
+
     # facts
 
     async def known(self, digest: Digest) -> LayerFacts | None:
@@ -158,15 +170,24 @@ class Layers:
             PathNotFound: it is not here.
             StorageError: it cannot be read now.
         """
+        return await self._find(digest, source, self._demand, patience=patience)
+
+    async def facts_in_background(self, digest: Digest, source: LayerSource) -> LayerFacts:
+        """As `facts`, without haste."""
+        return await self._find(digest, source, self._background, patience=None)
+
+    async def _find(self, digest: Digest, source: LayerSource, pace: Pace, *, patience: float | None) -> LayerFacts:
         known = await self.known(digest)
         if known is not None:
             return known
 
         async def work(progress: Progress) -> LayerFacts:
             async with self._storage.locks.hold(layout.layer_lock(digest), patience=WAIT_SECONDS):
-                return await self.known(digest) or await self._measure(digest, source, progress)
+                return await self.known(digest) or await self._measure(digest, source, progress, pace)
 
-        return await self._flights.join(("facts", digest), f"layer {digest}", work, patience=patience)
+        return await self._flights.join(
+            ("facts", digest), f"layer {digest}", work, patience=patience, hurried=pace is self._demand
+        )
 
     def begin_meter(self, stored: RunningHash) -> UploadMeter:
         """Returns what finds out about a layer while it is received.
@@ -189,11 +210,11 @@ class Layers:
         await self._facts.put(digest, facts)
         self._observer.measured("push", size, facts.raw_size)
 
-    async def _measure(self, digest: Digest, source: LayerSource, progress: Progress) -> LayerFacts:
-        stored, facts = await self._read(digest, source, progress, self._demand)
+    async def _measure(self, digest: Digest, source: LayerSource, progress: Progress, pace: Pace) -> LayerFacts:
+        stored, facts = await self._read(digest, source, progress, pace)
         await self._notes.note_facts(digest, facts)
         await self._facts.put(digest, facts)
-        self._observer.measured("demand", stored.size, facts.raw_size)
+        self._observer.measured(self._reason(pace), stored.size, facts.raw_size)
         return facts
 
     async def _read(
@@ -218,6 +239,9 @@ class Layers:
             except UnreadableLayer:
                 self._observer.failed()
                 raise
+
+    def _reason(self, pace: Pace) -> str:
+        return "demand" if pace is self._demand else "background"
 
     def _meter(self, stored: RunningHash) -> Meter:
         return Meter(stored, self.settings, is_stopped=self._threads.is_ending)
@@ -268,11 +292,16 @@ class Layers:
                 await self._v1_notes.note_facts(layer.digest, facts)  # first: without it the next note says too little
                 await self._v1_notes.note_v1_layer(image_id, checksums, file, layer.digest)
                 await self._facts.put(layer.digest, facts)
-                how = "demand" if pace is self._demand else "background"
-                self._observer.measured(how, layer.size, facts.raw_size)
+                self._observer.measured(self._reason(pace), layer.size, facts.raw_size)
                 return layer
 
-        return await self._flights.join(("v1", image_id), f"the layer of image {image_id}", work, patience=patience)
+        return await self._flights.join(
+            ("v1", image_id),
+            f"the layer of image {image_id}",
+            work,
+            patience=patience,
+            hurried=pace is self._demand,
+        )
 
     async def _known_v1(self, image_id: ImageId, checksums: list[str], file: FileInfo) -> StoredLayer | None:
         blob = await self._v1_notes.v1_layer(image_id, checksums, file)

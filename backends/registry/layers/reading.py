@@ -20,14 +20,15 @@ LayerSource = Callable[[], Awaitable[Reader]]
 BATCH_BYTES = 1024 * 1024
 """So much is given to a thread at once."""
 
-Work = Callable[[Sequence[Chunk]], None]
+RESTING_SECONDS = 0.05
+"""So often who rests looks whether somebody is in a hurry now."""
 
 
 class Pace:
     """Who reads a layer, and how fast.
 
     Args:
-        threads: where, for whom somebody waits.
+        threads: where, while somebody is in a hurry.
         background: where otherwise; None for the same.
         rest: how long it rests then for each second that it works.
     """
@@ -38,14 +39,16 @@ class Pace:
         self._rest = rest
 
     async def run(self, work: Callable[[], None], progress: Progress) -> None:
-        """Does a part of the work, and rests after it if nobody waits."""
-        if self._background is None or progress.wanted:
+        """Does a part of the work, and rests after it unless somebody is in a hurry."""
+        if self._background is None or progress.is_hurried():
             await self._in(self._threads, work)
             return
         loop = asyncio.get_running_loop()
         began = loop.time()
         await self._in(self._background, work)
-        await asyncio.sleep((loop.time() - began) * self._rest)
+        end = loop.time() + (loop.time() - began) * self._rest
+        while not progress.is_hurried() and (left := end - loop.time()) > 0:  # noqa: ASYNC110 - it ends by itself
+            await asyncio.sleep(min(left, RESTING_SECONDS))
 
     async def _in(self, threads: Threads, work: Callable[[], None]) -> None:
         try:
