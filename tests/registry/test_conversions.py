@@ -334,6 +334,22 @@ async def test_images_of_indexes_within_an_index_are_found(stores: Stores) -> No
     assert len(await pulled(store, NAME, (await convert(store, NAME, "outer", Form.MANIFEST_LIST)).digest)) == 2
 
 
+@pytest.mark.parametrize("platform", [None, {}])
+async def test_an_entry_that_says_no_platform_has_that_of_its_configuration(
+    stores: Stores, platform: dict[str, str] | None
+) -> None:
+    store = stores()
+    await push_platforms(store, "linux/amd64", "linux/arm64")
+    document = json.loads((await store.open(NAME).get_manifest(TagName(TAG))).content)
+    for entry in document["manifests"]:
+        entry["platform"] = platform
+    await put_manifest(store, NAME, TAG, json.dumps(document).encode())
+    made = await convert(store, NAME, TAG, Plan(Form.SCHEMA1, Platform("arm64", "linux")))
+    assert json.loads(made.content)["architecture"] == "arm64"
+    listed = json.loads((await convert(store, NAME, TAG, Form.MANIFEST_LIST)).content)["manifests"]
+    assert [entry["platform"]["architecture"] for entry in listed] == ["amd64", "arm64"]
+
+
 async def test_attestations_are_left_out(stores: Stores) -> None:
     store = stores()
     images = await push_platforms(store, "linux/amd64")

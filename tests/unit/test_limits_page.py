@@ -11,11 +11,18 @@ from backends.http.asking_again import REDIRECTS
 from backends.http.request_info import MAX_FIELDS
 from backends.http.settings import BODY_IDLE_SECONDS, BODY_TOTAL_SECONDS, UPLOADS_AT_ONCE
 from backends.model.clients import MAX_AGENT
+from backends.model.conversion.image_config import MAX_CONFIG_BYTES, MAX_NAME
+from backends.model.conversion.platforms import MAX_NESTING
+from backends.model.conversion.schema1 import MAX_MANIFEST_CHARACTERS
+from backends.model.conversion.upward import MAX_IMAGES as MAX_CHAIN
+from backends.model.conversion.upward import MAX_TEXTS
+from backends.model.conversion.v1_chain import MAX_ENTRIES
 from backends.model.descriptors import MAX_SIZE
 from backends.model.names import MAX_REPOSITORY_NAME
 from backends.model.ranges import MAX_OFFSET, MAX_RANGES
 from backends.model.strict_json import MAX_DEPTH, MAX_DIGITS
 from backends.model.v1images import MAX_ANCESTRY, MAX_V1_NAME
+from backends.registry.derived.indexes import MAX_IMAGES
 from backends.registry.still_working import PATIENCE_SECONDS
 from backends.v1.parts import MAX_JSON_BYTES
 from backends.v2.manifests import MAX_BYTES, MAX_TAGS
@@ -58,6 +65,14 @@ SAID = [
     ("digits of an integer", f"{MAX_DIGITS}"),
     ("a size in a descriptor", f"0 to {MAX_SIZE}"),
     ("ancestors of a v1 image", f"{MAX_ANCESTRY}"),
+    ("an image's configuration", f"{MAX_CONFIG_BYTES // MIB} MiB"),
+    ("the name of an architecture or an operating system in it", f"{MAX_NAME} characters"),
+    ("layers of an image for Docker before 1.10", f"{MAX_ENTRIES}"),
+    ("v1 images of a chain", f"{MAX_CHAIN}"),
+    ("v1 JSONs of a chain, in all", f"{MAX_TEXTS} characters"),
+    ("v1 JSONs in a schema 1 manifest that is made", f"{MAX_MANIFEST_CHARACTERS} characters"),
+    ("images of an index of which another one is made", f"{MAX_IMAGES}"),
+    ("indexes within indexes", f"{MAX_NESTING} levels"),
     ("a page of the catalog", f"{V2Settings().catalog_max_entries}"),
     ("a page of tags", f"{V2Settings().tags_max} "),
     ("a page of referrers", f"{PAGE},"),

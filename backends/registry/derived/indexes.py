@@ -17,6 +17,7 @@ from backends.model.conversion.platforms import (
     nested_indexes,
     platform_text,
     ranked,
+    says_platform,
 )
 from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest
@@ -149,7 +150,7 @@ class Indexes:
         for entry in image_entries(index.manifests):
             child = await self._child(wish, entry)
             all_here = all_here and child is not None
-            if entry.platform is None and isinstance(child, Schema2 | OciManifest):
+            if not says_platform(entry) and isinstance(child, Schema2 | OciManifest):
                 found.append(replace(entry, platform=await self._originals.platform(wish.name, child.config)))
             else:
                 found.append(entry)
