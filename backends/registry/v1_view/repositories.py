@@ -6,6 +6,7 @@ its name. Which image a tag of an index names depends on what the client runs on
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -23,7 +24,9 @@ from backends.registry.v1_view.derivations import Derivations
 from backends.registry.v1_view.images import ViewedImages
 from backends.registry.v1_view.viewer import Viewer
 from backends.registry.yielding import yielding
-from backends.storage.driver import PathNotFound
+from backends.storage.driver import PathNotFound, StorageFull
+
+_log = logging.getLogger("portside.v1")
 
 
 class ViewedRepositories:
@@ -58,6 +61,7 @@ class ViewedRepositories:
             return await self._pushed.tags(name)
         found: dict[str, str] = {}
         refused = ""
+        full: StorageFull | None = None
         # What is found out is kept, so a client that asks again is further each time.
         until = math.inf if viewer.patience is None else time.monotonic() + viewer.patience
         async for number, (tag, target) in yielding(enumerate(targets.items())):
@@ -67,12 +71,18 @@ class ViewedRepositories:
                 found[tag] = await self._image_of(name.v2, target, viewer)
             except ImpossibleConversion as error:
                 refused = refused or f"{tag}: {error}"
+            except StorageFull as error:  # others can be pulled all the same
+                full = error
             except RegistryError as error:
                 if error.code is not ErrorCode.MANIFEST_UNKNOWN:
                     raise
-        if not found:
-            raise RegistryError(ErrorCode.NAME_UNKNOWN, refused or "Repository not found")
-        return found
+        if full is not None:
+            _log.warning("some tags of %s are not shown to v1 clients, since nothing new can be kept: %s", name, full)
+        if found:
+            return found
+        if full is not None:
+            raise full
+        raise RegistryError(ErrorCode.NAME_UNKNOWN, refused or "Repository not found")
 
     async def tag(self, name: V1Name, tag: str, viewer: Viewer) -> str:
         """Returns the id that a tag names.

@@ -8,25 +8,20 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from backends.model.digest import Digest
-from backends.model.manifests import digested_bytes, parse_manifest
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.targets import V1Target, V2Target
 from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.factory import open_folder
 from tests.support.actors import ACTOR
-from tests.support.formats import digest_of, example
+from tests.support.formats import example
 from tests.support.pushed_examples import expected_v1, push_example
-from tests.support.schema1 import Entry, payload, sign
-from tests.support.stores import put_blob
+from tests.support.schema1_pushes import push_schema1
 from tests.support.v1server import Pushed, RunningRegistry, make_pushed
 
 NAME = RepositoryName("team/app")
 OTHER = RepositoryName("other/app")
-KEY = ec.generate_private_key(ec.SECP256R1())
 EMPTY = example("empty-layer/empty.tar.gz")
 
 
@@ -48,20 +43,6 @@ async def store(root: Path) -> AsyncIterator[Store]:
     yield opened
     await opened.close()
     await storage.close()
-
-
-async def push_schema1(
-    store: Store, chain: Sequence[Pushed], *, name: RepositoryName = NAME, tag: str = "1.0", doubled: bool = False
-) -> Digest:
-    """Pushes images as Docker 1.6 did; 1.6 and 1.7 name the topmost twice."""
-    for image in chain:
-        await put_blob(store, name, image.layer)
-    entries = [Entry(str(digest_of(image.layer)), image.json.decode()) for image in reversed(chain)]
-    document = payload(name, tag, entries[:1] * doubled + entries, version_first=True)
-    manifest = parse_manifest(sign(document, KEY), "")
-    digest = digest_of(digested_bytes(manifest))
-    await store.open(name).put_manifest(manifest, digest, TagName(tag), actor=ACTOR)
-    return digest
 
 
 async def pulled(registry: RunningRegistry, *, name: str = NAME, tag: str = "1.0") -> list[Pushed]:
@@ -90,7 +71,7 @@ def contents(chain: Sequence[Pushed]) -> list[bytes]:
 async def test_a_schema_1_image_keeps_its_ids_texts_and_layers(
     registry: RunningRegistry, store: Store, *, doubled: bool
 ) -> None:
-    digest = await push_schema1(store, CHAIN, doubled=doubled)
+    digest = await push_schema1(store, NAME, "1.0", CHAIN, doubled=doubled)
     assert await pulled(registry) == [*CHAIN]
     assert (await registry.ask("GET", f"/v1/repositories/{NAME}/images")).json == [{"id": TOP.id}]
     # Pushed back, it is its manifest; pushed elsewhere, it becomes ordinary images.
@@ -106,7 +87,7 @@ async def test_images_that_v1_has_already_are_the_same_where_they_are_equal(
     registry: RunningRegistry, store: Store
 ) -> None:
     await registry.push(OTHER, "1.0", [BASE])
-    await push_schema1(store, CHAIN)
+    await push_schema1(store, NAME, "1.0", CHAIN)
     assert await pulled(registry) == [*CHAIN]
 
 
@@ -125,9 +106,9 @@ async def test_ids_that_belong_to_another_image_are_replaced(
     if by == "v1":
         await registry.push(OTHER, "1.0", [theirs])
     else:
-        await push_schema1(store, [theirs], name=OTHER)
+        await push_schema1(store, OTHER, "1.0", [theirs])
     assert await pulled(registry, name=OTHER) == [theirs]
-    digest = await push_schema1(store, CHAIN)
+    digest = await push_schema1(store, NAME, "1.0", CHAIN)
     chain = await pulled(registry)
     assert not {image.id for image in chain} & {image.id for image in CHAIN}
     assert contents(chain) == contents(CHAIN)
@@ -140,15 +121,15 @@ async def test_ids_that_belong_to_another_image_are_replaced(
 
 async def test_ids_are_free_again_once_their_manifest_is_gone(registry: RunningRegistry, store: Store) -> None:
     theirs = make_pushed(BASE.id, layer=layer("something else"))
-    digest = await push_schema1(store, [theirs], name=OTHER)
+    digest = await push_schema1(store, OTHER, "1.0", [theirs])
     assert await pulled(registry, name=OTHER) == [theirs]
     await store.open(OTHER).delete_manifest(digest, actor=ACTOR)
-    await push_schema1(store, CHAIN)
+    await push_schema1(store, NAME, "1.0", CHAIN)
     assert await pulled(registry) == [*CHAIN]
 
 
 async def test_a_pushed_image_does_not_take_a_claimed_id(registry: RunningRegistry, store: Store) -> None:
-    await push_schema1(store, CHAIN)
+    await push_schema1(store, NAME, "1.0", CHAIN)
     assert await pulled(registry) == [*CHAIN]
     assert (await registry.put_json(make_pushed(TOP.id, layer=b"other"))).told == (409, "Image already exists")
     child = make_pushed("d", parent=TOP.id, layer=layer("child"))
@@ -162,7 +143,7 @@ async def test_ids_that_are_made_for_images_are_never_claimed(registry: RunningR
     await push_example(store, OTHER, "1.0", "schema2-image")
     await pulled(registry, name=OTHER)
     fake = make_pushed(expected[0].image_id, layer=layer("something else"))
-    await push_schema1(store, [fake])
+    await push_schema1(store, NAME, "1.0", [fake])
     (image,) = await pulled(registry)
     assert image.id != fake.id
     assert contents([image]) == contents([fake])
@@ -180,6 +161,6 @@ async def test_ids_that_are_made_for_images_are_never_claimed(registry: RunningR
 async def test_a_history_that_is_no_chain_gets_one(
     registry: RunningRegistry, store: Store, chain: Sequence[Pushed]
 ) -> None:
-    await push_schema1(store, chain)
+    await push_schema1(store, NAME, "1.0", chain)
     got = await pulled(registry)
     assert contents(got) == contents(chain)
