@@ -394,7 +394,6 @@ class Repository:
         subject = await self._shared.referrers.subject_of(digest)
         await self._driver.delete(_folder(layout.revision_link(self.name, digest)))
         await self._forget_manifest(digest, subject)
-        await self._conversions.forget_source(self.name, V2Target(digest))
 
     async def _forget_manifest(self, digest: Digest, subject: Digest | None) -> None:
         """Removes what is kept of a manifest that is not linked any more."""
@@ -402,6 +401,7 @@ class Repository:
             await self._driver.delete(layout.signed_schema1(self.name, digest))
         if subject is not None:
             await self._shared.referrers.remove(self.name, digest, subject)
+        await self._conversions.forget_source(self.name, V2Target(digest))
 
     async def _leave_if_empty(self) -> None:
         """Takes a repository without manifests and tags out of the catalog and search."""

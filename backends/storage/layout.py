@@ -233,7 +233,12 @@ def derivation(name: RepositoryName, source: Target, digest: Digest) -> str:
 
 def derivation_plan(name: RepositoryName, source: Target, plan: str) -> str:
     """Takes the plan as `Plan.key` writes it."""
-    return f"{derived(name)}/_plans/{derivation_source(source)}/{plan}"
+    return f"{derivation_plans(name, source)}/{plan}"
+
+
+def derivation_plans(name: RepositoryName, source: Target) -> str:
+    """The folder of what clients were given of a source, by their plans."""
+    return f"{derived(name)}/_plans/{derivation_source(source)}"
 
 
 # manifests as v1 shows them

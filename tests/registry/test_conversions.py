@@ -56,7 +56,7 @@ from tests.support.pushed_examples import (
     push_image,
     put_manifest,
 )
-from tests.support.stores import put_blob
+from tests.support.stores import everything, put_blob
 from tests.support.v1server import make_pushed
 
 Reopen = Callable[[], Storage]
@@ -469,6 +469,9 @@ async def test_it_goes_with_its_source(stores: Stores, kind: str) -> None:
     await store.open(NAME).delete_manifest(target.digest, actor=ACTOR)
     for again in (store, stores()):
         assert [digest for digest in derived if await is_there(again, NAME, digest)] == []
+    assert [
+        path for path in await everything(store.storage.driver) if path.startswith(f"{layout.derived(NAME)}/")
+    ] == []
 
 
 async def test_it_stays_when_only_the_tag_goes(stores: Stores) -> None:

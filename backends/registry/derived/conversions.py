@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from backends.registry.layers.layers import Layers
 
 CONTENT_BYTES = 8 * 1024 * 1024
+AT_ONCE = 1000
+"""So many conversions are taken on by a process; for more, clients come again."""
+
 REMEMBERED = 8192
 """Conversions whose result a process knows without making it again."""
 
@@ -187,6 +190,8 @@ class Conversions:
             return known
         running = self._running.get(key)
         if running is None:
+            if len(self._running) >= AT_ONCE:
+                raise StillWorking(f"{AT_ONCE} other conversions are being made")
             running = self._begin(key)
         # The work goes on when its client leaves: another one asks for the same soon.
         await asyncio.wait([running.task], timeout=patience)

@@ -9,7 +9,7 @@ Invariants:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,12 +17,14 @@ from typing import TypeVar
 from backends.model.cache import Cache
 from backends.model.conversion.derived import Member, Record
 from backends.model.digest import Digest
+from backends.model.manifests import parse_stored_manifest
 from backends.model.names import ImageId, RepositoryName
 from backends.model.targets import Target, V2Target
 from backends.registry.derived.sources import Sources
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.links import names_in, read_link
 from backends.registry.no_room import undone_without_room
+from backends.registry.references import referenced
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver
 from backends.storage.locks import Locks
@@ -235,17 +237,34 @@ class Records:
             folder = layout.derived_manifest(name, digest)
             sources = await self.sources_of(name, digest)
             for path in (folder, *(layout.derivation(name, source, digest) for source in sources)):
-                with suppress(PathNotFound):
-                    await self._driver.delete(path)
+                await self._remove(path)
 
     async def forget_source(self, name: RepositoryName, source: Target) -> None:
-        """Removes what was kept of a source that is gone; the blobs' members go when they are next looked for."""
+        """Removes what was kept of a source that is gone; content stays, for others may use it.
+
+        The list of what was made of it goes last, so who is killed meanwhile leaves the rest to the next.
+
+        Raises:
+            RegistryError: UNAVAILABLE, as in `keep`.
+        """
         for digest in await self.made_of(name, source):
             async with exclusive_lock(self._locks, layout.derived_lock(digest)):
-                with suppress(PathNotFound):
-                    await self._driver.delete(layout.derived_record(name, digest, source))
+                for blob in await self._named_by(digest):
+                    await self._remove(layout.derived_member(name, blob, source))
+                await self._remove(layout.derived_record(name, digest, source))
+        await self._remove(layout.derivation_plans(name, source))
+        await self._remove(layout.derivations(name, source))
+
+    async def _named_by(self, digest: Digest) -> Collection[Digest]:
+        """Returns what a derived manifest names; nothing where its content is lost."""
+        try:
+            return referenced(parse_stored_manifest(await self._driver.read(layout.derived_blob(digest))))
+        except (PathNotFound, ValueError):
+            return ()
+
+    async def _remove(self, path: str) -> None:
         with suppress(PathNotFound):
-            await self._driver.delete(layout.derivations(name, source))
+            await self._driver.delete(path)
 
 
 def _files_of(name: RepositoryName, source: Target, made: Made) -> Iterator[tuple[str, bytes]]:
