@@ -56,6 +56,11 @@ def test_a_layer_that_is_cut_off_is_refused(compression: Compression) -> None:
         unpack(pack(TAR, compression)[:-12])
 
 
+def test_zeros_after_a_gzip_are_refused_as_go_refuses_them() -> None:
+    with pytest.raises(UnreadableLayerError, match="broken"):
+        unpack(pack(TAR, Compression.GZIP) + bytes(512))
+
+
 def test_the_empty_layer_of_old_docker_is_two_blocks_of_zeros() -> None:
     assert unpack(EMPTY_LAYER) == EMPTY_TAR
 

@@ -84,14 +84,14 @@ def unpack(layer: bytes, readable: frozenset[Compression] = ALL) -> bytes:
 
 
 def _gunzip(layer: bytes) -> bytes:
-    """Every member; zero padding after the last one is its end (FOUND 19)."""
+    """Every member, as Go does: what follows the last, zeros too, is an invalid header (FOUND 19)."""
     parts: list[bytes] = []
     while layer:
         member = zlib.decompressobj(31)
         parts.append(member.decompress(layer))
         if not member.eof:
             raise EOFError("it ends in the middle")
-        layer = member.unused_data.lstrip(b"\0")
+        layer = member.unused_data
     return b"".join(parts)
 
 
@@ -122,9 +122,9 @@ def _skippable(content: bytes) -> bytes:
 
 
 def pack_gzip_members(tar: bytes) -> bytes:
-    """As pigz and eStargz write it: several members, with padding after the last."""
+    """As pigz and eStargz write it: several members."""
     half = len(tar) // 2
-    return b"".join(gzip.compress(part, mtime=0) for part in (tar[:half], tar[half:])) + bytes(512)
+    return b"".join(gzip.compress(part, mtime=0) for part in (tar[:half], tar[half:]))
 
 
 def is_empty(tar: bytes) -> bool:

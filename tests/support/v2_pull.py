@@ -32,6 +32,13 @@ _SCHEMA1_TYPES: Final = frozenset(
         "application/vnd.docker.distribution.manifest.v1+prettyjws",
     }
 )
+_CONFIG_TYPES: Final = frozenset(
+    {
+        "application/vnd.docker.container.image.v1+json",
+        "application/vnd.oci.image.config.v1+json",
+        "application/octet-stream",
+    }
+)
 _DOWNLOADS_AT_ONCE: Final = 3
 
 
@@ -136,7 +143,7 @@ class V2Pull:
         for described in [manifest["config"], *manifest["layers"]]:
             if len(blobs[described["digest"]]) != described["size"]:
                 raise CommandError(f"{described['digest']} has not the size that its manifest says")
-        diff_ids = json.loads(blobs[config_digest])["rootfs"]["diff_ids"]
+        diff_ids = _diff_ids(manifest["config"]["mediaType"], blobs[config_digest])
         found = [digest_of(self._unpack(blobs[digest])) for digest in digests]
         if diff_ids != found:
             raise CommandError("layers from manifest don't match image configuration")
@@ -178,6 +185,17 @@ class V2Pull:
 
 def _media_type(response: Response) -> str:
     return (response.value("Content-Type") or "").partition(";")[0].strip()
+
+
+def _diff_ids(media_type: str, config: bytes) -> list[str]:
+    """Those of an image's configuration; what is none is refused."""
+    if media_type not in _CONFIG_TYPES:
+        raise CommandError(f"unsupported media type {media_type}")
+    try:
+        found: list[str] = json.loads(config)["rootfs"]["diff_ids"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CommandError(f"invalid configuration: {error}") from error
+    return found
 
 
 def _choose(entries: Sequence[Mapping[str, Any]]) -> str:
