@@ -13,7 +13,8 @@ from backends.registry.yielding import yielding
 from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver
 
 PAUSES = (0.005, 0.02)
-"""Seconds to wait for a program that writes links in place (distribution up to 2.8) and has just emptied one."""
+"""Seconds to wait for a program that writes in place (distribution up to 2.8, docker-registry), and has just emptied a
+link or a tag."""
 
 
 LONGEST_KEPT = 200
@@ -28,9 +29,7 @@ async def read_link(driver: StorageDriver, path: str) -> Digest:
     Raises:
         PathNotFound: there is no link, or it stays empty or damaged, as a crash of another program left it.
     """
-    text = await driver.read(path)
-    if not text:
-        text = await _read_again(driver, path)
+    text = await read_filled(driver, path)
     try:
         return parse_link(text)
     except RegistryError:
@@ -80,10 +79,18 @@ async def names_in(driver: StorageDriver, folder: str) -> Sequence[str]:
         return ()
 
 
-async def _read_again(driver: StorageDriver, path: str) -> bytes:
+async def read_filled(driver: StorageDriver, path: str) -> bytes:
+    """Returns what a file holds that is never empty for long; b"" where it stays so.
+
+    Raises:
+        PathNotFound: there is no such file.
+    """
+    text = await driver.read(path)
+    if text:
+        return text
     for pause in PAUSES:
         await asyncio.sleep(pause)
         text = await driver.read(path)
         if text:
-            return text
-    return b""
+            break
+    return text

@@ -11,6 +11,7 @@ from backends.model.names import ImageId, is_image_id, is_tag
 from backends.model.tag_records import Seen
 from backends.model.targets import V1Target
 from backends.model.v1images import V1Name, dump_json, load_json
+from backends.registry.links import read_filled
 from backends.registry.no_room import exists, undone_without_room
 from backends.registry.tags.seeing import see
 from backends.storage import layout
@@ -33,7 +34,7 @@ class V1Files:
             PathNotFound: there is no such tag.
         """
         path = layout.v1_tag(name.namespace, name.stored, tag)
-        target = _target(await self._driver.read(path))
+        target = _target(await read_filled(self._driver, path))
         if target is None:
             raise PathNotFound(path)
         return target
