@@ -239,7 +239,15 @@ def v1_layer_target(image_id: ImageId, digest: Digest | None, size: int, *, orig
     )
 
 
-def v1_image_target(name: V1Name, *, tag: str, image_id: ImageId, blob: Descriptor | None, origin: str) -> Target:
+def v1_image_target(
+    name: V1Name,
+    *,
+    tag: str,
+    image_id: ImageId,
+    blob: Descriptor | None,
+    conversion: Conversion | None = None,
+    origin: str,
+) -> Target:
     """Returns a v1 image that was pushed or pulled by a tag.
 
     Args:
@@ -247,6 +255,7 @@ def v1_image_target(name: V1Name, *, tag: str, image_id: ImageId, blob: Descript
         tag: the tag.
         image_id: of the image.
         blob: its own layer, the top one; None when that is not known.
+        conversion: how it was made of a manifest; None of one that was pushed.
         origin: scheme and authority of addresses; "" for addresses without either.
     """
     return Target(
@@ -258,6 +267,7 @@ def v1_image_target(name: V1Name, *, tag: str, image_id: ImageId, blob: Descript
         tag=tag,
         v1=True,
         image_id=image_id,
+        conversion=conversion,
     )
 
 

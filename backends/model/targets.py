@@ -23,3 +23,12 @@ class V2Target:
 
 
 Target = V1Target | V2Target
+
+
+def target_text(target: Target) -> str:
+    """Returns the digest of a manifest, or the id of an image of v1."""
+    match target:
+        case V1Target(image_id):
+            return image_id
+        case V2Target(digest):
+            return str(digest)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from aiohttp.web import BaseRequest
 
-from backends.model.events import v1_image_target, v1_layer_target, v1_repository_target
+from backends.model.events import Conversion, v1_image_target, v1_layer_target, v1_repository_target
 from backends.model.names import ImageId, is_image_id
 from backends.model.v1images import V1Name
 from backends.registry.events import note_pull
+from backends.registry.v1_view.repositories import TaggedImage
 from backends.v1.parts import Parts
 
 
@@ -21,13 +22,15 @@ def tell_repository(parts: Parts, request: BaseRequest, name: V1Name) -> None:
     note_pull(parts.store.events, v1_repository_target(name), actor=parts.actor(request))
 
 
-async def tell_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str, image_id: str) -> None:
-    """Tells that an image is pulled by a tag."""
-    if not is_image_id(image_id):
+async def tell_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str, tagged: TaggedImage) -> None:
+    """Tells that an image is pulled by a tag, and what it was made of."""
+    if not is_image_id(tagged.image_id):
         return
-    actor, image = parts.actor(request), ImageId(image_id)
+    actor, image = parts.actor(request), ImageId(tagged.image_id)
     blob = await parts.store.v1_view.images.known_layer_blob(image)
-    target = v1_image_target(name, tag=tag, image_id=image, blob=blob, origin=actor.origin)
+    origin = tagged.origin
+    conversion = None if origin is None else Conversion(origin.target, origin.media_type, origin.rule)
+    target = v1_image_target(name, tag=tag, image_id=image, blob=blob, conversion=conversion, origin=actor.origin)
     note_pull(parts.store.events, target, actor=actor)
 
 

@@ -6,8 +6,10 @@ import time
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.http.provenance import provenance
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId, is_image_id
+from backends.model.targets import target_text
 from backends.model.v1images import V1Name, parse_body, require_new_name, require_new_tag
 from backends.v1.parts import Parts, answer, done
 
@@ -28,12 +30,16 @@ async def get_tags(parts: Parts, request: BaseRequest, name: V1Name) -> StreamRe
 
 async def get_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) -> StreamResponse:
     """Sends the id that a tag names."""
-    image_id = await parts.store.v1_view.repositories.tag(name, tag, parts.viewer(request))
+    tagged = await parts.store.v1_view.repositories.tag(name, tag, parts.viewer(request))
     if parts.store.events.wanted:
         from backends.v1.pulls import tell_tag  # noqa: PLC0415 - only where events are wanted
 
-        await tell_tag(parts, request, name, tag, image_id)
-    return answer(request, image_id)
+        await tell_tag(parts, request, name, tag, tagged)
+    if tagged.origin is None:
+        return answer(request, tagged.image_id)
+    origin = tagged.origin
+    made_of = provenance(origin.media_type, target_text(origin.target), origin.rule)
+    return answer(request, tagged.image_id, headers=made_of)
 
 
 async def put_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) -> StreamResponse:

@@ -11,6 +11,7 @@ from functools import partial
 from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.http.conditions import is_unchanged
+from backends.http.provenance import provenance
 from backends.http.receiving import read_body
 from backends.http.request_info import parse_repeated
 from backends.http.sending import respond
@@ -20,11 +21,11 @@ from backends.model.manifests import Manifest, digested_bytes, parse_manifest
 from backends.model.media_types import SCHEMA1_SIGNED
 from backends.model.names import RepositoryName, TagName, parse_tag
 from backends.model.referrers import subject_of
+from backends.model.targets import target_text
 from backends.registry.manifests import parse_off_loop
 from backends.registry.repository import ConvertedManifest, ManifestInfo, Repository, StoredManifest
 from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
-from backends.v2.provenance import provenance
 
 MAX_BYTES = 4 * 1024 * 1024
 """Larger manifests are refused with 413: the specification asks for no more, and distribution takes no more."""
@@ -81,7 +82,7 @@ def _headers(manifest: ManifestInfo) -> dict[str, str]:
         "Etag": f'"{digest}"',
     }
     if isinstance(manifest, ConvertedManifest):
-        headers |= provenance(manifest)
+        headers |= provenance(manifest.source_type, target_text(manifest.source), manifest.rule)
     return headers
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import pytest
 
 from backends.model.digest import Digest
 from backends.model.events import Form
-from backends.model.media_types import OCTET_STREAM, V1_IMAGE
+from backends.model.media_types import OCTET_STREAM, SCHEMA2, V1_IMAGE
 from backends.registry.store import Store
+from backends.storage import layout
 from backends.storage.factory import open_folder
 from backends.v1.registry import Registry as V1Registry
 from backends.v1.settings import V1Settings
@@ -23,8 +25,10 @@ from backends.v2.settings import V2Settings
 from backends.web.gates import make_gates
 from backends.web.settings import GateSettings
 from tests.support.event_steps import E, walk
+from tests.support.formats import FORMATS, example
 from tests.support.kept_events import KeptEvents, SlowEvents, UnwantedEvents
 from tests.support.loopback import serve
+from tests.support.pushed_examples import expected_v1
 from tests.support.serving_here import OCI_MANIFEST, Client, digest_of, make_manifest
 from tests.support.v1server import DOCKER, RunningRegistry, make_pushed
 
@@ -172,11 +176,46 @@ async def test_v1_pulls_are_told_at_their_start_by_tag_and_by_layer(world: World
             assert [event["request"]["method"] for event in told] == [method] * len(told)
 
 
+async def test_v1_pulls_of_what_v2_clients_pushed_say_what_it_was(world: World) -> None:
+    for file in sorted((FORMATS / "schema2-image/blobs").iterdir()):
+        await world.v2.push_blob("team/app", file.read_bytes())
+    await world.v2.push_blob("team/app", example("schema2-image/config.json"))
+    content = example("schema2-image/manifest.json")
+    assert (await world.v2.put_manifest("team/app", "1", content, SCHEMA2)).status == 201
+    top, tagged = expected_v1("schema2-image")[-1].image_id, "/v1/repositories/team/app/tags/1"
+    world.take()
+    assert (await world.v1.ask("GET", "/v1/repositories/team/app/images")).status == 200
+    told = await world.v1.ask("GET", tagged)
+    made_of = f'from="{SCHEMA2}"; digest="{digest_of(content)}"; rule="schema2-to-v1"'
+    assert told.head.value("X-Portside-Converted") == made_of
+    assert (await world.v1.ask("GET", f"/v1/images/{top}/ancestry")).status == 200
+    assert (await world.v1.ask("GET", f"/v1/images/{top}/layer")).status == 200
+    begun, tag, layer = world.take()
+    assert begun["target"] == {"mediaType": V1_IMAGE, "repository": "team/app"}
+    assert tag["portside"] == {
+        "generation": "v1",
+        "imageID": top,
+        "conversion": {"mediaType": SCHEMA2, "digest": digest_of(content), "rule": "schema2-to-v1"},
+    }
+    assert (tag["target"]["mediaType"], tag["target"]["tag"]) == (V1_IMAGE, "1")
+    empty = {"digest": digest_of(example("empty-layer/empty.tar.gz")), "size": 32}
+    assert layer["target"].items() >= empty.items()
+    assert layer["portside"] == {"generation": "v1", "imageID": top}
+    # Pushed back, it is the manifest that is told.
+    back = "/v1/repositories/team/app/tags/2"
+    assert (await world.v1.ask("PUT", back, body=json.dumps(top).encode())).status == 200
+    (push,) = world.take()
+    assert push["action"] == "push"
+    expected = {"mediaType": SCHEMA2, "digest": digest_of(content), "tag": "2", "repository": "team/app"}
+    assert push["target"].items() >= expected.items()
+
+
 async def test_a_layer_whose_digest_nobody_knows_is_told_by_its_image(tmp_path: Path) -> None:
     quiet = KeptEvents()
     quiet.wanted = False
     async with running(tmp_path, quiet) as before:
         await before.v1.push("app", "1", [BASE])
+    shutil.rmtree(f"{tmp_path}{layout.INDEX}")  # as docker-registry leaves a volume
     async with running(tmp_path, KeptEvents()) as world:
         await world.v1.ask("GET", f"/v1/images/{BASE.id}/layer")
         await world.v1.ask("GET", "/v1/repositories/app/tags/1")

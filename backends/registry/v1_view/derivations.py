@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from backends.model import media_types
+from backends.model.actor import Actor
 from backends.model.cache import Cache
 from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.conversion.plans import Form, Plan
+from backends.model.conversion.platforms import platform_text
 from backends.model.conversion.policy import Permission, refusal
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import OciManifest, Schema1, Schema2, parse_stored_manifest
-from backends.model.names import ImageId, RepositoryName
-from backends.model.targets import V2Target
+from backends.model.names import ImageId, RepositoryName, TagName
+from backends.model.targets import Target, V2Target
+from backends.registry.events import of_manifest
 from backends.registry.manifests import parse_off_loop
 from backends.registry.repository import Repository
 from backends.registry.shared import Shared
@@ -39,6 +44,21 @@ MADE = 8192
 """So many topmost images a process remembers to have made."""
 
 _log = logging.getLogger("portside.v1")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What v1 images were made of.
+
+    Attributes:
+        target: what the tag names.
+        media_type: the type of that.
+        rule: the steps that made them, in ASCII.
+    """
+
+    target: Target
+    media_type: str
+    rule: str
 
 
 class Derivations:
@@ -106,6 +126,23 @@ class Derivations:
             raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, f"{source.name} has no manifest {source.digest} any more")
         return known
 
+    async def origin(self, name: RepositoryName, digest: Digest, viewer: Viewer) -> Origin:
+        """Returns what a client is told of a manifest whose v1 images it gets.
+
+        Raises:
+            RegistryError: MANIFEST_UNKNOWN: it is not in this repository any more.
+            ImpossibleConversion: as `top`.
+        """
+        from backends.registry.derived.images import rule_step  # noqa: PLC0415 - only where somebody asks for it
+
+        repository = self._open(name)
+        media_type = (await repository.describe_manifest(digest)).media_type
+        if media_type not in media_types.INDEXES:
+            return Origin(V2Target(digest), media_type, rule_step(media_type, Form.V1))
+        chosen = await choose_image(repository, digest, viewer.platform)
+        step = rule_step((await repository.describe_manifest(chosen)).media_type, Form.V1)
+        return Origin(V2Target(digest), media_type, f"{platform_text(viewer.platform)} {step}")
+
     async def source_of(self, name: RepositoryName, image_id: ImageId) -> Digest | None:
         """Returns the manifest of a repository whose topmost image this is, of several the youngest; None for none."""
         pushed: dict[Digest, float] = {}
@@ -116,6 +153,18 @@ class Derivations:
                 continue
             pushed[source.digest] = info.modified
         return max(pushed, key=pushed.__getitem__, default=None)
+
+    async def restore(self, name: RepositoryName, tag: TagName, digest: Digest, *, actor: Actor) -> None:
+        """Makes a tag name a manifest again, as whose images a client has pushed it back.
+
+        Raises:
+            PathNotFound, RegistryError: it has gone meanwhile.
+        """
+        events, telling = self._shared.events, None
+        if events.wanted:
+            manifest = await self._open(name).parse_manifest(digest)
+            telling = of_manifest(events, name, digest, manifest, tag=tag, actor=actor)
+        await self._shared.tags.restore(name, tag, V2Target(digest), actor=actor, telling=telling)
 
     # by id
 

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest
-from backends.model.layers import EMPTY_LAYER, HEAD_BYTES, Compression, compression_of
+from backends.model.layers import EMPTY_LAYER, EMPTY_LAYER_DIGEST, HEAD_BYTES, Compression, compression_of
 from backends.model.media_types import OCTET_STREAM
 from backends.registry.layers.errors import UnreadableLayer
+from backends.registry.still_working import StillWorking
 from backends.registry.v1_view.derived_images import DerivedImage
 from backends.storage import layout
 from backends.storage.driver import InvalidPath, PathNotFound, Reader, StorageDriver, StorageError
@@ -36,12 +37,14 @@ class LayerFile:
     """A layer as it goes out.
 
     Attributes:
+        digest: what names it.
         driver: where it is.
         path: its file; None for the empty layer, which has none.
         size: in bytes.
         content: of the empty layer, its bytes.
     """
 
+    digest: Digest
     driver: StorageDriver
     path: str | None
     size: int
@@ -104,14 +107,14 @@ class LayerBytes:
             StillWorking: that is still being found out.
         """
         if not image.layers:
-            return LayerFile(self._driver, None, len(EMPTY_LAYER), EMPTY_LAYER)
+            return LayerFile(EMPTY_LAYER_DIGEST, self._driver, None, len(EMPTY_LAYER), EMPTY_LAYER)
         why = ""
         for digest in reversed(image.layers):
             stored = await self._locate(digest)
             if stored is None:
                 continue
             try:
-                return await self._readable(stored, digest, image.diff_id, patience)
+                return await self._readable(stored, image.diff_id, patience)
             except PathNotFound:
                 continue
             except UnreadableLayer as error:
@@ -126,23 +129,19 @@ class LayerBytes:
     async def known(self, image: DerivedImage) -> Descriptor | None:
         """Returns digest and size of an image's layer as it goes out, if that is known already."""
         try:
-            for digest in reversed(image.layers):
-                facts, stored = await self._layers().known(digest), await self._locate(digest)
-                if facts is not None and stored is not None and facts.compression is not Compression.ZSTD:
-                    return Descriptor(OCTET_STREAM, digest, stored.size)
-        except StorageError:  # it is only told of a pull, which does not fail for that
+            layer = await self.find(image, patience=0.0)
+        except (ImpossibleConversion, StillWorking, StorageError):  # it is only told of a pull, which does not fail
             return None
-        return None
+        return Descriptor(OCTET_STREAM, layer.digest, layer.size)
 
-    async def _readable(
-        self, stored: LayerFile, digest: Digest, diff_id: Digest | None, patience: float | None
-    ) -> LayerFile:
+    async def _readable(self, stored: LayerFile, diff_id: Digest | None, patience: float | None) -> LayerFile:
         """Returns a layer as old clients can read it, once it is known to hold what it must."""
         wanted = diff_id if diff_id is not None and diff_id.algorithm == "sha256" else None
 
         async def source() -> Reader:
             return await stored.open()
 
+        digest = stored.digest
         known = await self._layers().known(digest)
         compression = await _compression_of(stored) if known is None else known.compression
         if compression is Compression.ZSTD or (wanted is not None and compression is Compression.GZIP):
@@ -150,7 +149,7 @@ class LayerBytes:
             made = await self._layers().gzip_of(digest, source, diff_id=wanted, patience=patience)
             if made.digest == digest:
                 return stored
-            return LayerFile(self._driver, layout.derived_blob(made.digest), made.size)
+            return LayerFile(made.digest, self._driver, layout.derived_blob(made.digest), made.size)
         if wanted is not None:
             facts = known or await self._layers().facts(digest, source, patience=patience)
             if facts.diff_id != wanted:
@@ -168,7 +167,7 @@ class LayerBytes:
             except (PathNotFound, InvalidPath):  # a broken symbolic link is a blob that is not there
                 continue
             if not info.is_directory:
-                return LayerFile(driver, path, info.size)
+                return LayerFile(digest, driver, path, info.size)
         return None
 
 

@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from backends.model.actor import Actor
 from backends.model.conversion.impossible import ImpossibleConversion
@@ -20,13 +21,26 @@ from backends.model.v1images import V1Name, dump_json, load_json
 from backends.registry.still_working import StillWorking
 from backends.registry.tags.service import Tags
 from backends.registry.v1.repositories import Repositories
-from backends.registry.v1_view.derivations import Derivations
+from backends.registry.v1_view.derivations import Derivations, Origin
 from backends.registry.v1_view.images import ViewedImages
 from backends.registry.v1_view.viewer import Viewer
 from backends.registry.yielding import yielding
 from backends.storage.driver import PathNotFound, StorageFull
 
 _log = logging.getLogger("portside.v1")
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedImage:
+    """What a tag names for a client of the v1 protocol.
+
+    Attributes:
+        image_id: the image.
+        origin: what it was made of; None of one that was pushed by this protocol.
+    """
+
+    image_id: str
+    origin: Origin | None = None
 
 
 class ViewedRepositories:
@@ -84,18 +98,21 @@ class ViewedRepositories:
             raise full
         raise RegistryError(ErrorCode.NAME_UNKNOWN, refused or "Repository not found")
 
-    async def tag(self, name: V1Name, tag: str, viewer: Viewer) -> str:
-        """Returns the id that a tag names.
+    async def tag(self, name: V1Name, tag: str, viewer: Viewer) -> TaggedImage:
+        """Returns the image that a tag names.
 
         Raises:
             RegistryError: MANIFEST_UNKNOWN, in docker-registry's words, or with the reason why v1 cannot have it.
             StillWorking: it is still being found out what it names.
         """
         if name.v2 is None:
-            return await self._pushed.tag(name, tag)
+            return TaggedImage(await self._pushed.tag(name, tag))
         try:
             target = await self._tags.target(name.v2, tag)
-            return await self._image_of(name.v2, target, viewer)
+            image_id = await self._image_of(name.v2, target, viewer)
+            if isinstance(target, V1Target):
+                return TaggedImage(image_id)
+            return TaggedImage(image_id, await self._view.origin(name.v2, target.digest, viewer))
         except PathNotFound:
             raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, "Tag not found") from None
         except ImpossibleConversion as error:
@@ -137,7 +154,7 @@ class ViewedRepositories:
                 source = target.digest  # an index, of which the client knows one platform's image only
         except (PathNotFound, ImpossibleConversion, RegistryError):
             pass
-        await self._tags.restore(name, tag, V2Target(source), actor=actor)
+        await self._view.restore(name, tag, source, actor=actor)
         return True
 
     async def _image_of(self, name: RepositoryName, target: Target, viewer: Viewer) -> str:
