@@ -116,6 +116,10 @@ class Repository:
         Raises:
             RegistryError: BLOB_UNKNOWN.
         """
+        if self._conversions.expects_blob(self.name, digest):
+            blob = await self._conversions.open_blob(self.name, digest)
+            if blob is not None:
+                return blob
         try:
             target = await read_link(self._driver, layout.layer_link(self.name, digest))
             return Blob(digest, await self._blobs.open(target))
@@ -204,6 +208,10 @@ class Repository:
         Raises:
             RegistryError: MANIFEST_UNKNOWN.
         """
+        if isinstance(reference, Digest) and self._conversions.expects_manifest(self.name, reference):
+            derived = await self._derived(reference)
+            if derived is not None:
+                return derived
         try:
             digest = reference if isinstance(reference, Digest) else await self._tags.resolve(self.name, reference)
             await read_link(self._driver, layout.revision_link(self.name, digest))

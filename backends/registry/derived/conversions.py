@@ -257,6 +257,14 @@ class Conversions:
 
     # by digest
 
+    def expects_manifest(self, name: RepositoryName, digest: Digest) -> bool:
+        """Whether a derived manifest was found lately, so that it is quicker to look for it here first."""
+        return self._records.expects_manifest(name, digest)
+
+    def expects_blob(self, name: RepositoryName, digest: Digest) -> bool:
+        """The same of a blob."""
+        return self._records.expects_blob(name, digest)
+
     async def find(self, name: RepositoryName, digest: Digest) -> DerivedManifest | None:
         """Returns a derived manifest of a repository by its digest; None where there is none, or its source is gone."""
         if self._policy.permission(name) is Permission.FORBID:

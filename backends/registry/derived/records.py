@@ -9,18 +9,18 @@ Invariants:
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from backends.model.cache import Cache
 from backends.model.conversion.derived import Member, Record
 from backends.model.digest import Digest
 from backends.model.manifests import parse_stored_manifest
 from backends.model.names import ImageId, RepositoryName
 from backends.model.targets import Target, V2Target
-from backends.registry.derived.sources import Sources
+from backends.registry.derived.hints import Entry, Hints
+from backends.registry.derived.sources import Sources, living
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.links import names_in, read_link
 from backends.registry.no_room import undone_without_room
@@ -29,14 +29,7 @@ from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver
 from backends.storage.locks import Locks
 
-HINTS = 8192
-"""Manifests and blobs of which a process remembers by which source they were last found."""
-
 T = TypeVar("T")
-
-_records: Cache[bytes, Record] = Cache(Record.decode, bound=HINTS)
-_members: Cache[bytes, Member] = Cache(Member.decode, bound=HINTS)
-"""What files say whose content was decoded before; many are alike."""
 
 _log = logging.getLogger("portside.conversion")
 
@@ -90,9 +83,18 @@ class Records:
         self._driver = driver
         self._locks = locks
         self._sources = sources
-        self._hints: Cache[str, Target] = Cache(bound=HINTS)
+        self._manifests: Hints[Record] = Hints(driver, sources)
+        self._members: Hints[Member] = Hints(driver, sources)
 
     # reading
+
+    def expects_manifest(self, name: RepositoryName, digest: Digest) -> bool:
+        """Whether a derived manifest was found lately: it is quicker to look for it here first."""
+        return self._manifests.has(name, digest)
+
+    def expects_blob(self, name: RepositoryName, digest: Digest) -> bool:
+        """The same of a blob."""
+        return self._members.has(name, digest)
 
     async def find(
         self, name: RepositoryName, digest: Digest, *, source: Target | None = None
@@ -104,18 +106,15 @@ class Records:
             digest: the manifest's.
             source: the only source that counts; None for any.
         """
+        entry = await self._manifests.follow(name, digest)
+        if entry is not None and source in {None, entry.source}:
+            return entry.source, entry.says
         folder = layout.derived_manifest(name, digest)
-        if source is not None:
-            return await self._look(name, folder, source)
-        hint = self._hint(folder)
-        found = None if hint is None else await self._look(name, folder, hint)
-        if found is not None:
-            return found
-        for each in await self._sources_in(folder):
+        for each in await self._sources_in(folder) if source is None else (source,):
             found = await self._look(name, folder, each)
             if found is not None:
-                self._hints.put(folder, each)
-                return found
+                self._manifests.put(name, digest, found)
+                return found.source, found.says
         return None
 
     async def sources_of(self, name: RepositoryName, digest: Digest) -> Sequence[Target]:
@@ -147,44 +146,40 @@ class Records:
 
     async def member(self, name: RepositoryName, digest: Digest) -> Member | None:
         """Returns what is kept of a blob that a repository has by a derived manifest whose source is there."""
+        entry = await self._members.follow(name, digest)
+        if entry is not None:
+            return entry.says
         folder = layout.derived_members(name, digest)
-        hint = self._hint(folder)
-        found = None if hint is None else await self._look_for_member(name, folder, hint)
-        if found is not None:
-            return found
-        for each in await self._sources_in(folder):
-            found = await self._look_for_member(name, folder, each)
-            if found is not None:
-                self._hints.put(folder, each)
-                return found
+        for source in await self._sources_in(folder):
+            path, sign = f"{folder}/{layout.derivation_source(source)}", living(name, source)
+            found = await self._read(path, Member.decode)
+            if found is not None and await self._sources.lives(sign):
+                self._members.put(name, digest, Entry(source, path, *found, [sign]))
+                return found[1]
         return None
 
-    async def _look(self, name: RepositoryName, folder: str, source: Target) -> tuple[Target, Record] | None:
-        record = await self._decoded(f"{folder}/{layout.derivation_source(source)}", _records)
-        if record is None or not await self._sources.is_there(name, source):
+    async def _look(self, name: RepositoryName, folder: str, source: Target) -> Entry[Record] | None:
+        path = f"{folder}/{layout.derivation_source(source)}"
+        found = await self._read(path, Record.decode)
+        if found is None:
             return None
+        content, record = found
+        signs = [living(name, source)]
         if record.original is not None and V2Target(record.original) != source:
-            return (source, record) if await self._sources.has_manifest(name, record.original) else None
-        return source, record
+            signs.append(living(name, V2Target(record.original)))
+        for sign in signs:
+            if not await self._sources.lives(sign):
+                return None
+        return Entry(source, path, content, record, signs)
 
-    async def _look_for_member(self, name: RepositoryName, folder: str, source: Target) -> Member | None:
-        member = await self._decoded(f"{folder}/{layout.derivation_source(source)}", _members)
-        return member if member is not None and await self._sources.is_there(name, source) else None
-
-    async def _decoded(self, path: str, decoded: Cache[bytes, T]) -> T | None:
+    async def _read(self, path: str, decode: Callable[[bytes], T]) -> tuple[bytes, T] | None:
         try:
-            return decoded[await self._driver.read(path)]
+            content = await self._driver.read(path)
+            return content, decode(content)
         except PathNotFound:
             return None
         except ValueError as error:
             _log.warning("%s is damaged: %s", path, error)
-            return None
-
-    def _hint(self, folder: str) -> Target | None:
-        """Returns the source by which something was last found in a folder."""
-        try:
-            return self._hints[folder]
-        except KeyError:
             return None
 
     async def _sources_in(self, folder: str) -> Sequence[Target]:
