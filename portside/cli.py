@@ -13,13 +13,13 @@ from typing_extensions import override
 
 GROUPS = (
     ("Run", ("serve", "proxy", "v1", "v2")),
-    ("Prepare and look", ("certs", "config", "route", "health", "notifications", "reindex")),
+    ("Prepare and look", ("certs", "config", "route", "health", "notifications", "inspect", "reindex")),
     ("Change", ("migrate", "delete")),
 )
 MODULES = {
     "serving": ("serve", "proxy", "v1", "v2"),
     "looking": ("certs", "config", "route", "health", "notifications"),
-    "volumes": ("reindex", "delete"),
+    "volumes": ("inspect", "reindex", "delete"),
     "migrating": ("migrate",),
 }
 """Where the commands are, below `portside.commands`."""

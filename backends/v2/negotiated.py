@@ -6,8 +6,6 @@ same, and whatever they name can be asked for by its digest (FORMATS section 0).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from backends.model import media_types
 from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.conversion.negotiation import (
@@ -16,17 +14,14 @@ from backends.model.conversion.negotiation import (
     Reader,
     Refused,
     Stored,
-    StoredImage,
     StoredIndex,
     negotiate,
 )
-from backends.model.conversion.platforms import image_entries, ranked
-from backends.model.descriptors import Descriptor
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.manifests import Index, Manifest, OciManifest, Schema2
 from backends.model.names import TagName
 from backends.model.targets import V1Target, V2Target
 from backends.registry.repository import ManifestInfo, Repository, Tagged
+from backends.v2.describing import describe
 from backends.v2.parts import Parts
 
 
@@ -66,47 +61,16 @@ async def _as_stored(repository: Repository, tagged: Tagged) -> ManifestInfo:
 
 
 async def _describe(parts: Parts, repository: Repository, tagged: Tagged, reader: Reader) -> Stored:
-    """Returns what a tag names, as far as negotiation depends on it."""
-    if isinstance(tagged.target, V1Target):
-        return StoredImage(tagged.media_type)
-    digest = tagged.target.digest
-    if tagged.media_type not in media_types.INDEXES:
-        has_zstd = not reader.reads_zstd and _has_zstd(await repository.parse_manifest(digest))
-        return StoredImage(tagged.media_type, has_zstd)
-    key = (digest, reader.platform, reader.reads_zstd)
+    """Returns what a tag names, as far as negotiation depends on it; of an index, that is remembered."""
+    target, media_type = tagged.target, tagged.media_type
+    if isinstance(target, V1Target) or media_type not in media_types.INDEXES:
+        return (await describe(repository, target, media_type, reader))[0]
+    key = (target.digest, reader.platform, reader.reads_zstd)
     try:
         return parts.indexes[key]
     except KeyError:
-        index = await repository.parse_manifest(digest)
-    assert isinstance(index, Index)  # its type says so
-    images = image_entries(index.manifests)
-    has_zstd, is_final = (False, True) if reader.reads_zstd else await _have_zstd(repository, images)
-    best = ranked(images, reader.platform)
-    stored = StoredIndex(
-        index.media_type,
-        frozenset(image.media_type for image in images),
-        best[0].media_type if best else "",
-        has_zstd,
-    )
+        stored, is_final = await describe(repository, target, media_type, reader)
+    assert isinstance(stored, StoredIndex)  # its type says so
     if is_final:
         parts.indexes.put(key, stored)
     return stored
-
-
-async def _have_zstd(repository: Repository, images: Sequence[Descriptor]) -> tuple[bool, bool]:
-    """Returns whether one of an index's images has a layer in zstd, and whether that will always be so."""
-    all_there = True
-    for image in images:
-        try:
-            if _has_zstd(await repository.parse_manifest(image.digest)):
-                return True, True
-        except RegistryError:
-            all_there = False  # it may still be pushed
-    return False, all_there
-
-
-def _has_zstd(manifest: Manifest) -> bool:
-    """Whether a manifest says of a layer that it is in zstd."""
-    if not isinstance(manifest, Schema2 | OciManifest):
-        return False
-    return any(layer.media_type.endswith(("+zstd", ".zstd")) for layer in manifest.layers)

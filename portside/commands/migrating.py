@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from portside.commands.options import CONFIG, DATA, fail, options
+from portside.commands.options import CONFIG, DATA, fail, options, say
 
 if TYPE_CHECKING:
     from portside.migrating.commands import Task
@@ -91,6 +91,6 @@ def _task(config: Path | None, data: str | None, pairs: tuple[str, ...], file: P
         {"data": data},
         pairs=pairs,
         file=file,
-        say=click.echo,
+        say=say,
         is_terminal=sys.stdout.isatty(),
     )

@@ -1,14 +1,46 @@
-"""`portside reindex` and `delete`: the commands that work on a volume by themselves, beside running servers."""
+"""`portside inspect`, `reindex` and `delete`: commands that work on a volume by themselves, beside running servers."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
 import click
 
-from portside.commands.options import CONFIG, DATA, fail, options
+from portside.commands.options import CONFIG, DATA, fail, options, say
+
+
+@click.command(short_help="Show what is stored under a name, and what each client receives of it.")
+@click.argument("name", metavar="NAME[:TAG|@DIGEST]")
+@options(CONFIG, DATA)
+@click.option("--convert", is_flag=True, help="Make what clients would receive and has not been made yet.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def inspect(name: str, config: Path | None, data: str | None, convert: bool, as_json: bool) -> None:  # noqa: FBT001 - click's flags
+    """Show what a tag names, and what each generation of clients receives of it; of a repository, all its tags.
+
+    It reads the volume, beside running servers or without any, and writes nothing. What has not been made yet for a
+    client is computed where that takes no reading of layers; --convert makes it, as the first pull would.
+    """
+    from portside.inspecting.command import inspect as look  # noqa: PLC0415
+    from portside.problems import Problem  # noqa: PLC0415
+    from portside.settings.loading import settings_path  # noqa: PLC0415
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    try:
+        found = look(
+            name,
+            config or settings_path(os.environ),
+            os.environ,
+            {"data": data},
+            converts=convert,
+            width=width,
+            as_json=as_json,
+        )
+    except Problem as problem:
+        fail(str(problem))
+    say(found)
 
 
 @click.command(short_help="Find what another registry has written to the volume.")

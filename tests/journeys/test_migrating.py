@@ -343,6 +343,30 @@ def test_an_image_of_nothing_but_empty_layers_is_whole(tmp_path: Path) -> None:
         pull(address, "team/app", "1")
 
 
+def test_v1_clients_pull_what_was_migrated_under_its_own_ids_as_long_as_it_is_there(volume: Path) -> None:
+    assert migrate("run", volume).returncode == 0
+    port = free_port()
+    with running_command("v1", "--addr", f"127.0.0.1:{port}", "--data", volume, folder=volume.parent, port=port):
+        address = f"127.0.0.1:{port}"
+        tags = json.loads(get(address, "/v1/repositories/team/app/tags")[1])
+        assert tags == {"1": NEW[-1].id, "base": NEW[0].id}
+        listed = json.loads(get(address, "/v1/repositories/team/app/images")[1])
+        assert {each["id"] for each in listed} == {NEW[-1].id, NEW[0].id}
+        ancestry = json.loads(get(address, f"/v1/images/{tags['1']}/ancestry")[1])
+        assert ancestry == [image.id for image in reversed(NEW)]
+        for image in NEW:
+            assert get(address, f"/v1/images/{image.id}/json")[1] == image.json
+            assert get(address, f"/v1/images/{image.id}/layer")[1] == image.layer
+        for folder in V1:
+            shutil.rmtree(volume / folder)
+        tags = json.loads(get(address, "/v1/repositories/team/app/tags")[1])
+        assert sorted(tags) == ["1", "base"]
+        assert set(tags.values()).isdisjoint(ancestry)
+        for image_id in json.loads(get(address, f"/v1/images/{tags['1']}/ancestry")[1]):
+            assert json.loads(get(address, f"/v1/images/{image_id}/json")[1])["id"] == image_id
+            assert get(address, f"/v1/images/{image_id}/layer")[1]
+
+
 # what verify finds
 
 

@@ -23,7 +23,7 @@ from backends.model.conversion.policy import ConversionPolicy, Permission, refus
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import parse_stored_manifest
-from backends.model.names import RepositoryName
+from backends.model.names import ImageId, RepositoryName
 from backends.model.targets import Target, V1Target
 from backends.registry.blobs import Blob, Blobs
 from backends.registry.derived.blobs import DerivedBlobs
@@ -275,6 +275,13 @@ class Conversions:
     async def sources(self, name: RepositoryName, digest: Digest) -> Sequence[Target]:
         """Returns what a derived manifest was made of in a repository and is there, the latest first."""
         return await self._records.living_sources(name, digest)
+
+    async def v1_original(self, name: RepositoryName, digest: Digest) -> ImageId | None:
+        """Returns the image of v1 that a manifest of a repository was made of, and that is there; None for none."""
+        for source in await self.sources(name, digest):
+            if isinstance(source, V1Target):
+                return source.image_id
+        return None
 
     async def open_blob(self, name: RepositoryName, digest: Digest) -> Blob | None:
         """Opens a blob that a repository has by a derived manifest; None where it has not, or the source is gone."""

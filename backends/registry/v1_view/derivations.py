@@ -95,6 +95,9 @@ class Derivations:
             StillWorking: that is still being found out.
             RegistryError: MANIFEST_UNKNOWN: it is not in this repository.
         """
+        original = await self._shared.conversions.v1_original(name, digest)
+        if original is not None:  # a migration made the manifest of it: who has the image finds it under the same id
+            return original
         self._require_permission(name)
         known = await self._known(ImageSource(name, digest))
         if known is not None:
