@@ -1,0 +1,281 @@
+"""What v1 clients see of v2's repositories: over two roots, under an operator's rules, after deletions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+from backends.model.conversion.policy import ConversionPolicy, ConversionRule, Permission
+from backends.model.descriptors import Platform
+from backends.model.errors import RegistryError
+from backends.model.names import ImageId, RepositoryName, TagName
+from backends.model.targets import V1Target, V2Target
+from backends.model.v1images import V1Name, parse_v1_name
+from backends.registry.no_room import exists
+from backends.registry.store import Store
+from backends.registry.v1_view.viewer import Viewer
+from backends.registry.validation import Validation
+from backends.storage import layout
+from backends.storage.factory import open_folder
+from tests.support.actors import ACTOR
+from tests.support.drivers import Failing, Unlinked, wrapped
+from tests.support.formats import digest_of, inflated
+from tests.support.layers import Compression, pack
+from tests.support.pushed_examples import (
+    ZSTD,
+    Layer,
+    config_of,
+    expected_v1,
+    gzip_layer,
+    image_of,
+    index_of,
+    push_example,
+    push_image,
+    put_manifest,
+)
+from tests.support.stores import put_blob
+
+NAME, OTHER = RepositoryName("team/app"), RepositoryName("other/app")
+V1_NAME, V1_OTHER = parse_v1_name(NAME), parse_v1_name(OTHER)
+VIEWER = Viewer(patience=None)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    storage = open_folder(tmp_path / "root")
+    opened = Store(storage)
+    yield opened
+    await opened.close()
+    await storage.close()
+
+
+async def tops(store: Store, name: V1Name = V1_NAME, viewer: Viewer = VIEWER) -> dict[str, str]:
+    """All tags that v1 clients see; none where they see no repository."""
+    try:
+        return dict(await store.v1_view.repositories.tags(name, viewer))
+    except RegistryError as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
+        return {}
+
+
+async def contents(store: Store, top: str) -> Sequence[tuple[bytes, bytes]]:
+    """JSON and layer of each image, base first."""
+    found = []
+    for image_id in reversed(await store.v1_view.images.ancestry(ImageId(top), VIEWER)):
+        image = await store.v1_view.images.get(image_id, VIEWER)
+        reader = await store.v1_view.images.open_layer(image_id, VIEWER)
+        try:
+            layer = b"".join([bytes(chunk) async for chunk in reader.chunks(0, reader.size)])
+        finally:
+            reader.close()
+        assert image.layer_size == len(layer)
+        found.append((image.content, layer))
+    return found
+
+
+# two roots
+
+
+@pytest.mark.parametrize("linked", [True, False], ids=["with hard links", "without"])
+@pytest.mark.parametrize("roots", [1, 2])
+async def test_v1_has_a_root_of_its_own_or_not(tmp_path: Path, roots: int, *, linked: bool) -> None:
+    opened = [open_folder(tmp_path / f"{number}") for number in range(roots)]
+    storages = opened if linked else [wrapped(storage, Unlinked)[0] for storage in opened]
+    store = Store(storages[0], v1_storage=storages[-1])
+    digest = await push_example(store, NAME, "1.0", "oci-zstd-image")
+    expected = expected_v1("oci-zstd-image")
+    top = expected[-1].image_id
+    assert await tops(store) == {"1.0": top}
+    served = await contents(store, top)
+    assert [text for text, _ in served] == [image.text for image in expected]
+    for name, v1_name, named in ((NAME, V1_NAME, V2Target(digest)), (OTHER, V1_OTHER, V1Target(ImageId(top)))):
+        await store.v1_view.repositories.put_tag(v1_name, "2", ImageId(top), viewer=VIEWER, actor=ACTOR, now=1)
+        assert await store.tags.target(name, TagName("2")) == named
+    images = storages[-1].driver
+    assert len(await images.list(layout.V1_IMAGES)) == len(expected)
+    for image, (text, layer) in zip(expected, served, strict=True):
+        assert await images.read(layout.v1_image_json(ImageId(image.image_id))) == text
+        assert await images.read(layout.v1_image_layer(ImageId(image.image_id))) == layer
+    assert await exists(storages[0].driver, layout.derived_v1_image(ImageId(top)))
+    assert not await exists(storages[0].driver, layout.V1_IMAGES) or roots == 1
+    await store.close()
+    for storage in opened:
+        await storage.close()
+
+
+# an operator's rules
+
+
+@pytest.mark.parametrize("permission", Permission)
+async def test_an_operator_allows_pins_or_forbids_the_view_of_a_repository(
+    store: Store, permission: Permission
+) -> None:
+    await push_example(store, NAME, "before", "schema2-image")
+    top = expected_v1("schema2-image")[-1].image_id
+    await contents(store, (await tops(store))["before"])
+    await push_example(store, NAME, "after", "oci-image")
+    policy = ConversionPolicy(rules=(ConversionRule("team/*", permission),))
+    ruled = Store(store.storage, conversion_policy=policy)
+    other = expected_v1("oci-image")[-1].image_id
+    match permission:
+        case Permission.ALLOW:
+            assert await tops(ruled) == {"before": top, "after": other}
+        case Permission.PINNED:
+            assert await tops(ruled) == {"before": top}
+            assert len(await contents(ruled, top)) == 7
+            with pytest.raises(RegistryError, match="pinned"):
+                await ruled.v1_view.repositories.tag(V1_NAME, "after", VIEWER)
+        case Permission.FORBID:
+            assert await tops(ruled) == {}
+            for refused in (
+                ruled.v1_view.repositories.tag(V1_NAME, "before", VIEWER),
+                ruled.v1_view.repositories.images(V1_NAME, VIEWER),
+                ruled.v1_view.images.ancestry(ImageId(top), VIEWER),
+            ):
+                with pytest.raises(RegistryError, match="forbid"):
+                    await refused
+    await ruled.close()
+
+
+async def test_a_registry_that_is_read_only_shows_what_was_made_before(store: Store) -> None:
+    await push_example(store, NAME, "before", "oci-zstd-image")
+    (top,) = (await tops(store)).values()
+    served = await contents(store, top)
+    await push_example(store, NAME, "after", "oci-image")
+    storage, driver = wrapped(store.storage, lambda inner: Failing(inner, 0, dies=True))
+    fixed = Store(storage, writes=False)
+    assert await tops(fixed) == {"before": top}
+    assert await contents(fixed, top) == served
+    with pytest.raises(RegistryError, match="read-only"):
+        await fixed.v1_view.repositories.tag(V1_NAME, "after", VIEWER)
+    assert not driver.failed
+    await fixed.close()
+
+
+# what goes
+
+
+async def test_a_deleted_manifest_is_seen_no_more(store: Store) -> None:
+    digest = await push_example(store, NAME, "1.0", "schema2-image")
+    await push_example(store, NAME, "2.0", "oci-image")
+    before = await tops(store)
+    await contents(store, before["1.0"])
+    await store.open(NAME).delete_manifest(digest, actor=ACTOR)
+    assert await tops(store) == {"2.0": before["2.0"]}
+    # Pushed again, it is there again.
+    await push_example(store, NAME, "1.0", "schema2-image")
+    assert await tops(store) == before
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_deleted_repository_is_seen_no_more(store: Store, *, restart: bool) -> None:
+    await push_example(store, NAME, "1.0", "schema2-image")
+    before = await tops(store)
+    await contents(store, before["1.0"])
+    await store.deletions.delete(NAME, actor=ACTOR)
+    again = Store(store.storage) if restart else store
+    assert await tops(again) == {}
+    assert not await exists(store.storage.driver, layout.derived(NAME))
+    await push_example(again, NAME, "1.0", "schema2-image")
+    assert await tops(again) == before
+    assert len(await contents(again, before["1.0"])) == 7
+
+
+async def test_an_image_whose_layer_a_collector_has_removed_is_not_found(store: Store) -> None:
+    await push_example(store, NAME, "1.0", "schema2-image")
+    (top,) = (await tops(store)).values()
+    await contents(store, top)
+    removed = "bfc4a239da13a0fb7959fb543e81f456dc7d93e5c0b399b4c1951ea35f0e6ed0"
+    await store.storage.driver.delete(f"{layout.BLOBS}/sha256/{removed[:2]}/{removed}")
+    again = Store(store.storage)
+    with pytest.raises(RegistryError, match="not stored in this registry any more"):
+        await again.v1_view.images.ancestry(ImageId(top), VIEWER)
+    with pytest.raises(RegistryError, match="not stored in this registry any more"):
+        await again.v1_view.images.get(ImageId(expected_v1("schema2-image")[3].image_id), VIEWER)
+    # A copy with the same content under another digest takes its place.
+    await push_example(store, OTHER, "1.0", "oci-zstd-image")
+    assert await tops(again, V1_OTHER) == {"1.0": top}
+    assert len(await contents(again, top)) == 7
+    await again.close()
+
+
+async def test_what_was_made_is_made_again_after_it_was_lost(store: Store) -> None:
+    await push_example(store, NAME, "1.0", "schema2-image")
+    (top,) = (await tops(store)).values()
+    served = await contents(store, top)
+    for folder in (f"{layout.DERIVED}/v1/images", f"{layout.DERIVED}/v1/sources", layout.derived(NAME)):
+        await store.storage.driver.delete(folder)
+        for process in (store, Store(store.storage)):
+            assert await tops(process) == {"1.0": top}
+            assert await contents(process, top) == served
+    # A file that a power cut has cut short.
+    base = ImageId(json.loads(served[0][0])["id"])
+    for cut in (b"", b"{", b"[]", b'{"text": "x", "layers": []', b'{"text": 1, "layers": []}'):
+        await store.storage.driver.write(layout.derived_v1_image(base), cut)
+        assert await contents(Store(store.storage), top) == served
+
+
+# what others must not get
+
+
+async def test_a_digest_that_a_pusher_knows_gives_no_layer_of_another_repository(tmp_path: Path) -> None:
+    storage = open_folder(tmp_path)
+    store = Store(storage, validation=Validation(layers=False))
+    secret = gzip_layer(b"a secret".ljust(512, b"\0"))
+    await push_image(store, OTHER, "1.0", [secret])
+    config = config_of([secret])
+    await put_blob(store, NAME, config)
+    await put_manifest(store, NAME, "1.0", image_of(config, [secret]))
+    with pytest.raises(RegistryError, match="not stored in this registry"):
+        await store.v1_view.repositories.tag(V1_NAME, "1.0", VIEWER)
+    await store.close()
+    await storage.close()
+
+
+# indexes
+
+
+def variants() -> dict[str, list[Layer]]:
+    return {
+        "linux/amd64": [gzip_layer(b"amd64".ljust(512, b"\0"))],
+        "linux/arm64": [Layer(pack(b"arm64", Compression.ZSTD), digest_of(b"arm64"), ZSTD)],
+    }
+
+
+async def test_an_index_within_an_index_is_searched_to_a_bound(store: Store) -> None:
+    contents_by = {}
+    for platform, layers in variants().items():
+        await push_image(store, NAME, None, layers, config=config_of(layers, architecture=platform[6:]))
+        contents_by[platform] = image_of(config_of(layers, architecture=platform[6:]), layers)
+    content = index_of(contents_by)
+    await put_manifest(store, NAME, "1", content)
+    for depth in range(2, 5):
+        document = json.loads(index_of({}))
+        digest = str(digest_of(content))
+        document["manifests"] = [{"mediaType": document["mediaType"], "digest": digest, "size": len(content)}]
+        content = json.dumps(document).encode()
+        await put_manifest(store, NAME, f"{depth}", content)
+    for platform, layers in variants().items():
+        found = await tops(store, viewer=Viewer(Platform(platform[6:], "linux"), None))
+        assert found.keys() == {"1", "2", "3"}
+        (top,) = set(found.values())
+        ((_, layer),) = await contents(store, top)
+        assert digest_of(inflated(layer)[1]) == layers[0].diff_id
+
+
+async def test_the_image_of_an_index_must_be_here(tmp_path: Path) -> None:
+    storage = open_folder(tmp_path)
+    store = Store(storage, validation=Validation(children=False))
+    layers = variants()["linux/amd64"]
+    await put_manifest(store, NAME, "1", index_of({"linux/amd64": image_of(config_of(layers), layers)}))
+    with pytest.raises(RegistryError, match="not stored in this registry"):
+        await store.v1_view.repositories.tag(V1_NAME, "1", VIEWER)
+    await push_image(store, NAME, None, layers)
+    assert (await tops(store)).keys() == {"1"}
+    await store.close()
+    await storage.close()
