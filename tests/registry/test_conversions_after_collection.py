@@ -7,7 +7,6 @@ manifests in a tagged index. All else is pulled in every form as before, and not
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,9 +20,9 @@ from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.factory import open_folder
 from tests.support.actors import ACTOR
+from tests.support.collector import collect
 from tests.support.derivations import PUSHES, convert, is_there, plans_of, pulled, push_v1, put_manifest_of, v1_example
 from tests.support.formats import digest_of
-from tests.support.programs import find_program
 
 NAME = RepositoryName("team/app")
 TAG = "latest"
@@ -32,18 +31,6 @@ TAG = "latest"
 def name_of(kind: str) -> RepositoryName:
     """A repository for each kind, so that no tag of another one keeps what it needs."""
     return RepositoryName(f"team/{kind.replace(' ', '-').lower()}")
-
-
-def collect(root: Path, *flags: str) -> str:
-    """Lets distribution collect what it takes for garbage; returns what it says."""
-    config = root.parent / "distribution.yml"
-    config.write_text(json.dumps({"version": "0.1", "storage": {"filesystem": {"rootdirectory": str(root)}}}))
-    program = find_program("docker-registry")
-    run = subprocess.run(
-        [program, "garbage-collect", *flags, str(config)], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout
 
 
 async def opened(root: Path, two_roots: Path | None = None) -> Store:

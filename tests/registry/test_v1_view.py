@@ -22,6 +22,7 @@ from backends.registry.validation import Validation
 from backends.storage import layout
 from backends.storage.factory import open_folder
 from tests.support.actors import ACTOR
+from tests.support.collector import collect
 from tests.support.drivers import Failing, Unlinked, wrapped
 from tests.support.formats import digest_of, inflated
 from tests.support.layers import Compression, pack
@@ -38,6 +39,8 @@ from tests.support.pushed_examples import (
     put_manifest,
 )
 from tests.support.stores import put_blob
+from tests.support.v1pushes import push
+from tests.support.v1server import make_pushed
 
 NAME, OTHER = RepositoryName("team/app"), RepositoryName("other/app")
 V1_NAME, V1_OTHER = parse_v1_name(NAME), parse_v1_name(OTHER)
@@ -202,6 +205,37 @@ async def test_an_image_whose_layer_a_collector_has_removed_is_not_found(store: 
     assert await tops(again, V1_OTHER) == {"1.0": top}
     assert len(await contents(again, top)) == 7
     await again.close()
+
+
+@pytest.mark.parametrize("flags", [(), ("-m",)], ids=["plain", "-m"])
+async def test_ordinary_images_outlive_their_manifest_and_its_collection(
+    store: Store, tmp_path: Path, flags: Sequence[str]
+) -> None:
+    await push_image(store, RepositoryName("team/stays"), "1.0", [gzip_layer(b"stays".ljust(512, b"\0"))])
+    digest = await push_image(store, NAME, "1.0", [gzip_layer(number.to_bytes(512)) for number in range(3)])
+    (top,) = (await tops(store)).values()
+    served = await contents(store, top)
+    await store.v1_view.repositories.put_tag(V1_OTHER, "1.0", ImageId(top), viewer=VIEWER, actor=ACTOR, now=1)
+    await store.open(NAME).delete_manifest(digest, actor=ACTOR)
+    assert "3 blobs marked" in collect(tmp_path / "root", *flags)
+    again = Store(store.storage)
+    assert await tops(again) == {}
+    assert await tops(again, V1_OTHER) == {"1.0": top}
+    assert await contents(again, top) == served
+    await again.close()
+
+
+async def test_an_ordinary_image_that_copies_an_id_does_not_lend_its_layer(store: Store) -> None:
+    layers = [gzip_layer(b"theirs".ljust(512, b"\0"))]
+    digest = await push_image(store, NAME, "1.0", layers)
+    (top,) = (await tops(store)).values()
+    fake = make_pushed(top, layer=b"something else")
+    await push(store.v1_images, [fake])
+    await contents(store, top)
+    await store.storage.driver.delete(layout.blob_data(digest_of(layers[0].stored)))
+    with pytest.raises(RegistryError, match="not stored in this registry any more"):
+        await Store(store.storage).v1_view.images.get(ImageId(top), VIEWER)
+    assert await store.open(NAME).has_manifest(digest)
 
 
 async def test_what_was_made_is_made_again_after_it_was_lost(store: Store) -> None:

@@ -20,6 +20,7 @@ from backends.model.digest import Digest
 from backends.model.layers import EMPTY_LAYER, EMPTY_LAYER_DIGEST, HEAD_BYTES, Compression, compression_of
 from backends.model.media_types import OCTET_STREAM
 from backends.registry.layers.errors import UnreadableLayer
+from backends.registry.no_room import exists
 from backends.registry.still_working import StillWorking
 from backends.registry.v1_view.derived_images import DerivedImage
 from backends.storage import layout
@@ -84,7 +85,7 @@ class LayerBytes:
         for layer in reversed(image.layers):
             if await self._locate(layer) is not None:
                 return
-        if image.layers:
+        if image.layers and not await exists(self._v1_driver, layout.v1_image_layer(image.image_id)):
             raise _gone(image)
 
     async def open(self, image: DerivedImage, *, patience: float | None) -> Reader:
@@ -108,7 +109,7 @@ class LayerBytes:
         """
         if not image.layers:
             return LayerFile(EMPTY_LAYER_DIGEST, self._driver, None, len(EMPTY_LAYER), EMPTY_LAYER)
-        why = ""
+        why = None
         for digest in reversed(image.layers):
             stored = await self._locate(digest)
             if stored is None:
@@ -118,13 +119,25 @@ class LayerBytes:
             except PathNotFound:
                 continue
             except UnreadableLayer as error:
-                why = (
-                    f"layer {digest} cannot be served as that of image {image.image_id}: {error}; push the image again"
-                )
-                _log.warning("%s", why)
-        if why:
-            raise ImpossibleConversion(why)
-        raise _gone(image)
+                why = _other(image, digest, error)
+        pushed = await self._as_pushed(image, patience)
+        if pushed is not None:
+            return pushed
+        raise why or _gone(image)
+
+    async def _as_pushed(self, image: DerivedImage, patience: float | None) -> LayerFile | None:
+        """Returns the layer of the ordinary image with this id, if it holds the same; None where it does not.
+
+        Such an image was made of this one (`pinning`), or copies its id. distribution's collector removes from the blob
+        store what only v1's images have; the file keeps its name as the image's layer.
+        """
+        try:
+            layer = await self._layers().measure_v1(image.image_id, patience=patience)
+        except (PathNotFound, UnreadableLayer):
+            return None
+        if layer.facts.diff_id != image.diff_id or layer.facts.compression is Compression.ZSTD:
+            return None
+        return LayerFile(layer.digest, self._v1_driver, layout.v1_image_layer(image.image_id), layer.size)
 
     async def known(self, image: DerivedImage) -> Descriptor | None:
         """Returns digest and size of an image's layer as it goes out, if that is known already."""
@@ -178,6 +191,12 @@ async def _compression_of(stored: LayerFile) -> Compression:
             return compression_of(b"".join([bytes(chunk) async for chunk in chunks]))
     finally:
         reader.close()
+
+
+def _other(image: DerivedImage, digest: Digest, error: UnreadableLayer) -> ImpossibleConversion:
+    why = f"layer {digest} cannot be served as that of image {image.image_id}: {error}; push the image again"
+    _log.warning("%s", why)
+    return ImpossibleConversion(why)
 
 
 def _gone(image: DerivedImage) -> ImpossibleConversion:
