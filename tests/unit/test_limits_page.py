@@ -23,6 +23,10 @@ from backends.model.ranges import MAX_OFFSET, MAX_RANGES
 from backends.model.strict_json import MAX_DEPTH, MAX_DIGITS
 from backends.model.v1images import MAX_ANCESTRY, MAX_V1_NAME
 from backends.registry.derived.indexes import MAX_IMAGES
+from backends.registry.layers.flights import WAITING
+from backends.registry.layers.inflating import GZIP_HEADER_BYTES
+from backends.registry.layers.metering import FREE_BYTES, PART_BYTES
+from backends.registry.layers.settings import GIB, LayerSettings
 from backends.registry.still_working import PATIENCE_SECONDS
 from backends.v1.parts import MAX_JSON_BYTES
 from backends.v2.manifests import MAX_BYTES, MAX_TAGS
@@ -36,6 +40,7 @@ from portside.server.serving import KEEPALIVE_SECONDS
 TEXT = (Path(__file__).parents[2] / "docs/limits.md").read_text()
 ROWS = {cells[1].strip(): cells[2] for line in TEXT.splitlines() if len(cells := line.split("|")) > 3}
 KIB, MIB = 1024, 1024 * 1024
+LAYERS = LayerSettings()
 
 SAID = [
     ("the request line", f"{MAX_LINE // KIB} KiB"),
@@ -73,6 +78,15 @@ SAID = [
     ("v1 JSONs in a schema 1 manifest that is made", f"{MAX_MANIFEST_CHARACTERS} characters"),
     ("images of an index of which another one is made", f"{MAX_IMAGES}"),
     ("indexes within indexes", f"{MAX_NESTING} levels"),
+    ("what a layer inflates to", f"{LAYERS.max_ratio} times its size, {FREE_BYTES // GIB} GiB"),
+    (
+        f"the same in bytes; each gzip member, zstd frame and the like counts for {PART_BYTES // KIB} KiB more",
+        f"{LAYERS.max_bytes // GIB} GiB",
+    ),
+    ("memory that a zstd or xz layer asks for", f"{LAYERS.max_window // MIB} MiB"),
+    ("the header of a gzip member", f"{GZIP_HEADER_BYTES // KIB} KiB"),
+    ("layers read at once", f"{LAYERS.at_once}"),
+    ("layers that wait for their turn", f"{WAITING}"),
     ("a page of the catalog", f"{V2Settings().catalog_max_entries}"),
     ("a page of tags", f"{V2Settings().tags_max} "),
     ("a page of referrers", f"{PAGE},"),
