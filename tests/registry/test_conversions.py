@@ -258,6 +258,15 @@ async def test_a_target_that_is_gone_is_unknown(stores: Stores) -> None:
         assert caught.value.code is ErrorCode.MANIFEST_UNKNOWN
 
 
+@pytest.mark.parametrize("form", [Form.MANIFEST_LIST, Form.OCI_INDEX, Form.V1])
+@pytest.mark.parametrize("kind", ["v1", "schema 1", "schema 2", "OCI"])
+async def test_a_single_image_becomes_no_index(stores: Stores, kind: str, form: Form) -> None:
+    store = stores()
+    await PUSHES[kind][0](store, NAME, TAG)
+    with pytest.raises(ImpossibleConversion, match="single image"):
+        await convert(store, NAME, TAG, form)
+
+
 # indexes
 
 
@@ -295,6 +304,18 @@ async def test_an_index_gives_an_image_of_its_own_for_each_platform(stores: Stor
         assert made.rule == f"linux/{architecture} oci-to-schema2"
     with pytest.raises(ImpossibleConversion, match="linux/s390x"):
         await convert(store, NAME, TAG, Plan(Form.SCHEMA2, Platform("s390x", "linux")))
+
+
+async def test_clients_that_say_they_run_on_anything_leave_nothing_on_the_volume(stores: Stores) -> None:
+    """The only image of an index is for whoever runs its system."""
+    store = stores()
+    await push_platforms(store, "linux/arm64")
+    first = await convert(store, NAME, TAG, Plan(Form.SCHEMA2, Platform("arm64", "linux")))
+    before = await everything(store.storage.driver)
+    for number in range(5):
+        made = await convert(store, NAME, TAG, Plan(Form.SCHEMA2, Platform(f"made-up-{number}", "linux")))
+        assert made.digest == first.digest
+    assert await everything(store.storage.driver) == before
 
 
 async def test_an_index_becomes_a_list_of_converted_images(stores: Stores) -> None:
@@ -633,6 +654,12 @@ async def test_a_v1_layer_is_found_as_its_image_s_when_v2_has_lost_it(stores: St
     for image in images:
         await store.storage.driver.delete(layout.blob_data(digest_of(image.layer)))
     await pulled(stores(), NAME, made.digest)
-    await store.storage.driver.write(layout.v1_image_layer(ImageId(images[0].id)), b"another layer under the same id")
+    other = gzip_layer(b"another layer under the same id").stored
+    await store.storage.driver.write(layout.v1_image_layer(ImageId(images[0].id)), other)
+    fresh = stores()
     with pytest.raises(RegistryError):
-        await pulled(stores(), NAME, made.digest)
+        await pulled(fresh, NAME, made.digest)
+    assert not await is_there(stores(), NAME, made.digest)  # so nobody is shown it any more
+    again = await convert(fresh, NAME, TAG, Form.SCHEMA2)
+    assert again.digest != made.digest
+    await pulled(stores(), NAME, again.digest)

@@ -6,6 +6,7 @@ A blob is looked up in v2's blob store, the derived one, v1's blob store, and as
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 EMPTY_LAYER_HEX = "a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4"
 """Of the layer without files that schema 1 names for every step that changes none; every repository has it."""
 
+_log = logging.getLogger("portside.conversion")
+
 
 class DerivedBlobs:
     """The blobs that repositories have by conversions.
@@ -36,15 +39,23 @@ class DerivedBlobs:
         v1_driver: of v1's, which may be the same.
         records: who may serve them.
         layers: returns what knows which blob the layer of a v1 image is.
+        writes: whether anything may be changed.
     """
 
     def __init__(
-        self, driver: StorageDriver, v1_driver: StorageDriver, records: Records, layers: Callable[[], Layers]
+        self,
+        driver: StorageDriver,
+        v1_driver: StorageDriver,
+        *,
+        records: Records,
+        layers: Callable[[], Layers],
+        writes: bool = True,
     ) -> None:
         self._driver = driver
         self._v1_driver = v1_driver
         self._records = records
         self._layers = layers
+        self._writes = writes
 
     async def open(self, name: RepositoryName, digest: Digest) -> Blob | None:
         """Opens a blob that a repository has by a conversion; None where it has not.
@@ -122,9 +133,10 @@ class DerivedBlobs:
 
     async def _paths(self, name: RepositoryName, digest: Digest) -> AsyncIterator[tuple[StorageDriver, str]]:
         """Yields where the bytes of a blob may be that a repository may serve, where they most often are first."""
-        member = await self._records.member(name, digest)
-        if member is None:
+        entry = await self._records.member(name, digest)
+        if entry is None:
             return
+        member = entry.says
         if member.image_id is None:
             yield self._driver, layout.derived_blob(digest)
             yield self._driver, layout.blob_data(digest)
@@ -135,6 +147,10 @@ class DerivedBlobs:
             yield self._v1_driver, layout.blob_data(digest)
         if await self._is_layer_of(member.image_id, digest):
             yield self._v1_driver, layout.v1_image_layer(member.image_id)
+        elif self._writes:
+            # The image's layer was lost, or pushed again: no manifest is to be shown that names what was there before.
+            _log.warning("image %s has lost its layer %s; what was made of it is forgotten", member.image_id, digest)
+            await self._records.forget_source(name, entry.source)
 
     async def _is_layer_of(self, image_id: ImageId, digest: Digest) -> bool:
         """Whether an image's layer is still this blob: docker-registry lets a client push it again."""

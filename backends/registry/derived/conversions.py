@@ -151,7 +151,9 @@ class Conversions:
         self._writes = writes
         self._sources = Sources(storage.driver, v1_storage.driver)
         self._records = Records(storage.driver, storage.locks, self._sources)
-        self._blobs = DerivedBlobs(storage.driver, v1_storage.driver, self._records, layers)
+        self._blobs = DerivedBlobs(
+            storage.driver, v1_storage.driver, records=self._records, layers=layers, writes=writes
+        )
         self._known: Cache[_Key, _Known] = Cache(bound=REMEMBERED)
         self._contents: Cache[str, bytes] = Cache(bound=CONTENT_BYTES, weigh=_bytes_of)
         self._running: dict[_Key, _Running] = {}
@@ -396,7 +398,7 @@ class Conversions:
         async with shared_lock(self._storage.locks, layout.repository_lock(key.name)):
             await self._require_repository(key)
             made = [await self._with_signature(key.name, each) for each in derivation.made]
-            plan = key.plan.key(key.tag) if derivation.is_final else None
+            plan = key.plan.key(key.tag) if derivation.is_final and derivation.is_named else None
             await self._records.keep(key.name, key.target, made, plan=plan)
         answer = made[-1]
         found = await self._load(key.name, answer.digest, key.target, answer.record)

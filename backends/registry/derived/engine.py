@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from backends.model.conversion.derived import Record
 from backends.model.conversion.impossible import ImpossibleConversion
+from backends.model.conversion.plans import Form
 from backends.model.manifests import Index, digested_bytes
 from backends.model.targets import Target, V1Target
 from backends.registry.derived.images import Derivation, Images, Wish
@@ -21,11 +22,13 @@ async def derive(originals: Originals, target: Target, wish: Wish) -> Derivation
     images = Images(originals)
     try:
         if isinstance(target, V1Target):
+            _require_single(wish)
             return Derivation([await images.of_v1(target.image_id, wish)])
         digest = target.digest
         manifest = await originals.manifest(wish.name, digest)
         if isinstance(manifest, Index):
             return await Indexes(images, originals).derive(digest, manifest, wish)
+        _require_single(wish)
         made = await images.of_manifest(digest, manifest, wish)
     except ValueError as error:
         raise ImpossibleConversion(f"{error}; pull it with the tool that pushed it") from None
@@ -33,3 +36,11 @@ async def derive(originals: Originals, target: Target, wish: Wish) -> Derivation
         return Derivation([made])
     size = len(digested_bytes(manifest))
     return Derivation(chosen=(digest, Record(manifest.media_type, size, manifest.media_type, "")))
+
+
+def _require_single(wish: Wish) -> None:
+    form = wish.plan.form
+    if form.is_index or form is Form.V1:
+        raise ImpossibleConversion(
+            f"this is a single image, of which no {form.media_type} is made; ask for an image's manifest too"
+        )

@@ -65,11 +65,14 @@ class Derivation:
         made: manifests, those that others name first; the last one is the answer.
         chosen: the answer where none had to be made: a manifest of the repository, and what is said of it.
         is_final: whether it will always be so; not where an index names what may still be pushed.
+        is_named: whether the source names the plan's platform. Clients may say that they run on anything, so what is
+            asked for a platform that the source does not name is remembered for a while, and not noted on the volume.
     """
 
     made: Sequence[Made] = ()
     chosen: tuple[Digest, Record] | None = None
     is_final: bool = True
+    is_named: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from backends.model.conversion.platforms import (
     ranked,
     says_platform,
 )
-from backends.model.descriptors import Descriptor
+from backends.model.descriptors import Descriptor, Platform
 from backends.model.digest import Digest
 from backends.model.errors import RegistryError
 from backends.model.manifests import Index, Manifest, OciManifest, Schema1, Schema2, digested_bytes
@@ -76,7 +76,8 @@ class Indexes:
             except (ImpossibleConversion, ValueError) as error:  # an image in EROFS, of which others know nothing
                 refusal = refusal or error
                 continue
-            return derivation if is_best or all_here else replace(derivation, is_final=False)
+            is_named = any(_are_alike(each.platform, platform) for each in images)
+            return replace(derivation, is_final=is_best or all_here, is_named=is_named)
         assert refusal is not None  # there is one candidate at least
         raise refusal
 
@@ -181,6 +182,10 @@ class Indexes:
             return await self._originals.manifest(wish.name, digest)
         except RegistryError:  # sparse indexes name what is elsewhere
             return None
+
+
+def _are_alike(one: Platform | None, other: Platform) -> bool:
+    return one is not None and (one.os, one.architecture) == (other.os, other.architecture)
 
 
 def _not_stored(entry: Descriptor) -> ImpossibleConversion:

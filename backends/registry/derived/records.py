@@ -144,18 +144,19 @@ class Records:
         entries = await names_in(self._driver, layout.derivations(name, source))
         return [digest for digest in map(layout.referrer_of, entries) if digest is not None]
 
-    async def member(self, name: RepositoryName, digest: Digest) -> Member | None:
+    async def member(self, name: RepositoryName, digest: Digest) -> Entry[Member] | None:
         """Returns what is kept of a blob that a repository has by a derived manifest whose source is there."""
-        entry = await self._members.follow(name, digest)
-        if entry is not None:
-            return entry.says
+        known = await self._members.follow(name, digest)
+        if known is not None:
+            return known
         folder = layout.derived_members(name, digest)
         for source in await self._sources_in(folder):
             path, sign = f"{folder}/{layout.derivation_source(source)}", living(name, source)
             found = await self._read(path, Member.decode)
             if found is not None and await self._sources.lives(sign):
-                self._members.put(name, digest, Entry(source, path, *found, [sign]))
-                return found[1]
+                entry = Entry(source, path, *found, [sign])
+                self._members.put(name, digest, entry)
+                return entry
         return None
 
     async def _look(self, name: RepositoryName, folder: str, source: Target) -> Entry[Record] | None:
