@@ -92,6 +92,10 @@ class Tags:
         names = await self._listing.names(name, _v1_names[name])
         return names[bisect_right(names, after) :] if after else names
 
+    async def are_in_v2(self, name: RepositoryName) -> bool:
+        """Whether a repository has tags of v2, or has had any."""
+        return await self._files.links.are_there(name)
+
     async def are_there(self, name: RepositoryName) -> bool:
         """Whether a repository has tags of v1, or has had any of v2."""
         v1 = _v1_names[name]

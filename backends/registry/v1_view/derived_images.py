@@ -23,6 +23,7 @@ from backends.model.names import ImageId, RepositoryName, is_image_id, parse_rep
 from backends.model.v1images import load_json
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.links import names_in
+from backends.registry.no_room import exists
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver
 from backends.storage.locks import Locks
@@ -136,6 +137,8 @@ class DerivedImages:
             of: the repository whose manifests are wanted; None for some of every repository.
         """
         folder = layout.derived_v1_sources(image_id)
+        if not await exists(self._driver, folder):  # so it is with what was pushed by v1: that costs nothing
+            return ()
         entries = await names_in(self._driver, folder)
         if of is not None:
             entries = [entry for entry in entries if layout.is_derived_v1_source_of(entry, of)]

@@ -50,26 +50,37 @@ class ViewedImages:
             RegistryError: IMAGE_UNKNOWN or IMAGE_UPLOADING.
             StillWorking: it is still being found out what its layer holds.
         """
-        image = await self._find(image_id)
+        image = await self._view.find(image_id)
         if image is None:
-            return await self._pushed.get(image_id)
+            try:
+                return await self._pushed.get(image_id)
+            except RegistryError as error:
+                image = await self._claimed(image_id, error)
         with impossible_is_unknown():
             layer = await self._layers.find(image, patience=viewer.patience)
         return StoredImage(image.text, layer.size, ())
 
     async def open_layer(self, image_id: ImageId, viewer: Viewer) -> Reader:
         """Opens a complete image's layer; raises as `get`."""
-        image = await self._find(image_id)
+        image = await self._view.find(image_id)
         if image is None:
-            return await self._pushed.open_layer(image_id)
+            try:
+                return await self._pushed.open_layer(image_id)
+            except RegistryError as error:
+                image = await self._claimed(image_id, error)
         with impossible_is_unknown():
             return await self._layers.open(image, patience=viewer.patience)
 
-    async def _find(self, image_id: ImageId) -> DerivedImage | None:
-        """Returns an image that was made of a manifest; None where one that was pushed comes before it."""
-        image = await self._view.find(image_id)
-        if image is None and await self._pushed.state(image_id) is State.ABSENT:
+    async def _claimed(self, image_id: ImageId, error: RegistryError) -> DerivedImage:
+        """Returns the image that a schema 1 manifest claims an id for; raises the error where none does.
+
+        Nor where there is a pushed one, whatever was wrong with that: a claim is for another image then.
+        """
+        image = None
+        if error.code is ErrorCode.IMAGE_UNKNOWN and await self._pushed.state(image_id) is State.ABSENT:
             image = await self._view.find_claimed(image_id)
+        if image is None:
+            raise error
         return image
 
     async def ancestry(self, image_id: ImageId, viewer: Viewer) -> Sequence[ImageId]:
@@ -85,10 +96,10 @@ class ViewedImages:
 
     async def known_layer_blob(self, image_id: ImageId) -> Descriptor | None:
         """Returns digest and size of a complete image's layer, if they are known and can be read."""
-        image = await self._find(image_id)
-        if image is None:
-            return await self._pushed.known_layer_blob(image_id)
-        return await self._layers.known(image)
+        image = await self._view.find(image_id)
+        if image is None and await self._pushed.state(image_id) is State.ABSENT:
+            image = await self._view.find_claimed(image_id)
+        return await (self._pushed.known_layer_blob(image_id) if image is None else self._layers.known(image))
 
     # pushing
 

@@ -68,7 +68,7 @@ class ViewedRepositories:
             RegistryError: NAME_UNKNOWN: there is no such repository, or nothing in it that v1 can have.
             StillWorking: it is still being found out what some of them name.
         """
-        if name.v2 is None:
+        if name.v2 is None or not await self._tags.are_in_v2(name.v2):
             return await self._pushed.tags(name)
         targets = await self._tags.targets(name.v2)
         if not any(isinstance(target, V2Target) for target in targets.values()):
@@ -172,7 +172,9 @@ class ViewedRepositories:
         Raises:
             RegistryError: NAME_UNKNOWN, in docker-registry's words, or with the reason why v1 can have nothing of it.
         """
-        targets = {} if name.v2 is None else await self._tags.targets(name.v2)
+        if name.v2 is None or not await self._tags.are_in_v2(name.v2):
+            return await self._pushed.images(name)
+        targets = await self._tags.targets(name.v2)
         if not any(isinstance(target, V2Target) for target in targets.values()):
             return await self._pushed.images(name)
         try:
