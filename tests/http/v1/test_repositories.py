@@ -357,9 +357,10 @@ async def test_a_strange_query_breaks_nothing(registry: RunningRegistry, query: 
 
 
 async def test_a_whole_push_leaves_exactly_these_files(registry: RunningRegistry, root: Path) -> None:
-    """V1API section 11, and the blob that both protocols share."""
+    """V1API section 11, and the blob that both protocols share; what is known of layers can be found out again."""
     await registry.push("ns/r", "latest", [BASE, TOP])
-    files = read_files(root)
+    index = "docker/registry/portside/index/"
+    files = {path: content for path, content in read_files(root).items() if not path.startswith(index)}
     described = json.loads(files.pop("repositories/ns/r/taglatest_json"))
     assert json.loads(files.pop("repositories/ns/r/json")) == described
     assert described["docker_version"] == DOCKER.split()[0].partition("/")[2]
