@@ -103,6 +103,8 @@ async def open_store(settings: Settings, *, writes: bool) -> AsyncIterator[Store
             signing_key=settings.signing_key,
             # The rules are about clients; a command asks for them itself where they concern it.
             conversion_policy=replace(settings.conversions or ALL_CONVERSIONS, rules=()),
+            # A command has the machine to itself, but for servers, to whose threads its own give way.
+            layer_settings=replace(settings.layers, at_once=max(settings.layers.at_once, os.cpu_count() or 1)),
             writes=writes,
         )
         stack.push_async_callback(store.close)

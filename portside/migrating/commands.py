@@ -173,6 +173,8 @@ async def _verify(task: Task) -> bool:
 def _run(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
+    except KeyboardInterrupt:
+        raise Problem("stopped; what is finished stays, and the next run goes on from here") from None
     except StorageFull as error:
         raise Problem(f"there is no room left: {error}; make some and run it again, which goes on from here") from None
     except (StorageError, RegistryError) as error:

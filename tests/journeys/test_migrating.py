@@ -291,6 +291,15 @@ def test_what_v2_clients_pushed_later_stays(volume: Path, tmp_path: Path) -> Non
     assert done.stdout.splitlines()[-1] == "1 migrated tag compared, no differences"
 
 
+def test_what_v1_clients_pushed_later_takes_the_place_of_what_v2_has(volume: Path, tmp_path: Path) -> None:
+    push_v2(volume, "team/app", "1")
+    write_tags(volume, "team/app", {"1": NEW[-1].id})
+    assert migrate("run", volume).stdout.splitlines()[-1] == "3 tags migrated; what v1 has is as it was"
+    with distribution(volume, tmp_path) as address:
+        manifest, _, _ = pull(address, "team/app", "1")
+        assert manifest == example("v1-pushed-by-docker-1.5.0/expected-schema2.json")
+
+
 def test_what_v1_clients_push_after_a_migration_is_migrated_by_the_next(volume: Path, tmp_path: Path) -> None:
     assert migrate("run", volume, "--map", "busybox=box").returncode == 0
     write_tags(volume, "team/app", {"1": OLD[-1].id})

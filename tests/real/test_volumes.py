@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import portside as command
 from tests.support.docker import Docker
 from tests.support.images import make_image
 from tests.support.ocilayout import make_oci_layout
 from tests.support.portside import Form, running_portside
 from tests.support.programs import docker_registry, find_program
+from tests.support.v1_volumes import pushed_by, write_images, write_tags
 from tests.support.wire import Address
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -122,3 +124,32 @@ def test_its_garbage_collector_passes_over_what_is_ours(tmp_path: Path) -> None:
     with portside_on(folder) as address:
         check(address, digests, tmp_path)
         assert Docker("1.5.0", address).pull("team/old", "b").ok
+
+
+def test_it_serves_and_collects_around_what_was_migrated_from_v1(tmp_path: Path) -> None:
+    """Images that Docker 1.0 to 1.5 pushed, as schema 2 of an ordinary volume: `-m` leaves all that has a tag."""
+    root = tmp_path / "data"
+    for version in ("1.0.1", "1.5.0"):
+        images = pushed_by(version)
+        write_images(root, images)
+        write_tags(root, f"team/by-{version}", {"b": images[-1].id})
+    for what in ("run", "verify"):
+        done = command("migrate", what, "--data", root, folder=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+    with docker_registry(tmp_path) as address:
+        digests = {f"team/by-{version}:b": "" for version in ("1.0.1", "1.5.0")}
+        for number, reference in enumerate(digests):
+            digests[reference] = inspect(address, reference, tmp_path)
+            source = f"docker://{address.netloc}/{reference}"
+            skopeo("copy", *trusting(address, "src-", tmp_path), source, f"dir:{tmp_path / f'{number}.first'}")
+    collect = [find_program("docker-registry"), "garbage-collect", "-m", str(tmp_path / "registry.yml")]
+    subprocess.run(collect, capture_output=True, check=True)
+    with docker_registry(tmp_path) as address:
+        for number, (reference, digest) in enumerate(digests.items()):
+            assert inspect(address, reference, tmp_path) == digest
+            source = f"docker://{address.netloc}/{reference}"
+            skopeo("copy", *trusting(address, "src-", tmp_path), source, f"dir:{tmp_path / f'{number}.again'}")
+    for version in ("1.0.1", "1.5.0"):
+        for image in pushed_by(version):
+            assert (root / f"images/{image.id}/layer").read_bytes() == image.layer
+    assert command("migrate", "verify", "--data", root, folder=tmp_path).returncode == 0
