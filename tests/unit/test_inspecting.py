@@ -1,10 +1,14 @@
-"""NAME, NAME:TAG and NAME@DIGEST, as `portside inspect` takes them."""
+"""What `portside inspect` is asked about, and for whom it answers."""
 
 from __future__ import annotations
 
 import pytest
 
+from backends.model.clients import Generation, parse_user_agent
+from backends.model.conversion.negotiation import reader_of
+from portside.inspecting.clients import GROUPS
 from portside.inspecting.reference import parse_reference
+from tests.support.profiles import LATER, PROFILES
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -48,3 +52,27 @@ def test_what_is_none_of_them_is_told(text: str, what: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         parse_reference(text)
     assert what in str(caught.value)
+
+
+RELEASES = {
+    "docker-1.0": ("1.0.1", "1.3.3", "1.5.0"),
+    "docker-1.6": ("1.6.2", "1.7.1", "1.9.1"),
+    "docker-1.10": ("1.10.3", "1.13.1", "17.12.1", "18.09.9"),
+    "docker-19.03": ("19.03.15",),
+    "docker-20.10": ("20.10.24",),
+    "docker-23": ("23.0.6", "28.2.2"),
+    "docker-29": ("29.0.0",),
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "version"), [(key, version) for key, versions in RELEASES.items() for version in versions]
+)
+def test_a_group_of_clients_reads_what_its_releases_read(key: str, version: str) -> None:
+    """What was recorded of the real ones (tests/support/profiles.py) is what their group is shown to receive."""
+    (group,) = (each for each in GROUPS if each.key == key)
+    profile = {**PROFILES, **LATER}[version]
+    real = reader_of(profile.accepts, parse_user_agent(profile.agent))
+    shown = reader_of(group.accept, group.profile)
+    assert (shown.types, shown.takes_anything, shown.reads_zstd) == (real.types, real.takes_anything, real.reads_zstd)
+    assert (group.profile.generation is Generation.V1) == (parse_user_agent(profile.agent).generation is Generation.V1)
