@@ -25,6 +25,7 @@ from backends.model.targets import Target, V1Target, V2Target
 from backends.model.v1images import V1Name, parse_ancestry
 from backends.registry.index_settings import IndexSettings
 from backends.registry.layers.errors import UnreadableLayer
+from backends.registry.manifests import Manifests
 from backends.registry.schedule import Schedule
 from backends.registry.store import NAMES_AT_ONCE, Store
 from backends.storage import layout
@@ -130,6 +131,7 @@ class LayersPass:
     def __init__(self, store: Store, *, on_progress: Callable[[Progress, str], None] | None = None) -> None:
         self._store = store
         self._on_progress = on_progress
+        self._manifests = Manifests(store.blobs)  # what others have asked for lately stays in the store's own
         self._progress = Progress()
         self._rested = time.monotonic()
 
@@ -190,7 +192,7 @@ class LayersPass:
 
     async def _look_at_schema1(self, target: V2Target, text: str) -> None:
         try:
-            manifest = await self._store.manifests.parse(target.digest)
+            manifest = await self._manifests.parse(target.digest)
         except RegistryError as error:
             raise ValueError(str(error)) from None
         if not isinstance(manifest, Schema1):
@@ -259,7 +261,7 @@ class LayersPass:
             if isinstance(target, V1Target):
                 file = await self._store.v1_storage.driver.stat(layout.v1_image_json(target.image_id))
             else:
-                media_type, _ = await self._store.manifests.describe(target.digest)
+                media_type, _ = await self._manifests.describe(target.digest)
                 if media_type not in SCHEMA1_TYPES:
                     return None
                 file = await self._store.storage.driver.stat(layout.blob_data(target.digest))

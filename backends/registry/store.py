@@ -65,7 +65,6 @@ class Store:
         blobs: v2's, and v1's where they share a root.
         redirects: whether others serve blobs too, and clients are sent there.
         uploads: of v2.
-        manifests: of v2.
         layer_observer: as above.
         names: which repository a name stands for.
         conversions: what tags name, in other forms.
@@ -101,15 +100,15 @@ class Store:
         self._layer_settings = layer_settings
         self.layer_observer = layer_observer
         self._writes = writes
-        self.manifests = Manifests(self.blobs, self._facts)
-        referrers = Referrers(storage.driver, self.manifests)
+        manifests = Manifests(self.blobs, self._facts)
+        referrers = Referrers(storage.driver, manifests)
         signer = Signer(storage, signing_key)
         self.conversions = Conversions(
             storage,
             self.v1_storage,
             tags=self.tags,
             blobs=self.blobs,
-            manifests=self.manifests,
+            manifests=manifests,
             signer=signer,
             layers=lambda: self.layers,
             policy=conversion_policy,
@@ -120,7 +119,7 @@ class Store:
             storage.locks,
             self.blobs,
             self.tags,
-            self.manifests,
+            manifests,
             referrers,
             signer,
             validation,

@@ -156,6 +156,41 @@ async def test_who_waits_too_long_is_told_how_far_it_is_and_the_work_goes_on(
     assert source.opened == 1
 
 
+async def test_who_waits_for_another_process_is_told_so(process: Process, driver: StorageDriver) -> None:
+    digest, _ = await store(driver, LAYER)
+    source = Source(driver, layout.blob_data(digest), held=True)
+    first = asyncio.create_task(process().facts(digest, source))
+    await source.began.wait()
+    other = process()
+    for ask in (other.facts, other.facts):
+        with pytest.raises(StillWorking, match=f"^layer {digest} is being read by another process$"):
+            await ask(digest, source, patience=0.5)
+    source.free.set()
+    assert await first == await other.facts(digest, source) == FACTS
+    assert source.opened == 1
+
+
+async def test_v1_may_have_a_root_of_its_own(tmp_path: Path) -> None:
+    """What its layers are is noted there; a gzip that is made of one lies with all that conversions make."""
+    storage, v1_storage = open_folder(tmp_path / "v2"), open_folder(tmp_path / "v1")
+    layers = Layers(storage, v1_storage, FactsInMemory())
+    packed = bz2.compress(CONTENT)
+    await put_v1(v1_storage.driver, packed)
+    stored = await layers.measure_v1(IMAGE)
+    assert stored.facts.compression is Compression.BZIP2
+    path = layout.v1_image_layer(IMAGE)
+    made = await layers.gzip_of(stored.digest, Source(v1_storage.driver, path), diff_id=stored.facts.diff_id)
+    assert gzip.decompress(await storage.driver.read(layout.derived_blob(made.digest))) == CONTENT
+    await layers.close()
+    after = Layers(storage, v1_storage, FactsInMemory())
+    assert await after.known_v1(IMAGE) == stored
+    assert await after.known(stored.digest) == stored.facts
+    alone = Layers(v1_storage, v1_storage, FactsInMemory())  # the process of v1 alone knows only its root
+    assert await alone.known_v1(IMAGE) == stored
+    for each in (storage, v1_storage):
+        await each.close()
+
+
 async def test_a_client_that_goes_away_takes_nothing_with_it(process: Process, driver: StorageDriver) -> None:
     digest, _ = await store(driver, LAYER)
     source = Source(driver, layout.blob_data(digest), held=True)

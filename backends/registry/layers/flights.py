@@ -36,6 +36,7 @@ class Progress:
 
     Attributes:
         what: names it in a sentence.
+        is_elsewhere: whether another process is at it.
         total: how many bytes it reads; 0 while it has not begun.
         done: how many it has read.
         waiting: how many callers wait for it now.
@@ -43,6 +44,7 @@ class Progress:
     """
 
     what: str
+    is_elsewhere: bool = False
     total: int = 0
     done: int = 0
     waiting: int = 0
@@ -54,6 +56,8 @@ class Progress:
 
     @override
     def __str__(self) -> str:
+        if self.is_elsewhere:
+            return f"{self.what} is being read by another process"
         if not self.total:
             return f"{self.what} waits for its turn"
         return f"{self.what} is being read, {_size(self.done)} of {_size(self.total)} so far"

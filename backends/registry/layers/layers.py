@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, aclosing, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +35,7 @@ from backends.registry.low_room import require_room
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
 from backends.storage.driver import Chunk, FileInfo, PathNotFound, StorageDriver, StorageError, Writer
+from backends.storage.locks import LockHeld
 from backends.storage.storage import Storage
 
 DEFAULTS = LayerSettings()
@@ -182,7 +183,7 @@ class Layers:
             return known
 
         async def work(progress: Progress) -> LayerFacts:
-            async with self._storage.locks.hold(layout.layer_lock(digest), patience=WAIT_SECONDS):
+            async with _alone(self._storage, layout.layer_lock(digest), progress):
                 return await self.known(digest) or await self._measure(digest, source, progress, pace)
 
         return await self._flights.join(
@@ -283,7 +284,7 @@ class Layers:
             return known
 
         async def work(progress: Progress) -> StoredLayer:
-            async with self._v1_storage.locks.hold(layout.v1_layer_file_lock(image_id), patience=WAIT_SECONDS):
+            async with _alone(self._v1_storage, layout.v1_layer_file_lock(image_id), progress):
                 file = await driver.stat(path)
                 known = await self._known_v1(image_id, checksums, file)
                 if known is not None:
@@ -347,7 +348,7 @@ class Layers:
             is_twice = compression is Compression.GZIP
 
             async def work(progress: Progress) -> StoredLayer:
-                async with self._storage.locks.hold(layout.gzip_lock(digest), patience=WAIT_SECONDS):
+                async with _alone(self._storage, layout.gzip_lock(digest), progress):
                     made = await self._gzips.find(digest)
                     return made or await self._make_gzip(digest, source, diff_id, progress, is_twice=is_twice)
 
@@ -439,6 +440,19 @@ class Layers:
         await self._flights.close()
         await self._threads.close()
         await self._background_threads.close()
+
+
+@asynccontextmanager
+async def _alone(storage: Storage, lock: str, progress: Progress) -> AsyncIterator[None]:
+    """Waits while another process does the same."""
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(storage.locks.hold(lock))
+        except LockHeld:
+            progress.is_elsewhere = True
+            await stack.enter_async_context(storage.locks.hold(lock, patience=WAIT_SECONDS))
+            progress.is_elsewhere = False
+        yield
 
 
 def _other_content(found: Digest, wanted: Digest | None) -> UnreadableLayer:
