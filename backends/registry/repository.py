@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -83,17 +83,17 @@ class ConvertedManifest(StoredManifest):
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """What a tag names.
+    """What a tag names, where more than its type decides what goes out.
 
     Attributes:
+        tag: the tag.
         target: the manifest, or the image of v1.
         media_type: its type.
-        manifest: as it goes out; None of an image of v1, and of schema 1 where nobody asked for that.
     """
 
+    tag: TagName
     target: Target
     media_type: str
-    manifest: ManifestInfo | None
 
 
 class Repository:
@@ -245,13 +245,13 @@ class Repository:
             return await self.get_manifest(digest)
         return ManifestInfo(media_type, digest, size, size)
 
-    async def open_tag(self, tag: TagName, *, whole: bool, schema1: bool) -> Tagged:
-        """Returns what a tag names, whoever set it, as far as that costs nothing.
+    async def open_tag(self, tag: TagName, *, at_once: Container[str], whole: bool) -> ManifestInfo | Tagged:
+        """Returns what a tag names, whoever set it: as it goes out where its type says that it may.
 
         Args:
             tag: the tag.
-            whole: with the content of a manifest; else a large one is not read where its facts are known.
-            schema1: with schema 1, which must be signed to go out.
+            at_once: the types of manifests that go out as they are stored.
+            whole: with the content of such a manifest; else a large one is not read where its facts are known.
 
         Raises:
             RegistryError: MANIFEST_UNKNOWN.
@@ -259,7 +259,7 @@ class Repository:
         try:
             target = await self._tags.target(self.name, tag)
             if isinstance(target, V1Target):
-                return Tagged(target, media_types.V1_IMAGE, None)
+                return Tagged(tag, target, media_types.V1_IMAGE)
             digest = target.digest
             await read_link(self._driver, layout.revision_link(self.name, digest))
             if whole:
@@ -270,11 +270,13 @@ class Repository:
                 media_type, size = await self._shared.manifests.describe(digest)
         except PathNotFound:
             raise self._manifest_unknown(tag) from None
-        if media_type in media_types.SCHEMA1_TYPES:
-            return Tagged(target, media_type, await self.get_manifest(digest) if schema1 else None)
+        if media_type not in at_once:
+            return Tagged(tag, target, media_type)
+        if media_type in media_types.SCHEMA1_TYPES:  # it must be signed to go out
+            return await self.get_manifest(digest)
         if content is None:
-            return Tagged(target, media_type, ManifestInfo(media_type, digest, size, size))
-        return Tagged(target, media_type, StoredManifest(media_type, digest, size, size, content))
+            return ManifestInfo(media_type, digest, size, size)
+        return StoredManifest(media_type, digest, size, size, content)
 
     async def convert(self, target: Target, plan: Plan, *, tag: TagName, patience: float | None) -> StoredManifest:
         """Returns what a tag names in another form; see `Conversions.convert`."""

@@ -15,15 +15,15 @@ from backends.http.provenance import provenance
 from backends.http.receiving import read_body
 from backends.http.request_info import parse_repeated
 from backends.http.sending import respond
+from backends.model.conversion.negotiation import Reader
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Manifest, digested_bytes, parse_manifest
-from backends.model.media_types import SCHEMA1_SIGNED
 from backends.model.names import RepositoryName, TagName, parse_tag
 from backends.model.referrers import subject_of
 from backends.model.targets import target_text
 from backends.registry.manifests import parse_off_loop
-from backends.registry.repository import ConvertedManifest, ManifestInfo, Repository, StoredManifest
+from backends.registry.repository import ConvertedManifest, ManifestInfo, Repository, StoredManifest, Tagged
 from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
 
@@ -43,34 +43,39 @@ async def get_manifest(
     """Sends a manifest; `ETag` is its digest. What a tag answers depends on the client, what a digest does never."""
     repository = parts.store.open(name)
     whole = request.method != "HEAD"
-    if not isinstance(reference, Digest):
-        return await _get_tagged(parts, request, repository, reference, whole=whole)
     manifest: ManifestInfo
-    if whole:
-        manifest = await repository.get_manifest(reference)
+    if isinstance(reference, Digest):
+        tag = ""
+        manifest = await repository.get_manifest(reference) if whole else await repository.describe_manifest(reference)
+        headers = _headers(manifest)
     else:
-        manifest = await repository.describe_manifest(reference)
-    return await _send(parts, request, repository, manifest, _headers(manifest), tag="")
+        tag = reference
+        reader = parts.readers.reader(request)
+        found = await repository.open_tag(reference, at_once=reader.at_once, whole=whole)
+        manifest = await _negotiated(parts, repository, found, reader) if isinstance(found, Tagged) else found
+        headers = _headers(manifest)
+        headers["Vary"] = _VARY
+    if is_unchanged(request, headers["Etag"]):
+        del headers["Content-Type"]  # there is no content
+        return respond(request, 304, headers)
+    if parts.store.events.wanted:
+        from backends.v2.pulls import tell_manifest  # noqa: PLC0415 - only where events are wanted
+
+        await tell_manifest(parts, request, repository, manifest, tag=tag)
+    if whole and isinstance(manifest, StoredManifest):
+        return respond(request, 200, headers, manifest.content)
+    headers["Content-Length"] = str(manifest.length)
+    return respond(request, 200, headers)
 
 
-async def _get_tagged(
-    parts: Parts, request: BaseRequest, repository: Repository, tag: TagName, *, whole: bool
-) -> StreamResponse:
-    reader = parts.readers.reader(request)
-    at_once = reader.at_once
-    tagged = await repository.open_tag(tag, whole=whole, schema1=SCHEMA1_SIGNED in at_once)
-    manifest = tagged.manifest
-    if manifest is None or tagged.media_type not in at_once:
-        from backends.v2.negotiated import find_answer  # noqa: PLC0415 - most tags need none of it
+async def _negotiated(parts: Parts, repository: Repository, tagged: Tagged, reader: Reader) -> ManifestInfo:
+    from backends.v2.negotiated import find_answer  # noqa: PLC0415 - most tags need none of it
 
-        try:
-            manifest = await find_answer(parts, repository, tag, tagged, reader)
-        except RegistryError as error:
-            error.headers.setdefault("Vary", _VARY)
-            raise
-    headers = _headers(manifest)
-    headers["Vary"] = _VARY
-    return await _send(parts, request, repository, manifest, headers, tag=tag)
+    try:
+        return await find_answer(parts, repository, tagged, reader)
+    except RegistryError as error:
+        error.headers.setdefault("Vary", _VARY)
+        raise
 
 
 def _headers(manifest: ManifestInfo) -> dict[str, str]:
@@ -84,28 +89,6 @@ def _headers(manifest: ManifestInfo) -> dict[str, str]:
     if isinstance(manifest, ConvertedManifest):
         headers |= provenance(manifest.source_type, target_text(manifest.source), manifest.rule)
     return headers
-
-
-async def _send(
-    parts: Parts,
-    request: BaseRequest,
-    repository: Repository,
-    manifest: ManifestInfo,
-    headers: dict[str, str],
-    *,
-    tag: str,
-) -> StreamResponse:
-    if is_unchanged(request, headers["Etag"]):
-        del headers["Content-Type"]  # there is no content
-        return respond(request, 304, headers)
-    if parts.store.events.wanted:
-        from backends.v2.pulls import tell_manifest  # noqa: PLC0415 - only where events are wanted
-
-        await tell_manifest(parts, request, repository, manifest, tag=tag)
-    if isinstance(manifest, StoredManifest) and request.method != "HEAD":
-        return respond(request, 200, headers, manifest.content)
-    headers["Content-Length"] = str(manifest.length)
-    return respond(request, 200, headers)
 
 
 async def put_manifest(

@@ -18,17 +18,14 @@ from backends.model.conversion.negotiation import (
     negotiate,
 )
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.names import TagName
 from backends.model.targets import V1Target, V2Target
-from backends.registry.repository import ManifestInfo, Repository, Tagged
+from backends.registry.repository import Repository, StoredManifest, Tagged
 from backends.v2.describing import describe
 from backends.v2.parts import Parts
 
 
-async def find_answer(
-    parts: Parts, repository: Repository, tag: TagName, tagged: Tagged, reader: Reader
-) -> ManifestInfo:
-    """Returns what a client gets for a tag: with its content, unless it is as stored and only that was asked for.
+async def find_answer(parts: Parts, repository: Repository, tagged: Tagged, reader: Reader) -> StoredManifest:
+    """Returns what a client gets for a tag.
 
     Raises:
         RegistryError: MANIFEST_UNKNOWN: there is nothing for this client; the message says why.
@@ -39,7 +36,9 @@ async def find_answer(
             return await _as_stored(repository, tagged)
         case Converted(plan, or_as_stored):
             try:
-                return await repository.convert(tagged.target, plan, tag=tag, patience=parts.settings.patience_seconds)
+                return await repository.convert(
+                    tagged.target, plan, tag=tagged.tag, patience=parts.settings.patience_seconds
+                )
             except ImpossibleConversion as impossible:
                 if or_as_stored:
                     return await _as_stored(repository, tagged)
@@ -53,9 +52,7 @@ def refused(sentence: str) -> RegistryError:
     return RegistryError(ErrorCode.MANIFEST_UNKNOWN, sentence, message=sentence)
 
 
-async def _as_stored(repository: Repository, tagged: Tagged) -> ManifestInfo:
-    if tagged.manifest is not None:
-        return tagged.manifest
+async def _as_stored(repository: Repository, tagged: Tagged) -> StoredManifest:
     assert isinstance(tagged.target, V2Target)  # nobody reads v1 as it is stored: negotiation never says so
     return await repository.get_manifest(tagged.target.digest)
 
