@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import AsyncIterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -17,6 +18,7 @@ from backends.model.targets import V1Target, V2Target
 from backends.model.v1images import V1Name, parse_v1_name
 from backends.registry.no_room import exists
 from backends.registry.store import Store
+from backends.registry.v1_view.derived_images import LAYERS
 from backends.registry.v1_view.viewer import Viewer
 from backends.registry.validation import Validation
 from backends.storage import layout
@@ -269,6 +271,31 @@ async def test_a_digest_that_a_pusher_knows_gives_no_layer_of_another_repository
         await store.v1_view.repositories.tag(V1_NAME, "1.0", VIEWER)
     await store.close()
     await storage.close()
+
+
+async def test_manifests_that_lie_about_a_layer_do_not_shut_out_the_one_that_does_not(store: Store) -> None:
+    honest, top = gzip_layer(b"honest".ljust(512, b"\0")), ""
+    for number in range(LAYERS + 2):
+        lying = Layer(gzip_layer(number.to_bytes(700)).stored, honest.diff_id)
+        liar = RepositoryName(f"evil/app{number}")
+        await push_image(store, liar, "1.0", [lying])
+        (top,) = (await tops(store, parse_v1_name(liar))).values()
+        assert len(await store.v1_view.images.ancestry(ImageId(top), VIEWER)) == 1
+    await push_image(store, NAME, "1.0", [honest])
+    assert await tops(store) == {"1.0": top}
+    for _ in range(3):  # a client tries again
+        try:
+            assert [layer for _, layer in await contents(store, top)] == [honest.stored]
+        except RegistryError:
+            continue
+    assert [layer for _, layer in await contents(store, top)] == [honest.stored]
+    # Once it is known what it holds, nobody waits for what others say.
+    more = random.Random(1).randbytes(8 << 20)
+    await push_image(store, OTHER, "1.0", [Layer(pack(more, Compression.GZIP), honest.diff_id)])
+    assert await tops(store, V1_OTHER) == {"1.0": top}
+    await store.v1_view.images.ancestry(ImageId(top), VIEWER)
+    image = await store.v1_view.images.get(ImageId(top), Viewer(patience=0.0))
+    assert image.layer_size == len(honest.stored)
 
 
 # indexes

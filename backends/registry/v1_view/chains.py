@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from backends.model.names import ImageId
     from backends.registry.repository import Repository
 
+MAX_CLAIMED = 127
+"""The longest chain of which a Docker that reads schema 1 can make a container, whichever its storage."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:
@@ -108,6 +111,11 @@ def _derived(config: bytes, layers: Sequence[Descriptor]) -> tuple[DerivedImage,
 
 def _claimed(manifest: Schema1) -> tuple[DerivedImage, ...]:
     entries = schema1_entries(manifest)
+    if len(entries) > MAX_CLAIMED:
+        raise ImpossibleConversion(
+            f"this image is a chain of {len(entries)} images, and Docker before 1.10 can use {MAX_CLAIMED};"
+            " build it again with fewer steps"
+        )
     return tuple(
         DerivedImage(
             image.image_id,

@@ -232,10 +232,10 @@ class Derivations:
             _log.info("%s of %s is not image %s any more: %s", source.digest, source.name, image_id, error)
             await self._images.forget_source(source, image_id)
             return
-        if not chain.claimed:
-            await self._images.keep(chain.images)
+        kept = chain.claimed or await self._images.keep(chain.images, is_false=self._layers.is_false)
         await self._images.keep_source(source, image_id)
-        self._made.put((image_id, source), value=True)
+        if kept:
+            self._made.put((image_id, source), value=True)
 
     async def _chain(self, source: ImageSource, viewer: Viewer) -> Chain:
         """Returns a manifest's chain; of schema 1, one whose ids no other image has."""

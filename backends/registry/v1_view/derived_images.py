@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from backends.model.digest import Digest, parse_digest
@@ -29,7 +29,7 @@ from backends.storage.driver import PathNotFound, StorageDriver
 from backends.storage.locks import Locks
 
 LAYERS = 8
-"""So many layers are noted of one content: the newest."""
+"""So many layers are noted of one content, at most."""
 
 SOURCES = 64
 """So many manifests of one image are looked at."""
@@ -64,6 +64,9 @@ class ImageSource:
     digest: Digest
 
 
+IsFalse = Callable[[DerivedImage], Awaitable[bool]]
+
+
 class DerivedImages:
     """The files of all such images over one storage."""
 
@@ -86,22 +89,37 @@ class DerivedImages:
             _log.warning("%s is damaged on disk (%s); it is made again when its repository is asked for", path, error)
             return None
 
-    async def keep(self, images: Sequence[DerivedImage]) -> None:
+    async def keep(self, images: Sequence[DerivedImage], *, is_false: IsFalse) -> bool:
         """Keeps images, durably; of one that is there, its layers too.
 
         Args:
             images: from the base up.
+            is_false: whether a layer is known not to hold what an image's id says, or to be gone.
+
+        Returns:
+            False when an image has as many layers as are noted, and all of them may hold what its id says: then these
+            are not, and it is to be tried again.
         """
+        kept = True
         for image in images:
             found = await self.find(image.image_id)
             if found is not None and set(image.layers) <= set(found.layers):
                 await self._driver.ensure_durable(layout.derived_v1_image(image.image_id))
                 continue
             async with exclusive_lock(self._locks, layout.derived_v1_lock(image.image_id)):
-                found = await self.find(image.image_id)
-                known = () if found is None else tuple(each for each in found.layers if each not in image.layers)
-                kept = replace(image, layers=(*known, *image.layers)[-LAYERS:])
-                await self._driver.write(layout.derived_v1_image(image.image_id), encode_image(kept))
+                kept = await self._keep(image, is_false) and kept
+        return kept
+
+    async def _keep(self, image: DerivedImage, is_false: IsFalse) -> bool:
+        found = await self.find(image.image_id)
+        known = [] if found is None else [each for each in found.layers if each not in image.layers]
+        if len(known) >= LAYERS:
+            known = [each for each in known if not await is_false(replace(image, layers=(each,)))]
+        if len(known) >= LAYERS:
+            return False
+        merged = replace(image, layers=(*known, *image.layers))
+        await self._driver.write(layout.derived_v1_image(image.image_id), encode_image(merged))
+        return True
 
     # the manifests that they were made of
 

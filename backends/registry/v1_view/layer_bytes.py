@@ -9,7 +9,7 @@ has the empty one (FORMATS 1.6, 3.4).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -110,7 +110,7 @@ class LayerBytes:
         if not image.layers:
             return LayerFile(EMPTY_LAYER_DIGEST, self._driver, None, len(EMPTY_LAYER), EMPTY_LAYER)
         why = None
-        for digest in reversed(image.layers):
+        for digest in await self._ranked(image):
             stored = await self._locate(digest)
             if stored is None:
                 continue
@@ -124,6 +124,29 @@ class LayerBytes:
         if pushed is not None:
             return pushed
         raise why or _gone(image)
+
+    async def is_false(self, image: DerivedImage) -> bool:
+        """Whether it is known that none of an image's layers holds what its id says, or that all of them are gone."""
+        try:
+            await self.find(image, patience=0.0)
+        except StillWorking:
+            return False
+        except ImpossibleConversion:
+            return True
+        return False
+
+    async def _ranked(self, image: DerivedImage) -> Sequence[Digest]:
+        """Returns an image's layers, those first that are known to hold what its id says, then the newest.
+
+        So nobody who pushes a manifest that lies about its layers has others wait until that is found out.
+        """
+        if len(image.layers) < 2:  # noqa: PLR2004 - nothing to choose
+            return image.layers
+        ranks = {}
+        for digest in reversed(image.layers):
+            facts = await self._layers().known(digest)
+            ranks[digest] = 1 if facts is None else 0 if facts.diff_id == image.diff_id else 2
+        return sorted(ranks, key=ranks.__getitem__)
 
     async def _as_pushed(self, image: DerivedImage, patience: float | None) -> LayerFile | None:
         """Returns the layer of the ordinary image with this id, if it holds the same; None where it does not.

@@ -164,3 +164,16 @@ async def test_a_history_that_is_no_chain_gets_one(
     await push_schema1(store, NAME, "1.0", chain)
     got = await pulled(registry)
     assert contents(got) == contents(chain)
+
+
+async def test_a_chain_that_no_client_can_use_is_not_shown(registry: RunningRegistry, store: Store) -> None:
+    chain: list[Pushed] = []
+    for number in range(128):
+        parent = chain[-1].id if chain else None
+        chain.append(make_pushed(f"{number:064x}", parent=parent, layer=EMPTY))
+    await push_schema1(store, NAME, "1.0", chain)
+    answer = await registry.ask("GET", f"/v1/repositories/{NAME}/tags/1.0")
+    assert answer.status == 404
+    assert "a chain of 128 images" in answer.json["error"]
+    await push_schema1(store, NAME, "1.0", chain[:127])
+    assert await pulled(registry) == chain[:127]
