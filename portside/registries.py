@@ -5,15 +5,16 @@ A process that only forwards imports none of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from backends.model.conversion.policy import ALL_CONVERSIONS
 from backends.registry.abandoned_uploads import AbandonedUploads
+from backends.registry.derived.unused import UnusedDerivations
 from backends.registry.events import NO_EVENTS
 from backends.registry.indexing import Indexer
-from backends.registry.purging import Purger
+from backends.registry.purging import Purger, Source
 from backends.registry.store import Store
 from backends.registry.v1.abandoned_images import AbandonedImages
 from backends.storage.driver import StorageError
@@ -89,9 +90,16 @@ def make_purgers(settings: Settings, storages: Sequence[Storage], metrics: Metri
         return ()
     on_purged = metrics.count_purged if metrics is not None else None
     return [
-        Purger(storage, [AbandonedUploads(storage), AbandonedImages(storage)], settings.purging, on_purged=on_purged)
-        for storage in storages
+        Purger(storage, sources, settings.purging, on_purged=on_purged)
+        for storage, sources in zip(storages, _purged_from(storages), strict=True)
     ]
+
+
+def _purged_from(storages: Sequence[Storage]) -> Iterator[Sequence[Source]]:
+    """Yields what is purged from each place: what conversions made is in v2's, which is the first."""
+    for number, storage in enumerate(storages):
+        left = (AbandonedUploads(storage), AbandonedImages(storage))
+        yield left if number else (*left, UnusedDerivations(storage, storages[-1]))
 
 
 def make_indexers(

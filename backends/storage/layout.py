@@ -17,6 +17,7 @@
         derived/                                            what conversions made, for other generations:
             blobs/<alg>/<2>/<hex>                               configs, manifests and layers that nobody pushed
             gzips/<alg>/<2>/<hex>                               which gzip was made of a layer; a file of blobs
+            users/<alg>/<2>/<hex>/<name with % for />           a repository that has it, or has had it
             repositories/<name>/
                 _manifests/<alg>/<hex>/<source>                     this manifest was made of that source, and how
                 _blobs/<alg>/<hex>/<source>                         this repository may serve that blob, due to a source
@@ -61,7 +62,15 @@ from urllib.parse import quote_plus, unquote_plus
 
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
-from backends.model.names import ImageId, RepositoryName, TagName, UploadId, canonical_name, is_image_id
+from backends.model.names import (
+    ImageId,
+    RepositoryName,
+    TagName,
+    UploadId,
+    canonical_name,
+    is_image_id,
+    parse_repository_name,
+)
 from backends.model.targets import Target, V1Target, V2Target
 
 V2 = "/docker/registry/v2"
@@ -81,6 +90,8 @@ V1_STAGING = f"{PRIMARY}/v1/staging"
 TAG_RECORDS = f"{PRIMARY}/tags"
 DERIVED = f"{PRIMARY}/derived"
 DERIVED_REPOSITORIES = f"{DERIVED}/repositories"
+DERIVED_USERS = f"{DERIVED}/users"
+DERIVED_GZIPS = f"{DERIVED}/gzips"
 UNSYNCED = "/docker/registry/portside/unsynced"
 V1_IMAGES = "/images"
 V1_REPOSITORIES = "/repositories"
@@ -174,7 +185,24 @@ def derived_blob(digest: Digest) -> str:
 
 def derived_gzip(digest: Digest) -> str:
     """Where it is recorded which gzip was made of a layer."""
-    return f"{DERIVED}/gzips/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+    return f"{DERIVED_GZIPS}/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+
+
+def derived_users(digest: Digest) -> str:
+    """The folder of the repositories that have, or have had, something that conversions made."""
+    return f"{DERIVED_USERS}/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+
+
+def derived_user(digest: Digest, name: RepositoryName) -> str:
+    return f"{derived_users(digest)}/{name.replace('/', '%')}"
+
+
+def derived_user_of(entry: str) -> RepositoryName | None:
+    """Returns the repository that an entry is for; None when it is for none."""
+    try:
+        return parse_repository_name(entry.replace("%", "/"))
+    except RegistryError:
+        return None
 
 
 def derived(name: RepositoryName) -> str:

@@ -185,7 +185,7 @@ class Images:
             form.media_type, image.config, image.layers, annotations=provenance(form, original, rule)
         )
         config = DerivedBlob(Digest.of(image.config), len(image.config), image.config)
-        transcoded = [DerivedBlob(each.digest, each.size) for each in layers.replaced.values()]
+        transcoded = _gzips_of(layers)
         named = {layer.digest for layer in image.layers}
         needed = [blob for blob in (*blobs, *transcoded) if blob.digest in named]
         record = Record(form.media_type, len(content), source_type, rule)
@@ -209,7 +209,7 @@ class Images:
             )
             for entry in chain
         ]
-        blobs = [DerivedBlob(each.digest, each.size) for each in gzipped.replaced.values()]
+        blobs = _gzips_of(gzipped)
         return _schema1(manifest.media_type, entries, wish, blobs=blobs, original=digest, steps=gzipped.steps)
 
     async def _sideways(self, digest: Digest, manifest: Schema2 | OciManifest, wish: Wish) -> Made | None:
@@ -226,7 +226,7 @@ class Images:
             manifest, form.media_type, replacements=gzipped.replaced, annotations=provenance(form, digest, rule)
         )
         record = Record(form.media_type, len(content), manifest.media_type, rule, digest)
-        blobs = [DerivedBlob(each.digest, each.size) for each in gzipped.replaced.values()]
+        blobs = _gzips_of(gzipped)
         return Made(Digest.of(content), content, record, _once(blobs))
 
     # layers
@@ -329,6 +329,10 @@ def provenance(form: Form, original: Digest | ImageId, rule: str) -> Mapping[str
     if form not in {Form.OCI_MANIFEST, Form.OCI_INDEX}:
         return {}
     return {SOURCE_ANNOTATION: str(original), RULE_ANNOTATION: rule}
+
+
+def _gzips_of(layers: _Layers) -> Sequence[DerivedBlob]:
+    return [DerivedBlob(gzip.digest, gzip.size, made_of=layer) for layer, gzip in layers.replaced.items()]
 
 
 def _once(blobs: Sequence[DerivedBlob]) -> Sequence[DerivedBlob]:

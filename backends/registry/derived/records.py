@@ -23,10 +23,10 @@ from backends.registry.derived.hints import Entry, Hints
 from backends.registry.derived.sources import Sources, living
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.links import names_in, read_link
-from backends.registry.no_room import undone_without_room
+from backends.registry.no_room import exists, undone_without_room
 from backends.registry.references import referenced
 from backends.storage import layout
-from backends.storage.driver import PathNotFound, StorageDriver
+from backends.storage.driver import PathNotFound, StorageDriver, StorageError
 from backends.storage.locks import Locks
 
 T = TypeVar("T")
@@ -43,12 +43,14 @@ class DerivedBlob:
         size: in bytes.
         content: what is to be stored; None where it is already, in the derived store or as a v1 image's layer.
         image_id: the v1 image whose layer it is.
+        made_of: the layer that it is a gzip of.
     """
 
     digest: Digest
     size: int
     content: bytes | None = None
     image_id: ImageId | None = None
+    made_of: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,14 +205,19 @@ class Records:
         Raises:
             RegistryError: UNAVAILABLE: another request has been busy with one of them for a long time.
             StorageFull: nothing is left of them that was not there before.
+            StorageError: a gzip that one of them names has been purged in this moment.
         """
         files = {path: content for each in made for path, content in _files_of(name, source, each)}
         if plan is not None:
             files[layout.derivation_plan(name, source, plan)] = str(made[-1].digest).encode()
-        digests = {digest for each in made for digest in (each.digest, *_new_contents(each))}
+        gzips = {blob.digest for each in made for blob in each.blobs if blob.made_of is not None}
+        digests = gzips.union(digest for each in made for digest in (each.digest, *_new_contents(each)))
         async with AsyncExitStack() as stack:
             for digest in sorted(digests, key=str):
                 await stack.enter_async_context(exclusive_lock(self._locks, layout.derived_lock(digest)))
+            for digest in gzips:
+                if not await exists(self._driver, layout.derived_blob(digest)):
+                    raise StorageError(f"gzip {digest} was purged meanwhile; it is made again when asked for again")
             async with undone_without_room(self._driver, *files):
                 for path, content in files.items():
                     await self._write(path, content)
@@ -270,7 +277,11 @@ def _files_of(name: RepositoryName, source: Target, made: Made) -> Iterator[tupl
     yield layout.derived_blob(made.digest), made.content
     if made.signed is not None:
         yield layout.signed_schema1(name, made.digest), made.signed
+    yield layout.derived_user(made.digest, name), b""
     for blob in made.blobs:
+        if blob.image_id is None:
+            of = "" if blob.made_of is None else str(blob.made_of)
+            yield layout.derived_user(blob.digest, name), of.encode()
         yield layout.derived_member(name, blob.digest, source), Member(blob.size, blob.image_id).encode()
     yield layout.derivation(name, source, made.digest), b""
     yield layout.derived_record(name, made.digest, source), made.record.encode()
