@@ -72,8 +72,8 @@ def test_a_client_gets_the_image_for_its_platform(listed: list[str], wanted: str
         (["windows/amd64"], "linux/amd64", "only windows/amd64"),
         (["linux/amd64+erofs"], "linux/amd64", "no linux/amd64"),
         (["linux/amd64+erofs", "linux/arm64", "linux/s390x"], "linux/amd64", "no linux/amd64"),
-        (["", "/"], "linux/amd64", "only what is no image"),
-        ([], "linux/arm/v7", "no linux/arm/v7 image"),
+        (["", "/"], "linux/amd64", "only images of no platform"),
+        ([], "linux/arm/v7", "none of the entries of this list is an image"),
         ([f"linux/a{number}" for number in range(20)], "linux/amd64", "and others"),
     ],
 )

@@ -61,10 +61,10 @@ def require_layers_of_files(layers: Iterable[Descriptor]) -> None:
     Raises:
         ValueError: one is not, so this is no container image for other clients than its own; the message says which.
     """
-    for number, layer in enumerate(layers):
+    for number, layer in enumerate(layers, start=1):
         if layer.media_type not in _KINDS:
             kind = layer.media_type[:100]
-            raise ValueError(f"this is not a container image: its layer {number} is no tar of files, but {kind!r}")
+            raise ValueError(f"this is not a container image that can be converted: layer {number} is of type {kind!r}")
 
 
 def layer_type(kind: LayerKind, manifest_type: str) -> str:

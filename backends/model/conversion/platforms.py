@@ -92,8 +92,10 @@ def choose(images: Sequence[Descriptor], wanted: Platform) -> Descriptor:
         return best[0]
     named = sorted({text for image in images if (text := platform_text(image.platform or _NOT_SAID))})
     there = ", ".join(named[:_MAX_NAMED]) + (" and others" if len(named) > _MAX_NAMED else "")
+    if not images:
+        raise ImpossibleConversion("none of the entries of this list is an image; pull it with the tool that pushed it")
     raise ImpossibleConversion(
-        f"there is no {platform_text(wanted)} image in this list, only {there or 'what is no image'};"
+        f"there is no {platform_text(wanted)} image in this list, only {there or 'images of no platform'};"
         f" pull it on such a machine, or push an image for {platform_text(wanted)}"
     )
 

@@ -42,5 +42,5 @@ def _require_single(wish: Wish) -> None:
     form = wish.plan.form
     if form.is_index or form is Form.V1:
         raise ImpossibleConversion(
-            f"this is a single image, of which no {form.media_type} is made; ask for an image's manifest too"
+            f"this is a single image, and the client asked only for {form.media_type}; let it accept single images too"
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backends.model.conversion.image_config import MAX_CONFIG_BYTES
+from backends.model.conversion.image_manifests import require_image
 from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.conversion.schema1 import own_images, schema1_entries
 from backends.model.conversion.v1_chain import v1_chain
@@ -71,9 +72,20 @@ async def chain_of(repository: Repository, manifest: Schema2 | OciManifest) -> C
         config = await read_config(repository, manifest.config)
         images = await parse_off_loop(config, lambda content: _derived(content, manifest.layers))
     except ValueError as error:
-        raise ImpossibleConversion(f"{error}; pull it with the program that pushed it") from None
+        raise ImpossibleConversion(
+            f"{_by_its_types(manifest) or error}; pull it with the tool that pushed it"
+        ) from None
     await _require_layers(repository, images)
     return Chain(images)
+
+
+def _by_its_types(manifest: Schema2 | OciManifest) -> str:
+    """Returns why it is no image, as far as its types say so: that names the artifact, where its content only fails."""
+    try:
+        require_image(manifest)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 async def read_config(repository: Repository, config: Descriptor) -> bytes:
@@ -94,7 +106,7 @@ async def read_config(repository: Repository, config: Descriptor) -> bytes:
         ) from None
     try:
         if blob.size > MAX_CONFIG_BYTES:
-            raise ValueError(f"this is not a container image: in its configuration's place are {blob.size} bytes")
+            raise ValueError(f"this is not a container image: its configuration has {blob.size} bytes")
         return b"".join([bytes(chunk) async for chunk in blob.reader.chunks(0, blob.size)])
     finally:
         blob.reader.close()

@@ -84,7 +84,8 @@ class ViewedRepositories:
             try:
                 found[tag] = await self._image_of(name.v2, target, viewer)
             except ImpossibleConversion as error:
-                refused = refused or f"{tag}: {error}"
+                of_tag = f"this client can pull none of the {len(targets)} tags of {name}; tag {tag}: {error}"
+                refused = refused or (of_tag if len(targets) > 1 else str(error))
             except StorageFull as error:  # others can be pulled all the same
                 full = error
             except RegistryError as error:
