@@ -14,6 +14,7 @@ from backends.registry.abandoned_uploads import AbandonedUploads
 from backends.registry.derived.unused import UnusedDerivations
 from backends.registry.events import NO_EVENTS
 from backends.registry.indexing import Indexer
+from backends.registry.layers_reader import LayersReader
 from backends.registry.purging import Purger, Source
 from backends.registry.store import Store
 from backends.registry.v1.abandoned_images import AbandonedImages
@@ -29,7 +30,6 @@ from proxy.routing import Backend
 
 if TYPE_CHECKING:
     from backends.registry.facts import Facts
-    from backends.registry.layers_pass import LayersReader
     from portside.notifying import Notifications
 
 
@@ -116,8 +116,6 @@ def make_layer_readers(settings: Settings, store: Store, *, started: float) -> S
     """Returns what reads the layers of old images; nothing is written to a registry that is read-only."""
     if settings.gates.read_only or not settings.layers.background:
         return ()
-    from backends.registry.layers_pass import LayersReader  # noqa: PLC0415 - it may be turned off
-
     return [LayersReader(store, settings.indexing, started=started)]
 
 

@@ -23,10 +23,8 @@ from backends.model.media_types import SCHEMA1_TYPES
 from backends.model.names import ImageId, RepositoryName, parse_repository_name
 from backends.model.targets import Target, V1Target, V2Target
 from backends.model.v1images import V1Name, parse_ancestry
-from backends.registry.index_settings import IndexSettings
 from backends.registry.layers.errors import UnreadableLayer
 from backends.registry.manifests import Manifests
-from backends.registry.schedule import Schedule
 from backends.registry.store import NAMES_AT_ONCE, Store
 from backends.storage import layout
 from backends.storage.driver import InvalidPath, PathNotFound
@@ -38,9 +36,6 @@ REST = 3.0
 """Beside the layers, which have a pace of their own, it rests three times as long as it works."""
 
 WORKING_SECONDS = 0.02
-
-TOLD_SECONDS = 30.0
-"""How often the log hears how far it is."""
 
 _log = logging.getLogger("portside.layers")
 
@@ -79,45 +74,6 @@ class _Tagged:
     since: float
     text: str
     target: Target = field(compare=False)
-
-
-class LayersReader:
-    """Makes the passes over a store that are due.
-
-    Args:
-        store: which.
-        settings: how often.
-        started: what was seen before this time, in seconds since 1970, is looked at once more: the program's start.
-    """
-
-    def __init__(self, store: Store, settings: IndexSettings | None = None, *, started: float = 0.0) -> None:
-        self._store = store
-        self._told = 0.0
-        schedule = Schedule(
-            store.storage,
-            self._make,
-            "what layers hold",
-            lock=layout.LAYER_READER_LOCK,
-            note=layout.LAYERS_READ,
-            interval_seconds=(settings or IndexSettings()).interval_seconds,
-            started=started,
-            log=_log,
-        )
-        self.watch = schedule.watch
-        self.tick = schedule.tick
-
-    async def _make(self) -> None:
-        self._told = time.monotonic()
-        progress = await LayersPass(self._store, on_progress=self._tell).run()
-        if progress.read or progress.unreadable:
-            _log.info("the layers of old images are known: %s", progress)
-
-    def _tell(self, progress: Progress, text: str) -> None:
-        if self._store.layer_observer is not None:
-            self._store.layer_observer.passed(progress.done, progress.found)
-        if time.monotonic() - self._told >= TOLD_SECONDS:
-            self._told = time.monotonic()
-            _log.info("reading the layers of old images: %s; now at %s", progress, text)
 
 
 class LayersPass:

@@ -15,9 +15,10 @@ import pytest
 from backends.model.digest import Digest
 from backends.model.manifests import parse_manifest
 from backends.model.names import ImageId, RepositoryName, TagName
-from backends.registry import layers_pass
+from backends.registry import layers_pass, layers_reader
 from backends.registry.layers.layers import Layers
-from backends.registry.layers_pass import LayersPass, LayersReader
+from backends.registry.layers_pass import LayersPass
+from backends.registry.layers_reader import LayersReader
 from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver
@@ -170,7 +171,7 @@ async def test_one_process_makes_the_pass_and_makes_it_once(
 ) -> None:
     store = process()
     await put_old_chain(store.storage.driver, "a", "b", tag="latest")
-    monkeypatch.setattr(layers_pass, "TOLD_SECONDS", 0.0)
+    monkeypatch.setattr(layers_reader, "TOLD_SECONDS", 0.0)
     async with store.storage.locks.hold(layout.LAYER_READER_LOCK):
         assert not await LayersReader(process()).tick()
     with caplog.at_level(logging.INFO, "portside.layers"):
