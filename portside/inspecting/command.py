@@ -130,7 +130,7 @@ async def _digest(store: Store, found: Found, storing: Storing, receiving: Recei
         made_of,
         made_by,
         entries=await storing.entries(target.digest),
-        received=receiving.of_digest(stored),
+        received=receiving.of_digest(stored, is_pushed=await storing.is_pushed(target.digest)),
         derived=await _derived(store, found, target),
     )
 

@@ -157,11 +157,21 @@ class Receiving:
 
     # by digest
 
-    def of_digest(self, stored: Stored) -> list[Received]:
-        """Returns what each group receives for a digest: these bytes, or nothing that it can read."""
-        return [self._of_digest(group, stored) for group in GROUPS]
+    def of_digest(self, stored: Stored, *, is_pushed: bool) -> list[Received]:
+        """Returns what each group receives for a digest: these bytes, or nothing that it can read.
 
-    def _of_digest(self, group: ClientGroup, stored: Stored) -> Received:
+        Args:
+            stored: what the digest names.
+            is_pushed: whether it was pushed, or a conversion made it.
+        """
+        name = self.found.names.canonical
+        permission = self.policy.permission(name)
+        if not is_pushed and permission is Permission.FORBID:
+            return [_nothing(group, refusal(permission, name)) for group in GROUPS]
+        making = Making.STORED if is_pushed else Making.MADE
+        return [self._of_digest(group, stored, making) for group in GROUPS]
+
+    def _of_digest(self, group: ClientGroup, stored: Stored, making: Making) -> Received:
         if group.speaks_v1:
             return _nothing(group, _NO_DIGESTS)
         reader: Reader = reader_of(group.accept, group.profile, platform=self.policy.platform)
@@ -170,7 +180,7 @@ class Receiving:
                 group,
                 f"a digest names these bytes, and these clients cannot read {WORDS[stored.media_type]}; pull a tag",
             )
-        return _as_stored(group, stored)
+        return Received(group, making, stored.media_type, stored.name, stored.size)
 
 
 def _as_stored(group: ClientGroup, stored: Stored) -> Received:

@@ -14,8 +14,10 @@ from backends.model.names import ImageId, RepositoryName
 from backends.model.tag_records import Seen
 from backends.model.targets import Target, V1Target, V2Target
 from backends.registry.manifests import parse_off_loop
+from backends.registry.no_room import exists
 from backends.registry.repository import Repository
 from backends.registry.store import Store
+from backends.storage import layout
 from portside.inspecting.facts import Entry, Stored
 from portside.inspecting.repositories import Found
 
@@ -76,6 +78,10 @@ class Storing:
         await self._collect(manifest, found, depth=MAX_NESTING)
         layers = None if isinstance(manifest, Index) else len(manifest.layers)
         return Stored(target, manifest.media_type, len(content), sum(found.values()), layers, written, writer)
+
+    async def is_pushed(self, digest: Digest) -> bool:
+        """Whether a manifest is the repository's own; else a conversion made it."""
+        return await exists(self._store.storage.driver, layout.revision_link(self._v2, digest))
 
     async def entries(self, digest: Digest) -> Sequence[Entry]:
         """Returns what is in an index; nothing for any other manifest."""

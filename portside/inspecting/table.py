@@ -24,6 +24,7 @@ _SAYS = {
     Making.COMPUTED: "not made yet",
     Making.UNKNOWN: "not made yet: its layers have to be read",
 }
+_BY = {Making.STORED: "as it was pushed", Making.MADE: "as it was made"}
 _NOTHING = "-"
 
 
@@ -114,7 +115,7 @@ class _Table:
             if each.why:  # there may be a digest in it, which is not broken
                 yield from self._wrapped(each.why, SENTENCE)
                 continue
-            says = [each.rule or ("as it was pushed" if each.making is Making.STORED else "")]
+            says = [each.rule or _BY.get(each.making, "")]
             if each.making in _SAYS:
                 says.append(_SAYS[each.making])
             yield from self._wrapped("; ".join(filter(None, says)), indent)

@@ -281,6 +281,13 @@ def test_what_is_told_to_convert_makes_what_clients_would_receive(tmp_path: Path
     assert states("team/pinned", "--convert") == {"made"}
     assert states("team/pinned") == {"made"}
     assert states("team/no", "--convert") == {"refused"}
+    allowed = portside("inspect", "team/no:1", "--data", root, "--convert", "--json", folder=tmp_path)
+    digest = json.loads(allowed.stdout)["clients"][-1]["digest"]
+    found = look(root, f"team/no@{digest}")
+    assert found["madeOf"]["id"] == images[-1].id
+    assert {each["state"] for each in found["clients"]} == {"made", "refused"}
+    done = portside("inspect", f"team/no@{digest}", settings, "--json", folder=tmp_path)
+    assert {each["state"] for each in json.loads(done.stdout)["clients"]} == {"refused"}
 
 
 # what it refuses

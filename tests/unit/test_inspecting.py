@@ -6,8 +6,13 @@ import pytest
 
 from backends.model.clients import Generation, parse_user_agent
 from backends.model.conversion.negotiation import reader_of
+from backends.model.digest import Digest
+from backends.model.media_types import OCI_MANIFEST
+from backends.model.targets import V2Target
 from portside.inspecting.clients import GROUPS
+from portside.inspecting.facts import Names, RepositoryInspection, Stored
 from portside.inspecting.reference import parse_reference
+from portside.inspecting.table import as_table
 from tests.support.profiles import LATER, PROFILES
 
 DIGEST = "sha256:" + "0" * 64
@@ -76,3 +81,19 @@ def test_a_group_of_clients_reads_what_its_releases_read(key: str, version: str)
     shown = reader_of(group.accept, group.profile)
     assert (shown.types, shown.takes_anything, shown.reads_zstd) == (real.types, real.takes_anything, real.reads_zstd)
     assert (group.profile.generation is Generation.V1) == (parse_user_agent(profile.agent).generation is Generation.V1)
+
+
+def test_a_table_fits_into_the_terminal_whatever_is_in_it() -> None:
+    digest = Digest("sha512", "a" * 128)
+    stored = Stored(V2Target(digest), OCI_MANIFEST, 1, 2**30, 1000, 1_700_000_000.0, "x" * 200)
+    tags = [("t" * 128, stored), ("short", stored)]
+    found = RepositoryInspection(Names("team/" + "n" * 200, None, ("a", "b"), note="word " * 60), tags)
+    for width in (60, 80, 120):
+        lines = as_table(found, width=width).splitlines()
+        assert max(len(line) for line in lines[1:]) <= width
+        assert any(line.startswith("…ttt") for line in lines)
+        (short,) = [line for line in lines if line.startswith("short ")]
+        assert "sha512:aaaaaaaaaaaa  1.0 GiB"[: width - short.index("sha512")] in short
+    whole = as_table(found, width=None)
+    assert "t" * 128 in whole
+    assert str(digest) in whole
