@@ -280,6 +280,8 @@ class Conversions:
 
     async def v1_original(self, name: RepositoryName, digest: Digest) -> ImageId | None:
         """Returns the image of v1 that a manifest of a repository was made of, and that is there; None for none."""
+        if not await exists(self._driver, layout.derived_manifest(name, digest)):
+            return None  # so it is with almost all, and found out without a listing
         for source in await self.sources(name, digest):
             if isinstance(source, V1Target):
                 return source.image_id

@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from backends.model.actor import Actor
@@ -149,12 +150,10 @@ class ViewedRepositories:
         source = await self._view.source_of(name, image_id)
         if source is None:
             return False
-        try:
+        with suppress(PathNotFound, ImpossibleConversion, RegistryError):  # it names something else
             target = await self._tags.target(name, tag)
             if isinstance(target, V2Target) and await self._view.top(name, target.digest, viewer) == image_id:
                 source = target.digest  # an index, of which the client knows one platform's image only
-        except (PathNotFound, ImpossibleConversion, RegistryError):
-            pass
         await self._view.restore(name, tag, source, actor=actor)
         return True
 
