@@ -81,6 +81,7 @@ CLIENTS: dict[str, tuple[str, Sequence[str]]] = {
     "schema 1 by its other name": ("curl/7.88.1", [SCHEMA1]),
     "single images": ("old-kaniko", [SCHEMA2, OCI_MANIFEST]),
     "a list alone": ("manifest-tool", [MANIFEST_LIST]),
+    "a list and schema 1": ("curl/7.88.1", [SCHEMA1, MANIFEST_LIST]),
 }
 
 S2, OCI = StoredImage(SCHEMA2), StoredImage(OCI_MANIFEST)
@@ -129,6 +130,7 @@ schema 1 alone              | schema1 gz  | =          | schema1 gz  | schema1 g
 schema 1 by its other name  | schema1 gz  | =          | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz | schema1 gz  | schema1 gz
 single images               | schema2     | schema2     | =           | schema2     | =           | oci         | =           | oci         | schema2     | schema2     | schema2     | schema2
 a list alone                | 404         | 404        | 404         | =           | 404         | list gz     | 404         | list gz     | list        | =          | =           | list gz
+a list and schema 1         | schema1 gz  | =           | schema1 gz  | =           | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | schema1 gz  | =           | =           | schema1 gz
 """  # noqa: E501 - a table
 
 FORMS = {

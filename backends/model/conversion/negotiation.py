@@ -207,6 +207,8 @@ def _of_index(reader: Reader, index: StoredIndex) -> Answer:
     for form in (stored, *sorted(_LISTED_IMAGE.keys() - {stored})):
         if form in types and (_LISTED_IMAGE[form] in readable or not readable):
             return _converted(reader, index, form)
+    if stored in types and stored == media_types.MANIFEST_LIST:
+        return _as_stored(reader, index)
     if readable:
         return _converted(reader, index, index.choice if index.choice in readable else _single(reader))
     return _as_stored(reader, index) if reader.takes_anything else _refused(reader, index)
