@@ -427,3 +427,37 @@ async def test_an_index_goes_and_what_it_names_stays(reopen: Reopen) -> None:
     await store.open(NAME).delete_manifest(Digest.of(index), actor=ACTOR)
     assert await names(store) == (["app"], ["app"])
     assert await store.open(NAME).has_manifest(digest)
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "by others"])
+async def test_who_dies_while_deleting_what_both_have_pushed_brings_no_older_tag_back(
+    reopen: Reopen,
+    recorded: bool,  # noqa: FBT001 - a case
+) -> None:
+    """Each tag that is left names what it named, though a file of the other generation is left of it too."""
+    empty = await files(reopen().driver)
+    for step in range(40):
+        fresh = Store(reopen())
+        digest = await put_image(fresh, NAME, TAG)
+        for tag in ("by-v1", "by-v2", TAG):
+            await fresh.tags.move(NAME, TagName(tag), digest, actor=ACTOR, telling=None)
+            await put_v1(fresh, V1_NAME, tag)
+        await fresh.tags.move(NAME, TagName("by-v2"), digest, actor=ACTOR, telling=None)
+        if not recorded:
+            await asyncio.sleep(0.01)
+            await reopen().driver.delete(layout.tag_records(NAME))
+            await reopen().driver.write(layout.tag_current_link(NAME, TagName("by-v2")), str(digest).encode())
+        before = await fresh.tags.targets(NAME)
+        assert len({type(target) for target in before.values()}) == 2
+        dying, driver = wrapped(reopen(), partial(Failing, steps=step, dies=True))
+        with suppress(Died):
+            await Store(dying).deletions.delete("app", actor=ACTOR)
+        fresh = Store(reopen())
+        assert (await fresh.tags.targets(NAME)).items() <= before.items(), step
+        await delete_again(fresh.deletions.delete("app", actor=ACTOR), ErrorCode.NAME_UNKNOWN)
+        assert await fresh.tags.targets(NAME) == {}
+        assert await files(reopen().driver) == empty, step
+        if not driver.failed:
+            assert step > 6
+            return
+    pytest.fail("it never came to its end")
