@@ -16,6 +16,7 @@ from backends.registry.no_room import exists
 from backends.registry.store import Store
 from backends.registry.yielding import yielding
 from backends.storage import layout
+from backends.storage.capabilities import MeasuresRoom, capability
 from backends.storage.driver import PathNotFound
 from portside.migrating.names import NameMap, Place
 
@@ -71,13 +72,13 @@ class MigrationPlan:
         tags: every tag of v1, by repository.
         layer_sizes: of each image that is named here, in bytes.
         unused: names in the operator's map that v1 does not have.
-        copies: whether layers must be copied: v2 has a root of its own.
+        free: where layers must be copied, since v2 has a root of its own: how many bytes are free there; else None.
     """
 
     tags: Sequence[TagPlan]
     layer_sizes: Mapping[ImageId, int]
     unused: Sequence[str]
-    copies: bool
+    free: int | None
 
     def of(self, state: State) -> Sequence[TagPlan]:
         return [each for each in self.tags if each.state is state]
@@ -117,7 +118,14 @@ async def plan_migration(store: Store, names: NameMap, policy: ConversionPolicy 
     seen = _Seen()
     plans = [await _plan(store, names, policy, tag, seen) async for tag in v1_tags(store)]
     unused = names.unused((plan.tag.name, plan.tag.text) for plan in plans)
-    return MigrationPlan(plans, seen.layer_sizes, unused, copies=not store.shares_root)
+    return MigrationPlan(plans, seen.layer_sizes, unused, None if store.shares_root else await _free(store))
+
+
+async def _free(store: Store) -> int:
+    """Returns how many bytes are free where v2's blobs are."""
+    measures = capability(store.storage.driver, MeasuresRoom)
+    assert measures is not None, "a volume is a file system"
+    return min(room.free_bytes for room in await measures.measure_room())
 
 
 async def v1_tags(store: Store) -> AsyncIterator[V1Tag]:

@@ -29,7 +29,8 @@ def summary(plan: MigrationPlan) -> str:
     words = ", ".join(f"{count} {state.value}" for state, count in counts if count) or "v1 has no tags"
     if not plan.of(State.TO_DO):
         return words
-    room = "to copy to v2's root" if plan.copies else "that are linked, not copied"
+    free = plan.free
+    room = "that are linked, not copied" if free is None else f"to copy to v2's root, where {show_size(free)} are free"
     layers = plan.layers(State.TO_DO)
     return f"{words}; {len(layers)} layers of {show_size(sum(layers.values()))} {room}"
 

@@ -9,6 +9,7 @@ import json
 import lzma
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -196,7 +197,7 @@ def test_layers_are_linked_within_a_root_and_copied_to_another_one(volume: Path,
     )
     done = portside("migrate", "run", settings, folder=tmp_path)
     assert done.returncode == 0, done.stdout
-    assert "10 layers of 985 bytes to copy to v2's root" in done.stdout
+    assert re.search(r"; 10 layers of 985 bytes to copy to v2's root, where \d+\.\d [KMGTP]iB are free", done.stdout)
     data = f"docker/registry/v2/blobs/sha256/{digest[:2]}/{digest}/data"
     assert (other / data).read_bytes() == layer.layer
     assert (other / data).stat().st_ino != (volume / f"images/{layer.id}/layer").stat().st_ino
@@ -235,6 +236,43 @@ def test_names_that_v2_cannot_have_get_those_of_the_map(volume: Path, tmp_path: 
         assert json.loads(get(address, "/v2/_catalog")[1])["repositories"] == ["box", "other", "team/ab", "team/app"]
         pull(address, "box", "latest")
         pull(address, "team/ab", "1")
+
+
+def test_a_volume_without_checksums_and_with_unfinished_images(volume: Path) -> None:
+    for path in volume.glob("images/*/_checksum"):
+        path.unlink()
+    unfinished = make_pushed("c", parent=NEW[-1].id)
+    write_images(volume, [*NEW, unfinished])
+    (volume / f"images/{unfinished.id}/_inprogress").touch()
+    lost = make_pushed("d", parent=NEW[-1].id)
+    write_images(volume, [*NEW, lost])
+    (volume / f"images/{lost.id}/layer").unlink()
+    orphan = make_pushed("e", parent="f" * 64)
+    write_images(volume, [make_pushed("f"), orphan])
+    shutil.rmtree(volume / f"images/{'f' * 64}")
+    damaged = make_pushed("b", layer=NEW[0].layer[:-3])
+    write_images(volume, [damaged])
+    tags = {"c": unfinished.id, "d": lost.id, "e": orphan.id, "b": damaged.id}
+    write_tags(volume, "team/bad", tags)
+    (volume / "repositories/team/bad/tag_x").write_text("not an id")
+    for path in volume.glob("images/*/_checksum"):
+        path.unlink()
+    done = migrate("run", volume)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "3 tags migrated; what v1 has is as it was"
+    for tag, why in {
+        "c": "image cccccccccccc is not whole: a push was cut off, or it was deleted",
+        "d": "image dddddddddddd has lost its layer; push it again with a client of its time",
+        "e": "image ffffffffffff, on which eeeeeeeeeeee is built, is not stored here",
+        "b": "it ends in the middle of its gzip data",
+    }.items():
+        (line,) = [line for line in lines if line.startswith(f"team/bad:{tag} ")]
+        assert why in line
+    assert not any("team/bad:x" in line for line in lines)
+    done = migrate("verify", volume)
+    assert done.returncode == 1
+    assert "3 migrated tags compared, 1 difference" in done.stdout  # of the damaged layer only reading it tells
 
 
 def test_two_tags_never_become_one(volume: Path) -> None:
