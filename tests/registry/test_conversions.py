@@ -436,7 +436,7 @@ async def test_many_at_once_get_the_same(stores: Stores) -> None:
     await push_v1(several[0], NAME, TAG)
     for form in (Form.SCHEMA1, Form.SCHEMA2, Form.OCI_MANIFEST):
         made = await asyncio.gather(*[convert(store, NAME, TAG, form) for store in several for _ in range(5)])
-        assert len({each.digest for each in made}) == 1
+        assert len({each.content for each in made}) == 1  # one signature, too
         assert len({(await stores().open(NAME).get_manifest(made[0].digest)).content for _ in range(3)}) == 1
 
 

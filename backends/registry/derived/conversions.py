@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backends.model import media_types
@@ -22,22 +21,20 @@ from backends.model.conversion.plans import Form, Plan
 from backends.model.conversion.policy import ConversionPolicy, Permission, refusal
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.manifests import parse_stored_manifest
 from backends.model.names import ImageId, RepositoryName
 from backends.model.targets import Target, V1Target
 from backends.registry.blobs import Blob, Blobs
+from backends.registry.derived.adoption import Adoption
 from backends.registry.derived.blobs import DerivedBlobs
-from backends.registry.derived.records import Made, Records
+from backends.registry.derived.documents import Documents
+from backends.registry.derived.records import Records
 from backends.registry.derived.sources import Sources
-from backends.registry.exclusive_lock import exclusive_lock, shared_lock
-from backends.registry.links import write_link
-from backends.registry.manifests import Manifests, parse_off_loop
-from backends.registry.no_room import exists
-from backends.registry.references import referenced
-from backends.registry.signing import Signer, require_signed
+from backends.registry.exclusive_lock import shared_lock
+from backends.registry.manifests import Manifests
+from backends.registry.no_room import undone_without_room
+from backends.registry.signing import Signer
 from backends.registry.still_working import StillWorking
 from backends.registry.tags.service import Tags
-from backends.registry.yielding import yielding
 from backends.storage import layout
 from backends.storage.driver import PathNotFound
 from backends.storage.storage import Storage
@@ -47,7 +44,6 @@ if TYPE_CHECKING:
     from backends.registry.derived.originals import Originals
     from backends.registry.layers.layers import Layers
 
-CONTENT_BYTES = 8 * 1024 * 1024
 AT_ONCE = 1000
 """So many conversions are taken on by a process; for more, clients come again."""
 
@@ -145,7 +141,6 @@ class Conversions:
         self._tags = tags
         self._native = blobs
         self._manifests = manifests
-        self._signer = signer
         self._layers = layers
         self._policy = policy
         self._writes = writes
@@ -155,7 +150,8 @@ class Conversions:
             storage.driver, v1_storage.driver, records=self._records, layers=layers, writes=writes
         )
         self._known: Cache[_Key, _Known] = Cache(bound=REMEMBERED)
-        self._contents: Cache[str, bytes] = Cache(bound=CONTENT_BYTES, weigh=_bytes_of)
+        self._documents = Documents(storage.driver, storage.locks, signer, writes=writes)
+        self._adoption = Adoption(storage, native=blobs, derived=self._blobs, sources=self._sources, find=self.find)
         self._running: dict[_Key, _Running] = {}
 
     async def convert(
@@ -314,26 +310,7 @@ class Conversions:
             RegistryError: UNAVAILABLE: another request has been busy with one of them for a long time.
             StorageFull: those before it stay, as blobs do that were pushed.
         """
-        async for digest in yielding(digests):
-            if await self._sources.has_manifest(name, digest) or await exists(
-                self._driver, layout.layer_link(name, digest)
-            ):
-                continue
-            manifest = await self.find(name, digest)
-            if manifest is not None:
-                await self._adopt_manifest(name, manifest)
-            elif await self._blobs.size(name, digest) is not None:
-                async with exclusive_lock(self._storage.locks, layout.blob_lock(digest)):
-                    await self.store_natively(name, digest)
-                    await write_link(self._driver, layout.layer_link(name, digest), digest)
-
-    async def _adopt_manifest(self, name: RepositoryName, manifest: DerivedManifest) -> None:
-        parsed = await parse_off_loop(manifest.content, parse_stored_manifest)
-        await self.adopt(name, referenced(parsed))
-        content = await self._driver.read(layout.derived_blob(manifest.digest))
-        async with exclusive_lock(self._storage.locks, layout.blob_lock(manifest.digest)):
-            await self._native.put(content, manifest.digest)
-            await write_link(self._driver, layout.revision_link(name, manifest.digest), manifest.digest)
+        await self._adoption.adopt(name, digests)
 
     async def store_natively(self, name: RepositoryName, digest: Digest) -> None:
         """Puts a blob that a repository has by conversions into v2's blob store; its caller holds the blob's lock.
@@ -341,10 +318,7 @@ class Conversions:
         Raises:
             PathNotFound: the repository does not have it any more.
         """
-        if await self._native.size(digest) is not None:
-            await self._driver.ensure_durable(layout.blob_data(digest))
-            return
-        await self._blobs.copy_to(name, digest, layout.blob_data(digest))
+        await self._adoption.store_natively(name, digest)
 
     # within
 
@@ -395,14 +369,17 @@ class Conversions:
             found = await self._as_pushed(key, *derivation.chosen)
             if found is None:
                 raise _gone(key)
-            self._known.put(key, _Known(*derivation.chosen))
+            if derivation.is_final:
+                self._known.put(key, _Known(*derivation.chosen))
             return found
         async with shared_lock(self._storage.locks, layout.repository_lock(key.name)):
             await self._require_repository(key)
-            made = [await self._with_signature(key.name, each) for each in derivation.made]
+            answer = derivation.made[-1]
             plan = key.plan.key(key.tag) if derivation.is_final and derivation.is_named else None
-            await self._records.keep(key.name, key.target, made, plan=plan)
-        answer = made[-1]
+            async with undone_without_room(self._driver, layout.signed_schema1(key.name, answer.digest)):
+                if answer.record.media_type in media_types.SCHEMA1_TYPES:
+                    await self._documents.signed(key.name, answer.digest, answer.content)
+                await self._records.keep(key.name, key.target, derivation.made, plan=plan)
         found = await self._load(key.name, answer.digest, key.target, answer.record)
         if found is None:
             raise _gone(key)
@@ -422,23 +399,6 @@ class Conversions:
         if isinstance(key.target, V1Target) and not key.is_new and not await self._tags.are_there(key.name):
             raise _gone(key)
 
-    async def _with_signature(self, name: RepositoryName, made: Made) -> Made:
-        """Adds the signatures to a schema 1 manifest: those that it has already, as they are different each time."""
-        if made.record.media_type not in media_types.SCHEMA1_TYPES:
-            return made
-        return replace(made, signed=await self._signed(name, made.digest, made.content))
-
-    async def _signed(self, name: RepositoryName, digest: Digest, payload: bytes) -> bytes:
-        with suppress(PathNotFound):
-            kept = await self._driver.read(layout.signed_schema1(name, digest))
-            try:
-                await asyncio.to_thread(require_signed, kept, payload)
-            except ValueError as error:
-                _log.warning("the signed %s of %s is damaged on disk (%s); it is signed anew", digest, name, error)
-            else:
-                return kept
-        return await self._signer.sign(payload)
-
     async def _as_pushed(self, key: _Key, digest: Digest, record: Record) -> DerivedManifest | None:
         """Returns a manifest that was only chosen from an index."""
         if not await self._sources.has_manifest(key.name, digest):
@@ -449,35 +409,18 @@ class Conversions:
             return None
         size = len(content)
         if media_type in media_types.SCHEMA1_TYPES:
-            content = await self._signed(key.name, digest, content)
+            content = await self._documents.signed(key.name, digest, content)
         return DerivedManifest(media_type, digest, size, content, key.target, record.source_type, record.rule)
 
     async def _load(
         self, name: RepositoryName, digest: Digest, source: Target, record: Record
     ) -> DerivedManifest | None:
         """Returns a manifest that is recorded; None where its content is lost or damaged: it is made again then."""
-        is_signed = record.media_type in media_types.SCHEMA1_TYPES
-        key = f"{name} {digest}" if is_signed else digest.hex
-        try:
-            content = self._contents[key]
-        except KeyError:
-            try:
-                content = await self._driver.read(layout.derived_blob(digest))
-            except PathNotFound:
-                _log.warning("the content of the derived manifest %s is lost; it is made again", digest)
-                return None
-            if Digest.of(content, digest.algorithm) != digest:
-                _log.warning("the derived manifest %s is damaged on disk; it is made again", digest)
-                return None
-            if is_signed:
-                content = await self._signed(name, digest, content)
-            self._contents.put(key, content)
+        content = await self._documents.read(name, digest, record.media_type)
+        if content is None:
+            return None
         return DerivedManifest(record.media_type, digest, record.size, content, source, record.source_type, record.rule)
 
 
 def _gone(key: _Key) -> RegistryError:
     return RegistryError(ErrorCode.MANIFEST_UNKNOWN, f"what {key.name} had under this tag was deleted meanwhile")
-
-
-def _bytes_of(key: str, content: bytes) -> int:  # noqa: ARG001 - as the cache calls it
-    return len(content)

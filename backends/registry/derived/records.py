@@ -62,14 +62,12 @@ class Made:
         content: of schema 1, the payload.
         record: what is kept of it.
         blobs: those that its repository gets with it.
-        signed: of schema 1, the document with signatures.
     """
 
     digest: Digest
     content: bytes
     record: Record
     blobs: Sequence[DerivedBlob] = ()
-    signed: bytes | None = None
 
 
 class Records:
@@ -275,8 +273,6 @@ def _files_of(name: RepositoryName, source: Target, made: Made) -> Iterator[tupl
     for digest, content in _new_contents(made).items():
         yield layout.derived_blob(digest), content
     yield layout.derived_blob(made.digest), made.content
-    if made.signed is not None:
-        yield layout.signed_schema1(name, made.digest), made.signed
     yield layout.derived_user(made.digest, name), b""
     for blob in made.blobs:
         if blob.image_id is None:
