@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
 import pytest
+from typing_extensions import override
 
 from backends.model import jws, media_types
 from backends.model.conversion.impossible import ImpossibleConversion
@@ -42,6 +43,7 @@ from tests.support.derivations import (
     tag_v1,
     v1_example,
 )
+from tests.support.drivers import ForwardingDriver, wrapped
 from tests.support.formats import digest_of, example
 from tests.support.layers import pack_zstd_frames
 from tests.support.pushed_examples import (
@@ -151,6 +153,34 @@ async def test_schema_1_keeps_its_signature(stores: Stores) -> None:
     for again in (store, stores()):
         assert (await again.open(NAME).get_manifest(made.digest)).content == made.content
         assert (await convert(again, NAME, TAG, Form.SCHEMA1)).content == made.content
+
+
+class Overtaken(ForwardingDriver):
+    """A driver of a process that looks for signatures before another one has made them, and goes on after it."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    @override
+    async def read(self, path: str) -> bytes:
+        meanwhile, self.meanwhile = self.meanwhile if "/_signed/" in path else None, self.meanwhile
+        if meanwhile is not None:
+            self.meanwhile = None
+            await meanwhile()
+            raise PathNotFound(path)
+        return await super().read(path)
+
+
+async def test_of_two_processes_that_sign_at_once_one_signature_counts(stores: Stores, reopen: Reopen) -> None:
+    quicker = stores()
+    await push_v1(quicker, NAME, TAG)
+    overtaken, driver = wrapped(reopen(), Overtaken)
+    slower = Store(overtaken)
+    driver.meanwhile = partial(convert, quicker, NAME, TAG, Form.SCHEMA1)
+    made = await convert(slower, NAME, TAG, Form.SCHEMA1)
+    assert driver.meanwhile is None
+    for store in (quicker, stores()):
+        assert (await convert(store, NAME, TAG, Form.SCHEMA1)).content == made.content
+    await slower.close()
 
 
 async def test_an_oci_manifest_says_what_it_was_made_of(stores: Stores) -> None:

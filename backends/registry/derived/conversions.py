@@ -31,7 +31,7 @@ from backends.registry.derived.records import Records
 from backends.registry.derived.sources import Sources
 from backends.registry.exclusive_lock import shared_lock
 from backends.registry.manifests import Manifests
-from backends.registry.no_room import undone_without_room
+from backends.registry.no_room import exists, undone_without_room
 from backends.registry.signing import Signer
 from backends.registry.still_working import StillWorking
 from backends.registry.tags.service import Tags
