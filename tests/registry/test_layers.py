@@ -222,6 +222,26 @@ async def test_only_so_many_layers_are_read_at_once(reopen: Callable[[], Storage
     await layers.close()
 
 
+async def test_what_is_not_taken_on_is_not_asked_for_again_at_once(
+    process: Process, driver: StorageDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flights, "WAITING", 1)
+    monkeypatch.setattr(flights, "REFUSED_SECONDS", 0.1)
+    digest, _ = await store(driver, LAYER)
+    source = Source(driver, layout.blob_data(digest), held=True)
+    layers = process()
+    first = asyncio.create_task(layers.facts(digest, source))
+    await source.began.wait()
+    other, other_source = await store(driver, TEXT)
+    began = time.monotonic()
+    with pytest.raises(StillWorking, match="waits for its turn"):
+        await layers.facts(other, other_source)
+    assert time.monotonic() - began > 0.09
+    source.free.set()
+    await first
+    assert (await layers.facts(other, other_source)).raw_size == len(TEXT)
+
+
 async def test_the_end_of_a_process_ends_the_work_at_once_and_the_next_process_does_it(
     process: Process, driver: StorageDriver, counted: Counted
 ) -> None:

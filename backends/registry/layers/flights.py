@@ -24,6 +24,9 @@ T = TypeVar("T")
 WAITING = 1000
 """So many pieces of work are taken on; for more, callers come again."""
 
+REFUSED_SECONDS = 1.0
+"""So long does it take to be told that nothing more is taken on."""
+
 FAILED_SECONDS = 60.0
 FAILURES = 1000
 
@@ -110,6 +113,8 @@ class Flights:
         if flight is None:
             self._refuse_what_has_failed(key, loop.time())
             if self._is_closed or len(self._flying) >= WAITING:
+                # Who asks again at once would keep the loop busy.
+                await asyncio.sleep(REFUSED_SECONDS if patience is None else min(patience, REFUSED_SECONDS))
                 raise StillWorking(f"{what} waits for its turn")
             flight = _Flight(Progress(what))
             flight.task = loop.create_task(self._fly(key, work, flight.progress), name=what)
