@@ -18,6 +18,7 @@ from backends.registry.layers_reader import LayersReader
 from backends.registry.purging import Purger, Source
 from backends.registry.store import Store
 from backends.registry.v1.abandoned_images import AbandonedImages
+from backends.registry.v1_view.unused import UnusedV1Images
 from backends.storage.driver import StorageError
 from backends.storage.factory import StorageSettings, open_storage
 from backends.storage.storage import Storage
@@ -99,7 +100,7 @@ def _purged_from(storages: Sequence[Storage]) -> Iterator[Sequence[Source]]:
     """Yields what is purged from each place: what conversions made is in v2's, which is the first."""
     for number, storage in enumerate(storages):
         left = (AbandonedUploads(storage), AbandonedImages(storage))
-        yield left if number else (*left, UnusedDerivations(storage, storages[-1]))
+        yield left if number else (*left, UnusedDerivations(storage, storages[-1]), UnusedV1Images(storage))
 
 
 def make_indexers(

@@ -90,6 +90,9 @@ V1_STAGING = f"{PRIMARY}/v1/staging"
 TAG_RECORDS = f"{PRIMARY}/tags"
 DERIVED = f"{PRIMARY}/derived"
 DERIVED_REPOSITORIES = f"{DERIVED}/repositories"
+DERIVED_V1_IMAGES = f"{DERIVED}/v1/images"
+DERIVED_V1_CLAIMS = f"{DERIVED}/v1/claims"
+DERIVED_V1_SOURCES = f"{DERIVED}/v1/sources"
 DERIVED_USERS = f"{DERIVED}/users"
 DERIVED_GZIPS = f"{DERIVED}/gzips"
 UNSYNCED = "/docker/registry/portside/unsynced"
@@ -273,17 +276,17 @@ def derivation_plans(name: RepositoryName, source: Target) -> str:
 
 
 def derived_v1_image(image_id: ImageId) -> str:
-    return f"{DERIVED}/v1/images/{image_id[:2]}/{image_id}"
+    return f"{DERIVED_V1_IMAGES}/{image_id[:2]}/{image_id}"
 
 
 def claimed_v1_image(image_id: ImageId) -> str:
     """Where an image is kept whose id a schema 1 manifest claims."""
-    return f"{DERIVED}/v1/claims/{image_id[:2]}/{image_id}"
+    return f"{DERIVED_V1_CLAIMS}/{image_id[:2]}/{image_id}"
 
 
 def derived_v1_sources(image_id: ImageId) -> str:
     """The folder of the manifests whose topmost v1 image this is, a file for each and each repository."""
-    return f"{DERIVED}/v1/sources/{image_id[:2]}/{image_id}"
+    return f"{DERIVED_V1_SOURCES}/{image_id[:2]}/{image_id}"
 
 
 def derived_v1_source(image_id: ImageId, name: RepositoryName, digest: Digest) -> str:

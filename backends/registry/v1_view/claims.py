@@ -68,12 +68,12 @@ class Claims:
 
     async def find(self, image_id: ImageId) -> DerivedImage | None:
         """Returns the image that a manifest claims an id for; None where none does, or what is stored is damaged."""
-        found = await self._read(image_id)
+        found = await read_claim(self._driver, image_id)
         return None if found is None else found[0]
 
     async def is_taken(self, image_id: ImageId) -> bool:
         """Whether a manifest that is still there claims an id."""
-        found = await self._read(image_id)
+        found = await read_claim(self._driver, image_id)
         return found is not None and await self._is_there(found[1])
 
     async def claim(self, images: Sequence[DerivedImage], source: ImageSource) -> bool:
@@ -89,7 +89,7 @@ class Claims:
         return True
 
     async def _claim(self, image: DerivedImage, source: ImageSource) -> bool:
-        found = await self._read(image.image_id)
+        found = await read_claim(self._driver, image.image_id)
         if found is not None and found[0] == image and await self._is_there(found[1]):
             await self._driver.ensure_durable(layout.claimed_v1_image(image.image_id))
             return True
@@ -123,20 +123,22 @@ class Claims:
             return False
         return layer.digest in (image.layers or (EMPTY_LAYER_DIGEST,))
 
-    async def _read(self, image_id: ImageId) -> tuple[DerivedImage, ImageSource] | None:
-        path = layout.claimed_v1_image(image_id)
-        try:
-            content = await self._driver.read(path)
-        except PathNotFound:
-            return None
-        try:
-            first, _, rest = content.partition(b"\n")
-            said = load_json(first)
-            source = ImageSource(parse_repository_name(said["name"]), parse_digest(said["digest"]))
-            return decode_image(image_id, rest), source
-        except (ValueError, KeyError, TypeError, RegistryError) as error:
-            _log.warning("%s is damaged on disk (%s); it is made again when its repository is asked for", path, error)
-            return None
+
+async def read_claim(driver: StorageDriver, image_id: ImageId) -> tuple[DerivedImage, ImageSource] | None:
+    """Returns the image that a manifest claims an id for, and the manifest; None where none does, or it is damaged."""
+    path = layout.claimed_v1_image(image_id)
+    try:
+        content = await driver.read(path)
+    except PathNotFound:
+        return None
+    try:
+        first, _, rest = content.partition(b"\n")
+        said = load_json(first)
+        source = ImageSource(parse_repository_name(said["name"]), parse_digest(said["digest"]))
+        return decode_image(image_id, rest), source
+    except (ValueError, KeyError, TypeError, RegistryError) as error:
+        _log.warning("%s is damaged on disk (%s); it is made again when its repository is asked for", path, error)
+        return None
 
 
 def _encode(image: DerivedImage, source: ImageSource) -> bytes:

@@ -147,12 +147,15 @@ class DerivedImages:
         """Makes durable that an image is the topmost one of a manifest: somebody pulls it, and may push it again."""
         await self._driver.write(layout.derived_v1_source(image_id, source.name, source.digest), source.name.encode())
 
-    async def sources(self, image_id: ImageId, *, of: RepositoryName | None = None) -> Sequence[ImageSource]:
+    async def sources(
+        self, image_id: ImageId, *, of: RepositoryName | None = None, limit: int | None = SOURCES
+    ) -> Sequence[ImageSource]:
         """Returns the manifests whose topmost image this is, as far as they were kept; some may be gone since.
 
         Args:
             image_id: the image.
-            of: the repository whose manifests are wanted; None for some of every repository.
+            of: the repository whose manifests are wanted; None for those of every repository.
+            limit: how many at most; None for all.
         """
         folder = layout.derived_v1_sources(image_id)
         if not await exists(self._driver, folder):  # so it is with what was pushed by v1: that costs nothing
@@ -161,7 +164,7 @@ class DerivedImages:
         if of is not None:
             entries = [entry for entry in entries if layout.is_derived_v1_source_of(entry, of)]
         found: list[ImageSource] = []
-        for entry in entries[:SOURCES]:
+        for entry in entries[:limit]:
             digest = layout.source_of_derived_v1(entry)
             try:
                 if digest is not None:
