@@ -44,7 +44,7 @@ from tests.support.derivations import (
     v1_example,
 )
 from tests.support.drivers import ForwardingDriver, wrapped
-from tests.support.formats import digest_of, example
+from tests.support.formats import FORMATS, digest_of, example
 from tests.support.layers import pack_zstd_frames
 from tests.support.pushed_examples import (
     OCI_INDEX,
@@ -145,14 +145,16 @@ async def test_schema_1_is_another_one_for_each_tag(stores: Stores) -> None:
     assert made[0].digest != made[1].digest
 
 
-async def test_schema_1_keeps_its_signature(stores: Stores) -> None:
-    """A signature is another one each time; whoever asks again, in whatever process, gets the same bytes."""
+async def test_schema_1_keeps_its_signature(stores: Stores, reopen: Reopen) -> None:
+    """Whoever asks again gets the same bytes, also of a process with another key."""
     store = stores()
     await push_v1(store, NAME, TAG)
     made = await convert(store, NAME, TAG, Form.SCHEMA1)
-    for again in (store, stores()):
+    other_key = Store(reopen(), signing_key=FORMATS / "jws/test-key.pem")
+    for again in (store, stores(), other_key):
         assert (await again.open(NAME).get_manifest(made.digest)).content == made.content
         assert (await convert(again, NAME, TAG, Form.SCHEMA1)).content == made.content
+    await other_key.close()
 
 
 class Overtaken(ForwardingDriver):
@@ -171,10 +173,11 @@ class Overtaken(ForwardingDriver):
 
 
 async def test_of_two_processes_that_sign_at_once_one_signature_counts(stores: Stores, reopen: Reopen) -> None:
+    """One of them has been started with another key."""
     quicker = stores()
     await push_v1(quicker, NAME, TAG)
     overtaken, driver = wrapped(reopen(), Overtaken)
-    slower = Store(overtaken)
+    slower = Store(overtaken, signing_key=FORMATS / "jws/test-key.pem")
     driver.meanwhile = partial(convert, quicker, NAME, TAG, Form.SCHEMA1)
     made = await convert(slower, NAME, TAG, Form.SCHEMA1)
     assert driver.meanwhile is None

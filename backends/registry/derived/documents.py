@@ -1,7 +1,6 @@
 """Derived manifests as they go out: their content, of schema 1 with signatures.
 
-A signature is another one each time, so the document that was signed first is kept: whoever asks, of whatever process,
-gets the same bytes.
+The document that was signed first is kept, with whatever key: whoever asks, of whatever process, gets the same bytes.
 """
 
 from __future__ import annotations
