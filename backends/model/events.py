@@ -19,7 +19,7 @@ from backends.model.actor import Actor
 from backends.model.descriptors import Descriptor, Platform
 from backends.model.digest import Digest
 from backends.model.manifests import Index, Manifest, Schema1
-from backends.model.names import ImageId, RepositoryName, canonical_name
+from backends.model.names import ImageId, RepositoryName
 from backends.model.targets import Target as Original
 from backends.model.targets import V1Target
 from backends.model.v1images import V1Name
@@ -262,7 +262,7 @@ def v1_image_target(
         media_type=media_types.V1_IMAGE,
         digest=None if blob is None else blob.digest,
         size=0 if blob is None else blob.size,
-        repository=canonical_name(name.text),
+        repository=name.canonical,
         url=f"{origin}/v1/images/{image_id}/json",
         tag=tag,
         v1=True,
@@ -273,12 +273,12 @@ def v1_image_target(
 
 def v1_repository_target(name: V1Name) -> Target:
     """Returns a v1 repository that somebody begins to pull from: with a tag, or all of them."""
-    return Target(media_type=media_types.V1_IMAGE, repository=canonical_name(name.text), v1=True)
+    return Target(media_type=media_types.V1_IMAGE, repository=name.canonical, v1=True)
 
 
 def v1_removed_target(name: V1Name, *, tag: str = "") -> Target:
     """Returns a v1 tag that was deleted, or a v1 repository."""
-    return Target(repository=canonical_name(name.text), tag=tag, v1=True)
+    return Target(repository=name.canonical, tag=tag, v1=True)
 
 
 # JSON

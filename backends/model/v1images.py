@@ -81,8 +81,8 @@ class V1Name:
 
     @property
     def canonical(self) -> str:
-        """The one name of this repository, by which access is decided: v2's, or v1's where v2 has none."""
-        return self.v2 or self.text
+        """The one name of this repository, by which access is decided: v2's, or what it would be if v2 allowed it."""
+        return self.v2 or canonical_name(self.text)
 
     @override
     def __str__(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aiohttp.web import BaseRequest
 
@@ -12,7 +13,7 @@ from backends.model.names import RepositoryName
 from backends.model.v1images import V1Name
 from backends.registry.store import Store
 from backends.storage import layout
-from backends.storage.factory import open_memory
+from backends.storage.factory import open_folder, open_memory
 from backends.storage.storage import Storage
 from backends.v1.registry import Registry as V1Registry
 from backends.v1.settings import V1Settings
@@ -20,6 +21,7 @@ from backends.v2.registry import Registry as V2Registry
 from backends.v2.settings import V2Settings
 from backends.web.gates import Gate
 from backends.web.operations import Action, Operation, RepositoryAccess, Values
+from tests.support.pushed_examples import expected_v1, push_example
 from tests.support.serving_here import Client, digest_of, serving_here
 from tests.support.v1server import RunningRegistry, make_pushed
 
@@ -142,6 +144,26 @@ async def test_v1_reads_v2s_own_library_x_only_where_there_is_no_x() -> None:
     await other.driver.write(f"{layout.manifests(APP)}/tags/old/current/link", digest_of(b"y").encode())
     assert not (await Store(other).names.resolve_v1(name)).falls_back
     assert not (await Store(open_memory()).names.resolve_v1(name)).falls_back
+
+
+async def test_v1_pulls_and_deletes_v2s_own_library_x_where_there_is_no_x(tmp_path: Path) -> None:
+    storage, seen = open_folder(tmp_path), Seen()
+    await own_folder(storage)
+    store = Store(storage)
+    await push_example(store, OWN, "new", "schema2-image")
+    image_id = expected_v1("schema2-image")[-1].image_id
+    async with both(storage, seen) as (client, old):
+        tags = await old.ask("GET", "/v1/repositories/library/app/tags")
+        assert tags.json == {"new": image_id}
+        assert (await old.ask("GET", "/v1/repositories/app/tags/new")).json == image_id
+        assert (await old.ask("GET", f"/v1/images/{image_id}/ancestry")).json[0] == image_id
+        assert (await old.ask("GET", f"/v1/images/{image_id}/json")).status == 200
+        assert (await old.ask("DELETE", "/v1/repositories/app/tags/new")).status == 200
+        assert (await client.ask("GET", "/v2/library/app/tags/list")).json["tags"] == ["old"]
+        assert (await old.ask("DELETE", "/v1/repositories/app/")).status == 200
+        assert (await client.ask("GET", "/v2/library/app/tags/list")).told == (404, "NAME_UNKNOWN")
+    await store.close()
+    await storage.close()
 
 
 async def test_a_name_that_only_v1_can_have_is_guarded_by_itself() -> None:

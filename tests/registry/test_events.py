@@ -159,8 +159,8 @@ async def test_a_v1_push_tells_each_layer_as_a_blob_and_the_tag_with_the_top_one
 async def test_the_layer_of_an_image_that_was_here_before_is_hashed_once(
     reopen: Reopen, caplog: pytest.LogCaptureFixture
 ) -> None:
-    quiet = Store(reopen())  # a time when nobody wanted events
-    await push(quiet.v1_images, [BASE, TOP])
+    await push(Store(reopen()).v1_images, [BASE, TOP])
+    await reopen().driver.delete(layout.INDEX)  # as docker-registry leaves a volume, which notes nothing
     storage, events = reopen(), KeptEvents()
     store = Store(storage, events=events)
     assert await store.v1_images.known_layer_blob(ImageId(TOP.id)) is None
@@ -434,5 +434,3 @@ async def test_where_nobody_wants_events_none_is_made(reopen: Reopen, caplog: py
         await store.open(NAME).delete_manifest(DIGEST, actor=ACTOR)
         await store.deletions.delete(V1_NAME.canonical, actor=ACTOR)
     assert len(caplog.messages) >= 8
-    with pytest.raises(PathNotFound):
-        await store.storage.driver.read(layout.v1_layer_blob(TOP.payload.removeprefix("sha256:")))
