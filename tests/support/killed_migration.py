@@ -27,15 +27,23 @@ def _say(line: str) -> None:
     """Nobody listens."""
 
 
+def v2_root(root: Path) -> Path:
+    """Where v2 is in a volume."""
+    return root / "v2" if (root / "v2").is_dir() else root
+
+
 async def run(root: Path, number: int, log: int) -> None:
-    """Migrates all of a volume."""
-    opened = open_folder(root)
+    """Migrates all of a volume; a folder `v2` in it is v2's own root."""
+    opened = open_folder(v2_root(root))
     storage = replace(opened, driver=KillingDriver(opened.driver, number, before=True, log=log))
-    store = Store(storage)
+    v1_storage = storage if v2_root(root) == root else open_folder(root)
+    store = Store(storage, v1_storage=v1_storage)
     plan = await plan_migration(store, NameMap())
     await migrate(store, plan, actor=ACTOR, watcher=Lines(0, _say))
     await store.close()
     await storage.close()
+    if v1_storage is not storage:
+        await v1_storage.close()
 
 
 def main() -> None:
