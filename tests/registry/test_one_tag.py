@@ -25,7 +25,7 @@ from backends.model.v1images import V1Name, v1_name
 from backends.registry.store import Store
 from backends.registry.tags.service import Tags
 from backends.storage import layout
-from backends.storage.driver import PathNotFound, StorageFull
+from backends.storage.driver import FileInfo, PathNotFound, StorageFull
 from backends.storage.factory import open_folder, open_memory
 from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
@@ -592,3 +592,39 @@ async def test_what_is_no_id_is_no_tag_of_v1(reopen: Reopen, content: bytes) -> 
 async def require_one_truth_of_none(storage: Storage) -> None:
     assert await target_of(Store(storage).tags) is None
     assert await Store(storage).tags.targets(NAME) == {}
+
+
+class Counting(ForwardingDriver):
+    """A driver that counts the files that are looked at."""
+
+    looks = 0
+
+    @override
+    async def read(self, path: str) -> bytes:
+        self.looks += 1
+        return await super().read(path)
+
+    @override
+    async def stat(self, path: str) -> FileInfo:
+        self.looks += 1
+        return await super().stat(path)
+
+
+async def test_a_page_of_very_many_tags_looks_at_no_more_files_than_are_on_it(volume: Volume) -> None:
+    storage = open_folder(volume.root)
+    for number in range(2000):
+        tag = f"t{number:04}"
+        for path in (layout.tag_current_link(NAME, TagName(tag)), layout.v1_tag("team", "app", f"v{number:04}")):
+            file = volume.root / path[1:]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(str(D1.digest))
+    for target in (D1, I1):
+        await move(Store(storage).tags, target, "t1000")
+    counting, driver = wrapped(storage, Counting)
+    tags = Store(counting).tags
+    assert list(await tags.page(NAME, after="t0998", limit=4)) == ["t0999", "t1000", "t1001", "t1002"]
+    assert driver.looks <= 12
+    driver.looks = 0
+    assert list(await tags.page(NAME, after="t1998", limit=3)) == ["t1999", "v0000", "v0001"]
+    assert driver.looks == 0
+    await storage.close()
