@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import AsyncIterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -40,6 +41,7 @@ from tests.support.pushed_examples import (
     push_image,
     put_manifest,
 )
+from tests.support.schema1_pushes import push_schema1
 from tests.support.stores import put_blob
 from tests.support.v1pushes import push
 from tests.support.v1server import make_pushed
@@ -338,5 +340,35 @@ async def test_the_image_of_an_index_must_be_here(tmp_path: Path) -> None:
         await store.v1_view.repositories.tag(V1_NAME, "1", VIEWER)
     await push_image(store, NAME, None, layers)
     assert (await tops(store)).keys() == {"1"}
+    await store.close()
+    await storage.close()
+
+
+async def test_hostile_manifests_are_bounded_in_time(tmp_path: Path) -> None:
+    storage = open_folder(tmp_path)
+    store = Store(storage, validation=Validation(children=False))
+    layers = variants()["linux/amd64"]
+    entry = json.loads(index_of({"linux/s390x": image_of(config_of(layers), layers)}))["manifests"][0]
+    document = json.loads(index_of({}))
+    named = [{**entry, "digest": f"sha256:{number:064x}"} for number in range(15_000)]
+    document["manifests"] = named
+    await put_manifest(store, NAME, "many", json.dumps(document).encode())
+    document["manifests"] = [{**each, "platform": {"os": "", "architecture": ""}} for each in named[:5000]]
+    await put_manifest(store, NAME, "nameless", json.dumps(document).encode())
+    document["manifests"] = [{**each, "mediaType": document["mediaType"]} for each in named[:10_000]]
+    await put_manifest(store, NAME, "nested", json.dumps(document).encode())
+    steps = [{"created_by": "x" * 100, "empty_layer": True}] * 10_000
+    await push_image(store, NAME, "long", [], config=config_of([], history=steps))
+    chain = [make_pushed(f"{number:064x}", layer=b"") for number in range(200)]
+    await push_schema1(store, NAME, "schema1", chain)
+    began, used = time.monotonic(), time.process_time()
+    found = await tops(store)
+    assert found.keys() == {"long"}
+    assert len(await contents(store, found["long"])) == 1
+    assert time.process_time() - used < 5, time.monotonic() - began
+    for tag in ("many", "nameless", "nested", "schema1"):
+        with pytest.raises(RegistryError) as refused:
+            await store.v1_view.repositories.tag(V1_NAME, tag, VIEWER)
+        assert refused.value.status == HTTPStatus.NOT_FOUND
     await store.close()
     await storage.close()

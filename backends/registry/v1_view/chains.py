@@ -122,12 +122,11 @@ def _derived(config: bytes, layers: Sequence[Descriptor]) -> tuple[DerivedImage,
 
 
 def _claimed(manifest: Schema1) -> tuple[DerivedImage, ...]:
+    if len(manifest.history) > MAX_CLAIMED + 1:  # the topmost may be there twice
+        raise _too_long(len(manifest.history))
     entries = schema1_entries(manifest)
     if len(entries) > MAX_CLAIMED:
-        raise ImpossibleConversion(
-            f"this image is a chain of {len(entries)} images, and Docker before 1.10 can use {MAX_CLAIMED};"
-            " build it again with fewer steps"
-        )
+        raise _too_long(len(entries))
     return tuple(
         DerivedImage(
             image.image_id,
@@ -137,6 +136,13 @@ def _claimed(manifest: Schema1) -> tuple[DerivedImage, ...]:
             () if entry.blob_sum == EMPTY_LAYER_DIGEST else (entry.blob_sum,),
         )
         for image, entry in zip(own_images(entries), entries, strict=True)
+    )
+
+
+def _too_long(count: int) -> ImpossibleConversion:
+    return ImpossibleConversion(
+        f"this image is a chain of {count} images, and Docker before 1.10 can use {MAX_CLAIMED};"
+        " build it again with fewer steps"
     )
 
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 MAX_READ = 100
 """So many manifests are read to choose one; what an index names beyond them is passed over."""
 
+MAX_IMAGES = 500
+"""So many of an index are looked at, and so many of each within it; no index that somebody made has a tenth of it."""
+
 
 async def choose_image(repository: Repository, digest: Digest, platform: Platform) -> Digest:
     """Returns the manifest of a single image that a manifest stands for; of an index, the one for a platform.
@@ -62,7 +65,7 @@ class _Search:
     async def images_in(self, index: Index, *, depth: int = 1) -> Sequence[Descriptor]:
         images = [
             entry if says_platform(entry) else await self._with_platform(entry)
-            for entry in image_entries(index.manifests)
+            for entry in image_entries(index.manifests)[:MAX_IMAGES]
         ]
         for entry in nested_indexes(index.manifests) if depth < MAX_NESTING else ():
             nested = await self._parse(entry.digest)
