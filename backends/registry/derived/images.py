@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from backends.model import media_types
 from backends.model.conversion.derived import Record
@@ -27,6 +28,7 @@ from backends.model.layers import EMPTY_LAYER_DIGEST, Compression, StoredLayer
 from backends.model.manifests import OciManifest, Schema1, Schema2
 from backends.model.names import ImageId, RepositoryName
 from backends.registry.derived.originals import Originals
+from backends.registry.derived.reading_ahead import read_ahead
 from backends.registry.derived.records import DerivedBlob, Made
 
 SOURCE_ANNOTATION = "portside.converted.from"
@@ -139,10 +141,8 @@ class Images:
         """Makes a manifest of a v1 image; as `of_manifest`."""
         require_permission(wish)
         images = await self._originals.v1_chain(image_id)
-        measured: list[StoredLayer] = []
-        for number, image in enumerate(images, start=1):
-            wish.progress.begin(f"layer {number} of {len(images)}")
-            measured.append(await self._originals.v1_layer(image.image_id, wish.progress.tell))
+        reads = [partial(self._originals.v1_layer, image.image_id) for image in images]
+        measured = await read_ahead(reads, begin=wish.progress.begin, tell=wish.progress.tell)
         texts = [image.text for image in images]
         blobs = [
             DerivedBlob(layer.digest, layer.size, image_id=image.image_id)
@@ -160,10 +160,8 @@ class Images:
         require_permission(wish)
         entries = await asyncio.to_thread(schema1_entries, manifest)
         require_short_chain(len(entries))
-        measured: list[StoredLayer] = []
-        for number, entry in enumerate(entries, start=1):
-            wish.progress.begin(f"layer {number} of {len(entries)}")
-            measured.append(await self._originals.layer(wish.name, entry.blob_sum, wish.progress.tell))
+        reads = [partial(self._originals.layer, wish.name, entry.blob_sum) for entry in entries]
+        measured = await read_ahead(reads, begin=wish.progress.begin, tell=wish.progress.tell)
         gzipped = await self._readable(measured, wish)
         return await self._upward(manifest.media_type, digest, [entry.text for entry in entries], gzipped, wish)
 
