@@ -31,7 +31,7 @@ from backends.registry.derived.records import Records
 from backends.registry.derived.sources import Sources
 from backends.registry.exclusive_lock import shared_lock
 from backends.registry.manifests import Manifests
-from backends.registry.no_room import exists, undone_without_room
+from backends.registry.no_room import undone_without_room
 from backends.registry.signing import Signer
 from backends.registry.still_working import StillWorking
 from backends.registry.tags.service import Tags
@@ -276,8 +276,6 @@ class Conversions:
 
     async def v1_original(self, name: RepositoryName, digest: Digest) -> ImageId | None:
         """Returns the image of v1 that a manifest of a repository was made of, and that is there; None for none."""
-        if not await exists(self._driver, layout.derived_manifest(name, digest)):
-            return None  # so it is with almost all, and found out without a listing
         for source in await self.sources(name, digest):
             if isinstance(source, V1Target):
                 return source.image_id

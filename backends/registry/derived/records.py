@@ -184,6 +184,8 @@ class Records:
             return None
 
     async def _sources_in(self, folder: str) -> Sequence[Target]:
+        if not await exists(self._driver, folder):  # so it is with almost all that is asked for: no thread lists it
+            return ()
         entries = await names_in(self._driver, folder)
         return [source for source in map(layout.source_of_derivation, entries) if source is not None]
 
