@@ -5,6 +5,7 @@ Status 0: every floor is kept; 1: a line is below its floor; 2: it could not be 
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import signal
 import sys
@@ -90,7 +91,8 @@ def main(
     about = f"{scale.name}: {rounds}, medians (least..most); {machine(place)}"
     click.echo(f"{about}\n{render(lines, names)}")
     if json_path is not None:
-        json_path.write_text(json.dumps({"about": about, "lines": as_json(lines)}, indent=2) + "\n")
+        result = {"date": f"{dt.datetime.now(dt.UTC):%Y-%m-%d}", "about": about, "lines": as_json(lines)}
+        json_path.write_text(json.dumps(result, indent=2) + "\n")
     sys.exit(1 if below_floor(lines) else 0)
 
 

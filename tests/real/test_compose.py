@@ -23,6 +23,7 @@ from tests.support.images import make_image
 from tests.support.leftovers import FOLDER
 from tests.support.ports import free_port
 from tests.support.programs import find_program
+from tests.support.readme import steps
 from tests.support.wire import Address
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.timeout(600)]
@@ -118,6 +119,16 @@ def test_docker_ps_shows_three_and_only_the_proxy_has_a_fixed_port(stack: Stack)
     assert stack.published("registryv1") != stack.published("registryv2")
     for folder in (".", "compose"):  # the same project from both
         assert len(stack.compose("ps", "-q", folder=folder).split()) == len(SERVICES)
+
+
+def test_the_readmes_commands(stack: Stack) -> None:
+    up, ps = steps("sh compose")
+    assert up.words.split()[:2] == ["docker", "compose"]
+    assert "docker-compose up" in up.command
+    stack.compose(*up.words.split()[2:], "-d")
+    shown = stack.docker.run(*ps.words.split()[1:])
+    assert len(shown.splitlines()) == 1 + len(SERVICES)
+    assert f":{stack.port}->5000/tcp" in shown
 
 
 def test_without_an_override_the_port_is_5000(stack: Stack) -> None:

@@ -17,6 +17,7 @@ from tests.support.dockerd import Docker
 from tests.support.images import make_image
 from tests.support.leftovers import FOLDER
 from tests.support.ports import free_port
+from tests.support.readme import steps
 from tests.support.wire import Address
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.timeout(600)]
@@ -61,6 +62,22 @@ def test_one_container_serves_every_client(docker: Docker, image: str, container
         assert OldDocker(version, address).pull(name, "b").statement == statement
     docker.run("stop", container)
     assert docker.run("inspect", "-f", "{{.State.ExitCode}}", container).strip() == "0"
+
+
+def test_one_container_as_the_readme_starts_it(docker: Docker, image: str, container: str, tmp_path: Path) -> None:
+    (step,) = steps("sh container")
+    program, command, *arguments = step.words.split()
+    assert (program, command) == ("docker", "run")
+    port = free_port()
+    here = {"5000:5000": f"127.0.0.1:{port}:5000", "portside": image}
+    docker.run("run", "-d", "--name", container, *(here.get(word, word) for word in arguments))
+    wait_until_healthy(docker, container)
+    docker.run("cp", f"{container}:/certs/ca.crt", str(tmp_path / "ca.crt"))
+    address = Address("localhost", port, tmp_path / "ca.crt")
+    assert OldDocker("1.3.3", address).push("team/app", "b", make_image("team/app")).ok
+    assert OldDocker("20.10.24", address).pull("team/app", "b").ok
+    docker.run("rm", "-f", container)
+    docker.run("volume", "rm", "data", "certs")
 
 
 def test_a_mounted_certificate_is_served(docker: Docker, image: str, container: str, tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("backends", "portside", "proxy")
 PAGES = [ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs" / "adr").glob("*.md"))]
 FILES = [
-    "/" + path.relative_to(ROOT).as_posix() for folder in (*PACKAGES, "tests") for path in (ROOT / folder).rglob("*.py")
+    "/" + path.relative_to(ROOT).as_posix()
+    for folder in (*PACKAGES, "bench", "tests")
+    for path in (ROOT / folder).rglob("*.py")
 ]
 ELSEWHERE = {"certs/", "data/", "index/", "primary/", "tmp/"}
 """Made when it runs."""
