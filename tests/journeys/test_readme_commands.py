@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import socket
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,8 @@ def test_single_parts_serve(step: Step, tmp_path: Path) -> None:
         "v1": {"REGISTRY_GATEWAY_V1_ADDR": f"127.0.0.1:{port}"},
         "proxy": {"REGISTRY_GATEWAY_ADDR": f"127.0.0.1:{port}"},
     }
-    with running_command(role, *arguments, folder=tmp_path, environment=address.get(role), port=port) as running:
+    with running_command(role, *arguments, folder=tmp_path, environment=address.get(role)) as running:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
         assert running.end() == 0
 
 
