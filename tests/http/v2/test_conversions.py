@@ -75,6 +75,16 @@ def path_of(reference: str, name: str = NAME) -> str:
     return f"/v2/{name}/manifests/{reference}"
 
 
+def as_sent(headers: Mapping[str, str], method: str) -> list[tuple[str, str]]:
+    """Docker sends a line for each type that it accepts, in another order each time; others send one."""
+    pairs = [(name, value) for name, value in headers.items() if name != "Accept"]
+    accept = headers.get("Accept", "")
+    if headers.get("User-Agent", "").startswith("docker/"):
+        types = accept.split(", ") if accept else []
+        return [*pairs, *(("Accept", each) for each in (types if method == "GET" else reversed(types)))]
+    return [*pairs, *([("Accept", accept)] if accept else [])]
+
+
 Children = Sequence[tuple[bytes, str, dict[str, str]]]
 """Manifests, their types, their platforms."""
 
@@ -87,7 +97,7 @@ class World:
         self.client = client
 
     async def get(self, tag: str, headers: Mapping[str, str], *, method: str = "GET") -> Answer:
-        return await self.client.ask(method, path_of(tag), headers)
+        return await self.client.ask(method, path_of(tag), as_sent(headers, method))
 
     async def push(self, tag: str, folder: str, *, media_type: str) -> bytes:
         """Pushes one of the worked examples."""
