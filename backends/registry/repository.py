@@ -189,7 +189,7 @@ class Repository:
         """Takes a blob from this repository; other repositories keep it.
 
         Raises:
-            RegistryError: BLOB_UNKNOWN.
+            RegistryError: BLOB_UNKNOWN; UNSUPPORTED: it is here only by a conversion.
         """
         async with exclusive_lock(self._shared.locks, layout.blob_lock(digest)):
             work = self._driver.delete(_folder(layout.layer_link(self.name, digest)))
@@ -197,7 +197,13 @@ class Repository:
             try:
                 await carry_out(work, Change.DELETED, f"blob {digest}", self.name, actor=actor, telling=telling)
             except PathNotFound:
-                raise self._blob_unknown(digest) from None
+                if await self._conversions.blob_size(self.name, digest) is None:
+                    raise self._blob_unknown(digest) from None
+                raise RegistryError(
+                    ErrorCode.UNSUPPORTED,
+                    f"{self.name} has blob {digest} because of an image that was converted, and it goes with that;"
+                    " delete the image",
+                ) from None
         await forget_holder(self._driver, digest, self.name)
 
     # manifests

@@ -654,6 +654,20 @@ async def test_what_a_pushed_index_names_is_its_repositorys_own(stores: Stores) 
     assert len(await pulled(stores(), NAME, digest)) == 1
 
 
+async def test_a_blob_that_is_here_by_a_conversion_goes_with_the_image(stores: Stores) -> None:
+    store = stores()
+    await push_v1(store, NAME, TAG)
+    made = await convert(store, NAME, TAG, Form.SCHEMA2)
+    digest = parse_digest(json.loads(made.content)["config"]["digest"])
+    with pytest.raises(RegistryError) as caught:
+        await store.open(NAME).delete_blob(digest, actor=ACTOR)
+    assert caught.value.code is ErrorCode.UNSUPPORTED
+    await pulled(stores(), NAME, made.digest)
+    with pytest.raises(RegistryError) as caught:
+        await store.open(NAME).delete_blob(digest_of(b"never pushed"), actor=ACTOR)
+    assert caught.value.code is ErrorCode.BLOB_UNKNOWN
+
+
 # two roots
 
 
