@@ -28,6 +28,8 @@ from backends.registry.layers.inflating import GZIP_HEADER_BYTES
 from backends.registry.layers.metering import FREE_BYTES, PART_BYTES
 from backends.registry.layers.settings import GIB, LayerSettings
 from backends.registry.still_working import PATIENCE_SECONDS
+from backends.registry.v1_view import choosing
+from backends.registry.v1_view.chains import MAX_CLAIMED
 from backends.v1.parts import MAX_JSON_BYTES
 from backends.v2.manifests import MAX_BYTES, MAX_TAGS
 from backends.v2.referrers import MAX_ARTIFACT_TYPE, PAGE
@@ -77,6 +79,8 @@ SAID = [
     ("v1 JSONs of a chain, in all", f"{MAX_TEXTS} characters"),
     ("v1 JSONs in a schema 1 manifest that is made", f"{MAX_MANIFEST_CHARACTERS} characters"),
     ("images of an index of which another one is made", f"{MAX_IMAGES}"),
+    ("images of a schema 1 manifest for Docker before 1.6", f"{MAX_CLAIMED}"),
+    ("images of an index that are looked at for Docker before 1.6", f"{choosing.MAX_IMAGES}"),
     ("indexes within indexes", f"{MAX_NESTING} levels"),
     ("what a layer inflates to", f"{LAYERS.max_ratio} times its size, {FREE_BYTES // GIB} GiB"),
     (
