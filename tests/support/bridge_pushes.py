@@ -122,7 +122,7 @@ def _v1_by_newer_docker(place: Place) -> Pushed:
     _done(Docker("1.3.3", place.address).push_chain(place.name, place.tag, chain))
     seen = seen_of(image, with_steps=False)
     top = f"/bin/sh -c {image.layers[-1].command}"
-    return Pushed("v1", chain=chain, image=replace(seen, steps=(*seen.steps[:-1], top)))
+    return Pushed("v1", chain=chain, image=replace(seen, steps=(*seen.steps[:-1], (top, True))))
 
 
 def _schema1_by_skopeo(place: Place) -> Pushed:
