@@ -63,6 +63,11 @@ class Parts:
         if self.access is not None:
             self.access.tell(requests=values.tells_requests)
 
+    async def drain(self) -> None:
+        """Has those asked again later who wait for what takes long, so that they do not hold up the end."""
+        if self.store is not None:
+            await self.store.drain()
+
     async def close(self) -> None:
         """Lets go of connections, files and the log, in this order; called after the last request."""
         for task in self.watching:

@@ -151,6 +151,12 @@ class Store:
             observer=self.layer_observer,
         )
 
+    async def drain(self) -> None:
+        """Tells those who wait for a conversion, or for a layer, to ask again: soon others answer, not this process."""
+        await self.conversions.close()  # first: it waits for layers itself
+        if "layers" in self.__dict__:
+            self.layers.leave()
+
     async def close(self) -> None:
         """Ends the work that goes on in the background; called before the storages are closed."""
         await self.conversions.close()

@@ -49,6 +49,9 @@ class Services(Protocol):
     def change(self, values: Any) -> None:
         """Takes over what may change while serving (`reloading.Change.services`)."""
 
+    async def drain(self) -> None:
+        """Ends what requests in flight wait for and others may do later; called once, when no more are accepted."""
+
     async def close(self) -> None:
         """Closes files and connections; called once, after the last request."""
 
@@ -125,7 +128,7 @@ async def serve_here(
         server.drain(drain_seconds, arriving=acceptor.is_greeting)
         for server, acceptor in zip(servers, acceptors, strict=True)
     ]
-    await asyncio.gather(*drains)
+    await asyncio.gather(services.drain(), *drains)
     with contextlib.suppress(asyncio.CancelledError):
         await services.close()
 

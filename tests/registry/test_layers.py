@@ -262,6 +262,24 @@ async def test_the_end_of_a_process_ends_the_work_at_once_and_the_next_process_d
     assert (await process().facts(digest, source)).is_empty
 
 
+async def test_who_waits_can_be_told_to_leave_and_the_work_goes_on(process: Process, driver: StorageDriver) -> None:
+    digest, _ = await store(driver, LAYER)
+    source = Source(driver, layout.blob_data(digest), held=True)
+    layers = process()
+    patient = asyncio.create_task(layers.facts_in_background(digest, source))
+    waiting = [asyncio.create_task(layers.facts(digest, source, patience=60)) for _ in range(2)]
+    await source.began.wait()
+    layers.leave()
+    async with asyncio.timeout(1):
+        for each in waiting:
+            with pytest.raises(StillWorking, match="is being read"):
+                await each
+        with pytest.raises(StillWorking):  # who comes now waits no longer either
+            await layers.facts(digest, source, patience=0.1)
+    source.free.set()
+    assert await patient == FACTS
+
+
 async def test_a_layer_is_read_beside_the_loop(process: Process, driver: StorageDriver) -> None:
     """Its thread's time is asked for, not the clock: the machine may have other things to do."""
     digest, source = await store(driver, gzip.compress(bytes(400_000_000), 1))

@@ -133,6 +133,9 @@ class _Services:
     def refusals(self) -> dict[str, Handler]:
         return dict.fromkeys(self.handlers, refuse)
 
+    async def drain(self) -> None:
+        """Does nothing: nobody waits for anything here."""
+
     async def close(self) -> None:
         await self.storage.close()
 

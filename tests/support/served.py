@@ -146,6 +146,9 @@ class _Services:
     def refusals(self) -> Mapping[str, Handler]:
         return {"main": refuse}
 
+    async def drain(self) -> None:
+        """Does nothing: nobody waits for anything here."""
+
     async def close(self) -> None:
         self._mark(f"closed-{os.getpid()}")
 

@@ -153,6 +153,7 @@ class Conversions:
         self._documents = Documents(storage.driver, storage.locks, signer, writes=writes)
         self._adoption = Adoption(storage, native=blobs, derived=self._blobs, sources=self._sources, find=self.find)
         self._running: dict[_Key, _Running] = {}
+        self._is_closed = False
 
     async def convert(
         self,
@@ -188,12 +189,14 @@ class Conversions:
             return known
         running = self._running.get(key)
         if running is None:
+            if self._is_closed:
+                raise StillWorking("the conversion has not begun")
             if len(self._running) >= AT_ONCE:
                 raise StillWorking(f"{AT_ONCE} other conversions are being made")
             running = self._begin(key)
         # The work goes on when its client leaves: another one asks for the same soon.
         await asyncio.wait([running.task], timeout=patience)
-        if not running.task.done():
+        if not running.task.done() or running.task.cancelled():
             raise StillWorking(running.progress.text)
         return running.task.result()
 
@@ -212,7 +215,11 @@ class Conversions:
             task.exception()  # whoever waits for it gets it; perhaps nobody does any more
 
     async def close(self) -> None:
-        """Stops what is being made; what is stored of it is used when it is next asked for."""
+        """Stops what is being made, and begins no more; what is stored of it is used when it is next asked for.
+
+        Who waits for it is told that it is not done.
+        """
+        self._is_closed = True
         tasks = [running.task for running in self._running.values()]
         for task in tasks:
             task.cancel()

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from typing_extensions import override
 
@@ -69,6 +69,7 @@ class Progress:
 @dataclass(slots=True)
 class _Flight(Generic[T]):
     progress: Progress
+    left: asyncio.Future[None]
     task: asyncio.Task[T] = field(init=False)
 
 
@@ -78,6 +79,7 @@ class Flights:
     def __init__(self) -> None:
         self._flying: dict[Hashable, _Flight[object]] = {}
         self._failed: Cache[Hashable, tuple[float, UnreadableLayer]] = Cache(bound=FAILURES)
+        self._are_left = False
         self._is_closed = False
 
     @property
@@ -104,26 +106,28 @@ class Flights:
             hurried: whether the caller is in a hurry.
 
         Raises:
-            StillWorking: it takes longer.
+            StillWorking: it takes longer, or those who wait were told to leave.
             UnreadableLayer: it has failed, now or within the last minute.
             StorageError, RegistryError: it has failed.
         """
         loop = asyncio.get_running_loop()
-        flight = self._flying.get(key)
+        leaves = self._are_left and patience is not None
+        flight = None if leaves else self._flying.get(key)
         if flight is None:
             self._refuse_what_has_failed(key, loop.time())
-            if self._is_closed or len(self._flying) >= WAITING:
+            if leaves or self._is_closed or len(self._flying) >= WAITING:
                 # Who asks again at once would keep the loop busy.
                 await asyncio.sleep(REFUSED_SECONDS if patience is None else min(patience, REFUSED_SECONDS))
                 raise StillWorking(f"{what} waits for its turn")
-            flight = _Flight(Progress(what))
+            flight = _Flight(Progress(what), loop.create_future())
             flight.task = loop.create_task(self._fly(key, work, flight.progress), name=what)
             flight.task.add_done_callback(partial(_tell_if_nobody_waits, flight.progress))
             self._flying[key] = flight
         flight.progress.waiting += 1
         flight.progress.hurried += hurried
         try:
-            await asyncio.wait([flight.task], timeout=patience)
+            ends: list[asyncio.Future[Any]] = [flight.task] if patience is None else [flight.task, flight.left]
+            await asyncio.wait(ends, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         finally:
             flight.progress.waiting -= 1
             flight.progress.hurried -= hurried
@@ -148,6 +152,13 @@ class Flights:
         if now < until:
             raise UnreadableLayer(str(error), damaged=error.damaged)
         self._failed.forget(key)
+
+    def leave(self) -> None:
+        """Tells those who wait only for a while that it is not done; it goes on."""
+        self._are_left = True
+        for flight in self._flying.values():
+            if not flight.left.done():
+                flight.left.set_result(None)
 
     async def close(self) -> None:
         """Ends all of it, as soon as each piece can; who waits is told that it is not done."""

@@ -433,6 +433,10 @@ class Layers:
                 return
             await writer.write(made.pop())
 
+    def leave(self) -> None:
+        """Tells those who wait only for a while that it takes longer; the work goes on until `close`."""
+        self._flights.leave()
+
     async def close(self) -> None:
         """Ends all work, within a piece of it; what was found out so far is kept."""
         self._threads.end()
