@@ -27,3 +27,6 @@ DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 IMAGE_CONFIGS = frozenset({DOCKER_CONFIG, OCI_CONFIG})
 """Of the configurations of images; what has a config of another type is an artifact."""
+UNTYPED_CONFIGS = frozenset({OCTET_STREAM, JSON, "text/html"})
+"""Types of configurations in schema 2 that say nothing. Docker 1.10.0 to 1.11.0 wrote the `Content-Type` by which the
+registry had answered for the blob (distribution issue 1621): octet-stream, mostly."""

@@ -34,6 +34,9 @@ class V2Format(Enum):
     SCHEMA2 = "schema 2"
 
 
+CONFIG_TYPE: Final = "application/vnd.docker.container.image.v1+json"
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One release.
@@ -65,6 +68,8 @@ class Profile:
         keeps_to_tls: Tries no plain endpoint once TLS has answered.
         reads_schema1: Takes manifests of schema 1.
         layers_read: How a layer may be packed.
+        config_type: Of a configuration in a manifest that it pushes; Docker before 1.11.1 wrote the ``Content-Type``
+            by which the registry had answered for the blob (distribution issue 1621).
     """
 
     version: str
@@ -77,6 +82,7 @@ class Profile:
     says_close: bool = False
     list_type_name: str = "Content-Type"
     layer_type: str = "application/octet-stream"
+    config_type: str = CONFIG_TYPE
     asks_layer_head: bool = False
     namespace_4_to_30: bool = True
     closing_blocks: bool = True
@@ -201,6 +207,7 @@ def _table() -> dict[str, Profile]:
         ping_agent=agent,
         sign_up_agent=agent,
         v2_format=V2Format.SCHEMA2,
+        config_type="application/octet-stream",
         says_close=True,
         accepts=_ACCEPTS,
     )
@@ -208,6 +215,7 @@ def _table() -> dict[str, Profile]:
     v1_12 = replace(
         v1_10,
         version="1.12.6",
+        config_type=CONFIG_TYPE,
         agent=agent,
         ping_agent=agent,
         sign_up_agent="",

@@ -14,14 +14,13 @@ from tests.support import schema1
 from tests.support.fallback import Kind, RefusedError, is_retried, refusal
 from tests.support.images import Image, Layer, digest_of
 from tests.support.layers import unpack
-from tests.support.profiles import Finding, V2Format
+from tests.support.profiles import CONFIG_TYPE, Finding, V2Format
 from tests.support.tarsum import TarSumVersion, tarsum
 from tests.support.v1_calls import CommandError
 from tests.support.v2_calls import SCHEMA2, V2Calls, V2Store
 from tests.support.wire import Response
 
 _LAYER_TYPE: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
-_CONFIG_TYPE: Final = "application/vnd.docker.container.image.v1+json"
 _UPLOAD_TRIES: Final = 5
 _UPLOADS_AT_ONCE: Final = 5
 
@@ -134,7 +133,7 @@ class V2Push:
         config = image.config()
         if not self._calls.has_blob(digest_of(config)):
             self._upload(config, digest_of(config))
-        manifest = schema2_manifest(config, image.stored_layers)
+        manifest = schema2_manifest(config, image.stored_layers, config_type=self._calls.profile.config_type)
         response = self._calls.send(
             "PUT", self._calls.url(f"manifests/{tag}"), body=manifest, fields=[("Content-Type", SCHEMA2)]
         )
@@ -198,7 +197,7 @@ def _with_digest(location: str, digest: str) -> str:
     return parts._replace(query=urlencode(query)).geturl()
 
 
-def schema2_manifest(config: bytes, layers: Sequence[Layer]) -> bytes:
+def schema2_manifest(config: bytes, layers: Sequence[Layer], *, config_type: str = CONFIG_TYPE) -> bytes:
     """The manifest of an image, as docker 1.10 and later write it."""
 
     def described(media_type: str, blob: bytes) -> dict[str, object]:
@@ -207,7 +206,7 @@ def schema2_manifest(config: bytes, layers: Sequence[Layer]) -> bytes:
     document = {
         "schemaVersion": 2,
         "mediaType": SCHEMA2,
-        "config": described(_CONFIG_TYPE, config),
+        "config": described(config_type, config),
         "layers": [described(_LAYER_TYPE, layer.packed) for layer in layers],
     }
     return schema1.go_json(document, indent=3).encode()

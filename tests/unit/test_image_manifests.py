@@ -140,7 +140,7 @@ def test_a_new_manifest_says_what_it_was_made_of_where_it_has_room() -> None:
         (with_config(OM, "application/vnd.cncf.helm.config.v1+json"), "helm"),
         (with_config(OM, "application/vnd.oci.empty.v1+json", artifactType="text/example"), "of type 'text/example'"),
         (with_config(S2, "application/vnd.docker.plugin.v1+json"), "plugin"),
-        (with_config(S2, "application/octet-stream"), "octet-stream"),
+        (with_config(OM, "application/octet-stream"), "octet-stream"),
     ],
 )
 def test_artifacts_attestations_and_encrypted_layers_are_no_images(manifest: Schema2 | OciManifest, why: str) -> None:
@@ -148,6 +148,15 @@ def test_artifacts_attestations_and_encrypted_layers_are_no_images(manifest: Sch
         require_image(manifest)
     with pytest.raises(ValueError, match="not a container image"):
         rewrite_image_manifest(manifest, S2)
+
+
+@pytest.mark.parametrize("config_type", ["application/octet-stream", "application/json", "text/html"])
+def test_what_docker_1_10_pushed_may_be_an_image_whatever_type_its_configuration_has(config_type: str) -> None:
+    manifest = with_config(S2, config_type)
+    require_image(manifest)
+    made = parse_manifest(rewrite_image_manifest(manifest, OM), OM)
+    assert isinstance(made, OciManifest)
+    assert made.config == Descriptor("application/vnd.oci.image.config.v1+json", A, 1)
 
 
 def listed(media_type: str, *entries: dict[str, Any], **members: Any) -> Index:

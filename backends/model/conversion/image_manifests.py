@@ -58,10 +58,19 @@ def require_image(manifest: Schema2 | OciManifest) -> None:
             either: its configuration says.
     """
     config_type = manifest.config.media_type
-    if config_type not in media_types.IMAGE_CONFIGS:
+    if config_type not in media_types.IMAGE_CONFIGS and not _may_be_an_image(manifest):
         kind = manifest.artifact_type if isinstance(manifest, OciManifest) and manifest.artifact_type else config_type
         raise ValueError(f"this is not a container image, but an artifact of type {kind[:100]!r}")
     require_layers_of_files(manifest.layers)
+
+
+def _may_be_an_image(manifest: Schema2 | OciManifest) -> bool:
+    """Whether the type of a configuration says nothing, and layers are those of images: the content is to say it."""
+    return (
+        isinstance(manifest, Schema2)
+        and manifest.config.media_type in media_types.UNTYPED_CONFIGS
+        and all(layer_kind(layer.media_type) is not None for layer in manifest.layers)
+    )
 
 
 def rewrite_image_manifest(
