@@ -52,7 +52,10 @@ async def get_manifest(
         tag = reference
         reader = parts.readers.reader(request)
         found = await repository.open_tag(reference, at_once=reader.at_once, whole=whole)
-        manifest = await _negotiated(parts, repository, found, reader) if isinstance(found, Tagged) else found
+        if isinstance(found, Tagged):
+            manifest = await _negotiated(parts, repository, found, reader, whole=whole)
+        else:
+            manifest = found
         headers = _headers(manifest)
         headers["Vary"] = _VARY
     if is_unchanged(request, headers["Etag"]):
@@ -68,11 +71,13 @@ async def get_manifest(
     return respond(request, 200, headers)
 
 
-async def _negotiated(parts: Parts, repository: Repository, tagged: Tagged, reader: Reader) -> ManifestInfo:
+async def _negotiated(
+    parts: Parts, repository: Repository, tagged: Tagged, reader: Reader, *, whole: bool
+) -> ManifestInfo:
     from backends.v2.negotiated import find_answer  # noqa: PLC0415 - most tags need none of it
 
     try:
-        return await find_answer(parts, repository, tagged, reader)
+        return await find_answer(parts, repository, tagged, reader, whole=whole)
     except RegistryError as error:
         error.headers.setdefault("Vary", _VARY)
         raise

@@ -20,12 +20,22 @@ from backends.model.conversion.negotiation import (
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.targets import V1Target, V2Target
 from backends.registry.repository import Repository, StoredManifest, Tagged
+from backends.registry.still_working import StillWorking
 from backends.v2.describing import describe
 from backends.v2.parts import Parts
 
 
-async def find_answer(parts: Parts, repository: Repository, tagged: Tagged, reader: Reader) -> StoredManifest:
+async def find_answer(
+    parts: Parts, repository: Repository, tagged: Tagged, reader: Reader, *, whole: bool
+) -> StoredManifest:
     """Returns what a client gets for a tag.
+
+    Args:
+        parts: of the registry.
+        repository: the tag's.
+        tagged: the tag, and what it names.
+        reader: the client.
+        whole: whether it wants the content; else it asks what that is.
 
     Raises:
         RegistryError: MANIFEST_UNKNOWN: there is nothing for this client; the message says why.
@@ -43,6 +53,14 @@ async def find_answer(parts: Parts, repository: Repository, tagged: Tagged, read
                 if or_as_stored:
                     return await _as_stored(repository, tagged)
                 raise refused(str(impossible)) from None
+            except StillWorking as working:
+                # containerd compares the digest with what it is about to push, in vain where nobody has pulled this
+                # yet. A 404 lets it push at once; a 503 in the end would fail its push.
+                if whole or not reader.names_one_form:
+                    raise
+                raise refused(
+                    f"this image is being prepared for clients that read this form: {working.progress}"
+                ) from None
         case Refused(sentence):
             raise refused(sentence)
 

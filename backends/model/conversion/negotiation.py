@@ -61,6 +61,11 @@ class Reader:
     text: str
     at_once: frozenset[str]
 
+    @property
+    def names_one_form(self) -> bool:
+        """Whether it names a single form. Who pulls names several; containerd asks so for the digest, before a push."""
+        return len(self.types) == 1 and media_types.SCHEMA1_SIGNED not in self.types
+
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:

@@ -397,6 +397,19 @@ async def test_after_eight_redirects_a_client_is_told_to_come_again(tmp_path: Pa
             assert time.monotonic() < deadline
 
 
+@pytest.mark.parametrize("form", [SCHEMA2, OCI_MANIFEST, MANIFEST_LIST, OCI_INDEX])
+async def test_who_is_about_to_push_over_a_large_old_image_is_not_kept_waiting(tmp_path: Path, form: str) -> None:
+    """containerd's pusher asks for its own form, or anything; it pushes after a 404 alone, and follows redirects."""
+    async with running(tmp_path, replace(V2Settings(), patience_seconds=0.001)) as world:
+        await world.push_v1("x", [large_v1(4)])
+        pusher = {"User-Agent": "containerd/2.2.7", "Accept": f"{form}, */*"}
+        answer = await world.get("x", pusher, method="HEAD")
+        assert (answer.status, answer["Vary"]) == (404, "Accept, User-Agent")
+        if form in {SCHEMA2, OCI_MANIFEST}:  # who wants the image itself waits for it, as who asks for several forms
+            assert (await world.get("x", pusher)).status == 307
+        assert (await world.get("x", CONTAINERD, method="HEAD")).status == 307
+
+
 @pytest.mark.parametrize("said", ["0", "-1", "9", "99999999999999999999", "x", "", "%31", "1&portside-wait=2"])
 async def test_a_count_that_we_did_not_write_begins_anew(tmp_path: Path, said: str) -> None:
     async with running(tmp_path, replace(V2Settings(), patience_seconds=0.001)) as world:
