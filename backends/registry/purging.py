@@ -115,7 +115,7 @@ class Purger:
         on_purged: Callable[[str, int], None] | None = None,
     ) -> None:
         self._storage = storage
-        self._sources = {source.kind: source for source in sources}
+        self._sources = sources
         self._settings = settings
         self._on_purged = on_purged
         self._noted: dict[str, float] = {}
@@ -178,35 +178,35 @@ class Purger:
         """Removes what nobody has touched for as long as the settings say."""
         await self._sweep()
         before = time.time() - self._settings.age_seconds
-        for source in self._sources.values():
+        for source in self._sources:
             async with aclosing(source.find()) as everything:
                 async for found in everything:
                     if found.touched < before:
-                        await self._remove(found, before=before)
+                        await self._remove(source, found, before=before)
 
     async def make_room(self) -> None:
         """Removes the oldest of what nobody has touched for an hour, until room is not low any more."""
         await self._sweep()
         before = time.time() - UNTOUCHED_SECONDS
-        candidates: list[Abandoned] = []
-        for source in self._sources.values():
+        candidates: list[tuple[Source, Abandoned]] = []
+        for source in self._sources:
             async with aclosing(source.find()) as everything:
-                candidates += [found async for found in everything if found.touched < before]
-        for found in sorted(candidates, key=lambda each: each.touched):
+                candidates += [(source, found) async for found in everything if found.touched < before]
+        for source, found in sorted(candidates, key=lambda each: each[1].touched):
             await self._storage.room.measure()
             if not self._storage.room.is_low:
                 return
-            await self._remove(found, before=before)
+            await self._remove(source, found, before=before)
         await self._storage.room.measure()
 
-    async def _remove(self, found: Abandoned, *, before: float) -> None:
+    async def _remove(self, source: Source, found: Abandoned, *, before: float) -> None:
         what = f"{found.kind} {' '.join(found.what)}"
         found_text = f"{show_size(found.size)}, untouched for {show_age(time.time() - found.touched)}"
         if self._settings.dry_run:
             _log.info("would purge %s (%s)", what, found_text)
             return
         try:
-            if not await self._sources[found.kind].remove(found, before=before):
+            if not await source.remove(found, before=before):
                 return
         except StorageError as error:
             _log.warning("%s could not be purged: %s", what, error)

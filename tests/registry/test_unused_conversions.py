@@ -8,11 +8,14 @@ from functools import partial
 import pytest
 
 from backends.model.conversion.plans import Form, Plan
-from backends.model.names import RepositoryName, TagName
+from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.targets import V2Target
+from backends.model.v1images import parse_v1_name
 from backends.registry.derived.unused import UnusedDerivations
-from backends.registry.purging import Abandoned, Purger, PurgeSettings
+from backends.registry.purging import Abandoned, Purger, PurgeSettings, Source
 from backends.registry.store import Store
+from backends.registry.v1_view.unused import UnusedV1Images
+from backends.registry.v1_view.viewer import Viewer
 from backends.storage import layout
 from backends.storage.factory import open_memory
 from backends.storage.storage import Storage
@@ -51,6 +54,21 @@ async def delete_source(store: Store, name: RepositoryName) -> None:
     target = await store.tags.target(name, TagName(TAG))
     assert isinstance(target, V2Target)
     await store.open(name).delete_manifest(target.digest, actor=ACTOR)
+
+
+async def test_what_was_made_for_each_generation_goes(store: Store) -> None:
+    push, form = PUSHES["OCI"]
+    await push(store, NAME, TAG)
+    for plan in plans_of(form):
+        await convert(store, NAME, TAG, plan)
+    v1_name = parse_v1_name(NAME)
+    top = await store.v1_view.repositories.tag(v1_name, TAG, Viewer())
+    await store.v1_view.images.ancestry(ImageId(top.image_id), Viewer())
+    await delete_source(store, NAME)
+    assert {path.split("/")[6] for path in await derived_files(store)} >= {"blobs", "v1"}
+    sources: list[Source] = [UnusedDerivations(store.storage, store.v1_storage), UnusedV1Images(store.storage)]
+    await Purger(store.storage, sources, NOW).purge()
+    assert await derived_files(store) == []
 
 
 @pytest.mark.parametrize("kind", PUSHES)
