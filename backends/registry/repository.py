@@ -413,8 +413,9 @@ class Repository:
 
     async def _forget_manifest(self, digest: Digest, subject: Digest | None) -> None:
         """Removes what is kept of a manifest that is not linked any more."""
-        with suppress(PathNotFound):
-            await self._driver.delete(layout.signed_schema1(self.name, digest))
+        for path in (layout.signed_schema1(self.name, digest), layout.derived_v1_top(self.name, digest)):
+            with suppress(PathNotFound):
+                await self._driver.delete(path)
         if subject is not None:
             await self._shared.referrers.remove(self.name, digest, subject)
         await self._conversions.forget_source(self.name, V2Target(digest))
