@@ -642,6 +642,52 @@ async def test_what_a_pushed_manifest_names_is_its_repositorys_own(stores: Store
     assert len(await pulled(stores(), NAME, digest)) == 1
 
 
+@pytest.mark.parametrize("kind", PUSHES)
+async def test_it_is_so_too_where_a_collector_has_left_links_without_content(stores: Stores, kind: str) -> None:
+    """distribution's garbage collector removes a deleted manifest's layers, and leaves the repository's links."""
+    push, form = PUSHES[kind]
+    store = stores()
+    await push(store, NAME, TAG)
+    made = await convert(store, NAME, TAG, Form.SCHEMA2 if form is not Form.SCHEMA2 else Form.OCI_MANIFEST)
+    document = json.loads(made.content)
+    built = json.dumps({**document, "built": "of it"}).encode()
+    for time in ("first", "second"):
+        digest = await put_manifest_of(stores(), NAME, "built", built)
+        if time == "first":
+            await store.open(NAME).delete_manifest(digest, actor=ACTOR)
+            for each in [document["config"], *document["layers"]]:
+                if await store.conversions.blob_size(NAME, parse_digest(each["digest"])) is not None:
+                    await store.storage.driver.delete(layout.blob_data(parse_digest(each["digest"])))
+    await forget_what_is_ours(store)
+    assert len(await pulled(stores(), NAME, digest)) == 1
+
+
+@pytest.mark.parametrize("damage", ["lost", "cut off"])
+@pytest.mark.parametrize("kind", ["v1", "zstd"])
+async def test_lost_content_of_ours_is_made_again(stores: Stores, kind: str, damage: str) -> None:
+    """A manifest is not shown with configuration or layers missing: who asks again by the tag gets all of it."""
+    store = stores()
+    await PUSHES[kind][0](store, NAME, TAG)
+    made = await convert(store, NAME, TAG, Plan(Form.SCHEMA2, gzip_only=True))
+    document = json.loads(made.content)
+    damaged = 0
+    for each in [document["config"], *document["layers"]]:
+        path = layout.derived_blob(parse_digest(each["digest"]))
+        with suppress(PathNotFound):
+            content = await store.storage.driver.read(path)
+            await store.storage.driver.delete(path)
+            if damage == "cut off":
+                await store.storage.driver.write(path, content[:-1])
+            damaged += 1
+    assert damaged
+    with pytest.raises(RegistryError):
+        await pulled(stores(), NAME, made.digest)
+    assert not await is_there(store, NAME, made.digest)
+    again = await convert(store, NAME, TAG, Plan(Form.SCHEMA2, gzip_only=True))
+    assert again.digest == made.digest
+    assert len(await pulled(stores(), NAME, again.digest)) == 1
+
+
 async def test_what_a_pushed_index_names_is_its_repositorys_own(stores: Stores) -> None:
     """`docker manifest create` makes a list of what it has pulled."""
     store = stores()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from backends.model import media_types
 from backends.model.conversion.impossible import ImpossibleConversion
-from backends.model.conversion.platforms import choose, image_entries, nested_indexes, ranked
+from backends.model.conversion.platforms import choose, image_entries, nested_indexes, platform_text, ranked
 from backends.model.descriptors import Descriptor, Platform
 from backends.model.digest import Digest
 
@@ -80,6 +82,13 @@ def test_a_client_gets_the_image_for_its_platform(listed: list[str], wanted: str
 def test_where_there_is_none_the_sentence_says_what_there_is(listed: list[str], wanted: str, said: str) -> None:
     with pytest.raises(ImpossibleConversion, match=said):
         choose([entry(text, number) for number, text in enumerate(listed)], platform(wanted))
+
+
+@pytest.mark.parametrize("said", ["amd64\r\nX-Evil: 1", 'a"b\\', "\u4e2d\U0001f600", "\ud83d", "a b"])
+def test_a_platform_is_said_in_printable_ascii(said: str) -> None:
+    """Whatever an index says goes into headers of answers, and into the rules that they name."""
+    text = platform_text(Platform(said, "linux", variant=said))
+    assert re.fullmatch(r"linux/[A-Za-z0-9?._-]+/[A-Za-z0-9?._-]+", text)
 
 
 def test_all_that_fit_are_ranked() -> None:

@@ -7,6 +7,7 @@ layers, for one) is never chosen: who cannot read an index has none of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from backends.model import media_types
@@ -30,6 +31,7 @@ _VARIANTS = {
     "arm64": ("", "v8"),
 }
 _MAX_NAMED = 8
+_NOT_SAFE = re.compile(r"[^A-Za-z0-9._+~-]")
 
 
 def image_entries(entries: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
@@ -101,9 +103,9 @@ def choose(images: Sequence[Descriptor], wanted: Platform) -> Descriptor:
 
 
 def platform_text(platform: Platform) -> str:
-    """Returns a platform as users write it: `linux/arm/v7`."""
+    """Returns a platform as users write it, `linux/arm/v7`; in printable ASCII, for it goes into headers."""
     parts = (platform.os, platform.architecture, platform.variant)
-    return "/".join([part[:32] for part in parts if part])
+    return "/".join([_NOT_SAFE.sub("?", part[:32]) for part in parts if part])
 
 
 def _position(image: Descriptor, wanted: Platform) -> int | None:

@@ -60,9 +60,11 @@ class Adoption:
                     await write_link(self._driver, layout.layer_link(name, digest), digest)
 
     async def _is_own(self, name: RepositoryName, digest: Digest) -> bool:
-        return await exists(self._driver, layout.layer_link(name, digest)) or await self._sources.has_manifest(
-            name, digest
-        )
+        if await self._sources.has_manifest(name, digest):
+            return True
+        # distribution's collector leaves the link of a blob that it removes.
+        has_link = await exists(self._driver, layout.layer_link(name, digest))
+        return has_link and await self._native.size(digest) is not None
 
     async def _adopt_manifest(self, name: RepositoryName, manifest: DerivedManifest) -> None:
         parsed = await parse_off_loop(manifest.content, parse_stored_manifest)

@@ -65,11 +65,14 @@ class DerivedBlobs:
         """
         if digest.hex == EMPTY_LAYER_HEX:
             return _open_empty_layer(digest)
-        async for driver, path in self._paths(name, digest):
+        async for driver, path, size in self._paths(name, digest):
             try:
-                return Blob(digest, await driver.open(path))
+                reader = await driver.open(path)
             except (PathNotFound, InvalidPath):  # a broken symbolic link is one that is not there
                 continue
+            if reader.size == size:
+                return Blob(digest, reader)
+            reader.close()
         return None
 
     async def size(self, name: RepositoryName, digest: Digest) -> int | None:
@@ -80,13 +83,9 @@ class DerivedBlobs:
         """
         if digest.hex == EMPTY_LAYER_HEX:
             return _open_empty_layer(digest).size
-        async for driver, path in self._paths(name, digest):
-            try:
-                info = await driver.stat(path)
-            except (PathNotFound, InvalidPath):
-                continue
-            if not info.is_directory:
-                return info.size
+        async for driver, path, size in self._paths(name, digest):
+            if await _is_whole(driver, path, size):
+                return size
         return None
 
     async def copy_to(self, name: RepositoryName, digest: Digest, target: str) -> None:
@@ -102,7 +101,9 @@ class DerivedBlobs:
             await self._driver.write(target, EMPTY_LAYER)
             return
         linker = capability(self._driver, LinksFiles)
-        async for driver, path in self._paths(name, digest):
+        async for driver, path, size in self._paths(name, digest):
+            if not await _is_whole(driver, path, size):
+                continue
             with suppress(PathNotFound, InvalidPath):
                 if driver is not self._driver or linker is None or not await linker.link(path, target):
                     await self._copy(driver, path, digest, target)
@@ -131,25 +132,28 @@ class DerivedBlobs:
         finally:
             reader.close()
 
-    async def _paths(self, name: RepositoryName, digest: Digest) -> AsyncIterator[tuple[StorageDriver, str]]:
-        """Yields where the bytes of a blob may be that a repository may serve, where they most often are first."""
+    async def _paths(self, name: RepositoryName, digest: Digest) -> AsyncIterator[tuple[StorageDriver, str, int]]:
+        """Yields where the bytes of a blob may be that a repository may serve, where they most often are first.
+
+        With each, how many they must be. Where they are nowhere, no manifest is to be shown any more that names them:
+        what conversions made is made again, and the layer of an image was lost, or pushed again.
+        """
         entry = await self._records.member(name, digest)
         if entry is None:
             return
-        member = entry.says
-        if member.image_id is None:
-            yield self._driver, layout.derived_blob(digest)
-            yield self._driver, layout.blob_data(digest)
-            return
-        yield self._driver, layout.blob_data(digest)
-        yield self._driver, layout.derived_blob(digest)
-        if self._v1_driver is not self._driver:
-            yield self._v1_driver, layout.blob_data(digest)
-        if await self._is_layer_of(member.image_id, digest):
-            yield self._v1_driver, layout.v1_image_layer(member.image_id)
-        elif self._writes:
-            # The image's layer was lost, or pushed again: no manifest is to be shown that names what was there before.
-            _log.warning("image %s has lost its layer %s; what was made of it is forgotten", member.image_id, digest)
+        image_id, size = entry.says.image_id, entry.says.size
+        own, pushed = layout.derived_blob(digest), layout.blob_data(digest)
+        for path in (own, pushed) if image_id is None else (pushed, own):
+            yield self._driver, path, size
+        if image_id is not None:
+            if self._v1_driver is not self._driver:
+                yield self._v1_driver, pushed, size
+            if await self._is_layer_of(image_id, digest):
+                yield self._v1_driver, layout.v1_image_layer(image_id), size
+                return
+        if self._writes:
+            what = "a conversion" if image_id is None else f"image {image_id}"
+            _log.warning("%s has lost its blob %s; what was made with it is forgotten", what, digest)
             await self._records.forget_source(name, entry.source)
 
     async def _is_layer_of(self, image_id: ImageId, digest: Digest) -> bool:
@@ -158,6 +162,14 @@ class DerivedBlobs:
             return (await self._layers().measure_v1(image_id, patience=PATIENCE_SECONDS)).digest == digest
         except PathNotFound:
             return False
+
+
+async def _is_whole(driver: StorageDriver, path: str, size: int) -> bool:
+    try:
+        info = await driver.stat(path)
+    except (PathNotFound, InvalidPath):
+        return False
+    return not info.is_directory and info.size == size
 
 
 def _open_empty_layer(digest: Digest) -> Blob:
