@@ -14,6 +14,7 @@ import pytest
 from backends.model.conversion.policy import ConversionPolicy, ConversionRule, Permission
 from backends.model.descriptors import Platform
 from backends.model.errors import RegistryError
+from backends.model.layers import EMPTY_LAYER
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.targets import V1Target, V2Target
 from backends.model.v1images import V1Name, parse_v1_name
@@ -329,6 +330,30 @@ async def test_an_index_within_an_index_is_searched_to_a_bound(store: Store) -> 
         (top,) = set(found.values())
         ((_, layer),) = await contents(store, top)
         assert digest_of(inflated(layer)[1]) == layers[0].diff_id
+
+
+@pytest.mark.parametrize("kind", ["artifact", "EROFS", "image"])
+async def test_what_is_no_image_for_old_clients_does_not_hide_the_one_that_is(store: Store, kind: str) -> None:
+    """As for clients that get schema 1 or 2 of an index: two entries may be for one platform."""
+    layers = variants()["linux/amd64"]
+    config = b"{}" if kind == "artifact" else config_of(layers, author="other")
+    erofs = [Layer(layers[0].stored, layers[0].diff_id, "application/vnd.erofs.layer.v1")]
+    others = erofs if kind == "EROFS" else layers
+    for each, content in ((layers, config_of(layers)), (others, config)):
+        await push_image(store, NAME, None, each, config=content)
+    first, second = image_of(config, others), image_of(config_of(layers), layers)
+    await put_manifest(store, NAME, "1", index_of({"linux/amd64": first, "linux/x86_64": second}))
+    await put_manifest(store, NAME, "expected", first if kind == "image" else second)
+    found = await tops(store)
+    assert found["1"] == found["expected"]
+    assert (await store.v1_view.repositories.tag(V1_NAME, "1", VIEWER)).image_id == found["1"]
+
+
+async def test_a_layer_without_a_byte_goes_out_as_the_empty_one(store: Store) -> None:
+    """Old clients take an answer without content for an error."""
+    await push_image(store, NAME, "1", [gzip_layer(b"a".ljust(512, b"\0")), Layer(b"", digest_of(b""))])
+    served = await contents(store, (await tops(store))["1"])
+    assert served[-1][1] == EMPTY_LAYER
 
 
 async def test_the_image_of_an_index_must_be_here(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_client_gets_the_image_for_its_platform(listed: list[str], wanted: str
             "no linux/amd64 image in this list, only linux/arm64, linux/s390x",
         ),
         (["windows/amd64"], "linux/amd64", "only windows/amd64"),
-        (["linux/amd64+erofs"], "linux/amd64", "no linux/amd64"),
+        (["linux/amd64+erofs"], "linux/amd64", "only linux/amd64 with features of its own;"),
         (["linux/amd64+erofs", "linux/arm64", "linux/s390x"], "linux/amd64", "no linux/amd64"),
         (["", "/"], "linux/amd64", "only images of no platform"),
         ([], "linux/arm/v7", "none of the entries of this list is an image"),

@@ -92,7 +92,7 @@ def choose(images: Sequence[Descriptor], wanted: Platform) -> Descriptor:
     best = ranked(images, wanted)
     if best:
         return best[0]
-    named = sorted({text for image in images if (text := platform_text(image.platform or _NOT_SAID))})
+    named = sorted({text for image in images if (text := _with_features(image.platform or _NOT_SAID))})
     there = ", ".join(named[:_MAX_NAMED]) + (" and others" if len(named) > _MAX_NAMED else "")
     if not images:
         raise ImpossibleConversion("none of the entries of this list is an image; pull it with the tool that pushed it")
@@ -106,6 +106,12 @@ def platform_text(platform: Platform) -> str:
     """Returns a platform as users write it, `linux/arm/v7`; in printable ASCII, for it goes into headers."""
     parts = (platform.os, platform.architecture, platform.variant)
     return "/".join([_NOT_SAFE.sub("?", part[:32]) for part in parts if part])
+
+
+def _with_features(platform: Platform) -> str:
+    """Returns a platform with what keeps an image of it from being chosen."""
+    text = platform_text(platform)
+    return f"{text} with features of its own" if text and needs_features(platform) else text
 
 
 def _position(image: Descriptor, wanted: Platform) -> int | None:

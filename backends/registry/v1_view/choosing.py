@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from backends.model.conversion.image_config import parse_image_config
+from backends.model.conversion.image_manifests import require_image
 from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.conversion.platforms import (
     MAX_NESTING,
@@ -44,14 +45,36 @@ async def choose_image(repository: Repository, digest: Digest, platform: Platfor
     if not isinstance(manifest, Index):
         return digest
     images = await _Search(repository).images_in(manifest)
-    for entry in ranked(images, platform):
-        if await repository.has_manifest(entry.digest):
+    candidates = ranked(images, platform)
+    best: list[Digest] = []
+    for entry in candidates:
+        if not await repository.has_manifest(entry.digest):
+            continue
+        # An artifact, or an image in EROFS, may stand before the one that old clients can use, as for v2's.
+        if len(candidates) == 1 or await _is_image(repository, entry.digest):
             return entry.digest
+        best.append(entry.digest)
+        if len(best) == MAX_READ:
+            break
+    if best:
+        return best[0]  # who makes images of it says why it is none
     missing = choose(images, platform)
     raise ImpossibleConversion(
         f"the {platform_text(platform)} image of this list, {missing.digest}, is not stored in this registry;"
         " push it too"
     )
+
+
+async def _is_image(repository: Repository, digest: Digest) -> bool:
+    manifest = await repository.parse_manifest(digest)
+    if not isinstance(manifest, Schema2 | OciManifest):
+        return not isinstance(manifest, Index)
+    try:
+        require_image(manifest)
+        parse_image_config(await read_config(repository, manifest.config))
+    except (ValueError, ImpossibleConversion):
+        return False
+    return True
 
 
 @dataclass(slots=True)

@@ -108,12 +108,14 @@ class LayerBytes:
             StillWorking: that is still being found out.
         """
         if not image.layers:
-            return LayerFile(EMPTY_LAYER_DIGEST, self._driver, None, len(EMPTY_LAYER), EMPTY_LAYER)
+            return self._empty()
         why = None
         for digest in await self._ranked(image):
             stored = await self._locate(digest)
             if stored is None:
                 continue
+            if stored.size == 0:
+                return self._empty()
             try:
                 return await self._readable(stored, image.diff_id, patience)
             except PathNotFound:
@@ -124,6 +126,9 @@ class LayerBytes:
         if pushed is not None:
             return pushed
         raise why or _gone(image)
+
+    def _empty(self) -> LayerFile:
+        return LayerFile(EMPTY_LAYER_DIGEST, self._driver, None, len(EMPTY_LAYER), EMPTY_LAYER)
 
     async def is_false(self, image: DerivedImage) -> bool:
         """Whether it is known that none of an image's layers holds what its id says, or that all of them are gone."""
