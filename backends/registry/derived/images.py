@@ -273,7 +273,7 @@ class Images:
                 if everywhere:
                     raise ImpossibleConversion(
                         f"layer {layer.digest} is not stored in this registry (a foreign layer),"
-                        " and this client can only be served whole images; pull it with Docker 1.10 or later"
+                        " and this client gets layers from nowhere else; pull it with Docker 1.10 or later"
                     )
                 continue
             compression = await self._originals.compression(wish.name, layer.digest)

@@ -118,8 +118,8 @@ class Derivations:
             raise ImpossibleConversion(f"this image was pushed by a v2 client, and {refusal(permission, name)}")
         if new and not self._writes:
             raise ImpossibleConversion(
-                "this image was pushed by a v2 client, and this registry is read-only, so what it is for older clients"
-                " cannot be kept; pull it with Docker 1.6 or later"
+                "this image was pushed by a v2 client, and this registry is read-only, so a conversion of it cannot be"
+                " kept; pull it with Docker 1.6 or later"
             )
 
     async def _known(self, source: ImageSource) -> ImageId | None:
