@@ -150,7 +150,7 @@ class Images:
         ]
         if wish.plan.form is Form.SCHEMA1:
             entries = [Schema1Entry(text, layer.digest) for text, layer in zip(texts, measured, strict=True)]
-            return _schema1(media_types.V1_IMAGE, entries, wish, blobs=blobs)
+            return await _schema1(media_types.V1_IMAGE, entries, wish, blobs=blobs)
         gzipped = await self._readable(measured, wish, images=[image.image_id for image in images])
         return await self._upward(media_types.V1_IMAGE, image_id, texts, gzipped, wish, blobs=blobs)
 
@@ -179,8 +179,9 @@ class Images:
         form = wish.plan.form
         rule = _rule(rule_step(source_type, form), *layers.steps)
         image = await asyncio.to_thread(convert_upward, texts, layers.layers)
-        content = write_image_manifest(
-            form.media_type, image.config, image.layers, annotations=provenance(form, original, rule)
+        said = provenance(form, original, rule)
+        content = await asyncio.to_thread(
+            write_image_manifest, form.media_type, image.config, image.layers, annotations=said
         )
         config = DerivedBlob(Digest.of(image.config), len(image.config), image.config)
         transcoded = _gzips_of(layers)
@@ -208,7 +209,7 @@ class Images:
             for entry in chain
         ]
         blobs = _gzips_of(gzipped)
-        return _schema1(manifest.media_type, entries, wish, blobs=blobs, original=digest, steps=gzipped.steps)
+        return await _schema1(manifest.media_type, entries, wish, blobs=blobs, original=digest, steps=gzipped.steps)
 
     async def _sideways(self, digest: Digest, manifest: Schema2 | OciManifest, wish: Wish) -> Made | None:
         """Makes schema 2 or an OCI manifest of the other one, or of the same with layers in gzip."""
@@ -220,8 +221,9 @@ class Images:
         if form.media_type == manifest.media_type and not gzipped.replaced:
             return None
         rule = _rule(rule_step(manifest.media_type, form), *gzipped.steps)
-        content = rewrite_image_manifest(
-            manifest, form.media_type, replacements=gzipped.replaced, annotations=provenance(form, digest, rule)
+        said = provenance(form, digest, rule)
+        content = await asyncio.to_thread(
+            rewrite_image_manifest, manifest, form.media_type, replacements=gzipped.replaced, annotations=said
         )
         record = Record(form.media_type, len(content), manifest.media_type, rule, digest)
         blobs = _gzips_of(gzipped)
@@ -286,7 +288,7 @@ class Images:
         return _Layers((), replaced, tuple(steps))
 
 
-def _schema1(
+async def _schema1(
     source_type: str,
     entries: Sequence[Schema1Entry],
     wish: Wish,
@@ -296,7 +298,11 @@ def _schema1(
     steps: Sequence[str] = (),
 ) -> Made:
     """Makes a schema 1 manifest, of images from the base to the top; it is signed where it is stored."""
-    payload = schema1_payload(wish.name, wish.tag, architecture_of(entries[-1].text), entries)
+
+    def write() -> bytes:
+        return schema1_payload(wish.name, wish.tag, architecture_of(entries[-1].text), entries)
+
+    payload = await asyncio.to_thread(write)
     rule = _rule(rule_step(source_type, Form.SCHEMA1), *steps)
     record = Record(media_types.SCHEMA1_SIGNED, len(payload), source_type, rule, original)
     return Made(Digest.of(payload), payload, record, _once(blobs))

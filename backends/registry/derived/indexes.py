@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -135,7 +136,8 @@ class Indexes:
         require_permission(wish)
         steps = dict.fromkeys(step for each in made.values() for step in each.record.rule.split())
         rule = " ".join(filter(None, [rule_step(index.media_type, form), *steps]))
-        content = rewrite_index(index, form.media_type, children, annotations=provenance(form, digest, rule))
+        said = provenance(form, digest, rule)
+        content = await asyncio.to_thread(rewrite_index, index, form.media_type, children, annotations=said)
         record = Record(form.media_type, len(content), index.media_type, rule)
         return Derivation([*made.values(), Made(Digest.of(content), content, record)], is_final=all_here)
 

@@ -24,6 +24,7 @@ from tests.support.trees import read_files
 
 NAME = "team/app"
 SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+SCHEMA2 = "application/vnd.docker.distribution.manifest.v2+json"
 LAYER = b"layer"
 CPU_SECONDS = 0.03
 """What the event loop's own thread may work at one go; the client of the test is in it too."""
@@ -98,6 +99,33 @@ async def test_nobody_waits_while_one_is_pushed_and_pulled(
     longest = max(cpu for cpu, _ in seen)
     assert longest < CPU_SECONDS, f"the event loop worked for {longest:.3f} s at one go"
     assert max(wall for _, wall in seen) < WALL_SECONDS
+
+
+async def push_image_of(registry: Client, tag: str, layers: int) -> None:
+    """Pushes an image of schema 2 with so many layers, all alike, as its configuration says too."""
+    rootfs = {"type": "layers", "diff_ids": [digest_of(LAYER)] * layers}
+    config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": rootfs}).encode()
+    for blob in (LAYER, config):
+        await registry.push_blob(NAME, blob)
+    layer = describe(LAYER, "application/vnd.docker.image.rootfs.diff.tar")
+    described = describe(config, "application/vnd.docker.container.image.v1+json")
+    document = {"schemaVersion": 2, "mediaType": SCHEMA2, "config": described, "layers": [layer] * layers}
+    content = json.dumps(document, separators=(",", ":")).encode()
+    assert (await registry.put_manifest(NAME, tag, content, SCHEMA2)).status == 201
+
+
+async def test_nobody_waits_while_one_of_many_layers_is_converted(registry: Client) -> None:
+    async def pull(tag: str) -> None:
+        answer = await registry.ask("GET", f"/v2/{NAME}/manifests/{tag}", {"Accept": OCI_MANIFEST})
+        assert (answer.status, answer["Content-Type"]) == (200, OCI_MANIFEST)
+
+    await push_image_of(registry, "small", 1)
+    await push_image_of(registry, "large", 20_000)
+    await pull("small")  # the first conversion imports what makes it
+    async with pauses() as seen:
+        await pull("large")
+    longest = max(cpu for cpu, _ in seen)
+    assert longest < CPU_SECONDS, f"the event loop worked for {longest:.3f} s at one go"
 
 
 async def test_nobody_waits_while_the_references_of_one_are_looked_for(registry: Client, root: Path) -> None:
