@@ -59,9 +59,8 @@ class Absences:
         except KeyError:
             known = _Known()
             self._known.put(paths, known)
-        for folder in known.folders:
-            if os.fstat(folder.fd).st_ctime_ns != folder.changed:
-                known.folders = ()
+        if not all(map(_is_unchanged, known.folders)):
+            known.folders = ()
         if now > known.until + KNOWN_SECONDS:  # what is asked for seldom is not worth more than a look
             known.until, known.folders = now, ()
         elif now > known.until:
@@ -112,6 +111,13 @@ class Absences:
             if kept is None or kept.changed != changed or not os.path.sameopenfile(kept.fd, fd):
                 kept = self._folders[path] = _Folder(os.dup(fd), changed)
             return kept
+
+
+def _is_unchanged(folder: _Folder) -> bool:
+    try:
+        return os.fstat(folder.fd).st_ctime_ns == folder.changed
+    except OSError:  # another machine has removed it from a volume that both have mounted
+        return False
 
 
 def _learn(known: _Known, finding: asyncio.Future[Sequence[_Folder]]) -> None:

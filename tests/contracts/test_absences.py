@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -94,6 +95,23 @@ async def test_what_appears_is_seen_at_once(tmp_path: Path) -> None:
         assert not driver.are_absent(PATHS), what
         assert not driver.are_absent(PATHS), what
         await driver.close()
+
+
+async def test_a_folder_that_another_machine_has_removed_proves_nothing(
+    driver: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await grow_old()
+    assert await learn(driver)
+
+    def stale(fd: int) -> os.stat_result:  # as NFS answers
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fstat", stale)
+        assert not driver.are_absent(PATHS)
+    assert not driver.are_absent(PATHS)
+    await asyncio.sleep(KNOWN_SECONDS + 0.1)
+    assert await learn(driver)
 
 
 async def test_a_folder_that_has_just_changed_may_change_again_unseen(driver: FilesystemDriver, tmp_path: Path) -> None:
