@@ -170,6 +170,7 @@ DAMAGED = {
     "zstd, cut in a skippable frame": (skippable(TEXT)[:-1], "ends in the middle of its zstd data"),
     "zstd, cut in the header of a skippable frame": (zstd.compress(TEXT) + skippable(b"")[:-1], "ends in the middle"),
     "zstd, junk": (zstd.compress(TEXT) + b"junk", "other bytes follow its end"),
+    "zstd, junk that begins like a frame to skip": (zstd.compress(TEXT) + b"Pack" + bytes(4), "other bytes follow"),
     "zstd, damaged": (zstd.compress(TEXT)[:15] + b"\xff" * 50, "its zstd data is damaged"),
 }
 
@@ -205,8 +206,9 @@ def test_a_window_that_takes_too_much_memory_is_refused_before_it_takes_any(log:
 def test_xz_that_asks_for_too_much_memory_is_refused() -> None:
     content = lzma.compress(TEXT, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 26}])
     assert measure(content).raw_size == len(TEXT)
-    with pytest.raises(UnreadableLayer, match="xz data"):
+    with pytest.raises(UnreadableLayer, match=r"xz data .*gateway\.conversions\.maxwindow allows 1048576") as caught:
         measure(content, limits=replace(SETTINGS, max_window=1 << 20))
+    assert not caught.value.damaged
 
 
 ZSTD_BOMB = windowed(bytes(64 * 1024 * 1024), 20)

@@ -28,7 +28,11 @@ SMALL_FEED_BYTES = 4 * 1024
 XZ_STATE_BYTES = 16 * 1024 * 1024
 """What xz needs beside its window, at most."""
 
+_XZ_NEEDS_MORE = "Memory usage limit exceeded"
+"""What lzma says, as of damaged data."""
+
 SKIPPABLE_HEADER_BYTES = 8
+_SKIPPABLE_REST = b"\x2a\x4d\x18"
 
 GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 """Put in place of each member's own: isal 1.9.1 fails on some that come in two pieces (a name with a comment)."""
@@ -102,6 +106,8 @@ class Inflater:
             try:
                 piece = self._part.decompress(data, PIECE_BYTES)
             except self._errors as error:
+                if str(error) == _XZ_NEEDS_MORE:
+                    raise self._too_much_memory("more memory") from None
                 raise self._damaged(f"{error}".rstrip(".")) from None
             if self._part.eof:
                 self._next = self._part.unused_data
@@ -160,6 +166,8 @@ class Inflater:
                     self._before = data
                     continue
                 if data[0] != 0x28:  # noqa: PLR2004 - a skippable frame
+                    if data[1:4] != _SKIPPABLE_REST:
+                        raise self._junk()
                     self.parts += 1
                     self._skipping = int.from_bytes(data[4:8], "little")
                     self._next = data[SKIPPABLE_HEADER_BYTES:]
@@ -173,11 +181,14 @@ class Inflater:
 
     def _require_window(self, window: int) -> None:
         if window > self._max_window:
-            raise UnreadableLayer(
-                f"reading its {self._compression.value} data takes {window} bytes of memory, and"
-                f" gateway.conversions.maxwindow allows {self._max_window}",
-                damaged=False,
-            )
+            raise self._too_much_memory(f"{window} bytes of memory")
+
+    def _too_much_memory(self, needed: str) -> UnreadableLayer:
+        return UnreadableLayer(
+            f"reading its {self._compression.value} data takes {needed}, and"
+            f" gateway.conversions.maxwindow allows {self._max_window}",
+            damaged=False,
+        )
 
     def _junk(self) -> UnreadableLayer:
         return self._damaged("other bytes follow its end")
