@@ -20,6 +20,7 @@ from backends.model.digest import Digest, parse_digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.targets import V1Target, V2Target
+from backends.registry.layers.settings import LayerSettings
 from backends.registry.links import names_in
 from backends.registry.still_working import StillWorking
 from backends.registry.store import Store
@@ -263,6 +264,14 @@ async def test_a_v1_image_that_lost_its_layer_is_refused(stores: Stores, form: F
     await store.storage.driver.delete(layout.v1_image_layer(ImageId(images[0].id)))
     with pytest.raises(ImpossibleConversion):
         await convert(store, NAME, TAG, form)
+
+
+async def test_an_image_that_passes_a_bound_need_not_be_pushed_again(reopen: Reopen) -> None:
+    store = Store(reopen(), layer_settings=LayerSettings(max_bytes=1))
+    await push_v1(store, NAME, TAG)
+    with pytest.raises(ImpossibleConversion, match=r"maxbytes allows, 1 bytes; .* the registry's operator allow it$"):
+        await convert(store, NAME, TAG, Plan(Form.SCHEMA2))
+    await store.close()
 
 
 async def test_a_damaged_v1_layer_is_refused(stores: Stores) -> None:

@@ -268,7 +268,7 @@ async def _wait(work: _Work[T], what: str, tell: Tell) -> T:
         except PathNotFound:
             raise ImpossibleConversion(f"{what} is not stored here any more; push the image again") from None
         except UnreadableLayer as error:
-            raise ImpossibleConversion(f"{what} cannot be read: {error}; push the image again") from None
+            raise ImpossibleConversion(f"{what} cannot be read: {error}; {error.remedy}") from None
 
 
 async def _read(blob: Blob, size: int) -> bytes:

@@ -13,3 +13,10 @@ class UnreadableLayer(Exception):  # noqa: N818 - a finding, not a fault; reads 
     def __init__(self, why: str, *, damaged: bool = True) -> None:
         super().__init__(why)
         self.damaged = damaged
+
+    @property
+    def remedy(self) -> str:
+        """What the client's user can do, as a clause."""
+        if self.damaged:
+            return "push the image again"
+        return "pull it with the tool that pushed it, or have the registry's operator allow it"

@@ -222,7 +222,7 @@ async def _compression_of(stored: LayerFile) -> Compression:
 
 
 def _other(image: DerivedImage, digest: Digest, error: UnreadableLayer) -> ImpossibleConversion:
-    why = f"layer {digest} cannot be served as that of image {image.image_id}: {error}; push the image again"
+    why = f"layer {digest} cannot be served as that of image {image.image_id}: {error}; {error.remedy}"
     _log.warning("%s", why)
     return ImpossibleConversion(why)
 
