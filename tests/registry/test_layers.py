@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from backports import zstd
+from typing_extensions import override
 
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
@@ -31,11 +32,11 @@ from backends.registry.layers.settings import LayerSettings
 from backends.registry.still_working import StillWorking
 from backends.storage import layout
 from backends.storage.capabilities import Room
-from backends.storage.driver import PathNotFound, StorageDriver, StorageFull
+from backends.storage.driver import PathNotFound, Reader, StorageDriver, StorageFull
 from backends.storage.factory import open_folder
 from backends.storage.room import RoomWatch
 from backends.storage.storage import Storage
-from tests.support.drivers import Died, Failing
+from tests.support.drivers import Died, Failing, ForwardingDriver, wrapped
 from tests.support.layer_counts import Counted
 from tests.support.layer_sources import Source
 from tests.support.stores import everything
@@ -359,6 +360,7 @@ async def put_v1(driver: StorageDriver, layer: bytes, *, checksum: str | None = 
 
 
 PAYLOAD = f"sha256:{sha256(b'a payload').hexdigest()}"
+OTHER_PAYLOAD, OTHER_LAYER = f"sha256:{sha256(b'another').hexdigest()}", bytes(reversed(LAYER))
 STORED = StoredLayer(DIGEST, len(LAYER), FACTS)
 
 
@@ -386,6 +388,28 @@ async def test_a_layer_that_another_program_has_replaced_is_read_again(
     await put_v1(driver, TEXT, checksum=checksum)
     assert (await process().measure_v1(IMAGE)).digest == Digest.of(TEXT)
     assert await process().known_v1(IMAGE) == await process().measure_v1(IMAGE)
+
+
+class PushedAgain(ForwardingDriver):
+    """Has the image pushed again when its layer is opened."""
+
+    @override
+    async def open(self, path: str) -> Reader:
+        if path == layout.v1_image_layer(IMAGE):
+            await put_v1(self.driver, OTHER_LAYER, checksum=OTHER_PAYLOAD)
+        return await super().open(path)
+
+
+async def test_a_layer_that_is_replaced_while_it_is_read_is_not_noted_as_the_one_before(
+    reopen: Callable[[], Storage],
+) -> None:
+    storage, driver = wrapped(reopen(), PushedAgain)
+    await put_v1(storage.driver, LAYER, checksum=PAYLOAD)
+    layers = Layers(storage, storage, FactsInMemory())
+    assert (await layers.measure_v1(IMAGE)).digest == Digest.of(OTHER_LAYER)
+    await put_v1(driver.driver, LAYER, checksum=PAYLOAD)
+    assert await layers.known_v1(IMAGE) is None
+    await layers.close()
 
 
 async def test_two_processes_read_one_v1_layer_once(process: Process, driver: StorageDriver, counted: Counted) -> None:

@@ -278,20 +278,21 @@ class Layers:
     async def _measure_v1(self, image_id: ImageId, pace: Pace, *, patience: float | None) -> StoredLayer:
         driver = self._v1_storage.driver
         path = layout.v1_image_layer(image_id)
-        checksums = await self._checksums(image_id)
-        known = await self._known_v1(image_id, checksums, await driver.stat(path))
+        known = await self._known_v1(image_id, await self._checksums(image_id), await driver.stat(path))
         if known is not None:
             return known
 
         async def work(progress: Progress) -> StoredLayer:
             async with _alone(self._v1_storage, layout.v1_layer_file_lock(image_id), progress):
-                file = await driver.stat(path)
+                file, checksums = await driver.stat(path), await self._checksums(image_id)
                 known = await self._known_v1(image_id, checksums, file)
                 if known is not None:
                     return known
                 layer, facts = await self._read(None, lambda: driver.open(path), progress, pace)
                 await self._v1_notes.note_facts(layer.digest, facts)  # first: without it the next note says too little
-                await self._v1_notes.note_v1_layer(image_id, checksums, file, layer.digest)
+                # Otherwise it was pushed again meanwhile, and nobody knows which of both was read.
+                if (await driver.stat(path), await self._checksums(image_id)) == (file, checksums):
+                    await self._v1_notes.note_v1_layer(image_id, checksums, file, layer.digest)
                 await self._facts.put(layer.digest, facts)
                 self._observer.measured(self._reason(pace), layer.size, facts.raw_size)
                 return layer
