@@ -13,7 +13,7 @@ from backends.http.settings import BODY_IDLE_SECONDS, BODY_TOTAL_SECONDS, UPLOAD
 from backends.model.clients import MAX_AGENT
 from backends.model.conversion.image_config import MAX_CONFIG_BYTES, MAX_NAME
 from backends.model.conversion.platforms import MAX_NESTING
-from backends.model.conversion.schema1 import MAX_MANIFEST_CHARACTERS
+from backends.model.conversion.schema1 import MAX_MANIFEST_BYTES
 from backends.model.conversion.upward import MAX_IMAGES as MAX_CHAIN
 from backends.model.conversion.upward import MAX_TEXTS
 from backends.model.conversion.v1_chain import MAX_ENTRIES
@@ -77,7 +77,7 @@ SAID = [
     ("layers of an image for Docker before 1.10", f"{MAX_ENTRIES}"),
     ("v1 images of a chain", f"{MAX_CHAIN}"),
     ("v1 JSONs of a chain, in all", f"{MAX_TEXTS} characters"),
-    ("v1 JSONs in a schema 1 manifest that is made", f"{MAX_MANIFEST_CHARACTERS} characters"),
+    ("a schema 1 manifest that is made", f"{MAX_MANIFEST_BYTES // MIB} MiB"),
     ("images of an index of which another one is made", f"{MAX_IMAGES}"),
     ("images of a schema 1 manifest for Docker before 1.6", f"{MAX_CLAIMED}"),
     ("images of an index that are looked at for Docker before 1.6", f"{choosing.MAX_IMAGES}"),

@@ -17,8 +17,8 @@ from backends.model.manifests.schema1 import Schema1
 from backends.model.names import ImageId, is_image_id
 from backends.model.v1images import ImageJson, parse_image_json
 
-MAX_MANIFEST_CHARACTERS = 4 * 1024 * 1024
-"""Of all v1 JSONs in a manifest; distribution and its clients take manifests of 4 MiB."""
+MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+"""distribution and its clients take no larger manifest, and neither does this registry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +110,7 @@ def schema1_payload(name: str, tag: str, architecture: str, entries: Sequence[Sc
     """
     if not entries:
         raise ValueError("a schema 1 manifest has one image at least")
-    characters = sum([len(entry.text) for entry in entries])
-    if characters > MAX_MANIFEST_CHARACTERS:
-        raise ImpossibleConversion(
-            f"the v1 JSONs of this image have {characters} characters, and a schema 1 manifest can hold"
-            f" {MAX_MANIFEST_CHARACTERS}; pull it with Docker 1.10 or later"
-        )
+    _require_room(sum([len(entry.text) for entry in entries]))  # before it is written, six times as long at most
     downward = entries[::-1]
     document = {
         "schemaVersion": 1,
@@ -125,4 +120,14 @@ def schema1_payload(name: str, tag: str, architecture: str, entries: Sequence[Sc
         "fsLayers": [{"blobSum": str(entry.blob_sum)} for entry in downward],
         "history": [{"v1Compatibility": entry.text} for entry in downward],
     }
-    return indent(dump(document)).encode()
+    payload = indent(dump(document)).encode()
+    _require_room(len(payload))
+    return payload
+
+
+def _require_room(size: int) -> None:
+    if size > MAX_MANIFEST_BYTES:
+        raise ImpossibleConversion(
+            f"the v1 JSONs of this image take {size} bytes, and a schema 1 manifest can hold {MAX_MANIFEST_BYTES};"
+            " pull it with Docker 1.10 or later"
+        )
