@@ -16,7 +16,7 @@ from portside.migrating.names import NameMap, parse_map
 from portside.migrating.planning import MigrationPlan, State, plan_migration
 from portside.migrating.progress import reading, watching
 from portside.migrating.running import migrate
-from portside.migrating.showing import not_migrated, outcome_line, plan_lines, summary
+from portside.migrating.showing import not_found, not_migrated, outcome_line, plan_lines, summary
 from portside.migrating.verifying import Verifier
 from portside.problems import Problem
 from portside.settings.loading import Role, Settings, load_settings
@@ -72,8 +72,10 @@ def make_task(
     if file is not None:
         try:
             lines += file.read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise Problem(f"the file of names {file} cannot be read: {error}") from None
+        except OSError as error:
+            raise Problem(f"the file of names {file} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise Problem(f"the file of names {file} cannot be read: it is not UTF-8") from None
     try:
         names = parse_map(lines)
     except ValueError as error:
@@ -140,7 +142,7 @@ async def _migrate(task: Task) -> bool:
         with watching(total, task.say, is_terminal=task.is_terminal) as watcher:
             outcomes = await migrate(store, found, actor=actor, watcher=watcher)
     failed = [outcome for outcome in outcomes if outcome.digest is None]
-    for line in not_migrated(found):
+    for line in (*not_migrated(found), *not_found(found)):
         task.say(line)
     if task.is_terminal:  # elsewhere each was said when it happened
         for outcome in failed:

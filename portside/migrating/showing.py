@@ -19,7 +19,7 @@ def plan_lines(plan: MigrationPlan) -> Iterator[str]:
         for row in rows:
             cells = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
             yield "  " + "  ".join([*cells, row[-1]]).rstrip()
-    yield from _unused(plan.unused)
+    yield from not_found(plan)
     yield summary(plan)
 
 
@@ -77,6 +77,7 @@ def _keeps_its_name(each: TagPlan) -> bool:
     return each.place is not None and each.place.name == each.tag.name.v2 and each.place.tag == each.tag.text
 
 
-def _unused(names: Sequence[str]) -> Iterator[str]:
-    for name in names:
+def not_found(plan: MigrationPlan) -> Iterator[str]:
+    """Yields a sentence for each name of the operator's map that v1 does not have: it may be misspelt."""
+    for name in plan.unused:
         yield f"{name} is in the map, and v1 has nothing of that name"

@@ -234,7 +234,9 @@ def test_names_that_v2_cannot_have_get_those_of_the_map(volume: Path, tmp_path: 
     assert "team/a..b:1 is team/ab:1@sha256:" in done.stdout
     assert "team/a..b:1+b is other:1-b@sha256:" in done.stdout
     assert "library/busybox:latest is box:latest@sha256:" in done.stdout
-    assert "none is in the map, and v1 has nothing of that name" in migrate("plan", volume, *more).stdout
+    misspelt = "none is in the map, and v1 has nothing of that name\n"
+    assert misspelt in done.stdout
+    assert misspelt in migrate("plan", volume, *more).stdout
     assert migrate("verify", volume, *more).stdout == "5 migrated tags compared, no differences\n"
     with distribution(volume, tmp_path) as address:
         assert json.loads(get(address, "/v2/_catalog")[1])["repositories"] == ["box", "other", "team/ab", "team/app"]
@@ -611,7 +613,8 @@ def test_what_is_in_its_way_is_one_sentence(volume: Path, tmp_path: Path) -> Non
         (["run", settings], "read-only"),
         (["plan", "--data", empty], "has no repositories: name the data folder with --data"),
         (["plan", "--data", volume, "--map", "team/app"], "'team/app' is not a pair of names; write OLD=NEW"),
-        (["plan", "--data", volume, "--names", empty / "none"], "cannot be read"),
+        (["plan", "--data", empty / "none"], "there is no folder"),
+        (["plan", "--data", volume, "--names", empty / "none"], "none cannot be read: No such file or directory"),
     ]
     for arguments, said in attempts:
         done = portside("migrate", *arguments, folder=tmp_path)
