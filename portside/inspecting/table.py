@@ -66,7 +66,8 @@ class _Table:
         stored = found.stored
         if found.tag is not None:
             yield from self._fact("tag", found.tag)
-        yield from self._fact("stored", f"{WORDS[stored.media_type]}, pushed by {stored.generation}")
+        origin = f"pushed by {stored.generation}" if found.made_of is None else "made by a conversion"
+        yield from self._fact("stored", f"{WORDS[stored.media_type]}, {origin}")
         yield from self._fact("id" if stored.generation == "v1" else "digest", stored.name)
         if stored.total is not None:
             layers = "" if stored.layers is None else f" in {stored.layers} {_plural('layer', stored.layers)}"

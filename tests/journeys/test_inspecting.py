@@ -219,6 +219,8 @@ def test_what_is_migrated_names_the_image_that_it_was_made_of(tmp_path: Path) ->
     assert found["madeOf"]["rule"] == "v1-to-schema2"
     clients = {each["clients"]: each for each in found["clients"]}
     assert clients["docker-1.0"]["id"] == images[-1].id
+    table = portside("inspect", "team/app:1", "--data", tmp_path, folder=tmp_path).stdout
+    assert "stored   schema 2, made by a conversion\n" in table
 
 
 # that it writes nothing, but where it is told to
