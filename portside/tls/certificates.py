@@ -259,7 +259,7 @@ def check_pair(certificate: Path, key: Path) -> None:
 
 
 def trust_lines(ca: Path, hosts: Sequence[str], *, port: int, prefix: str = "") -> str:
-    """Returns the shell lines that make docker, podman and curl trust `ca` for each of `hosts` at `port`.
+    """Returns the shell lines that make docker, podman, containerd and curl trust `ca` for each of `hosts` at `port`.
 
     Args:
         ca: the CA's file.
@@ -271,9 +271,10 @@ def trust_lines(ca: Path, hosts: Sequence[str], *, port: int, prefix: str = "") 
     for host in hosts:
         place = f"{f'[{host}]' if ':' in host else host}:{port}"
         lines += [
-            f"  docker:  sudo install -D -m 644 {ca} /etc/docker/certs.d/{place}/ca.crt",
-            f"  podman:  sudo install -D -m 644 {ca} /etc/containers/certs.d/{place}/ca.crt",
-            f"  curl:    curl --cacert {ca} https://{place}{prefix}/v2/",
+            f"  docker:      sudo install -D -m 644 {ca} /etc/docker/certs.d/{place}/ca.crt",
+            f"  podman:      sudo install -D -m 644 {ca} /etc/containers/certs.d/{place}/ca.crt",
+            f"  containerd:  sudo install -D -m 644 {ca} /etc/containerd/certs.d/{place}/ca.crt",
+            f"  curl:        curl --cacert {ca} https://{place}{prefix}/v2/",
         ]
     return "\n".join(lines)
 

@@ -436,6 +436,7 @@ def test_lines_make_each_client_trust_the_ca_for_each_name() -> None:
     for host in ("localhost", "registry.test"):
         assert f"install -D -m 644 /srv/certs/ca.crt /etc/docker/certs.d/{host}:5000/ca.crt" in text
         assert f"install -D -m 644 /srv/certs/ca.crt /etc/containers/certs.d/{host}:5000/ca.crt" in text
+        assert f"install -D -m 644 /srv/certs/ca.crt /etc/containerd/certs.d/{host}:5000/ca.crt" in text
         assert f"curl --cacert /srv/certs/ca.crt https://{host}:5000/v2/" in text
 
 
