@@ -56,8 +56,11 @@ def require_folders(places: Sequence[StorageSettings], folders: Sequence[str]) -
             if (path := Path(storage.root) / folder.lstrip("/")).is_dir():
                 return path
     roots = " and ".join(dict.fromkeys(str(Path(storage.root).absolute()) for storage in places))
-    has = "has" if " and " not in roots else "have"
-    raise Problem(f"{roots} {has} no repositories: name the data folder with --data, or the settings file")
+    if not any(Path(storage.root).is_dir() for storage in places):
+        what = f"there is no folder {roots}"
+    else:
+        what = f"{roots} {'have' if ' and ' in roots else 'has'} no repositories"
+    raise Problem(f"{what}: name the data folder with --data, or the settings file")
 
 
 def require_owner(path: Path, *, command: str) -> None:

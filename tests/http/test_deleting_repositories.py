@@ -211,7 +211,7 @@ def test_it_works_beside_a_server_where_clients_may_not_delete(volume: Path) -> 
     [
         (["never/was", "--yes"], "there is no repository never/was; nothing is deleted"),
         (["", "--yes"], "is not a valid repository name"),
-        (["team/app", "--yes", "--data", "nowhere"], "nowhere has no repositories"),
+        (["team/app", "--yes", "--data", "nowhere"], "there is no folder"),
         (["team/app", "--yes", "readonly.yml"], "this registry is read-only"),
         (["team/app", "--yes", "proxy.yml"], "these settings have no registry"),
         (["team/app", "--yes", "inmemory.yml"], "storage inmemory lives in the server's process"),

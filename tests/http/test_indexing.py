@@ -189,7 +189,7 @@ async def test_the_command_waits_for_a_pass_in_progress(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--data", "nowhere"], "nowhere has no repositories: name the data folder"),
+        (["--data", "nowhere"], "nowhere: name the data folder"),
         (["inmemory.yml"], "storage inmemory lives in the server's process"),
         (["missing.yml"], "the settings file missing.yml cannot be read"),
         (["--data", "foreign"], "belongs to uid 12345, which could not change what root makes there"),
