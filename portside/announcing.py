@@ -60,11 +60,31 @@ def announce(
         inside = str(Path(place.root).absolute()) if place.driver == "filesystem" else "memory, gone at the end"
         only = " (v1)" if place == settings.v1_storage != settings.storage else ""
         _log.info("data in %s%s", inside, only)
+        if place.driver == "filesystem" and _holds_something_else(Path(place.root)):
+            _log.warning(
+                "%s holds files, but no images: if an old registry's are meant, name the folder that has docker/"
+                " or images/ in it",
+                inside,
+            )
     if settings.role is not Role.PROXY:
         who = "a client with a certificate of these CAs" if _all_guarded(bound) else "anyone who reaches this"
         _log.warning("no access control is configured: %s may push", who)
     if any(found.listener.tls is not None for found in bound):
         _tell_of_certificates(settings, bound, made)
+
+
+def _holds_something_else(root: Path) -> bool:
+    """Whether a folder is neither new nor a volume, such as one above an old registry's, or inside of it."""
+    from backends.storage import layout  # noqa: PLC0415 - the proxy alone has no folders
+
+    if any((root / folder.lstrip("/")).is_dir() for folder in (layout.V2, layout.V1_IMAGES)):
+        return False
+    try:
+        with os.scandir(root) as found:
+            names = (each.name for each in found)
+            return any(name not in {"docker", "lost+found"} and not name.startswith(".") for name in names)
+    except OSError:  # it is not there yet, or what is wrong with it is said by whoever needs it
+        return False
 
 
 def _tell_of_endpoints(settings: Settings, notifications: NotifySettings) -> None:

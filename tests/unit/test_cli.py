@@ -243,6 +243,35 @@ def test_at_start_it_says_what_listens_where_the_data_is_and_how_the_ca_is_trust
     assert running.out.read_text() == ""
 
 
+@pytest.mark.parametrize(
+    ("there", "named", "is_told"),
+    [
+        ((), "", False),
+        (("lost+found", ".snapshot"), "", False),
+        (("docker/registry/v2/blobs", "certs"), "", False),
+        (("images/0a/json", "repositories", "other"), "", False),
+        (("registry/docker/registry/v2/blobs",), "", True),
+        (("docker/registry/v2/blobs", "docker/registry/v2/repositories"), "docker/registry/v2", True),
+        (("docker/registry/v2/blobs",), "docker/registry", True),
+        (("images/0a/json", "repositories/library"), "images", True),
+        (("images/0a/json", "repositories/library"), "repositories", True),
+    ],
+)
+def test_a_folder_above_a_volume_or_inside_of_it_is_told_of(
+    tmp_path: Path, there: tuple[str, ...], named: str, *, is_told: bool
+) -> None:
+    root = tmp_path / "root"
+    for folder in ("", *there):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    arguments = ("v2", "--data", str(root / named), "--addr", "127.0.0.1:0")
+    for _ in range(2):  # what the first start makes there does not make a volume of it
+        with running_command(*arguments, folder=tmp_path) as running:
+            running.wait_for_line(running.err, "no access control")
+            said = running.err.read_text()
+            assert running.end() == 0
+        assert (f"{root / named} holds files, but no images" in said) is is_told
+
+
 @pytest.mark.parametrize(("form", "message"), [("json", "msg"), ("logstash", "message")])
 def test_for_machines_every_line_is_an_object_with_the_fields_from_the_first_to_the_last(
     tmp_path: Path, form: str, message: str
