@@ -256,6 +256,40 @@ async def test_what_is_no_image_is_refused_with_a_sentence(stores: Stores) -> No
             await convert(store, NAME, TAG, form)
 
 
+async def test_what_its_content_makes_impossible_is_not_read_again(stores: Stores) -> None:
+    """Its configuration may have megabytes, of which each request would take its time."""
+    store = stores()
+    config = b"\0 not an image's configuration"
+    image = image_of(config, [gzip_layer(b"tar")])
+    await push_image(store, NAME, TAG, [gzip_layer(b"tar")], config=config)
+    await put_manifest(store, NAME, "index", index_of({"linux/amd64": image}))
+    for tag in (TAG, "index"):
+        for form in (Form.SCHEMA1, Form.SCHEMA2):
+            with pytest.raises(ImpossibleConversion, match="not an image's configuration"):
+                await convert(store, NAME, tag, form)
+    await store.open(NAME).delete_blob(digest_of(config), actor=ACTOR)
+    for tag in (TAG, "index"):
+        for form in (Form.SCHEMA1, Form.SCHEMA2):
+            with pytest.raises(ImpossibleConversion, match=r"not an image's configuration.*; pull it with"):
+                await convert(store, NAME, tag, form)
+    with pytest.raises(ImpossibleConversion, match="is not stored"):
+        await convert(stores(), NAME, TAG, Form.SCHEMA2)
+
+
+async def test_what_only_lacks_something_is_converted_once_that_is_pushed(reopen: Reopen) -> None:
+    store = Store(reopen(), validation=Validation(layers=False))
+    tar = example("v1-image/0-88f011775979/layer.tar")
+    layer = Layer(pack_zstd_frames(tar), digest_of(tar), ZSTD)
+    plan = Plan(Form.SCHEMA2, gzip_only=True)
+    await put_manifest(store, NAME, TAG, image_of(config_of([layer]), [layer]))
+    for missing in (config_of([layer]), layer.stored):
+        with pytest.raises(ImpossibleConversion, match="is not stored"):
+            await convert(store, NAME, TAG, plan)
+        await put_blob(store, NAME, missing)
+    assert (await convert(store, NAME, TAG, plan)).media_type == media_types.SCHEMA2
+    await store.close()
+
+
 @pytest.mark.parametrize("form", [Form.SCHEMA1, Form.SCHEMA2, Form.MANIFEST_LIST])
 async def test_a_v1_image_that_lost_its_layer_is_refused(stores: Stores, form: Form) -> None:
     store = stores()

@@ -86,6 +86,20 @@ async def contents(store: Store, top: str) -> Sequence[tuple[bytes, bytes]]:
     return found
 
 
+# what they cannot have
+
+
+async def test_what_v1_can_never_have_is_not_read_again(store: Store) -> None:
+    """A page of tags may name thousands of signatures and charts."""
+    config = b"\0 not an image's configuration"
+    await push_image(store, NAME, "x", [gzip_layer(b"tar")], config=config)
+    for _ in range(2):
+        with pytest.raises(RegistryError, match=r"not an image's configuration.*; pull it with"):
+            await store.v1_view.repositories.tag(V1_NAME, "x", VIEWER)
+        if await store.open(NAME).has_blob(digest_of(config)):
+            await store.open(NAME).delete_blob(digest_of(config), actor=ACTOR)
+
+
 # two roots
 
 

@@ -30,6 +30,7 @@ from backends.registry.derived.documents import Documents
 from backends.registry.derived.records import Records
 from backends.registry.derived.sources import Sources
 from backends.registry.exclusive_lock import shared_lock
+from backends.registry.known_impossible import KnownImpossible
 from backends.registry.manifests import Manifests
 from backends.registry.no_room import undone_without_room
 from backends.registry.signing import Signer
@@ -150,6 +151,7 @@ class Conversions:
             storage.driver, v1_storage.driver, records=self._records, layers=layers, writes=writes
         )
         self._known: Cache[_Key, _Known] = Cache(bound=REMEMBERED)
+        self._impossible = KnownImpossible()
         self._documents = Documents(storage.driver, storage.locks, signer, writes=writes)
         self._adoption = Adoption(storage, native=blobs, derived=self._blobs, sources=self._sources, find=self.find)
         self._running: dict[_Key, _Running] = {}
@@ -247,7 +249,9 @@ class Conversions:
             found = await self._records.find(name, before, source=target)
             if found is not None:
                 return Preview(before, found[1], is_pushed=False, is_made=True)
-        derivation = await derive(self._originals(layers), target, Wish(name, plan, named, Progress()))
+        derivation = await derive(
+            self._originals(layers), target, Wish(name, plan, named, Progress()), self._impossible
+        )
         if derivation.chosen is not None:
             return Preview(*derivation.chosen, is_pushed=True, is_made=True)
         made = derivation.made[-1]
@@ -369,7 +373,7 @@ class Conversions:
         from backends.registry.derived.images import Wish  # noqa: PLC0415 - as above
 
         wish = Wish(key.name, key.plan, key.tag, progress, self._refusal(key.name))
-        derivation = await derive(self._originals(self._layers()), key.target, wish)
+        derivation = await derive(self._originals(self._layers()), key.target, wish, self._impossible)
         if derivation.chosen is not None:
             found = await self._as_pushed(key, *derivation.chosen)
             if found is None:

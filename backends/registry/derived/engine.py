@@ -10,16 +10,23 @@ from backends.model.targets import Target, V1Target
 from backends.registry.derived.images import Derivation, Images, Wish
 from backends.registry.derived.indexes import Indexes
 from backends.registry.derived.originals import Originals
+from backends.registry.known_impossible import KnownImpossible, not_an_image
 
 
-async def derive(originals: Originals, target: Target, wish: Wish) -> Derivation:
+async def derive(originals: Originals, target: Target, wish: Wish, impossible: KnownImpossible) -> Derivation:
     """Makes what is wished of a tag's target.
+
+    Args:
+        originals: what it is made of.
+        target: what the tag names.
+        wish: what is to be made.
+        impossible: what was found out to be none.
 
     Raises:
         ImpossibleConversion: the form cannot hold it, or it is no image; the sentence says why.
         RegistryError: MANIFEST_UNKNOWN: the target is gone, or damaged.
     """
-    images = Images(originals)
+    images = Images(originals, impossible)
     try:
         if isinstance(target, V1Target):
             _require_single(wish)
@@ -31,7 +38,7 @@ async def derive(originals: Originals, target: Target, wish: Wish) -> Derivation
         _require_single(wish)
         made = await images.of_manifest(digest, manifest, wish)
     except ValueError as error:
-        raise ImpossibleConversion(f"{error}; pull it with the tool that pushed it") from None
+        raise not_an_image(error) from None
     if made is not None:
         return Derivation([made])
     size = len(digested_bytes(manifest))

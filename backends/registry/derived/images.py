@@ -17,7 +17,7 @@ from backends.model import media_types
 from backends.model.conversion.derived import Record
 from backends.model.conversion.image_config import ImageConfig, parse_image_config
 from backends.model.conversion.image_manifests import require_image, rewrite_image_manifest, write_image_manifest
-from backends.model.conversion.impossible import ImpossibleConversion
+from backends.model.conversion.impossible import ImpossibleNow
 from backends.model.conversion.layer_types import layer_kind
 from backends.model.conversion.plans import Form, Plan
 from backends.model.conversion.schema1 import Schema1Entry, architecture_of, schema1_entries, schema1_payload
@@ -30,6 +30,7 @@ from backends.model.names import ImageId, RepositoryName
 from backends.registry.derived.originals import Originals
 from backends.registry.derived.reading_ahead import read_ahead
 from backends.registry.derived.records import DerivedBlob, Made
+from backends.registry.known_impossible import KnownImpossible
 
 SOURCE_ANNOTATION = "portside.converted.from"
 RULE_ANNOTATION = "portside.converted.rule"
@@ -116,18 +117,23 @@ class Images:
 
     Args:
         originals: what they are made of.
+        impossible: what was found out to be none.
     """
 
-    def __init__(self, originals: Originals) -> None:
+    def __init__(self, originals: Originals, impossible: KnownImpossible) -> None:
         self._originals = originals
+        self._impossible = impossible
 
     async def of_manifest(self, digest: Digest, manifest: Schema1 | Schema2 | OciManifest, wish: Wish) -> Made | None:
         """Makes a single image's manifest of another one; None where it is already what is wished.
 
         Raises:
-            ImpossibleConversion: the form cannot hold it.
-            ValueError: it is no image.
+            ImpossibleConversion: the form cannot hold it, or it is no image.
         """
+        with self._impossible.noted((wish.name, digest, wish.plan.form, wish.plan.gzip_only, wish.tag)):
+            return await self._of_manifest(digest, manifest, wish)
+
+    async def _of_manifest(self, digest: Digest, manifest: Schema1 | Schema2 | OciManifest, wish: Wish) -> Made | None:
         match manifest:
             case Schema1():
                 return await self._of_schema1(digest, manifest, wish)
@@ -138,7 +144,12 @@ class Images:
                 return await self._sideways(digest, manifest, wish)
 
     async def of_v1(self, image_id: ImageId, wish: Wish) -> Made:
-        """Makes a manifest of a v1 image; as `of_manifest`."""
+        """Makes a manifest of a v1 image.
+
+        Raises:
+            ImpossibleConversion: the form cannot hold it.
+            ValueError: it is no image.
+        """
         require_permission(wish)
         images = await self._originals.v1_chain(image_id)
         reads = [partial(self._originals.v1_layer, image.image_id) for image in images]
@@ -273,7 +284,7 @@ class Images:
             kind = layer_kind(layer.media_type)
             if kind is not None and kind.is_foreign and not await self._originals.has(wish.name, layer.digest):
                 if everywhere:
-                    raise ImpossibleConversion(
+                    raise ImpossibleNow(
                         f"layer {layer.digest} is not stored in this registry (a foreign layer),"
                         " and this client gets layers from nowhere else; pull it with Docker 1.10 or later"
                     )
@@ -315,7 +326,7 @@ def require_permission(wish: Wish) -> None:
         ImpossibleConversion: they do not.
     """
     if wish.refusal is not None:
-        raise ImpossibleConversion(wish.refusal)
+        raise ImpossibleNow(wish.refusal)
 
 
 def rule_step(source_type: str, form: Form) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from backends.model.conversion.derived import Record
 from backends.model.conversion.image_indexes import rewrite_index
-from backends.model.conversion.impossible import ImpossibleConversion
+from backends.model.conversion.impossible import ImpossibleConversion, ImpossibleNow
 from backends.model.conversion.plans import Form, Plan
 from backends.model.conversion.platforms import (
     MAX_NESTING,
@@ -52,8 +52,7 @@ class Indexes:
         """Makes what is wished of an index.
 
         Raises:
-            ImpossibleConversion: there is no image for the platform, or the form cannot hold any.
-            ValueError: the image for the platform is none.
+            ImpossibleConversion: there is no image for the platform, or it is none, or the form cannot hold any.
         """
         images, all_here = await self._find_images(wish, index, depth=1)
         if wish.plan.form.is_index:
@@ -65,7 +64,7 @@ class Indexes:
     async def _of_one(self, index: Index, images: Sequence[Descriptor], wish: Wish, *, all_here: bool) -> Derivation:
         platform = wish.plan.platform
         candidates = ranked(images, platform) or (choose(images, platform),)
-        refusal: Exception | None = None
+        refusal: ImpossibleConversion | None = None
         for number, candidate in enumerate(candidates):
             is_best = number == 0
             child = await self._child(wish, candidate)
@@ -74,7 +73,7 @@ class Indexes:
                 continue
             try:
                 derivation = await self._of_child(index, candidate, child, wish)
-            except (ImpossibleConversion, ValueError) as error:  # an image in EROFS, of which others know nothing
+            except ImpossibleConversion as error:  # an image in EROFS, of which others know nothing
                 refusal = refusal or error
                 continue
             is_named = any(_are_alike(each.platform, platform) for each in images)
@@ -106,7 +105,7 @@ class Indexes:
         single = replace(wish, plan=Plan(_IN_INDEX[form], wish.plan.platform, wish.plan.gzip_only))
         children: dict[Digest, Descriptor] = {}
         made: dict[Digest, Made] = {}
-        refusal: Exception | None = None
+        refusal: ImpossibleConversion | None = None
         for number, entry in enumerate(index.manifests, start=1):
             wish.progress.begin(f"image {number} of {len(index.manifests)}")
             child = await self._child(wish, entry)
@@ -114,10 +113,7 @@ class Indexes:
                 continue
             try:
                 each = await self._images.of_manifest(entry.digest, child, single)
-            except (
-                ImpossibleConversion,
-                ValueError,
-            ) as error:  # who reads this form does not miss it
+            except ImpossibleConversion as error:  # who reads this form does not miss it
                 refusal = refusal or error
                 continue
             if each is None:
@@ -190,8 +186,8 @@ def _are_alike(one: Platform | None, other: Platform) -> bool:
     return one is not None and (one.os, one.architecture) == (other.os, other.architecture)
 
 
-def _not_stored(entry: Descriptor) -> ImpossibleConversion:
+def _not_stored(entry: Descriptor) -> ImpossibleNow:
     said = platform_text(entry.platform) if entry.platform is not None else "this"
-    return ImpossibleConversion(
+    return ImpossibleNow(
         f"the image {entry.digest} for {said} is named by the index, but not stored in this registry; push it"
     )

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from backends.model.conversion.image_config import MAX_CONFIG_BYTES, parse_image_config
-from backends.model.conversion.impossible import ImpossibleConversion
+from backends.model.conversion.impossible import ImpossibleConversion, ImpossibleNow
 from backends.model.conversion.upward import require_few_characters, require_short_chain
 from backends.model.descriptors import Descriptor, Platform
 from backends.model.digest import Digest
@@ -107,7 +107,7 @@ class Originals:
         """
         blob = await self._open(name, config.digest)
         if blob is None:
-            raise ImpossibleConversion(
+            raise ImpossibleNow(
                 f"the image's configuration {config.digest} is not stored in this registry; push the image again"
             )
         try:
@@ -200,7 +200,7 @@ class Originals:
         try:
             ancestry = parse_ancestry(await self._v1_driver.read(layout.v1_image_ancestry(image_id)))
         except PathNotFound:
-            raise ImpossibleConversion(f"image {image_id} has lost its ancestry; push the image again") from None
+            raise ImpossibleNow(f"image {image_id} has lost its ancestry; push the image again") from None
         require_short_chain(len(ancestry))
         texts: list[V1Text] = []
         for each in reversed(ancestry):
@@ -212,7 +212,7 @@ class Originals:
         try:
             content = await self._v1_driver.read(layout.v1_image_json(image_id))
         except PathNotFound:
-            raise ImpossibleConversion(
+            raise ImpossibleNow(
                 f"image {image_id}, on which this one is built, is not stored here; push the image again"
             ) from None
         try:
@@ -246,7 +246,7 @@ class Originals:
     async def _require(self, name: RepositoryName, digest: Digest) -> Blob:
         blob = await self._open(name, digest)
         if blob is None:
-            raise ImpossibleConversion(f"layer {digest} is not stored in this registry; push the image again")
+            raise ImpossibleNow(f"layer {digest} is not stored in this registry; push the image again")
         return blob
 
 
@@ -266,9 +266,9 @@ async def _wait(work: _Work[T], what: str, tell: Tell) -> T:
         except StillWorking as working:
             tell(working.progress)
         except PathNotFound:
-            raise ImpossibleConversion(f"{what} is not stored here any more; push the image again") from None
+            raise ImpossibleNow(f"{what} is not stored here any more; push the image again") from None
         except UnreadableLayer as error:
-            raise ImpossibleConversion(f"{what} cannot be read: {error}; {error.remedy}") from None
+            raise ImpossibleNow(f"{what} cannot be read: {error}; {error.remedy}") from None
 
 
 async def _read(blob: Blob, size: int) -> bytes:

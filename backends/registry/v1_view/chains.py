@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from backends.model.conversion.image_config import MAX_CONFIG_BYTES
 from backends.model.conversion.image_manifests import require_image
-from backends.model.conversion.impossible import ImpossibleConversion
+from backends.model.conversion.impossible import ImpossibleConversion, ImpossibleNow
 from backends.model.conversion.schema1 import own_images, schema1_entries
 from backends.model.conversion.v1_chain import v1_chain
 from backends.model.errors import ErrorCode, RegistryError
@@ -101,7 +101,7 @@ async def read_config(repository: Repository, config: Descriptor) -> bytes:
     except RegistryError as error:
         if error.code is not ErrorCode.BLOB_UNKNOWN:
             raise
-        raise ImpossibleConversion(
+        raise ImpossibleNow(
             f"the image's configuration {config.digest} is not stored in this registry; push the image again"
         ) from None
     try:
@@ -150,7 +150,7 @@ async def _require_layers(repository: Repository, images: Sequence[DerivedImage]
     for image in images:
         for layer in image.layers:
             if not await repository.has_blob(layer):
-                raise ImpossibleConversion(
+                raise ImpossibleNow(
                     f"layer {layer} is not stored in this registry (it is foreign, or was deleted), and Docker before"
                     " 1.10 gets layers from nowhere else; push the image with all its layers"
                 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from backends.model.conversion.image_config import parse_image_config
 from backends.model.conversion.image_manifests import require_image
-from backends.model.conversion.impossible import ImpossibleConversion
+from backends.model.conversion.impossible import ImpossibleConversion, ImpossibleNow
 from backends.model.conversion.platforms import (
     MAX_NESTING,
     choose,
@@ -59,7 +59,7 @@ async def choose_image(repository: Repository, digest: Digest, platform: Platfor
     if best:
         return best[0]  # who makes images of it says why it is none
     missing = choose(images, platform)
-    raise ImpossibleConversion(
+    raise ImpossibleNow(
         f"the {platform_text(platform)} image of this list, {missing.digest}, is not stored in this registry;"
         " push it too"
     )

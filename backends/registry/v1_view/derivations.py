@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from backends.model import media_types
 from backends.model.actor import Actor
 from backends.model.cache import Cache
-from backends.model.conversion.impossible import ImpossibleConversion
+from backends.model.conversion.impossible import ImpossibleConversion, ImpossibleNow
 from backends.model.conversion.plans import Form, Plan
 from backends.model.conversion.platforms import platform_text
 from backends.model.conversion.policy import Permission, refusal
@@ -25,6 +25,7 @@ from backends.model.manifests import OciManifest, Schema1, Schema2, parse_stored
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.targets import Target, V2Target
 from backends.registry.events import of_manifest
+from backends.registry.known_impossible import KnownImpossible
 from backends.registry.manifests import parse_off_loop
 from backends.registry.repository import Repository
 from backends.registry.shared import Shared
@@ -80,6 +81,7 @@ class Derivations:
         self._claims = claims
         self._layers = layers
         self._writes = writes
+        self._impossible = KnownImpossible()
         self._made: Cache[tuple[ImageId, ImageSource], bool] = Cache(bound=MADE)
 
     def _open(self, name: RepositoryName) -> Repository:
@@ -107,7 +109,8 @@ class Derivations:
         known = None if chosen == digest else await self._known(source)
         if known is None:
             self._require_permission(name, new=True)
-            known = (await self._chain(source, viewer)).top
+            with self._impossible.noted(source):
+                known = (await self._chain(source, viewer)).top
             await self._images.keep_top(source, known)
         return known
 
@@ -115,9 +118,9 @@ class Derivations:
         """Raises ImpossibleConversion where nothing of a repository may be shown; `new`: where nothing more may be."""
         permission = self._shared.conversion_policy.permission(name)
         if permission is Permission.FORBID or (new and permission is Permission.PINNED):
-            raise ImpossibleConversion(f"this image was pushed by a v2 client, and {refusal(permission, name)}")
+            raise ImpossibleNow(f"this image was pushed by a v2 client, and {refusal(permission, name)}")
         if new and not self._writes:
-            raise ImpossibleConversion(
+            raise ImpossibleNow(
                 "this image was pushed by a v2 client, and this registry is read-only, so a conversion of it cannot be"
                 " kept; pull it with Docker 1.6 or later"
             )

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backends.model.conversion.impossible import ImpossibleConversion
+from backends.model.conversion.impossible import ImpossibleConversion, ImpossibleNow
 from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest
 from backends.model.layers import EMPTY_LAYER, EMPTY_LAYER_DIGEST, HEAD_BYTES, Compression, compression_of
@@ -221,13 +221,13 @@ async def _compression_of(stored: LayerFile) -> Compression:
         reader.close()
 
 
-def _other(image: DerivedImage, digest: Digest, error: UnreadableLayer) -> ImpossibleConversion:
+def _other(image: DerivedImage, digest: Digest, error: UnreadableLayer) -> ImpossibleNow:
     why = f"layer {digest} cannot be served as that of image {image.image_id}: {error}; {error.remedy}"
     _log.warning("%s", why)
-    return ImpossibleConversion(why)
+    return ImpossibleNow(why)
 
 
-def _gone(image: DerivedImage) -> ImpossibleConversion:
-    return ImpossibleConversion(
+def _gone(image: DerivedImage) -> ImpossibleNow:
+    return ImpossibleNow(
         f"the layer of image {image.image_id} is not stored in this registry any more; push the image again"
     )
