@@ -34,7 +34,8 @@ from backends.storage.storage import Storage
 
 if TYPE_CHECKING:
     from backends.registry.deleting import Deletions
-    from backends.registry.layers.layers import LayerObserver, Layers
+    from backends.registry.layers.layers import Layers
+    from backends.registry.layers.observer import LayerObserver
     from backends.registry.v1_view.service import V1View
 
 NAMES_AT_ONCE = 1000

@@ -431,11 +431,6 @@ def v1_staged(image_id: ImageId, entry: str) -> str:
     return f"{v1_staging(image_id)}/{entry}"
 
 
-def v1_repository_entry(namespace: str, repository_name: str, entry: str) -> str:
-    """Takes the name of a file as it was listed."""
-    return f"{v1_repository(namespace, repository_name)}/{entry}"
-
-
 def v1_tag(namespace: str, repository_name: str, tag_name: str) -> str:
     return f"{v1_repository(namespace, repository_name)}/{V1_TAG}{escape_v1(tag_name)}"
 

@@ -27,7 +27,7 @@ async def make(driver: StorageDriver, name: str) -> None:
 
 
 async def make_v1(driver: StorageDriver, name: V1Name, entry: str = "tag_1") -> None:
-    await driver.write(layout.v1_repository_entry(name.namespace, name.stored, entry), IMAGE)
+    await driver.write(f"{layout.v1_repository(name.namespace, name.stored)}/{entry}", IMAGE)
 
 
 @pytest.mark.parametrize("two", [False, True], ids=["one root", "two roots"])

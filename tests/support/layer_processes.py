@@ -18,7 +18,8 @@ from typing_extensions import override
 
 from backends.model.names import ImageId
 from backends.registry.facts import FactsInMemory
-from backends.registry.layers.layers import Layers, NoObserver
+from backends.registry.layers.layers import Layers
+from backends.registry.layers.observer import NoObserver
 from backends.storage.factory import open_folder
 
 

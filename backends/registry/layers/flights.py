@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -18,6 +19,8 @@ from typing_extensions import override
 from backends.model.cache import Cache
 from backends.registry.layers.errors import UnreadableLayer
 from backends.registry.still_working import StillWorking
+from backends.storage.locks import LockHeld
+from backends.storage.storage import Storage
 
 T = TypeVar("T")
 
@@ -26,6 +29,9 @@ WAITING = 1000
 
 REFUSED_SECONDS = 1.0
 """So long does it take to be told that nothing more is taken on."""
+
+WAIT_SECONDS = 24 * 3600.0
+"""So long is another process waited for that reads the same layer; its end, of whatever kind, ends the wait."""
 
 FAILED_SECONDS = 60.0
 FAILURES = 1000
@@ -81,11 +87,6 @@ class Flights:
         self._failed: Cache[Hashable, tuple[float, UnreadableLayer]] = Cache(bound=FAILURES)
         self._are_left = False
         self._is_closed = False
-
-    @property
-    def are_flying(self) -> bool:
-        """Whether there is any work."""
-        return bool(self._flying)
 
     async def join(
         self,
@@ -169,6 +170,19 @@ class Flights:
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(result, Exception):
                 _log.debug("ended at the end of the process: %r", result)
+
+
+@asynccontextmanager
+async def alone(storage: Storage, lock: str, progress: Progress) -> AsyncIterator[None]:
+    """Waits while another process does the same."""
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(storage.locks.hold(lock))
+        except LockHeld:
+            progress.is_elsewhere = True
+            await stack.enter_async_context(storage.locks.hold(lock, patience=WAIT_SECONDS))
+            progress.is_elsewhere = False
+        yield
 
 
 def _tell_if_nobody_waits(progress: Progress, task: asyncio.Task[object]) -> None:

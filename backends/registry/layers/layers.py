@@ -9,12 +9,9 @@ before it.
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, aclosing, suppress
 
 from backends.model.digest import Digest
 from backends.model.layers import HEAD_BYTES, Compression, LayerFacts, StoredLayer, compression_of
@@ -23,9 +20,10 @@ from backends.model.v1images import parse_stored_checksums
 from backends.registry.facts import Facts
 from backends.registry.hashing import RunningHash
 from backends.registry.layers.errors import UnreadableLayer
-from backends.registry.layers.flights import Flights, Progress
+from backends.registry.layers.flights import Flights, Progress, alone
 from backends.registry.layers.metering import Meter
 from backends.registry.layers.notes import KeptGzips, LayerNotes
+from backends.registry.layers.observer import LayerObserver, NoObserver
 from backends.registry.layers.reading import LayerSource, Pace, StoredBytes, batches
 from backends.registry.layers.settings import LayerSettings
 from backends.registry.layers.threads import Threads
@@ -34,14 +32,10 @@ from backends.registry.layers.upload_meter import UploadMeter
 from backends.registry.low_room import require_room
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import Chunk, FileInfo, PathNotFound, StorageDriver, StorageError, Writer
-from backends.storage.locks import LockHeld
+from backends.storage.driver import Chunk, FileInfo, PathNotFound, StorageError, Writer
 from backends.storage.storage import Storage
 
 DEFAULTS = LayerSettings()
-
-WAIT_SECONDS = 24 * 3600.0
-"""So long is another process waited for that reads the same layer; its end, of whatever kind, ends the wait."""
 
 BELOW = 5
 """By how much the kernel prefers requests to layers that somebody waits for."""
@@ -49,52 +43,6 @@ BELOW = 5
 BACKGROUND_BELOW = 19
 REST = 1.0
 """The pass over an old volume rests as long as it works."""
-
-_log = logging.getLogger("portside.layers")
-
-
-class LayerObserver(Protocol):
-    """Is told what was done, for the metrics."""
-
-    def measured(self, how: str, stored_bytes: int, raw_bytes: int) -> None:
-        """A layer was read to its end, by `push`, `demand` or `background`."""
-        ...
-
-    def transcoded(self, stored_bytes: int, gzip_bytes: int) -> None:
-        """A gzip was made of a layer."""
-        ...
-
-    def failed(self) -> None:
-        """A layer could not be read to its end."""
-        ...
-
-    def passed(self, done: int, found: int) -> None:
-        """The pass over old images has looked at so many of those that it has found."""
-        ...
-
-
-class NoObserver:
-    """Nobody counts."""
-
-    def measured(self, how: str, stored_bytes: int, raw_bytes: int) -> None:
-        """Does nothing."""
-
-    def transcoded(self, stored_bytes: int, gzip_bytes: int) -> None:
-        """Does nothing."""
-
-    def failed(self) -> None:
-        """Does nothing."""
-
-    def passed(self, done: int, found: int) -> None:
-        """Does nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Where:
-    """A root as layers need it."""
-
-    driver: StorageDriver
-    notes: LayerNotes
 
 
 class Layers:
@@ -135,11 +83,6 @@ class Layers:
         self._background_threads = Threads(1, below=BACKGROUND_BELOW)
         self._demand = Pace(self._threads)
         self._background = Pace(self._threads, self._background_threads, rest=REST)
-
-    @property
-    def is_reading(self) -> bool:
-        """Whether a layer is being read now, for anybody."""
-        return self._flights.are_flying
 
     # facts
 
@@ -183,7 +126,7 @@ class Layers:
             return known
 
         async def work(progress: Progress) -> LayerFacts:
-            async with _alone(self._storage, layout.layer_lock(digest), progress):
+            async with alone(self._storage, layout.layer_lock(digest), progress):
                 return await self.known(digest) or await self._measure(digest, source, progress, pace)
 
         return await self._flights.join(
@@ -283,7 +226,7 @@ class Layers:
             return known
 
         async def work(progress: Progress) -> StoredLayer:
-            async with _alone(self._v1_storage, layout.v1_layer_file_lock(image_id), progress):
+            async with alone(self._v1_storage, layout.v1_layer_file_lock(image_id), progress):
                 file, checksums = await driver.stat(path), await self._checksums(image_id)
                 known = await self._known_v1(image_id, checksums, file)
                 if known is not None:
@@ -349,7 +292,7 @@ class Layers:
             is_twice = compression is Compression.GZIP
 
             async def work(progress: Progress) -> StoredLayer:
-                async with _alone(self._storage, layout.gzip_lock(digest), progress):
+                async with alone(self._storage, layout.gzip_lock(digest), progress):
                     made = await self._gzips.find(digest)
                     return made or await self._make_gzip(digest, source, diff_id, progress, is_twice=is_twice)
 
@@ -445,19 +388,6 @@ class Layers:
         await self._flights.close()
         await self._threads.close()
         await self._background_threads.close()
-
-
-@asynccontextmanager
-async def _alone(storage: Storage, lock: str, progress: Progress) -> AsyncIterator[None]:
-    """Waits while another process does the same."""
-    async with AsyncExitStack() as stack:
-        try:
-            await stack.enter_async_context(storage.locks.hold(lock))
-        except LockHeld:
-            progress.is_elsewhere = True
-            await stack.enter_async_context(storage.locks.hold(lock, patience=WAIT_SECONDS))
-            progress.is_elsewhere = False
-        yield
 
 
 def _other_content(found: Digest, wanted: Digest | None) -> UnreadableLayer:
