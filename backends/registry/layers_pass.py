@@ -17,7 +17,7 @@ from functools import partial
 
 from typing_extensions import override
 
-from backends.model.errors import RegistryError
+from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Schema1
 from backends.model.media_types import SCHEMA1_TYPES
 from backends.model.names import ImageId, RepositoryName, parse_repository_name
@@ -25,9 +25,10 @@ from backends.model.targets import Target, V1Target, V2Target
 from backends.model.v1images import V1Name, parse_ancestry
 from backends.registry.layers.errors import UnreadableLayer
 from backends.registry.manifests import Manifests
+from backends.registry.still_working import StillWorking
 from backends.registry.store import NAMES_AT_ONCE, Store
 from backends.storage import layout
-from backends.storage.driver import InvalidPath, PathNotFound
+from backends.storage.driver import InvalidPath, PathNotFound, StorageError
 
 NEWEST = 20_000
 """So many images are looked at by their age; older ones after them, in the order of their names."""
@@ -89,13 +90,14 @@ class LayersPass:
         self._on_progress = on_progress
         self._manifests = Manifests(store.blobs)  # what others have asked for lately stays in the store's own
         self._progress = Progress()
+        self._failure: StorageError | RegistryError | None = None
         self._rested = time.monotonic()
 
     async def run(self) -> Progress:
         """Looks at everything; what it found.
 
         Raises:
-            StorageError, RegistryError: it could not; what was found out stays.
+            StorageError, RegistryError: it could not, or not at everything; what was found out stays.
         """
         newest: list[_Tagged] = []
         seen: set[Target] = set()
@@ -116,6 +118,8 @@ class LayersPass:
             async for tagged in self._tagged():
                 if tagged.target not in seen:
                     await self._look(tagged)
+        if self._failure is not None:
+            raise self._failure
         return self._progress
 
     async def _look(self, tagged: _Tagged) -> None:
@@ -127,6 +131,12 @@ class LayersPass:
                     await self._look_at_schema1(tagged.target, tagged.text)
         except (PathNotFound, InvalidPath, ValueError) as error:  # deleted meanwhile, or damaged: who asks is told so
             _log.debug("the layers of %s are not known: %s", tagged.text, error)
+        except StorageError as error:  # one file that cannot be read must not keep the rest from being looked at
+            if error.transient:
+                raise
+            self._failure = self._failure or error
+        except StillWorking as working:  # as many clients as are taken on wait for other layers
+            self._failure = self._failure or RegistryError(ErrorCode.UNAVAILABLE, working.progress)
         self._progress.done += 1
         if self._on_progress is not None:
             self._on_progress(self._progress, tagged.text)

@@ -11,21 +11,25 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from backends.model.digest import Digest
+from backends.model.errors import RegistryError
 from backends.model.manifests import parse_manifest
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.registry import layers_pass, layers_reader
+from backends.registry.layers import flights
 from backends.registry.layers.layers import Layers
 from backends.registry.layers_pass import LayersPass
 from backends.registry.layers_reader import LayersReader
 from backends.registry.store import Store
 from backends.storage import layout
-from backends.storage.driver import PathNotFound, StorageDriver
+from backends.storage.driver import PathNotFound, Reader, StorageDriver, StorageError
 from backends.storage.factory import open_folder
 from backends.storage.storage import Storage
 from tests.support import schema1
 from tests.support.actors import ACTOR
+from tests.support.drivers import ForwardingDriver, wrapped
 from tests.support.layer_counts import Counted
 from tests.support.stores import put_blob, put_image
 
@@ -164,6 +168,47 @@ async def test_what_cannot_be_read_keeps_nothing_else_from_it(
         f"layer {Digest.of(layer_of('two')[:-5])} of old/app:s1 {told}",
         f"the layer of image {'b' * 64} of old/app:latest {told}",
     ]
+
+
+class Unreadable(ForwardingDriver):
+    """Cannot open the layer of one image."""
+
+    @override
+    async def open(self, path: str) -> Reader:
+        if path == layout.v1_image_layer(ImageId("b" * 64)):
+            raise StorageError(f"{path} cannot be read")
+        return await super().open(path)
+
+
+async def test_a_file_that_the_disk_does_not_give_keeps_only_its_own_image_from_it(
+    reopen: Callable[[], Storage],
+) -> None:
+    storage, driver = wrapped(reopen(), Unreadable)
+    for letter in "acb":  # b is the newest, so it is the first
+        await put_old_chain(driver.driver, letter, tag=letter)
+    store = Store(storage)
+    with pytest.raises(StorageError, match="b/layer cannot be read"):  # so it is tried again
+        await LayersReader(store).tick()
+    assert await known(store, *"abc") == [True, False, True]
+    await store.close()
+    after = Store(wrapped(reopen(), ForwardingDriver)[0])
+    assert await LayersReader(after).tick()
+    assert await known(after, *"abc") == [True] * 3
+    await after.close()
+
+
+async def test_a_pass_that_finds_too_many_clients_waiting_is_made_again(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = process()
+    await put_old_chain(store.storage.driver, "a", tag="latest")
+    monkeypatch.setattr(flights, "REFUSED_SECONDS", 0.01)
+    with monkeypatch.context() as crowded:
+        crowded.setattr(flights, "WAITING", 0)
+        with pytest.raises(RegistryError, match="waits for its turn"):
+            await LayersReader(store).tick()
+    assert await LayersReader(store).tick()
+    assert await known(store, "a") == [True]
 
 
 async def test_one_process_makes_the_pass_and_makes_it_once(
