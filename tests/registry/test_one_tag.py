@@ -628,3 +628,14 @@ async def test_a_page_of_very_many_tags_looks_at_no_more_files_than_are_on_it(vo
     assert list(await tags.page(NAME, after="t1998", limit=3)) == ["t1999", "v0000", "v0001"]
     assert driver.looks == 0
     await storage.close()
+
+
+@pytest.mark.parametrize(("target", "looks"), [(D1, 3), (I1, 4)])
+async def test_a_tag_of_one_generation_costs_few_looks(reopen: Reopen, target: Target, looks: int) -> None:
+    counting, driver = wrapped(reopen(), Counting)
+    tags = Store(counting).tags
+    await move(tags, target)
+    await move(tags, I2, "other")  # v1 has the repository too
+    driver.looks = 0
+    assert await tags.target(NAME, TAG) == target
+    assert driver.looks == looks

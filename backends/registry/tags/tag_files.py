@@ -123,8 +123,12 @@ class TagFiles:
         """
         if v1 is None or self._v2_is_alone(name, v1):
             return V2Target(await self.links.read(name, text))
-        if await self.records.read(name, text) is None and not await self.files.is_there(v1, text):
-            return V2Target(await self.links.read(name, text))
+        if await self.records.read(name, text) is None:
+            if not await self.files.is_there(v1, text):
+                return V2Target(await self.links.read(name, text))
+            # Where a link held, v1's file was removed before it: what is there once it is gone, holds.
+            if not await self.links.is_there(name, text):
+                return await self.files.read(v1, text)
         target = (await self.state(Tag(name, v1, text))).target
         if target is None:
             raise PathNotFound(layout.tag(name, text))

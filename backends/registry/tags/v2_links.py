@@ -14,7 +14,7 @@ from backends.registry.no_room import exists, undone_without_room
 from backends.registry.tags.seeing import see
 from backends.storage import layout
 from backends.storage.capabilities import after_name, list_page
-from backends.storage.driver import PathNotFound, StorageDriver
+from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver
 
 
 class V2Links:
@@ -34,6 +34,13 @@ class V2Links:
     async def see(self, name: RepositoryName, tag: TagName) -> Seen | None:
         """Returns what a tag names here, and when that was written; None for nothing."""
         return await see(self._driver, layout.tag_current_link(name, tag), _target)
+
+    async def is_there(self, name: RepositoryName, tag: TagName) -> bool:
+        """Whether there is a link of a tag, whatever it says."""
+        try:
+            return await exists(self._driver, layout.tag_current_link(name, tag))
+        except InvalidPath:
+            return False
 
     async def names(self, name: RepositoryName) -> Sequence[str] | None:
         """Returns the tags of a repository, sorted bytewise; None when it never had any."""
