@@ -58,6 +58,7 @@ A `link` holds a digest as text without a newline. Source: distribution `registr
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote_plus, unquote_plus
 
 from backends.model.digest import Digest, parse_digest
@@ -384,13 +385,17 @@ def event_endpoint(key: str) -> str:
 # docker-registry 0.9.1
 
 
+_UNESCAPED = re.compile(r"[A-Za-z0-9_.~-]*")
+"""What `quote_plus` leaves as it is: almost all names, in a tenth of its time."""
+
+
 def escape_v1(component: str) -> str:
     """Escapes one path component as 0.9.1's file driver does (V1API section 11)."""
     if component == "..":
         component = "%2E%2E"
     elif component == ".":
         component = "%2E"
-    return quote_plus(component)
+    return component if _UNESCAPED.fullmatch(component) else quote_plus(component)
 
 
 def v1_image(image_id: ImageId) -> str:
