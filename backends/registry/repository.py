@@ -267,17 +267,17 @@ class Repository:
             if isinstance(target, V1Target):
                 return Tagged(tag, target, media_types.V1_IMAGE)
             digest = target.digest
-            await read_link(self._driver, layout.revision_link(self.name, digest))
             if whole:
                 content, media_type = await self._shared.manifests.read(digest)
                 size = len(content)
             else:
                 content = None
                 media_type, size = await self._shared.manifests.describe(digest)
+            if media_type not in at_once:  # who makes something of it asks whether it is there
+                return Tagged(tag, target, media_type)
+            await read_link(self._driver, layout.revision_link(self.name, digest))
         except PathNotFound:
             raise self._manifest_unknown(tag) from None
-        if media_type not in at_once:
-            return Tagged(tag, target, media_type)
         if media_type in media_types.SCHEMA1_TYPES:  # it must be signed to go out
             return await self.get_manifest(digest)
         if content is None:
