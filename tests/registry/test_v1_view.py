@@ -20,6 +20,7 @@ from backends.model.targets import V1Target, V2Target
 from backends.model.v1images import V1Name, parse_v1_name
 from backends.registry.no_room import exists
 from backends.registry.store import Store
+from backends.registry.v1_view.choosing import choose_image
 from backends.registry.v1_view.derived_images import LAYERS
 from backends.registry.v1_view.viewer import Viewer
 from backends.registry.validation import Validation
@@ -30,7 +31,10 @@ from tests.support.collector import collect
 from tests.support.drivers import Failing, Unlinked, wrapped
 from tests.support.formats import digest_of, inflated
 from tests.support.layers import Compression, pack
+from tests.support.pauses import CPU_SECONDS, pauses
 from tests.support.pushed_examples import (
+    OCI_INDEX,
+    OCI_MANIFEST,
     ZSTD,
     Layer,
     config_of,
@@ -98,6 +102,23 @@ async def test_what_v1_can_never_have_is_not_read_again(store: Store) -> None:
             await store.v1_view.repositories.tag(V1_NAME, "x", VIEWER)
         if await store.open(NAME).has_blob(digest_of(config)):
             await store.open(NAME).delete_blob(digest_of(config), actor=ACTOR)
+
+
+async def test_nobody_waits_while_an_index_is_looked_through_for_what_its_entries_leave_out(store: Store) -> None:
+    """Where they say no platform, the images' configurations do, which may have megabytes."""
+    layer = gzip_layer(b"tar")
+    for tag, steps in (("small", 1), ("large", 60_000)):
+        document = json.loads(config_of([layer]))
+        empty = [{"created_by": "x", "empty_layer": True}] * steps
+        config = json.dumps({**document, "history": [*empty, {"created_by": "x"}]}).encode()
+        await push_image(store, NAME, tag, [layer], config=config)
+        entry = {"mediaType": OCI_MANIFEST, "digest": str(digest_of(image_of(config, [layer]))), "size": 1}
+        index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry] * 2}).encode()
+        digest = await put_manifest(store, NAME, tag, index)
+        async with pauses() as seen:
+            await choose_image(store.open(NAME), digest, Platform("amd64", "linux"))
+        longest = max(cpu for cpu, _ in seen)
+        assert tag == "small" or longest < CPU_SECONDS, f"the event loop worked for {longest:.3f} s at one go"
 
 
 # two roots

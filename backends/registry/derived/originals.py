@@ -29,7 +29,7 @@ from backends.registry.layers.errors import UnreadableLayer
 from backends.registry.layers.layers import Layers
 from backends.registry.layers.reading import LayerSource
 from backends.registry.links import read_link
-from backends.registry.manifests import Manifests
+from backends.registry.manifests import Manifests, parse_off_loop
 from backends.registry.still_working import StillWorking
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, Reader, StorageDriver
@@ -146,7 +146,7 @@ class Originals:
     async def platform(self, name: RepositoryName, config: Descriptor) -> Platform | None:
         """Returns what an image runs on by its configuration; None where this is not here, or says nothing."""
         try:
-            platform = parse_image_config(await self.config(name, config)).platform
+            platform = (await parse_off_loop(await self.config(name, config), parse_image_config)).platform
         except (ImpossibleConversion, ValueError):
             return None
         return platform if platform.os and platform.architecture else None

@@ -20,6 +20,7 @@ from backends.model.conversion.platforms import (
 )
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Index, OciManifest, Schema2
+from backends.registry.manifests import parse_off_loop
 from backends.registry.v1_view.chains import read_config
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ async def _is_image(repository: Repository, digest: Digest) -> bool:
         return not isinstance(manifest, Index)
     try:
         require_image(manifest)
-        parse_image_config(await read_config(repository, manifest.config))
+        await parse_off_loop(await read_config(repository, manifest.config), parse_image_config)
     except (ValueError, ImpossibleConversion):
         return False
     return True
@@ -102,7 +103,7 @@ class _Search:
         if not isinstance(manifest, Schema2 | OciManifest):
             return entry
         try:
-            config = parse_image_config(await read_config(self.repository, manifest.config))
+            config = await parse_off_loop(await read_config(self.repository, manifest.config), parse_image_config)
         except (ValueError, ImpossibleConversion):
             return entry
         return replace(entry, platform=config.platform)
