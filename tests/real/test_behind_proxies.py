@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.tim
 
 PROXIES = "docs/behind-a-proxy.md"
 ACCESS = "docs/access-control.md"
+MOVING = "docs/moving.md"
 OLD_CLIENTS = {"1.3.3": "ok v1", "1.5.0": "ok v1", "1.6.2": "ok v2", "1.9.1": "ok v2", "20.10.24": "ok v2"}
 
 
@@ -185,6 +186,19 @@ def test_older_clients_must_log_in_too(version: str, behind_password: Behind) ->
     client.forget_images()
     assert client.pull("team/old", "b").statement == OLD_CLIENTS[version]
     assert not OldDocker(version, behind_password.address).pull("team/old", "b").ok
+
+
+@pytest.mark.parametrize("version", OLD_CLIENTS)
+def test_an_nginx_of_2015_stays_in_front(version: str, served: Served, tmp_path: Path) -> None:
+    with plain_portside("serve", tmp_path) as port, nginx(MOVING, served, tmp_path, port) as behind:
+        image = make_image("team/old")
+        client = OldDocker(version, behind.address)
+        assert not client.push("team/old", "b", image).ok
+        assert client.login(Login("alice", "secret")).ok
+        assert client.push("team/old", "b", image).statement == OLD_CLIENTS[version]
+        for other, statement in OLD_CLIENTS.items():
+            puller = OldDocker(other, behind.address, login=Login("alice", "secret"))
+            assert puller.pull("team/old", "b").statement == statement
 
 
 def test_an_upload_cannot_be_begun_without_the_password(behind_password: Behind) -> None:
