@@ -9,14 +9,15 @@ from backends.model.v1images import V1Name
 from backends.registry.names import Names, is_alias
 from backends.registry.store import Store
 from backends.v1.errors import render
+from backends.v1.headers import STD
 from backends.v1.parts import Parts
 from backends.v1.routes import PARSERS, ROUTES
 from backends.v1.settings import V1Settings
-from backends.v1.waiting import asking_again
 from backends.web.dispatch import Dispatcher
 from backends.web.errors import render_errors
 from backends.web.gates import Gate
 from backends.web.operations import Action, Operation
+from backends.web.waiting import asking_again
 
 
 class Registry:
@@ -41,7 +42,13 @@ class Registry:
             names=_Names(store.names),
             headers={"Server": "Portside"},
         )
-        self.handle = render_errors(asking_again(dispatcher.handle), render)
+        handler = asking_again(
+            dispatcher.handle,
+            patience_seconds=settings.patience_seconds,
+            location=lambda _, address: address,
+            headers=STD,
+        )
+        self.handle = render_errors(handler, render)
 
 
 class _Names:

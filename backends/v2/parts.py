@@ -59,6 +59,10 @@ class Parts:
         self.doubts.check(request)
         return location_origin(request) + settings.prefix + path
 
+    def location_again(self, request: BaseRequest, address: str) -> str:
+        """Returns the same for path and query as clients send them, the prefix before `/v2/` included."""
+        return self.location(request, address.removeprefix(self.settings.prefix))
+
     def actor(self, request: BaseRequest) -> Actor:
         """Returns who asks, with what events say of the request where they are wanted."""
         if not self.store.events.wanted:

@@ -14,11 +14,11 @@ from backends.v2.parts import Parts
 from backends.v2.readers import Readers
 from backends.v2.routes import PARSERS, routes_below
 from backends.v2.settings import V2Settings
-from backends.v2.waiting import asking_again
 from backends.web.dispatch import Dispatcher
 from backends.web.errors import render_errors
 from backends.web.gates import Gate
 from backends.web.operations import Operation
+from backends.web.waiting import asking_again
 
 
 class Registry:
@@ -46,7 +46,13 @@ class Registry:
             headers=API_HEADERS,
             redirects=True,
         )
-        self.handle = render_errors(asking_again(dispatcher.handle, parts), render)
+        handler = asking_again(
+            dispatcher.handle,
+            patience_seconds=settings.patience_seconds,
+            location=parts.location_again,
+            headers=API_HEADERS,
+        )
+        self.handle = render_errors(handler, render)
 
 
 class _Names:

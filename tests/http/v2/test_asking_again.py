@@ -13,11 +13,12 @@ from backends.registry.still_working import StillWorking
 from backends.registry.store import Store
 from backends.storage.factory import open_memory
 from backends.v2.errors import render
+from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
 from backends.v2.readers import Readers
 from backends.v2.settings import V2Settings
-from backends.v2.waiting import asking_again
 from backends.web.errors import render_errors
+from backends.web.waiting import asking_again
 from tests.support.serving_here import Answer, Client, serving_here
 
 BLOB = "/v2/team/app/blobs/sha256:" + "ab" * 32
@@ -30,7 +31,9 @@ async def at_work(request: BaseRequest) -> StreamResponse:
 async def ask(method: str, path: str, settings: V2Settings) -> tuple[Answer, Client]:
     storage = open_memory()
     parts = Parts(Store(storage), settings, BodyLimit(1), Readers(LINUX_AMD64))
-    async with serving_here(render_errors(asking_again(at_work, parts), render)) as client:
+    patience, location = settings.patience_seconds, parts.location_again
+    handler = asking_again(at_work, patience_seconds=patience, location=location, headers=API_HEADERS)
+    async with serving_here(render_errors(handler, render)) as client:
         answer = await client.ask(method, path)
     await storage.close()
     return answer, client

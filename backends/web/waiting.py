@@ -1,9 +1,12 @@
-"""Clients of the v2 protocol that ask for what takes long: a conversion, or a blob that must be found again.
+"""Clients that ask for what takes long: a conversion, or what a layer holds.
 
-They are redirected to the same address while the work goes on; containerd gives up after 30 seconds without an answer.
+They are redirected to the same address while the work goes on, and wait anew: containerd gives up after 30 seconds
+without an answer, Docker up to 1.5 after a minute.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 
 from aiohttp.web import BaseRequest, StreamResponse
 
@@ -11,19 +14,28 @@ from backends.http.asking_again import next_address
 from backends.http.sending import respond
 from backends.model.errors import ErrorCode, RegistryError
 from backends.registry.still_working import StillWorking
-from backends.v2.headers import API_HEADERS
-from backends.v2.parts import Parts
 from backends.web.errors import Handler
 
 
-def asking_again(handler: Handler, parts: Parts) -> Handler:
+def asking_again(
+    handler: Handler,
+    *,
+    patience_seconds: float,
+    location: Callable[[BaseRequest, str], str],
+    headers: Mapping[str, str],
+) -> Handler:
     """Wraps a handler so that a client whose answer takes long asks again.
+
+    Args:
+        handler: answers, or raises StillWorking.
+        patience_seconds: how long it waits before it does.
+        location: returns the value of `Location` for path and query of the next request.
+        headers: of a redirect.
 
     Raises:
         RegistryError: UNAVAILABLE, with how far the work is: the client has asked as often as it is sure to follow.
     """
-    prefix = parts.settings.prefix
-    retry = str(max(1, round(parts.settings.patience_seconds)))
+    retry = str(max(1, round(patience_seconds)))
 
     async def answer(request: BaseRequest) -> StreamResponse:
         try:
@@ -34,10 +46,9 @@ def asking_again(handler: Handler, parts: Parts) -> Handler:
         if address is None or request.method not in {"GET", "HEAD"}:
             raise RegistryError(
                 ErrorCode.UNAVAILABLE,
-                f"this image is being prepared for this client: {progress}; the work goes on, so ask again later",
+                f"this image is being prepared for this client: {progress}; the work goes on, so pull it again later",
                 headers={"Retry-After": retry},
             )
-        location = parts.location(request, address.removeprefix(prefix))
-        return respond(request, 307, {**API_HEADERS, "Location": location}, b"")
+        return respond(request, 307, {**headers, "Location": location(request, address)}, b"")
 
     return answer
