@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -26,7 +27,7 @@ from backends.registry.still_working import StillWorking
 from backends.registry.store import Store
 from backends.registry.validation import Validation
 from backends.storage import layout
-from backends.storage.driver import PathNotFound
+from backends.storage.driver import PathNotFound, Reader, StorageDriver
 from backends.storage.factory import open_memory
 from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
@@ -185,6 +186,29 @@ async def test_of_two_processes_that_sign_at_once_one_signature_counts(stores: S
     for store in (quicker, stores()):
         assert (await convert(store, NAME, TAG, Form.SCHEMA1)).content == made.content
     await slower.close()
+
+
+class CountsOpened(ForwardingDriver):
+    """Counts how often each file is opened."""
+
+    def __init__(self, driver: StorageDriver) -> None:
+        super().__init__(driver)
+        self.opened: Counter[str] = Counter()
+
+    @override
+    async def open(self, path: str) -> Reader:
+        self.opened[path] += 1
+        return await super().open(path)
+
+
+async def test_a_layer_that_an_image_has_often_is_looked_at_once(reopen: Reopen) -> None:
+    storage, driver = wrapped(reopen(), CountsOpened)
+    store = Store(storage)
+    layer = gzip_layer(b"a tar")
+    await push_image(store, NAME, TAG, [layer] * 9)
+    await convert(store, NAME, TAG, Plan(Form.SCHEMA2, gzip_only=True))
+    assert driver.opened[layout.blob_data(digest_of(layer.stored))] == 1
+    await store.close()
 
 
 async def test_an_oci_manifest_says_what_it_was_made_of(stores: Stores) -> None:

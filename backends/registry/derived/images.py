@@ -277,9 +277,10 @@ class Images:
                 f" its configuration {len(config.diff_ids)}"
             )
         replaced: dict[Digest, StoredLayer] = {}
+        seen = {EMPTY_LAYER_DIGEST}
         steps: dict[str, None] = {}
         for number, (layer, diff_id) in enumerate(zip(manifest.layers, config.diff_ids, strict=True), start=1):
-            if layer.digest in replaced or layer.digest == EMPTY_LAYER_DIGEST:
+            if layer.digest in seen:
                 continue
             kind = layer_kind(layer.media_type)
             if kind is not None and kind.is_foreign and not await self._originals.has(wish.name, layer.digest):
@@ -289,6 +290,7 @@ class Images:
                         " and this client gets layers from nowhere else; pull it with Docker 1.10 or later"
                     )
                 continue
+            seen.add(layer.digest)
             compression = await self._originals.compression(wish.name, layer.digest)
             if compression is not Compression.ZSTD:
                 continue
