@@ -8,9 +8,15 @@ from __future__ import annotations
 from backends.model.errors import ErrorCode, RegistryError
 from backends.storage.room import RoomWatch
 
+NO_UPLOADS = "it takes no new uploads for now; pulls work; push again"
 
-def require_room(room: RoomWatch) -> None:
+
+def require_room(room: RoomWatch, *, refusal: str = NO_UPLOADS) -> None:
     """Costs nothing: it is what was last measured.
+
+    Args:
+        room: that is left.
+        refusal: what is not done, and what can be done when there is more room.
 
     Raises:
         RegistryError: INSUFFICIENT_STORAGE.
@@ -18,6 +24,6 @@ def require_room(room: RoomWatch) -> None:
     if room.is_low:
         raise RegistryError(
             ErrorCode.INSUFFICIENT_STORAGE,
-            "the registry's disk is almost full, so it takes no new uploads for now; pulls work; push again when its"
-            " operator has freed some space or enlarged the disk",
+            f"the registry's disk is almost full, so {refusal} when its operator has freed some space or enlarged the"
+            " disk",
         )

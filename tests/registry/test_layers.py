@@ -580,6 +580,7 @@ async def test_no_gzip_is_made_while_there_is_little_room(reopen: Callable[[], S
     with pytest.raises(RegistryError) as caught:
         await layers.gzip_of(digest, source)
     assert caught.value.code is ErrorCode.INSUFFICIENT_STORAGE
+    assert "for now; pull it again when its operator" in caught.value.detail
     assert (await layers.facts(digest, source)).diff_id == Digest.of(TEXT)
     await layers.close()
 

@@ -110,7 +110,7 @@ def schema1_payload(name: str, tag: str, architecture: str, entries: Sequence[Sc
     """
     if not entries:
         raise ValueError("a schema 1 manifest has one image at least")
-    _require_room(sum([len(entry.text) for entry in entries]))  # before it is written, six times as long at most
+    _require_small(sum([len(entry.text) for entry in entries]))  # before it is written, six times as long at most
     downward = entries[::-1]
     document = {
         "schemaVersion": 1,
@@ -121,11 +121,11 @@ def schema1_payload(name: str, tag: str, architecture: str, entries: Sequence[Sc
         "history": [{"v1Compatibility": entry.text} for entry in downward],
     }
     payload = indent(dump(document)).encode()
-    _require_room(len(payload))
+    _require_small(len(payload))
     return payload
 
 
-def _require_room(size: int) -> None:
+def _require_small(size: int) -> None:
     if size > MAX_MANIFEST_BYTES:
         raise ImpossibleConversion(
             f"the v1 JSONs of this image take {size} bytes, and a schema 1 manifest can hold {MAX_MANIFEST_BYTES};"

@@ -321,7 +321,10 @@ class Layers:
     ) -> StoredLayer:
         if not self._writes:
             raise UnreadableLayer("it would have to be stored in gzip, and nothing is written here", damaged=False)
-        require_room(self._storage.room)
+        require_room(
+            self._storage.room,
+            refusal="it makes no gzip of this layer, as this client needs it, for now; pull it again",
+        )
         driver = self._storage.driver
         temporary = f"{layout.TEMPORARY}/{secrets.token_hex(12)}"
         stored, hashed = StoredBytes(digest), RunningHash()
