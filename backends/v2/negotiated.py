@@ -6,7 +6,6 @@ same, and whatever they name can be asked for by its digest (FORMATS section 0).
 
 from __future__ import annotations
 
-from backends.model import media_types
 from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.conversion.negotiation import (
     AsStored,
@@ -14,7 +13,7 @@ from backends.model.conversion.negotiation import (
     Reader,
     Refused,
     Stored,
-    StoredIndex,
+    StoredImage,
     negotiate,
 )
 from backends.model.errors import ErrorCode, RegistryError
@@ -76,16 +75,15 @@ async def _as_stored(repository: Repository, tagged: Tagged) -> StoredManifest:
 
 
 async def _describe(parts: Parts, repository: Repository, tagged: Tagged, reader: Reader) -> Stored:
-    """Returns what a tag names, as far as negotiation depends on it; of an index, that is remembered."""
-    target, media_type = tagged.target, tagged.media_type
-    if isinstance(target, V1Target) or media_type not in media_types.INDEXES:
-        return (await describe(repository, target, media_type, reader))[0]
+    """Returns what a tag names, as far as negotiation depends on it; of a manifest, that is remembered."""
+    target = tagged.target
+    if isinstance(target, V1Target):
+        return StoredImage(tagged.media_type)
     key = (target.digest, reader.platform, reader.reads_zstd)
     try:
-        return parts.indexes[key]
+        return parts.described[key]
     except KeyError:
-        stored, is_final = await describe(repository, target, media_type, reader)
-    assert isinstance(stored, StoredIndex)  # its type says so
+        stored, is_final = await describe(repository, target, tagged.media_type, reader)
     if is_final:
-        parts.indexes.put(key, stored)
+        parts.described.put(key, stored)
     return stored

@@ -11,7 +11,7 @@ from backends.http.body_limit import BodyLimit
 from backends.http.request_info import client_address, location_origin
 from backends.model.actor import Actor
 from backends.model.cache import Cache
-from backends.model.conversion.negotiation import StoredIndex
+from backends.model.conversion.negotiation import Stored
 from backends.model.descriptors import Platform
 from backends.model.digest import Digest
 from backends.registry.store import Store
@@ -19,9 +19,9 @@ from backends.v2.readers import Readers
 from backends.v2.settings import V2Settings
 from backends.web.actors import actor_of, described_actor
 
-INDEXES = 1024
-Indexes = Cache[tuple[Digest, Platform, bool], StoredIndex]
-"""By an index, a platform, and whether zstd is read: what there is in it."""
+DESCRIBED = 4096
+Described = Cache[tuple[Digest, Platform, bool], Stored]
+"""By a manifest, a platform, and whether zstd is read: what there is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Parts:
         receiving: how many layers are being received.
         readers: what the clients of requests can read.
         doubts: of the address in `Location`.
-        indexes: what there is in an index for a kind of client.
+        described: what there is in a manifest for a kind of client.
     """
 
     store: Store
@@ -42,7 +42,7 @@ class Parts:
     receiving: BodyLimit
     readers: Readers
     doubts: AddressDoubts = field(default_factory=AddressDoubts)
-    indexes: Indexes = field(default_factory=lambda: Cache(bound=INDEXES))
+    described: Described = field(default_factory=lambda: Cache(bound=DESCRIBED))
 
     def location(self, request: BaseRequest, path: str) -> str:
         """Returns the value of `Location` for a path: absolute, since Docker up to 1.7 cannot follow a relative one.
