@@ -195,7 +195,7 @@ class Derivations:
         """
         sources = await self._images.sources(image_id)
         images = await self._walk(image_id) if self._are_made(image_id, sources) else ()
-        if not images:  # or somebody has removed what was made
+        if not images and sources:  # or somebody has removed what was made
             await self._make_all(image_id, sources, viewer)
             images = await self._walk(image_id)
         for image in images:
