@@ -497,7 +497,7 @@ def blob_lock(digest: Digest) -> str:
 def derived_lock(digest: Digest) -> str:
     """Held to keep a derived manifest or config, in any repository, or to forget it: till then it may go again.
 
-    After the lock of a repository. Of several, the least digest first.
+    After the locks of a repository and of a blob. Of several, the least digest first.
     """
     return f"derived {digest}"
 
