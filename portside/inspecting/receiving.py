@@ -115,7 +115,7 @@ class Receiving:
     async def _v1(self, group: ClientGroup, tag: str, stored: Stored) -> Received:
         if isinstance(stored.target, V1Target):
             if stored.total is None:
-                return _nothing(group, "the image has lost a layer; push it again with a client of its time")
+                return _nothing(group, "a part of the image is missing here; push it again with a client of its time")
             return _as_stored(group, stored)
         if self.found.v1 is None or self.found.v2 is None:
             return _nothing(group, f"v1 cannot have the name {self.found.names.canonical}")

@@ -331,6 +331,17 @@ def test_an_image_that_has_lost_a_layer_is_shown_all_the_same(tmp_path: Path) ->
         assert "push" in each["why"]
 
 
+def test_an_image_whose_json_is_gone_is_told_to_be_pushed_again(tmp_path: Path) -> None:
+    images = pushed_by("1.5.0")
+    write_images(tmp_path, images)
+    write_tags(tmp_path, "team/app", {"1": images[-1].id})
+    (tmp_path / "images" / images[-1].id / "json").unlink()
+    old, *others = look(tmp_path, "team/app:1")["clients"]
+    assert old["why"] == "a part of the image is missing here; push it again with a client of its time"
+    whole = f"image {images[-1].id} is not whole: a push was cut off, or it was deleted; push it again"
+    assert {each["why"] for each in others} == {whole}
+
+
 def test_the_page_names_every_key_of_the_json(volume: Volume) -> None:
     page = (Path(__file__).parents[2] / "docs/inspect.md").read_text()
     kind = "OCI index with attestations, zstd"

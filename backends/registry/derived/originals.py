@@ -196,7 +196,8 @@ class Originals:
             ValueError: what is stored of it is damaged.
         """
         if not await self._sources.has_image(image_id):
-            raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, f"image {image_id} was deleted meanwhile")
+            why = f"image {image_id} is not whole: a push was cut off, or it was deleted; push it again"
+            raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, why)
         try:
             ancestry = parse_ancestry(await self._v1_driver.read(layout.v1_image_ancestry(image_id)))
         except PathNotFound:
