@@ -19,10 +19,9 @@ from backends.registry.events import NO_EVENTS, Events
 from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.driver import StorageError
-from backends.storage.factory import open_storage
 from portside.problems import Problem
 from portside.settings.loading import Role, Settings, load_settings
-from portside.volumes import actor_for, require_volume
+from portside.volumes import actor_for, open_store, require_volume
 
 
 def delete_repository(
@@ -108,10 +107,8 @@ async def _delete(settings: Settings, name: str) -> None:
 @asynccontextmanager
 async def _store(settings: Settings) -> AsyncIterator[Store]:
     async with AsyncExitStack() as stack:
-        storages = [open_storage(root) for root in settings.roots]
-        for storage in storages:
-            stack.push_async_callback(storage.close)
-        yield Store(storages[0], v1_storage=storages[-1], events=await _events(settings, stack))
+        events = await _events(settings, stack)
+        yield await stack.enter_async_context(open_store(settings, writes=True, events=events))
 
 
 async def _events(settings: Settings, stack: AsyncExitStack) -> Events:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backends.model.actor import Actor
+from backends.registry.events import NO_EVENTS, Events
 from backends.storage.driver import StorageError
 from backends.storage.factory import StorageSettings, open_memory, open_storage
 from backends.storage.storage import Storage
@@ -82,12 +83,13 @@ def require_owner(path: Path, *, command: str) -> None:
 
 
 @asynccontextmanager
-async def open_store(settings: Settings, *, writes: bool) -> AsyncIterator[Store]:
-    """Opens what both registries keep, for a command that tells no endpoint of anything.
+async def open_store(settings: Settings, *, writes: bool, events: Events = NO_EVENTS) -> AsyncIterator[Store]:
+    """Opens what both registries keep.
 
     Args:
         settings: of the volume.
         writes: whether anything may be written; else no file is made or changed, not even one of ours.
+        events: where it is told what a command does; most tell no endpoint of anything.
 
     Raises:
         Problem: it cannot be opened.
@@ -104,6 +106,7 @@ async def open_store(settings: Settings, *, writes: bool) -> AsyncIterator[Store
             storages[0],
             v1_storage=storages[-1],
             signing_key=settings.signing_key,
+            events=events,
             # The rules are about clients; a command asks for them itself where they concern it.
             conversion_policy=replace(settings.conversions or ALL_CONVERSIONS, rules=()),
             # A command has the machine to itself, but for servers, to whose threads its own give way.
