@@ -28,7 +28,10 @@ WITHOUT_EFFECT: Mapping[str, tuple[str, object]] = {
 }
 
 REFUSED = {
-    "auth": "access control is not supported yet; remove auth to serve everyone without it",
+    "auth": (
+        "access control is not supported yet;"
+        " let a proxy in front ask for passwords (docs/access-control.md) and remove auth"
+    ),
     "proxy.remoteurl": "pull-through caching is not supported yet; remove proxy",
     "http.clientcas": "it belongs below http.tls; here it would be ignored, and everyone would be let in",
     "http.tls.letsencrypt.cachefile": (
