@@ -15,6 +15,7 @@ from backends.model.conversion.policy import ConversionPolicy, ConversionRule, P
 from backends.model.descriptors import Platform
 from backends.model.errors import RegistryError
 from backends.model.layers import EMPTY_LAYER
+from backends.model.manifests import OciManifest
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.targets import V1Target, V2Target
 from backends.model.v1images import V1Name, parse_v1_name
@@ -25,7 +26,8 @@ from backends.registry.v1_view.derived_images import LAYERS
 from backends.registry.v1_view.viewer import Viewer
 from backends.registry.validation import Validation
 from backends.storage import layout
-from backends.storage.factory import open_folder
+from backends.storage.driver import StorageError
+from backends.storage.factory import open_folder, open_memory
 from tests.support.actors import ACTOR
 from tests.support.collector import collect
 from tests.support.drivers import Failing, Unlinked, wrapped
@@ -47,7 +49,7 @@ from tests.support.pushed_examples import (
     put_manifest,
 )
 from tests.support.schema1_pushes import push_schema1
-from tests.support.stores import put_blob
+from tests.support.stores import everything, put_blob
 from tests.support.v1pushes import push
 from tests.support.v1server import make_pushed
 
@@ -149,6 +151,24 @@ async def test_v1_has_a_root_of_its_own_or_not(tmp_path: Path, roots: int, *, li
     await store.close()
     for storage in opened:
         await storage.close()
+
+
+async def test_no_damaged_layer_is_copied_to_the_other_root() -> None:
+    storages = [open_memory(), open_memory()]
+    store = Store(storages[0], v1_storage=storages[-1])
+    digest = await push_example(store, NAME, "1.0", "oci-image")
+    (top,) = (await tops(store)).values()
+    await contents(store, top)
+    manifest = await store.open(NAME).parse_manifest(digest)
+    assert isinstance(manifest, OciManifest)
+    path = layout.blob_data(manifest.layers[0].digest)
+    content = bytearray(await storages[0].driver.read(path))
+    content[-1] ^= 1
+    await storages[0].driver.write(path, bytes(content))
+    with pytest.raises(StorageError, match="damaged"):
+        await store.v1_view.repositories.put_tag(V1_OTHER, "2", ImageId(top), viewer=VIEWER, actor=ACTOR, now=1)
+    assert not [each for each in await everything(storages[1].driver) if each.startswith(layout.TEMPORARY)]
+    await store.close()
 
 
 # an operator's rules

@@ -7,7 +7,6 @@ A blob is looked up in v2's blob store, the derived one, v1's blob store, and as
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -16,11 +15,10 @@ from backends.model.digest import Digest
 from backends.model.names import ImageId, RepositoryName
 from backends.registry.blobs import Blob
 from backends.registry.derived.records import Records
-from backends.registry.hashing import RunningHash
+from backends.registry.second_names import link_or_copy
 from backends.registry.still_working import PATIENCE_SECONDS
 from backends.storage import layout
-from backends.storage.capabilities import LinksFiles, capability
-from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver, StorageError
+from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver
 
 if TYPE_CHECKING:
     from backends.registry.layers.layers import Layers
@@ -100,37 +98,13 @@ class DerivedBlobs:
 
             await self._driver.write(target, EMPTY_LAYER)
             return
-        linker = capability(self._driver, LinksFiles)
         async for driver, path, size in self._paths(name, digest):
             if not await _is_whole(driver, path, size):
                 continue
             with suppress(PathNotFound, InvalidPath):
-                if driver is not self._driver or linker is None or not await linker.link(path, target):
-                    await self._copy(driver, path, digest, target)
+                await link_or_copy(driver, path, digest, self._driver, target)
                 return
         raise PathNotFound(target)
-
-    async def _copy(self, driver: StorageDriver, path: str, digest: Digest, target: str) -> None:
-        copy = f"{layout.TEMPORARY}/{secrets.token_hex(12)}"
-        running = RunningHash(digest.algorithm)
-        reader = await driver.open(path)
-        try:
-            writer = await self._driver.writer(copy, durable=False, tee=running.take)
-            try:
-                async for chunk in reader.chunks(0, reader.size):
-                    await writer.write(chunk)
-                await writer.sync()
-            finally:
-                await writer.close()
-            if running.value.hexdigest() != digest.hex:
-                raise StorageError(f"{path} is damaged on disk: it should be {digest}")
-            await self._driver.move(copy, target)
-        except BaseException:
-            with suppress(StorageError):  # the first error is reported
-                await self._driver.delete(copy)
-            raise
-        finally:
-            reader.close()
 
     async def _paths(self, name: RepositoryName, digest: Digest) -> AsyncIterator[tuple[StorageDriver, str, int]]:
         """Yields where the bytes of a blob may be that a repository may serve, where they most often are first.

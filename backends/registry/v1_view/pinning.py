@@ -6,22 +6,19 @@ then on it is an image like those that it pushes, in docker-registry's files, an
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 
 from backends.model.actor import Actor
 from backends.model.names import ImageId
 from backends.registry.hashing import RunningHash
+from backends.registry.second_names import link_or_copy
 from backends.registry.v1.images import Images
 from backends.registry.v1_view.derivations import Derivations
 from backends.registry.v1_view.derived_images import DerivedImage
 from backends.registry.v1_view.layer_bytes import LayerBytes, LayerFile
 from backends.registry.v1_view.viewer import Viewer
-from backends.storage import layout
-from backends.storage.capabilities import LinksFiles, capability
-from backends.storage.driver import PathNotFound, StorageDriver
+from backends.storage.driver import StorageDriver
 
 PATIENT = Viewer(patience=None)
 """Who pushes an image has pulled it before, so there is little to wait for."""
@@ -74,26 +71,7 @@ class Pinning:
         if layer.path is None:
             await self._driver.write(target, layer.content)
             return
-        linker = capability(self._driver, LinksFiles) if layer.driver is self._driver else None
-        if linker is not None and await linker.link(layer.path, target):
-            return
-        copy = f"{layout.TEMPORARY}/{secrets.token_hex(12)}"
-        reader = await layer.driver.open(layer.path)
-        try:
-            writer = await self._driver.writer(copy)
-            try:
-                async for chunk in reader.chunks(0, reader.size):
-                    await writer.write(chunk)
-                await writer.sync()
-            finally:
-                await writer.close()
-            await self._driver.move(copy, target)
-        except BaseException:
-            with suppress(PathNotFound):
-                await self._driver.delete(copy)
-            raise
-        finally:
-            reader.close()
+        await link_or_copy(layer.driver, layer.path, layer.digest, self._driver, target)
 
 
 async def _payload_of(text: bytes, layer: LayerFile) -> str:
