@@ -367,11 +367,13 @@ class Repository:
     async def delete_manifest(self, digest: Digest, *, actor: Actor) -> None:
         """Takes a manifest from this repository, and the tags that name it first; what refers to it stays.
 
+        Where it was derived too, what it was made of is deleted first: it would be there by that.
+
         Raises:
             RegistryError: MANIFEST_UNKNOWN.
         """
         link = layout.revision_link(self.name, digest)
-        if not await self._is_linked(digest) and await self._delete_derived(digest, actor=actor):
+        if await self._delete_derived(digest, actor=actor) and not await self._is_linked(digest):
             return
         async with exclusive_lock(self._shared.locks, layout.blob_lock(digest)):
             try:

@@ -64,10 +64,11 @@ def _known(request: BaseRequest, error: Exception) -> RegistryError:
             )
         case StorageFull():
             _log.error("storage is full: %s", error)
+            is_push = request.method not in {"GET", "HEAD"}
+            what = "nothing of this upload was kept: push" if is_push else "what this client needs was not made: pull"
             return RegistryError(
                 ErrorCode.INSUFFICIENT_STORAGE,
-                "the registry has no room left on its disk; nothing of this upload was kept: push again when its"
-                " operator has freed some space",
+                f"the registry has no room left on its disk; {what} again when its operator has freed some space",
             )
         case StorageReadOnly():
             _log.error("storage cannot be written: %s", error)

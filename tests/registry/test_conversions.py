@@ -13,6 +13,7 @@ import pytest
 from typing_extensions import override
 
 from backends.model import jws, media_types
+from backends.model.conversion.derived import DerivedManifest
 from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.conversion.plans import Form, Plan
 from backends.model.conversion.policy import ConversionPolicy, ConversionRule, Permission
@@ -563,6 +564,27 @@ async def test_an_operator_may_refuse_conversions(stores: Stores, reopen: Reopen
     await strict.close()
 
 
+async def test_where_conversions_are_forbidden_what_was_converted_is_pushed_like_any_other(
+    stores: Stores, reopen: Reopen
+) -> None:
+    """A client that may not get it by its digest does not find it there when it pushes it, or a list that names it."""
+    store = stores()
+    await push_v1(store, NAME, TAG)
+    made = await convert(store, NAME, TAG, Form.SCHEMA2)
+    forbidding = ConversionPolicy(rules=(ConversionRule("team/*", Permission.FORBID),))
+    strict = Store(reopen(), conversion_policy=forbidding)
+    assert not await strict.open(NAME).has_manifest(made.digest)
+    listed = list_of(made)
+    with pytest.raises(RegistryError):
+        await put_manifest_of(strict, NAME, "list", listed)
+    assert await put_manifest_of(strict, NAME, "back", made.content) == made.digest
+    assert await strict.tags.target(NAME, TagName("back")) == V2Target(made.digest)
+    await put_manifest_of(strict, NAME, "list", listed)
+    await forget_what_is_ours(store)
+    assert len(await pulled(strict, NAME, made.digest)) == 1
+    await strict.close()
+
+
 async def test_where_nothing_may_be_written_nothing_new_is_made(stores: Stores, reopen: Reopen) -> None:
     store = stores()
     await push_v1(store, NAME, TAG)
@@ -622,6 +644,19 @@ async def test_deleting_it_deletes_its_source(stores: Stores, kind: str) -> None
         assert not await is_there(again, NAME, made.digest)
     with pytest.raises(RegistryError):
         await store.open(NAME).delete_manifest(made.digest, actor=ACTOR)
+
+
+@pytest.mark.parametrize("kind", PUSHES)
+async def test_deleting_what_was_pushed_since_deletes_its_source_too(stores: Stores, kind: str) -> None:
+    """A list that was pushed made it the repository's own; who deletes it must not find it there all the same."""
+    store = stores()
+    await PUSHES[kind][0](store, NAME, TAG)
+    made = await convert(store, NAME, TAG, Form.SCHEMA2 if kind not in {"schema 2", "list"} else Form.OCI_MANIFEST)
+    await put_manifest_of(stores(), NAME, "list", list_of(made))
+    await stores().open(NAME).delete_manifest(made.digest, actor=ACTOR)
+    for again in (store, stores()):
+        assert not await is_there(again, NAME, made.digest)
+        assert list(await again.open(NAME).tags()) == ["list"]
 
 
 async def test_a_v1_image_outlives_the_deletion_of_what_was_made_of_it(stores: Stores) -> None:
@@ -686,6 +721,12 @@ async def test_pushed_to_another_repository_it_is_an_image_like_any_other(stores
     await store.deletions.delete(NAME, actor=ACTOR)
     await forget_what_is_ours(store)
     assert len(await pulled(stores(), OTHER, digest)) == 1
+
+
+def list_of(made: DerivedManifest) -> bytes:
+    """A manifest list of one image."""
+    entry = {"mediaType": made.media_type, "size": made.size, "digest": str(made.digest), "platform": AMD64}
+    return json.dumps({"schemaVersion": 2, "mediaType": media_types.MANIFEST_LIST, "manifests": [entry]}).encode()
 
 
 async def forget_what_is_ours(store: Store) -> None:
@@ -759,9 +800,7 @@ async def test_what_a_pushed_index_names_is_its_repositorys_own(stores: Stores) 
     store = stores()
     await push_v1(store, NAME, TAG)
     made = await convert(store, NAME, TAG, Form.SCHEMA2)
-    entry = {"mediaType": made.media_type, "size": made.size, "digest": str(made.digest), "platform": AMD64}
-    document = {"schemaVersion": 2, "mediaType": media_types.MANIFEST_LIST, "manifests": [entry]}
-    digest = await put_manifest_of(stores(), NAME, "list", json.dumps(document).encode())
+    digest = await put_manifest_of(stores(), NAME, "list", list_of(made))
     await forget_what_is_ours(store)
     assert len(await pulled(stores(), NAME, digest)) == 1
 

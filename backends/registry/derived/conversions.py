@@ -282,12 +282,17 @@ class Conversions:
         return None if found is None else await self._load(name, digest, *found)
 
     async def sources(self, name: RepositoryName, digest: Digest) -> Sequence[Target]:
-        """Returns what a derived manifest was made of in a repository and is there, the latest first."""
+        """Returns what a derived manifest was made of in a repository and is there, the latest first.
+
+        None where conversions are forbidden: who cannot get a manifest cannot name it either.
+        """
+        if self._policy.permission(name) is Permission.FORBID:
+            return ()
         return await self._records.living_sources(name, digest)
 
     async def v1_original(self, name: RepositoryName, digest: Digest) -> ImageId | None:
         """Returns the image of v1 that a manifest of a repository was made of, and that is there; None for none."""
-        for source in await self.sources(name, digest):
+        for source in await self._records.living_sources(name, digest):
             if isinstance(source, V1Target):
                 return source.image_id
         return None

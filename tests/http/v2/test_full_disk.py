@@ -182,6 +182,25 @@ async def _push(registry: Client, root: Path, layer: bytes, config: bytes, manif
     return ""
 
 
+async def test_who_pulls_what_there_is_no_room_to_convert_is_not_told_to_push(registry: Client, root: Path) -> None:
+    tar = bytes(1024)
+    config = json.dumps({"os": "linux", "rootfs": {"type": "layers", "diff_ids": [digest_of(tar)]}}).encode()
+    for blob in (config, tar):
+        await registry.push_blob(NAME, blob)
+    assert (await registry.put_manifest(NAME, "new", make_manifest(config, tar))).status == 201
+    fill_up(root)
+    before = read_files(root)
+    schema2 = {"Accept": "application/vnd.docker.distribution.manifest.v2+json"}
+    answer = await registry.ask("GET", f"/v2/{NAME}/manifests/new", schema2)
+    assert answer.told == (507, "INSUFFICIENT_STORAGE")
+    (error,) = answer.json["errors"]
+    assert "pull again" in error["detail"]["reason"], answer
+    assert "push" not in error["detail"]["reason"], answer
+    assert read_files(root) == before
+    (root / "filler").unlink()
+    assert (await registry.ask("GET", f"/v2/{NAME}/manifests/new", schema2)).status == 200
+
+
 async def test_a_disk_that_became_read_only_is_read_on(registry: Client, root: Path) -> None:
     kept = await registry.push_image(NAME, "kept")
     make_read_only(root)
