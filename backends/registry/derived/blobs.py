@@ -132,9 +132,11 @@ class DerivedBlobs:
 
     async def _is_layer_of(self, image_id: ImageId, digest: Digest) -> bool:
         """Whether an image's layer is still this blob: docker-registry lets a client push it again."""
+        from backends.registry.layers.errors import UnreadableLayer  # noqa: PLC0415 - only conversion needs it
+
         try:
             return (await self._layers().measure_v1(image_id, patience=PATIENCE_SECONDS)).digest == digest
-        except PathNotFound:
+        except (PathNotFound, UnreadableLayer):
             return False
 
 
