@@ -16,7 +16,7 @@ from portside.migrating.names import NameMap, parse_map
 from portside.migrating.planning import MigrationPlan, State, plan_migration
 from portside.migrating.progress import reading, watching
 from portside.migrating.running import migrate
-from portside.migrating.showing import not_found, not_migrated, outcome_line, plan_lines, summary
+from portside.migrating.showing import counted, not_found, not_migrated, outcome_line, plan_lines, summary
 from portside.migrating.verifying import Verifier
 from portside.problems import Problem
 from portside.settings.loading import Role, Settings, load_settings
@@ -149,7 +149,7 @@ async def _migrate(task: Task) -> bool:
             task.say(outcome_line(outcome))
     done = len(outcomes) - len(failed)
     impossible = [outcome for outcome in failed if outcome.state is State.IMPOSSIBLE]
-    task.say(f"{done} {'tag' if done == 1 else 'tags'} migrated; what v1 has is as it was")
+    task.say(f"{counted(done, 'tag')} migrated; what v1 has is as it was")
     return not impossible and not found.of(State.IMPOSSIBLE)
 
 
@@ -164,11 +164,8 @@ async def _verify(task: Task) -> bool:
     for line in not_migrated(found):
         task.say(line)
     same = len(found.of(State.DONE))
-    count = len(differences)
-    task.say(
-        f"{same} migrated {'tag' if same == 1 else 'tags'} compared,"
-        f" {count or 'no'} {'difference' if count == 1 else 'differences'}"
-    )
+    found_out = counted(len(differences), "difference") if differences else "no differences"
+    task.say(f"{counted(same, 'migrated tag')} compared, {found_out}")
     return not differences and not found.of(State.IMPOSSIBLE)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -78,7 +79,7 @@ async def migrate(store: Store, plan: MigrationPlan, *, actor: Actor, watcher: W
         try:
             await _measure(store, each, plan, passed, watcher)
             outcome = await _migrate(store, each, actor=actor)
-        except (ImpossibleConversion, UnreadableLayer, PathNotFound) as error:
+        except ImpossibleConversion as error:
             outcome = Outcome(each, None, State.IMPOSSIBLE, str(error))
         except RegistryError as error:
             outcome = Outcome(each, None, State.IMPOSSIBLE, error.detail)
@@ -91,11 +92,12 @@ async def _measure(store: Store, each: TagPlan, plan: MigrationPlan, passed: set
     """Finds out what the layers of a tag are; that is what takes long, and is kept for each of them."""
 
     async def measure(image_id: ImageId) -> None:
-        await store.layers.measure_v1(image_id)
+        with suppress(UnreadableLayer, PathNotFound):  # the conversion says of which image, and what to do
+            await store.layers.measure_v1(image_id)
         passed.add(image_id)
         watcher.passed(plan.layer_sizes[image_id])
 
-    # So many at once as `layers` reads; what one of them meets ends the others' wait, not their work.
+    # So many at once as `layers` reads; what the disk does to one of them ends the others' wait, not their work.
     await asyncio.gather(*[measure(image_id) for image_id in each.images if image_id not in passed])
 
 

@@ -32,7 +32,7 @@ def summary(plan: MigrationPlan) -> str:
     free = plan.free
     room = "that are linked, not copied" if free is None else f"to copy to v2's root, where {show_size(free)} are free"
     layers = plan.layers(State.TO_DO)
-    return f"{words}; {len(layers)} layers of {show_size(sum(layers.values()))} {room}"
+    return f"{words}; {counted(len(layers), 'layer')} of {show_size(sum(layers.values()))} {room}"
 
 
 def outcome_line(outcome: Outcome) -> str:
@@ -53,6 +53,11 @@ def not_migrated(plan: MigrationPlan) -> Iterator[str]:
             yield f"{what} {first.state.value}: {first.why}"
 
 
+def counted(count: int, noun: str) -> str:
+    """Returns how many there are of what a noun names."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def _grouped(tags: Iterable[TagPlan]) -> Sequence[Sequence[TagPlan]]:
     """Puts together those tags of a repository that stay as they are for the same reason."""
     groups: dict[tuple[State, str, str], list[TagPlan]] = {}
@@ -68,8 +73,7 @@ def _row(plan: MigrationPlan, group: Sequence[TagPlan]) -> tuple[str, str, str]:
         return tags, each.state.value, each.why
     to = "" if each.place is None or _keeps_its_name(each) else f"as {each.place}"
     if each.state is State.TO_DO:
-        images = f"{len(each.images)} {'image' if len(each.images) == 1 else 'images'}"
-        to = f"{images}, {show_size(plan.size(each))}{', ' if to else ''}{to}"
+        to = f"{counted(len(each.images), 'image')}, {show_size(plan.size(each))}{', ' if to else ''}{to}"
     return each.tag.text, each.state.value, to
 
 

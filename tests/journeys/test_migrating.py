@@ -271,7 +271,7 @@ def test_a_volume_without_checksums_and_with_unfinished_images(volume: Path) -> 
         "c": "image cccccccccccc is not whole: a push was cut off, or it was deleted",
         "d": "image dddddddddddd has lost its layer; push it again with a client of its time",
         "e": "image ffffffffffff, on which eeeeeeeeeeee is built, is not stored here",
-        "b": "it ends in the middle of its gzip data",
+        "b": f"the layer of image {damaged.id} cannot be read: it ends in the middle of its gzip data; push the image",
     }.items():
         (line,) = [line for line in lines if line.startswith(f"team/bad:{tag} ")]
         assert why in line
