@@ -145,6 +145,7 @@ _CATALOG = {  # distribution walks from the beginning to the page, so its first 
 }
 _PULL = (Bound(PORTSIDE, REFERENCE, 1 / 2), Bound(PORTSIDE, STATIC, 1, 0.75))
 _PUSH = (Bound(PORTSIDE, REFERENCE, 1 / 2),)
+_CONVERTED = _absolute(1.15, 1.05)
 GROWN = 1.25
 """Many against few: what does not grow differs by noise alone."""
 
@@ -210,6 +211,45 @@ ROWS = (
             ),
             Metric("told.blob", "told/untold: a blob of some bytes", "ratio", Better.LESS),
             Metric("told.manifest", "told/untold: a manifest", "ratio", Better.LESS),
+        ),
+    ),
+    Row(
+        "convert.first",
+        "a v1 image asked for as schema 2 for the first time",
+        (
+            Metric("convert.first.ratio", "v1 made schema 2 / bare loop: CPU", "ratio", Better.LESS, (_CONVERTED,)),
+            Metric("convert.first.cpu", "v1 made schema 2: CPU", "s/GB", Better.LESS),
+        ),
+    ),
+    Row(
+        "convert.again",
+        "what was converted before, against the same pushed",
+        tuple(
+            Metric(f"convert.again.{name}", f"converted/native: {title}", "ratio", Better.LESS, (_absolute(1.1, 1.05),))
+            for name, title in (
+                ("tag", "manifest by tag"),
+                ("digest", "manifest by digest"),
+                ("head", "HEAD blob"),
+                ("config", "configuration"),
+                ("layer", "layer"),
+            )
+        ),
+    ),
+    Row(
+        "convert.push",
+        "what a v1 push costs more, since its layers are metered",
+        (
+            Metric("convert.push.cpu", "v1 push: CPU of metering", "s/GB", Better.LESS, (_absolute(7, 6.2),)),
+            Metric("convert.push.whole", "v1 push, metered: CPU", "s/GB", Better.LESS),
+            Metric("convert.push.plain", "v1 push, not metered: CPU", "s/GB", Better.LESS),
+        ),
+    ),
+    Row(
+        "convert.gzip",
+        "zstd made gzip for a client that cannot unpack it",
+        (
+            Metric("convert.gzip.ratio", "zstd to gzip / bare loop: CPU", "ratio", Better.LESS, (_CONVERTED,)),
+            Metric("convert.gzip.cpu", "zstd to gzip: CPU, by the tar", "s/GB", Better.LESS),
         ),
     ),
     Row(

@@ -76,11 +76,21 @@ def portside(
     *,
     name: str = PORTSIDE,
     endpoints: Sequence[Mapping[str, str]] = (),
+    gateway: Mapping[str, Any] | None = None,
 ) -> Contestant:
-    """Portside as it is by default: `serve`, everything in each worker; with endpoints of notifications, if any."""
+    """Portside as it is by default: `serve`, everything in each worker; with endpoints of notifications, if any.
+
+    Args:
+        folder: its own.
+        credentials: its certificate.
+        programs: what is started.
+        name: as in the table.
+        endpoints: of notifications.
+        gateway: further settings of that section.
+    """
     port = free_port()
     own = {"v1": {"addr": f"{HOST}:0"}, "v2": {"addr": f"{HOST}:0"}, "metrics": {"addr": f"{HOST}:0"}}
-    settings = {**_storage(folder), "http": _front(port, credentials), "gateway": own}
+    settings = {**_storage(folder), "http": _front(port, credentials), "gateway": {**own, **(gateway or {})}}
     if endpoints:
         settings["notifications"] = {"endpoints": [dict(each) for each in endpoints]}
     command = (programs.portside, "serve", _written(folder / "serve.yml", settings))

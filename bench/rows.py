@@ -11,6 +11,7 @@ from pathlib import Path
 from bench import proc
 from bench.contents import MANIFEST_TYPE, PUSHED, Contents, blobs_of, forget_pushes
 from bench.contestants import Contestant, Credentials
+from bench.converting import converting
 from bench.floors import BEFORE, EARLIER, PORTSIDE, REFERENCE, Metric, Row
 from bench.growth import measure_growth
 from bench.listings import measure_listings
@@ -189,6 +190,13 @@ def _told(bench: Bench, _: Row) -> Figures:
         yield from ((PORTSIDE, figures) for figures in found)
 
 
+def _convert(bench: Bench, row: Row) -> Figures:
+    if any(contestant.name == PORTSIDE for contestant in bench.contestants):
+        with converting(bench.folder, bench.credentials, bench.programs, bench.load, bench.scale) as one:
+            measures = {"first": one.first, "again": one.again, "push": one.push, "gzip": one.gzip}
+            yield from ((PORTSIDE, figures) for figures in measures[row.name.partition(".")[2]]())
+
+
 def _listings(bench: Bench, _: Row) -> Figures:
     names = [each.name for each in bench.registries if each.name in {REFERENCE, PORTSIDE, BEFORE}]
     folder = bench.folder / "listings"
@@ -206,4 +214,5 @@ _MEASURES: Mapping[str, Callable[[Bench, Row], Figures]] = {
     "growth": _growth,
     "listings": _listings,
     "told": _told,
+    "convert": _convert,
 }

@@ -25,6 +25,7 @@ class Scale:
         pushed_each: each of eight layers that are pushed at once.
         moved_each: what each of 32 clients moves while memory is watched.
         many: tags, repositories, blobs and uploads where a request's cost must not grow.
+        converted_each: each layer's tar where images are converted.
         listed_tags, listed_repositories, listed_referrers: so long are listings of which pages are asked for.
     """
 
@@ -38,6 +39,7 @@ class Scale:
     pushed_each: int
     moved_each: int
     many: int
+    converted_each: int
     listed_tags: int
     listed_repositories: int
     listed_referrers: int
@@ -59,6 +61,7 @@ FULL = Scale(
     pushed_each=32 * MIB,
     moved_each=GIB,
     many=20_000,
+    converted_each=80 * MIB,
     listed_tags=100_000,
     listed_repositories=10_000,
     listed_referrers=100_000,
@@ -74,6 +77,7 @@ QUICK = Scale(
     pushed_each=16 * MIB,
     moved_each=64 * MIB,
     many=2_000,
+    converted_each=24 * MIB,
     listed_tags=20_000,
     listed_repositories=2_000,
     listed_referrers=20_000,
