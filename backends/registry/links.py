@@ -29,7 +29,9 @@ async def read_link(driver: StorageDriver, path: str) -> Digest:
     Raises:
         PathNotFound: there is no link, or it stays empty or damaged, as a crash of another program left it.
     """
-    text = await read_filled(driver, path)
+    text = await driver.read(path)
+    if not text:
+        text = await read_filled(driver, path)
     try:
         return parse_link(text)
     except RegistryError:
