@@ -58,13 +58,31 @@ def delete_repository(
     with _problems(name):
         found = asyncio.run(_look(settings, name))
         if not found.is_there:
-            raise Problem(f"there is no repository {name}; nothing is deleted")
+            raise Problem(_not_there(name))
         if dry_run:
             return f"would delete {name}: {show(found)}"
         if not confirm(f"delete {name}: {show(found)}"):
             raise Problem(f"{name} is not deleted")
         asyncio.run(_delete(settings, name))
-    return f"deleted {name}: {show(found)}; a garbage collection frees the disk"
+    return "; ".join([f"deleted {name}: {show(found)}", *_left(found)])
+
+
+def _not_there(name: str) -> str:
+    repository, separator, reference = name.replace("@", ":", 1).partition(":")
+    if not separator:
+        return f"there is no repository {name}; nothing is deleted"
+    return (
+        f"{name} is not a repository, and nothing is deleted: name a whole one, or have a client"
+        f" DELETE /v2/{repository}/manifests/{reference}"
+    )
+
+
+def _left(contents: Contents) -> Iterator[str]:
+    """Yields what the disk still has of it, and who frees it."""
+    if contents.manifests or contents.blobs:
+        yield "a garbage collection frees the disk"
+    if contents.v1_tags:
+        yield "images of v1 stay on the disk"
 
 
 def show(contents: Contents) -> str:

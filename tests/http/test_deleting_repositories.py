@@ -23,6 +23,7 @@ from backends.web.settings import GateSettings
 from tests.support.commands import portside, running_command
 from tests.support.mounts import fill_up, mounted_ext4, mounted_tmpfs
 from tests.support.serving_here import Client, serving_here
+from tests.support.v1_volumes import pushed_by, write_images, write_tags
 
 PATH = "_portside/repository"
 DELETES = GateSettings(delete_enabled=True)
@@ -177,6 +178,15 @@ def test_the_command_says_what_it_would_delete_and_deletes_it_when_told_to(volum
     assert catalog(volume) == ["team/app/below"]
 
 
+def test_the_command_says_that_images_of_v1_stay(tmp_path: Path) -> None:
+    images = pushed_by("1.5.0")
+    write_images(tmp_path, images)
+    write_tags(tmp_path, "team/old", {"1": images[-1].id})
+    done = portside("delete", "team/old", "--yes", "--data", tmp_path, folder=tmp_path)
+    assert done.stdout == "deleted team/old: 1 tag of v1; images of v1 stay on the disk\n"
+    assert (tmp_path / "images" / images[-1].id / "layer").exists()
+
+
 @pytest.mark.parametrize(("typed", "left"), [("y\n", ["team/app/below"]), ("n\n", ["team/app", "team/app/below"])])
 def test_on_a_terminal_it_asks(volume: Path, typed: str, left: list[str]) -> None:
     ours, theirs = pty.openpty()
@@ -210,6 +220,8 @@ def test_it_works_beside_a_server_where_clients_may_not_delete(volume: Path) -> 
     ("arguments", "words"),
     [
         (["never/was", "--yes"], "there is no repository never/was; nothing is deleted"),
+        (["team/app:1", "--yes"], "name a whole one, or have a client DELETE /v2/team/app/manifests/1"),
+        (["team/app@sha256:0a", "--yes"], "have a client DELETE /v2/team/app/manifests/sha256:0a"),
         (["", "--yes"], "is not a valid repository name"),
         (["team/app", "--yes", "--data", "nowhere"], "there is no folder"),
         (["team/app", "--yes", "readonly.yml"], "this registry is read-only"),
