@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.real.conftest import copy_tree, curl, small_image, trusted
+from tests.real.conftest import ROOT, copy_tree, curl, small_image, trusted
 from tests.support.docker import Docker as OldDocker
 from tests.support.dockerd import Docker
 from tests.support.images import make_image
@@ -137,6 +138,21 @@ def test_without_an_override_the_port_is_5000(stack: Stack) -> None:
         [*stack.tool, "config"], cwd=stack.tree, env=environment, capture_output=True, text=True, check=True
     )
     assert re.search(r"published: \"?5000\b", done.stdout)
+
+
+@pytest.mark.parametrize("tool", tools())
+def test_a_folder_of_the_host_holds_the_data_of_both_registries(tool: str) -> None:
+    words = [find_program("docker-compose")] if tool == "docker-compose" else ["/usr/bin/docker", "compose"]
+    for folder, data in ((None, "data"), ("/srv/registry", "/srv/registry")):
+        environment = {**os.environ, **({"PORTSIDE_DATA": folder} if folder else {})}
+        done = subprocess.run([*words, "config"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        mounts = {
+            name: [each for each in service["volumes"] if "/data" in str(each)]
+            for name, service in yaml.safe_load(done.stdout)["services"].items()
+        }
+        assert mounts["proxy"] == []
+        assert mounts["registryv1"] == mounts["registryv2"] != []
+        assert data in re.split(r"[:\s,'{}]+", str(mounts["registryv1"][0]))
 
 
 def test_curl_is_refused_until_it_trusts_the_copied_ca(stack: Stack) -> None:
