@@ -74,7 +74,7 @@ def _known(request: BaseRequest, error: Exception) -> RegistryError:
             _log.error("storage cannot be written: %s", error)
             return RegistryError(
                 ErrorCode.UNAVAILABLE,
-                "the registry may not write to its data folder; its owner or mount must allow that",
+                "the registry may not read or write all of its data folder; its owner or mount must allow that",
             )
         case InvalidPath():
             _log.warning("the path is not possible in this storage: %s", error)

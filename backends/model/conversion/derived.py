@@ -82,7 +82,7 @@ class Record:
                 str(document["rule"]),
                 None if original is None else parse_digest(str(original)),
             )
-        except (KeyError, TypeError, RegistryError) as error:
+        except (KeyError, TypeError, OverflowError, RegistryError) as error:
             raise ValueError(f"not a record of a derived manifest: {error}") from None
 
 

@@ -170,4 +170,4 @@ async def test_one_that_cannot_be_written_is_served_and_refuses_pushes(registry:
         assert (await registry.ask("GET", "/v1/repositories/team/ml/tags/latest")).json == B
         told = await registry.put_json(make_pushed("e"))
         assert told.status == 503
-        assert "may not write" in told.json["error"]
+        assert "may not read or write" in told.json["error"]
