@@ -16,6 +16,9 @@ from portside.inspecting.facts import WORDS, Derived, Inspection, Making, Names,
 SHORT_HEX = 12
 """So many digits of a digest are enough to tell it from others, as Docker shows them."""
 
+LEAST_HEX = 32
+"""What has fewer is no digest, and no image id."""
+
 LEAST_WIDTH = 40
 SENTENCE = 4
 """How far sentences are indented."""
@@ -159,12 +162,9 @@ def _aligned(rows: Sequence[Sequence[str]]) -> Sequence[str]:
 def _short(text: str) -> str:
     """Cuts a digest or an image id."""
     algorithm, colon, digits = text.rpartition(":")
-    if len(digits) >= len(SHORT_ID) and all(digit in "0123456789abcdef" for digit in digits):
+    if len(digits) >= LEAST_HEX and all(digit in "0123456789abcdef" for digit in digits):
         return algorithm + colon + digits[:SHORT_HEX]
     return text
-
-
-SHORT_ID = "0" * 32
 
 
 def _end(text: str, length: int) -> str:
