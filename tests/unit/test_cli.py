@@ -459,6 +459,17 @@ def test_what_forwards_is_imported_only_where_a_registry_is_elsewhere() -> None:
     assert done.stdout == "False\n"
 
 
+def test_what_converts_and_reads_layers_is_imported_where_somebody_asks_for_it() -> None:
+    parts = ("derived.engine", "derived.images", "derived.originals", "layers.layers", "layers.inflating")
+    unwanted = {*(f"backends.registry.{part}" for part in parts), "backends.model.go_json", "isal"}
+    program = f"""
+import sys, portside.registries, backends.v1.registry, backends.v2.registry, backends.v2.manifests, backends.v1.tags
+print({unwanted} & {{*sys.modules}})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_health_cannot_guess_a_port(tmp_path: Path) -> None:
     (tmp_path / "any.yml").write_text("gateway: {addr: '127.0.0.1:0'}")
     assert "choose the port" in _sentence(portside("health", "any.yml", folder=tmp_path))
