@@ -19,7 +19,7 @@ from backends.model.digest import parse_digest
 from backends.model.errors import RegistryError
 from backends.model.names import ImageId, is_image_id
 from backends.model.strict_json import parse_json
-from backends.model.targets import Target, V1Target, V2Target
+from backends.model.targets import Target, V1Target, V2Target, target_text
 
 MAX_WRITER = 200
 """More of a User-Agent is not recorded."""
@@ -95,7 +95,7 @@ def _after(target: Target | None, changed: Seen | None, kind: type[Target]) -> T
 def dump_record(record: TagRecord) -> bytes:
     """Writes a record as it is stored."""
     document = {
-        "target": None if record.target is None else dump_target(record.target),
+        "target": None if record.target is None else target_text(record.target),
         "v1": _dump_seen(record.v1),
         "v2": _dump_seen(record.v2),
         "writer": record.writer[:MAX_WRITER].encode("ascii", "replace").decode(),
@@ -124,17 +124,8 @@ def load_record(content: bytes) -> TagRecord | None:
         return None
 
 
-def dump_target(target: Target) -> str:
-    """Writes what a tag names as its own generation does: a digest or an image id."""
-    match target:
-        case V1Target(image_id):
-            return image_id
-        case V2Target(digest):
-            return str(digest)
-
-
 def parse_target(text: str) -> Target:
-    """Parses what a tag names: an image id, or a digest.
+    """Parses what `target_text` writes: an image id, or a digest.
 
     Raises:
         RegistryError: it is neither.
@@ -143,7 +134,7 @@ def parse_target(text: str) -> Target:
 
 
 def _dump_seen(seen: Seen | None) -> Mapping[str, Any] | None:
-    return None if seen is None else {"modified": seen.modified, "names": dump_target(seen.target)}
+    return None if seen is None else {"modified": seen.modified, "names": target_text(seen.target)}
 
 
 def _load_seen(document: Any) -> Seen | None:

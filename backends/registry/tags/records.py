@@ -9,7 +9,6 @@ from backends.model.names import RepositoryName, TagName
 from backends.model.tag_records import TagRecord, dump_record
 from backends.registry.links import names_in
 from backends.storage import layout
-from backends.storage.capabilities import after_name, list_page
 from backends.storage.driver import PathNotFound, StorageDriver
 
 
@@ -38,10 +37,3 @@ class TagRecords:
     async def names(self, name: RepositoryName) -> Sequence[str]:
         """Returns the tags that have a record, sorted bytewise."""
         return await names_in(self._driver, layout.tag_records(name))
-
-    async def page(self, name: RepositoryName, *, after: str, limit: int) -> Sequence[str]:
-        """Returns the first of them after a text."""
-        try:
-            return await list_page(self._driver, layout.tag_records(name), start=after_name(after), limit=limit)
-        except PathNotFound:
-            return ()

@@ -13,7 +13,6 @@ from backends.registry.links import parse_link, read_link, write_link
 from backends.registry.no_room import exists, undone_without_room
 from backends.registry.tags.seeing import see
 from backends.storage import layout
-from backends.storage.capabilities import after_name, list_page
 from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver
 
 
@@ -52,13 +51,6 @@ class V2Links:
     async def are_there(self, name: RepositoryName) -> bool:
         """Whether a repository has tags, or has had any."""
         return await exists(self._driver, layout.tags(name))
-
-    async def page(self, name: RepositoryName, *, after: str, limit: int) -> Sequence[str] | None:
-        """Returns the first tags after a text ("" for the beginning), sorted bytewise; None when it never had any."""
-        try:
-            return await list_page(self._driver, layout.tags(name), start=after_name(after), limit=limit)
-        except PathNotFound:
-            return None
 
     async def write(self, name: RepositoryName, tag: TagName, digest: Digest) -> None:
         """Makes a tag name a digest: by its current link it appears whole or moves; the index only remembers.
