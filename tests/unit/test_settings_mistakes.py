@@ -75,7 +75,7 @@ def test_all_mistakes_are_told_at_once_each_with_its_path_and_what_is_allowed(lo
     expected = [
         ("REGISTRY_GATEWAY_NAMES ", "YAML"),
         ("REGISTRY_GATEWAY_NAMES_3", "no element"),
-        ("auth:", "everyone"),
+        ("auth:", "passwords"),
         ("http.clientcas:", "below http.tls"),
         ("storage.filesytem:", "did you mean filesystem?"),
         ("storage.s3:", "use filesystem or inmemory"),
