@@ -102,6 +102,7 @@ class TagFiles:
         self._knows = capability(driver, KnowsAbsence)
         self._v1_knows = capability(v1_driver, KnowsAbsence)
         self._v1_paths: Cache[RepositoryName, tuple[str, str]] = Cache(bound=4096)
+        self._v2_paths: Cache[RepositoryName, tuple[str, str]] = Cache(bound=4096)
 
     async def target(self, tag: Tag) -> Target:
         """Returns what a tag names.
@@ -123,6 +124,8 @@ class TagFiles:
         """
         if v1 is None or self._v2_is_alone(name, v1):
             return V2Target(await self.links.read(name, text))
+        if self._v1_is_alone(name):
+            return await self.files.read(v1, text)
         if await self.records.read(name, text) is None:
             if not await self.files.is_there(v1, text):
                 return V2Target(await self.links.read(name, text))
@@ -146,6 +149,17 @@ class TagFiles:
         if self._knows is self._v1_knows:
             return self._knows.are_absent((records, of_v1))
         return self._knows.are_absent((records,)) and self._v1_knows.are_absent((of_v1,))
+
+    def _v1_is_alone(self, name: RepositoryName) -> bool:
+        """Whether surely a repository has had no tag of v2, and none of its tags has a record."""
+        if self._knows is None:
+            return False
+        try:
+            paths = self._v2_paths[name]
+        except KeyError:
+            paths = layout.tag_records(name), layout.tags(name)
+            self._v2_paths.put(name, paths)
+        return self._knows.are_absent(paths)
 
     async def state(self, tag: Tag) -> TagState:
         """Returns all that is stored of a tag at one time."""
