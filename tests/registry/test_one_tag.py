@@ -25,7 +25,7 @@ from backends.model.v1images import V1Name, v1_name
 from backends.registry.store import Store
 from backends.registry.tags.service import Tags
 from backends.storage import layout
-from backends.storage.driver import FileInfo, PathNotFound, StorageFull
+from backends.storage.driver import FileInfo, PathNotFound, StorageDriver, StorageFull
 from backends.storage.factory import open_folder, open_memory
 from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
@@ -639,3 +639,53 @@ async def test_a_tag_of_one_generation_costs_few_looks(reopen: Reopen, target: T
     driver.looks = 0
     assert await tags.target(NAME, TAG) == target
     assert driver.looks == looks
+
+
+async def test_that_v2_has_nothing_is_known_and_unlearnt_at_once(tmp_path: Path) -> None:
+    """A repository that only v1 has written is read without a look at v2's files, for as long as none can be there."""
+    storage = open_folder(tmp_path)
+    try:
+        tags = Store(storage).tags
+        await move(tags, I1)
+        own = [layout.tag_record(NAME, TAG), layout.tag_current_link(NAME, TAG)]
+        seen_by, looks = wrapped(storage, partial(Looks, paths=own))
+        watched = Store(seen_by).tags
+        for _ in range(60):  # folders that have just been changed prove nothing
+            looks.seen = 0
+            assert await target_of(watched) == I1
+            if not looks.seen:
+                break
+            await asyncio.sleep(0.1)
+        else:
+            pytest.fail("v2's files were looked for each time")
+        repository = tmp_path / "repositories/team/app"
+        repository.rename(tmp_path / "aside")
+        repository.write_text("no folder")
+        assert await target_of(watched) is None
+        repository.unlink()
+        (tmp_path / "aside").rename(repository)
+        assert await target_of(watched) == I1
+        assert not looks.seen
+        await move(tags, D1)
+        assert await target_of(watched) == D1
+    finally:
+        await storage.close()
+
+
+class Looks(ForwardingDriver):
+    """Counts looks at some files."""
+
+    def __init__(self, driver: StorageDriver, paths: Sequence[str]) -> None:
+        super().__init__(driver)
+        self.paths = paths
+        self.seen = 0
+
+    @override
+    async def stat(self, path: str) -> FileInfo:
+        self.seen += path in self.paths
+        return await super().stat(path)
+
+    @override
+    async def read(self, path: str) -> bytes:
+        self.seen += path in self.paths
+        return await super().read(path)

@@ -28,7 +28,7 @@ from backends.registry.tags.v1_files import V1Files
 from backends.registry.tags.v2_links import V2Links
 from backends.storage import layout
 from backends.storage.capabilities import KnowsAbsence, capability
-from backends.storage.driver import PathNotFound, StorageDriver
+from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver
 
 ATTEMPTS = 5
 """So often a tag is looked at while others keep moving it."""
@@ -125,7 +125,10 @@ class TagFiles:
         if v1 is None or self._v2_is_alone(name, v1):
             return V2Target(await self.links.read(name, text))
         if self._v1_is_alone(name):
-            return await self.files.read(v1, text)
+            try:
+                return await self.files.read(v1, text)
+            except InvalidPath:  # what is there in place of the repository is none
+                raise PathNotFound(layout.tag(name, text)) from None
         if await self.records.read(name, text) is None:
             if not await self.files.is_there(v1, text):
                 return V2Target(await self.links.read(name, text))
