@@ -315,13 +315,19 @@ async def test_what_only_lacks_something_is_converted_once_that_is_pushed(reopen
     await store.close()
 
 
-@pytest.mark.parametrize("form", [Form.SCHEMA1, Form.SCHEMA2, Form.MANIFEST_LIST])
-async def test_a_v1_image_that_lost_its_layer_is_refused(stores: Stores, form: Form) -> None:
+@pytest.mark.parametrize("form", [Form.SCHEMA1, Form.SCHEMA2, Form.OCI_MANIFEST])
+@pytest.mark.parametrize(("lost", "which"), [
+    (layout.v1_image_layer, 0), (layout.v1_image_layer, -1), (layout.v1_image_json, 0), (layout.v1_image_json, -1),
+    (layout.v1_image_ancestry, -1),
+])  # fmt: skip
+async def test_a_v1_image_that_lost_a_file_is_refused_in_a_sentence(
+    stores: Stores, form: Form, lost: Callable[[ImageId], str], which: int
+) -> None:
     store = stores()
     images = v1_example()
     await push_v1(store, NAME, TAG, images)
-    await store.storage.driver.delete(layout.v1_image_layer(ImageId(images[0].id)))
-    with pytest.raises(ImpossibleConversion):
+    await store.storage.driver.delete(lost(ImageId(images[which].id)))
+    with pytest.raises(ImpossibleConversion, match="push"):
         await convert(store, NAME, TAG, form)
 
 
@@ -352,11 +358,12 @@ async def test_a_v1_image_that_says_more_than_any_is_refused_before_its_layers_a
 
 
 async def test_a_target_that_is_gone_is_unknown(stores: Stores) -> None:
-    store = stores()
-    for target in (V1Target(ImageId("a" * 64)), V2Target(digest_of(b"nothing"))):
-        with pytest.raises(RegistryError) as caught:
-            await store.conversions.convert(NAME, target, Plan(Form.SCHEMA2), tag=TAG, patience=None)
-        assert caught.value.code is ErrorCode.MANIFEST_UNKNOWN
+    convert_target = partial(stores().conversions.convert, NAME, plan=Plan(Form.SCHEMA2), tag=TAG, patience=None)
+    with pytest.raises(RegistryError) as caught:
+        await convert_target(V2Target(digest_of(b"nothing")))
+    assert caught.value.code is ErrorCode.MANIFEST_UNKNOWN
+    with pytest.raises(ImpossibleConversion, match="is not whole: a push was cut off, or it was deleted; push"):
+        await convert_target(V1Target(ImageId("a" * 64)))
 
 
 @pytest.mark.parametrize("form", [Form.MANIFEST_LIST, Form.OCI_INDEX, Form.V1])

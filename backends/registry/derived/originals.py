@@ -191,13 +191,11 @@ class Originals:
         """Returns the JSON of an image and of its ancestors, from the base up.
 
         Raises:
-            RegistryError: MANIFEST_UNKNOWN: the image is not here any more.
-            ImpossibleConversion: an ancestor is not here, or the chain is longer, or says more, than any image's.
+            ImpossibleConversion: it or an ancestor is not here, or the chain is longer, or says more, than any image's.
             ValueError: what is stored of it is damaged.
         """
         if not await self._sources.has_image(image_id):
-            why = f"image {image_id} is not whole: a push was cut off, or it was deleted; push it again"
-            raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, why)
+            raise ImpossibleNow(f"image {image_id} is not whole: a push was cut off, or it was deleted; push it again")
         try:
             ancestry = parse_ancestry(await self._v1_driver.read(layout.v1_image_ancestry(image_id)))
         except PathNotFound:
