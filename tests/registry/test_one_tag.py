@@ -660,7 +660,7 @@ async def test_that_v2_has_nothing_is_known_and_unlearnt_at_once(tmp_path: Path)
             pytest.fail("v2's files were looked for each time")
         repository = tmp_path / "repositories/team/app"
         repository.rename(tmp_path / "aside")
-        repository.write_text("no folder")
+        repository.symlink_to("/etc")  # leads out of the volume
         assert await target_of(watched) is None
         repository.unlink()
         (tmp_path / "aside").rename(repository)
