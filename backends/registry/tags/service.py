@@ -37,7 +37,7 @@ from backends.registry.yielding import yielding
 from backends.storage import layout
 from backends.storage.capabilities import remove_empty
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import PathNotFound
+from backends.storage.driver import InvalidPath, PathNotFound
 from backends.storage.locks import LockHeld
 from backends.storage.storage import Storage
 
@@ -176,11 +176,9 @@ class Tags:
         v1 = _v1_names[name]
         if v1 is None:
             return
-        try:
-            files = frozenset(await self._files.files.names(v1))
-        except PathNotFound:
-            files = frozenset()
-        both = files.intersection(await self._files.links.names(name) or ())
+        both: frozenset[str] = frozenset()
+        with suppress(PathNotFound, InvalidPath):  # of what leads out of the volume nothing holds, and it goes as it is
+            both = frozenset(await self._files.files.names(v1)).intersection(await self._files.links.names(name) or ())
         async for text in yielding(both.union(await self._files.records.names(name))):
             await run_to_completion(self._files.delete_older(_tag(name, text)))
 
