@@ -1,0 +1,55 @@
+"""What is made again of the rest after it was deleted."""
+
+from __future__ import annotations
+
+from backends.model.digest import Digest, parse_digest
+from backends.model.errors import RegistryError
+from backends.model.names import ImageId, RepositoryName
+
+INDEX = "/docker/registry/portside/index"
+HOLDERS = f"{INDEX}/holders"
+REFERRERS_BUILT = f"{INDEX}/referrers-built"
+LAYERS_READ = f"{INDEX}/layers-read"
+FACTS_KEY = f"{INDEX}/facts-key"
+
+
+def all_referrers(name: RepositoryName) -> str:
+    """The folder of the entries of all subjects, of each algorithm."""
+    return f"{INDEX}/referrers/{name}/_subjects"
+
+
+def referrers(name: RepositoryName, subject: Digest) -> str:
+    """The folder of all entries of a subject."""
+    return f"{all_referrers(name)}/{subject.algorithm}/{subject.hex}"
+
+
+def referrer(name: RepositoryName, subject: Digest, digest: Digest) -> str:
+    return f"{referrers(name, subject)}/{digest.algorithm}-{digest.hex}"
+
+
+def referrer_of(entry: str) -> Digest | None:
+    """Returns the manifest that an entry is for; None when it is for none."""
+    try:
+        return parse_digest(entry.replace("-", ":", 1))
+    except RegistryError:
+        return None
+
+
+def holder_hint(digest: Digest) -> str:
+    """Where it is noted who has a blob; blobs share it whose digests begin alike."""
+    return f"{HOLDERS}/{digest.hex[:2]}/{digest.hex[2:4]}"
+
+
+def layer_facts(digest: Digest) -> str:
+    """Where it is noted what a layer is."""
+    return f"{INDEX}/layers/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+
+
+def v1_layer_file(image_id: ImageId) -> str:
+    """Where it is noted which blob the file of a v1 image's layer is."""
+    return f"{INDEX}/v1-layer-files/{image_id[:2]}/{image_id}"
+
+
+def v1_layer_blob(payload: str) -> str:
+    """Where it is noted which blob a v1 image's layer is; takes the image's payload checksum, in hex."""
+    return f"{INDEX}/v1-layers/{payload[:2]}/{payload}"
