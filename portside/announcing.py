@@ -102,7 +102,7 @@ def _tell_of_endpoints(settings: Settings, notifications: NotifySettings) -> Non
     place = settings.roots[0] if notifications.endpoints and settings.roots else None
     if place is None or place.driver != "filesystem" or settings.gates.read_only:
         return
-    from backends.notify.mounts import network_file_system  # noqa: PLC0415 - only where there are endpoints
+    from backends.storage.mounts import network_file_system  # noqa: PLC0415 - only where there are endpoints
 
     if kind := network_file_system(place.root):
         _log.warning(

@@ -26,7 +26,9 @@ from backends.storage.driver import FileInfo, InvalidPath, PathNotFound, Storage
 from backends.storage.files import FileReader, FileWriter, write_all
 from backends.storage.folder_checks import FolderChecks
 from backends.storage.folders import make_root
+from backends.storage.kept_files import KeptFiles
 from backends.storage.listings import Listings
+from backends.storage.mounts import tells_changes
 from backends.storage.os_errors import map_os_errors, map_write_errors
 from backends.storage.repairing import rewrite_differences
 
@@ -62,26 +64,35 @@ class FilesystemDriver:
         self._moving = 0
         self._listings = Listings(self._opener)
         self._absences = Absences(self._opener, self.submit)
+        is_told = self._opener.cached and tells_changes(str(root))
+        self._kept = KeptFiles(os.fstat(self._root).st_dev) if is_told else None
         self.boot_id = _boot_id()
 
     # reading
 
     async def read(self, path: str) -> bytes:
+        kept = self._kept
+        if kept is not None and (content := kept.content(path)) is not None:
+            return content
         if self._opener.cached:
             try:
                 fd = self._opener.open_cached(path[1:].encode())
             except FileNotFoundError:
                 raise PathNotFound(path) from None
             if fd >= 0:
+                is_kept = False
                 try:
                     buffer = bytearray(SMALL_READ)
                     count = read_cached(fd, buffer, 0)
                     if 0 <= count < SMALL_READ:
-                        return bytes(memoryview(buffer)[:count])
+                        content = bytes(memoryview(buffer)[:count])
+                        is_kept = kept is not None and kept.keep(path, fd, content)
+                        return content
                 except IsADirectoryError:
                     raise PathNotFound(path) from None
                 finally:
-                    os.close(fd)
+                    if not is_kept:
+                        os.close(fd)
         return await self.submit(self._read, path)
 
     def _read(self, path: str) -> bytes:
@@ -346,6 +357,8 @@ class FilesystemDriver:
         self._atomic.close()
         self._listings.close()
         self._absences.close()
+        if self._kept is not None:
+            self._kept.close()
         os.close(self._root)
 
 

@@ -1,4 +1,4 @@
-"""What is decided without files and sockets: when to try again, what a network file system is, what is forgotten."""
+"""What is decided without files and sockets: when to try again, what is forgotten."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from backends.notify import file_log
 from backends.notify.breaker import Breaker
 from backends.notify.envelope import encode_envelope, parse_event
 from backends.notify.file_log import FileLog
-from backends.notify.mounts import network_file_system, network_type
 from backends.notify.settings import EndpointSettings, NotifySettings
 
 
@@ -32,38 +31,6 @@ def test_a_breaker_waits_from_the_threshold_on_and_begins_anew_with_a_success() 
     breaker.failed(40.0)
     assert breaker.wait(40.0) == pytest.approx(0.01)
     assert Breaker(1, 1e-9).wait(0.0) == 0.0
-
-
-MOUNTS = """\
-22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
-30 22 0:50 / /srv/nfs rw,relatime shared:5 - nfs4 server:/export rw
-31 30 254:1 / /srv/nfs/local\\040disk rw - xfs /dev/vdb rw
-32 22 0:51 / /mnt/remote rw - fuse.sshfs me@host:/ rw
-33 22 0:52 / /mnt/over rw - overlay overlay rw
-34 33 0:53 / /mnt/over rw - cifs //host/share rw
-nonsense
-"""
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("/", ""),
-        ("/data", ""),
-        ("/srv/nfs", "nfs4"),
-        ("/srv/nfs/data", "nfs4"),
-        ("/srv/nfs2", ""),
-        ("/srv/nfs/local disk/data", ""),
-        ("/mnt/remote/x", "fuse.sshfs"),
-        ("/mnt/over/x", "cifs"),
-    ],
-)
-def test_a_network_file_system_is_known_by_where_it_is_mounted(path: str, expected: str) -> None:
-    assert network_type(path, MOUNTS) == expected
-
-
-def test_the_disk_of_the_tests_is_local(tmp_path: Path) -> None:
-    assert network_file_system(str(tmp_path)) == ""
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))

@@ -1,0 +1,105 @@
+"""Small files that are read again and again, kept with an open descriptor that tells whether they are still the same.
+
+Whatever happens to a file (written to, replaced, removed, renamed) changes the time of its last change, which nobody
+can set back. So while an open descriptor shows the time at which it was read, its content is what it was, and asking
+that costs a fraction of opening and reading it anew. Storage is asked at every read all the same: what another process
+has removed is gone for the next.
+
+Whoever renames a folder above changes nothing of the file, so after a second it is read by its path again.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+
+from backends.model.cache import Cache
+
+KEPT_SECONDS = 1.0
+RACY_SECONDS = 2
+"""A file's time of change tells every change from the one before only after so long."""
+
+BOUND = 1024
+"""So many descriptors are open at most."""
+
+ASKED = 4096
+"""So many paths are remembered as asked for within the last second."""
+
+
+class KeptFiles:
+    """The files below one root that are kept; not for several threads.
+
+    Args:
+        device: the one that they must be on: what is mounted below the root may not tell of changes.
+    """
+
+    def __init__(self, device: int) -> None:
+        self._device = device
+        self._kept: Cache[str, _Kept] = Cache(bound=BOUND)
+        self._asked: set[str] = set()
+        self._asked_until = 0.0
+
+    def content(self, path: str) -> bytes | None:
+        """Returns what a file surely holds now; None if that is not known. It never waits for a disk."""
+        try:
+            kept = self._kept[path]
+        except KeyError:
+            return None
+        if time.monotonic() < kept.until and os.fstat(kept.fd).st_ctime_ns == kept.changed:
+            return kept.content
+        self._kept.forget(path)
+        return None
+
+    def keep(self, path: str, fd: int, content: bytes) -> bool:
+        """Keeps what has just been read, when it is asked for often and has not changed lately.
+
+        Args:
+            path: the file.
+            fd: what it was read from.
+            content: all of it.
+
+        Returns:
+            whether the descriptor is taken over.
+        """
+        now = time.monotonic()
+        if now > self._asked_until or len(self._asked) >= ASKED:
+            self._asked_until = now + KEPT_SECONDS
+            self._asked.clear()
+        if path not in self._asked:
+            self._asked.add(path)
+            return False
+        info = os.fstat(fd)
+        is_same = stat.S_ISREG(info.st_mode) and info.st_nlink == 1 and info.st_size == len(content)
+        if not is_same or info.st_dev != self._device:
+            return False
+        if time.time_ns() - info.st_ctime_ns < RACY_SECONDS * 1_000_000_000:
+            return False
+        self._kept.put(path, _Kept(fd, info.st_ctime_ns, now + KEPT_SECONDS, content))
+        return True
+
+    def close(self) -> None:
+        """Forgets all, and closes the descriptors."""
+        self._kept = Cache(bound=BOUND)
+
+
+class _Kept:
+    """A file with its content.
+
+    Attributes:
+        fd: keeps it open.
+        changed: when it was changed last, in nanoseconds since 1970.
+        until: when it is to be read by its path again, by `time.monotonic`.
+        content: all of it.
+    """
+
+    __slots__ = ("changed", "content", "fd", "until")
+
+    def __init__(self, fd: int, changed: int, until: float, content: bytes) -> None:
+        self.fd = fd
+        self.changed = changed
+        self.until = until
+        self.content = content
+
+    def __del__(self) -> None:
+        os.close(self.fd)
