@@ -38,6 +38,15 @@ async def read_link(driver: StorageDriver, path: str) -> Digest:
         raise PathNotFound(path) from None
 
 
+async def is_linked(driver: StorageDriver, path: str) -> bool:
+    """Whether there is a link, and it holds a digest."""
+    try:
+        await read_link(driver, path)
+    except PathNotFound:
+        return False
+    return True
+
+
 def parse_link(text: bytes) -> Digest:
     """Returns the digest that a link's content is.
 

@@ -1,5 +1,7 @@
 """One push of a manifest: what it names must be here; then its content, its entry as a referrer, its link, its tags.
 
+One that a conversion made is not stored: pushed back, it makes its tags name what it was made of.
+
 Invariants:
 - it becomes visible last, and what finds no room before its first tag is taken back;
 - it is told once it is durable: with a tag under the lock of the tag, and without one if it gets none.
@@ -8,16 +10,17 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from backends.model.actor import Actor
 from backends.model.digest import Digest
 from backends.model.manifests import Index, Manifest, OciManifest, Schema1, digested_bytes
-from backends.model.names import TagName
+from backends.model.names import RepositoryName, TagName
 from backends.model.referrers import subject_of
 from backends.registry.changes import Change, carry_out
 from backends.registry.events import Telling, of_manifest
 from backends.registry.exclusive_lock import exclusive_lock
-from backends.registry.links import write_link
+from backends.registry.links import is_linked, write_link
 from backends.registry.manifests import PARSED_AT_ONCE
 from backends.registry.no_room import undone_without_room
 from backends.registry.references import Holdings, referenced, require_references
@@ -25,6 +28,33 @@ from backends.registry.shared import Shared
 from backends.registry.yielding import yielding
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
+from backends.storage.driver import PathNotFound
+
+
+async def restore(
+    shared: Shared, name: RepositoryName, manifest: Manifest, digest: Digest, tags: Sequence[TagName], *, actor: Actor
+) -> bool:
+    """Makes tags name what a derived manifest was made of, which a client has pulled and pushes back.
+
+    Returns:
+        False where it is not a derived one, or its source has gone meanwhile: then it is pushed like any other.
+    """
+    if await is_linked(shared.driver, layout.revision_link(name, digest)):
+        return False
+    sources = await shared.conversions.sources(name, digest)
+    if not sources:
+        return False
+    try:
+        for tag in tags:
+            source = sources[0]
+            with suppress(PathNotFound):
+                named = await shared.tags.target(name, tag)
+                source = named if named in sources else source
+            telling = of_manifest(shared.events, name, digest, manifest, tag=tag, actor=actor)
+            await shared.tags.restore(name, tag, source, actor=actor, telling=telling)
+    except PathNotFound:
+        return False
+    return True
 
 
 class ManifestPush:

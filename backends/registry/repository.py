@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections.abc import Container, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from backends.model import media_types
 from backends.model.actor import Actor
@@ -22,78 +21,25 @@ from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Manifest
 from backends.model.names import RepositoryName, TagName
-from backends.model.targets import Target, V1Target, V2Target
+from backends.model.targets import Target, V1Target
 from backends.registry.blobs import Blob
-from backends.registry.changes import Change, carry_out
-from backends.registry.events import of_blob, of_manifest, of_removed
-from backends.registry.exclusive_lock import exclusive_lock, shared_lock
-from backends.registry.holders import find_holder, forget_holder, note_holder
-from backends.registry.links import read_link, write_link
-from backends.registry.manifest_push import ManifestPush
+from backends.registry.exclusive_lock import shared_lock
+from backends.registry.found_manifests import ConvertedManifest, ManifestInfo, StoredManifest, Tagged
+from backends.registry.holders import find_holder
+from backends.registry.links import is_linked, read_link
+from backends.registry.manifest_push import ManifestPush, restore
+from backends.registry.mounting import mount
 from backends.registry.no_room import exists
 from backends.registry.referrers import ReferrersPage
+from backends.registry.removal import Removal
 from backends.registry.shared import Shared
 from backends.registry.signing import require_signed
+from backends.registry.unknown import blob_unknown, manifest_unknown
 from backends.registry.validation import require_permitted_kind, require_permitted_urls
 from backends.storage import layout
-from backends.storage.capabilities import remove_empty
 from backends.storage.driver import PathNotFound
 
 _log = logging.getLogger("portside.registry")
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestInfo:
-    """What a manifest is.
-
-    Attributes:
-        media_type: its type.
-        digest: what names it.
-        size: of what the digest names, in bytes: of schema 1, without signatures.
-        length: of what goes out, in bytes: of schema 1, with signatures.
-    """
-
-    media_type: str
-    digest: Digest
-    size: int
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredManifest(ManifestInfo):
-    """A manifest as it goes out."""
-
-    content: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ConvertedManifest(StoredManifest):
-    """A manifest that was made of another one, or of a v1 image.
-
-    Attributes:
-        source: what it was made of.
-        source_type: the media type of that.
-        rule: the steps that made it, in ASCII.
-    """
-
-    source: Target
-    source_type: str
-    rule: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tagged:
-    """What a tag names, where more than its type decides what goes out.
-
-    Attributes:
-        tag: the tag.
-        target: the manifest, or the image of v1.
-        media_type: its type.
-    """
-
-    tag: TagName
-    target: Target
-    media_type: str
 
 
 class Repository:
@@ -126,7 +72,7 @@ class Repository:
         except PathNotFound:
             blob = await self._conversions.open_blob(self.name, digest)
         if blob is None:
-            raise self._blob_unknown(digest)
+            raise blob_unknown(self.name, digest)
         return blob
 
     async def has_blob(self, digest: Digest) -> bool:
@@ -156,7 +102,7 @@ class Repository:
                 return size, await self._blobs.url_of(target)
         size = await self._conversions.blob_size(self.name, digest)
         if size is None:
-            raise self._blob_unknown(digest)
+            raise blob_unknown(self.name, digest)
         return size, None
 
     async def mount(self, digest: Digest, source: RepositoryName, *, actor: Actor) -> bool:
@@ -165,16 +111,7 @@ class Repository:
         Returns:
             False when `source` does not have it.
         """
-        async with exclusive_lock(self._shared.locks, layout.blob_lock(digest)):
-            size = await Repository(source, self._shared).blob_size(digest)
-            if size is None:
-                return False
-            await self._conversions.store_natively(source, digest)
-            work = write_link(self._driver, layout.layer_link(self.name, digest), digest)
-            telling = of_blob(self._events, self.name, digest, size, source=source, actor=actor)
-            await carry_out(work, Change.MOUNTED, f"blob {digest}", self.name, actor=actor, telling=telling)
-        await note_holder(self._driver, digest, self.name)
-        return True
+        return await mount(self._shared, digest, Repository(source, self._shared), into=self.name, actor=actor)
 
     async def mount_from_any(self, digest: Digest, *, actor: Actor) -> bool:
         """Takes over a blob from whichever repository is known to have it.
@@ -186,25 +123,8 @@ class Repository:
         return source is not None and await self.mount(digest, source, actor=actor)
 
     async def delete_blob(self, digest: Digest, *, actor: Actor) -> None:
-        """Takes a blob from this repository; other repositories keep it.
-
-        Raises:
-            RegistryError: BLOB_UNKNOWN; UNSUPPORTED: it is here only by a conversion.
-        """
-        async with exclusive_lock(self._shared.locks, layout.blob_lock(digest)):
-            work = self._driver.delete(_folder(layout.layer_link(self.name, digest)))
-            telling = of_removed(self._events, self.name, digest=digest)
-            try:
-                await carry_out(work, Change.DELETED, f"blob {digest}", self.name, actor=actor, telling=telling)
-            except PathNotFound:
-                if await self._conversions.blob_size(self.name, digest) is None:
-                    raise self._blob_unknown(digest) from None
-                raise RegistryError(
-                    ErrorCode.UNSUPPORTED,
-                    f"{self.name} has blob {digest} because of an image that was converted, and it goes with that;"
-                    " delete the image",
-                ) from None
-        await forget_holder(self._driver, digest, self.name)
+        """Takes a blob from this repository; see `Removal.blob`."""
+        await Removal(self.name, self._shared, actor=actor).blob(digest)
 
     # manifests
 
@@ -225,7 +145,7 @@ class Repository:
         except PathNotFound:
             derived = await self._derived(reference)
             if derived is None:
-                raise self._manifest_unknown(reference) from None
+                raise manifest_unknown(self.name, reference) from None
             return derived
         size = len(content)
         if media_type in media_types.SCHEMA1_TYPES:
@@ -245,7 +165,7 @@ class Repository:
         except PathNotFound:
             derived = await self._derived(reference)
             if derived is None:
-                raise self._manifest_unknown(reference) from None
+                raise manifest_unknown(self.name, reference) from None
             return derived
         if media_type in media_types.SCHEMA1_TYPES:
             return await self.get_manifest(digest)
@@ -277,7 +197,7 @@ class Repository:
                 return Tagged(tag, target, media_type)
             await read_link(self._driver, layout.revision_link(self.name, digest))
         except PathNotFound:
-            raise self._manifest_unknown(tag) from None
+            raise manifest_unknown(self.name, tag) from None
         if media_type in media_types.SCHEMA1_TYPES:  # it must be signed to go out
             return await self.get_manifest(digest)
         if content is None:
@@ -299,18 +219,13 @@ class Repository:
             await read_link(self._driver, layout.revision_link(self.name, digest))
             return await self._shared.manifests.parse(digest)
         except PathNotFound:
-            raise self._manifest_unknown(digest) from None
+            raise manifest_unknown(self.name, digest) from None
 
     async def has_manifest(self, digest: Digest) -> bool:
         """Whether this repository has a manifest, pushed or derived."""
-        return await self._is_linked(digest) or bool(await self._conversions.sources(self.name, digest))
-
-    async def _is_linked(self, digest: Digest) -> bool:
-        try:
-            await read_link(self._driver, layout.revision_link(self.name, digest))
-        except PathNotFound:
-            return False
-        return True
+        if await is_linked(self._driver, layout.revision_link(self.name, digest)):
+            return True
+        return bool(await self._conversions.sources(self.name, digest))
 
     async def put_manifest(
         self,
@@ -338,93 +253,15 @@ class Repository:
         """
         require_permitted_kind(manifest, self._shared.validation)
         require_permitted_urls(manifest, self._shared.validation.urls)
-        if await self._restore(manifest, digest, [] if tag is None else [tag, *more_tags], actor=actor):
+        tags = [] if tag is None else [tag, *more_tags]
+        if await restore(self._shared, self.name, manifest, digest, tags, actor=actor):
             return
         async with shared_lock(self._shared.locks, layout.repository_lock(self.name)):
             await ManifestPush(self, self._shared, manifest, digest, actor=actor).run(tag, more_tags)
 
-    async def _restore(self, manifest: Manifest, digest: Digest, tags: Sequence[TagName], *, actor: Actor) -> bool:
-        """Makes tags name what a derived manifest was made of, which a client has pulled and pushes back.
-
-        Returns:
-            False where it is not a derived one, or its source has gone meanwhile: then it is pushed like any other.
-        """
-        sources = () if await self._is_linked(digest) else await self._conversions.sources(self.name, digest)
-        if not sources:
-            return False
-        try:
-            for tag in tags:
-                source = sources[0]
-                with suppress(PathNotFound):
-                    named = await self._tags.target(self.name, tag)
-                    source = named if named in sources else source
-                telling = of_manifest(self._events, self.name, digest, manifest, tag=tag, actor=actor)
-                await self._tags.restore(self.name, tag, source, actor=actor, telling=telling)
-        except PathNotFound:
-            return False
-        return True
-
     async def delete_manifest(self, digest: Digest, *, actor: Actor) -> None:
-        """Takes a manifest from this repository, and the tags that name it first; what refers to it stays.
-
-        Where it was derived too, what it was made of is deleted first: it would be there by that.
-
-        Raises:
-            RegistryError: MANIFEST_UNKNOWN.
-        """
-        link = layout.revision_link(self.name, digest)
-        if await self._delete_derived(digest, actor=actor) and not await self._is_linked(digest):
-            return
-        async with exclusive_lock(self._shared.locks, layout.blob_lock(digest)):
-            try:
-                await read_link(self._driver, link)
-            except PathNotFound:
-                # Who deleted it may have been killed before it came to the rest, or had synced the folder.
-                await self._forget_manifest(digest, await self._shared.referrers.subject_of(digest))
-                await self._leave_if_empty()
-                await self._driver.ensure_durable(link)
-                raise self._manifest_unknown(digest) from None
-            await self._tags.delete_those_of(self.name, V2Target(digest), actor=actor)
-            work = self._delete_manifest(digest)
-            telling = of_removed(self._events, self.name, digest=digest)
-            await carry_out(work, Change.DELETED, f"manifest {digest}", self.name, actor=actor, telling=telling)
-        await self._leave_if_empty()
-
-    async def _delete_derived(self, digest: Digest, *, actor: Actor) -> bool:
-        """Deletes what a derived manifest was made of: its tags, and manifests; a v1 image stays, without them.
-
-        Returns:
-            False where it is not a derived one.
-        """
-        sources = await self._conversions.sources(self.name, digest)
-        for source in sources:
-            match source:
-                case V1Target():
-                    await self._tags.delete_those_of(self.name, source, actor=actor)
-                case V2Target(original):
-                    with suppress(RegistryError):  # somebody else has deleted it in this moment
-                        await self.delete_manifest(original, actor=actor)
-        if sources:
-            await self._conversions.forget(self.name, digest)
-        return bool(sources)
-
-    async def _delete_manifest(self, digest: Digest) -> None:
-        subject = await self._shared.referrers.subject_of(digest)
-        await self._driver.delete(_folder(layout.revision_link(self.name, digest)))
-        await self._forget_manifest(digest, subject)
-
-    async def _forget_manifest(self, digest: Digest, subject: Digest | None) -> None:
-        """Removes what is kept of a manifest that is not linked any more."""
-        for path in (layout.signed_schema1(self.name, digest), layout.derived_v1_top(self.name, digest)):
-            with suppress(PathNotFound):
-                await self._driver.delete(path)
-        if subject is not None:
-            await self._shared.referrers.remove(self.name, digest, subject)
-        await self._conversions.forget_source(self.name, V2Target(digest))
-
-    async def _leave_if_empty(self) -> None:
-        """Takes a repository without manifests and tags out of the catalog and search."""
-        await remove_empty(self._driver, layout.manifests(self.name))
+        """Takes a manifest from this repository, and the tags that name it; see `Removal.manifest`."""
+        await Removal(self.name, self._shared, actor=actor).manifest(digest)
 
     async def referrers(self, subject: Digest, *, artifact_type: str | None, after: str, limit: int) -> ReferrersPage:
         """Returns a page of the manifests that refer to one, which need not exist; see `Referrers.page`."""
@@ -453,16 +290,8 @@ class Repository:
         )
 
     async def delete_tag(self, tag: TagName, *, actor: Actor) -> None:
-        """Removes a tag; the manifest stays, by its digest.
-
-        Raises:
-            RegistryError: MANIFEST_UNKNOWN.
-        """
-        try:
-            await self._tags.delete(self.name, tag, actor=actor)
-        except PathNotFound:
-            raise self._manifest_unknown(tag) from None
-        await self._leave_if_empty()
+        """Removes a tag; see `Removal.tag`."""
+        await Removal(self.name, self._shared, actor=actor).tag(tag)
 
     # within
 
@@ -487,20 +316,6 @@ class Repository:
             _log.warning("the signed %s of %s is damaged on disk (%s); it is signed anew", digest, self.name, error)
             return await self._shared.signer.sign(payload)
         return kept
-
-    def _blob_unknown(self, digest: Digest) -> RegistryError:
-        return RegistryError(ErrorCode.BLOB_UNKNOWN, f"{self.name} has no blob {digest}")
-
-    def _manifest_unknown(self, reference: Digest | TagName) -> RegistryError:
-        kind = "manifest" if isinstance(reference, Digest) else "tag"
-        return RegistryError(
-            ErrorCode.MANIFEST_UNKNOWN,
-            f"{self.name} has no {kind} {reference}; GET /v2/{self.name}/tags/list lists its tags",
-        )
-
-
-def _folder(link: str) -> str:
-    return link.rpartition("/")[0]
 
 
 def _converted(made: DerivedManifest) -> ConvertedManifest:

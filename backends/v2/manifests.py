@@ -22,8 +22,9 @@ from backends.model.manifests import Manifest, digested_bytes, parse_manifest
 from backends.model.names import RepositoryName, TagName, parse_tag
 from backends.model.referrers import subject_of
 from backends.model.targets import target_text
+from backends.registry.found_manifests import ConvertedManifest, ManifestInfo, StoredManifest, Tagged
 from backends.registry.manifests import parse_off_loop
-from backends.registry.repository import ConvertedManifest, ManifestInfo, Repository, StoredManifest, Tagged
+from backends.registry.repository import Repository
 from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
 

@@ -18,7 +18,8 @@ from backends.model.conversion.negotiation import (
 )
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.targets import V1Target, V2Target
-from backends.registry.repository import Repository, StoredManifest, Tagged
+from backends.registry.found_manifests import StoredManifest, Tagged
+from backends.registry.repository import Repository
 from backends.registry.still_working import StillWorking
 from backends.v2.describing import describe
 from backends.v2.parts import Parts

@@ -12,8 +12,9 @@ from backends.model.events import Conversion, blob_target, manifest_target, refe
 from backends.model.manifests import parse_stored_manifest
 from backends.model.names import RepositoryName
 from backends.registry.events import note_pull
+from backends.registry.found_manifests import ConvertedManifest, ManifestInfo
 from backends.registry.manifests import parse_off_loop
-from backends.registry.repository import ConvertedManifest, ManifestInfo, Repository
+from backends.registry.repository import Repository
 from backends.v2.parts import Parts
 
 
