@@ -23,6 +23,7 @@ from backends.storage.driver import StorageError
 from backends.storage.factory import StorageSettings, open_storage
 from backends.storage.storage import Storage
 from backends.web.gates import make_gates
+from portside.observe.layer_metrics import LayerMetrics
 from portside.observe.metrics import Metrics
 from portside.observe.requests import Handler
 from portside.problems import Problem
@@ -51,11 +52,7 @@ def make_store(
     metrics: Metrics | None,
 ) -> Store:
     """Returns what the registries of this process keep, in its places for bytes, in the order of `Settings.roots`."""
-    observer = None
-    if metrics is not None:
-        from portside.observe.layer_metrics import LayerMetrics  # noqa: PLC0415 - only where something is counted
-
-        observer = LayerMetrics(metrics.registry)
+    observer = LayerMetrics(metrics.registry) if metrics is not None else None
     return Store(
         storages[0],
         v1_storage=storages[-1],

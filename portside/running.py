@@ -87,7 +87,7 @@ def _run(live: LiveSettings, identity: Identity) -> int:
 
 
 def _import_what_serves(role: Role) -> None:
-    """Imports what every worker of a role needs, before they are forked: they share it."""
+    """Imports all that a worker of a role needs to serve, before they are forked: so it is done once, and shared."""
     with _no_default_cas():
         import portside.observe.metrics  # noqa: PLC0415
         import portside.server.workers  # noqa: PLC0415
@@ -97,9 +97,9 @@ def _import_what_serves(role: Role) -> None:
         if role is not Role.PROXY:
             import portside.registries  # noqa: PLC0415
         if role in {Role.SERVE, Role.V1}:
-            pass
+            import backends.v1.registry  # noqa: PLC0415
         if role in {Role.SERVE, Role.V2}:
-            pass
+            import backends.v2.registry  # noqa: F401, PLC0415
         if role in {Role.SERVE, Role.PROXY}:
             import proxy.proxy  # noqa: F401, PLC0415
 

@@ -459,6 +459,41 @@ def test_what_forwards_is_imported_only_where_a_registry_is_elsewhere() -> None:
     assert done.stdout == "False\n"
 
 
+@pytest.mark.parametrize("role", ["serve", "v1", "v2"])
+def test_what_a_worker_serves_with_is_imported_once_before_the_workers_are_forked(tmp_path: Path, role: str) -> None:
+    """What each of them imports by itself costs them its time and its memory each."""
+    (tmp_path / "portside.yml").write_text(f"{{version: 0.1, storage: {{filesystem: {{rootdirectory: {tmp_path}}}}}}}")
+    program = f"""
+import asyncio, sys
+from pathlib import Path
+from portside.observe.voice import Voice
+from portside.running import _import_what_serves
+from portside.settings.apart import begin_reading
+from portside.settings.settings import Role
+
+read = begin_reading(Role("{role}"), Path("portside.yml"), {{}})
+_import_what_serves(Role("{role}"))
+settings = read()
+
+async def work():
+    from portside.observe.metrics import MetricsFolder
+    from portside.wiring import build
+
+    folder = MetricsFolder()
+    before = {{*sys.modules}}
+    parts = await build(settings, version="0", instance="0", started=0, voice=Voice())
+    print(sorted(name for name in {{*sys.modules}} - before if name.startswith(("backends.", "portside.", "proxy."))))
+    await parts.close()
+    folder.remove()
+
+asyncio.run(work())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
 def test_what_converts_and_reads_layers_is_imported_where_somebody_asks_for_it() -> None:
     parts = ("derived.engine", "derived.images", "derived.originals", "layers.layers", "layers.inflating")
     unwanted = {*(f"backends.registry.{part}" for part in parts), "backends.model.go_json", "isal"}
