@@ -291,8 +291,7 @@ class Images:
                     )
                 continue
             seen.add(layer.digest)
-            compression = await self._originals.compression(wish.name, layer.digest)
-            if compression is not Compression.ZSTD:
+            if not await self._originals.has_zstd(wish.name, layer.digest):
                 continue
             wish.progress.begin(f"layer {number} of {len(manifest.layers)} for gzip")
             require_permission(wish)

@@ -6,7 +6,6 @@ digest alone never does.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from backends.model.conversion.upward import require_few_characters, require_sho
 from backends.model.descriptors import Descriptor, Platform
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.layers import EMPTY_LAYER_DIGEST, EMPTY_STORED_LAYER, Compression, StoredLayer, compression_of
+from backends.model.layers import EMPTY_LAYER_DIGEST, EMPTY_STORED_LAYER, StoredLayer
 from backends.model.manifests import Manifest
 from backends.model.names import ImageId, RepositoryName
 from backends.model.v1images import parse_ancestry
@@ -27,6 +26,7 @@ from backends.registry.derived.blobs import DerivedBlobs
 from backends.registry.derived.sources import Sources
 from backends.registry.layers.errors import UnreadableLayer
 from backends.registry.layers.layers import Layers
+from backends.registry.layers.looking import look_at
 from backends.registry.layers.reading import LayerSource
 from backends.registry.links import read_link
 from backends.registry.manifests import Manifests, parse_off_loop
@@ -41,9 +41,6 @@ Tell = Callable[[str], None]
 """Told how far something is, as a clause."""
 
 TOLD_SECONDS = 2.0
-
-HEAD_BYTES = 4096
-"""Enough of a layer to tell how it is compressed, and whether gzip has zstd in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,23 +122,16 @@ class Originals:
         blob.reader.close()
         return True
 
-    async def compression(self, name: RepositoryName, digest: Digest) -> Compression:
-        """Returns how a layer is compressed, by its first bytes; what is zstd within gzip is zstd.
-
-        Some programs take a zstd stream that they do not recognise for a tar, and compress it again.
+    async def has_zstd(self, name: RepositoryName, digest: Digest) -> bool:
+        """Whether a layer is compressed with zstd, by its first bytes, perhaps within gzip.
 
         Raises:
             ImpossibleConversion: the repository does not have it.
         """
-        blob = await self._require(name, digest)
         try:
-            head = await _read(blob, min(HEAD_BYTES, blob.size))
-        finally:
-            blob.reader.close()
-        compression = compression_of(head)
-        if compression is Compression.GZIP and compression_of(_inflated(head)) is Compression.ZSTD:
-            return Compression.ZSTD
-        return compression
+            return (await look_at(partial(self._reader, name, digest))).has_zstd
+        except PathNotFound:
+            raise _not_stored(digest) from None
 
     async def platform(self, name: RepositoryName, config: Descriptor) -> Platform | None:
         """Returns what an image runs on by its configuration; None where this is not here, or says nothing."""
@@ -245,8 +235,12 @@ class Originals:
     async def _require(self, name: RepositoryName, digest: Digest) -> Blob:
         blob = await self._open(name, digest)
         if blob is None:
-            raise ImpossibleNow(f"layer {digest} is not stored in this registry; push the image again")
+            raise _not_stored(digest)
         return blob
+
+
+def _not_stored(digest: Digest) -> ImpossibleNow:
+    return ImpossibleNow(f"layer {digest} is not stored in this registry; push the image again")
 
 
 class _Work(Protocol[T_co]):
@@ -272,11 +266,3 @@ async def _wait(work: _Work[T], what: str, tell: Tell) -> T:
 
 async def _read(blob: Blob, size: int) -> bytes:
     return b"".join([bytes(chunk) async for chunk in blob.reader.chunks(0, size)])
-
-
-def _inflated(head: bytes) -> bytes:
-    """Returns the beginning of what is in a gzip, as far as its own beginning tells."""
-    try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, HEAD_BYTES)
-    except zlib.error:
-        return b""

@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, aclosing, suppress
 
 from backends.model.digest import Digest
-from backends.model.layers import HEAD_BYTES, Compression, LayerFacts, StoredLayer, compression_of
+from backends.model.layers import Compression, LayerFacts, StoredLayer
 from backends.model.names import ImageId
 from backends.model.v1images import parse_stored_checksums
 from backends.registry.facts import Facts
 from backends.registry.hashing import RunningHash
 from backends.registry.layers.errors import UnreadableLayer
 from backends.registry.layers.flights import Flights, Progress, alone
+from backends.registry.layers.looking import look_at
 from backends.registry.layers.metering import Meter
 from backends.registry.layers.notes import KeptGzips, LayerNotes
 from backends.registry.layers.observer import LayerObserver, NoObserver
@@ -284,12 +285,12 @@ class Layers:
         """
         made = await self._gzips.find(digest)
         if made is None:
-            compression, size = await self._look(source)
-            if compression is Compression.GZIP:
+            look = await look_at(source)
+            is_twice = look.compression is Compression.GZIP
+            if is_twice:
                 facts = await self.facts(digest, source, patience=patience)
                 if diff_id in {None, facts.diff_id}:
-                    return StoredLayer(digest, size, facts)
-            is_twice = compression is Compression.GZIP
+                    return StoredLayer(digest, look.size, facts)
 
             async def work(progress: Progress) -> StoredLayer:
                 async with alone(self._storage, layout.gzip_lock(digest), progress):
@@ -304,17 +305,6 @@ class Layers:
     async def known_gzip(self, digest: Digest) -> StoredLayer | None:
         """Returns the gzip that was made of a layer; None where none was."""
         return await self._gzips.find(digest)
-
-    async def _look(self, source: LayerSource) -> tuple[Compression, int]:
-        reader = await source()
-        try:
-            head = b""
-            async with aclosing(reader.chunks(0, min(HEAD_BYTES, reader.size))) as chunks:
-                async for chunk in chunks:
-                    head += chunk
-            return compression_of(head), reader.size
-        finally:
-            reader.close()
 
     async def _make_gzip(
         self, digest: Digest, source: LayerSource, diff_id: Digest | None, progress: Progress, *, is_twice: bool

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backends.model.conversion.impossible import ImpossibleConversion, ImpossibleNow
 from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest
-from backends.model.layers import EMPTY_LAYER, EMPTY_LAYER_DIGEST, HEAD_BYTES, Compression, compression_of
+from backends.model.layers import EMPTY_LAYER, EMPTY_LAYER_DIGEST, Compression
 from backends.model.media_types import OCTET_STREAM
 from backends.registry.layers.errors import UnreadableLayer
 from backends.registry.no_room import exists
@@ -177,6 +176,8 @@ class LayerBytes:
 
     async def _readable(self, stored: LayerFile, diff_id: Digest | None, patience: float | None) -> LayerFile:
         """Returns a layer as old clients can read it, once it is known to hold what it must."""
+        from backends.registry.layers.looking import look_at  # noqa: PLC0415 - only conversion needs it
+
         wanted = diff_id if diff_id is not None and diff_id.algorithm == "sha256" else None
 
         async def source() -> Reader:
@@ -184,7 +185,7 @@ class LayerBytes:
 
         digest = stored.digest
         known = await self._layers().known(digest)
-        compression = await _compression_of(stored) if known is None else known.compression
+        compression = (await look_at(source)).compression if known is None else known.compression
         if compression is Compression.ZSTD or (wanted is not None and compression is Compression.GZIP):
             # A gzip of what is zstd within is told by its content alone.
             made = await self._layers().gzip_of(digest, source, diff_id=wanted, patience=patience)
@@ -210,15 +211,6 @@ class LayerBytes:
             if not info.is_directory:
                 return LayerFile(digest, driver, path, info.size)
         return None
-
-
-async def _compression_of(stored: LayerFile) -> Compression:
-    reader = await stored.open()
-    try:
-        async with aclosing(reader.chunks(0, min(HEAD_BYTES, reader.size))) as chunks:
-            return compression_of(b"".join([bytes(chunk) async for chunk in chunks]))
-    finally:
-        reader.close()
 
 
 def _other(image: DerivedImage, digest: Digest, error: UnreadableLayer) -> ImpossibleNow:
