@@ -14,6 +14,7 @@ from backends.registry.holders import note_holder
 from backends.registry.links import write_link
 from backends.registry.shared import Shared
 from backends.storage import layout
+from backends.storage.driver import PathNotFound
 
 
 class Source(Protocol):
@@ -30,7 +31,10 @@ async def mount(shared: Shared, digest: Digest, source: Source, *, into: Reposit
         size = await source.blob_size(digest)
         if size is None:
             return False
-        await shared.conversions.store_natively(source.name, digest)
+        try:
+            await shared.conversions.store_natively(source.name, digest)
+        except PathNotFound:  # gone in this moment, with what was converted
+            return False
         work = write_link(shared.driver, layout.layer_link(into, digest), digest)
         telling = of_blob(shared.events, into, digest, size, source=source.name, actor=actor)
         await carry_out(work, Change.MOUNTED, f"blob {digest}", into, actor=actor, telling=telling)

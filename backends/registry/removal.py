@@ -74,16 +74,17 @@ class Removal:
         async with exclusive_lock(self._shared.locks, layout.blob_lock(digest)):
             try:
                 await read_link(self._driver, link)
+                await self._shared.tags.delete_those_of(self._name, V2Target(digest), actor=self._actor)
+                work, what = self._delete_manifest(digest), f"manifest {digest}"
+                telling = of_removed(self._shared.events, self._name, digest=digest)
+                await carry_out(work, Change.DELETED, what, self._name, actor=self._actor, telling=telling)
             except PathNotFound:
-                # Who deleted it may have been killed before it came to the rest, or had synced the folder.
+                # Gone before, or in this moment with the whole repository: who deletes that waits for no lock of a
+                # manifest. And who deleted it may have been killed before the rest, or before the folder was synced.
                 await self._forget_manifest(digest, await self._shared.referrers.subject_of(digest))
                 await self._leave_if_empty()
                 await self._driver.ensure_durable(link)
                 raise manifest_unknown(self._name, digest) from None
-            await self._shared.tags.delete_those_of(self._name, V2Target(digest), actor=self._actor)
-            work = self._delete_manifest(digest)
-            telling = of_removed(self._shared.events, self._name, digest=digest)
-            await carry_out(work, Change.DELETED, f"manifest {digest}", self._name, actor=self._actor, telling=telling)
         await self._leave_if_empty()
 
     async def _delete_derived(self, digest: Digest) -> bool:
@@ -98,8 +99,11 @@ class Removal:
                 case V1Target():
                     await self._shared.tags.delete_those_of(self._name, source, actor=self._actor)
                 case V2Target(original):
-                    with suppress(RegistryError):  # somebody else has deleted it in this moment
+                    try:
                         await self.manifest(original)
+                    except RegistryError as error:
+                        if error.code is not ErrorCode.MANIFEST_UNKNOWN:  # else somebody else has deleted it just now
+                            raise
         if sources:
             await self._shared.conversions.forget(self._name, digest)
         return bool(sources)

@@ -22,6 +22,7 @@ from backends.model.digest import Digest, parse_digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.targets import V1Target, V2Target
+from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.layers.settings import LayerSettings
 from backends.registry.links import names_in
 from backends.registry.still_working import StillWorking
@@ -651,6 +652,22 @@ async def test_deleting_it_deletes_its_source(stores: Stores, kind: str) -> None
         assert not await is_there(again, NAME, made.digest)
     with pytest.raises(RegistryError):
         await store.open(NAME).delete_manifest(made.digest, actor=ACTOR)
+
+
+async def test_where_its_source_cannot_be_deleted_it_is_not_said_to_be(
+    stores: Stores, reopen: Reopen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = stores()
+    await PUSHES["OCI"][0](store, NAME, TAG)
+    made = await convert(store, NAME, TAG, Form.SCHEMA2)
+    assert isinstance(made.source, V2Target)
+    monkeypatch.setattr("backends.registry.removal.exclusive_lock", partial(exclusive_lock, patience=0.1))
+    async with reopen().locks.hold(layout.blob_lock(made.source.digest)):
+        with pytest.raises(RegistryError, match="UNAVAILABLE"):
+            await store.open(NAME).delete_manifest(made.digest, actor=ACTOR)
+    assert await is_there(store, NAME, made.digest)
+    await store.open(NAME).delete_manifest(made.digest, actor=ACTOR)
+    assert not await is_there(store, NAME, made.digest)
 
 
 @pytest.mark.parametrize("kind", PUSHES)

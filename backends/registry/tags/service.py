@@ -143,11 +143,14 @@ class Tags:
             tag = _tag(name, text)
             async with self._lock(tag):
                 state = await self._files.state(tag)
-                if state.target == target:
-                    await self._delete(tag, actor=actor)
-                elif isinstance(target, V2Target) and state.v2 is not None and state.v2.target == target:
-                    # The tag has gone on to an image of v1; no link to what goes is left.
-                    await run_to_completion(self._files.links.delete(name, TagName(text)))
+                with suppress(
+                    PathNotFound
+                ):  # who deletes the whole repository in this moment waits for no lock of a tag
+                    if state.target == target:
+                        await self._delete(tag, actor=actor)
+                    elif isinstance(target, V2Target) and state.v2 is not None and state.v2.target == target:
+                        # The tag has gone on to an image of v1; no link to what goes is left.
+                        await run_to_completion(self._files.links.delete(name, TagName(text)))
         # The process that removed others may have been killed before it synced the folder.
         await self._files.links.ensure_durable(name)
 
