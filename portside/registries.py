@@ -5,20 +5,17 @@ A process that only forwards imports none of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from backends.model.conversion.policy import ALL_CONVERSIONS
-from backends.registry.abandoned_uploads import AbandonedUploads
-from backends.registry.derived.unused import UnusedDerivations
 from backends.registry.events import NO_EVENTS
 from backends.registry.indexing import Indexer
 from backends.registry.layers_reader import LayersReader
 from backends.registry.purging import Purger, Source
 from backends.registry.store import Store
-from backends.registry.v1.abandoned_images import AbandonedImages
-from backends.registry.v1_view.unused import UnusedV1Images
 from backends.storage.driver import StorageError
 from backends.storage.factory import StorageSettings, open_storage
 from backends.storage.storage import Storage
@@ -88,16 +85,22 @@ def make_purgers(settings: Settings, storages: Sequence[Storage], metrics: Metri
         return ()
     on_purged = metrics.count_purged if metrics is not None else None
     return [
-        Purger(storage, sources, settings.purging, on_purged=on_purged)
-        for storage, sources in zip(storages, _purged_from(storages), strict=True)
+        Purger(storage, partial(_purged_from, storages, number), settings.purging, on_purged=on_purged)
+        for number, storage in enumerate(storages)
     ]
 
 
-def _purged_from(storages: Sequence[Storage]) -> Iterator[Sequence[Source]]:
-    """Yields what is purged from each place: what conversions made is in v2's, which is the first."""
-    for number, storage in enumerate(storages):
-        left = (AbandonedUploads(storage), AbandonedImages(storage))
-        yield left if number else (*left, UnusedDerivations(storage, storages[-1]), UnusedV1Images(storage))
+def _purged_from(storages: Sequence[Storage], number: int) -> Sequence[Source]:
+    """Returns what is purged from a place; what conversions made is in v2's, which is the first."""
+    # Only the process that purges needs these, and no sooner than a while after its start.
+    from backends.registry.abandoned_uploads import AbandonedUploads  # noqa: PLC0415
+    from backends.registry.derived.unused import UnusedDerivations  # noqa: PLC0415
+    from backends.registry.v1.abandoned_images import AbandonedImages  # noqa: PLC0415
+    from backends.registry.v1_view.unused import UnusedV1Images  # noqa: PLC0415
+
+    storage = storages[number]
+    left = (AbandonedUploads(storage), AbandonedImages(storage))
+    return left if number else (*left, UnusedDerivations(storage, storages[-1]), UnusedV1Images(storage))
 
 
 def make_indexers(

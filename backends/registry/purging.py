@@ -101,7 +101,7 @@ class Purger:
 
     Args:
         storage: where.
-        sources: what.
+        sources: returns what; asked each time, by the one process that purges.
         settings: when, and whether.
         on_purged: called for everything that was removed: its kind and its size in bytes.
     """
@@ -109,7 +109,7 @@ class Purger:
     def __init__(
         self,
         storage: Storage,
-        sources: Sequence[Source],
+        sources: Callable[[], Sequence[Source]],
         settings: PurgeSettings,
         *,
         on_purged: Callable[[str, int], None] | None = None,
@@ -178,7 +178,7 @@ class Purger:
         """Removes what nobody has touched for as long as the settings say."""
         await self._sweep()
         before = time.time() - self._settings.age_seconds
-        for source in self._sources:
+        for source in self._sources():
             async with aclosing(source.find()) as everything:
                 async for found in everything:
                     if found.touched < before:
@@ -189,7 +189,7 @@ class Purger:
         await self._sweep()
         before = time.time() - UNTOUCHED_SECONDS
         candidates: list[tuple[Source, Abandoned]] = []
-        for source in self._sources:
+        for source in self._sources():
             async with aclosing(source.find()) as everything:
                 candidates += [(source, found) async for found in everything if found.touched < before]
         for source, found in sorted(candidates, key=lambda each: each[1].touched):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backends.model import media_types
-from backends.model.conversion.negotiation import Reader, Stored, StoredImage, StoredIndex
+from backends.model.conversion.negotiation import Stored, StoredImage, StoredIndex
 from backends.model.conversion.platforms import image_entries, ranked
+from backends.model.conversion.readers import Reader
 from backends.model.descriptors import Descriptor
 from backends.model.errors import RegistryError
 from backends.model.manifests import Index, Manifest, OciManifest, Schema2

@@ -15,7 +15,7 @@ from backends.http.provenance import provenance
 from backends.http.receiving import read_body
 from backends.http.request_info import parse_repeated
 from backends.http.sending import respond
-from backends.model.conversion.negotiation import Reader
+from backends.model.conversion.readers import Reader
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import Manifest, digested_bytes, parse_manifest

@@ -10,12 +10,12 @@ from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.conversion.negotiation import (
     AsStored,
     Converted,
-    Reader,
     Refused,
     Stored,
     StoredImage,
     negotiate,
 )
+from backends.model.conversion.readers import Reader
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.targets import V1Target, V2Target
 from backends.registry.found_manifests import StoredManifest, Tagged

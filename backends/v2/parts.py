@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
 from aiohttp.web import BaseRequest
 
@@ -11,7 +12,6 @@ from backends.http.body_limit import BodyLimit
 from backends.http.request_info import client_address, location_origin
 from backends.model.actor import Actor
 from backends.model.cache import Cache
-from backends.model.conversion.negotiation import Stored
 from backends.model.descriptors import Platform
 from backends.model.digest import Digest
 from backends.registry.store import Store
@@ -19,8 +19,11 @@ from backends.v2.readers import Readers
 from backends.v2.settings import V2Settings
 from backends.web.actors import actor_of, described_actor
 
+if TYPE_CHECKING:
+    from backends.model.conversion.negotiation import Stored
+
 DESCRIBED = 4096
-Described = Cache[tuple[Digest, Platform, bool], Stored]
+Described: TypeAlias = "Cache[tuple[Digest, Platform, bool], Stored]"
 """By a manifest, a platform, and whether zstd is read: what there is in it."""
 
 

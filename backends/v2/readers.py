@@ -1,4 +1,7 @@
-"""What the clients of requests can read, remembered: they are few and ask much (PURE rules: `negotiation`)."""
+"""What the clients of requests can read, remembered: they are few and ask much.
+
+The rules: `backends/model/conversion/readers.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from aiohttp.web import BaseRequest
 from backends.http.request_info import client_agent
 from backends.model.cache import Cache
 from backends.model.clients import parse_user_agent
-from backends.model.conversion.negotiation import Reader, reader_of
+from backends.model.conversion.readers import Reader, reader_of
 from backends.model.descriptors import Platform
 
 REMEMBERED = 1024

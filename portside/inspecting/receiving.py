@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from backends.model import media_types
 from backends.model.conversion.impossible import ImpossibleConversion
-from backends.model.conversion.negotiation import AsStored, Converted, Reader, Refused, negotiate, reader_of
+from backends.model.conversion.negotiation import AsStored, Converted, Refused, negotiate
 from backends.model.conversion.plans import Plan
 from backends.model.conversion.platforms import platform_text
 from backends.model.conversion.policy import ConversionPolicy, Permission, refusal
+from backends.model.conversion.readers import Reader, reader_of
 from backends.model.descriptors import Platform
 from backends.model.digest import Digest
 from backends.model.errors import RegistryError

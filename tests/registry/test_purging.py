@@ -39,7 +39,7 @@ V1 = make_pushed("c" * 64, layer=b"a layer of an old client")
 
 
 def purger(storage: Storage, settings: PurgeSettings = WEEK) -> Purger:
-    return Purger(storage, [AbandonedUploads(storage), AbandonedImages(storage)], settings)
+    return Purger(storage, lambda: [AbandonedUploads(storage), AbandonedImages(storage)], settings)
 
 
 @pytest.fixture

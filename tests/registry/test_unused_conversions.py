@@ -39,7 +39,7 @@ async def store(reopen: Reopen) -> AsyncIterator[Store]:
 
 async def purge(store: Store, settings: PurgeSettings = NOW) -> None:
     source = UnusedDerivations(store.storage, store.v1_storage)
-    await Purger(store.storage, [source], settings).purge()
+    await Purger(store.storage, lambda: [source], settings).purge()
 
 
 async def found(store: Store) -> Sequence[Abandoned]:
@@ -67,7 +67,7 @@ async def test_what_was_made_for_each_generation_goes(store: Store) -> None:
     await delete_source(store, NAME)
     assert {path.split("/")[6] for path in await derived_files(store)} >= {"blobs", "v1"}
     sources: list[Source] = [UnusedDerivations(store.storage, store.v1_storage), UnusedV1Images(store.storage)]
-    await Purger(store.storage, sources, NOW).purge()
+    await Purger(store.storage, lambda: sources, NOW).purge()
     assert await derived_files(store) == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backends.model.clients import Generation, parse_user_agent
-from backends.model.conversion.negotiation import reader_of
+from backends.model.conversion.readers import reader_of
 from backends.model.digest import Digest
 from backends.model.media_types import OCI_MANIFEST
 from backends.model.targets import V2Target

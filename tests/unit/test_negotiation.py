@@ -12,16 +12,14 @@ from backends.model.clients import parse_user_agent
 from backends.model.conversion.negotiation import (
     AsStored,
     Converted,
-    Reader,
     Refused,
     Stored,
     StoredImage,
     StoredIndex,
     negotiate,
-    parse_accept,
-    reader_of,
 )
 from backends.model.conversion.plans import LINUX_AMD64, Form, Plan
+from backends.model.conversion.readers import Reader, parse_accept, reader_of
 from backends.model.descriptors import Platform
 from backends.model.media_types import (
     IMAGES,

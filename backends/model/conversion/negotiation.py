@@ -1,33 +1,24 @@
-"""Which form of an image answers a request for a tag: by what its client accepts, and who it is. PURE (FORMATS 5).
+"""Which form of an image answers a request for a tag: by what its client can read (`readers`). PURE (FORMATS 5).
 
 What a digest names is never converted: this is for tags alone. The rules:
 
-1. `Accept` has no order and no preferences: Docker sends a line for each type, in another order each time, others one
-   line with all of them. Parameters and case do not matter.
-2. A client that accepts schema 2 or any of OCI's types never gets schema 1, even where it lists that too: Docker 26 to
-   28 list it and refuse it.
-3. What is stored goes out as it is where the client can read it: an index only where it can read the images in it
+1. What is stored goes out as it is where the client can read it: an index only where it can read the images in it
    (Docker 19.03 lists OCI's index, and not OCI's manifest).
-4. A client that names no type, but `*/*`, takes whatever is stored; of v1 and schema 1 it gets schema 2.
-5. Without any `Accept` it gets schema 1, as from distribution: so ask Docker 1.6 to 1.9. Others that do gets what is
-   stored where that cannot become schema 1, and Docker 1.6 to 1.9 a 404 that says why.
-6. For a client that cannot unpack zstd, layers in zstd become gzip.
+2. A client that names no type, but `*/*`, takes whatever is stored; of v1 and schema 1 it gets schema 2.
+3. A client without any `Accept` gets schema 1, as from distribution, or what is stored where that cannot become
+   schema 1; Docker 1.6 to 1.9 get a 404 then that says why.
+4. For a client that cannot unpack zstd, layers in zstd become gzip.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from backends.model import media_types
-from backends.model.clients import ClientProfile, Generation
 from backends.model.conversion.plans import LINUX_AMD64, Form, Plan
-from backends.model.descriptors import Platform
+from backends.model.conversion.readers import NOT_WITH_SCHEMA1, SINGLE, Reader
 
-_ANY = frozenset({"*/*", "application/*"})
 _OCI = frozenset({media_types.OCI_MANIFEST, media_types.OCI_INDEX})
-_NOT_WITH_SCHEMA1 = media_types.IMAGES | {media_types.OCI_INDEX}
-_SINGLE = media_types.IMAGES | {media_types.SCHEMA1_SIGNED}
 _LISTED_IMAGE = {media_types.MANIFEST_LIST: media_types.SCHEMA2, media_types.OCI_INDEX: media_types.OCI_MANIFEST}
 """What the entries of an index become where it is made for a client."""
 
@@ -39,32 +30,6 @@ _WORDS = {
     media_types.MANIFEST_LIST: ("a manifest list", "manifest lists"),
     media_types.OCI_INDEX: ("an OCI index", "OCI indexes"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """What a client can read.
-
-    Attributes:
-        types: of manifests, those that it reads; none where it names none.
-        takes_anything: it takes what is stored where that cannot be made one of `types`.
-        reads_zstd: it can unpack zstd.
-        platform: for which it gets an image where it cannot read an index.
-        text: names the client in a sentence.
-        at_once: the types of single images that it gets as they are stored, whatever is in them.
-    """
-
-    types: frozenset[str]
-    takes_anything: bool
-    reads_zstd: bool
-    platform: Platform
-    text: str
-    at_once: frozenset[str]
-
-    @property
-    def names_one_form(self) -> bool:
-        """Whether it names a single form. Who pulls names several; containerd asks so for the digest, before a push."""
-        return len(self.types) == 1 and media_types.SCHEMA1_SIGNED not in self.types
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,50 +97,6 @@ class Refused:
 Answer = AsStored | Converted | Refused
 
 
-def parse_accept(lines: Iterable[str]) -> frozenset[str]:
-    """Returns the types in all lines of `Accept`, without parameters, in lower case. Takes linear time."""
-    return frozenset(
-        name for line in lines for each in line.split(",") if (name := each.partition(";")[0].strip().lower())
-    )
-
-
-def reader_of(accept: Sequence[str], client: ClientProfile, *, platform: Platform = LINUX_AMD64) -> Reader:
-    """Returns what a client can read.
-
-    Args:
-        accept: the lines of `Accept`.
-        client: what its User-Agent says.
-        platform: for clients that do not say what they run on.
-    """
-    listed = parse_accept(accept)
-    types = listed & media_types.MANIFESTS
-    if types & media_types.SCHEMA1_TYPES:
-        types = types - media_types.SCHEMA1_TYPES | {media_types.SCHEMA1_SIGNED}
-    takes_anything = not listed.isdisjoint(_ANY)
-    if not types:
-        # Docker 1.6 to 1.9 send no Accept; a proxy on their way may add one.
-        if not listed or client.generation is Generation.SCHEMA1:
-            types = frozenset({media_types.SCHEMA1_SIGNED})
-        takes_anything = client.generation is not Generation.SCHEMA1
-    if not client.reads_schema1 or types & _NOT_WITH_SCHEMA1:
-        types -= {media_types.SCHEMA1_SIGNED}
-        takes_anything = takes_anything or not types
-    at_once = types & _SINGLE
-    if takes_anything and not at_once:
-        at_once = media_types.IMAGES
-    if not client.reads_zstd:
-        at_once &= {media_types.SCHEMA1_SIGNED}
-    runs_on = client.runs_on
-    return Reader(
-        types,
-        takes_anything,
-        client.reads_zstd,
-        platform if runs_on is None else Platform(runs_on[1], runs_on[0]),
-        client.text,
-        at_once,
-    )
-
-
 def negotiate(reader: Reader, stored: Stored) -> Answer:
     """Decides what a client gets for a tag.
 
@@ -206,7 +127,7 @@ def _of_image(reader: Reader, image: StoredImage) -> Answer:
 
 def _of_index(reader: Reader, index: StoredIndex) -> Answer:
     types, stored = reader.types, index.media_type
-    readable = types & _SINGLE
+    readable = types & SINGLE
     if not types or (stored in types and (not readable or index.images <= types)):
         return _as_stored(reader, index)
     for form in (stored, *sorted(_LISTED_IMAGE.keys() - {stored})):
@@ -236,12 +157,12 @@ def _single(reader: Reader) -> str:
 
 
 def _converted(reader: Reader, stored: Stored, form: str) -> Converted:
-    chosen = isinstance(stored, StoredIndex) and form in _SINGLE
+    chosen = isinstance(stored, StoredIndex) and form in SINGLE
     plan = Plan(
         Form(form), reader.platform if chosen else LINUX_AMD64, gzip_only=_reads_gzip_alone(reader, stored, form)
     )
     old = stored.media_type in {media_types.V1_IMAGE, media_types.SCHEMA1_SIGNED}
-    refuses_old = stored.media_type == media_types.V1_IMAGE or not reader.types.isdisjoint(_NOT_WITH_SCHEMA1)
+    refuses_old = stored.media_type == media_types.V1_IMAGE or not reader.types.isdisjoint(NOT_WITH_SCHEMA1)
     return Converted(plan, reader.takes_anything and not (old and refuses_old))
 
 

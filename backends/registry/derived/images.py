@@ -27,9 +27,9 @@ from backends.model.digest import Digest
 from backends.model.layers import EMPTY_LAYER_DIGEST, Compression, StoredLayer
 from backends.model.manifests import OciManifest, Schema1, Schema2
 from backends.model.names import ImageId, RepositoryName
+from backends.registry.derived.made import DerivedBlob, Made
 from backends.registry.derived.originals import Originals
 from backends.registry.derived.reading_ahead import read_ahead
-from backends.registry.derived.records import DerivedBlob, Made
 from backends.registry.known_impossible import KnownImpossible
 
 SOURCE_ANNOTATION = "portside.converted.from"

@@ -25,7 +25,7 @@ from backends.model.digest import Digest
 from backends.model.errors import RegistryError
 from backends.model.manifests import Index, Manifest, OciManifest, Schema1, Schema2, digested_bytes
 from backends.registry.derived.images import Derivation, Images, Wish, provenance, require_permission, rule_step
-from backends.registry.derived.records import Made
+from backends.registry.derived.made import Made
 
 if TYPE_CHECKING:
     from backends.registry.derived.originals import Originals

@@ -11,13 +11,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from backends.model.conversion.derived import Member, Record
 from backends.model.digest import Digest
 from backends.model.manifests import parse_stored_manifest
-from backends.model.names import ImageId, RepositoryName
+from backends.model.names import RepositoryName
 from backends.model.targets import Target, V2Target
 from backends.registry.derived.hints import Entry, Hints
 from backends.registry.derived.sources import Sources, living
@@ -29,45 +28,12 @@ from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver, StorageError
 from backends.storage.locks import Locks
 
+if TYPE_CHECKING:
+    from backends.registry.derived.made import Made
+
 T = TypeVar("T")
 
 _log = logging.getLogger("portside.conversion")
-
-
-@dataclass(frozen=True, slots=True)
-class DerivedBlob:
-    """A blob that a derived manifest names and that its repository does not have otherwise.
-
-    Attributes:
-        digest: what names it.
-        size: in bytes.
-        content: what is to be stored; None where it is already, in the derived store or as a v1 image's layer.
-        image_id: the v1 image whose layer it is.
-        made_of: the layer that it is a gzip of.
-    """
-
-    digest: Digest
-    size: int
-    content: bytes | None = None
-    image_id: ImageId | None = None
-    made_of: Digest | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A manifest that a conversion has made.
-
-    Attributes:
-        digest: what names it; of schema 1, that of the payload.
-        content: of schema 1, the payload.
-        record: what is kept of it.
-        blobs: those that its repository gets with it.
-    """
-
-    digest: Digest
-    content: bytes
-    record: Record
-    blobs: Sequence[DerivedBlob] = ()
 
 
 class Records:

@@ -158,7 +158,7 @@ async def ask_everything(place: Place) -> None:
     assert (await place.v2.ask("GET", "/v2/_catalog")).status == 200
     storage = open_folder(place.root)
     settings = PurgeSettings(age_seconds=60)
-    await Purger(storage, [AbandonedUploads(storage)], settings).purge()
+    await Purger(storage, lambda: [AbandonedUploads(storage)], settings).purge()
     await IndexPass(storage).run()
     await storage.close()
 
@@ -217,7 +217,7 @@ async def test_an_upload_whose_data_leads_out_is_purged_and_the_next_one_too(pla
     for path in uploads.rglob("*"):
         os.utime(path, (10**9, 10**9), follow_symlinks=False)
     storage = open_folder(place.root)
-    await Purger(storage, [AbandonedUploads(storage)], PurgeSettings(age_seconds=60)).purge()
+    await Purger(storage, lambda: [AbandonedUploads(storage)], PurgeSettings(age_seconds=60)).purge()
     await storage.close()
     assert list(uploads.iterdir()) == []
 
