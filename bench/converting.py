@@ -193,11 +193,15 @@ class Converting:
         for number in range(self._scale.small_rounds):
             names = [OLD, NATIVE] if number % 2 else [NATIVE, OLD]
             figures: dict[str, float] = {}
+            pulls = dict.fromkeys(names, 0.0)
             for figure, (path, *arguments) in small.items():
                 spent = {name: self._small(f"-path=/v2/{name}{path}", *arguments) for name in names}
                 figures[figure] = spent[OLD] / spent[NATIVE]
+                if figure != "head":
+                    pulls = {name: pulls[name] + spent[name] for name in names}
             spent = {name: self._pull(f"/v2/{name}/blobs/{large['digest']}") for name in names}
             figures["layer"] = spent[OLD] / spent[NATIVE]
+            figures["pull"] = (pulls[OLD] + spent[OLD]) / (pulls[NATIVE] + spent[NATIVE])
             yield figures
 
     def _small(self, *arguments: str) -> float:
@@ -206,7 +210,7 @@ class Converting:
 
     def _pull(self, path: str) -> float:
         paths = [f"-path={path}"] * 8
-        return self._load.measure(self._contestant, "pull", f"-clients={len(paths)}", *paths).used.cpu
+        return self._load.measure(self._contestant, "pull", f"-clients={len(paths)}", *paths).used.cpu / len(paths)
 
     @contextlib.contextmanager
     def _used(self) -> Iterator[list[float]]:

@@ -126,18 +126,32 @@ class FilesystemDriver:
             return self._opener.open(path[1:].encode(), os.O_RDONLY | os.O_NONBLOCK)
 
     async def stat(self, path: str) -> FileInfo:
+        kept = self._kept
+        if kept is not None and (info := kept.info(path)) is not None:
+            return info
         if self._opener.cached:
             try:
                 fd = self._opener.open_cached(path[1:].encode())
             except FileNotFoundError:
                 raise PathNotFound(path) from None
             if fd >= 0:
-                return _info(fd, path)
+                is_kept = False
+                try:
+                    info = _info(fd, path)
+                    is_kept = kept is not None and kept.keep(path, fd)
+                    return info
+                finally:
+                    if not is_kept:
+                        os.close(fd)
         return await self.submit(self._stat, path)
 
     def _stat(self, path: str) -> FileInfo:
         with map_os_errors(path):
-            return _info(self._opener.open(path[1:].encode() or b".", os.O_PATH), path)
+            fd = self._opener.open(path[1:].encode() or b".", os.O_PATH)
+            try:
+                return _info(fd, path)
+            finally:
+                os.close(fd)
 
     def are_absent(self, paths: tuple[str, ...]) -> bool:
         return self._absences.are_absent(paths)
@@ -368,10 +382,7 @@ def _close_opened(future: asyncio.Future[int]) -> None:
 
 
 def _info(fd: int, path: str) -> FileInfo:
-    try:
-        info = os.fstat(fd)
-    finally:
-        os.close(fd)
+    info = os.fstat(fd)
     if stat_module.S_ISLNK(info.st_mode):  # where `Opener` cannot follow links
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
     return FileInfo(info.st_size, info.st_mtime, stat_module.S_ISDIR(info.st_mode))

@@ -15,6 +15,7 @@ import stat
 import time
 
 from backends.model.cache import Cache
+from backends.storage.driver import FileInfo
 
 KEPT_SECONDS = 1.0
 RACY_SECONDS = 2
@@ -42,22 +43,31 @@ class KeptFiles:
 
     def content(self, path: str) -> bytes | None:
         """Returns what a file surely holds now; None if that is not known. It never waits for a disk."""
+        kept = self._find(path)
+        return None if kept is None else kept.content
+
+    def info(self, path: str) -> FileInfo | None:
+        """Returns what a file surely is now; None if that is not known, as above."""
+        kept = self._find(path)
+        return None if kept is None else kept.info
+
+    def _find(self, path: str) -> _Kept | None:
         try:
             kept = self._kept[path]
         except KeyError:
             return None
         if time.monotonic() < kept.until and os.fstat(kept.fd).st_ctime_ns == kept.changed:
-            return kept.content
+            return kept
         self._kept.forget(path)
         return None
 
-    def keep(self, path: str, fd: int, content: bytes) -> bool:
-        """Keeps what has just been read, when it is asked for often and has not changed lately.
+    def keep(self, path: str, fd: int, content: bytes | None = None) -> bool:
+        """Keeps what has just been opened, when it is asked for often and has not changed lately.
 
         Args:
             path: the file.
-            fd: what it was read from.
-            content: all of it.
+            fd: it, open.
+            content: all of it; None where it was not read.
 
         Returns:
             whether the descriptor is taken over.
@@ -70,12 +80,13 @@ class KeptFiles:
             self._asked.add(path)
             return False
         info = os.fstat(fd)
-        is_same = stat.S_ISREG(info.st_mode) and info.st_nlink == 1 and info.st_size == len(content)
-        if not is_same or info.st_dev != self._device:
+        if not stat.S_ISREG(info.st_mode) or info.st_dev != self._device:
             return False
-        if time.time_ns() - info.st_ctime_ns < RACY_SECONDS * 1_000_000_000:
+        is_old = time.time_ns() - info.st_ctime_ns > RACY_SECONDS * 1_000_000_000
+        if not is_old or (content is not None and len(content) != info.st_size):
             return False
-        self._kept.put(path, _Kept(fd, info.st_ctime_ns, now + KEPT_SECONDS, content))
+        found = FileInfo(info.st_size, info.st_mtime, is_directory=False)
+        self._kept.put(path, _Kept(fd, info.st_ctime_ns, now + KEPT_SECONDS, content, found))
         return True
 
     def close(self) -> None:
@@ -90,16 +101,18 @@ class _Kept:
         fd: keeps it open.
         changed: when it was changed last, in nanoseconds since 1970.
         until: when it is to be read by its path again, by `time.monotonic`.
-        content: all of it.
+        content: all of it; None where nobody has read it.
+        info: its size and when it was written.
     """
 
-    __slots__ = ("changed", "content", "fd", "until")
+    __slots__ = ("changed", "content", "fd", "info", "until")
 
-    def __init__(self, fd: int, changed: int, until: float, content: bytes) -> None:
+    def __init__(self, fd: int, changed: int, until: float, content: bytes | None, info: FileInfo) -> None:
         self.fd = fd
         self.changed = changed
         self.until = until
         self.content = content
+        self.info = info
 
     def __del__(self) -> None:
         os.close(self.fd)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.conversion.negotiation import (
+    Answer,
     AsStored,
     Converted,
     Refused,
@@ -41,7 +42,7 @@ async def find_answer(
         RegistryError: MANIFEST_UNKNOWN: there is nothing for this client; the message says why.
         StillWorking: it takes longer than a client waits.
     """
-    match negotiate(reader, await _describe(parts, repository, tagged, reader)):
+    match await _answer(parts, repository, tagged, reader):
         case AsStored():
             return await _as_stored(repository, tagged)
         case Converted(plan, or_as_stored):
@@ -75,16 +76,30 @@ async def _as_stored(repository: Repository, tagged: Tagged) -> StoredManifest:
     return await repository.get_manifest(tagged.target.digest)
 
 
-async def _describe(parts: Parts, repository: Repository, tagged: Tagged, reader: Reader) -> Stored:
-    """Returns what a tag names, as far as negotiation depends on it; of a manifest, that is remembered."""
+async def _answer(parts: Parts, repository: Repository, tagged: Tagged, reader: Reader) -> Answer:
+    """Returns what a client gets; of a manifest, that is remembered, and what it says too, for other clients."""
+    target = tagged.target
+    asked = (tagged.media_type if isinstance(target, V1Target) else target.digest, reader)
+    try:
+        return parts.answers[asked]
+    except KeyError:
+        stored, is_final = await _describe(parts, repository, tagged, reader)
+    answer = negotiate(reader, stored)
+    if is_final:
+        parts.answers.put(asked, answer)
+    return answer
+
+
+async def _describe(parts: Parts, repository: Repository, tagged: Tagged, reader: Reader) -> tuple[Stored, bool]:
+    """Returns what a tag names, as far as negotiation depends on it, and whether that will always be so."""
     target = tagged.target
     if isinstance(target, V1Target):
-        return StoredImage(tagged.media_type)
+        return StoredImage(tagged.media_type), True
     key = (target.digest, reader.platform, reader.reads_zstd)
     try:
-        return parts.described[key]
+        return parts.described[key], True
     except KeyError:
         stored, is_final = await describe(repository, target, tagged.media_type, reader)
     if is_final:
         parts.described.put(key, stored)
-    return stored
+    return stored, is_final

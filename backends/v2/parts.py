@@ -20,10 +20,12 @@ from backends.v2.settings import V2Settings
 from backends.web.actors import actor_of, described_actor
 
 if TYPE_CHECKING:
-    from backends.model.conversion.negotiation import Stored
+    from backends.model.conversion.negotiation import Answer, Stored
+    from backends.model.conversion.readers import Reader
 
 DESCRIBED = 4096
 Described: TypeAlias = "Cache[tuple[Digest, Platform, bool], Stored]"
+Answers: TypeAlias = "Cache[tuple[Digest | str, Reader], Answer]"
 """By a manifest, a platform, and whether zstd is read: what there is in it."""
 
 
@@ -38,6 +40,7 @@ class Parts:
         readers: what the clients of requests can read.
         doubts: of the address in `Location`.
         described: what there is in a manifest for a kind of client.
+        answers: what a client gets of a manifest, or of what has a type, in place of a tag that names it.
     """
 
     store: Store
@@ -46,6 +49,7 @@ class Parts:
     readers: Readers
     doubts: AddressDoubts = field(default_factory=AddressDoubts)
     described: Described = field(default_factory=lambda: Cache(bound=DESCRIBED))
+    answers: Answers = field(default_factory=lambda: Cache(bound=DESCRIBED))
 
     def location(self, request: BaseRequest, path: str) -> str:
         """Returns the value of `Location` for a path: absolute, since Docker up to 1.7 cannot follow a relative one.

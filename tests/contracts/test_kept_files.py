@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from backends.storage import kept_files
-from backends.storage.driver import PathNotFound, StorageError
+from backends.storage.driver import FileInfo, PathNotFound, StorageError
 from backends.storage.filesystem import FilesystemDriver
 from backends.storage.kept_files import KEPT_SECONDS, RACY_SECONDS
 from backends.storage.mounts import tells_changes
@@ -206,6 +206,9 @@ async def test_what_has_gone_is_gone_at_once(
     for _ in range(2):
         with pytest.raises(StorageError):
             await driver.read(FILE)
+    if do is not put_a_folder_there:
+        with pytest.raises(StorageError):
+            await driver.stat(FILE)
 
 
 async def test_what_has_just_changed_may_change_again_unseen(driver: FilesystemDriver, tmp_path: Path) -> None:
@@ -235,10 +238,42 @@ async def test_a_folder_above_that_is_moved_away_is_seen_after_a_second(
         await driver.read(FILE)
 
 
-async def test_a_file_with_other_names_is_not_kept(driver: FilesystemDriver, tmp_path: Path) -> None:
+async def test_one_of_several_names_of_a_file_is_gone_at_once(driver: FilesystemDriver, tmp_path: Path) -> None:
     os.link(tmp_path / "root" / FILE[1:], tmp_path / "root/other")
     await grow_old()
-    assert not await learn(driver)
+    assert await learn(driver)
+    assert await learn(driver, "/other")
+    (tmp_path / "root/other").unlink()
+    with pytest.raises(PathNotFound):
+        await driver.read("/other")
+    with pytest.raises(PathNotFound):
+        await driver.stat("/other")
+    assert await driver.read(FILE) == OLD
+
+
+async def test_what_was_looked_at_is_read_and_what_was_read_is_looked_at(
+    driver: FilesystemDriver, tmp_path: Path
+) -> None:
+    file = tmp_path / "root" / FILE[1:]
+    await grow_old()
+    for _ in range(3):
+        assert (await driver.stat(FILE)).size == len(OLD)
+    assert await driver.read(FILE) == OLD
+    assert await learn(driver)
+    assert await driver.stat(FILE) == FileInfo(len(OLD), file.stat().st_mtime, is_directory=False)
+    file.write_bytes(NEW + NEW)
+    assert (await driver.stat(FILE)).size == 2 * len(NEW)
+    assert (await driver.stat(FILE)).modified == file.stat().st_mtime
+    assert await driver.read(FILE) == NEW + NEW
+
+
+async def test_a_folder_is_looked_at_each_time(driver: FilesystemDriver, tmp_path: Path) -> None:
+    folder = tmp_path / "root/repositories/team"
+    await grow_old()
+    for _ in range(3):
+        assert (await driver.stat("/repositories/team")).is_directory
+    (folder / "another").mkdir()
+    assert (await driver.stat("/repositories/team")).modified == folder.stat().st_mtime
 
 
 async def test_descriptors_are_bounded_and_given_back(

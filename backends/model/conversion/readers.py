@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from backends.model import media_types
 from backends.model.clients import ClientProfile, Generation
 from backends.model.conversion.plans import LINUX_AMD64
@@ -45,6 +47,10 @@ class Reader:
     platform: Platform
     text: str
     at_once: frozenset[str]
+
+    @override
+    def __hash__(self) -> int:  # it is a key in every conversion, and two with the same text seldom differ
+        return hash(self.text)
 
     @property
     def names_one_form(self) -> bool:

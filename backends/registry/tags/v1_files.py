@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from backends.model.cache import Cache
 from backends.model.names import ImageId, is_image_id, is_tag
 from backends.model.tag_records import Seen
 from backends.model.targets import V1Target
 from backends.model.v1images import V1Name, dump_json, load_json
-from backends.registry.links import read_filled
+from backends.registry.links import LONGEST_KEPT, read_filled
 from backends.registry.no_room import exists, undone_without_room
 from backends.registry.tags.seeing import see
 from backends.storage import layout
@@ -142,5 +143,12 @@ class V1Files:
 
 
 def _target(content: bytes) -> V1Target | None:
+    return _targets[content] if len(content) <= LONGEST_KEPT else _parse(content)
+
+
+def _parse(content: bytes) -> V1Target | None:
     text = content.decode("ascii", "replace").strip()
     return V1Target(ImageId(text)) if is_image_id(text) else None
+
+
+_targets = Cache(_parse, bound=8192)

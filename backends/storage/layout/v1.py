@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote_plus, unquote_plus
 
+from backends.model.cache import Cache
 from backends.model.names import ImageId
 
 V1_IMAGES = "/images"
@@ -52,7 +53,15 @@ def v1_image_mark(image_id: ImageId) -> str:
 
 def v1_repository(namespace: str, repository_name: str) -> str:
     """Takes the namespace raw and the repository as 0.9.1 keeps it: already passed through quote_plus once."""
+    return _repositories[namespace, repository_name]
+
+
+def _v1_repository(names: tuple[str, str]) -> str:
+    namespace, repository_name = names
     return f"{V1_REPOSITORIES}/{escape_v1(namespace)}/{escape_v1(repository_name)}"
+
+
+_repositories = Cache(_v1_repository, bound=4096)
 
 
 def v1_tag(namespace: str, repository_name: str, tag_name: str) -> str:
