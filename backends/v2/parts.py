@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 DESCRIBED = 4096
 Described: TypeAlias = "Cache[tuple[Digest, Platform, bool], Stored]"
-Answers: TypeAlias = "Cache[tuple[Digest | str, Reader], Answer]"
 """By a manifest, a platform, and whether zstd is read: what there is in it."""
+
+Answers: TypeAlias = "Cache[tuple[Digest | str, Reader], Answer]"
+"""By a manifest, or the type of what is no manifest, and a client: what it gets."""
 
 
 @dataclass(frozen=True, slots=True)
