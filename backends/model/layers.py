@@ -17,6 +17,7 @@ HEAD_BYTES = 10
 """So many bytes tell how a layer is compressed; fewer where it has no more."""
 
 _SKIPPABLE_FRAMES = tuple(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))
+_PADDED = "+padding"
 _BZIP2_BLOCKS = (bytes.fromhex("314159265359"), bytes.fromhex("177245385090"))
 
 
@@ -53,6 +54,7 @@ class LayerFacts:
         diff_id: the digest of the bytes without this compression.
         raw_size: how many these are.
         is_empty: whether none of these is other than zero: the layer changes nothing.
+        is_padded: whether zeros follow the end of the compressed data, which Go's programs take for damage (FOUND 19).
     """
 
     KIND: ClassVar[str] = "layer"
@@ -61,19 +63,22 @@ class LayerFacts:
     diff_id: Digest
     raw_size: int
     is_empty: bool
+    is_padded: bool = False
 
     def encode(self) -> bytes:
         # The part whose length is known comes last, so what a power cut has cut short is not taken for whole.
-        content = "empty" if self.is_empty else "full"
+        content = ("empty" if self.is_empty else "full") + (_PADDED if self.is_padded else "")
         return f"{self.compression.value} {self.raw_size} {content} {self.diff_id}".encode()
 
     @classmethod
     def decode(cls, encoded: bytes) -> Self:
         compression, size, content, diff_id = encoded.decode("ascii").split(" ")
+        is_padded = content.endswith(_PADDED)
+        content = content.removesuffix(_PADDED)
         if not size.isdecimal() or len(size) > len(str(2**63)) or content not in {"empty", "full"}:
             raise ValueError(f"{encoded!r} says nothing of a layer")
         try:
-            return cls(Compression(compression), parse_digest(diff_id), int(size), content == "empty")
+            return cls(Compression(compression), parse_digest(diff_id), int(size), content == "empty", is_padded)
         except RegistryError as error:
             raise ValueError(str(error)) from None
 

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -21,10 +22,12 @@ from tests.support.bridge_pushes import PUSHES, Place
 from tests.support.buildkit import BuildKit
 from tests.support.containerd import Containerd
 from tests.support.dockerd import Docker
+from tests.support.images import make_built_image
 from tests.support.ocilayout import make_oci_layout
 from tests.support.programs import find_program
 from tests.support.pullers import PROGRAMS, Puller
-from tests.support.seen import Seen, seen_in
+from tests.support.raw_push import push_v1_raw
+from tests.support.seen import Seen, seen_in, seen_of
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.timeout(300)]
 
@@ -113,6 +116,23 @@ def test_containerd_pulls_it(
     containerd.pull(reference, served.ca)
     containerd.ctr("images", "export", "--platform", "linux/amd64", str(tmp_path / "saved.tar"), reference)
     assert seen_in(read_archive(tmp_path / "saved.tar")) == image
+
+
+def test_crane_and_skopeo_pull_what_is_padded_with_zeros(served: Served, tmp_path: Path) -> None:
+    """Go says "gzip: invalid header" of such a layer as it was pushed."""
+    name = new_name()
+    image = make_built_image(name)
+    chain = image.v1_chain(final_newline=False, closing_blocks=True)
+    push_v1_raw(served.address, name, "b", [replace(each, layer=each.layer + bytes(512)) for each in chain])
+    reference = f"{served.host}/{name}:b"
+    environment = {"SSL_CERT_FILE": str(served.ca), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    crane = find_program("crane")
+    run(crane, "pull", reference, str(tmp_path / "crane.tar"), env=environment)
+    run(crane, "validate", "--remote", reference, env=environment)
+    trust = ("--src-cert-dir", str(served.certificates))
+    run(find_program("skopeo"), "copy", *trust, f"docker://{reference}", f"docker-archive:{tmp_path / 'skopeo.tar'}")
+    for saved in ("crane.tar", "skopeo.tar"):
+        assert seen_in(read_archive(tmp_path / saved)) == seen_of(image)
 
 
 # -- old clients pull what is pushed today --------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -63,6 +64,7 @@ from tests.support.pushed_examples import (
     put_manifest,
 )
 from tests.support.stores import everything, put_blob
+from tests.support.v1pushes import read_layer
 from tests.support.v1server import make_pushed
 
 Reopen = Callable[[], Storage]
@@ -241,6 +243,62 @@ async def test_zstd_becomes_gzip_whatever_its_type_says(stores: Stores, pack: Ca
         assert made.rule.endswith("zstd-to-gzip")
         [(_, contents)] = await pulled(stores(), NAME, made.digest)
         assert contents == [tar]
+
+
+FORMS = (Form.OCI_MANIFEST, Form.SCHEMA2, Form.SCHEMA1)
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["known since its push", "read for it"])
+@pytest.mark.parametrize(
+    ("pack", "step"),
+    [
+        (lambda tar: gzip.compress(tar, mtime=0) + bytes(512), "padded-gzip-to-gzip"),
+        (lambda tar: gzip.compress(tar[:99]) + gzip.compress(tar[99:]) + bytes(7), "padded-gzip-to-gzip"),
+        (lambda tar: pack_zstd_frames(tar) + bytes(512), "zstd-to-gzip"),
+    ],
+    ids=["gzip", "members", "zstd"],
+)
+async def test_a_layer_of_v1_that_is_padded_with_zeros_becomes_one_that_go_can_read(
+    stores: Stores, pack: Callable[[bytes], bytes], step: str, *, is_known: bool
+) -> None:
+    """Docker and crane say "gzip: invalid header" of it (FOUND 19); v1 clients get what was pushed."""
+    store, tar = stores(), example("v1-image/0-88f011775979/layer.tar")
+    image = make_pushed("a", layer=pack(tar))
+    await push_v1(store, NAME, TAG, [image])
+    if not is_known:
+        for name in (layout.INDEX + "/layers", layout.INDEX + "/v1-layers"):
+            with suppress(PathNotFound):
+                await store.storage.driver.delete(name)
+        store = stores()
+    for form in FORMS:
+        made = await convert(store, NAME, TAG, form)
+        assert made.rule.endswith(step)
+        [(_, contents)] = await pulled(stores(), NAME, made.digest)
+        assert contents == [tar]
+    gzips = [path for path in await everything(store.storage.driver) if path.startswith(layout.DERIVED_GZIPS)]
+    assert len(gzips) == 1
+    assert await read_layer(store.v1_images, image) == image.layer
+
+
+async def test_an_empty_layer_of_v1_that_is_padded_becomes_one_that_go_can_read_where_it_stays(stores: Stores) -> None:
+    """Schema 1 has a layer for each image."""
+    store = stores()
+    image = make_pushed("a", layer=gzip.compress(bytes(1024)) + bytes(512))
+    await push_v1(store, NAME, TAG, [image])
+    for form in FORMS:
+        made = await convert(store, NAME, TAG, form)
+        await pulled(stores(), NAME, made.digest)
+
+
+async def test_zstd_of_v1_is_gzip_in_schema_1(stores: Stores) -> None:
+    """Its clients do not know zstd."""
+    store, tar = stores(), example("v1-image/0-88f011775979/layer.tar")
+    await push_v1(store, NAME, TAG, [make_pushed("a", layer=pack_zstd_frames(tar))])
+    made = await convert(store, NAME, TAG, Plan(Form.SCHEMA1, gzip_only=True))
+    assert made.rule == "v1-to-schema1 zstd-to-gzip"
+    document = json.loads(made.content)
+    layer = await read_blob(stores(), NAME, parse_digest(document["fsLayers"][0]["blobSum"]))
+    assert gzip.decompress(layer) == tar
 
 
 async def test_a_layer_that_holds_something_else_is_refused(stores: Stores) -> None:

@@ -439,6 +439,8 @@ OTHERS = {
     "xz": lzma.compress(CONTENT),
     "not compressed": CONTENT,
     "gzip of zstd": TWICE,
+    "gzip, and zeros after it": gzip.compress(CONTENT, mtime=0) + bytes(512),
+    "gzip of zstd, and zeros after it": TWICE + bytes(512),
 }
 
 
@@ -461,6 +463,9 @@ async def test_a_gzip_is_made_once_and_holds_the_same(
     later = process()
     assert await later.known(made[0].digest) == made[0].facts
     assert await later.gzip_of(digest, Source(driver, "/gone")) == made[0]
+    if name.startswith("gzip, "):
+        padded = LayerFacts(Compression.GZIP, wanted, len(CONTENT), is_empty=False, is_padded=True)
+        assert await later.known(digest) == padded
     if name == "zstd":
         assert await later.known(digest) == LayerFacts(Compression.ZSTD, wanted, len(CONTENT), is_empty=False)
     assert not await everything_temporary(driver)

@@ -7,6 +7,7 @@ import gzip
 import json
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,9 +68,10 @@ Process = Callable[[], Store]
         (UNTERMINATED, LayerFacts(Compression.GZIP, Digest.of(b""), 0, is_empty=True)),
         (RAW, LayerFacts(Compression.NONE, Digest.of(RAW), len(RAW), is_empty=False)),
         (b"tiny", LayerFacts(Compression.NONE, Digest.of(b"tiny"), 4, is_empty=False)),
-        (LAYER * 2 + bytes(512), LayerFacts(Compression.GZIP, Digest.of(RAW * 2), 2 * len(RAW), is_empty=False)),
+        (LAYER * 2, LayerFacts(Compression.GZIP, Digest.of(RAW * 2), 2 * len(RAW), is_empty=False)),
+        (LAYER + bytes(512), replace(FACTS, is_padded=True)),
     ],
-    ids=["gzip", "empty", "Docker 1.0.1's empty", "tar", "tiny", "members and padding"],
+    ids=["gzip", "empty", "Docker 1.0.1's empty", "tar", "tiny", "members", "padding"],
 )
 async def test_what_a_v1_layer_is_is_known_when_it_is_pushed(
     process: Process, counted: Counted, layer: bytes, facts: LayerFacts

@@ -56,7 +56,7 @@ class Plan:
         form: what the client reads; of an index, it may be a single image's form: then one platform is chosen.
         platform: the client's.
         gzip_only: whether layers that are compressed with zstd must become gzip; bzip2 and xz always do, but for v1
-            and schema 1.
+            and schema 1, and so does what is padded with zeros, but for v1.
     """
 
     form: Form

@@ -159,10 +159,12 @@ class Images:
             DerivedBlob(layer.digest, layer.size, image_id=image.image_id)
             for image, layer in zip(images, measured, strict=True)
         ]
-        if wish.plan.form is Form.SCHEMA1:
-            entries = [Schema1Entry(text, layer.digest) for text, layer in zip(texts, measured, strict=True)]
-            return await _schema1(media_types.V1_IMAGE, entries, wish, blobs=blobs)
         gzipped = await self._readable(measured, wish, images=[image.image_id for image in images])
+        if wish.plan.form is Form.SCHEMA1:
+            entries = [Schema1Entry(text, layer.digest) for text, layer in zip(texts, gzipped.layers, strict=True)]
+            named = {layer.digest for layer in gzipped.layers}
+            needed = [blob for blob in (*blobs, *_gzips_of(gzipped)) if blob.digest in named]
+            return await _schema1(media_types.V1_IMAGE, entries, wish, blobs=needed, steps=gzipped.steps)
         return await self._upward(media_types.V1_IMAGE, image_id, texts, gzipped, wish, blobs=blobs)
 
     async def _of_schema1(self, digest: Digest, manifest: Schema1, wish: Wish) -> Made | None:
@@ -243,21 +245,30 @@ class Images:
     # layers
 
     async def _readable(self, layers: Sequence[StoredLayer], wish: Wish, *, images: Sequence[ImageId] = ()) -> _Layers:
-        """Returns layers of v1 images or schema 1 as manifests may name them: without bzip2, xz, and perhaps zstd."""
-        unwanted = {Compression.BZIP2, Compression.XZ}
+        """Returns layers of v1 images or schema 1 as manifests may name them.
+
+        Without bzip2 and xz but in schema 1, whose clients read them; perhaps without zstd; and without what is padded
+        with zeros, of whatever compression.
+        """
+        is_schema1 = wish.plan.form is Form.SCHEMA1
+        unwanted = set() if is_schema1 else {Compression.BZIP2, Compression.XZ}
         if wish.plan.gzip_only or wish.plan.form is Form.SCHEMA2:  # no client knew zstd in schema 2 at that time
             unwanted.add(Compression.ZSTD)
         replaced: dict[Digest, StoredLayer] = {}
         steps: dict[str, None] = {}
         for number, layer in enumerate(layers):
-            if layer.facts.compression not in unwanted or layer.facts.is_empty or layer.digest in replaced:
+            facts = layer.facts
+            if layer.digest in replaced or not (facts.is_padded or facts.compression in unwanted):
+                continue
+            if facts.is_empty and not is_schema1:  # others have none in its place
                 continue
             wish.progress.begin(f"layer {number + 1} of {len(layers)} for gzip")
             image_id = images[number] if images else None
             replaced[layer.digest] = await self._originals.gzip_of(
-                wish.name, layer.digest, layer.facts.diff_id, wish.progress.tell, image_id=image_id
+                wish.name, layer.digest, facts.diff_id, wish.progress.tell, image_id=image_id
             )
-            steps[f"{layer.facts.compression.value}-to-gzip"] = None
+            word = "padded-gzip" if facts.compression is Compression.GZIP else facts.compression.value
+            steps[f"{word}-to-gzip"] = None
         return _Layers([replaced.get(layer.digest, layer) for layer in layers], replaced, tuple(steps))
 
     async def _gzips(

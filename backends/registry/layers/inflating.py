@@ -69,6 +69,7 @@ class Inflater:
 
     Attributes:
         parts: how many have begun.
+        is_padded: whether zeros have followed the last one.
     """
 
     def __init__(self, compression: Compression, *, max_window: int) -> None:
@@ -82,7 +83,7 @@ class Inflater:
         self._next = b""
         self._before = b""
         self._skipping = 0
-        self._is_padding = False
+        self.is_padded = False
 
     def feed(self, chunk: Chunk) -> None:
         """Takes what follows; what was fed before must have been read."""
@@ -143,8 +144,8 @@ class Inflater:
                 self._skipping -= min(self._skipping, len(data))
                 continue
             data, self._before = self._before + data, b""
-            if self._is_padding or (not data[0] and self.parts):
-                self._is_padding = True
+            if self.is_padded or (not data[0] and self.parts):
+                self.is_padded = True
                 if data.count(0) != len(data):
                     raise self._junk()
                 continue

@@ -270,7 +270,8 @@ class Layers:
         """Returns a gzip of what a layer holds: itself if it is one, else one that is made of it once, and kept.
 
         A gzip that was made lies at `layout.derived_blob`. A layer that is a gzip of something compressed once more
-        (FOUND 17) is one of what that holds, where only this is what it must hold.
+        (FOUND 17) is one of what that holds, where only this is what it must hold. One of a gzip with zeros after it
+        (FOUND 19) has none.
 
         Args:
             digest: of its stored bytes.
@@ -290,7 +291,9 @@ class Layers:
             if is_twice:
                 facts = await self.facts(digest, source, patience=patience)
                 if diff_id in {None, facts.diff_id}:
-                    return StoredLayer(digest, look.size, facts)
+                    if not facts.is_padded:
+                        return StoredLayer(digest, look.size, facts)
+                    is_twice = False
 
             async def work(progress: Progress) -> StoredLayer:
                 async with alone(self._storage, layout.gzip_lock(digest), progress):

@@ -101,7 +101,10 @@ class Meter:
         """Returns what was found out; after `end`."""
         assert self._compression is not None
         raw = self._stored.value if self._compression is Compression.NONE else self._raw
-        return LayerFacts(self._compression, Digest("sha256", raw.hexdigest()), self.raw_size, self._is_empty)
+        is_padded = self._inflater is not None and self._inflater.is_padded
+        return LayerFacts(
+            self._compression, Digest("sha256", raw.hexdigest()), self.raw_size, self._is_empty, is_padded
+        )
 
     def finish(self) -> LayerFacts:
         """Returns what was found out, once nothing follows.
