@@ -877,6 +877,31 @@ async def test_lost_content_of_ours_is_made_again(stores: Stores, kind: str, dam
     assert len(await pulled(stores(), NAME, again.digest)) == 1
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"\xff"])
+@pytest.mark.parametrize("kind", ["v1", "schema 1", "zstd", "zstd index"])
+async def test_where_what_is_kept_of_a_blob_is_damaged_all_of_it_is_made_again(
+    stores: Stores, kind: str, content: bytes
+) -> None:
+    """The others that are pushed need nothing of ours for their blobs."""
+    store = stores()
+    await PUSHES[kind][0](store, NAME, TAG)
+    plan = Plan(Form.SCHEMA2, gzip_only=True)
+    made = await convert(store, NAME, TAG, plan)
+    folder = f"{layout.derived(NAME)}/_blobs/"
+    members = [path for path in await everything(store.storage.driver) if path.startswith(folder)]
+    for path in members:
+        await store.storage.driver.write(path, content)
+    assert members
+    for asked in (store, stores()):
+        with pytest.raises(RegistryError):
+            await pulled(asked, NAME, made.digest)
+        assert not await is_there(asked, NAME, made.digest)
+    again = await convert(store, NAME, TAG, plan)
+    assert again.digest == made.digest
+    for asked in (store, stores()):
+        assert len(await pulled(asked, NAME, again.digest)) == 1
+
+
 async def test_what_a_pushed_index_names_is_its_repositorys_own(stores: Stores) -> None:
     """`docker manifest create` makes a list of what it has pulled."""
     store = stores()

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from backends.model.digest import Digest
 from backends.model.names import ImageId, RepositoryName
+from backends.model.targets import Target
 from backends.registry.blobs import Blob
+from backends.registry.derived.hints import Damaged
 from backends.registry.derived.records import Records
 from backends.registry.second_names import link_or_copy
 from backends.registry.still_working import PATIENCE_SECONDS
@@ -110,10 +112,14 @@ class DerivedBlobs:
         """Yields where the bytes of a blob may be that a repository may serve, where they most often are first.
 
         With each, how many they must be. Where they are nowhere, no manifest is to be shown any more that names them:
-        what conversions made is made again, and the layer of an image was lost, or pushed again.
+        what conversions made is made again, and the layer of an image was lost, or pushed again. So it is where what is
+        kept of the blob is damaged.
         """
         entry = await self._records.member(name, digest)
         if entry is None:
+            return
+        if isinstance(entry, Damaged):
+            await self._forget(name, entry.source, f"what is kept of blob {digest} of {name} is damaged")
             return
         image_id, size = entry.says.image_id, entry.says.size
         own, pushed = layout.derived_blob(digest), layout.blob_data(digest)
@@ -125,10 +131,13 @@ class DerivedBlobs:
             if await self._is_layer_of(image_id, digest):
                 yield self._v1_driver, layout.v1_image_layer(image_id), size
                 return
+        what = "a conversion" if image_id is None else f"image {image_id}"
+        await self._forget(name, entry.source, f"{what} has lost its blob {digest}")
+
+    async def _forget(self, name: RepositoryName, source: Target, why: str) -> None:
         if self._writes:
-            what = "a conversion" if image_id is None else f"image {image_id}"
-            _log.warning("%s has lost its blob %s; what was made with it is forgotten", what, digest)
-            await self._records.forget_source(name, entry.source)
+            _log.warning("%s; what was made with it is forgotten, and made again when it is asked for", why)
+            await self._records.forget_source(name, source)
 
     async def _is_layer_of(self, image_id: ImageId, digest: Digest) -> bool:
         """Whether an image's layer is still this blob: docker-registry lets a client push it again."""

@@ -42,6 +42,17 @@ class Entry(Generic[T]):
     living: Sequence[Living]
 
 
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """An entry that is there and cannot be read.
+
+    Attributes:
+        source: what it is for; that is there.
+    """
+
+    source: Target
+
+
 class Hints(Generic[T]):
     """Hints of one kind.
 

@@ -18,7 +18,7 @@ from backends.model.digest import Digest
 from backends.model.manifests import parse_stored_manifest
 from backends.model.names import RepositoryName
 from backends.model.targets import Target, V2Target
-from backends.registry.derived.hints import Entry, Hints
+from backends.registry.derived.hints import Damaged, Entry, Hints
 from backends.registry.derived.sources import Sources, living
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.links import names_in, read_link
@@ -110,24 +110,34 @@ class Records:
         entries = await names_in(self._driver, layout.derivations(name, source))
         return [digest for digest in map(layout.referrer_of, entries) if digest is not None]
 
-    async def member(self, name: RepositoryName, digest: Digest) -> Entry[Member] | None:
+    async def member(self, name: RepositoryName, digest: Digest) -> Entry[Member] | Damaged | None:
         """Returns what is kept of a blob that a repository has by a derived manifest whose source is there."""
         known = await self._members.follow(name, digest)
         if known is not None:
             return known
         folder = layout.derived_members(name, digest)
+        damaged: Damaged | None = None
         for source in await self._sources_in(folder):
             path, sign = f"{folder}/{layout.derivation_source(source)}", living(name, source)
-            found = await self._read(path, Member.decode)
-            if found is not None and await self._sources.lives(sign):
+            if not await self._sources.lives(sign):
+                continue
+            try:
+                found = await self._read(path, Member.decode)
+            except ValueError:
+                damaged = Damaged(source)
+                continue
+            if found is not None:
                 entry = Entry(source, path, *found, [sign])
                 self._members.put(name, digest, entry)
                 return entry
-        return None
+        return damaged
 
     async def _look(self, name: RepositoryName, folder: str, source: Target) -> Entry[Record] | None:
         path = f"{folder}/{layout.derivation_source(source)}"
-        found = await self._read(path, Record.decode)
+        try:
+            found = await self._read(path, Record.decode)
+        except ValueError:
+            return None
         if found is None:
             return None
         content, record = found
@@ -140,6 +150,11 @@ class Records:
         return Entry(source, path, content, record, signs)
 
     async def _read(self, path: str, decode: Callable[[bytes], T]) -> tuple[bytes, T] | None:
+        """Returns a file, and what it says; None where it is not there.
+
+        Raises:
+            ValueError: it is damaged, which the log says.
+        """
         try:
             content = await self._driver.read(path)
             return content, decode(content)
@@ -147,7 +162,7 @@ class Records:
             return None
         except ValueError as error:
             _log.warning("%s is damaged: %s", path, error)
-            return None
+            raise
 
     async def _sources_in(self, folder: str) -> Sequence[Target]:
         if not await exists(self._driver, folder):  # so it is with almost all that is asked for: no thread lists it
