@@ -13,6 +13,5 @@ from backends.v2.headers import API_HEADERS
 def render(request: BaseRequest, error: RegistryError) -> Response:
     """Returns the answer for an error: `{"errors": [{"code", "message", "detail"}, ...]}`."""
     headers = {**API_HEADERS, "Content-Type": "application/json; charset=utf-8", **error.headers}
-    return respond(
-        request, error.status, headers, v2_error(error.code, error.detail, message=error.message, each=error.each)
-    )
+    body = v2_error(error.code, error.detail, message=error.message, facts=error.facts, each=error.each)
+    return respond(request, error.status, headers, body)

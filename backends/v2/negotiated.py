@@ -18,7 +18,7 @@ from backends.model.conversion.negotiation import (
 )
 from backends.model.conversion.readers import Reader
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.targets import V1Target, V2Target
+from backends.model.targets import V1Target, V2Target, target_text
 from backends.registry.found_manifests import StoredManifest, Tagged
 from backends.registry.repository import Repository
 from backends.registry.still_working import StillWorking
@@ -53,22 +53,31 @@ async def find_answer(
             except ImpossibleConversion as impossible:
                 if or_as_stored:
                     return await _as_stored(repository, tagged)
-                raise refused(str(impossible)) from None
+                raise refused(str(impossible), tagged, reader) from None
             except StillWorking as working:
                 # containerd compares the digest with what it is about to push, in vain where nobody has pulled this
                 # yet. A 404 lets it push at once; a 503 in the end would fail its push.
                 if whole or not reader.names_one_form:
                     raise
-                raise refused(
-                    f"this image is being prepared for clients that read this form: {working.progress}"
-                ) from None
+                sentence = f"this image is being prepared for clients that read this form: {working.progress}"
+                raise refused(sentence, tagged, reader) from None
         case Refused(sentence):
-            raise refused(sentence)
+            raise refused(sentence, tagged, reader)
 
 
-def refused(sentence: str) -> RegistryError:
-    """Returns the error for a client that cannot read what is stored: Docker shows the message, and no detail."""
-    return RegistryError(ErrorCode.MANIFEST_UNKNOWN, sentence, message=sentence)
+def refused(sentence: str, tagged: Tagged, reader: Reader) -> RegistryError:
+    """Returns the error for a client that cannot read what is stored.
+
+    Docker shows the message, and no detail; so the message is the sentence, and the detail is for programs: the tag, as
+    distribution says it, what it names, and what this client reads.
+    """
+    key = "id" if isinstance(tagged.target, V1Target) else "digest"
+    facts = {
+        "Tag": tagged.tag,
+        "stored": {"mediaType": tagged.media_type, key: target_text(tagged.target)},
+        "reads": sorted(reader.types),
+    }
+    return RegistryError(ErrorCode.MANIFEST_UNKNOWN, sentence, message=sentence, facts=facts)
 
 
 async def _as_stored(repository: Repository, tagged: Tagged) -> StoredManifest:

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from backends.model.digest import Digest, is_digest, parse_digest
-from backends.model.errors import ErrorCode
-from backends.model.names import TagName, parse_repository_name, parse_tag, parse_upload_id
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.names import (
+    RepositoryName,
+    TagName,
+    canonical_name,
+    parse_repository_name,
+    parse_tag,
+    parse_upload_id,
+)
 from backends.v2 import base, blobs, catalog, manifests, referrers, repositories, tags, uploads
 from backends.v2.accesses import parse_mount_source, touches_mount_source
 from backends.web.dispatch import Parser, Route
 from backends.web.operations import Action, Operation
+
+_OF_V1 = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*+(?:/[A-Za-z0-9_][A-Za-z0-9._-]*+)?", re.ASCII)
+"""Names that clients of v1 could push to docker-registry; v2 has most of them."""
+
+
+def parse_name(text: str) -> RepositoryName:
+    """A repository; of a name that only v1 can have, the error says who can pull it, and how others could."""
+    try:
+        return parse_repository_name(text)
+    except RegistryError as error:
+        if _OF_V1.fullmatch(text) is None:
+            raise
+        raise RegistryError(
+            error.code,
+            f"{error.detail}; what clients of v1 pushed by this name they alone can pull, until the registry's operator"
+            f" gives it another one with portside migrate run --map {canonical_name(text)}=NEW",
+        ) from None
 
 
 def parse_reference(text: str) -> Digest | TagName:
@@ -25,7 +50,7 @@ def routes_below(prefix: str) -> Sequence[Route]:
 
 
 PARSERS: Mapping[str, Parser] = {
-    "name": parse_repository_name,
+    "name": parse_name,
     "reference": parse_reference,
     "digest": parse_digest,
     "upload": parse_upload_id,

@@ -420,6 +420,37 @@ def test_v1_clients_pull_what_was_migrated_under_its_own_ids_as_long_as_it_is_th
             assert get(address, f"/v1/images/{image_id}/layer")[1]
 
 
+def test_a_migration_changes_nothing_for_clients_of_schema_2_and_digest_and_ids_for_those_of_schema_1(
+    volume: Path,
+) -> None:
+    port = free_port()
+    address, path = f"127.0.0.1:{port}", "/v2/team/app/manifests/"
+    with running_command("v2", "--addr", address, "--data", volume, folder=volume.parent, port=port):
+
+        def shown() -> tuple[bytes, bytes, list[str], list[str]]:
+            (_, schema2), (_, schema1) = (
+                get(address, path + "1", one) for one in (media_types.SCHEMA2, media_types.SCHEMA1_SIGNED)
+            )
+            document = json.loads(schema1)
+            ids = [json.loads(each["v1Compatibility"])["id"] for each in document["history"]]
+            return schema2, schema1, [each["blobSum"] for each in document["fsLayers"]], ids
+
+        before = shown()
+        request = urllib.request.Request(
+            f"http://{address}{path}1", headers={"Accept": media_types.SCHEMA1_SIGNED}, method="HEAD"
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            digest = answer.headers["Docker-Content-Digest"]
+        assert migrate("run", volume).returncode == 0
+        after = shown()
+        assert after[0] == before[0]
+        assert after[1] != before[1]
+        assert after[2] == before[2]
+        assert before[3] == [image.id for image in reversed(NEW)]
+        assert after[3] != before[3]
+        assert get(address, path + digest, media_types.SCHEMA1_SIGNED)[1] == before[1]
+
+
 # what verify finds
 
 

@@ -43,7 +43,7 @@ class Answer(loopback.Answer):
         for error in errors:
             assert set(error) == {"code", "message", "detail"}
             detail = error["detail"]
-            reason = detail if error["code"] == "MANIFEST_BLOB_UNKNOWN" else detail["reason"]
+            reason = detail if error["code"] == "MANIFEST_BLOB_UNKNOWN" else detail.get("reason") or error["message"]
             assert len(reason) > 10
             assert reason.isprintable()
         (code,) = {error["code"] for error in errors}

@@ -81,11 +81,13 @@ def refusal(permission: Permission, name: str) -> str:
     """Returns the end of a sentence: why a client that cannot read what is stored gets nothing else."""
     if permission is Permission.PINNED:
         return (
-            f"the settings of this registry allow no new conversions in {name} (pinned); pull it with a client that"
-            " reads what was pushed, or ask the registry's operator to convert it once"
+            f"the settings of this registry allow no new conversions in {name} (gateway.conversions.rules: pinned);"
+            " pull it with a client that reads what was pushed, or let the registry's operator make this one with"
+            " portside inspect --convert"
         )
     return (
-        f"the settings of this registry forbid conversions in {name}; pull it with a client that reads what was pushed"
+        f"the settings of this registry forbid conversions in {name} (gateway.conversions.rules: forbid);"
+        " pull it with a client that reads what was pushed"
     )
 
 

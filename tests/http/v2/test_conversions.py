@@ -285,13 +285,22 @@ async def push_artifact(world: World, tag: str) -> bytes:
     return content
 
 
-@pytest.mark.parametrize("client", ["docker 1.9", "docker 1.13"])
-async def test_what_cannot_be_converted_is_a_404_with_a_sentence(world: World, client: str) -> None:
-    await push_artifact(world, "x")
+@pytest.mark.parametrize(
+    ("client", "reads"),
+    [("docker 1.9", [SCHEMA1_SIGNED]), ("docker 1.13", [MANIFEST_LIST, SCHEMA2])],
+)
+async def test_what_cannot_be_converted_is_a_404_with_a_sentence_and_its_facts(
+    world: World, client: str, reads: list[str]
+) -> None:
+    content = await push_artifact(world, "x")
     answer = await world.get("x", CLIENTS[client])
     assert answer.told == (404, "MANIFEST_UNKNOWN")
     (error,) = answer.json["errors"]
-    assert error["message"] == error["detail"]["reason"]
+    assert error["detail"] == {
+        "Tag": "x",
+        "stored": {"mediaType": OCI_MANIFEST, "digest": digest_of(content)},
+        "reads": sorted(reads),
+    }
     assert "not a container image" in error["message"]
     assert "application/vnd.example.sbom" in error["message"]
     assert answer["Vary"] == "Accept, User-Agent"
@@ -520,5 +529,6 @@ async def test_where_conversions_are_pinned_those_that_were_made_stay_and_no_oth
         assert (await world.get(shown["Docker-Content-Digest"], OLD)).body == shown.body
         answer = await world.get("schema2", OLD)
         assert answer.told == (404, "MANIFEST_UNKNOWN")
-        assert "pinned" in answer.json["errors"][0]["message"]
+        assert "gateway.conversions.rules: pinned" in answer.json["errors"][0]["message"]
+        assert answer.json["errors"][0]["message"].endswith("portside inspect --convert")
         assert (await world.get("schema2", NOTHING))["Content-Type"] == SCHEMA2

@@ -111,6 +111,25 @@ async def test_a_value_that_is_not_valid_is_named_by_message_and_detail(
     assert "did not match" not in error["message"]
 
 
+@pytest.mark.parametrize(
+    ("name", "old"), [("a..b", "a..b"), ("library/a..b", "a..b"), ("team/app_", "team/app_"), ("_app", "_app")]
+)
+async def test_of_a_name_that_only_v1_can_have_the_detail_says_how_others_could_pull_it(
+    registry: Client, name: str, old: str
+) -> None:
+    error = one_error(await registry.ask("GET", f"/v2/{name}/manifests/latest"))
+    sentence = error["detail"]["reason"]
+    assert "clients of v1 pushed by this name they alone can pull" in sentence
+    assert sentence.endswith(f"portside migrate run --map {old}=NEW")
+
+
+@pytest.mark.parametrize("name", ["a b", "a/b/c..d", "-x", "team//app/.."])
+async def test_of_a_name_that_v1_clients_could_not_push_it_says_nothing_of_them(registry: Client, name: str) -> None:
+    answer = await registry.ask("GET", f"/v2/{name.replace(' ', '%20')}/tags/list")
+    if answer.status != 301:
+        assert "v1" not in one_error(answer)["detail"]["reason"]
+
+
 @pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
 async def test_uploads_without_their_slash_are_not_taken_for_a_blob(registry: Client, method: str) -> None:
     answer = await registry.ask(method, "/v2/team/app/blobs/uploads?mount=x")
