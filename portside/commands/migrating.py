@@ -37,13 +37,14 @@ def migrate() -> None:
 
 @migrate.command(short_help="Say what would be made; write nothing.")
 @_NAMES
-def plan(config: Path | None, data: str | None, pairs: tuple[str, ...], file: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def plan(config: Path | None, data: str | None, pairs: tuple[str, ...], file: Path | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
     """Say for every tag of v1 what would be made of it, and what stands in the way; nothing is written."""
     from portside.migrating.commands import plan as show  # noqa: PLC0415
     from portside.problems import Problem  # noqa: PLC0415
 
     try:
-        show(_task(config, data, pairs, file))
+        show(_task(config, data, pairs, file), as_json=as_json)
     except Problem as problem:
         fail(str(problem))
 

@@ -12,6 +12,7 @@ from backends.model.conversion.policy import ALL_CONVERSIONS
 from backends.model.errors import RegistryError
 from backends.storage import layout
 from backends.storage.driver import StorageError, StorageFull
+from portside.migrating.as_json import plan_as_json
 from portside.migrating.names import NameMap, parse_map
 from portside.migrating.planning import MigrationPlan, State, plan_migration
 from portside.migrating.progress import reading, watching
@@ -87,13 +88,21 @@ def make_task(
     return Task(settings, names, say, is_terminal)
 
 
-def plan(task: Task) -> None:
+def plan(task: Task, *, as_json: bool) -> None:
     """Says what `run` would make.
+
+    Args:
+        task: what to work on.
+        as_json: for machines.
 
     Raises:
         Problem: the volume cannot be read.
     """
-    for line in plan_lines(_run(_plan(task))):
+    found = _run(_plan(task))
+    if as_json:
+        task.say(plan_as_json(found))
+        return
+    for line in plan_lines(found):
         task.say(line)
 
 

@@ -169,6 +169,31 @@ def test_a_plan_says_what_would_be_made_and_writes_nothing(volume: Path) -> None
     }
 
 
+def test_a_plan_for_machines_says_the_same(volume: Path) -> None:
+    write_tags(volume, "team/a..b", {"1": NEW[-1].id})
+    assert migrate("run", volume, "--map", "busybox=tools").returncode == 1
+    write_tags(volume, "team/new", {"1": NEW[-1].id})
+    write_tags(volume, "team/old", {"1": OLD[-1].id})
+    write_tags(volume, "team/a..c", {"1": OLD[-1].id})
+    done = migrate("plan", volume, "--json", "--map", "busybox=tools", "--map", "team/old=team/app", "--map", "x=y")
+    assert done.returncode == 0
+    plan = json.loads(done.stdout)
+    top, old = NEW[-1].id, OLD[-1].id
+    cannot = "v2 cannot have the name team/a..%s; give it another one: --map team/a..%s=NEW"
+    keys = ("name", "tag", "id", "state", "to", "images", "size", "why")
+    taken = "team/app:1 becomes team/app:1 too; give one of them another name with --map"
+    assert [tuple(each[key] for key in keys) for each in plan.pop("tags")] == [
+        ("busybox", "latest", old, "migrated", {"name": "tools", "tag": "latest"}, 7, 489, None),
+        ("team/a..b", "1", top, "impossible", None, None, None, cannot % ("b", "b")),
+        ("team/a..c", "1", old, "impossible", None, None, None, cannot % ("c", "c")),
+        ("team/app", "1", top, "migrated", {"name": "team/app", "tag": "1"}, 3, 496, None),
+        ("team/app", "base", NEW[0].id, "migrated", {"name": "team/app", "tag": "base"}, 1, 219, None),
+        ("team/new", "1", top, "planned", {"name": "team/new", "tag": "1"}, 3, 496, None),
+        ("team/old", "1", old, "impossible", None, None, None, taken),
+    ]
+    assert plan == {"layers": 3, "size": 496, "free": None, "notFound": ["x"]}
+
+
 def test_the_original_of_v2_alone_serves_what_was_migrated(volume: Path, tmp_path: Path) -> None:
     before = of_v1(volume)
     done = migrate("run", volume)
