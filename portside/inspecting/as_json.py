@@ -8,20 +8,26 @@ from typing import Any
 
 from portside.inspecting.facts import Entry, Inspection, Names, Received, RepositoryInspection, Stored
 
+STORED = ("generation", "mediaType", "digest", "id", "size", "total", "layers", "set", "setBy")
+"""The keys of what is stored; of a tag that names nothing that is here, all are null."""
+
 
 def as_json(found: Inspection | RepositoryInspection) -> str:
     """Returns it as one JSON object."""
     document: dict[str, Any]
     if isinstance(found, RepositoryInspection):
-        document = {"names": _names(found.names), "tags": [{"tag": tag, **_stored(each)} for tag, each in found.tags]}
+        document = {
+            "names": names_as_json(found.names),
+            "tags": [_tag(tag, each) for tag, each in found.tags],
+        }
     else:
         document = {
-            "names": _names(found.names),
+            "names": names_as_json(found.names),
             "tag": found.tag,
-            "stored": _stored(found.stored),
-            "madeOf": None if found.made_of is None else {**_stored(found.made_of), "rule": found.made_by},
+            "stored": stored_as_json(found.stored),
+            "madeOf": None if found.made_of is None else {**stored_as_json(found.made_of), "rule": found.made_by},
             "platforms": [_entry(each) for each in found.entries],
-            "clients": [_received(each) for each in found.received],
+            "clients": [received_as_json(each) for each in found.received],
             "derived": [
                 {"digest": each.digest, "mediaType": each.media_type, "size": each.size, "rule": each.rule}
                 for each in found.derived
@@ -30,7 +36,12 @@ def as_json(found: Inspection | RepositoryInspection) -> str:
     return json.dumps(document, indent=2)
 
 
-def _names(names: Names) -> dict[str, Any]:
+def _tag(tag: str, each: Stored | None) -> dict[str, Any]:
+    return {"tag": tag, **(dict.fromkeys(STORED) if each is None else stored_as_json(each))}
+
+
+def names_as_json(names: Names) -> dict[str, Any]:
+    """Returns the names of a repository."""
     return {
         "name": names.canonical,
         "v1": names.v1,
@@ -40,7 +51,8 @@ def _names(names: Names) -> dict[str, Any]:
     }
 
 
-def _stored(stored: Stored) -> dict[str, Any]:
+def stored_as_json(stored: Stored) -> dict[str, Any]:
+    """Returns what a tag or a digest names."""
     is_v1 = stored.generation == "v1"
     return {
         "generation": stored.generation,
@@ -67,7 +79,8 @@ def _entry(each: Entry) -> dict[str, Any]:
     }
 
 
-def _received(each: Received) -> dict[str, Any]:
+def received_as_json(each: Received) -> dict[str, Any]:
+    """Returns what a group of clients receives."""
     is_id = bool(each.name) and ":" not in each.name
     return {
         "clients": each.group.key,

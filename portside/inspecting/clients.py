@@ -30,6 +30,11 @@ class ClientGroup:
     agent: str
 
     @property
+    def short(self) -> str:
+        """The first version of Docker in it."""
+        return self.key.removeprefix("docker-")
+
+    @property
     def profile(self) -> ClientProfile:
         return parse_user_agent(self.agent)
 

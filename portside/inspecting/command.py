@@ -58,14 +58,7 @@ def inspect(
         reference = parse_reference(text)
     except ValueError as error:
         raise Problem(str(error)) from None
-    settings = load_settings(Role.SERVE, config, environment, flags)
-    if not settings.roots:
-        raise Problem("these settings have no registry: name those of the registries")
-    folder = require_folders(settings.roots, (layout.REPOSITORIES, layout.V1_REPOSITORIES))
-    if converts:
-        if settings.gates.read_only:
-            raise Problem("this registry is read-only (storage.maintenance.readonly), so nothing is made")
-        require_owner(folder, command="portside inspect --convert")
+    settings = volume_settings(config, environment, flags, converts=converts)
     try:
         found = asyncio.run(_inspect(settings, reference, converts=converts))
     except RegistryError as error:
@@ -75,12 +68,31 @@ def inspect(
     return shown_as_json(found) if as_json else as_table(found, width=width)
 
 
+def volume_settings(
+    config: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any], *, converts: bool
+) -> Settings:
+    """Returns the settings of a volume that can be looked at, and written to where that is asked for.
+
+    Raises:
+        Problem: it cannot.
+    """
+    settings = load_settings(Role.SERVE, config, environment, flags)
+    if not settings.roots:
+        raise Problem("these settings have no registry: name those of the registries")
+    folder = require_folders(settings.roots, (layout.REPOSITORIES, layout.V1_REPOSITORIES))
+    if converts:
+        if settings.gates.read_only:
+            raise Problem("this registry is read-only (storage.maintenance.readonly), so nothing is made")
+        require_owner(folder, command="portside inspect --convert")
+    return settings
+
+
 async def _inspect(settings: Settings, reference: Reference, *, converts: bool) -> Inspection | RepositoryInspection:
     async with open_store(settings, writes=converts) as store:
         found = await find_repository(store, reference)
         storing = Storing(store, found)
         if reference.tag is None and reference.digest is None:
-            tags = [(tag, await storing.tag(tag, target)) for tag, target in (await storing.tags()).items()]
+            tags = [(tag, await _or_none(storing, tag, target)) for tag, target in (await storing.tags()).items()]
             return RepositoryInspection(found.names, tags)
         layers = KnownLayers(store.storage, store.v1_storage, FactsInMemory(), writes=False)
         receiving = Receiving(store, found, settings.conversions or ALL_CONVERSIONS, layers, converts)
@@ -91,6 +103,13 @@ async def _inspect(settings: Settings, reference: Reference, *, converts: bool) 
             return await _tag(store, found, storing, receiving, reference.tag)
         finally:
             await layers.close()
+
+
+async def _or_none(storing: Storing, tag: str, target: Target) -> Stored | None:
+    try:
+        return await storing.tag(tag, target)
+    except RegistryError:  # another program has deleted what it names
+        return None
 
 
 async def _tag(store: Store, found: Found, storing: Storing, receiving: Receiving, tag: str) -> Inspection:

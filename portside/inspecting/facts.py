@@ -175,11 +175,11 @@ class RepositoryInspection:
 
     Attributes:
         names: its names.
-        tags: each with what it names.
+        tags: each with what it names; None where that is not here.
     """
 
     names: Names
-    tags: Sequence[tuple[str, Stored]]
+    tags: Sequence[tuple[str, Stored | None]]
 
 
 WORDS = {

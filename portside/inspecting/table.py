@@ -57,11 +57,16 @@ class _Table:
         if names.note:
             yield from self._fact("note", names.note)
 
-    def tags(self, tags: Sequence[tuple[str, Stored]]) -> Iterator[str]:
+    def tags(self, tags: Sequence[tuple[str, Stored | None]]) -> Iterator[str]:
         if not tags:
             yield "no tags"
             return
-        rows = [(tag, WORDS[each.media_type], each.name, _size(each.total), _date(each.written)) for tag, each in tags]
+        rows = [
+            (tag, "not here", _NOTHING, _NOTHING, _NOTHING)
+            if each is None
+            else (tag, WORDS[each.media_type], each.name, _size(each.total), _date(each.written))
+            for tag, each in tags
+        ]
         yield from self._rows(("TAG", "STORED", "DIGEST OR ID", "SIZE", "SET"), rows)
 
     def inspection(self, found: Inspection) -> Iterator[str]:

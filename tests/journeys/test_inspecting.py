@@ -359,3 +359,68 @@ def test_the_page_names_every_key_of_the_json(volume: Volume) -> None:
     assert sorted(key for key in keys if f"`{key}`" not in page) == []
     assert all(f"`{group.key}`" in page for group in GROUPS)
     assert all(f"`{making.value}`" in page for making in Making)
+
+
+# a whole registry
+
+
+def test_of_a_whole_registry_it_says_of_each_tag_what_inspecting_the_tag_says(volume: Volume, tmp_path: Path) -> None:
+    before = read_tree(volume.folder)
+    done = portside("inspect", "--all", "--data", volume.folder, "--json", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    places = {f"{each['names']['name']}:{each['tag']}": each for each in lines}
+    assert len(lines) == len(places)
+    assert {f"team/kind{number}:b" for number in range(len(KINDS))} <= set(places)
+    for place, each in places.items():
+        whole = look(volume.folder, place)
+        assert each == {**{key: whole[key] for key in ("names", "tag", "stored", "clients")}, "why": None}
+    done = portside("inspect", "--all", "--data", volume.folder, folder=tmp_path)
+    head, *rows, legend = done.stdout.splitlines()
+    assert head.split() == [*(group.key.removeprefix("docker-") for group in GROUPS), "STORED", "NAME:TAG"]
+    assert [row.split()[-1] for row in rows] == list(places)
+    assert legend.startswith("Columns: clients")
+    for row, each in zip(rows, lines, strict=True):
+        for cell, client in zip(row.split(), each["clients"], strict=False):
+            assert (cell == "-") == (client["state"] == "refused"), row
+            assert (cell == "=") == (client["state"] == "stored" and client["rule"] is None), row
+    assert read_tree(volume.folder) == before
+
+
+LOST = f"team/lost has no manifest sha256:{'0' * 64}; GET /v2/team/lost/tags/list lists its tags"
+
+
+def test_of_a_whole_registry_it_shows_what_is_of_v1_alone_and_what_is_not_here(tmp_path: Path) -> None:
+    images = pushed_by("1.5.0")
+    root = tmp_path / "data"
+    write_images(root, images)
+    for name in ("library/busybox", "team/a..b", "team/app"):
+        write_tags(root, name, {"1": images[-1].id})
+    lost = root / "docker/registry/v2/repositories/team/lost/_manifests/tags/1/current/link"
+    lost.parent.mkdir(parents=True)
+    lost.write_text("sha256:" + "0" * 64)
+    done = portside("inspect", "--all", "--data", root, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [" ".join(line.split()) for line in done.stdout.splitlines()[1:-1]] == [
+        "= s1 s2 s2 s2 s2 s2 v1 image busybox:1",
+        "= s1 s2 s2 s2 s2 s2 v1 image team/app:1",
+        f"- - - - - - - not here team/lost:1 {LOST}",
+        "= - - - - - - v1 image team/a..b:1",
+    ]
+    assert table(root, "team/lost").splitlines()[-1].split() == ["1", "not", "here", "-", "-", "-"]
+    (tag,) = look(root, "team/lost")["tags"]
+    assert tag == {"tag": "1", **dict.fromkeys(set(look(root, "team/app")["tags"][0]) - {"tag"})}
+    settings = tmp_path / "portside.yml"
+    settings.write_text(RULES.format(root=root))
+    done = portside("inspect", "--all", settings, "--json", "--convert", folder=tmp_path)
+    lines = {each["names"]["name"]: each for each in map(json.loads, done.stdout.splitlines())}
+    assert {each["state"] for each in lines["busybox"]["clients"]} == {"stored", "made"}
+    assert lines["team/lost"]["why"] == LOST
+    assert lines["team/a..b"]["names"]["v1Only"]
+
+
+def test_a_whole_registry_has_no_name(tmp_path: Path) -> None:
+    for arguments, said in (([], "or --all"), (["--all", "team/app", "portside.yml"], "leave out team/app")):
+        done = portside("inspect", *arguments, folder=tmp_path)
+        assert done.returncode == 2
+        assert said in done.stderr
