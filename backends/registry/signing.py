@@ -12,10 +12,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backends.model.errors import ErrorCode, RegistryError
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import PathNotFound, StorageError, StorageFull, StorageReadOnly
+from backends.storage.driver import InvalidPath, PathNotFound, StorageError, StorageFull, StorageReadOnly
 from backends.storage.storage import Storage
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class Signer:
         """Returns the signed document of a payload.
 
         Raises:
-            StorageError: there is no key to be had.
+            RegistryError: UNKNOWN: the key is damaged; the sentence says what its operator can do.
+            StorageError: it cannot be read now.
         """
         from backends.model import jws  # noqa: PLC0415 - cryptography is slow to import, and schema 1 is seldom
 
@@ -66,19 +68,28 @@ class Signer:
         return self._spare
 
     async def _load(self) -> PrivateKey:
-        if self._key_file is not None:
-            return await asyncio.to_thread(read_signing_key, self._key_file)
-        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - as above
-        from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+        from backends.model.signing_keys import parse_signing_key  # noqa: PLC0415 - as above
 
+        if self._key_file is not None:
+            try:
+                return await asyncio.to_thread(read_signing_key, self._key_file)
+            except StorageError as error:
+                _log.error("%s; no schema 1 document can be signed", error)
+                raise _unusable("compatibility.schema1.signingkeyfile cannot be used; the log says why") from None
         try:
-            pem = await self._driver.read(layout.SCHEMA1_KEY)
-        except PathNotFound:
-            pem = await self._make()
-        key = serialization.load_pem_private_key(pem, password=None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
-            raise StorageError(f"{layout.SCHEMA1_KEY} is not a P-256 key; move it away and a new one is made")
-        return key
+            try:
+                pem = await self._driver.read(layout.SCHEMA1_KEY)
+            except PathNotFound:
+                pem = await self._make()
+            return parse_signing_key(pem)
+        except (ValueError, InvalidPath) as error:
+            why = error.why if isinstance(error, InvalidPath) else error
+            sentence = (
+                f"{layout.SCHEMA1_KEY[1:]}, the registry's key, cannot be used ({why}): restore it from the backup, or"
+                " remove it, and a new one is made; digests stay as they are"
+            )
+            _log.error("no schema 1 document can be signed: %s", sentence)
+            raise _unusable(sentence) from None
 
     async def _make(self) -> bytes:
         """Makes the key, or reads the one that another process has made in this moment."""
@@ -94,6 +105,10 @@ class Signer:
                 )
                 await run_to_completion(self._driver.write(layout.SCHEMA1_KEY, fresh))
                 return fresh
+
+
+def _unusable(sentence: str) -> RegistryError:
+    return RegistryError(ErrorCode.UNKNOWN, f"this image's schema 1 document cannot be signed: {sentence}")
 
 
 def read_signing_key(path: Path) -> PrivateKey:
