@@ -53,6 +53,7 @@ from tests.support.formats import FORMATS, digest_of, example
 from tests.support.layers import pack_zstd_frames
 from tests.support.pushed_examples import (
     OCI_INDEX,
+    OCI_MANIFEST,
     ZSTD,
     Layer,
     config_of,
@@ -520,6 +521,55 @@ async def test_images_of_indexes_within_an_index_are_found(stores: Stores) -> No
     made = await convert(store, NAME, "outer", Plan(Form.SCHEMA1, Platform("arm64", "linux")))
     assert json.loads(made.content)["architecture"] == "arm64"
     assert len(await pulled(store, NAME, (await convert(store, NAME, "outer", Form.MANIFEST_LIST)).digest)) == 2
+
+
+class CountsRead(ForwardingDriver):
+    """Counts how often each file is read."""
+
+    def __init__(self, driver: StorageDriver) -> None:
+        super().__init__(driver)
+        self.read_paths: Counter[str] = Counter()
+
+    @override
+    async def read(self, path: str) -> bytes:
+        self.read_paths[path] += 1
+        return await super().read(path)
+
+
+async def test_an_index_that_is_named_often_is_looked_through_once(reopen: Reopen) -> None:
+    """Three of them that name nothing but each other could keep a process busy for hours."""
+    storage, driver = wrapped(reopen(), CountsRead)
+    store = Store(storage)
+    content = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).encode()
+    digests = []
+    for tag in ("leaf", "middle", "outer"):
+        digests.append(await put_manifest(store, NAME, tag, content))
+        entry = {"mediaType": OCI_INDEX, "size": len(content), "digest": str(digests[-1])}
+        content = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry] * 20}).encode()
+    driver.read_paths.clear()
+    with pytest.raises(ImpossibleConversion, match="none of the entries of this list is an image"):
+        await convert(store, NAME, "outer", Form.SCHEMA2)
+    assert driver.read_paths[layout.revision_link(NAME, digests[0])] <= 2
+    await store.close()
+
+
+async def test_an_index_is_looked_through_to_a_bound(reopen: Reopen) -> None:
+    store = Store(reopen(), validation=Validation(children=False))
+    content = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).encode()
+    for tag in ("1", "2", "3", "4"):
+        digest = await put_manifest(store, NAME, tag, content)
+        entry = {"mediaType": OCI_INDEX, "size": len(content), "digest": str(digest)}
+        content = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
+    for tag, refusal in (("3", "none of the entries"), ("4", "at most 3 levels")):
+        with pytest.raises(ImpossibleConversion, match=refusal):
+            await convert(store, NAME, tag, Form.SCHEMA2)
+    entry = {"mediaType": OCI_MANIFEST, "size": 1, "platform": AMD64}
+    entries = [{**entry, "digest": f"sha256:{number:064x}"} for number in range(501)]
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    await put_manifest(store, NAME, "many", json.dumps(document).encode())
+    with pytest.raises(ImpossibleConversion, match="names more than 500 images"):
+        await convert(store, NAME, "many", Form.MANIFEST_LIST)
+    await store.close()
 
 
 @pytest.mark.parametrize("platform", [None, {}])

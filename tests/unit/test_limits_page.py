@@ -22,7 +22,7 @@ from backends.model.names import MAX_REPOSITORY_NAME
 from backends.model.ranges import MAX_OFFSET, MAX_RANGES
 from backends.model.strict_json import MAX_DEPTH, MAX_DIGITS
 from backends.model.v1images import MAX_ANCESTRY, MAX_V1_NAME
-from backends.registry.derived.indexes import MAX_IMAGES
+from backends.registry.index_images import MAX_IMAGES, MAX_INDEXES
 from backends.registry.layers.flights import WAITING
 from backends.registry.layers.inflating import GZIP_HEADER_BYTES
 from backends.registry.layers.metering import FREE_BYTES, PART_BYTES
@@ -78,9 +78,10 @@ SAID = [
     ("v1 images of a chain", f"{MAX_CHAIN}"),
     ("v1 JSONs of a chain, in all", f"{MAX_TEXTS} characters"),
     ("a schema 1 manifest that is made", f"{MAX_MANIFEST_BYTES // MIB} MiB"),
-    ("images of an index of which another one is made", f"{MAX_IMAGES}"),
+    ("images of an index that are looked at", f"{MAX_IMAGES}"),
+    ("indexes within an index that are read", f"{MAX_INDEXES}"),
     ("images of a schema 1 manifest for Docker before 1.6", f"{MAX_CLAIMED}"),
-    ("images of an index that are looked at for Docker before 1.6", f"{choosing.MAX_IMAGES}"),
+    ("of them, read for Docker before 1.6", f"{choosing.MAX_READ}"),
     ("indexes within indexes", f"{MAX_NESTING} levels"),
     ("what a layer inflates to", f"{LAYERS.max_ratio} times its size, {FREE_BYTES // GIB} GiB"),
     (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from backends.model.conversion.derived import Record
@@ -14,11 +15,8 @@ from backends.model.conversion.plans import Form, Plan
 from backends.model.conversion.platforms import (
     MAX_NESTING,
     choose,
-    image_entries,
-    nested_indexes,
     platform_text,
     ranked,
-    says_platform,
 )
 from backends.model.descriptors import Descriptor, Platform
 from backends.model.digest import Digest
@@ -26,12 +24,10 @@ from backends.model.errors import RegistryError
 from backends.model.manifests import Index, Manifest, OciManifest, Schema1, Schema2, digested_bytes
 from backends.registry.derived.images import Derivation, Images, Wish, provenance, require_permission, rule_step
 from backends.registry.derived.made import Made
+from backends.registry.index_images import MAX_IMAGES, images_of
 
 if TYPE_CHECKING:
     from backends.registry.derived.originals import Originals
-
-MAX_IMAGES = 500
-"""Of an index with more of them no other one is made; the largest in the field have some fifty."""
 
 _IN_INDEX = {Form.MANIFEST_LIST: Form.SCHEMA2, Form.OCI_INDEX: Form.OCI_MANIFEST}
 
@@ -54,10 +50,23 @@ class Indexes:
         Raises:
             ImpossibleConversion: there is no image for the platform, or it is none, or the form cannot hold any.
         """
-        images, all_here = await self._find_images(wish, index, depth=1)
-        if wish.plan.form.is_index:
-            return await self._of_all(digest, replace(index, manifests=images), wish, all_here=all_here)
-        return await self._of_one(index, images, wish, all_here=all_here)
+        manifest = partial(self._originals.manifest, wish.name)
+        config = partial(self._originals.config, wish.name)
+        found = await images_of(index, manifest, config, max_read=MAX_IMAGES, reads_all=True)
+        if found.is_too_deep:
+            raise ImpossibleConversion(
+                f"this index has indexes within indexes, and at most {MAX_NESTING} levels are looked through;"
+                " ask for an image by its digest"
+            )
+        all_here = found.are_all_here
+        if not wish.plan.form.is_index:
+            return await self._of_one(index, found.images, wish, all_here=all_here)
+        if found.has_more:
+            raise ImpossibleConversion(
+                f"this index names more than {MAX_IMAGES} images, and no more are converted;"
+                " ask for one of them by its digest"
+            )
+        return await self._of_all(digest, replace(index, manifests=tuple(found.images)), wish, all_here=all_here)
 
     # one platform
 
@@ -97,11 +106,6 @@ class Indexes:
 
     async def _of_all(self, digest: Digest, index: Index, wish: Wish, *, all_here: bool) -> Derivation:
         form = wish.plan.form
-        if len(index.manifests) > MAX_IMAGES:
-            raise ImpossibleConversion(
-                f"this index names {len(index.manifests)} images, and at most {MAX_IMAGES} are converted;"
-                " ask for one of them by its digest"
-            )
         single = replace(wish, plan=Plan(_IN_INDEX[form], wish.plan.platform, wish.plan.gzip_only))
         children: dict[Digest, Descriptor] = {}
         made: dict[Digest, Made] = {}
@@ -138,37 +142,6 @@ class Indexes:
         return Derivation([*made.values(), Made(Digest.of(content), content, record)], is_final=all_here)
 
     # reading
-
-    async def _find_images(self, wish: Wish, index: Index, *, depth: int) -> tuple[tuple[Descriptor, ...], bool]:
-        """Returns the images of an index and of those within it; and whether all of them are here.
-
-        Those whose entry does not say their platform have that of their configuration.
-        """
-        found: list[Descriptor] = []
-        all_here = True
-        for entry in image_entries(index.manifests):
-            child = await self._child(wish, entry)
-            all_here = all_here and child is not None
-            if not says_platform(entry) and isinstance(child, Schema2 | OciManifest):
-                found.append(replace(entry, platform=await self._originals.platform(wish.name, child.config)))
-            else:
-                found.append(entry)
-        for entry in nested_indexes(index.manifests):
-            nested = await self._manifest(wish, entry.digest)
-            if not isinstance(nested, Index):
-                all_here = False
-                continue
-            if depth >= MAX_NESTING:
-                raise ImpossibleConversion(
-                    f"this index has indexes within indexes, and at most {MAX_NESTING} levels are looked through;"
-                    " ask for an image by its digest"
-                )
-            images, here = await self._find_images(wish, nested, depth=depth + 1)
-            found += images
-            all_here = all_here and here
-            if len(found) > MAX_IMAGES:
-                break
-        return tuple(found), all_here
 
     async def _child(self, wish: Wish, entry: Descriptor) -> Schema1 | Schema2 | OciManifest | None:
         """Returns the image that an entry names; None where it is not here, or something else."""

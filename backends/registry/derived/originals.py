@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
-from backends.model.conversion.image_config import MAX_CONFIG_BYTES, parse_image_config
-from backends.model.conversion.impossible import ImpossibleConversion, ImpossibleNow
+from backends.model.conversion.image_config import MAX_CONFIG_BYTES
+from backends.model.conversion.impossible import ImpossibleNow
 from backends.model.conversion.upward import require_few_characters, require_short_chain
-from backends.model.descriptors import Descriptor, Platform
+from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.layers import EMPTY_LAYER_DIGEST, EMPTY_STORED_LAYER, StoredLayer
@@ -29,7 +29,7 @@ from backends.registry.layers.layers import Layers
 from backends.registry.layers.looking import look_at
 from backends.registry.layers.reading import LayerSource
 from backends.registry.links import read_link
-from backends.registry.manifests import Manifests, parse_off_loop
+from backends.registry.manifests import Manifests
 from backends.registry.still_working import StillWorking
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, Reader, StorageDriver
@@ -132,14 +132,6 @@ class Originals:
             return (await look_at(partial(self._reader, name, digest))).has_zstd
         except PathNotFound:
             raise _not_stored(digest) from None
-
-    async def platform(self, name: RepositoryName, config: Descriptor) -> Platform | None:
-        """Returns what an image runs on by its configuration; None where this is not here, or says nothing."""
-        try:
-            platform = (await parse_off_loop(await self.config(name, config), parse_image_config)).platform
-        except (ImpossibleConversion, ValueError):
-            return None
-        return platform if platform.os and platform.architecture else None
 
     async def layer(self, name: RepositoryName, digest: Digest, tell: Tell) -> StoredLayer:
         """Returns what is true of a layer of a repository; where nobody knows it, reads it to its end.
