@@ -42,11 +42,12 @@ def asking_again(
             return await handler(request)
         except StillWorking as working:
             progress = working.progress
-        address = next_address(request.raw_path)
-        if address is None or request.method not in {"GET", "HEAD"}:
+        address, is_pull = next_address(request.raw_path), request.method in {"GET", "HEAD"}
+        if address is None or not is_pull:
+            again = "pull it again later" if is_pull else "push it again later"
             raise RegistryError(
                 ErrorCode.UNAVAILABLE,
-                f"this image is being prepared for this client: {progress}; the work goes on, so pull it again later",
+                f"this image is being prepared for this client: {progress}; the work goes on, so {again}",
                 headers={"Retry-After": retry},
             )
         return respond(request, 307, {**headers, "Location": location(request, address)}, b"")

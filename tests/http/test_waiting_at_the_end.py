@@ -17,6 +17,7 @@ from tests.support.commands import RunningCommand, running_command
 from tests.support.images import V1Image, make_image
 from tests.support.old_volumes import write_0_9_1
 from tests.support.serving_here import OCI_MANIFEST, Answer, Client, describe
+from tests.support.v1server import make_pushed
 
 DRAIN_SECONDS = 9
 SETTINGS = f"""
@@ -52,8 +53,16 @@ class Waited:
     seconds: float
 
 
-async def end_while_it_waits(running: RunningCommand, client: Client, path: str, **headers: str) -> Waited:
-    asking = asyncio.create_task(client.ask("GET", path, headers=headers))
+async def end_while_it_waits(
+    running: RunningCommand,
+    client: Client,
+    path: str,
+    *,
+    method: str = "GET",
+    body: bytes | None = None,
+    **headers: str,
+) -> Waited:
+    asking = asyncio.create_task(client.ask(method, path, headers=headers, body=body))
     await asyncio.sleep(1.5)
     assert not asking.done(), f"it did not wait: {asking.result()}"
     began = time.monotonic()
@@ -73,7 +82,8 @@ async def test_a_client_of_v2_that_waits_for_a_conversion(running: RunningComman
     assert waited.seconds < DRAIN_SECONDS / 2
 
 
-async def test_a_client_of_v1_that_waits_for_a_layer(running: RunningCommand) -> None:
+async def push_slow_to_v2(running: RunningCommand) -> str:
+    """Pushes `new:1`, of whose layer nobody knows what it holds; returns its id for clients of v1."""
     v2 = Client("127.0.0.1", running.port("v2"))
     config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [f"sha256:{'0' * 64}"]}}
     content = json.dumps(config).encode()
@@ -89,6 +99,28 @@ async def test_a_client_of_v1_that_waits_for_a_layer(running: RunningCommand) ->
     v1 = Client("127.0.0.1", running.port("v1"))
     image_id = json.loads((await v1.ask("GET", "/v1/repositories/new/tags/1")).body)
     assert (await v1.ask("GET", f"/v1/images/{image_id}/ancestry")).status == 200
+    return str(image_id)
+
+
+async def test_a_client_of_v1_that_waits_for_a_layer(running: RunningCommand) -> None:
+    image_id = await push_slow_to_v2(running)
+    v1 = Client("127.0.0.1", running.port("v1"))
     waited = await end_while_it_waits(running, v1, f"/v1/images/{image_id}/layer")
     assert waited.answer.status == 307
+    assert waited.seconds < DRAIN_SECONDS / 2
+
+
+@pytest.mark.parametrize("what", ["a tag", "a child"])
+async def test_a_client_of_v1_that_pushes_what_rests_on_such_a_layer(running: RunningCommand, what: str) -> None:
+    image_id = await push_slow_to_v2(running)
+    v1 = Client("127.0.0.1", running.port("v1"))
+    if what == "a tag":
+        path, body = "/v1/repositories/team/other/tags/1", json.dumps(image_id).encode()
+    else:
+        child = make_pushed("c", parent=image_id)
+        path, body = f"/v1/images/{child.id}/json", child.json
+    waited = await end_while_it_waits(running, v1, path, method="PUT", body=body)
+    assert waited.answer.status == 503
+    assert waited.answer["Retry-After"]
+    assert "push it again later" in waited.answer.json["error"]
     assert waited.seconds < DRAIN_SECONDS / 2

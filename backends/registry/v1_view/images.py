@@ -108,6 +108,7 @@ class ViewedImages:
 
         Raises:
             RegistryError: IMAGE_EXISTS; or its parent is not here; or there is little room left.
+            StillWorking: as `pin`.
         """
         if await self._view.is_taken(image.image_id):
             raise RegistryError(ErrorCode.IMAGE_EXISTS, "Image already exists")
@@ -120,6 +121,7 @@ class ViewedImages:
 
         Raises:
             RegistryError: IMAGE_UNKNOWN: its layers are gone.
+            StillWorking: the process ends before it is known what they hold.
         """
         with impossible_is_unknown():
             await self._pinning.pin(image_id, actor=actor)

@@ -20,8 +20,11 @@ from backends.registry.v1_view.layer_bytes import LayerBytes, LayerFile
 from backends.registry.v1_view.viewer import Viewer
 from backends.storage.driver import StorageDriver
 
-PATIENT = Viewer(patience=None)
-"""Who pushes an image has pulled it before, so there is little to wait for."""
+PATIENCE_SECONDS = 24 * 3600.0
+"""As long as it takes: a push cannot be redirected, and who pushes an image has pulled it before, so there is little to
+wait for. But a wait that has an end, however late, ends with the process: its client is told to push again."""
+
+PATIENT = Viewer(patience=PATIENCE_SECONDS)
 
 
 class Pinning:
@@ -45,6 +48,7 @@ class Pinning:
 
         Raises:
             ImpossibleConversion: a layer is gone.
+            StillWorking: the process ends before it is known what a layer holds.
             StorageFull: what was finished stays.
         """
         images = await self._view.ancestry(image_id, PATIENT)
@@ -56,7 +60,7 @@ class Pinning:
         if await self._pushed.is_whole(image.image_id):
             await self._pushed.ensure_durable(image.image_id)
             return
-        layer = await self._layers.find(image, patience=None)
+        layer = await self._layers.find(image, patience=PATIENCE_SECONDS)
         await self._pushed.make_of_stored(
             image.image_id,
             image.text,
