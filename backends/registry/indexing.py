@@ -7,7 +7,6 @@ one to which another registry writes. What is pushed meanwhile or later brings i
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -18,9 +17,6 @@ from backends.storage import layout
 from backends.storage.driver import StorageDriver
 from backends.storage.locks import LockHeld
 from backends.storage.storage import Storage
-
-TOLD_SECONDS = 30.0
-"""How often the log hears how far it is."""
 
 REST = 3.0
 """A pass rests three times as long as it works."""
@@ -48,8 +44,7 @@ class Indexer:
     ) -> None:
         self._storage = storage
         self._on_manifest = on_manifest
-        self._told = 0.0
-        schedule = Schedule(
+        self._schedule = Schedule(
             storage,
             self._make,
             "the index of referrers",
@@ -59,20 +54,17 @@ class Indexer:
             started=started,
             log=_log,
         )
-        self.watch = schedule.watch
-        self.tick = schedule.tick
+        self.watch = self._schedule.watch
+        self.tick = self._schedule.tick
 
     async def _make(self) -> None:
-        self._told = time.monotonic()
         made = IndexPass(self._storage, rest=REST, on_manifest=self._on_manifest, on_progress=self._tell)
         progress = await made.run()
         if progress.manifests:
             _log.info("the index of referrers is complete: %s", progress)
 
     def _tell(self, progress: Progress) -> None:
-        if time.monotonic() - self._told >= TOLD_SECONDS:
-            self._told = time.monotonic()
-            _log.info("making the index of referrers: %s; now at %s", progress, progress.name)
+        self._schedule.tell("making the index of referrers: %s; now at %s", progress, progress.name)
 
 
 async def make(made: IndexPass, driver: StorageDriver) -> Progress:

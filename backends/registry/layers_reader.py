@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING
 
 from backends.registry.index_settings import IndexSettings
@@ -13,9 +12,6 @@ from backends.storage import layout
 
 if TYPE_CHECKING:
     from backends.registry.layers_pass import Progress
-
-TOLD_SECONDS = 30.0
-"""How often the log hears how far it is."""
 
 _log = logging.getLogger("portside.layers")
 
@@ -31,8 +27,7 @@ class LayersReader:
 
     def __init__(self, store: Store, settings: IndexSettings | None = None, *, started: float = 0.0) -> None:
         self._store = store
-        self._told = 0.0
-        schedule = Schedule(
+        self._schedule = Schedule(
             store.storage,
             self._make,
             "what layers hold",
@@ -42,13 +37,12 @@ class LayersReader:
             started=started,
             log=_log,
         )
-        self.watch = schedule.watch
-        self.tick = schedule.tick
+        self.watch = self._schedule.watch
+        self.tick = self._schedule.tick
 
     async def _make(self) -> None:
         from backends.registry.layers_pass import LayersPass  # noqa: PLC0415 - one process of all makes a pass
 
-        self._told = time.monotonic()
         progress = await LayersPass(self._store, on_progress=self._tell).run()
         if progress.read or progress.unreadable:
             _log.info("the layers of old images are known: %s", progress)
@@ -56,6 +50,4 @@ class LayersReader:
     def _tell(self, progress: Progress, text: str) -> None:
         if self._store.layer_observer is not None:
             self._store.layer_observer.passed(progress.done, progress.found)
-        if time.monotonic() - self._told >= TOLD_SECONDS:
-            self._told = time.monotonic()
-            _log.info("reading the layers of old images: %s; now at %s", progress, text)
+        self._schedule.tell("reading the layers of old images: %s; now at %s", progress, text)

@@ -31,6 +31,10 @@ CLOCKS_DIFFER_SECONDS = 300.0
 """A pass that seems to have begun later than this is the doing of a wrong clock, and does not count."""
 
 
+TOLD_SECONDS = 30.0
+"""How often the log hears how far a pass is."""
+
+
 class Schedule:
     """When one kind of pass over one storage is made.
 
@@ -42,7 +46,7 @@ class Schedule:
         note: the file that says when the last whole one began.
         interval_seconds: so often, beside the pass at the start; 0 for never.
         started: what was seen before this time, in seconds since 1970, is looked at once more: the program's start.
-        log: is told why a pass could not be made.
+        log: is told how far a pass is, and why one could not be made.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Schedule:
         self._interval = interval_seconds or math.inf
         self._started = started
         self._log = log
+        self._told = 0.0
 
     async def watch(self) -> None:
         """Never ends by itself."""
@@ -94,10 +99,17 @@ class Schedule:
         try:
             async with self._storage.locks.hold(self._lock):
                 if await self._is_due():
+                    self._told = time.monotonic()
                     await make_and_note(self._storage.driver, self._make, self._note)
                 return True
         except LockHeld:
             return False
+
+    def tell(self, message: str, *arguments: object) -> None:
+        """Logs how far the pass is, unless that was done lately; takes what a logger takes."""
+        if time.monotonic() - self._told >= TOLD_SECONDS:
+            self._told = time.monotonic()
+            self._log.info(message, *arguments)
 
     async def _is_due(self) -> bool:
         began = await _began(self._storage.driver, self._note)

@@ -193,26 +193,31 @@ async def test_of_two_processes_that_sign_at_once_one_signature_counts(stores: S
     await slower.close()
 
 
-class CountsOpened(ForwardingDriver):
-    """Counts how often each file is opened."""
+class CountsReads(ForwardingDriver):
+    """Counts how often each file is opened, or read whole."""
 
     def __init__(self, driver: StorageDriver) -> None:
         super().__init__(driver)
-        self.opened: Counter[str] = Counter()
+        self.reads: Counter[str] = Counter()
 
     @override
     async def open(self, path: str) -> Reader:
-        self.opened[path] += 1
+        self.reads[path] += 1
         return await super().open(path)
+
+    @override
+    async def read(self, path: str) -> bytes:
+        self.reads[path] += 1
+        return await super().read(path)
 
 
 async def test_a_layer_that_an_image_has_often_is_looked_at_once(reopen: Reopen) -> None:
-    storage, driver = wrapped(reopen(), CountsOpened)
+    storage, driver = wrapped(reopen(), CountsReads)
     store = Store(storage)
     layer = gzip_layer(b"a tar")
     await push_image(store, NAME, TAG, [layer] * 9)
     await convert(store, NAME, TAG, Plan(Form.SCHEMA2, gzip_only=True))
-    assert driver.opened[layout.blob_data(digest_of(layer.stored))] == 1
+    assert driver.reads[layout.blob_data(digest_of(layer.stored))] == 1
     await store.close()
 
 
@@ -523,22 +528,9 @@ async def test_images_of_indexes_within_an_index_are_found(stores: Stores) -> No
     assert len(await pulled(store, NAME, (await convert(store, NAME, "outer", Form.MANIFEST_LIST)).digest)) == 2
 
 
-class CountsRead(ForwardingDriver):
-    """Counts how often each file is read."""
-
-    def __init__(self, driver: StorageDriver) -> None:
-        super().__init__(driver)
-        self.read_paths: Counter[str] = Counter()
-
-    @override
-    async def read(self, path: str) -> bytes:
-        self.read_paths[path] += 1
-        return await super().read(path)
-
-
 async def test_an_index_that_is_named_often_is_looked_through_once(reopen: Reopen) -> None:
     """Three of them that name nothing but each other could keep a process busy for hours."""
-    storage, driver = wrapped(reopen(), CountsRead)
+    storage, driver = wrapped(reopen(), CountsReads)
     store = Store(storage)
     content = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).encode()
     digests = []
@@ -546,10 +538,10 @@ async def test_an_index_that_is_named_often_is_looked_through_once(reopen: Reope
         digests.append(await put_manifest(store, NAME, tag, content))
         entry = {"mediaType": OCI_INDEX, "size": len(content), "digest": str(digests[-1])}
         content = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry] * 20}).encode()
-    driver.read_paths.clear()
+    driver.reads.clear()
     with pytest.raises(ImpossibleConversion, match="none of the entries of this list is an image"):
         await convert(store, NAME, "outer", Form.SCHEMA2)
-    assert driver.read_paths[layout.revision_link(NAME, digests[0])] <= 2
+    assert driver.reads[layout.revision_link(NAME, digests[0])] <= 2
     await store.close()
 
 

@@ -17,7 +17,7 @@ from backends.model.digest import Digest
 from backends.model.errors import RegistryError
 from backends.model.manifests import parse_manifest
 from backends.model.names import ImageId, RepositoryName, TagName
-from backends.registry import layers_pass, layers_reader
+from backends.registry import layers_pass, schedule
 from backends.registry.layers import flights
 from backends.registry.layers.layers import Layers
 from backends.registry.layers_pass import LayersPass
@@ -216,7 +216,7 @@ async def test_one_process_makes_the_pass_and_makes_it_once(
 ) -> None:
     store = process()
     await put_old_chain(store.storage.driver, "a", "b", tag="latest")
-    monkeypatch.setattr(layers_reader, "TOLD_SECONDS", 0.0)
+    monkeypatch.setattr(schedule, "TOLD_SECONDS", 0.0)
     async with store.storage.locks.hold(layout.LAYER_READER_LOCK):
         assert not await LayersReader(process()).tick()
     with caplog.at_level(logging.INFO, "portside.layers"):

@@ -269,7 +269,7 @@ async def test_a_long_pass_says_how_far_it_is(
     storage = reopen()
     await put_image(Store(storage), NAME, None)
     await put(Store(storage), make_referrer("one"))
-    monkeypatch.setattr("backends.registry.indexing.TOLD_SECONDS", 0.0)
+    monkeypatch.setattr("backends.registry.schedule.TOLD_SECONDS", 0.0)
     with caplog.at_level("INFO", "portside.indexing"):
         assert await Indexer(storage).tick()
     said = [record.getMessage() for record in caplog.records]

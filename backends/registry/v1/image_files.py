@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from backends.model.digest import Digest
 from backends.model.names import ImageId
@@ -25,6 +26,25 @@ _log = logging.getLogger("portside.v1")
 
 class LayerGone(Exception):  # noqa: N818 - a finding, not a fault
     """A candidate's layer has been taken meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredElsewhere:
+    """An image of what another client has pushed.
+
+    Attributes:
+        image_id: the image.
+        content: its JSON.
+        payload: the payload checksum of that and its layer, in hex.
+        ancestry: the ids from the image to its base.
+        put_layer: called with the path where its layer is to be.
+    """
+
+    image_id: ImageId
+    content: bytes
+    payload: str
+    ancestry: Sequence[ImageId]
+    put_layer: Callable[[str], Awaitable[None]]
 
 
 class ImageFiles:
@@ -127,37 +147,23 @@ class ImageFiles:
                 await self._blobs.take_back(candidate.digest)
             raise
 
-    async def make_of_stored(
-        self,
-        image_id: ImageId,
-        content: bytes,
-        *,
-        payload: str,
-        ancestry: Sequence[ImageId],
-        put_layer: Callable[[str], Awaitable[None]],
-    ) -> None:
+    async def make_of_stored(self, image: StoredElsewhere) -> None:
         """Makes an image of what is stored elsewhere, in the same order; what is there already is not replaced.
-
-        Args:
-            image_id: the image.
-            content: its JSON.
-            payload: the payload checksum of that and its layer, in hex.
-            ancestry: the ids from the image to its base.
-            put_layer: called with the path where its layer is to be.
 
         Raises:
             PathNotFound: its layer is not stored any more.
             StorageFull: nothing is left of what was begun here.
         """
+        image_id = image.image_id
         await self._clear_unfinished(image_id)
         is_new = not await self.has_json(image_id)
         try:
             if is_new:
-                await self._driver.write(layout.v1_image_ancestry(image_id), dump_json(list(ancestry)))
-                await self._driver.write(layout.v1_image_checksum(image_id), dump_json([f"sha256:{payload}"]))
-            await put_layer(layout.v1_image_layer(image_id))
+                await self._driver.write(layout.v1_image_ancestry(image_id), dump_json(list(image.ancestry)))
+                await self._driver.write(layout.v1_image_checksum(image_id), dump_json([f"sha256:{image.payload}"]))
+            await image.put_layer(layout.v1_image_layer(image_id))
             if is_new:
-                await self._driver.write(layout.v1_image_json(image_id), content)
+                await self._driver.write(layout.v1_image_json(image_id), image.content)
         except (StorageFull, PathNotFound):
             if is_new:
                 await self._forget(layout.v1_image(image_id))

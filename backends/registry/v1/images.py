@@ -7,7 +7,7 @@ that becomes the image, which one request at a time makes (`image_files`).
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import Enum
@@ -31,7 +31,7 @@ from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.hashing import RunningHash
 from backends.registry.layers.layer_blobs import LayerBlobs
 from backends.registry.low_room import require_room
-from backends.registry.v1.image_files import ImageFiles, LayerGone
+from backends.registry.v1.image_files import ImageFiles, LayerGone, StoredElsewhere
 from backends.registry.v1.staging import Candidate, Staging
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
@@ -233,39 +233,24 @@ class Images:
             telling = of_v1_layer(self._events, image_id, candidate.digest, candidate.size, actor=actor)
             await carry_out(work, Change.PUSHED, f"image {image_id}", "", actor=actor, telling=telling)
 
-    async def make_of_stored(
-        self,
-        image_id: ImageId,
-        content: bytes,
-        *,
-        payload: str,
-        ancestry: Sequence[ImageId],
-        put_layer: Callable[[str], Awaitable[None]],
-        actor: Actor,
-    ) -> None:
+    async def make_of_stored(self, image: StoredElsewhere, *, actor: Actor) -> None:
         """Makes an image of what another client has pushed, unless it is there; its ancestors must be.
 
         Args:
-            image_id: the image.
-            content: its JSON.
-            payload: the payload checksum of that and its layer, in hex.
-            ancestry: the ids from the image to its base.
-            put_layer: called with the path where its layer is to be.
+            image: what it is made of.
             actor: who needs it.
 
         Raises:
             PathNotFound: its layer is not stored any more.
             RegistryError: UNAVAILABLE, or there is little room left.
         """
-        async with exclusive_lock(self._locks, layout.v1_image_lock(image_id)):
-            if await self._files.is_whole(image_id):
-                await self._files.ensure_durable(image_id)
+        async with exclusive_lock(self._locks, layout.v1_image_lock(image.image_id)):
+            if await self._files.is_whole(image.image_id):
+                await self._files.ensure_durable(image.image_id)
                 return
             require_room(self._room)
-            work = self._files.make_of_stored(
-                image_id, content, payload=payload, ancestry=ancestry, put_layer=put_layer
-            )
-            await carry_out(work, Change.PUSHED, f"image {image_id}", "", actor=actor)
+            work = self._files.make_of_stored(image)
+            await carry_out(work, Change.PUSHED, f"image {image.image_id}", "", actor=actor)
 
     async def is_whole(self, image_id: ImageId) -> bool:
         """Whether an image is complete and has its layer."""

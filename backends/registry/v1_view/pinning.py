@@ -13,6 +13,7 @@ from backends.model.actor import Actor
 from backends.model.names import ImageId
 from backends.registry.hashing import RunningHash
 from backends.registry.second_names import link_or_copy
+from backends.registry.v1.image_files import StoredElsewhere
 from backends.registry.v1.images import Images
 from backends.registry.v1_view.derivations import Derivations
 from backends.registry.v1_view.derived_images import DerivedImage
@@ -61,14 +62,9 @@ class Pinning:
             await self._pushed.ensure_durable(image.image_id)
             return
         layer = await self._layers.find(image, patience=PATIENCE_SECONDS)
-        await self._pushed.make_of_stored(
-            image.image_id,
-            image.text,
-            payload=await _payload_of(image.text, layer),
-            ancestry=ancestry,
-            put_layer=partial(self._put_layer, layer),
-            actor=actor,
-        )
+        payload = await _payload_of(image.text, layer)
+        stored = StoredElsewhere(image.image_id, image.text, payload, ancestry, partial(self._put_layer, layer))
+        await self._pushed.make_of_stored(stored, actor=actor)
 
     async def _put_layer(self, layer: LayerFile, target: str) -> None:
         """Gives a layer its name as an image's: one file by hard link, else a copy."""
