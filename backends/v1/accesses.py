@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from aiohttp.web import BaseRequest
 
-from backends.web.operations import Access, Action, Values, accesses_to
+from backends.model.actions import Action
+from backends.web.operations import Access, Values, accesses_to
 
 
 def touches_for_deletion(action: Action, values: Values, request: BaseRequest) -> Sequence[Access]:  # noqa: ARG001 - as every `touches`

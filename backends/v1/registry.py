@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backends.http.body_limit import BodyLimit
+from backends.model.actions import Action
 from backends.model.v1images import V1Name
 from backends.registry.names import Names, is_alias
 from backends.registry.store import Store
@@ -16,7 +17,7 @@ from backends.v1.settings import V1Settings
 from backends.web.dispatch import Dispatcher
 from backends.web.errors import render_errors
 from backends.web.gates import Gate
-from backends.web.operations import Action, Operation
+from backends.web.operations import Operation
 from backends.web.waiting import asking_again
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from backends.model.actions import Action
 from backends.model.v1images import parse_image_id, parse_tag_to_read, parse_v1_name
 from backends.v1 import images, repositories, search, session, tags
 from backends.v1.accesses import touches_for_deletion
 from backends.web.dispatch import Parser, Route
-from backends.web.operations import Action, Operation
+from backends.web.operations import Operation
 
 PARSERS: Mapping[str, Parser] = {
     "image": parse_image_id,

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from aiohttp.web import BaseRequest
 
 from backends.http.request_info import parse_query
+from backends.model.actions import Action
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
 from backends.model.names import RepositoryName, parse_repository_name
-from backends.web.operations import Access, Action, RepositoryAccess, Values
+from backends.web.operations import Access, RepositoryAccess, Values
 
 
 def touches_mount_source(action: Action, values: Values, request: BaseRequest) -> Sequence[Access]:  # noqa: ARG001 - as every `touches`

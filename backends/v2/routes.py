@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from backends.model.actions import Action
 from backends.model.digest import Digest, is_digest, parse_digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import (
@@ -19,7 +20,7 @@ from backends.model.names import (
 from backends.v2 import base, blobs, catalog, manifests, referrers, repositories, tags, uploads
 from backends.v2.accesses import parse_mount_source, touches_mount_source
 from backends.web.dispatch import Parser, Route
-from backends.web.operations import Action, Operation
+from backends.web.operations import Operation
 
 _OF_V1 = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*+(?:/[A-Za-z0-9_][A-Za-z0-9._-]*+)?", re.ASCII)
 """Names that clients of v1 could push to docker-registry; v2 has most of them."""

@@ -19,10 +19,11 @@ from aiohttp.web import BaseRequest, StreamResponse
 from backends import request_context
 from backends.http.paths import collapse_slashes
 from backends.http.sending import respond
+from backends.model.actions import Action
 from backends.model.cache import Cache
 from backends.model.errors import ErrorCode, RegistryError
 from backends.web.gates import Gate
-from backends.web.operations import Action, Operation, Values
+from backends.web.operations import Operation, Values
 
 Parser = Callable[[str], Any]
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from aiohttp.web import BaseRequest
 
+from backends.model.actions import Action
 from backends.model.errors import ErrorCode, RegistryError
-from backends.web.operations import Action, Operation, Values
+from backends.web.operations import Operation, Values
 from backends.web.settings import GateSettings
 
 

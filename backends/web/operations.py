@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.model.actions import Action
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId, RepositoryName, canonical_name
 from backends.model.v1images import V1Name
@@ -21,18 +21,6 @@ Values = Mapping[str, Any]
 
 OperationHandler = Callable[..., Awaitable[StreamResponse]]
 """Called with the registry's parts, the request, and the values by name."""
-
-
-class Action(Enum):
-    """The effect of an operation; gates decide by it."""
-
-    PULL = "pull"
-    PUSH = "push"
-    DELETE = "delete"
-    CATALOG = "catalog"
-    SEARCH = "search"
-    LOGIN = "login"
-    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from backends.model.actions import Action
 from backends.registry.store import Store
 from backends.storage.factory import open_memory
 from backends.v1.registry import Registry as V1Registry
@@ -16,7 +17,6 @@ from backends.v2.registry import Registry as V2Registry
 from backends.v2.settings import V2Settings
 from backends.web.errors import Handler
 from backends.web.gates import make_gates
-from backends.web.operations import Action
 from backends.web.settings import GateSettings
 from tests.support.commands import running_command
 from tests.support.loopback import serve

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aiohttp.web import BaseRequest
 
+from backends.model.actions import Action
 from backends.model.names import RepositoryName
 from backends.model.v1images import V1Name
 from backends.registry.store import Store
@@ -20,7 +21,7 @@ from backends.v1.settings import V1Settings
 from backends.v2.registry import Registry as V2Registry
 from backends.v2.settings import V2Settings
 from backends.web.gates import Gate
-from backends.web.operations import Action, Operation, RepositoryAccess, Values
+from backends.web.operations import Operation, RepositoryAccess, Values
 from tests.support.pushed_examples import expected_v1, push_example
 from tests.support.serving_here import Client, digest_of, serving_here
 from tests.support.v1server import RunningRegistry, make_pushed

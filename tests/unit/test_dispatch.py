@@ -6,10 +6,11 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 from aiohttp.web import BaseRequest, Response, StreamResponse
 
+from backends.model.actions import Action
 from backends.model.errors import ErrorCode, RegistryError
 from backends.web.dispatch import REMEMBERED, Dispatcher, Route
 from backends.web.gates import Gate
-from backends.web.operations import Action, Operation, Values
+from backends.web.operations import Operation, Values
 
 
 async def answer(parts: list[str], request: BaseRequest, **values: str) -> StreamResponse:

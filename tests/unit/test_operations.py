@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
+from backends.model.actions import Action
 from backends.model.names import ImageId, RepositoryName
 from backends.model.v1images import V1Name
 from backends.v1.routes import PARSERS as V1_PARSERS
 from backends.v1.routes import ROUTES as V1_ROUTES
 from backends.v2.routes import PARSERS as V2_PARSERS
 from backends.v2.routes import ROUTES as V2_ROUTES
-from backends.web.operations import Access, Action, ImageAccess, Operation, RegistryAccess, RepositoryAccess, Values
+from backends.web.operations import Access, ImageAccess, Operation, RegistryAccess, RepositoryAccess, Values
 from tests.support.operations import DIGEST, all_operations
 
 OPERATIONS = list(all_operations())

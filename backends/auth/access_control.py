@@ -1,0 +1,96 @@
+"""The access control of a process: its schemes and its rules, asked together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from backends.auth.credentials import Credentials, Unreadable, parse_authorization
+from backends.auth.identity import ANONYMOUS, Caller, Identity
+from backends.auth.rules import Decision, Rules
+from backends.auth.schemes import Busy, Failure, Scheme, Wanted, WrongCredentials
+from backends.model.actions import Action
+
+
+class Unauthenticated(Exception):  # noqa: N818 - a finding, not a fault
+    """Credentials that nobody vouches for.
+
+    Attributes:
+        scheme: the one that they are for; "" where none takes them.
+        reason: a sentence for the log, never with a secret.
+        failure: what is counted.
+        error: what the challenge says of it; "" for nothing.
+    """
+
+    def __init__(self, scheme: str, reason: str, *, failure: Failure, error: str = "") -> None:
+        super().__init__(reason)
+        self.scheme = scheme
+        self.reason = reason
+        self.failure = failure
+        self.error = error
+
+
+class AccessControl:
+    """Who may do what.
+
+    Args:
+        schemes: in the order in which they are asked; the first that takes the credentials decides.
+        rules: returns the rules that hold now.
+    """
+
+    def __init__(self, schemes: Sequence[Scheme], rules: Callable[[], Rules]) -> None:
+        self.schemes = schemes
+        self._rules = rules
+
+    async def identify(self, authorization: str | None, caller: Caller) -> Identity:
+        """Returns who sends an `Authorization` header, which is None without one: ANONYMOUS if need be.
+
+        Raises:
+            Unauthenticated: it is wrong, or no scheme takes it.
+            Busy: it cannot be checked now.
+        """
+        credentials: Credentials | None
+        try:
+            credentials = parse_authorization(authorization)
+        except ValueError as error:
+            credentials = Unreadable(str(error))
+        for scheme in self.schemes:
+            try:
+                identity = await scheme.identify(credentials, caller)
+            except WrongCredentials as wrong:
+                raise Unauthenticated(scheme.name, wrong.reason, failure=wrong.failure, error=wrong.error) from None
+            except Busy as busy:
+                busy.scheme = scheme.name
+                raise
+            if identity is not None:
+                return identity
+        match credentials:
+            case None:
+                return ANONYMOUS
+            case Unreadable(reason):
+                raise Unauthenticated("", reason, failure=Failure.MALFORMED)
+            case _:
+                kind = type(credentials).__name__
+                raise Unauthenticated("", f"no scheme here takes {kind} credentials", failure=Failure.NOT_TAKEN)
+
+    def may(self, identity: Identity, action: Action, name: str) -> bool:
+        """Whether somebody may do something: its credentials reach it, and the rules allow it.
+
+        Args:
+            identity: who.
+            action: what; LOGIN, CATALOG and SEARCH with the name "".
+            name: the repository by its canonical name.
+        """
+        return self.grants(identity, action, name) and self.decide(identity, action, name).is_allowed
+
+    def grants(self, identity: Identity, action: Action, name: str) -> bool:
+        """Whether somebody's credentials reach an action, whatever the rules say."""
+        return identity.grants is None or identity.grants.allow(action, name)
+
+    def decide(self, identity: Identity, action: Action, name: str) -> Decision:
+        """Returns what the rules say, whatever somebody's credentials reach."""
+        return self._rules().decide(identity, action, name)
+
+    def challenges(self, caller: Caller, wanted: Sequence[Wanted], error: str = "") -> Sequence[str]:
+        """Returns a value of `WWW-Authenticate` for each scheme that has one."""
+        found = (scheme.challenge(caller, wanted, error) for scheme in self.schemes)
+        return list(dict.fromkeys(value for value in found if value is not None))
