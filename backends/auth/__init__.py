@@ -1,1 +1,1 @@
-"""Who a caller is, and what it may do: credentials, schemes, rules; without HTTP's requests and without storage."""
+"""Who a caller is, and what it may do: credentials, schemes, rules; without HTTP's requests."""

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.x509 import InvalidVersion, load_der_x509_certificate
 
+from backends.model.base64url import decode, encode
 from backends.model.strict_json import parse_json
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
@@ -228,17 +229,3 @@ def _indent(payload: bytes) -> bytes:
         return b""
     indent = payload[2 : payload.find(b'"')]
     return indent if not indent.strip() else b""
-
-
-def encode(data: bytes) -> str:
-    """Returns base 64 in the letters of URLs, without padding."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
-
-
-def decode(text: str) -> bytes:
-    """Returns the bytes again.
-
-    Raises:
-        ValueError: there are other letters in it.
-    """
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

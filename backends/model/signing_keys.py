@@ -9,7 +9,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from backends.model.jws import CURVES, PrivateKey, decode, key_id
+from backends.model.base64url import decode
+from backends.model.jws import CURVES, PrivateKey, key_id
 from backends.model.strict_json import parse_json
 
 

@@ -48,6 +48,7 @@ def test_everything_lies_where_distribution_looks_for_it(path: str, golden: str)
         layout.PRIMARY,
         layout.TEMPORARY,
         layout.SCHEMA1_KEY,
+        layout.TOKEN_KEY,
         layout.signed_schema1(NAME, DIGEST),
         layout.referrer(NAME, DIGEST, DIGEST),
     ],

@@ -14,6 +14,7 @@
         schema1/<name>/_signed/<alg>/<hex>                      signed schema 1 documents as pushed
         tags/<name>/_tags/<tag>                                 what a tag names that both generations have files of
         keys/schema1.pem                                        signs schema 1 documents that have no signature
+        keys/tokens                                             signs tokens for clients (auth/token_key.py)
         derived/                                            what conversions made, for other generations:
             blobs/<alg>/<2>/<hex>                               configs, manifests and layers that nobody pushed
             gzips/<alg>/<2>/<hex>                               which gzip was made of a layer; a file of blobs

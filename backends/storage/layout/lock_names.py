@@ -91,3 +91,6 @@ FACTS_KEY_LOCK = "facts key"
 
 SCHEMA1_KEY_LOCK = "schema 1 key"
 """Held to make the key."""
+
+TOKEN_KEY_LOCK = "token key"  # noqa: S105 - the name of a lock
+"""Held to make the key."""
