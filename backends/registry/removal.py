@@ -13,6 +13,7 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import RepositoryName, TagName
 from backends.model.targets import V1Target, V2Target
 from backends.registry.changes import Change, carry_out
+from backends.registry.derived.blobs import EMPTY_LAYER_HEX
 from backends.registry.events import of_removed
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.holders import forget_holder
@@ -22,6 +23,9 @@ from backends.registry.unknown import blob_unknown, manifest_unknown
 from backends.storage import layout
 from backends.storage.capabilities import remove_empty
 from backends.storage.driver import PathNotFound
+
+PATIENCE_SECONDS = 30.0
+"""Who waits for a repository alone lets no other push of it begin in its process, so it does not wait long."""
 
 
 class Removal:
@@ -53,12 +57,16 @@ class Removal:
             except PathNotFound:
                 if await self._shared.conversions.blob_size(self._name, digest) is None:
                     raise blob_unknown(self._name, digest) from None
-                raise RegistryError(
-                    ErrorCode.UNSUPPORTED,
-                    f"{self._name} has blob {digest} because of an image that was converted, and it goes with that;"
-                    " delete the image",
-                ) from None
+                raise self._not_its_own(digest) from None
         await forget_holder(self._driver, digest, self._name)
+
+    def _not_its_own(self, digest: Digest) -> RegistryError:
+        """What is here by a conversion would be here again: 202 would be as untrue as 404 (docs/conversions.md)."""
+        why = "because of an image that was converted, and it goes with that; delete the image"
+        if digest.hex == EMPTY_LAYER_HEX:
+            why = "as every repository has: the layer without files, which schema 1 names"
+        sentence = f"{self._name} has blob {digest} {why}"
+        return RegistryError(ErrorCode.UNSUPPORTED, sentence, headers={"Allow": "GET, HEAD"})
 
     async def manifest(self, digest: Digest) -> None:
         """Takes a manifest from this repository, and the tags that name it first; what refers to it stays.
@@ -98,6 +106,7 @@ class Removal:
             match source:
                 case V1Target():
                     await self._shared.tags.delete_those_of(self._name, source, actor=self._actor)
+                    await self._forget_what_was_made_of(source)
                 case V2Target(original):
                     try:
                         await self.manifest(original)
@@ -107,6 +116,15 @@ class Removal:
         if sources:
             await self._shared.conversions.forget(self._name, digest)
         return bool(sources)
+
+    async def _forget_what_was_made_of(self, image: V1Target) -> None:
+        """Forgets all conversions of an image of v1, which stays: so their blobs would, of a manifest nobody can see.
+
+        Alone: who keeps another conversion of it in this moment relies on the blobs that it shares with these.
+        """
+        lock = layout.repository_lock(self._name)
+        async with exclusive_lock(self._shared.locks, lock, patience=PATIENCE_SECONDS):
+            await self._shared.conversions.forget_source(self._name, image)
 
     async def _delete_manifest(self, digest: Digest) -> None:
         subject = await self._shared.referrers.subject_of(digest)

@@ -21,6 +21,7 @@ from backends.model.conversion.policy import ConversionPolicy, ConversionRule, P
 from backends.model.descriptors import Platform
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import ErrorCode, RegistryError
+from backends.model.layers import EMPTY_LAYER_DIGEST
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.targets import V1Target, V2Target
 from backends.registry.exclusive_lock import exclusive_lock
@@ -958,14 +959,24 @@ async def test_a_blob_that_is_here_by_a_conversion_goes_with_the_image(stores: S
     store = stores()
     await push_v1(store, NAME, TAG)
     made = await convert(store, NAME, TAG, Form.SCHEMA2)
-    digest = parse_digest(json.loads(made.content)["config"]["digest"])
-    with pytest.raises(RegistryError) as caught:
-        await store.open(NAME).delete_blob(digest, actor=ACTOR)
-    assert caught.value.code is ErrorCode.UNSUPPORTED
+    document = json.loads(made.content)
+    refusals = {parse_digest(each["digest"]): "delete the image" for each in [document["config"], *document["layers"]]}
+    for digest, words in {**refusals, EMPTY_LAYER_DIGEST: "every repository"}.items():
+        with pytest.raises(RegistryError, match=words) as caught:
+            await store.open(NAME).delete_blob(digest, actor=ACTOR)
+        assert caught.value.code is ErrorCode.UNSUPPORTED
+        assert caught.value.headers == {"Allow": "GET, HEAD"}
     await pulled(stores(), NAME, made.digest)
-    with pytest.raises(RegistryError) as caught:
-        await store.open(NAME).delete_blob(digest_of(b"never pushed"), actor=ACTOR)
-    assert caught.value.code is ErrorCode.BLOB_UNKNOWN
+    other_form = await convert(store, NAME, TAG, Form.OCI_MANIFEST)
+    await push_v1(store, OTHER, TAG)
+    elsewhere = await convert(store, OTHER, TAG, Form.SCHEMA2)
+    await store.open(NAME).delete_manifest(made.digest, actor=ACTOR)
+    assert not await is_there(store, NAME, other_form.digest)
+    await pulled(stores(), OTHER, elsewhere.digest)
+    for digest in [*refusals, digest_of(b"never pushed")]:
+        with pytest.raises(RegistryError) as caught:
+            await stores().open(NAME).delete_blob(digest, actor=ACTOR)
+        assert caught.value.code is ErrorCode.BLOB_UNKNOWN
 
 
 # two roots
