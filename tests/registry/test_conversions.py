@@ -65,6 +65,7 @@ from tests.support.pushed_examples import (
     push_image,
     put_manifest,
 )
+from tests.support.schema1_pushes import push_schema1
 from tests.support.stores import everything, put_blob
 from tests.support.v1pushes import read_layer
 from tests.support.v1server import make_pushed
@@ -285,6 +286,19 @@ async def test_a_layer_of_v1_that_is_padded_with_zeros_becomes_one_that_go_can_r
     gzips = [path for path in await everything(store.storage.driver) if path.startswith(layout.DERIVED_GZIPS)]
     assert len(gzips) == 1
     assert await read_layer(store.v1_images, image) == image.layer
+
+
+async def test_a_layer_of_schema_1_that_is_padded_with_zeros_becomes_one_that_go_can_read(stores: Stores) -> None:
+    """Who reads schema 1 gets what was pushed."""
+    store, tar = stores(), example("v1-image/0-88f011775979/layer.tar")
+    image = make_pushed("a", layer=gzip.compress(tar) + bytes(512))
+    await push_schema1(store, NAME, TAG, [image])
+    for form in (Form.OCI_MANIFEST, Form.SCHEMA2):
+        made = await convert(store, NAME, TAG, form)
+        assert made.rule.endswith("padded-gzip-to-gzip")
+        [(_, contents)] = await pulled(stores(), NAME, made.digest)
+        assert contents == [tar]
+    assert await read_blob(stores(), NAME, digest_of(image.layer)) == image.layer
 
 
 async def test_an_empty_layer_of_v1_that_is_padded_becomes_one_that_go_can_read_where_it_stays(stores: Stores) -> None:

@@ -32,7 +32,7 @@ from tests.support.actors import ACTOR
 from tests.support.collector import collect
 from tests.support.drivers import Failing, Unlinked, wrapped
 from tests.support.formats import digest_of, inflated
-from tests.support.layers import Compression, pack
+from tests.support.layers import Compression, pack, unpack
 from tests.support.pauses import CPU_SECONDS, pauses
 from tests.support.pushed_examples import (
     OCI_INDEX,
@@ -409,6 +409,14 @@ async def test_a_layer_without_a_byte_goes_out_as_the_empty_one(store: Store) ->
     await push_image(store, NAME, "1", [gzip_layer(b"a".ljust(512, b"\0")), Layer(b"", digest_of(b""))])
     served = await contents(store, (await tops(store))["1"])
     assert served[-1][1] == EMPTY_LAYER
+
+
+async def test_a_layer_of_oci_that_is_padded_with_zeros_goes_out_without_them(store: Store) -> None:
+    """Docker from 1.8 on reads a layer to the end of its gzip, and calls zeros there an invalid header."""
+    layer = gzip_layer(b"a".ljust(512, b"\0"))
+    await push_image(store, NAME, "1", [Layer(layer.stored + bytes(512), layer.diff_id)])
+    ((_, served),) = await contents(store, (await tops(store))["1"])
+    assert digest_of(unpack(served)) == layer.diff_id
 
 
 async def test_the_image_of_an_index_must_be_here(tmp_path: Path) -> None:
