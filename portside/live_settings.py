@@ -23,7 +23,7 @@ from portside.settings.settings import Role, Settings
 from portside.tls.contexts import CertificateChain
 
 if TYPE_CHECKING:
-    from portside.server.reloading import Proposal
+    from portside.server.proposals import Proposal
     from portside.tls.certificates import CertificateFolder
     from portside.tls.renewal import Renewal
 
@@ -79,7 +79,7 @@ class LiveSettings:
         Returns:
             what is to change, or None when it cannot be used; the log says why.
         """
-        from portside.server.reloading import Change, Proposal  # noqa: PLC0415 - not before it serves
+        from portside.server.proposals import Change, Proposal  # noqa: PLC0415 - not before it serves
         from portside.settings.changes import ServiceChange, compare  # noqa: PLC0415
 
         try:

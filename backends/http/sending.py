@@ -6,14 +6,16 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp.web import BaseRequest, Response, StreamResponse
 
 from backends import request_context
-from backends.http.multipart import Multipart, plan_multipart
 from backends.model.etags import range_holds
 from backends.model.ranges import ByteRange, Unsatisfiable, parse_ranges
+
+if TYPE_CHECKING:
+    from backends.http.multipart import Multipart
 
 Chunk = bytes | bytearray | memoryview
 
@@ -93,6 +95,8 @@ async def send_content(
 async def _send_parts(
     request: BaseRequest, content: Content, headers: Mapping[str, str], ranges: tuple[ByteRange, ...]
 ) -> StreamResponse:
+    from backends.http.multipart import plan_multipart  # noqa: PLC0415 - no client of a registry asks for several
+
     plan = plan_multipart(
         ranges, size=content.size, content_type=headers["Content-Type"], boundary=secrets.token_hex(16)
     )

@@ -9,14 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
-from backends.registry.index_pass import IndexPass, Progress
 from backends.registry.index_settings import IndexSettings
 from backends.registry.schedule import Schedule, make_and_note
 from backends.storage import layout
 from backends.storage.driver import StorageDriver
 from backends.storage.locks import LockHeld
 from backends.storage.storage import Storage
+
+if TYPE_CHECKING:
+    from backends.registry.index_pass import IndexPass, Progress
 
 REST = 3.0
 """A pass rests three times as long as it works."""
@@ -58,6 +61,8 @@ class Indexer:
         self.tick = self._schedule.tick
 
     async def _make(self) -> None:
+        from backends.registry.index_pass import IndexPass  # noqa: PLC0415 - only the process that makes the pass
+
         made = IndexPass(self._storage, rest=REST, on_manifest=self._on_manifest, on_progress=self._tell)
         progress = await made.run()
         if progress.manifests:
@@ -73,14 +78,13 @@ async def make(made: IndexPass, driver: StorageDriver) -> Progress:
     Raises:
         StorageError, RegistryError: it could not be made; what was written stays.
     """
-    progress = Progress()
+    found: list[Progress] = []
 
     async def run() -> None:
-        nonlocal progress
-        progress = await made.run()
+        found.append(await made.run())
 
     await make_and_note(driver, run, layout.REFERRERS_BUILT)
-    return progress
+    return found[0]
 
 
 @asynccontextmanager

@@ -20,7 +20,6 @@ from backends.model.actor import Actor
 from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.layers import LayerFacts
 from backends.model.media_types import OCTET_STREAM
 from backends.model.names import RepositoryName, UploadId
 from backends.registry.blobs import Blobs
@@ -30,6 +29,7 @@ from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.hashing import RunningHash
 from backends.registry.holders import note_holder
 from backends.registry.no_room import undone_without_room
+from backends.registry.noted_layer import note_of, noted_facts
 from backends.registry.upload_states import Event, State, next_state
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
@@ -37,6 +37,7 @@ from backends.storage.driver import Chunk, PathNotFound, StorageDriver, StorageE
 from backends.storage.locks import Locks
 
 if TYPE_CHECKING:
+    from backends.model.layers import LayerFacts
     from backends.registry.layers.layers import Layers
     from backends.registry.layers.upload_meter import UploadMeter
 
@@ -249,8 +250,8 @@ class UploadSession:
             "epoch": self._driver.boot_id,
         }
         meter = self._measuring.meter if self._measuring is not None else None
-        if meter is not None and meter.offset == self._running.offset and (facts := meter.facts_so_far()) is not None:
-            record["layer"] = facts.encode().decode()
+        if meter is not None and meter.offset == self._running.offset:
+            record |= note_of(meter.facts_so_far())
         try:
             await self._driver.stat(self._path)  # it may have gone with its repository: nothing is left beside it
             await self._driver.write(
@@ -270,7 +271,7 @@ class UploadSession:
         try:
             record = json.loads(await self._driver.read(layout.upload_progress(self._name, self._id)))
             if record["epoch"] == self._driver.boot_id:
-                facts = LayerFacts.decode(record["layer"].encode()) if "layer" in record else None
+                facts = noted_facts(record)
                 return _Record(int(record["offset"]), parse_digest(f"sha256:{record['sha256']}"), facts)
         except (PathNotFound, ValueError, KeyError, TypeError, RegistryError):
             return None  # absent, or half a thought of another program: read the bytes themselves

@@ -8,40 +8,15 @@ import logging
 import os
 import pickle
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from portside.server.listening import Listener
+if TYPE_CHECKING:
+    from portside.server.proposals import Change
 
 _LENGTH = 4
 _PIECE = 65536
 
 _log = logging.getLogger("portside.serving")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a worker receives.
-
-    Attributes:
-        listeners: the listeners that it serves, in the same order, with other TLS settings or trusted networks.
-        services: the argument of `Services.change`; it is pickled.
-    """
-
-    listeners: tuple[Listener, ...]
-    services: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A change that the parent is to try.
-
-    Attributes:
-        accept: called when it can be made, so that workers which start later have it from the beginning.
-    """
-
-    change: Change
-    accept: Callable[[], None]
 
 
 def send_change(descriptor: int, change: Change) -> bool:

@@ -13,7 +13,7 @@ import signal
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import web
 
@@ -23,9 +23,12 @@ from portside.server.address_limit import AddressLimit
 from portside.server.draining import DrainingServer
 from portside.server.grammar import MAX_HEADER_COUNT, MAX_LINE
 from portside.server.listening import BoundListener, Listener
-from portside.server.reloading import Change, ChangeReader
+from portside.server.reloading import ChangeReader
 from portside.server.trusted_peers import TrustedPeers
 from portside.tls.contexts import ReloadingContext
+
+if TYPE_CHECKING:
+    from portside.server.proposals import Change
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -47,7 +50,7 @@ class Services(Protocol):
         """What answers a request that is not valid HTTP, likewise: `grammar.refuse`, with what it is counted by."""
 
     def change(self, values: Any) -> None:
-        """Takes over what may change while serving (`reloading.Change.services`)."""
+        """Takes over what may change while serving (`proposals.Change.services`)."""
 
     async def drain(self) -> None:
         """Ends what requests in flight wait for and others may do later; called once, when no more are accepted."""

@@ -16,14 +16,18 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from portside.problems import Problem, ServingProblem
 from portside.server.listening import BoundListener
-from portside.server.reloading import Proposal, send_change
+from portside.server.reloading import send_change
 from portside.server.serving import Build
 from portside.server.signals import ENDING, SIGNALS, Terminal
 from portside.server.working import Pipes, work
 from portside.tls.contexts import ReloadingContext
+
+if TYPE_CHECKING:
+    from portside.server.proposals import Proposal
 
 TICK_SECONDS = 1.0
 TELL_SECONDS = 0.3

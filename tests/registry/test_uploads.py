@@ -139,6 +139,8 @@ async def test_a_final_put_at_another_process_reads_nothing_again(reopen: Reopen
         {"offset": len(CONTENT) + 1},
         {"offset": "many"},
         {"sha256": None},
+        {"layer": 5},
+        {"layer": "gzip"},
         None,
     ],
 )

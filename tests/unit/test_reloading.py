@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from portside.server.reloading import Change, ChangeReader, send_change
+from portside.server.proposals import Change
+from portside.server.reloading import ChangeReader, send_change
 from portside.settings.changes import CHANGEABLE, compare
 from portside.settings.loading import Role
 from tests.support.certificate import make_certificate

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
-from backends.model.layers import LayerFacts
 from backends.model.names import ImageId
 from backends.model.v1images import ImageJson
 from backends.registry.hashing import RunningHash
+from backends.registry.noted_layer import note_of, noted_facts
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
 from backends.storage.driver import Chunk, PathNotFound, StorageDriver, StorageFull, Writer
@@ -33,6 +33,7 @@ from backends.storage.locks import LockHeld
 from backends.storage.storage import Storage
 
 if TYPE_CHECKING:
+    from backends.model.layers import LayerFacts
     from backends.registry.layers.upload_meter import UploadMeter
 
 BeginMeter = Callable[[RunningHash], "UploadMeter"]
@@ -161,7 +162,7 @@ class Staging:
                 continue
             try:
                 note = json.loads(await self._driver.read(layout.v1_staged(image_id, entry.file)))
-                facts = LayerFacts.decode(note["layer"].encode()) if "layer" in note else None
+                facts = noted_facts(note)
                 digest, content = parse_digest(note["digest"]), note["json"].encode()
                 return Candidate(entry.name, content, digest, int(note["size"]), facts)
             except (PathNotFound, ValueError, KeyError, TypeError, RegistryError):
@@ -275,9 +276,8 @@ class StagedLayer:
         await self._writer.sync()
         digest = f"sha256:{self._blob.value.hexdigest()}"
         facts = self._meter.finish() if self._meter is not None else None
-        found = {"layer": facts.encode().decode()} if facts is not None else {}
         for text, payload in self._payloads.items():
-            note = {"digest": digest, "size": self._writer.size, "json": text.decode(), **found}
+            note = {"digest": digest, "size": self._writer.size, "json": text.decode(), **note_of(facts)}
             entry = f"payload-{payload.value.hexdigest()}-{self.name}"
             await self._driver.write(layout.v1_staged(self._image_id, entry), json.dumps(note).encode())
 
