@@ -93,15 +93,19 @@ class Uploads:
         """Takes a whole blob at once; whatever breaks it off removes it, for nobody knows the upload's name.
 
         Raises:
-            RegistryError: DIGEST_INVALID; INSUFFICIENT_STORAGE.
+            RegistryError: DIGEST_INVALID; INSUFFICIENT_STORAGE; UNAVAILABLE: the repository was deleted meanwhile.
         """
         upload_id = await self.start(name)
         try:
             async with self.open(name, upload_id) as session:
                 await session.append(chunks)
                 return await session.commit(expected, actor=actor)
-        except BaseException:
+        except BaseException as error:
             await self._forget(name, upload_id)
+            if isinstance(error, RegistryError) and error.code is ErrorCode.BLOB_UPLOAD_UNKNOWN:
+                raise RegistryError(
+                    ErrorCode.UNAVAILABLE, f"{name} was deleted while this blob was received; send it again"
+                ) from None
             raise
 
     async def _forget(self, name: RepositoryName, upload_id: UploadId) -> None:
@@ -132,7 +136,8 @@ class Uploads:
             measured: whether it is found out what layer it is, if the request begins it or goes on with it here.
 
         Raises:
-            RegistryError: BLOB_UPLOAD_UNKNOWN; RANGE_INVALID while another request has it.
+            RegistryError: BLOB_UPLOAD_UNKNOWN, also of one that is deleted meanwhile; RANGE_INVALID while another
+                request has it.
         """
         async with AsyncExitStack() as stack:
             try:
@@ -167,6 +172,8 @@ class Uploads:
             )
             try:
                 yield session
+            except PathNotFound:  # somebody has deleted it with its repository
+                raise _unknown(name, upload_id) from None
             finally:
                 await run_to_completion(session.close())
                 if session.state is State.GROWING:

@@ -28,7 +28,7 @@ from backends.web.gates import make_gates
 from backends.web.settings import GateSettings
 from tests.support.derivations import PUSHES, convert, push_v1
 from tests.support.drivers import ForwardingDriver, wrapped
-from tests.support.serving_here import Answer, serving_here
+from tests.support.serving_here import OCTETS, Answer, digest_of, serving_here
 from tests.support.stores import everything
 
 NAME = RepositoryName("team/app")
@@ -146,7 +146,7 @@ async def fill(store: Store) -> dict[str, str]:
 Asked = AsyncIterator[tuple[int, Answer, Sequence[str]]]
 
 
-async def ask_at_each_step(method: str, path: str, *taken: str) -> Asked:
+async def ask_at_each_step(method: str, path: str, *taken: str, body: bytes | None = None) -> Asked:
     """Asks once for each step before which folders are taken away, then once undisturbed.
 
     Yields:
@@ -164,7 +164,7 @@ async def ask_at_each_step(method: str, path: str, *taken: str) -> Asked:
         store = Store(storage)
         v1, v2 = V1Registry(store, V1Settings(), gates=gates), V2Registry(store, V2Settings(), gates=gates)
         async with serving_here(v1.handle if path.startswith("/v1/") else v2.handle) as client:
-            answer = await client.ask(method, asked)
+            answer = await client.ask(method, asked, OCTETS, body=body)
         await store.close()
         left = [each for each in await everything(driver.driver) if each.startswith(taken)]
         yield steps if driver.is_done else -1, answer, left
@@ -187,3 +187,13 @@ async def test_a_blob_that_is_being_deleted_is_mounted_or_to_be_uploaded(blob: s
     path = f"/v2/team/other/blobs/uploads/?mount={blob}&from={NAME}"
     async for step, answer, _ in ask_at_each_step("POST", path, *OF_V2):
         assert answer.status == 201 or (step >= 0 and answer.status == 202), (step, answer)
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "POST"])
+async def test_an_upload_that_is_being_deleted_is_a_blob_or_to_be_begun_anew(method: str) -> None:
+    """Who sends a blob in one request sends it again."""
+    content = b"what is pushed"
+    path = f"/v2/{NAME}/blobs/uploads/{'' if method == 'POST' else '{upload}'}?digest={digest_of(content)}"
+    gone = 503 if method == "POST" else 404
+    async for step, answer, _ in ask_at_each_step(method, path, *OF_V2, body=content):
+        assert answer.status in {201, 202} or (step >= 0 and answer.status == gone), (step, answer)
