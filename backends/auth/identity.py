@@ -41,7 +41,7 @@ class Identity:
     user: str
     scheme: str
     groups: frozenset[str] = frozenset()
-    claims: Mapping[str, frozenset[str]] = field(default=NO_CLAIMS, hash=False)
+    claims: Mapping[str, frozenset[str]] = field(default_factory=lambda: NO_CLAIMS, hash=False)
     grants: Grants | None = None
 
     @property

@@ -1,0 +1,168 @@
+"""Patterns with wildcards, for names of repositories, users and claims. PURE.
+
+In a repository's name `*` fits within one component and `**` across them: `team/*` fits `team/app` and not
+`team/app/cache`. Users and claims have no components that all issuers agree on, so there `*` fits anything.
+
+However many wildcards a pattern has, a match takes time in proportion to the text: callers choose the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from backends.model.names import canonical_name
+
+MAX_PATTERN = 511
+"""So long is the longest name that v1 can ask for."""
+
+_WILD = re.compile(r"(\*+)")
+_COMPONENT_CHARACTERS = re.compile(r"[A-Za-z0-9._*-]+", re.ASCII)
+_WILD_LETTERS = {"*": "a._-", "**": "a._-/"}
+_V2_COMPONENT = re.compile(r"[a-z0-9]")
+
+
+@dataclass(frozen=True, slots=True)
+class Glob:
+    """A pattern.
+
+    Attributes:
+        text: as it was written.
+        head: what stands before the first wildcard; all of it where there is none.
+        fits: whether a text fits; None where the pattern is a text, which fits only itself.
+    """
+
+    text: str
+    head: str
+    fits: Callable[[str], bool] | None
+
+
+def parse_glob(text: str) -> Glob:
+    """Parses a pattern of users or of a claim's values, in which `*` fits any text.
+
+    Raises:
+        ValueError: it has `**`.
+    """
+    if "**" in text:
+        raise ValueError(f"`{text}` has `**`; write one `*`, which fits any text here")
+    return _compile(text, "*", ".")
+
+
+def parse_name_glob(text: str) -> Glob:
+    """Parses a pattern of repositories' names.
+
+    Raises:
+        ValueError: no repository can have such a name; the sentence says how to mend it.
+    """
+    _require_possible(text)
+    runs = set(_WILD.findall(text))
+    if len(runs) <= 1:
+        return _compile(text, "**" if "**" in runs else "*", "." if "**" in runs else "[^/]")
+    return Glob(text, text.partition("*")[0], _Mixed(text))
+
+
+def _require_possible(text: str) -> None:
+    if not text:
+        raise ValueError("an empty name fits no repository; leave out `on` for every repository")
+    if len(text) > MAX_PATTERN:
+        raise ValueError(f"a pattern has at most {MAX_PATTERN} characters, this one has {len(text)}")
+    if "://" in text:
+        raise ValueError(f"`{text}` is an address; write only the repository's name, such as `team/app`")
+    if ":" in text or "@" in text:
+        raise ValueError(
+            f"`{text}` names more than a repository; leave out the registry's address, and the tag or digest:"
+            " a rule is for whole repositories"
+        )
+    if text.startswith("/") or text.endswith("/") or "//" in text:
+        raise ValueError(f"`{text}` fits no name: write a `/` only between two components, and `/**` for all below one")
+    if "***" in text:
+        raise ValueError(f"`{text}` has too many `*`; write `*` within a component, `**` across components")
+    for component in text.split("/"):
+        if component in {".", ".."} or _COMPONENT_CHARACTERS.fullmatch(component) is None:
+            raise ValueError(
+                f"`{text}` fits no name: it has letters, digits, `.`, `_`, `-` and `/`, and as wildcards `*` (within a"
+                " component) and `**` (across them)"
+            )
+    if text.startswith("library/"):
+        rest = text.removeprefix("library/")
+        if rest == "**":
+            raise ValueError("`library/x` is the repository `x` here; write `*` for all names without a `/`")
+        if canonical_name(text) != text:
+            raise ValueError(f"`{text}` is the repository `{rest}` here, for every client; write `{rest}`")
+
+
+def can_fit_v2(pattern: str) -> bool:
+    """Whether a name of v2's grammar can fit; what does not is for names that only docker-registry's volumes have."""
+    # The grammar as an automaton: where a component begins ("/"), in a word ("a"), and behind each separator.
+    tokens = _tokens(pattern)
+    reached, waiting = set[tuple[int, str]](), [(0, "/")]
+    while waiting:
+        place, state = waiting.pop()
+        if (place, state) in reached:
+            continue
+        reached.add((place, state))
+        if place == len(tokens):
+            continue
+        wanted = tokens[place]
+        if wanted in _WILD_LETTERS:
+            waiting.append((place + 1, state))
+            waiting += [(place, after) for each in _WILD_LETTERS[wanted] if (after := _after(state, each)) is not None]
+        elif (after := _after(state, wanted)) is not None:
+            waiting.append((place + 1, after))
+    return (len(tokens), "a") in reached
+
+
+def _after(state: str, letter: str) -> str | None:
+    """Returns the state of v2's grammar after one more letter; None where it cannot stand there."""
+    if _V2_COMPONENT.fullmatch(letter):
+        return "a"
+    if state == "a" and letter in "._-/":
+        return letter
+    if (state, letter) == ("_", "_"):
+        return "__"
+    return "-" if (state, letter) == ("-", "-") else None
+
+
+def _tokens(pattern: str) -> Sequence[str]:
+    return [token for part in _WILD.split(pattern) for token in ([part] if part.startswith("*") else part)]
+
+
+def _compile(text: str, wildcard: str, anything: str) -> Glob:
+    # Of one kind of wildcard, the first place where a literal fits is as good as any later one: nothing is tried twice.
+    head, *literals = text.split(wildcard)
+    if not literals:
+        return Glob(text, text, None)
+    *middle, last = map(re.escape, literals)
+    steps = "".join(f"(?>{anything}*?{each})" for each in middle)
+    matches = re.compile(f"{re.escape(head)}{steps}{anything}*{last}", re.DOTALL).fullmatch
+    return Glob(text, head, lambda name: matches(name) is not None)
+
+
+class _Mixed:
+    """A pattern with both wildcards: all its places that a name may have reached, as the bits of a number."""
+
+    def __init__(self, pattern: str) -> None:
+        tokens = _tokens(pattern)
+        self._letters: dict[str, int] = {}
+        self._within = self._across = 0
+        for place, each in enumerate(tokens):
+            if each == "*":
+                self._within |= 1 << place
+            elif each == "**":
+                self._across |= 1 << place
+            else:
+                self._letters[each] = self._letters.get(each, 0) | 1 << place
+        self._wild = self._within | self._across
+        self._end = 1 << len(tokens)
+
+    def __call__(self, name: str) -> bool:
+        wild, get = self._wild, self._letters.get
+        places = 1 | (1 & wild) << 1
+        for letter in name:
+            stays = places & (self._across if letter == "/" else wild)
+            places = (places & get(letter, 0)) << 1 | stays
+            places |= (places & wild) << 1
+            if not places:
+                return False
+        return bool(places & self._end)
