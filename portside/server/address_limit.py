@@ -6,14 +6,13 @@ its own descriptors and memory that the limit protects.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Container
 
-NETWORK_BITS = 64
-"""The part of an IPv6 address that counts: a client may use any address within its /64 (RFC 6177)."""
+from backends.model.networks import client_of
+
 QUIET_SECONDS = 60.0
 
 _log = logging.getLogger("portside.server.accepting")
@@ -56,16 +55,6 @@ class AddressLimit:
             _log.warning(
                 "connections from %s are refused: it has %d already (gateway.connectionsperaddress)", client, self._most
             )
-
-
-def client_of(address: str) -> str:
-    """Returns what an address is counted as: itself, or the /64 network of an IPv6 address."""
-    if ":" not in address:
-        return address
-    six = ipaddress.IPv6Address(address.partition("%")[0])
-    if six.ipv4_mapped is not None:
-        return str(six.ipv4_mapped)
-    return str(ipaddress.IPv6Network((six, NETWORK_BITS), strict=False))
 
 
 def _nothing() -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from portside.server.address_limit import client_of
 from tests.support.certificate import make_certificate
 from tests.support.served import RunningServer, running_server
 
@@ -99,18 +98,3 @@ def test_established_tls_connections_count_until_they_end(tmp_path: Path) -> Non
                 assert each.recv(65536).startswith(b"HTTP/1.1 200")
                 each.close()
             time.sleep(0.3)
-
-
-@pytest.mark.parametrize(
-    ("address", "client"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::1", "::/64"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-    ],
-)
-def test_an_ipv6_address_counts_by_its_network(address: str, client: str) -> None:
-    assert client_of(address) == client

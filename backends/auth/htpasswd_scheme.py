@@ -1,0 +1,43 @@
+"""The scheme `htpasswd`: Basic credentials, checked against a file of users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from backends.auth.credentials import Basic, Credentials
+from backends.auth.htpasswd import basic_challenge
+from backends.auth.identity import Caller, Identity
+from backends.auth.passwords import Passwords
+from backends.auth.schemes import Wanted, WrongCredentials
+
+
+class HtpasswdScheme:
+    """Everybody whom the file names, by its password (`auth.htpasswd`).
+
+    Args:
+        realm: what clients are told to ask their user for.
+        passwords: checks them.
+    """
+
+    name = "htpasswd"
+
+    def __init__(self, realm: str, passwords: Passwords) -> None:
+        self._challenge = basic_challenge(realm)
+        self._passwords = passwords
+
+    async def identify(self, credentials: Credentials | None, caller: Caller) -> Identity | None:
+        """Returns the user whose password this is; None for what is neither user nor password.
+
+        Raises:
+            WrongCredentials: it is not, or there is no such user: nobody is told which.
+            Busy: it cannot be checked now.
+        """
+        if not isinstance(credentials, Basic):
+            return None
+        if await self._passwords.check(credentials.user, credentials.password, caller.address):
+            return Identity(credentials.user, self.name)
+        raise WrongCredentials("wrong user or password")
+
+    def challenge(self, caller: Caller, wanted: Sequence[Wanted], error: str = "") -> str | None:  # noqa: ARG002 - a scheme
+        """Returns what asks for user and password, as distribution writes it."""
+        return self._challenge

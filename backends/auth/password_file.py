@@ -1,0 +1,141 @@
+"""An htpasswd file that is followed: read anew when it changes, in a thread; a broken one leaves what was there before.
+
+Every use looks at the file's `stat`, as distribution does, which costs some two microseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable
+
+from backends.auth.htpasswd import HtpasswdError, PasswordTable, parse_htpasswd
+from backends.auth.schemes import Busy, Failure
+
+MAX_FILE = 16 * 1024 * 1024
+YOUNG_SECONDS = 2.0
+"""A file's times tell every change from the one before only after so long: it is read once more then."""
+RETRY_SECONDS = 10
+SHOWN_REMARKS = 5
+
+_log = logging.getLogger("portside.auth")
+
+_Seen = tuple[int, int, int, int, int]
+
+
+class PasswordFileError(Exception):
+    """A file that cannot be read or understood; `str()` is the end of a sentence that begins with its path."""
+
+
+def read_password_file(path: str) -> PasswordTable:
+    """Reads a file; it may wait for a disk.
+
+    Raises:
+        PasswordFileError: it cannot be read, or is not one.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise PasswordFileError("is not a file")
+            pieces: list[bytes] = []
+            left = MAX_FILE + 1
+            while left and (piece := os.read(fd, left)):
+                pieces.append(piece)
+                left -= len(piece)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise PasswordFileError(f"cannot be read ({error.strerror})") from None
+    if not left:
+        raise PasswordFileError(f"is larger than {MAX_FILE // 2**20} MiB")
+    try:
+        return parse_htpasswd(b"".join(pieces))
+    except HtpasswdError as error:
+        raise PasswordFileError(f"is not an htpasswd file: {error}") from None
+
+
+class PasswordFile:
+    """The users of a file, as it is now.
+
+    Args:
+        path: the file. It may be replaced, written in place, or be a symbolic link that changes.
+        clock: seconds, from any beginning.
+    """
+
+    def __init__(self, path: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._clock = clock
+        self._seen: _Seen | None = None
+        self._table: PasswordTable | None = None
+        self._trouble = ""
+        self._read_again_at: float | None = None
+        self._reading: asyncio.Task[PasswordTable] | None = None
+
+    async def table(self) -> PasswordTable:
+        """Returns its users: those it had before, where it cannot be read now.
+
+        Raises:
+            Busy: it could not be read since this process began.
+        """
+        if self._reading is None:
+            seen = self._look()
+            is_young = self._read_again_at is not None and self._clock() >= self._read_again_at
+            if self._table is not None and seen == self._seen and not is_young:
+                return self._table
+            self._reading = asyncio.create_task(self._read(seen))
+            self._reading.add_done_callback(self._was_read)
+        return await asyncio.shield(self._reading)
+
+    def _look(self) -> _Seen | None:
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - at every request
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev, found.st_size
+
+    def _was_read(self, reading: asyncio.Task[PasswordTable]) -> None:
+        self._reading = None
+        if not reading.cancelled():
+            reading.exception()  # whoever waits has it; nobody may be left
+
+    async def _read(self, seen: _Seen | None) -> PasswordTable:
+        """Reads it, after it was seen like this."""
+        changed = seen != self._seen
+        try:
+            table = await asyncio.to_thread(read_password_file, self._path)
+        except PasswordFileError as error:
+            self._tell_trouble(str(error))
+            if self._table is None:
+                sentence = "the registry cannot read its users; its log says why"
+                raise Busy(RETRY_SECONDS, sentence, failure=Failure.UNAVAILABLE) from None
+            table = self._table
+        else:
+            if self._trouble:
+                _log.warning("%s can be read again", self._path)
+                self._trouble = ""
+            if self._table is not None and table != self._table:
+                _log.info("%s has changed: %d users", self._path, len(table.entries))
+                tell_remarks(self._path, table)
+        self._seen, self._table = seen, table
+        self._read_again_at = self._clock() + YOUNG_SECONDS if changed else None
+        return table
+
+    def _tell_trouble(self, trouble: str) -> None:
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        then = "" if self._table is None else "; who could log in before still can"
+        _log.error("%s %s%s", self._path, trouble, then)
+
+
+def tell_remarks(path: str, table: PasswordTable) -> None:
+    """Logs what has no effect in a file."""
+    for remark in table.remarks[:SHOWN_REMARKS]:
+        _log.warning("%s: %s", path, remark.sentence)
+    more = len(table.remarks) - SHOWN_REMARKS
+    if more > 0:
+        _log.warning("%s: %d more lines have no effect; `portside htpasswd --list` shows them", path, more)
