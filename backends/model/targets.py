@@ -10,9 +10,15 @@ from backends.model.names import ImageId
 
 @dataclass(frozen=True, slots=True)
 class V1Target:
-    """An image that was pushed by the v1 protocol."""
+    """An image that was pushed by the v1 protocol.
+
+    Attributes:
+        image_id: the image.
+        is_copy: whether it is the repository's own copy (`image_places`), and not the image that all share.
+    """
 
     image_id: ImageId
+    is_copy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

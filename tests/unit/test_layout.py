@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 
 from backends.model.digest import Digest
 from backends.model.errors import RegistryError
-from backends.model.names import RepositoryName, TagName, UploadId, parse_repository_name, parse_tag
+from backends.model.image_places import ImageCopy, ImagePlace, copy_of
+from backends.model.names import ImageId, RepositoryName, TagName, UploadId, parse_repository_name, parse_tag
+from backends.model.targets import V1Target
+from backends.model.v1images import V1Name
 from backends.storage import layout
 
 HEX = "0123456789abcdef" * 4
@@ -84,3 +87,26 @@ def test_entries_of_referrers_collide_with_no_repositorys_folder(algorithm: str,
 @pytest.mark.parametrize("entry", ["", "x", "sha256", "sha256-", f"sha256-{HEX}0", f"sha256:{HEX}x", f"md5-{HEX}"])
 def test_what_is_not_an_entry_of_a_referrer_is_passed_over(entry: str) -> None:
     assert layout.referrer_of(entry) is None
+
+
+def test_an_image_that_a_repository_has_for_itself_is_found_by_both_their_names() -> None:
+    image_id = ImageId(HEX)
+    team, nested = V1Name("team", "app"), V1Name("team", "app/deep")
+    places: list[ImagePlace] = [image_id, ImageCopy(team, image_id), ImageCopy(nested, image_id)]
+    for paths in ([layout.v1_image_json(place) for place in places], [layout.v1_staging(place) for place in places]):
+        assert len(set(paths)) == len(places)
+        assert not any(a != b and a.startswith(f"{b}/") for a in paths for b in paths)
+    assert layout.v1_image_json(places[1]) == f"{layout.PRIMARY}/v1/repositories/team/app/{HEX}/json"
+    assert layout.v1_image_json(image_id) == f"/images/{HEX}/json"
+
+
+@pytest.mark.parametrize("is_copy", [False, True])
+def test_a_derivation_says_of_which_of_both_images_with_an_id_it_was_made(is_copy: bool) -> None:  # noqa: FBT001 - a table
+    target = V1Target(ImageId(HEX), is_copy=is_copy)
+    assert layout.source_of_derivation(layout.derivation_source(target)) == target
+
+
+def test_a_repository_that_v1_cannot_name_has_no_images_of_its_own_where_another_has_them() -> None:
+    mine = copy_of(RepositoryName("library/x"), ImageId(HEX))
+    assert layout.v1_copies(mine.owner) != layout.v1_copies(V1Name("library", "x"))
+    assert copy_of(RepositoryName("x"), ImageId(HEX)).owner == V1Name("library", "x")

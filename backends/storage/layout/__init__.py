@@ -28,6 +28,10 @@
             json-<sha256>-<name>                                    its JSON as announced, a file for each announcement
             layer-<name>                                            a layer, growing or whole
             payload-<hex>-<name>                                    layer <name> and its JSON have this checksum
+        v1/staged-copies/<ns>/<repo>/<id>/                      the same where access is controlled, by repository
+        v1/repositories/<ns>/<repo>/<id>/                       a repository's own (model/image_places.py):
+            {json,layer,ancestry,_checksum}                         as in images/<id>, which is another's image
+            pushed                                                  or it has pushed images/<id>: its payload checksum
         events/                                             what is to be told to the configured endpoints (notify/):
             lock                                                locked to append
             log/<sequence>                                      the events from this one on
@@ -53,7 +57,8 @@
     <root>/docker/registry/portside/{purged,room-sought}        empty; their times say when the purger was at it last
     <root>/docker/registry/portside/unsynced/                   which folders each process is changing (unsynced.py)
 
-A derivation's `<source>` is `<alg>-<hex>` of a manifest or `v1-<id>` of an image, whichever the tag named.
+A derivation's `<source>` is `<alg>-<hex>` of a manifest, `v1-<id>` of an image, or `v1copy-<id>` of the repository's
+own image, whichever the tag named.
 A `link` holds a digest as text without a newline. Source: distribution `registry/storage/paths.go`; V1API section 11.
 """
 

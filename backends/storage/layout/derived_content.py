@@ -9,6 +9,7 @@ from backends.model.targets import Target, V1Target, V2Target
 from backends.storage.layout.index import referrer_of
 from backends.storage.layout.primary import PRIMARY
 
+_V1, _V1_COPY = "v1", "v1copy"
 DERIVED = f"{PRIMARY}/derived"
 DERIVED_REPOSITORIES = f"{DERIVED}/repositories"
 DERIVED_V1_IMAGES = f"{DERIVED}/v1/images"
@@ -52,8 +53,8 @@ def derived(name: RepositoryName) -> str:
 def derivation_source(target: Target) -> str:
     """Returns the name of what something was made of, as a part of a path."""
     match target:
-        case V1Target(image_id):
-            return f"v1-{image_id}"
+        case V1Target(image_id, is_copy):
+            return f"{_V1_COPY if is_copy else _V1}-{image_id}"
         case V2Target(digest):
             return f"{digest.algorithm}-{digest.hex}"
 
@@ -61,8 +62,8 @@ def derivation_source(target: Target) -> str:
 def source_of_derivation(entry: str) -> Target | None:
     """Returns the source that a name stands for; None when it stands for none."""
     kind, _, rest = entry.partition("-")
-    if kind == "v1":
-        return V1Target(ImageId(rest)) if is_image_id(rest) else None
+    if kind in {_V1, _V1_COPY}:
+        return V1Target(ImageId(rest), is_copy=kind == _V1_COPY) if is_image_id(rest) else None
     digest = referrer_of(entry)
     return None if digest is None else V2Target(digest)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from backends.model.digest import Digest
+from backends.model.image_places import ImagePlace
 from backends.model.names import ImageId, RepositoryName, UploadId, canonical_name
 from backends.storage.layout.v1 import escape_v1
 
@@ -47,9 +48,9 @@ def layer_lock(digest: Digest) -> str:
     return f"layer {digest}"
 
 
-def v1_layer_file_lock(image_id: ImageId) -> str:
+def v1_layer_file_lock(place: ImagePlace) -> str:
     """Held to find out what the layer of a v1 image is."""
-    return f"v1 layer file {image_id}"
+    return f"v1 layer file {place}"
 
 
 def gzip_lock(digest: Digest) -> str:
@@ -62,14 +63,14 @@ def derived_v1_lock(image_id: ImageId) -> str:
     return f"derived v1 {image_id}"
 
 
-def v1_image_lock(image_id: ImageId) -> str:
-    """Held to make a v1 image of what is staged."""
-    return f"v1 image {image_id}"
+def v1_image_lock(place: ImagePlace) -> str:
+    """Held to make a v1 image of what is staged; that of a repository's own before that of the image that all share."""
+    return f"v1 image {place}"
 
 
-def v1_layer_lock(image_id: ImageId, layer: str) -> str:
+def v1_layer_lock(place: ImagePlace, layer: str) -> str:
     """Held to receive a layer of a v1 image; takes the layer's name within the staging."""
-    return f"v1 layer {image_id} {layer}"
+    return f"v1 layer {place} {layer}"
 
 
 def v1_images_lock(namespace: str, repository_name: str) -> str:

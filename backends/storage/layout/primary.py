@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from backends.model.digest import Digest
-from backends.model.names import ImageId, RepositoryName, TagName
+from backends.model.names import RepositoryName, TagName
 
 PRIMARY = "/docker/registry/portside/primary"
-V1_STAGING = f"{PRIMARY}/v1/staging"
 TAG_RECORDS = f"{PRIMARY}/tags"
 SCHEMA1_KEY = f"{PRIMARY}/keys/schema1.pem"
 TOKEN_KEY = f"{PRIMARY}/keys/tokens"
@@ -37,14 +36,6 @@ def all_signed_schema1(name: RepositoryName) -> str:
 
 def signed_schema1(name: RepositoryName, digest: Digest) -> str:
     return f"{all_signed_schema1(name)}/{digest.algorithm}/{digest.hex}"
-
-
-def v1_staging(image_id: ImageId) -> str:
-    return f"{V1_STAGING}/{image_id}"
-
-
-def v1_staged(image_id: ImageId, entry: str) -> str:
-    return f"{v1_staging(image_id)}/{entry}"
 
 
 def event_endpoint(key: str) -> str:

@@ -1,4 +1,4 @@
-"""v1's tree, as docker-registry 0.9.1 writes it."""
+"""v1's tree, as docker-registry 0.9.1 writes it; and the images that repositories have for themselves, in ours."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import re
 from urllib.parse import quote_plus, unquote_plus
 
 from backends.model.cache import Cache
-from backends.model.names import ImageId
+from backends.model.image_places import ImageCopy, ImagePlace
+from backends.model.v1images import V1Name
+from backends.storage.layout.primary import PRIMARY
 
 V1_IMAGES = "/images"
 V1_REPOSITORIES = "/repositories"
+V1_COPIES = f"{PRIMARY}/v1/repositories"
+V1_STAGING = f"{PRIMARY}/v1/staging"
+V1_STAGED_COPIES = f"{PRIMARY}/v1/staged-copies"
 V1_TAG = "tag_"
 AFTER_V1_TAGS = "tag`"
 
@@ -26,29 +31,51 @@ def escape_v1(component: str) -> str:
     return component if _UNESCAPED.fullmatch(component) else quote_plus(component)
 
 
-def v1_image(image_id: ImageId) -> str:
-    return f"{V1_IMAGES}/{image_id}"
+def v1_image(place: ImagePlace) -> str:
+    return _copy(V1_COPIES, place) if isinstance(place, ImageCopy) else f"{V1_IMAGES}/{place}"
 
 
-def v1_image_json(image_id: ImageId) -> str:
-    return f"{V1_IMAGES}/{image_id}/json"
+def v1_image_json(place: ImagePlace) -> str:
+    return f"{v1_image(place)}/json"
 
 
-def v1_image_layer(image_id: ImageId) -> str:
-    return f"{V1_IMAGES}/{image_id}/layer"
+def v1_image_layer(place: ImagePlace) -> str:
+    return f"{v1_image(place)}/layer"
 
 
-def v1_image_ancestry(image_id: ImageId) -> str:
-    return f"{V1_IMAGES}/{image_id}/ancestry"
+def v1_image_ancestry(place: ImagePlace) -> str:
+    return f"{v1_image(place)}/ancestry"
 
 
-def v1_image_checksum(image_id: ImageId) -> str:
-    return f"{V1_IMAGES}/{image_id}/_checksum"
+def v1_image_checksum(place: ImagePlace) -> str:
+    return f"{v1_image(place)}/_checksum"
 
 
-def v1_image_mark(image_id: ImageId) -> str:
+def v1_image_mark(place: ImagePlace) -> str:
     """The mark `_inprogress`: its presence says that the upload has not finished."""
-    return f"{V1_IMAGES}/{image_id}/_inprogress"
+    return f"{v1_image(place)}/_inprogress"
+
+
+def v1_copies(owner: V1Name) -> str:
+    """The folder of the images that a repository has for itself, and of what it has pushed of those that all share."""
+    return f"{V1_COPIES}/{escape_v1(owner.namespace)}/{escape_v1(owner.stored)}"
+
+
+def v1_pushed(copy: ImageCopy) -> str:
+    """Where it is noted that a repository has pushed the shared image of an id: that image's payload checksum."""
+    return f"{v1_image(copy)}/pushed"
+
+
+def v1_staging(place: ImagePlace) -> str:
+    return _copy(V1_STAGED_COPIES, place) if isinstance(place, ImageCopy) else f"{V1_STAGING}/{place}"
+
+
+def v1_staged(place: ImagePlace, entry: str) -> str:
+    return f"{v1_staging(place)}/{entry}"
+
+
+def _copy(tree: str, copy: ImageCopy) -> str:
+    return f"{tree}/{escape_v1(copy.owner.namespace)}/{escape_v1(copy.owner.stored)}/{copy.image_id}"
 
 
 def v1_repository(namespace: str, repository_name: str) -> str:

@@ -1,0 +1,34 @@
+"""What one client of the v1 protocol sees of images, whose ids name no repository.
+
+Where access is not controlled there is no `Sight`: every id is the image that all repositories share.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from backends.model.names import ImageId
+from backends.model.v1images import V1Name
+
+
+class Sight(Protocol):
+    """What a client sees.
+
+    Attributes:
+        owner: the repository that it names and may pull, whose own images it sees before those that all share; of a
+            push, the repository that it may push to. None where it names none.
+    """
+
+    @property
+    def owner(self) -> V1Name | None: ...
+
+    async def may_read(self, image_id: ImageId) -> bool:
+        """Whether the client may pull a repository that has the shared image of this id, by a tag's ancestry.
+
+        What `owner` has pushed itself is not asked for here, and its own copies of an id count for nothing.
+        """
+        ...
+
+    async def may_read_made(self, image_id: ImageId) -> bool:
+        """Whether the client may pull a repository that has a manifest of which an image with this id was made."""
+        ...
