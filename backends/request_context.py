@@ -50,3 +50,6 @@ REQUEST_ID = RequestKey("portside.request_id", str)
 
 CONTINUED = RequestKey("portside.continued", bool)
 """`100 Continue` was sent: the client may send its body."""
+
+USER = RequestKey("portside.user", str)
+"""Who the caller is, once it has shown that; not there where there is no access control, or it has not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from backends.auth.credentials import Credentials, Unreadable, parse_authorization
+from backends.auth.credentials import Basic, Credentials, Unreadable, parse_authorization
 from backends.auth.identity import ANONYMOUS, Caller, Identity
 from backends.auth.rules import Decision, Rules
 from backends.auth.schemes import Busy, Failure, Scheme, Wanted, WrongCredentials
@@ -19,10 +19,12 @@ class Unauthenticated(Exception):  # noqa: N818 - a finding, not a fault
         reason: a sentence for the log, never with a secret.
         failure: what is counted.
         error: what the challenge says of it; "" for nothing.
+        user: who they say they are; "" where they do not, or it may be a secret in the wrong place.
     """
 
-    def __init__(self, scheme: str, reason: str, *, failure: Failure, error: str = "") -> None:
+    def __init__(self, scheme: str, reason: str, *, failure: Failure, error: str = "", user: str = "") -> None:
         super().__init__(reason)
+        self.user = user
         self.scheme = scheme
         self.reason = reason
         self.failure = failure
@@ -41,6 +43,11 @@ class AccessControl:
         self.schemes = schemes
         self._rules = rules
 
+    @property
+    def rules(self) -> Rules:
+        """The rules that hold now; USERS_ALL where there is no file of them."""
+        return self._rules()
+
     async def identify(self, authorization: str | None, caller: Caller) -> Identity:
         """Returns who sends an `Authorization` header, which is None without one: ANONYMOUS if need be.
 
@@ -57,7 +64,9 @@ class AccessControl:
             try:
                 identity = await scheme.identify(credentials, caller)
             except WrongCredentials as wrong:
-                raise Unauthenticated(scheme.name, wrong.reason, failure=wrong.failure, error=wrong.error) from None
+                raise Unauthenticated(
+                    scheme.name, wrong.reason, failure=wrong.failure, error=wrong.error, user=_claimed(credentials)
+                ) from None
             except Busy as busy:
                 busy.scheme = scheme.name
                 raise
@@ -69,8 +78,12 @@ class AccessControl:
             case Unreadable(reason):
                 raise Unauthenticated("", reason, failure=Failure.MALFORMED)
             case _:
-                kind = type(credentials).__name__
-                raise Unauthenticated("", f"no scheme here takes {kind} credentials", failure=Failure.NOT_TAKEN)
+                raise Unauthenticated(
+                    "",
+                    f"no scheme here takes credentials of the kind {type(credentials).__name__}",
+                    failure=Failure.NOT_TAKEN,
+                    user=_claimed(credentials),
+                )
 
     def may(self, identity: Identity, action: Action, name: str) -> bool:
         """Whether somebody may do something: its credentials reach it, and the rules allow it.
@@ -94,3 +107,8 @@ class AccessControl:
         """Returns a value of `WWW-Authenticate` for each scheme that has one."""
         found = (scheme.challenge(caller, wanted, error) for scheme in self.schemes)
         return list(dict.fromkeys(value for value in found if value is not None))
+
+
+def _claimed(credentials: Credentials | None) -> str:
+    """Returns whom credentials name; a name without a password may be a token, in the place where others want it."""
+    return credentials.user if isinstance(credentials, Basic) and credentials.password else ""

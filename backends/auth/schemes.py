@@ -82,13 +82,12 @@ class Wanted:
 
 
 class Scheme(Protocol):
-    """A way to say who one is.
+    """A way to say who one is."""
 
-    Attributes:
-        name: what logs, metrics and `Identity.scheme` call it.
-    """
-
-    name: str
+    @property
+    def name(self) -> str:
+        """What logs, metrics and `Identity.scheme` call it."""
+        ...
 
     async def identify(self, credentials: Credentials | None, caller: Caller) -> Identity | None:
         """Returns who somebody is; None: these credentials are not for this scheme, and the next one is asked.

@@ -24,7 +24,7 @@ def v2_error(
     detail: str,
     *,
     message: str = "",
-    facts: Mapping[str, object] | None = None,
+    facts: Mapping[str, object] | Sequence[object] | None = None,
     each: Sequence[str] = (),
 ) -> bytes:
     """Returns `{"errors": [{"code", "message", "detail"}]}` (distribution specification, "Error Codes").
@@ -33,12 +33,12 @@ def v2_error(
         code: what went wrong.
         detail: a sentence for a person.
         message: instead of the code's canonical one, for clients that show nothing else.
-        facts: are the detail, instead of the sentence, where the message is that.
+        facts: are the detail, instead of the sentence, where the message is that; where there are none, it is null.
         each: an error is sent for each of these, with it alone as the detail, as distribution does for each missing
             blob; if they are too many, the last error has the sentence.
     """
     details: list[object] = [*each[:MOST_ERRORS]]
     if len(each) > MOST_ERRORS or not each:
-        details.append(facts or {"reason": detail})
+        details.append({"reason": detail} if facts is None else facts or None)
     errors = [{"code": code.name, "message": message or code.message, "detail": found} for found in details]
     return json.dumps({"errors": errors}, separators=(",", ":")).encode() + b"\n"

@@ -12,7 +12,7 @@ class Actor:
     """A caller, with one request of it.
 
     Attributes:
-        user: its name once it has authenticated; "" as long as there is no access control.
+        user: its name once it has authenticated; "" where it has not, or there is no access control.
         address: its IP address, or the one that a trusted proxy names; "unix" for a unix socket without either.
         agent: its User-Agent, at most 1024 characters of it.
         request_id: names the request, in the log too.

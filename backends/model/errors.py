@@ -66,7 +66,8 @@ class RegistryError(Exception):
         headers: headers that belong to the answer (`Range`, `Location`, `Allow`).
         message: instead of the code's canonical one, where that says something else or distribution has another: many
             clients show nothing else.
-        facts: what is known of it, which v2 sends as the detail where the message is the sentence.
+        facts: what is known of it, which v2 sends as the detail where the message is the sentence; of nothing, null.
+        challenges: each the value of a `WWW-Authenticate` line of its own: old clients do not take them apart.
         each: what is wrong by itself, such as missing digests: v2 sends an error for each, with it as the detail.
         status: the HTTP status; the code's own unless the protocol asks for another here.
     """
@@ -77,7 +78,8 @@ class RegistryError(Exception):
         detail: str,
         *,
         each: Sequence[str] = (),
-        facts: Mapping[str, object] | None = None,
+        challenges: Sequence[str] = (),
+        facts: Mapping[str, object] | Sequence[object] | None = None,
         headers: Mapping[str, str] | None = None,
         message: str = "",
         status: int | None = None,
@@ -86,7 +88,8 @@ class RegistryError(Exception):
         self.code = code
         self.detail = detail
         self.each = each
-        self.facts = dict(facts or {})
+        self.facts = facts
+        self.challenges = challenges
         self.headers = dict(headers or {})
         self.message = message or code.message
         self.status = code.status if status is None else status

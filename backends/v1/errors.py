@@ -12,4 +12,7 @@ from backends.v1.headers import STD
 
 def render(request: BaseRequest, error: RegistryError) -> Response:
     """Returns the answer for an error."""
-    return respond(request, error.status, {**STD, **error.headers}, v1_error(error.detail))
+    response = respond(request, error.status, {**STD, **error.headers}, v1_error(error.detail))
+    for challenge in error.challenges:
+        response.headers.add("WWW-Authenticate", challenge)
+    return response

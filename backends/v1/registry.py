@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from backends.http.body_limit import BodyLimit
 from backends.model.actions import Action
@@ -20,6 +21,9 @@ from backends.web.gates import Gate
 from backends.web.operations import Operation
 from backends.web.waiting import asking_again
 
+if TYPE_CHECKING:
+    from backends.web.access import AccessGate
+
 
 class Registry:
     """A docker-registry over a store.
@@ -28,17 +32,30 @@ class Registry:
         store: what it keeps.
         settings: what is v1's own.
         gates: what stands before every operation, in this order.
+        access: who may; None where everybody may everything.
+        nothing: a store with nothing in it, for callers who may not know what there is.
 
     Attributes:
         handle: the handler (aiohttp's low-level server interface).
     """
 
-    def __init__(self, store: Store, settings: V1Settings, *, gates: Sequence[Gate] = ()) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: V1Settings,
+        *,
+        gates: Sequence[Gate] = (),
+        access: AccessGate | None = None,
+        nothing: Store | None = None,
+    ) -> None:
+        parts = Parts(store, settings, BodyLimit(settings.uploads_at_once))
         dispatcher = Dispatcher(
             ROUTES,
             PARSERS,
-            Parts(store, settings, BodyLimit(settings.uploads_at_once)),
+            parts,
             gates=gates,
+            access=access,
+            nothing=Parts(nothing, settings, parts.receiving) if nothing is not None else None,
             what="this registry",
             names=_Names(store.names),
             headers={"Server": "Portside"},

@@ -14,4 +14,7 @@ def render(request: BaseRequest, error: RegistryError) -> Response:
     """Returns the answer for an error: `{"errors": [{"code", "message", "detail"}, ...]}`."""
     headers = {**API_HEADERS, "Content-Type": "application/json; charset=utf-8", **error.headers}
     body = v2_error(error.code, error.detail, message=error.message, facts=error.facts, each=error.each)
-    return respond(request, error.status, headers, body)
+    response = respond(request, error.status, headers, body)
+    for challenge in error.challenges:
+        response.headers.add("WWW-Authenticate", challenge)
+    return response

@@ -13,7 +13,7 @@ from backends.model.actor import Actor
 
 def actor_of(request: BaseRequest) -> Actor:
     """Returns who asks, as far as it is known."""
-    return Actor("", remote_address(request), client_agent(request), _request_id(request))
+    return Actor(_user(request), remote_address(request), client_agent(request), _request_id(request))
 
 
 def described_actor(request: BaseRequest, *, origin: str) -> Actor:
@@ -28,7 +28,7 @@ def described_actor(request: BaseRequest, *, origin: str) -> Actor:
     # The port is the peer's own: it says nothing of a client that the peer forwards for.
     port = peer[1] if isinstance(peer, tuple) and peer[0] == address else 0
     return Actor(
-        "",
+        _user(request),
         address,
         client_agent(request),
         _request_id(request),
@@ -37,6 +37,10 @@ def described_actor(request: BaseRequest, *, origin: str) -> Actor:
         client_authority(request),
         origin,
     )
+
+
+def _user(request: BaseRequest) -> str:
+    return request.get(request_context.USER) or ""
 
 
 def _request_id(request: BaseRequest) -> str:

@@ -1,4 +1,4 @@
-"""From method and path to an operation with parsed values; then the gates, then its handler.
+"""From method and path to an operation with parsed values; then who may, the gates, and its handler.
 
 A pattern is a path with `{names}`; each name has a parser that turns the (percent-decoded) text into a value or raises
 the protocol's own error, so a handler never sees a raw string. `{name*}` may span several segments. The raw path is
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 from aiohttp.web import BaseRequest, StreamResponse
@@ -24,6 +24,9 @@ from backends.model.cache import Cache
 from backends.model.errors import ErrorCode, RegistryError
 from backends.web.gates import Gate
 from backends.web.operations import Operation, Values
+
+if TYPE_CHECKING:
+    from backends.web.access import AccessGate
 
 Parser = Callable[[str], Any]
 
@@ -108,6 +111,8 @@ class Dispatcher:
         gates: what stands before the handlers, in this order.
         what: the name of the interface, for the message about unknown paths.
         headers: of the answers that no handler gives: to OPTIONS, and redirections.
+        access: who may; asked before the gates. None where everybody may everything.
+        nothing: like `parts`, over a store with nothing in it: for callers who may not know what there is.
         names: resolves repositories' names before the gates; None where each stands for itself.
         redirects: lead from `//` to `/`, and to a route that differs only by its last slash, as distribution does.
     """
@@ -121,6 +126,8 @@ class Dispatcher:
         gates: Sequence[Gate],
         what: str,
         headers: Mapping[str, str],
+        access: AccessGate | None = None,
+        nothing: object = None,
         names: Names | None = None,
         redirects: bool = False,
     ) -> None:
@@ -128,6 +135,8 @@ class Dispatcher:
         self._parts = parts
         self._what = what
         self._headers = headers
+        self._access = access
+        self._nothing = nothing
         self._names = names
         self._redirects = redirects
         self._found: Cache[tuple[str, str], _Found] = Cache(bound=REMEMBERED)
@@ -163,6 +172,12 @@ class Dispatcher:
         request[request_context.HANDLER] = found.name
         if found.is_alias or operation.source is not None:
             values = await self._resolved(found, request)
+        parts = self._parts
+        if self._access is not None:
+            admission = await self._access.admit(operation, found.values, values, request)
+            values = admission.values
+            if admission.is_hidden:
+                parts = self._nothing
         try:
             for gate in found.gates:
                 await gate.check(operation, values, request)
@@ -170,7 +185,7 @@ class Dispatcher:
             if refusal.status == HTTPStatus.METHOD_NOT_ALLOWED:
                 refusal.headers.setdefault("Allow", found.allow)
             raise
-        return await operation.handler(self._parts, request, **values)
+        return await operation.handler(parts, request, **values)
 
     async def _resolved(self, found: _Found, request: BaseRequest) -> Values:
         """Returns the values with the repositories that their names stand for, and the one that the request names."""

@@ -1,0 +1,219 @@
+"""Who may: the gate before every operation that touches something, whatever the protocol, once there is access control.
+
+What is told to a caller never depends on whether the thing is there:
+    nobody, and nobody may                   401 and the challenges
+    wrong credentials                        401 and the challenges
+    a token that does not reach so far       401 insufficient_scope, and the challenge for one that does
+    somebody, who may not pull               what is answered where nothing is: its handler runs over an empty store
+    somebody, who may not push or delete     403 and a sentence
+    a mount whose source may not be pulled   an upload, as if the source were not there
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from aiohttp.web import BaseRequest
+
+from backends import request_context
+from backends.auth.access_control import AccessControl, Unauthenticated
+from backends.auth.identity import ANONYMOUS, Caller, Identity
+from backends.auth.observing import AuthObserver
+from backends.auth.rules import USERS_ALL
+from backends.auth.schemes import Busy
+from backends.http.request_info import client_address, client_agent, remote_address
+from backends.model.actions import Action
+from backends.model.errors import RegistryError
+from backends.model.names import canonical_name
+from backends.web.operations import Access, ImageAccess, Operation, RegistryAccess, RepositoryAccess, Values
+from backends.web.refusals import Asked, come_again, denied, described, unauthorized
+from backends.web.rights import Rights, set_rights
+from backends.web.verdicts import Verdict, judge
+
+ImageRule = Callable[[Rights, ImageAccess], Awaitable[bool]]
+"""Whether a caller may do something with an image of v1, whose address names no repository."""
+
+
+async def touches_any_image(rights: Rights, access: ImageAccess) -> bool:  # noqa: ARG001 - it is the same for all
+    """Whether a caller may do something with every image: with no rules file, everybody with credentials may."""
+    return rights.control.rules is USERS_ALL and rights.identity.grants is None and not rights.identity.is_anonymous
+
+
+_log = logging.getLogger("portside.auth")
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """An operation that goes on.
+
+    Attributes:
+        values: for its handler.
+        is_hidden: the handler must run where nothing is: the caller may not know what there is.
+    """
+
+    values: Values
+    is_hidden: bool = False
+
+
+class AccessGate:
+    """The gate of one registry.
+
+    Args:
+        control: schemes and rules.
+        protocol: of the registry.
+        may_touch_image: decides about images of v1.
+        observer: counts logins and refusals.
+    """
+
+    def __init__(
+        self,
+        control: AccessControl,
+        protocol: Literal["v1", "v2"],
+        *,
+        may_touch_image: ImageRule,
+        observer: AuthObserver,
+    ) -> None:
+        self._control = control
+        self._protocol: Literal["v1", "v2"] = protocol
+        self._may_touch_image = may_touch_image
+        self._observer = observer
+
+    async def admit(self, operation: Operation, named: Values, values: Values, request: BaseRequest) -> Admission:
+        """Decides about a request; from here on it carries its caller's rights.
+
+        Args:
+            operation: what it asks for.
+            named: the values as the client named them: challenges repeat its names.
+            values: the values with the names that they stand for: by these it is decided.
+            request: the request.
+
+        Raises:
+            RegistryError: UNAUTHORIZED, DENIED, or TOOMANYREQUESTS and UNAVAILABLE while nobody can tell.
+        """
+        caller = self._caller(request)
+        accesses = operation.accesses(values, request)
+        if not accesses:  # open to everybody, wrong credentials included
+            set_rights(request, Rights(self._control, ANONYMOUS, caller))
+            return Admission(values)
+        asked = Asked(caller, operation, named, request)
+        identity = await self._identify(asked)
+        rights = Rights(self._control, identity, caller)
+        set_rights(request, rights)
+        if identity.user:
+            request[request_context.USER] = identity.user
+        is_hidden = False
+        for access in accesses:
+            verdict = await self._verdict(rights, access)
+            if verdict is Verdict.ALLOWED:
+                continue
+            if isinstance(access, RepositoryAccess) and not access.required:
+                values = {**values, "source": None}
+                continue
+            self._refuse(asked, identity, access, verdict)
+            is_hidden = True
+        if operation.action is Action.LOGIN and identity.user:
+            self._observer.logged_in(identity.scheme)
+            _log.info(
+                "%s at %s logged in (%s)", identity.user[:200], caller.address, described(identity.scheme, caller)
+            )
+        return Admission(values, is_hidden)
+
+    def _caller(self, request: BaseRequest) -> Caller:
+        transport = request.transport
+        return Caller(
+            remote_address(request),
+            client_agent(request),
+            self._protocol,
+            client_address(request),
+            (transport.get_extra_info("peercert") or None) if transport is not None else None,
+        )
+
+    async def _identify(self, asked: Asked) -> Identity:
+        authorization = asked.request.headers.get("Authorization")
+        try:
+            return await self._control.identify(authorization, asked.caller)
+        except Unauthenticated as wrong:
+            self._observer.failed(wrong.scheme, wrong.failure)
+            user = f" for {wrong.user[:200]}" if wrong.user else ""
+            _log.warning(
+                "wrong credentials%s from %s, for %s: %s (%s)",
+                user,
+                asked.caller.address,
+                asked.what(),
+                wrong.reason,
+                described(wrong.scheme or "no scheme", asked.caller),
+            )
+            raise self._unauthorized(asked, wrong.error) from None
+        except Busy as busy:
+            self._observer.failed(busy.scheme, busy.failure)
+            _log.warning(
+                "%s was asked to come again in %d s: %s (%s)",
+                asked.caller.address,
+                busy.retry_after,
+                busy.reason,
+                described(busy.scheme, asked.caller),
+            )
+            raise come_again(busy) from None
+
+    async def _verdict(self, rights: Rights, access: Access) -> Verdict:
+        control, identity = rights.control, rights.identity
+        match access:
+            case ImageAccess(action=action):
+                may = await self._may_touch_image(rights, access)
+                # A client of v1 has no scopes: what its token does not reach is not there, or not its to push.
+                return judge(identity, action, is_granted=True, is_allowed=may, may_pull=False)
+            case RepositoryAccess(action=action):
+                name = canonical_name(access.name)
+                # Whoever pushes reads what is there, and asks for both, as of distribution.
+                needed = (Action.PULL, Action.PUSH) if action is Action.PUSH else (action,)
+                is_granted = all(control.grants(identity, each, name) for each in needed)
+                is_allowed = control.decide(identity, action, name).is_allowed
+                may_pull = action is Action.DELETE and control.may(identity, Action.PULL, name)
+                return judge(identity, action, is_granted=is_granted, is_allowed=is_allowed, may_pull=may_pull)
+            case RegistryAccess(action=action):
+                if action is Action.LOGIN:  # whoever has shown something that is good may come in
+                    is_allowed = not identity.is_anonymous or not control.schemes
+                    return Verdict.ALLOWED if is_allowed else Verdict.UNKNOWN_CALLER
+                is_granted = control.grants(identity, action, "")
+                is_allowed = control.decide(identity, action, "").is_allowed
+                return judge(identity, action, is_granted=is_granted, is_allowed=is_allowed, may_pull=False)
+
+    def _refuse(self, asked: Asked, identity: Identity, access: Access, verdict: Verdict) -> None:
+        """Notes a refusal; returns where it is to look like something that is not there.
+
+        Raises:
+            RegistryError: in all other cases.
+        """
+        what = asked.what(access)
+        failure = verdict.failure
+        is_first_question = isinstance(access, RegistryAccess) and access.action is Action.LOGIN
+        if verdict is Verdict.UNKNOWN_CALLER and is_first_question:
+            _log.debug("%s was asked for credentials (%s)", asked.caller.address, asked.caller.agent[:100])
+        else:
+            self._observer.failed(identity.scheme, failure)
+            _log.info(
+                "%s at %s was refused to %s: %s (%s)",
+                identity.user[:200] or "somebody without a name",
+                asked.caller.address,
+                what,
+                self._reason(identity, access, verdict),
+                described(identity.scheme, asked.caller),
+            )
+        if verdict in {Verdict.UNKNOWN_CALLER, Verdict.OUT_OF_SCOPE}:
+            raise self._unauthorized(asked, "insufficient_scope" if verdict is Verdict.OUT_OF_SCOPE else "")
+        if verdict is Verdict.DENIED and not isinstance(access, RegistryAccess):  # what lists is hidden, never denied
+            raise denied(identity, access)
+
+    def _reason(self, identity: Identity, access: Access, verdict: Verdict) -> str:
+        if verdict in {Verdict.UNKNOWN_CALLER, Verdict.OUT_OF_SCOPE}:
+            return str(verdict.value)
+        if isinstance(access, ImageAccess):
+            return "it may not in any repository that holds the image"
+        name = canonical_name(access.name) if isinstance(access, RepositoryAccess) else ""
+        return self._control.decide(identity, access.action, name).reason
+
+    def _unauthorized(self, asked: Asked, error: str) -> RegistryError:
+        return unauthorized(asked, self._control.challenges(asked.caller, asked.wanted(), error))
