@@ -19,22 +19,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from backends.auth.signed_token import MAX_TOKEN, WrongToken
 from backends.model.base64url import decode, encode
 from backends.model.strict_json import parse_json
 
 Kind = Literal["bearer", "v1"]
 
-MAX_TOKEN = 8192
-"""Characters; what is longer is neither issued nor read."""
-
 _VERSION = 1
 _MAC_CHARACTERS = 43
 """32 bytes in base64url."""
 _FIELDS = frozenset({"v", "k", "u", "s", "g", "c", "r", "a", "aud", "exp"})
-
-
-class WrongToken(Exception):  # noqa: N818 - a finding, not a fault
-    """This is no token of ours that is good now and here; the message says why, for the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +110,7 @@ def verify(key: bytes, text: str, *, kind: Kind, audience: str, now: float) -> O
     if not hmac.compare_digest(token.audience.encode(), audience.encode()):
         raise WrongToken(f"it was issued for {token.audience[:200]!r}")
     if not now < token.expires:
-        raise WrongToken(f"it has expired {math.ceil(now - token.expires)} seconds ago")
+        raise WrongToken(f"it has expired {math.ceil(now - token.expires)} seconds ago", has_expired=True)
     return token
 
 

@@ -15,8 +15,9 @@ from urllib.parse import quote_plus, unquote_plus
 
 from backends.auth.credentials import Credentials, V1Token
 from backends.auth.identity import Caller, Identity
-from backends.auth.own_tokens import OwnToken, WrongToken, issue, verify
+from backends.auth.own_tokens import OwnToken, issue, verify
 from backends.auth.schemes import Busy, Failure, Wanted, WrongCredentials
+from backends.auth.signed_token import WrongToken
 from backends.model.actions import Action
 from backends.model.errors import RegistryError
 from backends.model.names import canonical_name

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.auth.own_tokens import MAX_TOKEN, OwnToken, WrongToken, is_own, issue, verify
+from backends.auth.own_tokens import OwnToken, is_own, issue, verify
+from backends.auth.signed_token import MAX_TOKEN, WrongToken
 from backends.model.base64url import decode, encode
 
 KEY = b"k" * 32
