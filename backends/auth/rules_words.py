@@ -81,7 +81,7 @@ def trouble_with_user(text: Text) -> str:
         return f"{shown} has no meaning of its own; write `anyone` for everybody, and a user's name in quotes"
     if word in _SOMEBODY:
         return f"{shown} has no meaning of its own; write `users` for who has logged in, and a user's name in quotes"
-    near = get_close_matches(word, ("anyone", "users"), 1, 0.8)
+    near = get_close_matches(word, ("anyone", "users"), 1, 0.8) if word.isalpha() else ()
     if near:
         return f"{shown} looks like `{near[0]}`; write that, and a user's name in quotes"
     return ""
