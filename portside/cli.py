@@ -1,7 +1,7 @@
 """The command line. Each command imports what it needs when it runs: `--help` and `route` answer at once.
 
 Invariant: what keeps a command from doing its work is one sentence on stderr and status 1 (2 where the command itself
-is misspelt), never a traceback.
+is misspelt, 3 and 6 of `htpasswd` as Apache's), never a traceback.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing_extensions import override
 GROUPS = (
     ("Run", ("serve", "proxy", "v1", "v2")),
     ("Prepare and look", ("certs", "config", "route", "health", "notifications", "inspect", "reindex")),
-    ("Change", ("migrate", "delete")),
+    ("Change", ("htpasswd", "migrate", "delete")),
 )
 MODULES = {
     "serving": ("serve", "proxy", "v1", "v2"),
     "looking": ("certs", "config", "route", "health", "notifications"),
     "volumes": ("inspect", "reindex", "delete"),
+    "passwords": ("htpasswd",),
     "migrating": ("migrate",),
 }
 """Where the commands are, below `portside.commands`."""

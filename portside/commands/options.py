@@ -36,10 +36,10 @@ def say(text: str) -> None:
     click.echo(_harmless(text))
 
 
-def fail(sentence: str) -> NoReturn:
-    """Ends the program with a sentence on stderr, and status 1."""
+def fail(sentence: str, *, status: int = 1) -> NoReturn:
+    """Ends the program with a sentence on stderr."""
     click.echo(_harmless(f"portside: {sentence}"), err=True)
-    sys.exit(1)
+    sys.exit(status)
 
 
 def _harmless(text: str) -> str:

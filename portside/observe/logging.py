@@ -34,8 +34,8 @@ __all__ = ["LEVELS", "Log", "LogSettings", "escaped", "log_directly"]
 LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
 QUEUED_LINES = 10_000
 FULL_SECONDS = 1.0
-EXTRA = "listener"
-"""What a record may carry beside its message: `extra={"listener": "v1"}`."""
+EXTRAS = ("listener", "password", "user")
+"""What a record may carry beside its message: `extra={"listener": "v1"}`. One with a password is never mailed."""
 
 _PROGRAM = str(Path(__file__).parents[2]) + os.sep
 
@@ -229,8 +229,7 @@ class _Lines(logging.Formatter):
             "level": record.levelname.lower(),
             MESSAGE[self._form]: record.getMessage(),
         }
-        if EXTRA in record.__dict__:
-            event[EXTRA] = record.__dict__[EXTRA]
+        event |= {key: record.__dict__[key] for key in EXTRAS if key in record.__dict__}
         event["logger"] = record.name
         if self._caller:  # logrus' names
             event["file"] = f"{record.pathname.removeprefix(_PROGRAM)}:{record.lineno}"

@@ -98,7 +98,7 @@ class MailHandler(logging.Handler):
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno not in self._settings.levels or record.name == OWN:
+        if record.levelno not in self._settings.levels or record.name == OWN or "password" in record.__dict__:
             return
         if self._process != os.getpid():
             self._begin()

@@ -19,7 +19,20 @@ from tests.support.commands import children, portside, running_command
 from tests.support.ports import free_port
 from tests.support.programs import find_program
 
-COMMANDS = ("serve", "proxy", "v1", "v2", "certs", "route", "health", "inspect", "reindex", "migrate", "delete")
+COMMANDS = (
+    "serve",
+    "proxy",
+    "v1",
+    "v2",
+    "certs",
+    "route",
+    "health",
+    "inspect",
+    "reindex",
+    "htpasswd",
+    "migrate",
+    "delete",
+)
 
 
 def _sentence(done: subprocess.CompletedProcess[str]) -> str:

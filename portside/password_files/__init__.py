@@ -1,0 +1,1 @@
+"""htpasswd files that are written: by `portside htpasswd`, and once at a start without one."""
