@@ -3,8 +3,8 @@
 v1's `x` and `library/x` are v2's `x`, and so is v2's `library/x`, unless a volume has a repository of that name: then
 it is one of its own for v2, and v1 reads it where it finds nothing else under that name. What v1 pushes goes to `x`.
 
-A name is resolved once, before anything is decided or done by it (`backends/web/dispatch.py`). Only names below
-`library/` cost a look at the volume.
+A name is resolved once, before anything is done by it (`backends/web/dispatch.py`), and after it was decided who may:
+both names are judged as one, and who may not must not learn which there is. Only names below `library/` cost a look.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 
 from backends.model import media_types
@@ -113,14 +113,23 @@ class Repository:
         """
         return await mount(self._shared, digest, Repository(source, self._shared), into=self.name, actor=actor)
 
-    async def mount_from_any(self, digest: Digest, *, actor: Actor) -> bool:
+    async def mount_from_any(
+        self, digest: Digest, may_pull: Callable[[str], bool] | None = None, *, actor: Actor
+    ) -> bool:
         """Takes over a blob from whichever repository is known to have it.
+
+        Args:
+            digest: of the blob.
+            may_pull: whether whoever asks may pull a repository, by its name; None where everybody may.
+            actor: who asks.
 
         Returns:
             False when none is known, or it does not have it any more. Content that no repository has is never taken.
         """
         source = await find_holder(self._driver, digest)
-        return source is not None and await self.mount(digest, source, actor=actor)
+        if source is None or (may_pull is not None and not may_pull(source)):
+            return False
+        return await self.mount(digest, source, actor=actor)
 
     async def delete_blob(self, digest: Digest, *, actor: Actor) -> None:
         """Takes a blob from this repository; see `Removal.blob`."""

@@ -4,6 +4,9 @@ What one request does with an upload is `upload_session`. A lock lets one reques
 processes. What can happen to it meanwhile is a table (`upload_states`): it is kept for the next request, or it ends,
 and then nothing of it is left. So an upload that the disk had no room for goes too, with all its bytes: else they would
 keep the disk full.
+
+Whoever has begun an upload with a name is its owner: to everybody else it is not there. Its name alone proves nothing,
+for names stand in logs, and in what clients show.
 """
 
 from __future__ import annotations
@@ -38,8 +41,12 @@ if TYPE_CHECKING:
     from backends.registry.layers.upload_meter import UploadMeter
 
 RUNNING_HASHES_KEPT = 1024
+OWNERS_KEPT = 1024
 METERS_KEPT = 64
 """Each has some 100 KiB of what it is inflating."""
+
+
+_Key = tuple[RepositoryName, UploadId]
 
 
 class Uploads:
@@ -61,11 +68,16 @@ class Uploads:
         self._blobs = blobs
         self._events = events
         self._layers = layers
-        self._running: Cache[UploadId, RunningHash] = Cache(bound=RUNNING_HASHES_KEPT)
-        self._meters: Cache[UploadId, UploadMeter] = Cache(bound=METERS_KEPT)
+        self._running: Cache[_Key, RunningHash] = Cache(bound=RUNNING_HASHES_KEPT)
+        self._meters: Cache[_Key, UploadMeter] = Cache(bound=METERS_KEPT)
+        self._owners: Cache[_Key, str] = Cache(bound=OWNERS_KEPT)
 
-    async def start(self, name: RepositoryName) -> UploadId:
+    async def start(self, name: RepositoryName, *, user: str | None = None) -> UploadId:
         """Begins an upload; it is there for every process when this returns, and not at all when it fails.
+
+        Args:
+            name: of the repository.
+            user: who begins it; "" for a caller without a name, None where there is no access control.
 
         Raises:
             RegistryError: INSUFFICIENT_STORAGE: there is little room left.
@@ -73,19 +85,44 @@ class Uploads:
         require_room(self._room)
         upload_id = UploadId(str(uuid.uuid4()))
         try:
-            await run_to_completion(self._begin(name, upload_id))
+            await run_to_completion(self._begin(name, upload_id, user or ""))
         except BaseException:
             await self._forget(name, upload_id)
             raise
-        self._keep(upload_id, RunningHash())
+        self._keep((name, upload_id), RunningHash())
         return upload_id
 
-    async def _begin(self, name: RepositoryName, upload_id: UploadId) -> None:
+    async def _begin(self, name: RepositoryName, upload_id: UploadId, owner: str) -> None:
         # A power cut may take an upload, since it takes what was not synced of its bytes anyway.
         writer = await self._driver.writer(layout.upload_data(name, upload_id), durable=False)
         await writer.close()
+        if owner:
+            content = owner.encode(errors="surrogatepass")
+            await self._driver.write(layout.upload_owner(name, upload_id), content, durable=False)
+            self._owners.put((name, upload_id), owner)
         started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         await self._driver.write(layout.upload_started_at(name, upload_id), started.encode(), durable=False)
+
+    async def _require_owner(self, name: RepositoryName, upload_id: UploadId, user: str | None) -> None:
+        """Requires that an upload may be had by a user; one that nobody with a name has begun, by all.
+
+        Raises:
+            RegistryError: BLOB_UPLOAD_UNKNOWN, as where there is no such upload.
+        """
+        if user is None:
+            return
+        key = (name, upload_id)
+        try:
+            owner = self._owners[key]
+        except KeyError:
+            try:
+                content = await self._driver.read(layout.upload_owner(name, upload_id))
+            except PathNotFound:
+                return
+            owner = content.decode(errors="surrogatepass")
+            self._owners.put(key, owner)
+        if owner != user:
+            raise _unknown(name, upload_id)
 
     async def receive(
         self, name: RepositoryName, chunks: AsyncIterator[Chunk], expected: Digest, *, actor: Actor
@@ -109,16 +146,17 @@ class Uploads:
             raise
 
     async def _forget(self, name: RepositoryName, upload_id: UploadId) -> None:
-        self._running.forget(upload_id)
+        self._running.forget((name, upload_id))
         with suppress(StorageError):  # gone already, or the disk refuses even that: the first error is reported
             await run_to_completion(self._driver.delete(layout.upload(name, upload_id), durable=False))
 
-    async def size(self, name: RepositoryName, upload_id: UploadId) -> int:
+    async def size(self, name: RepositoryName, upload_id: UploadId, *, user: str | None = None) -> int:
         """Returns how many bytes an upload has.
 
         Raises:
-            RegistryError: BLOB_UPLOAD_UNKNOWN: not begun, finished, or another repository's.
+            RegistryError: BLOB_UPLOAD_UNKNOWN: not begun, finished, or another repository's, or another user's.
         """
+        await self._require_owner(name, upload_id, user)
         try:
             return (await self._driver.stat(layout.upload_data(name, upload_id))).size
         except PathNotFound:
@@ -126,26 +164,29 @@ class Uploads:
 
     @asynccontextmanager
     async def open(
-        self, name: RepositoryName, upload_id: UploadId, *, measured: bool = False
+        self, name: RepositoryName, upload_id: UploadId, *, user: str | None = None, measured: bool = False
     ) -> AsyncIterator[UploadSession]:
         """Has an upload for one request, exclusively.
 
         Args:
             name: of the repository.
             upload_id: of the upload.
+            user: who asks for it, as in `start`.
             measured: whether it is found out what layer it is, if the request begins it or goes on with it here.
 
         Raises:
-            RegistryError: BLOB_UPLOAD_UNKNOWN, also of one that is deleted meanwhile; RANGE_INVALID while another
-                request has it.
+            RegistryError: BLOB_UPLOAD_UNKNOWN, also of one that is deleted meanwhile, or another user's; RANGE_INVALID
+                while another request has it.
         """
+        await self._require_owner(name, upload_id, user)
+        key = (name, upload_id)
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(self._locks.hold(layout.upload_lock(name, upload_id)))
             except LockHeld:
                 raise _busy(upload_id) from None
-            running = self._running.forget(upload_id) or RunningHash()
-            meter = self._meters.forget(upload_id)
+            running = self._running.forget(key) or RunningHash()
+            meter = self._meters.forget(key)
             if meter is None and measured and self._layers is not None and not running.offset:
                 meter = self._layers().begin_meter(running)
             tee = running.take if meter is None else partial(_take_both, running, meter)
@@ -157,7 +198,7 @@ class Uploads:
                 await self._forget(name, upload_id)
                 raise
             except BaseException:
-                self._keep(upload_id, running)
+                self._keep(key, running)
                 raise
             session = UploadSession(
                 self._driver,
@@ -177,21 +218,23 @@ class Uploads:
             finally:
                 await run_to_completion(session.close())
                 if session.state is State.GROWING:
-                    self._keep(upload_id, running)
+                    self._keep(key, running)
                     if meter is not None:
-                        self._meters.put(upload_id, meter)
+                        self._meters.put(key, meter)
+                else:
+                    self._owners.forget(key)
 
-    async def cancel(self, name: RepositoryName, upload_id: UploadId) -> None:
+    async def cancel(self, name: RepositoryName, upload_id: UploadId, *, user: str | None = None) -> None:
         """Forgets an upload and its bytes.
 
         Raises:
             RegistryError: BLOB_UPLOAD_UNKNOWN; RANGE_INVALID while another request has it.
         """
-        async with self.open(name, upload_id) as session:
+        async with self.open(name, upload_id, user=user) as session:
             await session.discard()
 
-    def _keep(self, upload_id: UploadId, running: RunningHash) -> None:
-        self._running.put(upload_id, running)
+    def _keep(self, key: _Key, running: RunningHash) -> None:
+        self._running.put(key, running)
 
 
 def _take_both(running: RunningHash, meter: UploadMeter, chunks: Sequence[Chunk]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from backends.http.body_limit import BodyLimit
 from backends.model.actions import Action
 from backends.model.v1images import V1Name
-from backends.registry.names import Names, is_alias
+from backends.registry.names import is_alias
 from backends.registry.store import Store
 from backends.v1.errors import render
 from backends.v1.headers import STD
@@ -57,7 +57,7 @@ class Registry:
             access=access,
             nothing=Parts(nothing, settings, parts.receiving) if nothing is not None else None,
             what="this registry",
-            names=_Names(store.names),
+            names=_Names(),
             headers={"Server": "Portside"},
         )
         handler = asking_again(
@@ -72,11 +72,8 @@ class Registry:
 class _Names:
     """What a name in a path stands for: v1 reads v2's own `library/x` where there is no `x`. Pushes go to `x`."""
 
-    def __init__(self, names: Names) -> None:
-        self._names = names
-
     def is_alias(self, name: V1Name, operation: Operation) -> bool:
         return operation.action is not Action.PUSH and is_alias(name)
 
-    async def resolve(self, name: V1Name) -> V1Name:
-        return await self._names.resolve_v1(name)
+    async def resolve(self, name: V1Name, parts: Parts) -> V1Name:
+        return await parts.store.names.resolve_v1(name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from backends.http.body_limit import BodyLimit
 from backends.model.names import RepositoryName
-from backends.registry.names import Names, is_alias
+from backends.registry.names import is_alias
 from backends.registry.store import Store
 from backends.v2.errors import render
 from backends.v2.headers import API_HEADERS
@@ -58,7 +58,7 @@ class Registry:
             access=access,
             nothing=Parts(nothing, settings, parts.receiving, readers) if nothing is not None else None,
             what="this registry",
-            names=_Names(store.names),
+            names=_Names(),
             headers=API_HEADERS,
             redirects=True,
         )
@@ -74,11 +74,8 @@ class Registry:
 class _Names:
     """What a name in a path stands for: v2's `library/x` may be `x`."""
 
-    def __init__(self, names: Names) -> None:
-        self._names = names
-
     def is_alias(self, name: RepositoryName, operation: Operation) -> bool:  # noqa: ARG002 - v1's differ by it
         return is_alias(name)
 
-    async def resolve(self, name: RepositoryName) -> RepositoryName:
-        return await self._names.resolve(name)
+    async def resolve(self, name: RepositoryName, parts: Parts) -> RepositoryName:
+        return await parts.store.names.resolve(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 
 from aiohttp.web import BaseRequest, StreamResponse
 
@@ -19,6 +19,7 @@ from backends.registry.upload_session import UploadSession
 from backends.v2.accesses import parse_anonymous_mount, parse_mount
 from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
+from backends.web.rights import rights_of, user_of
 
 
 async def post_upload(
@@ -31,13 +32,15 @@ async def post_upload(
         digest = mount[0]
         if await parts.store.open(name).mount(digest, source, actor=parts.actor(request)):
             return _created(parts, request, name, digest)
-    # Without access control all may read all; with it the right to read the source is to be asked for there too.
     anywhere = parse_anonymous_mount(query)
-    if anywhere is not None and await parts.store.open(name).mount_from_any(anywhere, actor=parts.actor(request)):
-        return _created(parts, request, name, anywhere)
+    if anywhere is not None:
+        rights = rights_of(request)
+        may_pull = rights.may_pull if rights is not None else None
+        if await parts.store.open(name).mount_from_any(anywhere, may_pull, actor=parts.actor(request)):
+            return _created(parts, request, name, anywhere)
     expected = parse_digest(query["digest"]) if "digest" in query else None
     if expected is None:
-        upload_id = await parts.store.uploads.start(name)
+        upload_id = await parts.store.uploads.start(name, user=user_of(request))
         return _accepted(parts, request, name, upload_id, size=0)
     with parts.receiving.one():
         async with aclosing(_body(parts, request)) as chunks:
@@ -47,13 +50,13 @@ async def post_upload(
 
 async def get_upload(parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId) -> StreamResponse:
     """Answers how many bytes an upload has."""
-    size = await parts.store.uploads.size(name, upload)
+    size = await parts.store.uploads.size(name, upload, user=user_of(request))
     return _accepted(parts, request, name, upload, size=size, status=204)
 
 
 async def patch_upload(parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId) -> StreamResponse:
     """Appends the body: a stream, or a chunk that must begin where the upload ends."""
-    async with parts.store.uploads.open(name, upload, measured=_has_schema1(request)) as session:
+    async with _opened(parts, request, name, upload) as session:
         _require_offset(parts, request, name, upload, session)
         await _append(parts, request, session)
         size = session.size
@@ -70,7 +73,7 @@ async def put_upload(parts: Parts, request: BaseRequest, name: RepositoryName, u
             message="the digest is missing",
         )
     expected = parse_digest(query["digest"])
-    async with parts.store.uploads.open(name, upload, measured=_has_schema1(request)) as session:
+    async with _opened(parts, request, name, upload) as session:
         _require_offset(parts, request, name, upload, session)
         if not request.content.at_eof():  # not is_eof: that is true as soon as all has come, unread
             await _append(parts, request, session)
@@ -80,8 +83,14 @@ async def put_upload(parts: Parts, request: BaseRequest, name: RepositoryName, u
 
 async def delete_upload(parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId) -> StreamResponse:
     """Cancels an upload."""
-    await parts.store.uploads.cancel(name, upload)
+    await parts.store.uploads.cancel(name, upload, user=user_of(request))
     return respond(request, 204, {**API_HEADERS, "Docker-Upload-UUID": upload})
+
+
+def _opened(
+    parts: Parts, request: BaseRequest, name: RepositoryName, upload: UploadId
+) -> AbstractAsyncContextManager[UploadSession]:
+    return parts.store.uploads.open(name, upload, user=user_of(request), measured=_has_schema1(request))
 
 
 def _has_schema1(request: BaseRequest) -> bool:

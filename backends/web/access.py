@@ -81,13 +81,12 @@ class AccessGate:
         self._may_touch_image = may_touch_image
         self._observer = observer
 
-    async def admit(self, operation: Operation, named: Values, values: Values, request: BaseRequest) -> Admission:
+    async def admit(self, operation: Operation, values: Values, request: BaseRequest) -> Admission:
         """Decides about a request; from here on it carries its caller's rights.
 
         Args:
             operation: what it asks for.
-            named: the values as the client named them: challenges repeat its names.
-            values: the values with the names that they stand for: by these it is decided.
+            values: the values as the client named them: challenges repeat its names.
             request: the request.
 
         Raises:
@@ -98,7 +97,7 @@ class AccessGate:
         if not accesses:  # open to everybody, wrong credentials included
             set_rights(request, Rights(self._control, ANONYMOUS, caller))
             return Admission(values)
-        asked = Asked(caller, operation, named, request)
+        asked = Asked(caller, operation, values, request)
         identity = await self._identify(asked)
         rights = Rights(self._control, identity, caller)
         set_rights(request, rights)

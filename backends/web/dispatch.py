@@ -80,14 +80,18 @@ class _Compiled:
 
 
 class Names(Protocol):
-    """Which repository a name in a path stands for, where it may stand for one of another name."""
+    """Which repository a name in a path stands for, where it may stand for one of another name.
+
+    Both names are one by which access is decided, so this is asked after that: a look at the store is for those who may
+    know what is in it.
+    """
 
     def is_alias(self, name: Any, operation: Operation) -> bool:
         """Whether a name must be resolved for an operation."""
         ...
 
-    async def resolve(self, name: Any) -> Any:
-        """Returns the name of the repository that it stands for."""
+    async def resolve(self, name: Any, parts: Any) -> Any:
+        """Returns the name of the repository that it stands for in the store of some parts."""
         ...
 
 
@@ -113,7 +117,7 @@ class Dispatcher:
         headers: of the answers that no handler gives: to OPTIONS, and redirections.
         access: who may; asked before the gates. None where everybody may everything.
         nothing: like `parts`, over a store with nothing in it: for callers who may not know what there is.
-        names: resolves repositories' names before the gates; None where each stands for itself.
+        names: resolves repositories' names for who may; None where each stands for itself.
         redirects: lead from `//` to `/`, and to a route that differs only by its last slash, as distribution does.
     """
 
@@ -170,14 +174,16 @@ class Dispatcher:
                 self._found.put(key, found)
         operation, values = found.operation, found.values
         request[request_context.HANDLER] = found.name
-        if found.is_alias or operation.source is not None:
-            values = await self._resolved(found, request)
+        if operation.source is not None:
+            values = {**values, "source": operation.source(request)}
         parts = self._parts
         if self._access is not None:
-            admission = await self._access.admit(operation, found.values, values, request)
+            admission = await self._access.admit(operation, values, request)
             values = admission.values
             if admission.is_hidden:
                 parts = self._nothing
+        if self._names is not None and (found.is_alias or operation.source is not None):
+            values = await self._resolved(self._names, found, values, parts)
         try:
             for gate in found.gates:
                 await gate.check(operation, values, request)
@@ -187,16 +193,15 @@ class Dispatcher:
             raise
         return await operation.handler(parts, request, **values)
 
-    async def _resolved(self, found: _Found, request: BaseRequest) -> Values:
-        """Returns the values with the repositories that their names stand for, and the one that the request names."""
-        operation, values = found.operation, dict(found.values)
-        if operation.source is not None:
-            source = values["source"] = operation.source(request)
-            if source is not None and self._names is not None and self._names.is_alias(source, operation):
-                values["source"] = await self._names.resolve(source)
-        if found.is_alias and self._names is not None:
-            values["name"] = await self._names.resolve(values["name"])
-        return values
+    async def _resolved(self, names: Names, found: _Found, values: Values, parts: object) -> Values:
+        """Returns the values with the repositories that their names stand for."""
+        resolved = dict(values)
+        source = values.get("source")
+        if source is not None and names.is_alias(source, found.operation):
+            resolved["source"] = await names.resolve(source, parts)
+        if found.is_alias:
+            resolved["name"] = await names.resolve(values["name"], parts)
+        return resolved
 
     def _find(self, method: str, path: str) -> _Found:
         for route in self._routes:

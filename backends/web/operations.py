@@ -13,7 +13,7 @@ from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.model.actions import Action
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.names import ImageId, RepositoryName, canonical_name
+from backends.model.names import ImageId, RepositoryName
 from backends.model.v1images import V1Name
 
 Values = Mapping[str, Any]
@@ -64,14 +64,8 @@ Touches = Callable[[Action, Values, BaseRequest], Sequence[Access]]
 
 
 def accesses_to(name: RepositoryName | V1Name, action: Action) -> Sequence[Access]:
-    """Returns an action on a repository that a path names.
-
-    v2's own `library/x` that v1 reads in place of `x` must be allowed by both names.
-    """
-    if not isinstance(name, V1Name):
-        return (RepositoryAccess(action, name),)
-    access = RepositoryAccess(action, name.canonical)
-    return (access, RepositoryAccess(action, canonical_name(name.text))) if name.falls_back else (access,)
+    """Returns an action on a repository that a path names; v2's own `library/x` is judged as `x` too."""
+    return (RepositoryAccess(action, name.canonical if isinstance(name, V1Name) else name),)
 
 
 def touches_what_the_path_names(action: Action, values: Values, request: BaseRequest) -> Sequence[Access]:  # noqa: ARG001 - others look at the query

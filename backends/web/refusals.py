@@ -26,11 +26,8 @@ class Asked:
 
     def wanted(self) -> Sequence[Wanted]:
         """Returns what credentials must reach, by the names that the client used; distribution's own lists."""
-        values = self.named
-        if self.operation.source is not None:
-            values = {**values, "source": self.operation.source(self.request)}
         wanted: dict[Wanted, None] = {}
-        for access in self.operation.accesses(values, self.request):
+        for access in self.operation.accesses(self.named, self.request):
             match access:
                 case RepositoryAccess(action=Action.PUSH):
                     wanted[Wanted("repository", access.name, ("pull", "push"))] = None

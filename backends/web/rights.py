@@ -49,6 +49,12 @@ def set_rights(request: BaseRequest, rights: Rights) -> None:
     request[_RIGHTS] = rights
 
 
+def user_of(request: BaseRequest) -> str | None:
+    """Returns the name of a request's caller: "" without one, None where there is no access control."""
+    rights = request.get(_RIGHTS)
+    return None if rights is None else rights.identity.user
+
+
 def rights_of(request: BaseRequest) -> Rights | None:
     """Returns the rights of a request's caller; None where there is no access control, and everybody may do all."""
     return request.get(_RIGHTS)

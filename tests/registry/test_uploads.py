@@ -258,6 +258,63 @@ async def test_an_upload_of_another_repository_is_unknown(reopen: Reopen) -> Non
     assert await process.uploads.size(NAME, upload) == 0
 
 
+async def test_an_attempt_from_another_repository_costs_an_upload_nothing(reopen: Reopen) -> None:
+    """Whoever sees an upload's name in a log must not make the one whose it is pay: its running hash stays."""
+    storage, counting = wrapped(reopen(), CountingDriver)
+    process = Store(storage)
+    upload = await process.uploads.start(NAME)
+    await append(process, upload, CONTENT)
+    with pytest.raises(RegistryError):
+        await process.uploads.cancel(RepositoryName("team/other"), upload)
+    await append(process, upload, CONTENT)
+    await commit(process, upload, Digest.of(CONTENT * 2))
+    assert counting.reread == 0
+
+
+@pytest.mark.parametrize("user", ["bob", "", "alic", "alice2"])
+async def test_an_upload_is_there_for_the_user_alone_who_has_begun_it(reopen: Reopen, user: str) -> None:
+    processes = [Store(reopen()), Store(reopen())]
+    upload = await processes[0].uploads.start(NAME, user="alice")
+    for process in processes:
+        uploads = process.uploads
+        for attempt in (uploads.size(NAME, upload, user=user), uploads.cancel(NAME, upload, user=user)):
+            with pytest.raises(RegistryError) as caught:
+                await attempt
+            assert code(caught) is ErrorCode.BLOB_UPLOAD_UNKNOWN
+        async with uploads.open(NAME, upload, user="alice") as session:
+            await session.append(chunks(CONTENT))
+            with pytest.raises(RegistryError) as caught:  # not even that it is being written
+                await uploads.cancel(NAME, upload, user=user)
+            assert code(caught) is ErrorCode.BLOB_UPLOAD_UNKNOWN
+    assert await processes[1].uploads.size(NAME, upload, user="alice") == 2 * len(CONTENT)
+
+
+@pytest.mark.parametrize("begun_by", [None, ""])
+async def test_an_upload_that_nobody_with_a_name_has_begun_is_everybodys(reopen: Reopen, begun_by: str | None) -> None:
+    """It was begun before there was access control, or where everybody may push."""
+    upload = await Store(reopen()).uploads.start(NAME, user=begun_by)
+    for user in ("alice", "", None):
+        assert await Store(reopen()).uploads.size(NAME, upload, user=user) == 0
+
+
+async def test_without_access_control_nobody_looks_whose_an_upload_is(reopen: Reopen) -> None:
+    storage = reopen()
+    upload = await Store(storage).uploads.start(NAME, user="alice")
+    reading: list[str] = []
+
+    class Noting(ForwardingDriver):
+        @override
+        async def read(self, path: str) -> bytes:
+            reading.append(path)
+            return await super().read(path)
+
+    watched, _ = wrapped(storage, Noting)
+    assert await Store(watched).uploads.size(NAME, upload) == 0
+    assert reading == []
+    assert await Store(watched).uploads.size(NAME, upload, user="alice") == 0
+    assert reading == [layout.upload_owner(NAME, upload)]
+
+
 async def test_a_cancelled_upload_is_gone(reopen: Reopen) -> None:
     storage = reopen()
     driver = storage.driver

@@ -38,6 +38,7 @@ REPOSITORY = f"{ROOT}/repositories/library/busybox"
         (layout.tag_index_link(NAME, TAG, DIGEST), f"{REPOSITORY}/_manifests/tags/1.0/index/sha256/{HEX}/link"),
         (layout.upload(NAME, UPLOAD), f"{REPOSITORY}/_uploads/{UPLOAD}"),
         (layout.upload_data(NAME, UPLOAD), f"{REPOSITORY}/_uploads/{UPLOAD}/data"),
+        (layout.upload_owner(NAME, UPLOAD), f"{REPOSITORY}/_uploads/{UPLOAD}/owner"),
         (layout.upload_started_at(NAME, UPLOAD), f"{REPOSITORY}/_uploads/{UPLOAD}/startedat"),
     ],
 )

@@ -7,7 +7,7 @@
             _manifests/revisions/<alg>/<hex>/link               ... and that manifest
             _manifests/tags/<tag>/current/link                  what the tag names
             _manifests/tags/<tag>/index/<alg>/<hex>/link        what it has ever named
-            _uploads/<uuid>/{data,startedat,progress}           progress is ours; distribution passes over it
+            _uploads/<uuid>/{data,startedat,owner,progress}     the last two are ours; distribution passes over them
     <root>/images/<id>/{json,layer,ancestry,_checksum}          as docker-registry 0.9.1 writes it
     <root>/repositories/<ns>/<repo>/{tag_<t>,tag<t>_json,json,_index_images}
     <root>/docker/registry/portside/primary/                    ours, and truth: never delete

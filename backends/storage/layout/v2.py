@@ -74,5 +74,10 @@ def upload_started_at(name: RepositoryName, upload_id: UploadId) -> str:
     return f"{REPOSITORIES}/{name}/_uploads/{upload_id}/startedat"
 
 
+def upload_owner(name: RepositoryName, upload_id: UploadId) -> str:
+    """The user who began an upload; absent where nobody said who that is."""
+    return f"{REPOSITORIES}/{name}/_uploads/{upload_id}/owner"
+
+
 def upload_progress(name: RepositoryName, upload_id: UploadId) -> str:
     return f"{REPOSITORIES}/{name}/_uploads/{upload_id}/progress"
