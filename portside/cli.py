@@ -1,7 +1,7 @@
 """The command line. Each command imports what it needs when it runs: `--help` and `route` answer at once.
 
 Invariant: what keeps a command from doing its work is one sentence on stderr and status 1 (2 where the command itself
-is misspelt, 3 and 6 of `htpasswd` as Apache's), never a traceback.
+is misspelt, and where `access explain` has no answer; 3 and 6 of `htpasswd` as Apache's), never a traceback.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing_extensions import override
 
 GROUPS = (
     ("Run", ("serve", "proxy", "v1", "v2")),
-    ("Prepare and look", ("certs", "config", "route", "health", "notifications", "inspect", "reindex")),
+    ("Prepare and look", ("certs", "config", "route", "health", "notifications", "inspect", "reindex", "access")),
     ("Change", ("htpasswd", "migrate", "delete")),
 )
 MODULES = {
@@ -22,6 +22,7 @@ MODULES = {
     "volumes": ("inspect", "reindex", "delete"),
     "passwords": ("htpasswd",),
     "migrating": ("migrate",),
+    "access": ("access",),
 }
 """Where the commands are, below `portside.commands`."""
 

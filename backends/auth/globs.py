@@ -133,6 +133,10 @@ def _compile(text: str, wildcard: str, anything: str) -> Glob:
     head, *literals = text.split(wildcard)
     if not literals:
         return Glob(text, text, None)
+    if literals == [""]:  # `team/*`, `team/**`: most patterns are like this
+        if anything == ".":
+            return Glob(text, head, lambda name: name.startswith(head))
+        return Glob(text, head, lambda name: name.startswith(head) and name.find("/", len(head)) < 0)
     *middle, last = map(re.escape, literals)
     steps = "".join(f"(?>{anything}*?{each})" for each in middle)
     matches = re.compile(f"{re.escape(head)}{steps}{anything}*{last}", re.DOTALL).fullmatch

@@ -57,7 +57,8 @@ def read_rules(path: Path) -> FileRules:
     Raises:
         UnusableRules: it cannot be read, or has mistakes.
     """
-    return _parse(path, _read(path)[0])
+    content, _, _ = _read(path)
+    return _parse(path, content)
 
 
 class RulesFile:
@@ -76,11 +77,11 @@ class RulesFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._seen: _Look | None
-        content, self._seen = _read(path)
+        content, self._seen, _ = _read(path)
         self.rules = _parse(path, content)
         self._held = self._judged = sha256(content).digest()
         self._trouble = ""
-        self._settling: _Look | None = None
+        self._settling: tuple[_Look, float] | None = None
         self._is_racy = True
         self._lock = asyncio.Lock()
 
@@ -129,11 +130,13 @@ class RulesFile:
             now = _stat(self.path)
             if not at_once and not self._is_due(now):
                 return ""
-            content, now = _read(self.path)
+            content, now, is_still = _read(self.path)
         except OSError as error:
             return self._keep(f"{self.path} cannot be read ({error.strerror})")
         except UnusableRules as unusable:
             return self._keep(str(unusable))
+        if not is_still and not at_once:
+            return ""
         self._seen, self._settling = now, None
         self._is_racy = _age(now) <= RACY_SECONDS
         digest = sha256(content).digest()
@@ -155,10 +158,12 @@ class RulesFile:
         if now == self._seen and not self._is_racy:
             self._settling = None
             return False
-        if now in {self._seen, self._settling} or _age(now) > SETTLE_SECONDS:
+        if now == self._seen or _age(now) > SETTLE_SECONDS:
             return True
-        self._settling = now
-        return False
+        # Its time may be of another clock, so how long it has been like this is measured, too.
+        if self._settling is None or self._settling[0] != now:
+            self._settling = now, time.monotonic()
+        return time.monotonic() - self._settling[1] > SETTLE_SECONDS
 
     def _keep(self, trouble: str, judged: bytes = b"") -> str:
         """Leaves the rules as they are; returns what there is to tell, each mistake once."""
@@ -190,20 +195,31 @@ def _look(info: os.stat_result) -> _Look:
     return _Look(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
 
-def _read(path: Path) -> tuple[bytes, _Look]:
-    """Returns what a file holds, and how it looked before it was read: what is written meanwhile shows later."""
+def _read(path: Path) -> tuple[bytes, _Look, bool]:
+    """Returns what a file holds, how it looked before it was read, and whether it looked the same after that."""
     try:
         # A pipe would keep it waiting without O_NONBLOCK.
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:  # noqa: PTH123
-            info = os.fstat(file.fileno())
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            info = os.fstat(descriptor)
             if not stat.S_ISREG(info.st_mode):
                 raise UnusableRules(f"{path} is not a file; name the file that holds the rules")
-            content = file.read(MAX_SIZE + 1)
+            content = _read_whole(descriptor)
+            after = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise UnusableRules(f"{path} cannot be read ({error.strerror}); {_mend(error)}") from None
     if len(content) > MAX_SIZE:
         raise UnusableRules(f"{path} has more than {MAX_SIZE} bytes; name groups and patterns instead of each")
-    return content, _look(info)
+    return content, _look(info), _look(info) == _look(after)
+
+
+def _read_whole(descriptor: int) -> bytes:
+    content = b""
+    while len(content) <= MAX_SIZE and (piece := os.read(descriptor, MAX_SIZE + 1)):
+        content += piece
+    return content
 
 
 def _mend(error: OSError) -> str:

@@ -1,8 +1,8 @@
 """The fenced blocks of this project's pages.
 
 What a block holds stands behind its three backticks: `yaml` alone is a settings file of Portside's, for `serve` unless
-a role follows (`yaml v2`); `yaml kubernetes` and `yaml traefik` are files of other programs; `fragment` is a part of a
-file.
+a role follows (`yaml v2`); `yaml rules` is a file of rules of access; `yaml kubernetes` and `yaml traefik` are files of
+other programs; `fragment` is a part of a file.
 """
 
 from __future__ import annotations

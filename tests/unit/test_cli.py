@@ -29,6 +29,7 @@ COMMANDS = (
     "health",
     "inspect",
     "reindex",
+    "access",
     "htpasswd",
     "migrate",
     "delete",

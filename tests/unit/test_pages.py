@@ -25,13 +25,15 @@ from tests.support.settings_files import Load
 
 ROLES = {role.value: role for role in Role}
 OTHERS = {"kubernetes", "traefik", "fragment"}
+RULES = "rules"
+"""Rules of access: tests/unit/test_access_rules_page.py asks them questions."""
 
 
 def _parameters(found: list[Block]) -> list[Any]:
     return [pytest.param(each, id=f"{each.page}-{number}") for number, each in enumerate(found)]
 
 
-SETTINGS = [each for each in blocks("yaml") if not OTHERS.intersection(each.words)]
+SETTINGS = [each for each in blocks("yaml") if not {RULES, *OTHERS}.intersection(each.words)]
 FOREIGN = [each for each in blocks("yaml") if OTHERS.intersection(each.words)]
 
 
