@@ -1,7 +1,7 @@
 """An htpasswd file, read as distribution reads it: bcrypt counts, and nothing else. PURE.
 
-A line is a user, a colon and a hash; spaces around it, empty lines and lines that begin with `#` do not matter, and the
-last line of a user counts. A line without a colon spoils the whole file, as it does in distribution.
+A line is a user, a colon and a hash. Spaces around it, empty lines, lines that begin with `#`, and what follows a hash,
+do not matter; the last line of a user counts. A line without a colon spoils the whole file.
 
 Invariant: no hash is ever part of a sentence or of a `repr`.
 """
@@ -18,6 +18,8 @@ DEFAULT_COST = 10
 """distribution's, where it makes a file itself: one check takes 60 ms."""
 MAX_PASSWORD = 72
 """So many bytes of a password does bcrypt read."""
+HASH = 60
+"""The length of a hash; what follows is ignored, as by Go, so that a line may have a comment behind another colon."""
 SALT = 29
 """A hash begins with so many bytes of version, cost and salt."""
 
@@ -160,8 +162,8 @@ def password_bytes(password: str) -> bytes:
 
 
 def parse_cost(hashed: str) -> int | None:
-    """Returns the cost of a bcrypt hash; None for what is none."""
-    match = _BCRYPT.fullmatch(hashed.encode("utf-8", "surrogateescape"))
+    """Returns the cost of a bcrypt hash; None for what does not begin with one."""
+    match = _BCRYPT.match(hashed.encode("utf-8", "surrogateescape"))
     return int(match[1]) if match is not None and int(match[1]) in _COSTS else None
 
 
@@ -207,7 +209,7 @@ def _parse_entry(user: str, rest: str, number: int) -> Entry | str:
         return f"its hash {describe_hash(rest)}, and only bcrypt counts; `portside htpasswd` makes one"
     if cost > MAX_COST:
         return f"its cost is {cost}, at which one check takes longer than a second; {MAX_COST} is the most"
-    return Entry(user, rest.encode(), cost, number)
+    return Entry(user, rest[:HASH].encode(), cost, number)
 
 
 def _shown(user: str) -> str:

@@ -45,15 +45,16 @@ def remarks(text: str) -> list[str]:
         (f"\ufeffalice:{HASH}", {"\ufeffalice": 1}),
         (f"älice:{HASH}", {"älice": 1}),
         (f"k8s:system:{HASH}", {}),  # the user ends at the first colon
-        (f"alice:{HASH}:comment", {}),
+        (f"alice:{HASH}:comment", {"alice": 1}),
         (f"alice: {HASH}", {}),
-        (f"alice:{HASH}\x1f", {}),  # Python's strip() would take this away
+        (f"alice:{HASH}\x1f", {"alice": 1}),
+        (f"\x1falice:{HASH}", {"\x1falice": 1}),  # Python's strip() would take this away
         *((f"alice:$2{minor}$10${REST}", {"alice": 1}) for minor in "aby"),
         *((f"alice:$2{minor}$10${REST}", {}) for minor in ("", "x", "c", "B")),
         *((f"alice:$2b${cost}${REST}", {"alice": 1}) for cost in ("04", "09", "12", "14")),
         *((f"alice:$2b${cost}${REST}", {}) for cost in ("4", "03", "00", "15", "31", "32", "99", "+4", "1\u0660")),
         (f"alice:{HASH[:-1]}", {}),
-        (f"alice:{HASH}A", {}),
+        (f"alice:{HASH}A", {"alice": 1}),
         (f"alice:{HASH[:-1]}!", {}),
         ("alice:$apr1$abcdefgh$0123456789012345678901", {}),
         ("alice:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", {}),
