@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from backends.auth.credentials import Basic, Credentials, Unreadable, parse_authorization
 from backends.auth.identity import ANONYMOUS, Caller, Identity
 from backends.auth.rules import Decision, Rules
 from backends.auth.schemes import Busy, Failure, Scheme, Wanted, WrongCredentials
 from backends.model.actions import Action
+
+if TYPE_CHECKING:
+    from backends.auth.own_bearers import OwnBearers
 
 
 class Unauthenticated(Exception):  # noqa: N818 - a finding, not a fault
@@ -37,10 +41,14 @@ class AccessControl:
     Args:
         schemes: in the order in which they are asked; the first that takes the credentials decides.
         rules: returns the rules that hold now.
+        tokens: Portside's own, for those who ask without a password where some may; None where there are none.
     """
 
-    def __init__(self, schemes: Sequence[Scheme], rules: Callable[[], Rules]) -> None:
-        self.schemes = schemes
+    def __init__(
+        self, schemes: Sequence[Scheme], rules: Callable[[], Rules], *, tokens: OwnBearers | None = None
+    ) -> None:
+        self.schemes: Sequence[Scheme] = schemes if tokens is None else (tokens, *schemes)
+        self.tokens = tokens
         self._rules = rules
 
     @property
@@ -104,7 +112,14 @@ class AccessControl:
         return self._rules().decide(identity, action, name)
 
     def challenges(self, caller: Caller, wanted: Sequence[Wanted], error: str = "") -> Sequence[str]:
-        """Returns a value of `WWW-Authenticate` for each scheme that has one."""
+        """Returns a value of `WWW-Authenticate` for each scheme that has one.
+
+        Where Portside's own tokens are offered, Basic is not: some clients take the one, some the other, and who has no
+        password gets no farther by Basic. It is accepted all the same, and is what the tokens are asked for with.
+        """
+        own = None if self.tokens is None else self.tokens.challenge(caller, wanted, error)
+        if own is not None:
+            return (own,)
         found = (scheme.challenge(caller, wanted, error) for scheme in self.schemes)
         return list(dict.fromkeys(value for value in found if value is not None))
 

@@ -7,6 +7,7 @@ changes nothing.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ LOOK_SECONDS = 1.0
 """How long a file is taken for unchanged without a look at it."""
 
 MAX_BYTES = 8 * 1024 * 1024
+_YOUNG_NS = 2_000_000_000
 
 _log = logging.getLogger("portside.auth")
 
@@ -51,6 +53,7 @@ class FollowedFile(Generic[T]):
         self._what = what
         self._clock = clock
         self._version: _Version | None = None
+        self._digest = b""
         self._refused: _Version | str = ""
         self.value = self._read()
         self._next_look = clock() + LOOK_SECONDS
@@ -74,13 +77,16 @@ class FollowedFile(Generic[T]):
             return
         if version in (self._version, self._refused):
             return
+        before = self._digest
         try:
-            self.value = self._read()
+            value = self._read()
         except UnusableFile as error:
             self._refuse(version, str(error))
             return
         self._refused = ""
-        _log.info("%s has changed and is read again: %s", self._what, self._path)
+        if self._digest != before:
+            self.value = value
+            _log.info("%s has changed and is read again: %s", self._what, self._path)
 
     def _refuse(self, version: _Version | str, why: str) -> None:
         if self._refused != version:
@@ -101,7 +107,9 @@ class FollowedFile(Generic[T]):
             value = self._parse(content)
         except ValueError as error:
             raise UnusableFile(f"{self._what}: {self._path} is not valid: {error}") from None
-        self._version = version
+        self._digest = hashlib.sha256(content).digest()
+        # The kernel's clock for these times is coarse: a second change could bear the time of one that is so young.
+        self._version = None if time.time_ns() - version[3] < _YOUNG_NS else version
         return value
 
 

@@ -11,7 +11,7 @@ from backends.model.actions import Action
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
 from backends.model.names import RepositoryName, parse_repository_name
-from backends.web.operations import Access, RepositoryAccess, Values
+from backends.web.operations import Access, RegistryAccess, RepositoryAccess, Values
 
 
 def touches_mount_source(action: Action, values: Values, request: BaseRequest) -> Sequence[Access]:  # noqa: ARG001 - as every `touches`
@@ -21,6 +21,11 @@ def touches_mount_source(action: Action, values: Values, request: BaseRequest) -
     """
     target, source = RepositoryAccess(action, values["name"]), values.get("source")
     return (target,) if source is None else (target, RepositoryAccess(Action.PULL, source, required=False))
+
+
+def touches_its_caller(action: Action, values: Values, request: BaseRequest) -> Sequence[Access]:  # noqa: ARG001 - as every `touches`
+    """Returns what finds out who asks; nobody in particular may, but not who shows wrong credentials."""
+    return (RegistryAccess(action, required=False),)
 
 
 def parse_mount_source(request: BaseRequest) -> RepositoryName | None:

@@ -17,8 +17,8 @@ from backends.model.names import (
     parse_tag,
     parse_upload_id,
 )
-from backends.v2 import base, blobs, catalog, manifests, referrers, repositories, tags, uploads
-from backends.v2.accesses import parse_mount_source, touches_mount_source
+from backends.v2 import base, blobs, catalog, manifests, referrers, repositories, tags, token, uploads
+from backends.v2.accesses import parse_mount_source, touches_its_caller, touches_mount_source
 from backends.web.dispatch import Parser, Route
 from backends.web.operations import Operation
 
@@ -105,6 +105,11 @@ ROUTES: Sequence[Route] = (
         "/v2/{name*}/_portside/repository",
         {"DELETE": Operation(Action.DELETE, repositories.delete_repository)},
         name="repository",
+    ),
+    Route(
+        "/v2/_portside/token",
+        {"GET": Operation(Action.LOGIN, token.get_token, touches_its_caller)},
+        name="token",
     ),
     Route("/v2/_catalog", {"GET": Operation(Action.CATALOG, catalog.list_catalog)}, name="catalog"),
     Route("/", {"GET": Operation(Action.NONE, base.get_root)}, name="root"),

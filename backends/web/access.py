@@ -111,6 +111,8 @@ class AccessGate:
             if isinstance(access, RepositoryAccess) and not access.required:
                 values = {**values, "source": None}
                 continue
+            if isinstance(access, RegistryAccess) and not access.required:
+                continue
             self._refuse(asked, identity, access, verdict)
             is_hidden = True
         if operation.action is Action.LOGIN and identity.user:

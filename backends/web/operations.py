@@ -54,9 +54,16 @@ class ImageAccess:
 
 @dataclass(frozen=True, slots=True)
 class RegistryAccess:
-    """An action on no repository in particular: CATALOG, SEARCH, LOGIN."""
+    """An action on no repository in particular: CATALOG, SEARCH, LOGIN.
+
+    Attributes:
+        action: which.
+        required: whether the operation is refused without it; if not, its handler decides. Wrong credentials are
+            refused all the same.
+    """
 
     action: Action
+    required: bool = True
 
 
 Access = RepositoryAccess | ImageAccess | RegistryAccess

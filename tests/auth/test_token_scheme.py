@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from backends.auth import followed_file
 from backends.auth.access_list import AccessList
 from backends.auth.credentials import Basic, Bearer
-from backends.auth.followed_file import UnusableFile
+from backends.auth.followed_file import FollowedFile, UnusableFile
 from backends.auth.identity import Caller
 from backends.auth.keys import key_ids, parse_bundle, parse_jwks
 from backends.auth.schemes import Failure, Wanted, WrongCredentials
@@ -155,6 +156,17 @@ async def test_a_file_that_was_written_in_the_middle_of_reading_is_read_again(
     assert await scheme.identify(token_by(FIRST, clock.now), CALLER) is not None
     write(bundle, whole)
     assert await scheme.identify(token_by(SECOND, clock.now), CALLER) is not None
+
+
+def test_a_change_that_bears_the_time_of_the_one_before_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_bytes(b"one")
+    followed = FollowedFile(path, bytes, what="keys")
+    seen = path.stat()
+    path.write_bytes(b"two")
+    os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    followed.look()
+    assert followed.value == b"two"
 
 
 def test_a_start_without_keys_says_which_file_and_why(tmp_path: Path) -> None:

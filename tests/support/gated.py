@@ -15,12 +15,15 @@ from backends.auth.access_control import AccessControl
 from backends.auth.credentials import Basic, Bearer, Credentials
 from backends.auth.identity import Caller, Identity
 from backends.auth.observing import AuthObserver, NobodyCounts
+from backends.auth.own_bearers import OwnBearers
 from backends.auth.rules import USERS_ALL, Rules
 from backends.auth.rules_text import parse_rules
 from backends.auth.schemes import Busy, Failure, Scheme, Wanted, WrongCredentials
+from backends.auth.token_key import TokenKey
 from backends.model.actions import Action
 from backends.registry.store import Store
 from backends.storage.factory import open_memory
+from backends.storage.storage import Storage
 from backends.v1.registry import Registry as V1Registry
 from backends.v1.settings import V1Settings
 from backends.v2.registry import Registry as V2Registry
@@ -103,6 +106,7 @@ class Gated:
         open: a client of v2 over the same store, without access control.
         open_v1: the same of v1.
         store: what they share.
+        storage: where it is kept.
     """
 
     v1: Client
@@ -110,6 +114,7 @@ class Gated:
     open: Client
     open_v1: Client
     store: Store
+    storage: Storage
 
     def client(self, protocol: str) -> Client:
         """The client of a protocol."""
@@ -122,6 +127,8 @@ async def gated(
     rules: str = "",
     observer: AuthObserver | None = None,
     gates: GateSettings = GateSettings(delete_enabled=True),  # noqa: B008 - frozen
+    has_tokens: bool = False,
+    storage: Storage | None = None,
 ) -> AsyncIterator[Gated]:
     """Serves them until the end of the block.
 
@@ -130,10 +137,14 @@ async def gated(
         rules: what stands in the rules file; "" for none.
         observer: counts logins and refusals.
         gates: what the registries refuse besides.
+        has_tokens: whether they give tokens of their own.
+        storage: where all is kept; None for a place of its own.
     """
     read: Rules = parse_rules(rules) if rules else USERS_ALL
-    control = AccessControl(schemes, lambda: read)
-    store, nothing = Store(open_memory()), Store(open_memory())
+    storage = storage or open_memory()
+    tokens = OwnBearers(TokenKey(storage).get, lambda: read) if has_tokens else None
+    control = AccessControl(schemes, lambda: read, tokens=tokens)
+    store, nothing = Store(storage), Store(open_memory())
     checks = make_gates(gates)
 
     def access(protocol: Protocol) -> AccessGate:
@@ -148,4 +159,4 @@ async def gated(
         ]
         ports = [await stack.enter_async_context(serve(each)) for each in registries]
         v1, v2, open_v2, open_v1 = (Client("127.0.0.1", port) for port in ports)
-        yield Gated(v1, v2, open_v2, open_v1, store)
+        yield Gated(v1, v2, open_v2, open_v1, store, storage)

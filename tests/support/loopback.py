@@ -44,7 +44,7 @@ class Answer:
 
 
 @contextlib.asynccontextmanager
-async def serve(handler: Handler) -> AsyncIterator[int]:
+async def serve(handler: Handler, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """Serves a handler on a free port; several over one storage are as several processes."""
     server = DrainingServer(
         handler,
@@ -58,7 +58,7 @@ async def serve(handler: Handler) -> AsyncIterator[int]:
     )
     runner = web.ServerRunner(server, shutdown_timeout=1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     try:
         yield runner.addresses[0][1]
