@@ -6,7 +6,9 @@ the registries need not know one another.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp.web import RequestKey
 
@@ -53,3 +55,6 @@ CONTINUED = RequestKey("portside.continued", bool)
 
 USER = RequestKey("portside.user", str)
 """Who the caller is, once it has shown that; not there where there is no access control, or it has not."""
+
+CLIENT_CERTIFICATE = RequestKey("portside.client_certificate", Mapping[str, Any])
+"""The client's certificate, as our own proxy in another process has verified it and proved that it did."""

@@ -16,6 +16,7 @@ import json
 import logging
 import ssl
 import string
+import time
 from functools import partial
 from urllib.parse import quote, urlsplit
 
@@ -26,6 +27,9 @@ from yarl import URL
 
 from backends import request_context
 from backends.http.address_doubts import AddressDoubts
+from backends.http.certificate_header import HEADER as CERTIFICATE_HEADER
+from backends.http.certificate_header import asked_for, seal
+from backends.http.client_certificates import peer_certificate
 from backends.http.connections import break_off, close_if_out_of_step
 from backends.http.receiving import expects_continue, require_expectation
 from backends.http.request_info import client_authority, client_scheme, location_origin, path_for_log
@@ -34,7 +38,7 @@ from backends.http.text import printable
 from backends.model.errors import ErrorCode, RegistryError
 from backends.resolving import OwnResolver
 from proxy.answers import registry_error
-from proxy.headers import Addresses, request_headers, response_headers
+from proxy.headers import Addresses, Header, request_headers, response_headers
 from proxy.receiving import ClientBody, nothing
 from proxy.replying import reply
 from proxy.routing import Backend, origin_form
@@ -57,10 +61,17 @@ same, since there are servers that never send `100 Continue`."""
 
 
 class Forwarder:
-    """An upstream: a registry behind a unix socket or a URL. Made inside a running event loop."""
+    """An upstream: a registry behind a unix socket or a URL. Made inside a running event loop.
 
-    def __init__(self, backend: Backend, settings: UpstreamSettings) -> None:
+    Args:
+        backend: which registry it is.
+        settings: where it is.
+        certificate_key: what it is told of a client's certificate is sealed with this; None: it is told nothing.
+    """
+
+    def __init__(self, backend: Backend, settings: UpstreamSettings, *, certificate_key: bytes | None = None) -> None:
         self._backend = backend
+        self._certificate_key = certificate_key
         self._settings = settings
         self._unix = settings.address.removeprefix("unix:") if settings.address.startswith("unix:") else ""
         self._origin = f"http://{backend.value}" if self._unix else settings.address.rstrip("/")
@@ -144,14 +155,29 @@ class Forwarder:
             drop_authorization=request_context.DROP_AUTHORIZATION in request,
         )
         session = self._pooled if request.method in _REPEATABLE and body is None else self._fresh
+        target = _ascii(origin_form(request.raw_path))
+        if self._certificate_key is not None:
+            headers += self._certificate(request, self._hidden + target, self._certificate_key)
         return await session.request(
             request.method,
-            URL(self._origin + _ascii(origin_form(request.raw_path)), encoded=True),
+            URL(self._origin + target, encoded=True),
             headers=CIMultiDict(headers),
             data=None if body is None else body.chunks(),
             expect100=expects,
             allow_redirects=False,
         )
+
+    def _certificate(self, request: web.BaseRequest, target: str, key: bytes) -> list[Header]:
+        """Returns the header that tells the client's certificate, if it has shown one."""
+        certificate = peer_certificate(request)
+        if certificate is None:
+            return []
+        asked = asked_for(self._backend.value, request.method, target)
+        try:
+            return [(CERTIFICATE_HEADER, seal(certificate, key, asked=asked, now=time.time()))]
+        except ValueError as error:
+            _log.warning("%s; the %s registry is told of none", error, self._backend.value)
+            return []
 
     def _headers_back(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
         passed = response_headers(list(answer.headers.items()), partial(self._addresses, request))

@@ -1,9 +1,10 @@
 """Which headers pass the proxy, and what they say on the other side. PURE.
 
-Hop-by-hop headers end here (RFC 9110 section 7.6.1). What an untrusted peer says of forwarding is dropped; what a
-trusted one says is passed on and added to. `Host` passes unchanged: docker-registry builds `X-Docker-Endpoints` of it,
-and distribution its `Location`s; `X-Forwarded-Host`, which could name another one, never passes. What anyone says of
-the address that the client used is believed only for `Location`, which is rewritten here in the answer.
+Hop-by-hop headers end here (RFC 9110 section 7.6.1), and what a client says of its own certificate. What an untrusted
+peer says of forwarding is dropped; what a trusted one says is passed on and added to. `Host` passes unchanged:
+docker-registry builds `X-Docker-Endpoints` of it, and distribution its `Location`s; `X-Forwarded-Host`, which could
+name another one, never passes. What anyone says of the address that the client used is believed only for `Location`,
+which is rewritten here in the answer.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
+from backends.http.certificate_header import HEADER as CERTIFICATE_HEADER
 from backends.http.forwarded import client_ip, is_scheme
 from backends.model.clients import MAX_AGENT
 
@@ -34,7 +36,7 @@ HOP_BY_HOP = frozenset(
 _FORWARDED = frozenset(
     {"x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "forwarded"}
 )
-_DROPPED = HOP_BY_HOP | _FORWARDED | {"expect"}
+_DROPPED = HOP_BY_HOP | _FORWARDED | {"expect", CERTIFICATE_HEADER.lower()}
 _NEVER_NAMED = frozenset({"host", "content-length"})
 """What frames and addresses a message; a `Connection` header that names these does not make them disappear."""
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}

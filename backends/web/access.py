@@ -24,6 +24,7 @@ from backends.auth.identity import ANONYMOUS, Caller, Identity
 from backends.auth.observing import AuthObserver
 from backends.auth.rules import USERS_ALL
 from backends.auth.schemes import Busy
+from backends.http.client_certificates import client_certificate
 from backends.http.request_info import client_address, client_agent, remote_address
 from backends.model.actions import Action
 from backends.model.errors import RegistryError
@@ -123,13 +124,12 @@ class AccessGate:
         return Admission(values, is_hidden)
 
     def _caller(self, request: BaseRequest) -> Caller:
-        transport = request.transport
         return Caller(
             remote_address(request),
             client_agent(request),
             self._protocol,
             client_address(request),
-            (transport.get_extra_info("peercert") or None) if transport is not None else None,
+            client_certificate(request),
         )
 
     async def _identify(self, asked: Asked) -> Identity:
