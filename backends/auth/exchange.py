@@ -1,0 +1,306 @@
+"""A user and a password exchanged for a token, at the token server: for clients of v1, which know of none.
+
+The server is the operator's, named in the settings, and never a client's. What it answers is believed as far as its
+signature goes. Nobody is asked twice at the same time for the same, a token is asked for again when it has ended, and
+a refusal is remembered for a moment, so clients that repeat themselves do not hammer it. TLS certificates are verified,
+and no redirect is followed: what is sent is a password.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+import os
+import secrets
+import socket
+import ssl
+import time
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from backends.auth.credentials import Basic, Bearer
+from backends.auth.identity import Caller, Identity
+from backends.auth.schemes import Busy, Failure, Scheme, Wanted, WrongCredentials
+from backends.model.cache import Cache
+from backends.model.strict_json import parse_json
+from backends.resolving import OwnResolver
+
+TIMEOUT_SECONDS = 10.0
+AT_ONCE = 16
+"""Questions that one process asks at the same time; as many wait."""
+WAITING = 64
+"""Questions that are asked or wait; beyond them clients are told to come again."""
+REMEMBERED = 4096
+REFUSED_SECONDS = 10.0
+DEFAULT_SECONDS = 60
+"""How long a token holds whose server does not say."""
+MAX_SECONDS = 300
+"""A token is kept no longer, as a password that was found right: who is struck off is out by then."""
+EARLY_SECONDS = 5
+"""A token is asked for again a little before it ends."""
+
+_MAX_ANSWER = 64 * 1024
+_MAX_RETRY = 60
+_RETRY_SECONDS = 5
+_REFUSALS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+
+_log = logging.getLogger("portside.auth.exchange")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a question was answered: a token, or that there is none.
+
+    Attributes:
+        token: its text; "" where it was refused.
+        until: how long it is kept, on the monotonic clock.
+    """
+
+    token: str
+    until: float
+
+
+class PasswordExchange:
+    """Says who somebody is by user and password, where only tokens do.
+
+    Args:
+        exchange: asks the token server.
+        scheme: reads its tokens.
+    """
+
+    def __init__(self, exchange: Exchange, scheme: Scheme) -> None:
+        self._exchange = exchange
+        self._scheme = scheme
+
+    async def identify(self, credentials: Basic | None, caller: Caller, wanted: Sequence[Wanted]) -> Identity:
+        """Returns whom the token server's token names, limited to what it grants of what is wanted.
+
+        Args:
+            credentials: None for nobody in particular: most servers have a token for them too.
+            caller: who sends them.
+            wanted: what they are to reach, by canonical names; nothing to find out whether the password is right.
+
+        Raises:
+            WrongCredentials: the token server refuses them.
+            Busy: it cannot be asked now, or its tokens are not good here.
+        """
+        identity, reason = await self._read(credentials, caller, wanted)
+        if identity is None:  # it may have ended while it was kept, and the keys may be others since
+            self._exchange.forget(credentials, wanted)
+            identity, reason = await self._read(credentials, caller, wanted)
+        if identity is None:
+            _log.error("the token server's tokens are of no use here: %s", reason)
+            raise Busy(_RETRY_SECONDS, "the token server's tokens are of no use here", failure=Failure.UNAVAILABLE)
+        return identity
+
+    async def _read(
+        self, credentials: Basic | None, caller: Caller, wanted: Sequence[Wanted]
+    ) -> tuple[Identity | None, str]:
+        token = await self._exchange.get_token(credentials, wanted)
+        try:
+            return await self._scheme.identify(Bearer(token), caller), "no scheme takes them"
+        except WrongCredentials as wrong:
+            return None, wrong.reason
+
+
+class Exchange:
+    """Asks one token server. Made inside a running event loop.
+
+    Args:
+        realm: its address.
+        service: what this registry is called there.
+        ca: a PEM file with more authorities that its certificate may be of; "" for the system's alone.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, realm: str, service: str, *, ca: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self._url = URL(realm)
+        self._service = service
+        self._ca = ca
+        self._clock = clock
+        self._secret = secrets.token_bytes(32)
+        self._kept: Cache[bytes, _Kept] = Cache(bound=REMEMBERED)
+        self._asking: dict[bytes, asyncio.Task[_Kept]] = {}
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._resolver = OwnResolver()
+        self._session: aiohttp.ClientSession | None = None
+        self._opening = asyncio.Lock()
+
+    async def get_token(self, credentials: Basic | None, wanted: Sequence[Wanted]) -> str:
+        """Returns a token for a user, or for nobody, that reaches as far as the server lets it.
+
+        Args:
+            credentials: the user's; None for nobody's.
+            wanted: what it is to reach; the server may grant less.
+
+        Raises:
+            WrongCredentials: the server refuses.
+            Busy: it does not answer, or too many ask.
+        """
+        key = self._name(credentials, wanted)
+        try:
+            kept = self._kept[key]
+            if self._clock() >= kept.until:
+                raise KeyError
+        except KeyError:
+            kept = await self._ask_once(key, credentials, wanted)
+        if not kept.token:
+            raise WrongCredentials("the token server refuses this user and password")
+        return kept.token
+
+    def forget(self, credentials: Basic | None, wanted: Sequence[Wanted]) -> None:
+        """Drops an answer that is kept, so that the server is asked again."""
+        self._kept.forget(self._name(credentials, wanted))
+
+    async def close(self) -> None:
+        """Ends what is being asked."""
+        for task in [*self._asking.values()]:
+            task.cancel()
+        if self._session is not None:
+            await self._session.close()
+        await self._resolver.close()
+
+    def _name(self, credentials: Basic | None, wanted: Sequence[Wanted]) -> bytes:
+        """Returns what a question is known by; nothing of a password can be learnt from it."""
+        user = [] if credentials is None else [credentials.user, credentials.password]
+        asked = json.dumps([user, [one.scope for one in wanted]])
+        return hmac.digest(self._secret, asked.encode(), hashlib.sha256)
+
+    async def _ask_once(self, key: bytes, credentials: Basic | None, wanted: Sequence[Wanted]) -> _Kept:
+        """Asks, or waits for who has asked the same; a client that hangs up stops nobody else's question."""
+        task = self._asking.get(key)
+        if task is None:
+            if len(self._asking) >= WAITING:
+                raise Busy(_RETRY_SECONDS, "too many wait for the token server; ask again later")
+            task = asyncio.create_task(self._ask_in_turn(key, credentials, wanted))
+            self._asking[key] = task
+            task.add_done_callback(lambda done: self._answered(key, done))
+        return await asyncio.shield(task)
+
+    def _answered(self, key: bytes, done: asyncio.Task[_Kept]) -> None:
+        self._asking.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # whoever waited has it
+
+    async def _ask_in_turn(self, key: bytes, credentials: Basic | None, wanted: Sequence[Wanted]) -> _Kept:
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS), self._turns:
+                kept = await self._ask(credentials, wanted)
+        except TimeoutError:
+            raise self._unavailable(f"it did not answer within {TIMEOUT_SECONDS:g} seconds") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._unavailable(_why(error)) from None
+        self._kept.put(key, kept)
+        return kept
+
+    async def _ask(self, credentials: Basic | None, wanted: Sequence[Wanted]) -> _Kept:
+        query = [("service", self._service), *(("scope", one.scope) for one in wanted)]
+        headers = {"User-Agent": "Portside", "Accept": "application/json"}
+        if credentials is not None:
+            query.append(("account", credentials.user))
+            pair = f"{credentials.user}:{credentials.password}".encode("utf-8", "surrogateescape")
+            headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
+        session = await self._get_session()
+        url = self._url.extend_query(query)
+        async with session.get(url, headers=headers, allow_redirects=False) as answer:
+            if answer.status in _REFUSALS:
+                return _Kept("", self._clock() + REFUSED_SECONDS)
+            if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+                raise Busy(_retry_after(answer), "the token server asks to come again later")
+            if answer.status != HTTPStatus.OK:
+                raise ValueError(f"it answers {answer.status}")
+            content = await _read(answer)
+        token, seconds = _parse_answer(content)
+        return _Kept(token, self._clock() + seconds)
+
+    async def _get_session(self) -> aiohttp.ClientSession:
+        async with self._opening:
+            if self._session is None:
+                tls: ssl.SSLContext | bool = True
+                if self._url.scheme == "https":  # made in a thread, since the system's authorities are many
+                    tls = await asyncio.to_thread(_make_context, self._ca)
+                self._session = aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(ssl=tls, limit=AT_ONCE, resolver=self._resolver, ttl_dns_cache=10),
+                    timeout=aiohttp.ClientTimeout(total=None),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    auto_decompress=False,
+                    skip_auto_headers=("Accept-Encoding",),
+                )
+            return self._session
+
+    def _unavailable(self, why: str) -> Busy:
+        _log.error("the token server %s cannot be asked: %s", _shown(self._url), why)
+        return Busy(_RETRY_SECONDS, "the token server cannot be asked now", failure=Failure.UNAVAILABLE)
+
+
+def _make_context(ca: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca:
+        context.load_verify_locations(ca)
+    return context
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    content = bytearray()
+    async for piece in answer.content.iter_any():
+        content += piece
+        if len(content) > _MAX_ANSWER:
+            raise ValueError(f"its answer is longer than {_MAX_ANSWER} bytes")
+    return bytes(content)
+
+
+def _parse_answer(content: bytes) -> tuple[str, float]:
+    """Returns the token of an answer, and for how many seconds it may be kept."""
+    try:
+        says = parse_json(content)
+    except ValueError:
+        raise ValueError("its answer is not JSON") from None
+    if not isinstance(says, dict):
+        raise ValueError("its answer is not a JSON object")
+    token = says.get("token") or says.get("access_token")
+    if not isinstance(token, str) or not token:
+        raise ValueError("its answer has no token")
+    seconds = says.get("expires_in")
+    if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds <= 0:
+        seconds = DEFAULT_SECONDS
+    return token, min(max(0, seconds - EARLY_SECONDS), MAX_SECONDS)
+
+
+def _retry_after(answer: aiohttp.ClientResponse) -> int:
+    said = answer.headers.get("Retry-After", "")
+    return min(max(int(said), 1), _MAX_RETRY) if said.isascii() and said.isdigit() else _RETRY_SECONDS
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return f"its certificate is not trusted ({error.certificate_error})"
+        case aiohttp.ClientConnectorError():
+            return f"it cannot be reached ({_reason(error.os_error)})"
+        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError():
+            return "its answer ends too early"
+        case aiohttp.ClientError():
+            return f"its answer is not valid HTTP ({type(error).__name__})"
+        case _:
+            return str(error)
+
+
+def _reason(error: OSError) -> str:
+    """Returns what the system says; asyncio puts its own words, and the address, in its place."""
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return error.strerror or type(error).__name__
+    return os.strerror(error.errno)
+
+
+def _shown(url: URL) -> str:
+    parts = urlsplit(str(url))
+    return f"{parts.scheme}://{parts.hostname}{parts.path}"
