@@ -95,12 +95,12 @@ class Claims:
             return True
         if found is not None and found[0] != image and await self._is_there(found[1]):
             return False
-        if await self._derived.find(image.image_id) is not None or not await self._is_as_pushed(image):
+        if await self._derived.find(image.image_id) is not None or not await self.is_as_pushed(image):
             return False
         await self._driver.write(layout.claimed_v1_image(image.image_id), _encode(image, source))
         return True
 
-    async def _is_as_pushed(self, image: DerivedImage) -> bool:
+    async def is_as_pushed(self, image: DerivedImage) -> bool:
         """Whether nobody has pushed another image with this id by v1, or is at it."""
         match await self._pushed.state(image.image_id):
             case State.ABSENT:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from backends.registry.repository import Repository
@@ -20,6 +21,8 @@ from backends.storage.storage import Storage
 
 if TYPE_CHECKING:
     from backends.registry.layers.layers import Layers
+    from backends.registry.v1_view.holders import Holders
+    from backends.registry.v1_view.made_images import MadeImages
 
 
 class V1View:
@@ -61,8 +64,44 @@ class V1View:
         derivations = Derivations(shared, derived, claims, contents, writes=writes)
         pinning = Pinning(v1_storage.driver, images, derivations, contents)
         self._shared = shared
+        self._v1_driver = v1_storage.driver
+        self._pushed = images
+        self._repositories = repositories
+        self._derived = derived
+        self._claims = claims
         self.images = ViewedImages(images, derivations, contents, pinning)
         self.repositories = ViewedRepositories(repositories, shared.tags, derivations, self.images)
+
+    @cached_property
+    def tagged(self) -> Holders:
+        """Which repositories hold images of v1 by their tags; asked for where access is controlled."""
+        from backends.registry.v1_view.holders import Holders  # noqa: PLC0415 - only where access is controlled
+        from backends.registry.v1_view.tagged_images import TaggedImages  # noqa: PLC0415
+
+        shared = self._shared
+        held = TaggedImages(
+            shared.driver,
+            self._v1_driver,
+            tags=shared.tags,
+            repositories=self._repositories,
+            images=self._pushed,
+            conversions=shared.conversions,
+        )
+        return Holders(held)
+
+    @cached_property
+    def made(self) -> Holders:
+        """Which repositories hold images that were made of manifests; asked for as `tagged`."""
+        from backends.registry.v1_view.holders import Holders  # noqa: PLC0415 - as above
+
+        return Holders(self.made_images)
+
+    @cached_property
+    def made_images(self) -> MadeImages:
+        """How repositories hold these."""
+        from backends.registry.v1_view.made_images import MadeImages  # noqa: PLC0415 - as above
+
+        return MadeImages(self._shared, self._derived, self._claims)
 
     async def _is_there(self, source: ImageSource) -> bool:
         return await Repository(source.name, self._shared).has_manifest(source.digest)

@@ -90,9 +90,14 @@ def derived_member(name: RepositoryName, digest: Digest, source: Target) -> str:
     return f"{derived_members(name, digest)}/{derivation_source(source)}"
 
 
+def derivation_sources(name: RepositoryName) -> str:
+    """The folder of the sources of which something was made."""
+    return f"{derived(name)}/_sources"
+
+
 def derivations(name: RepositoryName, source: Target) -> str:
     """The folder of what was made of a source."""
-    return f"{derived(name)}/_sources/{derivation_source(source)}"
+    return f"{derivation_sources(name)}/{derivation_source(source)}"
 
 
 def derivation(name: RepositoryName, source: Target, digest: Digest) -> str:
@@ -145,6 +150,11 @@ def source_of_derived_v1(entry: str) -> Digest | None:
     return referrer_of(entry.rpartition("-")[0])
 
 
+def derived_v1_tops(name: RepositoryName) -> str:
+    """The folder of the topmost v1 images of all manifests of a repository, for each algorithm of these."""
+    return f"{derived(name)}/_v1"
+
+
 def derived_v1_top(name: RepositoryName, digest: Digest) -> str:
     """Where a repository keeps the topmost v1 image of a manifest."""
-    return f"{derived(name)}/_v1/{digest.algorithm}/{digest.hex}"
+    return f"{derived_v1_tops(name)}/{digest.algorithm}/{digest.hex}"
