@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -12,15 +13,17 @@ import pytest
 
 from backends.model.actor import Actor
 from backends.model.conversion.plans import Form, Plan
-from backends.model.conversion.policy import ConversionPolicy, ConversionRule, Permission
+from backends.model.conversion.policy import ALL_CONVERSIONS, ConversionPolicy, ConversionRule, Permission
 from backends.model.manifests import parse_stored_manifest
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.targets import V1Target
 from backends.model.v1images import parse_v1_name
 from backends.registry.store import Store
-from backends.registry.v1_view.holders import Holders
+from backends.registry.v1_view.derived_images import DerivedImages, ImageSource
+from backends.registry.v1_view.holders import SETTLED_SECONDS, Holders
 from backends.registry.v1_view.tagged_images import TaggedImages
 from backends.registry.v1_view.viewer import Viewer
+from backends.storage import layout
 from backends.storage.factory import open_folder
 from tests.support.actors import ACTOR
 from tests.support.pauses import CPU_SECONDS, pauses
@@ -52,8 +55,8 @@ async def processes(root: Path) -> AsyncIterator[Open]:
     """Opens stores over one root, each as another process."""
     opened: list[Store] = []
 
-    def another(**options: object) -> Store:
-        opened.append(Store(open_folder(root), **options))  # type: ignore[arg-type] - as the test says
+    def another(policy: ConversionPolicy = ALL_CONVERSIONS) -> Store:
+        opened.append(Store(open_folder(root), conversion_policy=policy))
         return opened[-1]
 
     yield another
@@ -143,6 +146,23 @@ async def test_every_process_follows_what_others_push_move_and_delete(processes:
     assert await held(ours, (*CHAIN, LOOSE), "team/app", "other/app") == [False] * 4
 
 
+async def test_a_change_is_seen_whether_folders_are_at_rest_or_their_clock_is_coarse(
+    processes: Open, root: Path
+) -> None:
+    ours, theirs = processes(), processes()
+    folder = root / "repositories/team/app"
+    await push(theirs.v1_images, (*CHAIN, LOOSE))
+    await tag(theirs, "team/app", "1", BASE)
+    await asyncio.sleep(2 * SETTLED_SECONDS)
+    assert await held(ours, (MIDDLE, LOOSE), "team/app") == [False, False]
+    await tag(theirs, "team/app", "2", LOOSE)
+    assert await held(ours, (MIDDLE, LOOSE), "team/app") == [False, True]
+    before = folder.stat()
+    await tag(theirs, "team/app", "3", MIDDLE)
+    os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert await held(ours, (MIDDLE,), "team/app") == [True]
+
+
 async def test_a_tag_that_was_moved_in_place_by_docker_registry_holds_only_what_it_names(
     store: Store, root: Path
 ) -> None:
@@ -186,11 +206,10 @@ async def test_what_does_not_fit_the_bound_is_read_when_it_is_asked_for(store: S
     for number in range(4):
         await tag(store, f"team/app{number}", "1", TOP)
     await tag(store, "team/loose", "1", LOOSE)
-    shared = store._shared  # noqa: SLF001 - with another bound than the store's
     held_by_tags = TaggedImages(
         store.storage.driver,
         store.v1_storage.driver,
-        tags=shared.tags,
+        tags=store.tags,
         repositories=store.v1_repositories,
         images=store.v1_images,
         conversions=store.conversions,
@@ -203,21 +222,29 @@ async def test_what_does_not_fit_the_bound_is_read_when_it_is_asked_for(store: S
         assert not await holders.is_held(ImageId(LOOSE.id), only("team/app1"))
 
 
-async def test_a_migrated_tag_holds_the_image_that_it_was_made_of(store: Store) -> None:
+async def test_a_migrated_tag_holds_the_image_that_it_was_made_of(processes: Open) -> None:
+    ours, store = processes(), processes()
     await push(store.v1_images, CHAIN)
     await tag(store, APP, "1", TOP)
-    for name in (APP, OTHER):
-        made_of = await store.conversions.convert(
-            name, V1Target(ImageId(TOP.id)), Plan(Form.SCHEMA2, gzip_only=True), tag="1", patience=None, is_new=True
-        )
-        await store.conversions.adopt(name, [made_of.digest])
-        manifest = parse_stored_manifest(made_of.content)
-        await store.open(name).put_manifest(manifest, made_of.digest, TagName("1"), actor=ACTOR)
+    plan = Plan(Form.SCHEMA2, gzip_only=True)
+
+    async def migrate(name: RepositoryName) -> None:
+        source = V1Target(ImageId(TOP.id))
+        image = await store.conversions.convert(name, source, plan, tag="1", patience=None, is_new=True)
+        await store.conversions.adopt(name, [image.digest])
+        manifest = parse_stored_manifest(image.content)
+        await store.open(name).put_manifest(manifest, image.digest, TagName("1"), actor=ACTOR)
         assert await store.v1_view.repositories.tags(parse_v1_name(name), VIEWER) == {"1": TOP.id}
+
+    for name in (APP, OTHER):
+        await migrate(name)
         for image in CHAIN:
             assert await store.v1_view.tagged.is_held(ImageId(image.id), only(name), first=name)
-    await store.tags.delete(OTHER, TagName("1"), actor=ACTOR)
-    assert not await store.v1_view.tagged.is_held(ImageId(TOP.id), only(OTHER), first=OTHER)
+    await push_example(store, OTHER, "1", "oci-zstd-image")
+    await asyncio.sleep(2 * SETTLED_SECONDS)
+    assert not await ours.v1_view.tagged.is_held(ImageId(TOP.id), only(OTHER), first=OTHER)
+    await migrate(OTHER)
+    assert await ours.v1_view.tagged.is_held(ImageId(TOP.id), only(OTHER), first=OTHER)
 
 
 async def test_many_who_ask_at_once_while_tags_move_are_told_what_holds(processes: Open) -> None:
@@ -295,6 +322,14 @@ async def test_an_image_is_held_where_its_manifest_is(processes: Open) -> None:
         assert await made(ours, image_id, OTHER)
 
 
+async def test_an_image_is_not_held_where_another_program_has_removed_its_manifest(store: Store, root: Path) -> None:
+    digest = await push_example(store, APP, "1", "oci-zstd-image")
+    chain = await pull(store, APP, "1")
+    assert await made(store, chain[-1], APP)
+    (root / layout.revision_link(APP, digest)[1:]).unlink()
+    assert not await made(store, chain[-1], APP)
+
+
 async def test_an_image_below_many_is_held_as_long_as_one_of_them_is_there(processes: Open) -> None:
     ours, theirs = processes(), processes()
     base = gzip_layer(b"base" * 100)
@@ -316,7 +351,7 @@ async def test_nothing_is_held_where_conversions_are_forbidden(processes: Open) 
     chain = await pull(allowing, APP, "1")
     await pull(allowing, OTHER, "1")
     rule = ConversionRule("team/*", Permission.FORBID)
-    forbidding = processes(conversion_policy=ConversionPolicy(rules=(rule,)))
+    forbidding = processes(ConversionPolicy(rules=(rule,)))
     for image_id in chain:
         assert not await made(forbidding, image_id, APP)
         assert await made(forbidding, image_id, APP, OTHER)
@@ -345,6 +380,8 @@ async def test_who_once_claimed_an_id_does_not_hold_what_another_claims_it_for_n
     await push_schema1(theirs, OTHER, "1", secret)
     assert [*reversed(await pull(theirs, OTHER, "1"))] == ["a" * 64, "b" * 64]
     await push_schema1(theirs, APP, "1", mine)
+    notes = DerivedImages(theirs.storage.driver, theirs.storage.locks)
+    await notes.keep_top(ImageSource(APP, digest), ImageId("b" * 64))
     for image in mine:
         assert not await made(ours, image.id, APP)
         assert await made(ours, image.id, OTHER)
