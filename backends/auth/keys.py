@@ -1,7 +1,7 @@
 """The keys that tokens are verified with: of certificates and public keys (PEM), of JSON Web Keys.
 
 Invariant: a key verifies only what it is for. What a token says of its algorithm is compared with that; it never
-chooses how a key is used. A key that a token brings along is never one of these.
+chooses how a key is used. A key that a token brings along verifies nothing; at most it names one of these.
 """
 
 from __future__ import annotations
@@ -86,16 +86,14 @@ class KeySet:
         Raises:
             WrongToken: there is no such key, or its signature is not this one.
         """
-        keys = self.by_id.get(token.key_id, ()) if token.key_id else ()
+        name = token.key_id or _name_of(token.named_key)
+        if not name:
+            raise WrongToken("it names no key")
+        keys = self.by_id.get(name, ())
         if not keys:
-            said = (
-                f"the key {token.key_id[:200]!r} is not one of those configured" if token.key_id else "it names no key"
-            )
-            raise WrongToken(said)
+            raise WrongToken(f"the key {name[:200]!r} is not one of those configured")
         if not any(key.verify(token) for key in keys):
-            raise WrongToken(
-                f"its signature is not one by the key {token.key_id[:200]!r} with {token.algorithm[:20]!r}"
-            )
+            raise WrongToken(f"its signature is not one by the key {name[:200]!r} with {token.algorithm[:20]!r}")
 
 
 def join(sets: Iterable[KeySet]) -> KeySet:
@@ -254,6 +252,20 @@ def key_ids(public: object) -> Sequence[str]:
 
 class _UnusableKeyError(ValueError):
     """A key that cannot be used; the rest of a sentence."""
+
+
+def _name_of(jwk: Any) -> str:
+    """Returns what a key in a token's header is called by what it is, whatever it says that it is called; "" for none.
+
+    distribution's own token server (`contrib/token-server`) names its key in no other way. The configured key of this
+    name is the one that verifies; this one never does.
+    """
+    if not isinstance(jwk, dict) or jwk.get("kty") == "oct":
+        return ""
+    try:
+        return next(iter(key_ids(_public_of(jwk))), "")
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return ""
 
 
 def _public_of(jwk: Mapping[str, Any]) -> PublicKey:

@@ -39,6 +39,7 @@ class SignedToken:
         algorithm: `alg` of its header.
         key_id: `kid`; "" without one.
         chain: `x5c`, certificates in DER and base 64, the signer's first; () without.
+        named_key: `jwk`, a public key by which a configured one may be found, and nothing else; None without.
         claims: its payload.
         signed: the bytes that the signature is of.
     """
@@ -46,6 +47,7 @@ class SignedToken:
     algorithm: str
     key_id: str
     chain: tuple[str, ...]
+    named_key: Any = field(repr=False)
     claims: Mapping[str, Any] = field(repr=False)
     signed: bytes = field(repr=False)
     signature: bytes = field(repr=False)
@@ -57,7 +59,7 @@ def is_signed_token(text: str) -> bool:
 
 
 def parse_token(text: str) -> SignedToken:
-    """Returns the parts of a token. Keys that it brings along (`jwk`, `jku`, `x5u`) are not even looked at.
+    """Returns the parts of a token. Where it says that keys can be had (`jku`, `x5u`) is not even looked at.
 
     Raises:
         WrongToken: it is malformed, or has an extension that must be understood (`crit`).
@@ -77,7 +79,8 @@ def parse_token(text: str) -> SignedToken:
     if not isinstance(chain, list) or not all(isinstance(certificate, str) for certificate in chain):
         raise WrongToken("its header's x5c is not a list of texts")
     signature = _bytes(parts[2], "signature")
-    return SignedToken(algorithm, key_id, tuple(chain), claims, f"{parts[0]}.{parts[1]}".encode(), signature)
+    signed = f"{parts[0]}.{parts[1]}".encode()
+    return SignedToken(algorithm, key_id, tuple(chain), header.get("jwk"), claims, signed, signature)
 
 
 def _bytes(text: str, what: str) -> bytes:

@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import bcrypt
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from backends.auth.token import TokenScheme, TokenSettings
 from tests.support.certificate import make_certificate
@@ -19,7 +21,8 @@ from tests.support.containerd import Containerd
 from tests.support.dockerd import Docker
 from tests.support.gated import PASSWORD, Passwords, gated
 from tests.support.ocilayout import make_oci_layout
-from tests.support.programs import find_program
+from tests.support.ports import free_port
+from tests.support.programs import find_program, running
 from tests.support.token_server import TokenServer, running_token_server
 from tests.support.tokens import ISSUER, SERVICE, libtrust_id, make_ec, make_rsa, public_pem
 
@@ -206,6 +209,40 @@ async def test_nobody_pulls_and_a_user_pushes(
         for what, succeeds, command in client(replace(place, folder=short)):
             status, said = await run(replace(place, folder=short), *command)
             assert (status == 0) == succeeds, f"{what}: {' '.join(command)}\n{said}"
+
+
+async def test_distributions_own_token_server_says_who_may_what(tmp_path: Path) -> None:
+    """Its tokens have no `kid`: the header's `jwk` says which of the configured keys signed them."""
+    program, key, files = find_program("token-server"), make_ec(), make_certificate(tmp_path)
+    (tmp_path / "keys.pem").write_bytes(public_pem(key))
+    (tmp_path / "signing.pem").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    )
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(5)).decode()
+    (tmp_path / "passwd").write_text(f"alice:{hashed}\n")
+    port = free_port()
+    command = [program, "-addr", f"localhost:{port}", "-issuer", ISSUER, "-realm", "users", "-debug"]
+    command += ["-key", str(tmp_path / "signing.pem"), "-passwd", str(tmp_path / "passwd")]
+    command += ["-tlscert", str(files.chain), "-tlskey", str(files.key)]
+    realm = f"https://localhost:{port}/token/"
+    scheme = TokenScheme(TokenSettings(realm, SERVICE, ISSUER, tmp_path / "keys.pem"))
+    with running(command, tmp_path / "log", port=port):
+        async with gated(scheme) as here:
+            host = f"localhost:{here.v2.port}"
+            place = Place(host, make_oci_layout(tmp_path / "layout"), tmp_path, files.ca)
+            copy = ("skopeo", "copy", "--dest-tls-verify=false", f"oci:{place.layout}:one")
+            status, said = await run(place, *copy, f"docker://{host}/alice/app:t")
+            assert status != 0, said
+            status, said = await run(
+                place, "skopeo", "login", "--tls-verify=false", "-u", "alice", "-p", PASSWORD, host
+            )
+            assert status == 0, said
+            status, said = await run(place, *copy, f"docker://{host}/alice/app:t")
+            assert status == 0, said
+            status, said = await run(place, *copy, f"docker://{host}/team/app:t")
+            assert status != 0, said
+            status, said = await run(place, "crane", "catalog", "--insecure", host)
+            assert (status, said.strip()) == (0, "alice/app")
 
 
 @pytest.mark.xdist_group("real")

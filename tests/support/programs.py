@@ -32,6 +32,7 @@ GO_PROGRAMS = {
     "containerd/ctr": "github.com/containerd/containerd/v2/cmd/ctr@v2.4.2",
     "regctl": "github.com/regclient/regclient/cmd/regctl@v0.11.7",
     "registry": "github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
+    "token-server": "github.com/docker/distribution/contrib/token-server@v2.8.2+incompatible",
 }
 # Where `apt-get install` of the same name is not what brings it.
 _INSTALL = {

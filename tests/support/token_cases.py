@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.support.tokens import (
     ISSUER,
@@ -192,7 +192,10 @@ def make_cases(keys: Keys, folder: Path, now: float) -> list[Case]:
         Case("chain: a stranger's, beside a kid that is known", "", chained(stranger, kid=ec_id)),
         Case("chain: good, signed by another key", "", chained(leaf, key=keys.by_ec)),
         Case("chain: empty, and kid", "3 ours", token({"x5c": []})),
-        Case("jwk of a stranger", "", _jwk(keys, now), asked="ours"),
+        Case("jwk of a stranger", "", _jwk(keys.stranger, now), asked="ours"),
+        Case("jwk of a stranger, called as one that is known", "", _jwk(keys.stranger, now, kid=rsa_id), asked="ours"),
+        Case("jwk of a key that is known", "2 ours", _jwk(keys.by_rsa, now)),
+        Case("jwk of a key that is known, with its kid", "3 ours", _jwk(keys.by_rsa, now, kid=rsa_id), asked="3 ours"),
         Case("jku, and kid", "3 ours", token({"jku": "https://tokens.example/keys"})),
         Case("crit, understood by nobody", "2", _crit(keys, itself, now)),
         Case("alg: none", "", token({"alg": "none"}), asked="ours"),
@@ -223,9 +226,8 @@ def _crit(keys: Keys, itself: x509.Certificate, now: float) -> str:
     return make_token(header, make_claims(now), keys.by_rsa)
 
 
-def _jwk(keys: Keys, now: float) -> str:
-    header = {"alg": "RS256", "jwk": public_jwk(keys.stranger)}
-    return make_token(header, make_claims(now), keys.stranger)
+def _jwk(key: rsa.RSAPrivateKey, now: float, **members: str) -> str:
+    return make_token({"alg": "RS256", "jwk": public_jwk(key, **members)}, make_claims(now), key)
 
 
 def _twice(keys: Keys, itself: x509.Certificate, now: float) -> str:
