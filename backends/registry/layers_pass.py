@@ -18,11 +18,12 @@ from functools import partial
 from typing_extensions import override
 
 from backends.model.errors import ErrorCode, RegistryError
+from backends.model.image_places import ImagePlace, place_of
 from backends.model.manifests import Schema1
 from backends.model.media_types import SCHEMA1_TYPES
-from backends.model.names import ImageId, RepositoryName, parse_repository_name
+from backends.model.names import RepositoryName, parse_repository_name
 from backends.model.targets import Target, V1Target, V2Target
-from backends.model.v1images import V1Name, parse_ancestry
+from backends.model.v1images import V1Name
 from backends.registry.layers.errors import UnreadableLayer
 from backends.registry.manifests import Manifests
 from backends.registry.still_working import StillWorking
@@ -74,7 +75,7 @@ class _Tagged:
 
     since: float
     text: str
-    target: Target = field(compare=False)
+    source: ImagePlace | V2Target = field(compare=False)
 
 
 class LayersPass:
@@ -100,23 +101,23 @@ class LayersPass:
             StorageError, RegistryError: it could not, or not at everything; what was found out stays.
         """
         newest: list[_Tagged] = []
-        seen: set[Target] = set()
+        seen: set[ImagePlace | V2Target] = set()
         async for tagged in self._tagged():
-            if tagged.target in seen:
+            if tagged.source in seen:
                 continue
             self._progress.found += 1
             if len(newest) < NEWEST:
-                seen.add(tagged.target)
+                seen.add(tagged.source)
                 heapq.heappush(newest, tagged)
             else:
                 oldest = heapq.heappushpop(newest, tagged)
-                seen.add(tagged.target)
-                seen.discard(oldest.target)
+                seen.add(tagged.source)
+                seen.discard(oldest.source)
         for tagged in sorted(newest, reverse=True):
             await self._look(tagged)
         if self._progress.found > len(newest):
             async for tagged in self._tagged():
-                if tagged.target not in seen:
+                if tagged.source not in seen:
                     await self._look(tagged)
         if self._failure is not None:
             raise self._failure
@@ -124,11 +125,10 @@ class LayersPass:
 
     async def _look(self, tagged: _Tagged) -> None:
         try:
-            match tagged.target:
-                case V1Target():
-                    await self._look_at_v1(tagged.target, tagged.text)
-                case V2Target():
-                    await self._look_at_schema1(tagged.target, tagged.text)
+            if isinstance(tagged.source, V2Target):
+                await self._look_at_schema1(tagged.source, tagged.text)
+            else:
+                await self._look_at_v1(tagged.source, tagged.text)
         except (PathNotFound, InvalidPath, ValueError) as error:  # deleted meanwhile, or damaged: who asks is told so
             _log.debug("the layers of %s are not known: %s", tagged.text, error)
         except StorageError as error:  # one file that cannot be read must not keep the rest from being looked at
@@ -142,18 +142,17 @@ class LayersPass:
             self._on_progress(self._progress, tagged.text)
         await self._pause()
 
-    async def _look_at_v1(self, target: V1Target, text: str) -> None:
+    async def _look_at_v1(self, image: ImagePlace, text: str) -> None:
         layers = self._store.layers
-        ancestry = await self._store.v1_storage.driver.read(layout.v1_image_ancestry(target.image_id))
-        for image_id in parse_ancestry(ancestry):
+        for place in await self._store.v1_copies.places(image):
             try:
-                if await layers.known_v1(image_id) is None:
-                    layer = await layers.measure_v1_in_background(image_id)
+                if await layers.known_v1(place) is None:
+                    layer = await layers.measure_v1_in_background(place)
                     self._count(layer.size)
             except PathNotFound:
                 continue
             except UnreadableLayer as error:
-                self._cannot_read(f"the layer of image {image_id}", text, error)
+                self._cannot_read(f"the layer of image {place}", text, error)
             await self._pause()
 
     async def _look_at_schema1(self, target: V2Target, text: str) -> None:
@@ -189,13 +188,14 @@ class LayersPass:
         """Yields all that tags name and that has layers to be looked at."""
         async for name in self._names():
             for tag, target in (await self._targets(name)).items():
-                tagged = await self._describe(target, f"{name}:{tag}")
+                source = place_of(name, target) if isinstance(target, V1Target) else target
+                tagged = await self._describe(source, f"{name}:{tag}")
                 if tagged is not None:
                     yield tagged
                 await self._pause()
         for v1_name in await self._store.v1_repositories.names_of_v1_alone():
-            for tag, image_id in (await self._targets_of_v1(v1_name)).items():
-                tagged = await self._describe(V1Target(ImageId(image_id)), f"{v1_name.text}:{tag}")
+            for tag, image in (await self._images_of_v1(v1_name)).items():
+                tagged = await self._describe(image, f"{v1_name.text}:{tag}")
                 if tagged is not None:
                     yield tagged
                 await self._pause()
@@ -216,24 +216,24 @@ class LayersPass:
         except (PathNotFound, InvalidPath):
             return {}
 
-    async def _targets_of_v1(self, name: V1Name) -> Mapping[str, str]:
+    async def _images_of_v1(self, name: V1Name) -> Mapping[str, ImagePlace]:
         try:
-            return await self._store.tags.all_of_v1(name)
+            return await self._store.tags.images_of_v1(name)
         except (PathNotFound, InvalidPath):
             return {}
 
-    async def _describe(self, target: Target, text: str) -> _Tagged | None:
+    async def _describe(self, source: ImagePlace | V2Target, text: str) -> _Tagged | None:
         try:
-            if isinstance(target, V1Target):
-                file = await self._store.v1_storage.driver.stat(layout.v1_image_json(target.image_id))
+            if not isinstance(source, V2Target):
+                file = await self._store.v1_storage.driver.stat(layout.v1_image_json(source))
             else:
-                media_type, _ = await self._manifests.describe(target.digest)
+                media_type, _ = await self._manifests.describe(source.digest)
                 if media_type not in SCHEMA1_TYPES:
                     return None
-                file = await self._store.storage.driver.stat(layout.blob_data(target.digest))
+                file = await self._store.storage.driver.stat(layout.blob_data(source.digest))
         except (PathNotFound, InvalidPath, RegistryError):
             return None
-        return _Tagged(file.modified, text, target)
+        return _Tagged(file.modified, text, source)
 
     async def _pause(self) -> None:
         await asyncio.sleep(0)

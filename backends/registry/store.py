@@ -17,6 +17,7 @@ from backends.registry.catalog import list_repositories
 from backends.registry.derived.conversions import Conversions
 from backends.registry.events import NO_EVENTS, Events
 from backends.registry.facts import Facts, FactsInMemory
+from backends.registry.image_copies import Copies
 from backends.registry.layers.settings import LayerSettings
 from backends.registry.manifests import Manifests
 from backends.registry.names import Names
@@ -70,6 +71,7 @@ class Store:
         names: which repository a name stands for.
         conversions: what tags name, in other forms.
         tags: of both.
+        v1_copies: which of v1's images are a repository's own.
         v1_images: v1's images by id.
         v1_repositories: v1's tags and lists of images.
     """
@@ -96,7 +98,8 @@ class Store:
         self.redirects = self.blobs.have_urls
         self.uploads = Uploads(storage, self.blobs, events, lambda: self.layers)
         self.names = Names(storage.driver, self.v1_storage.driver)
-        self.tags = Tags(storage, self.v1_storage, events)
+        self.v1_copies = Copies(self.v1_storage.driver)
+        self.tags = Tags(storage, self.v1_storage, events, copies=self.v1_copies)
         self._facts = facts or FactsInMemory()
         self._layer_settings = layer_settings
         self.layer_observer = layer_observer

@@ -40,7 +40,7 @@ async def get_json(parts: Parts, request: BaseRequest, image: ImageId) -> Stream
 async def put_json(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
     """Takes an image's JSON; its layer follows."""
     document = parse_image_json(await parts.body(request), image)
-    await parts.store.v1_view.images.put_json(document, actor=parts.actor(request))
+    await parts.store.v1_view.images.put_json(document, actor=parts.actor(request), sight=parts.viewer(request).sight)
     return done(request)
 
 
@@ -74,7 +74,7 @@ async def put_layer(parts: Parts, request: BaseRequest, image: ImageId) -> Strea
         raise RegistryError(ErrorCode.CHECKSUM_MISSING, "This endpoint does not support Docker daemons older than 0.10")
     with parts.receiving.one():
         async with aclosing(body_chunks(request, idle_seconds=parts.settings.body_idle_seconds)) as chunks:
-            await parts.store.v1_images.put_layer(image, chunks)
+            await parts.store.v1_view.images.put_layer(image, chunks, parts.viewer(request).sight)
     return done(request)
 
 
@@ -99,7 +99,8 @@ async def put_checksum(parts: Parts, request: BaseRequest, image: ImageId) -> St
         raise RegistryError(ErrorCode.CHECKSUM_MISMATCH, "Missing Image's checksum")
     payload = parse_payload_checksum(header)
     # A malformed one matches nothing, but an unknown image is still 404.
-    await parts.store.v1_images.put_checksum(image, payload or "malformed", actor=parts.actor(request))
+    images, sight = parts.store.v1_view.images, parts.viewer(request).sight
+    await images.put_checksum(image, payload or "malformed", actor=parts.actor(request), sight=sight)
     return done(request)
 
 

@@ -27,7 +27,7 @@ async def tell_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str, t
     if not is_image_id(tagged.image_id):
         return
     actor, image = parts.actor(request), ImageId(tagged.image_id)
-    blob = await parts.store.v1_view.images.known_layer_blob(image)
+    blob = await parts.store.v1_view.images.known_layer_blob(image, parts.viewer(request).sight)
     origin = tagged.origin
     conversion = None if origin is None else Conversion(origin.target, origin.media_type, origin.rule)
     target = v1_image_target(name, tag=tag, image_id=image, blob=blob, conversion=conversion, origin=actor.origin)
@@ -37,6 +37,6 @@ async def tell_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str, t
 async def tell_layer(parts: Parts, request: BaseRequest, image: ImageId, size: int) -> None:
     """Tells that a layer is pulled: all of it, whatever part is asked for."""
     actor = parts.actor(request)
-    blob = await parts.store.v1_view.images.known_layer_blob(image)
+    blob = await parts.store.v1_view.images.known_layer_blob(image, parts.viewer(request).sight)
     target = v1_layer_target(image, None if blob is None else blob.digest, size, origin=actor.origin)
     note_pull(parts.store.events, target, actor=actor)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing_extensions import override
 
 from backends.model.digest import Digest
+from backends.model.image_places import ImagePlace
 from backends.model.layers import LayerFacts, StoredLayer
-from backends.model.names import ImageId
 from backends.registry.layers.layers import Layers
 from backends.registry.layers.reading import LayerSource
 
@@ -26,10 +26,10 @@ class KnownLayers(Layers):
         return known
 
     @override
-    async def measure_v1(self, image_id: ImageId, *, patience: float | None = None) -> StoredLayer:
-        known = await self.known_v1(image_id)
+    async def measure_v1(self, place: ImagePlace, *, patience: float | None = None) -> StoredLayer:
+        known = await self.known_v1(place)
         if known is None:
-            raise NotKnown(image_id)
+            raise NotKnown(str(place))
         return known
 
     @override

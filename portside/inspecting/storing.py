@@ -9,6 +9,7 @@ from backends.model import media_types
 from backends.model.conversion.platforms import image_entries, nested_indexes, platform_text
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
+from backends.model.image_places import ImagePlace, place_of
 from backends.model.manifests import Index, Manifest, Schema1, digested_bytes, parse_stored_manifest
 from backends.model.names import ImageId, RepositoryName
 from backends.model.tag_records import Seen
@@ -62,8 +63,9 @@ class Storing:
         """
         written = None if seen is None else seen.modified
         match target:
-            case V1Target(image_id):
-                total, layers = await self._v1_size(image_id)
+            case V1Target():
+                image = target.image_id if self._found.v2 is None else place_of(self._found.v2, target)
+                total, layers = await self._v1_size(image)
                 return Stored(target, media_types.V1_IMAGE, None, total, layers, written, writer)
             case V2Target(digest):
                 manifest = await self._parse(digest)
@@ -141,19 +143,19 @@ class Storing:
                 writer = f"docker/{described['docker_version'][:40]}"
         return state.own(target), writer
 
-    async def _v1_size(self, image_id: ImageId) -> tuple[int | None, int | None]:
+    async def _v1_size(self, image: ImagePlace) -> tuple[int | None, int | None]:
         """Returns the bytes of an image's layers and how many it has; None where one of them is lost."""
         total = 0
         try:
-            ancestry = await self._store.v1_images.ancestry(image_id)
-            for each in ancestry:
+            images = await self._store.v1_images.places(image)
+            for each in images:
                 size = (await self._store.v1_images.get(each)).layer_size
                 if size is None:
-                    return None, len(ancestry)
+                    return None, len(images)
                 total += size
         except RegistryError:
             return None, None
-        return total, len(ancestry)
+        return total, len(images)
 
     async def _collect(self, manifest: Manifest, found: dict[Digest, int], *, depth: int) -> None:
         """Adds the sizes of what a manifest names and the repository has; each is looked at once."""

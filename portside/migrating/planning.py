@@ -9,6 +9,7 @@ from enum import Enum
 from backends.model.conversion.policy import ALL_CONVERSIONS, ConversionPolicy, Permission
 from backends.model.conversion.upward import MAX_IMAGES
 from backends.model.errors import RegistryError
+from backends.model.image_places import ImageCopy, ImagePlace, id_at, target_at
 from backends.model.names import ImageId
 from backends.model.targets import V1Target, V2Target
 from backends.model.v1images import V1Name
@@ -37,12 +38,17 @@ class V1Tag:
     Attributes:
         name: the repository.
         text: the tag.
-        image_id: what it names there.
+        image: where the image is that it names there.
     """
 
     name: V1Name
     text: str
-    image_id: ImageId
+    image: ImagePlace
+
+    @property
+    def image_id(self) -> ImageId:
+        """The image's id, as it stands in v1's file."""
+        return id_at(self.image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,7 @@ class TagPlan:
     place: Place | None
     state: State
     why: str = ""
-    images: tuple[ImageId, ...] = ()
+    images: tuple[ImagePlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ class MigrationPlan:
     """
 
     tags: Sequence[TagPlan]
-    layer_sizes: Mapping[ImageId, int]
+    layer_sizes: Mapping[ImagePlace, int]
     unused: Sequence[str]
     free: int | None
 
@@ -87,7 +93,7 @@ class MigrationPlan:
         """Returns how many bytes a tag's layers have."""
         return sum(self.layer_sizes[image_id] for image_id in plan.images)
 
-    def layers(self, state: State) -> Mapping[ImageId, int]:
+    def layers(self, state: State) -> Mapping[ImagePlace, int]:
         """Returns the layers of all tags of which the same becomes, each once, with their sizes in bytes."""
         return {image_id: self.layer_sizes[image_id] for plan in self.of(state) for image_id in plan.images}
 
@@ -97,13 +103,13 @@ class _Seen:
     """What was found so far.
 
     Attributes:
-        chains: by image id, the images from the base up; or a sentence why there is none.
+        chains: by image, the images from the base up; or a sentence why there is none.
         layer_sizes: as in `MigrationPlan`.
         places: who is to be where.
     """
 
-    chains: dict[ImageId, tuple[ImageId, ...] | str] = field(default_factory=dict)
-    layer_sizes: dict[ImageId, int] = field(default_factory=dict)
+    chains: dict[ImagePlace, tuple[ImagePlace, ...] | str] = field(default_factory=dict)
+    layer_sizes: dict[ImagePlace, int] = field(default_factory=dict)
     places: dict[Place, V1Tag] = field(default_factory=dict)
 
 
@@ -132,7 +138,7 @@ async def v1_tags(store: Store) -> AsyncIterator[V1Tag]:
     """Yields every tag in v1's files, whether it still holds or v2 clients have moved it on; sorted by repository."""
     for name in await store.v1_repositories.names():
         async for tag, image_id in yielding(sorted((await store.tags.files_of_v1(name)).items())):
-            yield V1Tag(name, tag, image_id)
+            yield V1Tag(name, tag, await store.v1_copies.resolve(name, image_id))
 
 
 async def look_again(store: Store, plan: TagPlan) -> State:
@@ -159,8 +165,11 @@ async def _plan(store: Store, names: NameMap, policy: ConversionPolicy, tag: V1T
         case State.SKIPPED:
             why = f"{place} was moved on or deleted by v2 clients since" if _is_own(tag, place) else _taken(tag, place)
             return TagPlan(tag, place, state, why)
+        case _ if isinstance(tag.image, ImageCopy) and place.name != tag.name.v2:
+            why = f"the image is {tag.name}'s own, for its id is that of another image; push it as {place} to rename it"
+            return TagPlan(tag, place, State.IMPOSSIBLE, why)
         case _:
-            chain = await _chain(store, tag.image_id, seen)
+            chain = await _chain(store, tag.image, seen)
             if not isinstance(chain, str):
                 return TagPlan(tag, place, state, images=chain)
             return TagPlan(tag, place, State.IMPOSSIBLE, chain)
@@ -177,11 +186,11 @@ async def _state(store: Store, tag: V1Tag, place: Place) -> State:
     except PathNotFound:  # of its own, v1's file does not hold: the tag was deleted
         return State.SKIPPED if _is_own(tag, place) else State.TO_DO
     match target:
-        case V1Target(image_id):
-            return State.TO_DO if _is_own(tag, place) and image_id == tag.image_id else State.SKIPPED
+        case V1Target():
+            return State.TO_DO if _is_own(tag, place) and target == target_at(tag.image) else State.SKIPPED
         case V2Target(digest):
             sources = await store.conversions.sources(place.name, digest)
-            if V1Target(tag.image_id) in sources:
+            if target_at(tag.image) in sources:
                 # Who was killed may not have come to the second file of a new tag.
                 index = layout.tag_index_link(place.name, place.tag, digest)
                 return State.DONE if await exists(store.storage.driver, index) else State.TO_DO
@@ -198,17 +207,18 @@ def _taken(tag: V1Tag, place: Place) -> str:
     return f"{place} names another image; give {tag.name}:{tag.text} another name with --map"
 
 
-async def _chain(store: Store, image_id: ImageId, seen: _Seen) -> tuple[ImageId, ...] | str:
-    known = seen.chains.get(image_id)
+async def _chain(store: Store, image: ImagePlace, seen: _Seen) -> tuple[ImagePlace, ...] | str:
+    known = seen.chains.get(image)
     if known is None:
-        known = seen.chains[image_id] = await _read_chain(store, image_id, seen)
+        known = seen.chains[image] = await _read_chain(store, image, seen)
     return known
 
 
-async def _read_chain(store: Store, image_id: ImageId, seen: _Seen) -> tuple[ImageId, ...] | str:
+async def _read_chain(store: Store, image: ImagePlace, seen: _Seen) -> tuple[ImagePlace, ...] | str:
     """Returns an image and its ancestors, from the base up, all of which have layers; or why there are none."""
+    image_id = id_at(image)
     try:
-        ancestry = await store.v1_images.ancestry(image_id)
+        ancestry = await store.v1_images.places(image)
     except RegistryError:
         return f"image {image_id[:12]} is not whole: a push was cut off, or it was deleted"
     if len(ancestry) > MAX_IMAGES:
@@ -219,8 +229,8 @@ async def _read_chain(store: Store, image_id: ImageId, seen: _Seen) -> tuple[Ima
         try:
             size = (await store.v1_images.get(each)).layer_size
         except RegistryError:
-            return f"image {each[:12]}, on which {image_id[:12]} is built, is not stored here"
+            return f"image {id_at(each)[:12]}, on which {image_id[:12]} is built, is not stored here"
         if size is None:
-            return f"image {each[:12]} has lost its layer; push it again with a client of its time"
+            return f"image {id_at(each)[:12]} has lost its layer; push it again with a client of its time"
         seen.layer_sizes[each] = size
     return tuple(reversed(ancestry))

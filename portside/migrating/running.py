@@ -17,9 +17,8 @@ from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.conversion.plans import Form, Plan
 from backends.model.digest import Digest
 from backends.model.errors import RegistryError
+from backends.model.image_places import ImagePlace, target_at
 from backends.model.manifests import parse_stored_manifest
-from backends.model.names import ImageId
-from backends.model.targets import V1Target
 from backends.registry.layers.errors import UnreadableLayer
 from backends.registry.manifests import parse_off_loop
 from backends.registry.store import Store
@@ -72,7 +71,7 @@ async def migrate(store: Store, plan: MigrationPlan, *, actor: Actor, watcher: W
     Raises:
         StorageError: there is no room, or the disk fails: what is finished stays.
     """
-    passed: set[ImageId] = set()
+    passed: set[ImagePlace] = set()
     outcomes: list[Outcome] = []
     for each in plan.of(State.TO_DO):
         watcher.begun(each)
@@ -88,24 +87,24 @@ async def migrate(store: Store, plan: MigrationPlan, *, actor: Actor, watcher: W
     return outcomes
 
 
-async def _measure(store: Store, each: TagPlan, plan: MigrationPlan, passed: set[ImageId], watcher: Watcher) -> None:
+async def _measure(store: Store, each: TagPlan, plan: MigrationPlan, passed: set[ImagePlace], watcher: Watcher) -> None:
     """Finds out what the layers of a tag are; that is what takes long, and is kept for each of them."""
 
-    async def measure(image_id: ImageId) -> None:
+    async def measure(image: ImagePlace) -> None:
         with suppress(UnreadableLayer, PathNotFound):  # the conversion says of which image, and what to do
-            await store.layers.measure_v1(image_id)
-        passed.add(image_id)
-        watcher.passed(plan.layer_sizes[image_id])
+            await store.layers.measure_v1(image)
+        passed.add(image)
+        watcher.passed(plan.layer_sizes[image])
 
     # So many at once as `layers` reads; what the disk does to one of them ends the others' wait, not their work.
-    await asyncio.gather(*[measure(image_id) for image_id in each.images if image_id not in passed])
+    await asyncio.gather(*[measure(image) for image in each.images if image not in passed])
 
 
 async def _migrate(store: Store, each: TagPlan, *, actor: Actor) -> Outcome:
     assert each.place is not None
     name, tag = each.place.name, each.place.tag
     made = await store.conversions.convert(
-        name, V1Target(each.tag.image_id), TO_SCHEMA2, tag=tag, patience=None, is_new=True
+        name, target_at(each.tag.image), TO_SCHEMA2, tag=tag, patience=None, is_new=True
     )
     # Of the repository's own it is stored before a tag names it: pushed back as it is, it would restore the v1 image.
     await store.conversions.adopt(name, [made.digest])

@@ -16,9 +16,10 @@ from backends.model.conversion.upward import convert_upward
 from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest
 from backends.model.errors import RegistryError
+from backends.model.image_places import ImagePlace
 from backends.model.layers import StoredLayer
 from backends.model.manifests import Schema2, parse_stored_manifest
-from backends.model.names import ImageId, RepositoryName
+from backends.model.names import RepositoryName
 from backends.model.targets import V2Target
 from backends.registry.layers.errors import UnreadableLayer
 from backends.registry.links import read_link
@@ -56,7 +57,7 @@ class Verifier:
     def __init__(self, store: Store, on_read: Callable[[int], None]) -> None:
         self._store = store
         self._on_read = on_read
-        self._v1_layers: dict[ImageId, StoredLayer | str] = {}
+        self._v1_layers: dict[ImagePlace, StoredLayer | str] = {}
         self._blobs: dict[Digest, StoredLayer | str] = {}
 
     async def verify(self, plan: MigrationPlan) -> AsyncIterator[Difference]:
@@ -174,26 +175,22 @@ class Verifier:
         """Returns JSON and layer of each image, from the base up."""
         images = self._store.v1_images
         try:
-            ancestry = await images.ancestry(each.tag.image_id)
-            texts = [(await images.get(image_id)).content.decode("utf-8") for image_id in reversed(ancestry)]
+            places = await images.places(each.tag.image)
+            texts = [(await images.get(place)).content.decode("utf-8") for place in reversed(places)]
         except RegistryError as error:
             raise _Wrong(f"the v1 image cannot be read: {error.detail}") from None
-        return [
-            (text, await self._v1_layer(image_id)) for text, image_id in zip(texts, reversed(ancestry), strict=True)
-        ]
+        return [(text, await self._v1_layer(place)) for text, place in zip(texts, reversed(places), strict=True)]
 
-    async def _v1_layer(self, image_id: ImageId) -> StoredLayer:
-        if image_id not in self._v1_layers:
-            self._v1_layers[image_id] = await self._measure(
-                f"the layer of image {image_id}", lambda: self._open_v1(image_id)
-            )
-        layer = self._v1_layers[image_id]
+    async def _v1_layer(self, place: ImagePlace) -> StoredLayer:
+        if place not in self._v1_layers:
+            self._v1_layers[place] = await self._measure(f"the layer of image {place}", lambda: self._open_v1(place))
+        layer = self._v1_layers[place]
         if isinstance(layer, str):
             raise _Wrong(layer)
         return layer
 
-    async def _open_v1(self, image_id: ImageId) -> Reader:
-        return await self._store.v1_storage.driver.open(layout.v1_image_layer(image_id))
+    async def _open_v1(self, place: ImagePlace) -> Reader:
+        return await self._store.v1_storage.driver.open(layout.v1_image_layer(place))
 
     async def _measure(self, what: str, source: Callable[[], Awaitable[Reader]]) -> StoredLayer | str:
         """Returns what a layer is, by its bytes; or a sentence why it is nothing."""

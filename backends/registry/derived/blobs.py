@@ -7,13 +7,14 @@ A blob is looked up in v2's blob store, the derived one, v1's blob store, and as
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from backends.model.digest import Digest
+from backends.model.image_places import ImagePlace, copy_of
 from backends.model.names import ImageId, RepositoryName
-from backends.model.targets import Target
+from backends.model.targets import Target, V1Target
 from backends.registry.blobs import Blob
 from backends.registry.derived.hints import Damaged
 from backends.registry.derived.records import Records
@@ -128,9 +129,10 @@ class DerivedBlobs:
         if image_id is not None:
             if self._v1_driver is not self._driver:
                 yield self._v1_driver, pushed, size
-            if await self._is_layer_of(image_id, digest):
-                yield self._v1_driver, layout.v1_image_layer(image_id), size
-                return
+            for image in _places_in(name, image_id, entry.source):
+                if await self._is_layer_of(image, digest):
+                    yield self._v1_driver, layout.v1_image_layer(image), size
+                    return
         what = "a conversion" if image_id is None else f"image {image_id}"
         await self._forget(name, entry.source, f"{what} has lost its blob {digest}")
 
@@ -139,14 +141,21 @@ class DerivedBlobs:
             _log.warning("%s; what was made with it is forgotten, and made again when it is asked for", why)
             await self._records.forget_source(name, source)
 
-    async def _is_layer_of(self, image_id: ImageId, digest: Digest) -> bool:
+    async def _is_layer_of(self, image: ImagePlace, digest: Digest) -> bool:
         """Whether an image's layer is still this blob: docker-registry lets a client push it again."""
         from backends.registry.layers.errors import UnreadableLayer  # noqa: PLC0415 - only conversion needs it
 
         try:
-            return (await self._layers().measure_v1(image_id, patience=PATIENCE_SECONDS)).digest == digest
+            return (await self._layers().measure_v1(image, patience=PATIENCE_SECONDS)).digest == digest
         except (PathNotFound, UnreadableLayer):
             return False
+
+
+def _places_in(name: RepositoryName, image_id: ImageId, source: Target) -> Sequence[ImagePlace]:
+    """Returns where the image may be whose layer a blob is: its digest says in the end whether it is."""
+    if isinstance(source, V1Target) and source.is_copy:
+        return (copy_of(name, image_id), image_id)
+    return (image_id,)
 
 
 async def _is_whole(driver: StorageDriver, path: str, size: int) -> bool:

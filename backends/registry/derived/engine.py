@@ -30,7 +30,7 @@ async def derive(originals: Originals, target: Target, wish: Wish, impossible: K
     try:
         if isinstance(target, V1Target):
             _require_single(wish)
-            return Derivation([await images.of_v1(target.image_id, wish)])
+            return Derivation([await images.of_v1(target, wish)])
         digest = target.digest
         manifest = await originals.manifest(wish.name, digest)
         if isinstance(manifest, Index):

@@ -24,9 +24,11 @@ from backends.model.conversion.schema1 import Schema1Entry, architecture_of, sch
 from backends.model.conversion.upward import convert_upward, require_short_chain
 from backends.model.conversion.v1_chain import v1_chain
 from backends.model.digest import Digest
+from backends.model.image_places import ImagePlace, id_at
 from backends.model.layers import EMPTY_LAYER_DIGEST, Compression, StoredLayer
 from backends.model.manifests import OciManifest, Schema1, Schema2
 from backends.model.names import ImageId, RepositoryName
+from backends.model.targets import V1Target
 from backends.registry.derived.made import DerivedBlob, Made
 from backends.registry.derived.originals import Originals
 from backends.registry.derived.reading_ahead import read_ahead
@@ -143,7 +145,7 @@ class Images:
                     return await self._downward(digest, manifest, wish)
                 return await self._sideways(digest, manifest, wish)
 
-    async def of_v1(self, image_id: ImageId, wish: Wish) -> Made:
+    async def of_v1(self, target: V1Target, wish: Wish) -> Made:
         """Makes a manifest of a v1 image.
 
         Raises:
@@ -151,21 +153,21 @@ class Images:
             ValueError: it is no image.
         """
         require_permission(wish)
-        images = await self._originals.v1_chain(image_id)
-        reads = [partial(self._originals.v1_layer, image.image_id) for image in images]
+        images = await self._originals.v1_chain(wish.name, target)
+        reads = [partial(self._originals.v1_layer, image.place) for image in images]
         measured = await read_ahead(reads, begin=wish.progress.begin, tell=wish.progress.tell)
         texts = [image.text for image in images]
         blobs = [
-            DerivedBlob(layer.digest, layer.size, image_id=image.image_id)
+            DerivedBlob(layer.digest, layer.size, image_id=id_at(image.place))
             for image, layer in zip(images, measured, strict=True)
         ]
-        gzipped = await self._readable(measured, wish, images=[image.image_id for image in images])
+        gzipped = await self._readable(measured, wish, images=[image.place for image in images])
         if wish.plan.form is Form.SCHEMA1:
             entries = [Schema1Entry(text, layer.digest) for text, layer in zip(texts, gzipped.layers, strict=True)]
             named = {layer.digest for layer in gzipped.layers}
             needed = [blob for blob in (*blobs, *_gzips_of(gzipped)) if blob.digest in named]
             return await _schema1(media_types.V1_IMAGE, entries, wish, blobs=needed, steps=gzipped.steps)
-        return await self._upward(media_types.V1_IMAGE, image_id, texts, gzipped, wish, blobs=blobs)
+        return await self._upward(media_types.V1_IMAGE, target.image_id, texts, gzipped, wish, blobs=blobs)
 
     async def _of_schema1(self, digest: Digest, manifest: Schema1, wish: Wish) -> Made | None:
         if wish.plan.form is Form.SCHEMA1:
@@ -244,7 +246,9 @@ class Images:
 
     # layers
 
-    async def _readable(self, layers: Sequence[StoredLayer], wish: Wish, *, images: Sequence[ImageId] = ()) -> _Layers:
+    async def _readable(
+        self, layers: Sequence[StoredLayer], wish: Wish, *, images: Sequence[ImagePlace] = ()
+    ) -> _Layers:
         """Returns layers of v1 images or schema 1 as manifests may name them.
 
         Without bzip2 and xz but in schema 1, whose clients read them; perhaps without zstd; and without what is padded
@@ -263,9 +267,9 @@ class Images:
             if facts.is_empty and not is_schema1:  # others have none in its place
                 continue
             wish.progress.begin(f"layer {number + 1} of {len(layers)} for gzip")
-            image_id = images[number] if images else None
+            image = images[number] if images else None
             replaced[layer.digest] = await self._originals.gzip_of(
-                wish.name, layer.digest, facts.diff_id, wish.progress.tell, image_id=image_id
+                wish.name, layer.digest, facts.diff_id, wish.progress.tell, image=image
             )
             word = "padded-gzip" if facts.compression is Compression.GZIP else facts.compression.value
             steps[f"{word}-to-gzip"] = None

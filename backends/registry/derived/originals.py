@@ -17,13 +17,15 @@ from backends.model.conversion.upward import require_few_characters, require_sho
 from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
+from backends.model.image_places import ImagePlace, id_at, place_of
 from backends.model.layers import EMPTY_LAYER_DIGEST, EMPTY_STORED_LAYER, StoredLayer
 from backends.model.manifests import Manifest
-from backends.model.names import ImageId, RepositoryName
-from backends.model.v1images import parse_ancestry
+from backends.model.names import RepositoryName
+from backends.model.targets import V1Target
 from backends.registry.blobs import Blob, Blobs
 from backends.registry.derived.blobs import DerivedBlobs
 from backends.registry.derived.sources import Sources
+from backends.registry.image_copies import Copies
 from backends.registry.layers.errors import UnreadableLayer
 from backends.registry.layers.layers import Layers
 from backends.registry.layers.looking import look_at
@@ -45,9 +47,9 @@ TOLD_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class V1Text:
-    """A v1 image's id and JSON."""
+    """Where a v1 image is, and its JSON."""
 
-    image_id: ImageId
+    place: ImagePlace
     text: str
 
 
@@ -148,7 +150,7 @@ class Originals:
         return StoredLayer(digest, size, await _wait(work, f"layer {digest}", tell))
 
     async def gzip_of(
-        self, name: RepositoryName, digest: Digest, diff_id: Digest, tell: Tell, *, image_id: ImageId | None = None
+        self, name: RepositoryName, digest: Digest, diff_id: Digest, tell: Tell, *, image: ImagePlace | None = None
     ) -> StoredLayer:
         """Returns a layer in gzip, made now unless it was before; it is stored.
 
@@ -157,57 +159,59 @@ class Originals:
             digest: the layer's.
             diff_id: what it must hold.
             tell: told how far that is.
-            image_id: the v1 image whose layer it is, if it is one's.
+            image: where the v1 image is whose layer it is, if it is one's.
 
         Raises:
             ImpossibleConversion: the layer is not here, cannot be read, or holds something else.
         """
         source: LayerSource = partial(self._reader, name, digest)
-        if image_id is not None:
-            source = partial(self._v1_driver.open, layout.v1_image_layer(image_id))
+        if image is not None:
+            source = partial(self._v1_driver.open, layout.v1_image_layer(image))
         return await _wait(partial(self._layers.gzip_of, digest, source, diff_id=diff_id), f"layer {digest}", tell)
 
     # v1
 
-    async def v1_chain(self, image_id: ImageId) -> Sequence[V1Text]:
-        """Returns the JSON of an image and of its ancestors, from the base up.
+    async def v1_chain(self, name: RepositoryName, target: V1Target) -> Sequence[V1Text]:
+        """Returns the JSON of an image of a repository and of its ancestors, from the base up.
 
         Raises:
             ImpossibleConversion: it or an ancestor is not here, or the chain is longer, or says more, than any image's.
             ValueError: what is stored of it is damaged.
         """
-        if not await self._sources.has_image(image_id):
+        image_id, place = target.image_id, place_of(name, target)
+        if not await self._sources.has_image(place):
             raise ImpossibleNow(f"image {image_id} is not whole: a push was cut off, or it was deleted; push it again")
         try:
-            ancestry = parse_ancestry(await self._v1_driver.read(layout.v1_image_ancestry(image_id)))
+            places = await Copies(self._v1_driver).places(place)
         except PathNotFound:
             raise ImpossibleNow(f"image {image_id} has lost its ancestry; push the image again") from None
-        require_short_chain(len(ancestry))
+        require_short_chain(len(places))
         texts: list[V1Text] = []
-        for each in reversed(ancestry):
+        for each in reversed(places):
             texts.append(await self._v1_text(each))
             require_few_characters(sum(len(image.text) for image in texts))
         return texts
 
-    async def _v1_text(self, image_id: ImageId) -> V1Text:
+    async def _v1_text(self, place: ImagePlace) -> V1Text:
+        image_id = id_at(place)
         try:
-            content = await self._v1_driver.read(layout.v1_image_json(image_id))
+            content = await self._v1_driver.read(layout.v1_image_json(place))
         except PathNotFound:
             raise ImpossibleNow(
                 f"image {image_id}, on which this one is built, is not stored here; push the image again"
             ) from None
         try:
-            return V1Text(image_id, content.decode("utf-8"))
+            return V1Text(place, content.decode("utf-8"))
         except UnicodeDecodeError:
             raise ValueError(f"the JSON of image {image_id} is not UTF-8") from None
 
-    async def v1_layer(self, image_id: ImageId, tell: Tell) -> StoredLayer:
+    async def v1_layer(self, place: ImagePlace, tell: Tell) -> StoredLayer:
         """Returns which blob an image's layer is, and what is true of it; reads it where nobody knows.
 
         Raises:
             ImpossibleConversion: the image has lost it, or it cannot be read.
         """
-        return await _wait(partial(self._layers.measure_v1, image_id), f"the layer of image {image_id}", tell)
+        return await _wait(partial(self._layers.measure_v1, place), f"the layer of image {id_at(place)}", tell)
 
     # within
 

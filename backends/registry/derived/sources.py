@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backends.model.digest import Digest
-from backends.model.names import ImageId, RepositoryName
+from backends.model.image_places import ImagePlace, place_of
+from backends.model.names import RepositoryName
 from backends.model.targets import Target, V2Target
 from backends.registry.links import read_link
 from backends.registry.no_room import exists
@@ -39,7 +40,7 @@ class Sources:
         self._v1_driver = v1_driver
 
     async def is_there(self, name: RepositoryName, source: Target) -> bool:
-        """Whether a source can still be had: a manifest in this repository, an image anywhere."""
+        """Whether a source can still be had: a manifest in this repository, an image that all share or its own."""
         return await self.lives(living(name, source))
 
     async def lives(self, sign: Living) -> bool:
@@ -56,15 +57,15 @@ class Sources:
         """Whether a repository has a manifest."""
         return await self.lives(living(name, V2Target(digest)))
 
-    async def has_image(self, image_id: ImageId) -> bool:
+    async def has_image(self, place: ImagePlace) -> bool:
         """Whether a v1 image is complete, and nobody pushes it again; it may have lost its layer."""
-        if not await exists(self._v1_driver, layout.v1_image_json(image_id)):
+        if not await exists(self._v1_driver, layout.v1_image_json(place)):
             return False
-        return not await exists(self._v1_driver, layout.v1_image_mark(image_id))
+        return not await exists(self._v1_driver, layout.v1_image_mark(place))
 
 
 def living(name: RepositoryName, source: Target) -> Living:
     """Returns what is there as long as a source is."""
     if isinstance(source, V2Target):
         return Living(layout.revision_link(name, source.digest), is_v1=False)
-    return Living(layout.v1_image_json(source.image_id), is_v1=True)
+    return Living(layout.v1_image_json(place_of(name, source)), is_v1=True)

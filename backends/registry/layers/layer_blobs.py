@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
+from backends.model.image_places import ImagePlace
 from backends.model.media_types import OCTET_STREAM
-from backends.model.names import ImageId
 from backends.model.v1images import parse_payload_checksum
 from backends.registry.hashing import RunningHash
 from backends.storage import layout
@@ -67,11 +67,11 @@ class LayerBlobs:
                 continue
         return None
 
-    async def measure(self, image_id: ImageId, checksums: Sequence[str], size: int) -> Descriptor:
+    async def measure(self, place: ImagePlace, checksums: Sequence[str], size: int) -> Descriptor:
         """Hashes an image's layer, and notes what it found.
 
         Args:
-            image_id: of the image.
+            place: where the image is.
             checksums: those of the image, as they are stored.
             size: of its layer in bytes.
 
@@ -79,7 +79,7 @@ class LayerBlobs:
             PathNotFound: it has lost its layer.
         """
         running = RunningHash()
-        await running.advance(self._driver, layout.v1_image_layer(image_id), size)
+        await running.advance(self._driver, layout.v1_image_layer(place), size)
         blob = Descriptor(OCTET_STREAM, Digest("sha256", running.value.hexdigest()), size)
         await self.note_all(checksums, blob)
         return blob

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, aclosing, suppress
 
 from backends.model.digest import Digest
+from backends.model.image_places import ImagePlace
 from backends.model.layers import Compression, LayerFacts, StoredLayer
-from backends.model.names import ImageId
 from backends.model.v1images import parse_stored_checksums
 from backends.registry.facts import Facts
 from backends.registry.hashing import RunningHash
@@ -193,72 +193,72 @@ class Layers:
 
     # v1
 
-    async def known_v1(self, image_id: ImageId) -> StoredLayer | None:
+    async def known_v1(self, place: ImagePlace) -> StoredLayer | None:
         """Returns which layer a v1 image has, and what it is, if both are known.
 
         Raises:
             PathNotFound: it has lost its layer.
         """
-        file = await self._v1_storage.driver.stat(layout.v1_image_layer(image_id))
-        return await self._known_v1(image_id, await self._checksums(image_id), file)
+        file = await self._v1_storage.driver.stat(layout.v1_image_layer(place))
+        return await self._known_v1(place, await self._checksums(place), file)
 
-    async def measure_v1(self, image_id: ImageId, *, patience: float | None = None) -> StoredLayer:
+    async def measure_v1(self, place: ImagePlace, *, patience: float | None = None) -> StoredLayer:
         """Returns which layer a v1 image has, and what it is; it is read to its end where nobody knows.
 
         Args:
-            image_id: of the image.
+            place: where the image is.
             patience: as in `facts`.
 
         Raises:
             StillWorking, UnreadableLayer, StorageError: as in `facts`.
             PathNotFound: it has lost its layer.
         """
-        return await self._measure_v1(image_id, self._demand, patience=patience)
+        return await self._measure_v1(place, self._demand, patience=patience)
 
-    async def measure_v1_in_background(self, image_id: ImageId) -> StoredLayer:
+    async def measure_v1_in_background(self, place: ImagePlace) -> StoredLayer:
         """As `measure_v1`, without haste."""
-        return await self._measure_v1(image_id, self._background, patience=None)
+        return await self._measure_v1(place, self._background, patience=None)
 
-    async def _measure_v1(self, image_id: ImageId, pace: Pace, *, patience: float | None) -> StoredLayer:
+    async def _measure_v1(self, place: ImagePlace, pace: Pace, *, patience: float | None) -> StoredLayer:
         driver = self._v1_storage.driver
-        path = layout.v1_image_layer(image_id)
-        known = await self._known_v1(image_id, await self._checksums(image_id), await driver.stat(path))
+        path = layout.v1_image_layer(place)
+        known = await self._known_v1(place, await self._checksums(place), await driver.stat(path))
         if known is not None:
             return known
 
         async def work(progress: Progress) -> StoredLayer:
-            async with alone(self._v1_storage, layout.v1_layer_file_lock(image_id), progress):
-                file, checksums = await driver.stat(path), await self._checksums(image_id)
-                known = await self._known_v1(image_id, checksums, file)
+            async with alone(self._v1_storage, layout.v1_layer_file_lock(place), progress):
+                file, checksums = await driver.stat(path), await self._checksums(place)
+                known = await self._known_v1(place, checksums, file)
                 if known is not None:
                     return known
                 layer, facts = await self._read(None, lambda: driver.open(path), progress, pace)
                 await self._v1_notes.note_facts(layer.digest, facts)  # first: without it the next note says too little
                 # Otherwise it was pushed again meanwhile, and nobody knows which of both was read.
-                if (await driver.stat(path), await self._checksums(image_id)) == (file, checksums):
-                    await self._v1_notes.note_v1_layer(image_id, checksums, file, layer.digest)
+                if (await driver.stat(path), await self._checksums(place)) == (file, checksums):
+                    await self._v1_notes.note_v1_layer(place, checksums, file, layer.digest)
                 await self._facts.put(layer.digest, facts)
                 self._observer.measured(self._reason(pace), layer.size, facts.raw_size)
                 return layer
 
         return await self._flights.join(
-            ("v1", image_id),
-            f"the layer of image {image_id}",
+            ("v1", place),
+            f"the layer of image {place}",
             work,
             patience=patience,
             hurried=pace is self._demand,
         )
 
-    async def _known_v1(self, image_id: ImageId, checksums: list[str], file: FileInfo) -> StoredLayer | None:
-        blob = await self._v1_notes.v1_layer(image_id, checksums, file)
+    async def _known_v1(self, place: ImagePlace, checksums: list[str], file: FileInfo) -> StoredLayer | None:
+        blob = await self._v1_notes.v1_layer(place, checksums, file)
         if blob is None:
             return None
         facts = await self.known(blob.digest)
         return None if facts is None else StoredLayer(blob.digest, blob.size, facts)
 
-    async def _checksums(self, image_id: ImageId) -> list[str]:
+    async def _checksums(self, place: ImagePlace) -> list[str]:
         try:
-            return list(parse_stored_checksums(await self._v1_storage.driver.read(layout.v1_image_checksum(image_id))))
+            return list(parse_stored_checksums(await self._v1_storage.driver.read(layout.v1_image_checksum(place))))
         except PathNotFound:
             return []
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
+from backends.model.image_places import ImageCopy, ImagePlace
 from backends.model.layers import LayerFacts, StoredLayer
 from backends.model.media_types import OCTET_STREAM
-from backends.model.names import ImageId
 from backends.registry.layers.layer_blobs import LayerBlobs
 from backends.registry.no_room import undone_without_room
 from backends.storage import layout
@@ -50,19 +50,21 @@ class LayerNotes:
         """Keeps what was found out, if that is possible."""
         await self._note(layout.layer_facts(digest), facts.encode())
 
-    async def v1_layer(self, image_id: ImageId, checksums: Sequence[str], file: FileInfo) -> Descriptor | None:
+    async def v1_layer(self, place: ImagePlace, checksums: Sequence[str], file: FileInfo) -> Descriptor | None:
         """Returns which bytes a v1 image's layer is, if that is known.
 
         Args:
-            image_id: of the image.
+            place: where the image is.
             checksums: those of the image, as they are stored.
             file: what is at `layout.v1_image_layer` now.
         """
         known = await self._by_checksum.find(checksums)
         if known is not None:
             return known if known.size == file.size else None
+        if isinstance(place, ImageCopy):  # which has a checksum
+            return None
         try:
-            noted = (await self._driver.read(layout.v1_layer_file(image_id))).decode("ascii")
+            noted = (await self._driver.read(layout.v1_layer_file(place))).decode("ascii")
             size, modified, digest = noted.split(" ")
             if int(size) == file.size and modified == repr(file.modified):
                 return Descriptor(OCTET_STREAM, parse_digest(digest), file.size)
@@ -70,11 +72,13 @@ class LayerNotes:
             pass  # as above
         return None
 
-    async def note_v1_layer(self, image_id: ImageId, checksums: Sequence[str], file: FileInfo, digest: Digest) -> None:
+    async def note_v1_layer(self, place: ImagePlace, checksums: Sequence[str], file: FileInfo, digest: Digest) -> None:
         """Keeps which bytes a v1 image's layer is, if that is possible; takes what `v1_layer` takes."""
         if await self._by_checksum.note_all(checksums, Descriptor(OCTET_STREAM, digest, file.size)):
             return
-        await self._note(layout.v1_layer_file(image_id), f"{file.size} {file.modified!r} {digest}".encode())
+        if isinstance(place, ImageCopy):
+            return
+        await self._note(layout.v1_layer_file(place), f"{file.size} {file.modified!r} {digest}".encode())
 
     async def _note(self, path: str, content: bytes) -> None:
         if not self._writes:

@@ -46,7 +46,7 @@ class TagListing:
                 elif text in links and name is not None:
                     found[text] = V2Target(await self._tags.links.read(name, TagName(text)))
                 elif v1 is not None:
-                    found[text] = await self._tags.files.read(v1, text)
+                    found[text] = await self._tags.image(v1, text)
         return found
 
     async def names(self, name: RepositoryName, v1: V1Name | None) -> Sequence[str]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from typing import Any
@@ -25,12 +25,14 @@ from typing import Any
 from backends.model.actor import Actor
 from backends.model.cache import Cache
 from backends.model.digest import Digest
+from backends.model.image_places import ImagePlace, place_of
 from backends.model.names import ImageId, RepositoryName, TagName, canonical_name, is_tag
 from backends.model.targets import Target, V1Target, V2Target
 from backends.model.v1images import V1Name, describe_agent, v1_name
 from backends.registry.changes import Change, carry_out
 from backends.registry.events import Events, Telling, of_removed, of_v1_removed
 from backends.registry.exclusive_lock import exclusive_lock, shared_lock
+from backends.registry.image_copies import Copies
 from backends.registry.tags.listing import TagListing
 from backends.registry.tags.tag_files import Tag, TagFiles, TagState
 from backends.registry.yielding import yielding
@@ -49,14 +51,16 @@ class Tags:
         storage: where v2's tags are, the records, and the locks of both.
         v1_storage: where v1's are.
         events: where deletions are told; who moves a tag says what is told of it.
+        copies: which images are a repository's own.
     """
 
-    def __init__(self, storage: Storage, v1_storage: Storage, events: Events) -> None:
+    def __init__(self, storage: Storage, v1_storage: Storage, events: Events, *, copies: Copies | None = None) -> None:
         self._driver = storage.driver
         self._v1_driver = v1_storage.driver
         self._locks = storage.locks
         self._events = events
-        self._files = TagFiles(storage.driver, v1_storage.driver)
+        self._copies = copies or Copies(v1_storage.driver)
+        self._files = TagFiles(storage.driver, v1_storage.driver, self._copies)
         self._listing = TagListing(storage.driver, v1_storage.driver, self._files)
 
     # of both
@@ -130,12 +134,18 @@ class Tags:
                     await self._driver.ensure_durable(link)
                     await self.move(name, tag, digest, actor=actor, telling=telling)
             case V1Target(image_id):
-                v1, image = _v1_names[name], layout.v1_image_json(image_id)
+                v1, image = _v1_names[name], layout.v1_image_json(place_of(name, target))
                 if v1 is None:
                     raise PathNotFound(image)
                 await self._v1_driver.stat(image)
                 await self._v1_driver.ensure_durable(image)
-                await self.move_v1(v1, tag, image_id, actor=actor, now=int(time.time()), telling=telling)
+                now, require = int(time.time()), partial(self._require, v1, target)
+                await self.move_v1(v1, tag, image_id, actor=actor, now=now, telling=telling, require=require)
+
+    async def _require(self, v1: V1Name, target: V1Target) -> None:
+        """Requires that an id still means the image, of two that may have it, that a tag is to name."""
+        if await self._copies.resolved(v1, V1Target(target.image_id)) != target:
+            raise PathNotFound(target.image_id)
 
     async def delete_those_of(self, name: RepositoryName, target: Target, *, actor: Actor) -> None:
         """Removes all tags that name something; one that is moved on meanwhile stays."""
@@ -146,7 +156,7 @@ class Tags:
                 with suppress(
                     PathNotFound
                 ):  # who deletes the whole repository in this moment waits for no lock of a tag
-                    if state.target == target:
+                    if state.target is not None and await self._files.resolved(tag.v1, state.target) == target:
                         await self._delete(tag, actor=actor)
                     elif isinstance(target, V2Target) and state.v2 is not None and state.v2.target == target:
                         # The tag has gone on to an image of v1; no link to what goes is left.
@@ -167,7 +177,7 @@ class Tags:
             with suppress(PathNotFound):
                 async for text in yielding(await self._files.files.names(v1)):
                     with suppress(PathNotFound):
-                        if await self._files.files.read(v1, text) == target:
+                        if (await self._files.files.read(v1, text)).image_id == target.image_id:
                             found.append(text)
         return found
 
@@ -253,6 +263,10 @@ class Tags:
         found = await self._listing.targets(name.v2, name)
         return {tag: target.image_id for tag, target in found.items() if isinstance(target, V1Target)}
 
+    async def images_of_v1(self, name: V1Name) -> Mapping[str, ImagePlace]:
+        """Returns a v1 repository's tags that name images of v1, and where these are; raises as `all_of_v1`."""
+        return {tag: await self._copies.resolve(name, ImageId(i)) for tag, i in (await self.all_of_v1(name)).items()}
+
     async def files_of_v1(self, name: V1Name) -> Mapping[str, ImageId]:
         """Returns what v1's own files name, as docker-registry alone reads them, whether that holds or not."""
         found: dict[str, ImageId] = {}
@@ -267,7 +281,15 @@ class Tags:
         return await self._files.files.describe(name, tag)
 
     async def move_v1(
-        self, name: V1Name, tag: str, image_id: ImageId, *, actor: Actor, now: int, telling: Telling | None
+        self,
+        name: V1Name,
+        tag: str,
+        image_id: ImageId,
+        *,
+        actor: Actor,
+        now: int,
+        telling: Telling | None,
+        require: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Makes a tag name an image that is whole, with all its ancestors.
 
@@ -278,6 +300,7 @@ class Tags:
             actor: who moves it; docker-registry records its User-Agent with the tag.
             now: seconds since 1970, for that record.
             telling: what is told of it.
+            require: called while the locks are held; the tag stays what it was where it raises.
 
         Raises:
             RegistryError: UNAVAILABLE: another request holds the lock of this tag.
@@ -285,6 +308,8 @@ class Tags:
         at = _v1_tag(name, tag)
         write = partial(self._files.files.write, name, tag, image_id, describe_agent(actor.agent, now=now))
         async with shared_lock(self._locks, layout.repository_lock(name.text)), self._lock(at):
+            if require is not None:
+                await require()
             work = self._files.write(at, V1Target(image_id), write, writer=actor.agent, now=time.time_ns())
             what = f"tag {tag} for image {image_id}"
             await carry_out(work, Change.PUSHED, what, name.text, actor=actor, telling=telling)
@@ -313,8 +338,17 @@ class Tags:
             tags = [tag for tag in await self._files.files.names(name) if await self._files.files.see(name, tag)]
             telling = of_v1_removed(self._events, name, tags, repository=is_last)
         await carry_out(
-            self._files.files.delete_all(name), Change.DELETED, "all tags", name.text, actor=actor, telling=telling
+            self._delete_all_of_v1(name), Change.DELETED, "all tags", name.text, actor=actor, telling=telling
         )
+
+    async def _delete_all_of_v1(self, name: V1Name) -> None:
+        """Removes a repository, its tags first. What a killed process has left of its own images goes the next time."""
+        try:
+            await self._files.files.delete_all(name)
+        except PathNotFound:
+            await self._copies.remove(name)
+            raise
+        await self._copies.remove(name)
 
     # within
 
@@ -343,7 +377,7 @@ class Tags:
         with suppress(LockHeld, PathNotFound):
             async with self._locks.hold(layout.repository_lock(v1.text)):
                 if not await self._files.files.are_there(v1):
-                    await run_to_completion(self._files.files.delete_all(v1))
+                    await run_to_completion(self._delete_all_of_v1(v1))
 
 
 _v1_names = Cache(v1_name, bound=4096)

@@ -22,6 +22,7 @@ from backends.model.tag_records import Seen, TagRecord, load_record, named
 from backends.model.targets import Target, V1Target, V2Target
 from backends.model.v1images import V1Name
 from backends.registry.events import rfc3339
+from backends.registry.image_copies import Copies
 from backends.registry.no_room import undone_without_room
 from backends.registry.tags.records import TagRecords
 from backends.registry.tags.v1_files import V1Files
@@ -87,6 +88,7 @@ class TagFiles:
     Args:
         driver: of v2's root, where the records are too.
         v1_driver: of v1's.
+        copies: the images that repositories have for themselves, which their tags name by the same ids.
 
     Attributes:
         links: v2's.
@@ -94,8 +96,9 @@ class TagFiles:
         records: which of them holds.
     """
 
-    def __init__(self, driver: StorageDriver, v1_driver: StorageDriver) -> None:
+    def __init__(self, driver: StorageDriver, v1_driver: StorageDriver, copies: Copies) -> None:
         self._driver = driver
+        self._copies = copies
         self.links = V2Links(driver)
         self.files = V1Files(v1_driver)
         self.records = TagRecords(driver)
@@ -113,8 +116,22 @@ class TagFiles:
         if tag.v2 is not None:
             return await self.target_of(tag.v2, tag.v1, TagName(tag.text))
         if tag.v1 is not None:
-            return await self.files.read(tag.v1, tag.text)
+            return await self.image(tag.v1, tag.text)
         raise PathNotFound(tag.text)
+
+    async def image(self, name: V1Name, text: str) -> V1Target:
+        """Returns the image that v1's file of a tag names.
+
+        Raises:
+            PathNotFound: there is no such tag.
+        """
+        return await self._copies.resolved(name, await self.files.read(name, text))
+
+    async def resolved(self, name: V1Name | None, target: Target) -> Target:
+        """Returns what a tag names of which the files have been read."""
+        if name is None or isinstance(target, V2Target):
+            return target
+        return await self._copies.resolved(name, target)
 
     async def target_of(self, name: RepositoryName, v1: V1Name | None, text: TagName) -> Target:
         """Returns what a tag names that v2 may have; most pulls come here.
@@ -126,7 +143,7 @@ class TagFiles:
             return V2Target(await self.links.read(name, text))
         if self._v1_is_alone(name):
             try:
-                return await self.files.read(v1, text)
+                return await self.image(v1, text)
             except InvalidPath:  # what is there in place of the repository is none
                 raise PathNotFound(layout.tag(name, text)) from None
         if await self.records.read(name, text) is None:
@@ -134,11 +151,11 @@ class TagFiles:
                 return V2Target(await self.links.read(name, text))
             # Where a link held, v1's file was removed before it: what is there once it is gone, holds.
             if not await self.links.is_there(name, text):
-                return await self.files.read(v1, text)
+                return await self.image(v1, text)
         target = (await self.state(Tag(name, v1, text))).target
         if target is None:
             raise PathNotFound(layout.tag(name, text))
-        return target
+        return await self.resolved(v1, target)
 
     def _v2_is_alone(self, name: RepositoryName, v1: V1Name) -> bool:
         """Whether surely v1 has nothing of a repository, and none of its tags has a record."""

@@ -1,4 +1,4 @@
-"""The files of an image where docker-registry keeps them, once it is no longer staged.
+"""The files of an image where docker-registry keeps them, once it is no longer staged; or a repository keeps its own.
 
 Invariant: `images/<id>/json` is written last. Until then the image is not there, whatever else lies in its folder. A
 mark `_inprogress`, which docker-registry left on a volume of its own, says the same of an image that has a JSON.
@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from backends.model.digest import Digest
+from backends.model.image_places import ImageCopy, ImagePlace
 from backends.model.names import ImageId
 from backends.model.v1images import dump_json, parse_ancestry, parse_stored_checksums
 from backends.registry.blobs import Blobs
@@ -29,21 +29,39 @@ class LayerGone(Exception):  # noqa: N818 - a finding, not a fault
 
 
 @dataclass(frozen=True, slots=True)
+class Lineage:
+    """An image that is being made, and what it rests on.
+
+    Attributes:
+        ids: from the image to its base.
+        shared: those of its ancestors that are there as images that all repositories share.
+    """
+
+    ids: Sequence[ImageId]
+    shared: Sequence[ImageId]
+
+    @property
+    def rests_on_shared(self) -> bool:
+        """Whether that is true of all its ancestors."""
+        return len(self.shared) == len(self.ids) - 1
+
+
+@dataclass(frozen=True, slots=True)
 class StoredElsewhere:
     """An image of what another client has pushed.
 
     Attributes:
-        image_id: the image.
+        place: where the image is to be.
         content: its JSON.
         payload: the payload checksum of that and its layer, in hex.
-        ancestry: the ids from the image to its base.
+        lineage: the image and its ancestors.
         put_layer: called with the path where its layer is to be.
     """
 
-    image_id: ImageId
+    place: ImagePlace
     content: bytes
     payload: str
-    ancestry: Sequence[ImageId]
+    lineage: Lineage
     put_layer: Callable[[str], Awaitable[None]]
 
 
@@ -57,92 +75,92 @@ class ImageFiles:
 
     # reading
 
-    async def is_complete(self, image_id: ImageId) -> bool:
+    async def is_complete(self, place: ImagePlace) -> bool:
         """Whether an image is visible; it may have lost its layer."""
-        return not await self.is_marked(image_id) and await self.has_json(image_id)
+        return not await self.is_marked(place) and await self.has_json(place)
 
-    async def has_json(self, image_id: ImageId) -> bool:
+    async def has_json(self, place: ImagePlace) -> bool:
         """Whether an image has a JSON; unless it is marked, it is complete then."""
-        return await exists(self._driver, layout.v1_image_json(image_id))
+        return await exists(self._driver, layout.v1_image_json(place))
 
-    async def is_marked(self, image_id: ImageId) -> bool:
-        """Whether docker-registry has begun an image and not finished it."""
-        return await exists(self._driver, layout.v1_image_mark(image_id))
+    async def is_marked(self, place: ImagePlace) -> bool:
+        """Whether docker-registry has begun an image and not finished it: one that all repositories share."""
+        return not isinstance(place, ImageCopy) and await exists(self._driver, layout.v1_image_mark(place))
 
-    async def is_whole(self, image_id: ImageId) -> bool:
+    async def is_whole(self, place: ImagePlace) -> bool:
         """Whether an image is complete and has its layer."""
-        return await self.is_complete(image_id) and await exists(self._driver, layout.v1_image_layer(image_id))
+        return await self.is_complete(place) and await exists(self._driver, layout.v1_image_layer(place))
 
-    async def read_json(self, image_id: ImageId) -> bytes:
+    async def read_json(self, place: ImagePlace) -> bytes:
         """Returns an image's JSON.
 
         Raises:
             PathNotFound: there is none.
         """
-        return await self._driver.read(layout.v1_image_json(image_id))
+        return await self._driver.read(layout.v1_image_json(place))
 
-    async def read_checksums(self, image_id: ImageId) -> Sequence[str]:
+    async def read_checksums(self, place: ImagePlace) -> Sequence[str]:
         """Returns the checksums that are recorded of an image's layer."""
         try:
-            return parse_stored_checksums(await self._driver.read(layout.v1_image_checksum(image_id)))
+            return parse_stored_checksums(await self._driver.read(layout.v1_image_checksum(place)))
         except PathNotFound:
             return ()
 
-    async def read_ancestry(self, image_id: ImageId) -> Sequence[ImageId]:
+    async def read_ancestry(self, place: ImagePlace) -> Sequence[ImageId]:
         """Returns the ids from an image to its base.
 
         Raises:
             PathNotFound: they are not recorded.
             ValueError: what is recorded is damaged.
         """
-        return parse_ancestry(await self._driver.read(layout.v1_image_ancestry(image_id)))
+        return parse_ancestry(await self._driver.read(layout.v1_image_ancestry(place)))
 
-    async def layer_size(self, image_id: ImageId) -> int | None:
+    async def layer_size(self, place: ImagePlace) -> int | None:
         """Returns the size of an image's layer in bytes; None when it has lost it."""
         try:
-            return (await self._driver.stat(layout.v1_image_layer(image_id))).size
+            return (await self._driver.stat(layout.v1_image_layer(place))).size
         except PathNotFound:
             return None
 
-    async def open_layer(self, image_id: ImageId) -> Reader:
+    async def open_layer(self, place: ImagePlace) -> Reader:
         """Opens an image's layer.
 
         Raises:
             PathNotFound: it has lost it.
         """
-        return await self._driver.open(layout.v1_image_layer(image_id))
+        return await self._driver.open(layout.v1_image_layer(place))
 
     # making
 
-    async def ensure_durable(self, image_id: ImageId) -> None:
+    async def ensure_durable(self, place: ImagePlace) -> None:
         """Makes sure that an existing image survives a power cut: its maker may have been killed since."""
-        await self._driver.ensure_durable(layout.v1_image_json(image_id))
+        await self._driver.ensure_durable(layout.v1_image_json(place))
 
-    async def make(self, image_id: ImageId, candidate: Candidate, *, payload: str, ancestry: Sequence[ImageId]) -> None:
+    async def make(self, place: ImagePlace, candidate: Candidate, *, payload: str, lineage: Lineage) -> None:
         """Makes an image of a candidate: what is small first, then the blob and its second name, the JSON last.
 
         Args:
-            image_id: the image.
+            place: where the image is to be.
             candidate: its JSON, and the layer, which is staged.
             payload: their payload checksum, in hex.
-            ancestry: the ids from the image to its base.
+            lineage: the image and its ancestors.
 
         Raises:
             LayerGone: the candidate's layer is not staged any more.
             StorageFull: nothing is left of what was begun here.
         """
-        await self._clear_unfinished(image_id)
-        is_new = not await self.has_json(image_id)
+        await self._clear_unfinished(place)
+        is_new = not await self.has_json(place)
         is_new_blob = await self._blobs.size(candidate.digest) is None
         try:
-            await self._driver.write(layout.v1_image_ancestry(image_id), dump_json(list(ancestry)))
-            await self._driver.write(layout.v1_image_checksum(image_id), dump_json([f"sha256:{payload}"]))
-            await self._commit_layer(image_id, candidate)
-            await self._name_layer(image_id, candidate.digest)
-            await self._driver.write(layout.v1_image_json(image_id), candidate.content)
+            await self._write_lineage(place, lineage)
+            await self._driver.write(layout.v1_image_checksum(place), dump_json([f"sha256:{payload}"]))
+            await self._commit_layer(candidate)
+            await self._name_layer(place, candidate)
+            await self._driver.write(layout.v1_image_json(place), candidate.content)
         except (StorageFull, LayerGone):
             if is_new:
-                await self._forget(layout.v1_image(image_id))
+                await self._forget(layout.v1_image(place))
             if is_new_blob:
                 await self._blobs.take_back(candidate.digest)
             raise
@@ -154,46 +172,51 @@ class ImageFiles:
             PathNotFound: its layer is not stored any more.
             StorageFull: nothing is left of what was begun here.
         """
-        image_id = image.image_id
-        await self._clear_unfinished(image_id)
-        is_new = not await self.has_json(image_id)
+        place = image.place
+        await self._clear_unfinished(place)
+        is_new = not await self.has_json(place)
         try:
             if is_new:
-                await self._driver.write(layout.v1_image_ancestry(image_id), dump_json(list(image.ancestry)))
-                await self._driver.write(layout.v1_image_checksum(image_id), dump_json([f"sha256:{image.payload}"]))
-            await image.put_layer(layout.v1_image_layer(image_id))
+                await self._write_lineage(place, image.lineage)
+                await self._driver.write(layout.v1_image_checksum(place), dump_json([f"sha256:{image.payload}"]))
+            await image.put_layer(layout.v1_image_layer(place))
             if is_new:
-                await self._driver.write(layout.v1_image_json(image_id), image.content)
+                await self._driver.write(layout.v1_image_json(place), image.content)
         except (StorageFull, PathNotFound):
             if is_new:
-                await self._forget(layout.v1_image(image_id))
+                await self._forget(layout.v1_image(place))
             raise
 
-    async def _commit_layer(self, image_id: ImageId, candidate: Candidate) -> None:
-        layer = self._staging.layer(image_id, candidate.name)
+    async def _write_lineage(self, place: ImagePlace, lineage: Lineage) -> None:
+        if isinstance(place, ImageCopy):
+            await self._driver.write(layout.v1_shared_ancestors(place), dump_json(list(lineage.shared)))
+        await self._driver.write(layout.v1_image_ancestry(place), dump_json(list(lineage.ids)))
+
+    async def _commit_layer(self, candidate: Candidate) -> None:
+        layer = self._staging.layer(candidate.staged, candidate.name)
         try:
             await self._blobs.commit_file(layer, candidate.digest, candidate.size)
         except PathNotFound:
             raise LayerGone(layer) from None
 
-    async def _clear_unfinished(self, image_id: ImageId) -> None:
+    async def _clear_unfinished(self, place: ImagePlace) -> None:
         """Removes JSON and mark of an upload that docker-registry began, in this order: it is never complete.
 
         Both are gone before the layer gets its second name: docker-registry would truncate a layer beside a mark, and
         with it the blob.
         """
-        if await self.is_marked(image_id):
-            await self._forget(layout.v1_image_json(image_id))
-            await self._forget(layout.v1_image_mark(image_id))
+        if await self.is_marked(place):
+            await self._forget(layout.v1_image_json(place))
+            await self._forget(layout.v1_image_mark(place))
 
-    async def _name_layer(self, image_id: ImageId, digest: Digest) -> None:
+    async def _name_layer(self, place: ImagePlace, candidate: Candidate) -> None:
         """Gives a blob its second name as this image's layer: one file by hard link, else a copy."""
-        source, target = layout.blob_data(digest), layout.v1_image_layer(image_id)
+        source, target = layout.blob_data(candidate.digest), layout.v1_image_layer(place)
         linker = capability(self._driver, LinksFiles)
         if linker is not None and await linker.link(source, target):
             return
-        _log.warning("layer of image %s is copied: this storage gives a file no second name", image_id)
-        copy = self._staging.layer(image_id)
+        _log.warning("layer of image %s is copied: this storage gives a file no second name", place)
+        copy = self._staging.layer(candidate.staged)
         reader = await self._driver.open(source)
         try:
             writer = await self._driver.writer(copy)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from backends.model.actor import Actor
 from backends.model.descriptors import Descriptor
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
+from backends.model.image_places import ImageCopy, ImagePlace, id_at
 from backends.model.media_types import OCTET_STREAM
 from backends.model.names import ImageId
 from backends.model.v1images import (
@@ -29,9 +30,12 @@ from backends.registry.changes import Change, carry_out
 from backends.registry.events import NO_EVENTS, Events, of_v1_layer
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.hashing import RunningHash
+from backends.registry.image_copies import Copies
 from backends.registry.layers.layer_blobs import LayerBlobs
 from backends.registry.low_room import require_room
-from backends.registry.v1.image_files import ImageFiles, LayerGone, StoredElsewhere
+from backends.registry.v1.image_files import ImageFiles, LayerGone, Lineage, StoredElsewhere
+from backends.registry.v1.seeing import IsTaken, Seeing
+from backends.registry.v1.sight import Sight
 from backends.registry.v1.staging import Candidate, Staging
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
@@ -85,6 +89,8 @@ class Images:
         self._layers = layers
         self._staging = Staging(storage, self._begin_meter if layers is not None else None)
         self._files = ImageFiles(storage.driver, blobs, self._staging)
+        self._copies = Copies(storage.driver)
+        self._seeing = Seeing(self._files, self._copies)
         self._events = events
         self._layer_blobs = LayerBlobs(storage.driver)
 
@@ -92,121 +98,174 @@ class Images:
         assert self._layers is not None
         return self._layers().begin_meter(stored)
 
+    # which
+
+    async def own(self, image_id: ImageId, sight: Sight) -> ImageCopy | None:
+        """Returns the copy of an image that the repository has which a client names; None for none."""
+        return await self._seeing.own(image_id, sight)
+
+    async def place(self, image_id: ImageId, sight: Sight | None) -> ImagePlace | None:
+        """Returns where the complete image is that a client sees; None where it sees none."""
+        return await self._seeing.place(image_id, sight)
+
+    async def sees(self, place: ImagePlace, sight: Sight | None) -> bool:
+        """Whether a client sees the complete image at a place."""
+        return await self._seeing.sees(place, sight)
+
+    async def absent(self, image_id: ImageId, sight: Sight) -> RegistryError:
+        """Returns what a client is told of an image that it does not see: whether its repository's push has begun."""
+        return _unknown() if await self.seen_state(image_id, sight) is State.ABSENT else _uploading()
+
+    async def places(self, place: ImagePlace) -> Sequence[ImagePlace]:
+        """Returns where a complete image and its ancestors are, its own first.
+
+        Raises:
+            RegistryError: IMAGE_UNKNOWN or IMAGE_UPLOADING; also when what is stored is damaged.
+        """
+        await self.require_complete(place)
+        try:
+            return await self._copies.places(place)
+        except (PathNotFound, ValueError) as error:
+            raise _no_ancestry(place, error) from None
+
+    async def seen_state(self, image_id: ImageId, sight: Sight | None) -> State:
+        """Returns how far an image has come, as a client sees it."""
+        if sight is None:
+            return await self.state(image_id)
+        if await self._seeing.place(image_id, sight) is not None:
+            return State.COMPLETE
+        if sight.owner is not None and await self._staging.is_announced(ImageCopy(sight.owner, image_id)):
+            return State.UPLOADING
+        return State.ABSENT
+
     # reading
 
-    async def state(self, image_id: ImageId) -> State:
+    async def state(self, place: ImagePlace) -> State:
         """Returns how far an image has come."""
-        if await self._files.is_marked(image_id):
+        if await self._files.is_marked(place):
             return State.UPLOADING
-        if await self._files.has_json(image_id):
+        if await self._files.has_json(place):
             return State.COMPLETE
-        return State.UPLOADING if await self._staging.is_announced(image_id) else State.ABSENT
+        return State.UPLOADING if await self._staging.is_announced(place) else State.ABSENT
 
-    async def require_complete(self, image_id: ImageId) -> None:
+    async def require_complete(self, place: ImagePlace) -> None:
         """Raises what docker-registry answers for an image that cannot be read."""
-        match await self.state(image_id):
+        match await self.state(place):
             case State.ABSENT:
                 raise _unknown()
             case State.UPLOADING:
-                raise RegistryError(ErrorCode.IMAGE_UPLOADING, "Image is being uploaded, retry later")
+                raise _uploading()
             case State.COMPLETE:
                 return
 
-    async def get(self, image_id: ImageId) -> StoredImage:
+    async def get(self, place: ImagePlace) -> StoredImage:
         """Returns a complete image.
 
         Raises:
             RegistryError: IMAGE_UNKNOWN or IMAGE_UPLOADING.
         """
-        await self.require_complete(image_id)
+        await self.require_complete(place)
         try:
-            content = await self._files.read_json(image_id)
+            content = await self._files.read_json(place)
         except PathNotFound:
             raise _unknown() from None
-        checksums = await self._files.read_checksums(image_id)
-        return StoredImage(content, await self._files.layer_size(image_id), checksums)
+        checksums = await self._files.read_checksums(place)
+        return StoredImage(content, await self._files.layer_size(place), checksums)
 
-    async def open_layer(self, image_id: ImageId) -> Reader:
+    async def open_layer(self, place: ImagePlace) -> Reader:
         """Opens a complete image's layer.
 
         Raises:
             RegistryError: IMAGE_UNKNOWN or IMAGE_UPLOADING.
         """
-        await self.require_complete(image_id)
+        await self.require_complete(place)
         try:
-            return await self._files.open_layer(image_id)
+            return await self._files.open_layer(place)
         except PathNotFound:
             raise _unknown() from None
 
-    async def known_layer_blob(self, image_id: ImageId) -> Descriptor | None:
+    async def known_layer_blob(self, place: ImagePlace) -> Descriptor | None:
         """Returns digest and size of a complete image's layer, if they were noted and can be read."""
         try:
-            return await self._layer_blobs.find(await self._files.read_checksums(image_id))
+            return await self._layer_blobs.find(await self._files.read_checksums(place))
         except StorageError:  # it is only told of a pull, which does not fail for that
             return None
 
-    async def layer_blob(self, image_id: ImageId) -> Descriptor | None:
+    async def layer_blob(self, place: ImagePlace) -> Descriptor | None:
         """Returns digest and size of a complete image's layer; None when it has lost it. May read all of it."""
-        checksums = await self._files.read_checksums(image_id)
+        checksums = await self._files.read_checksums(place)
         known = await self._layer_blobs.find(checksums)
-        size = await self._files.layer_size(image_id)
+        size = await self._files.layer_size(place)
         if size is None or (known is not None and known.size == size):
             return known
         try:
-            return await self._layer_blobs.measure(image_id, checksums, size)
+            return await self._layer_blobs.measure(place, checksums, size)
         except PathNotFound:
             return None
 
-    async def ancestry(self, image_id: ImageId) -> Sequence[ImageId]:
+    async def ancestry(self, place: ImagePlace) -> Sequence[ImageId]:
         """Returns the ids from a complete image to its base, its own first.
 
         Raises:
             RegistryError: IMAGE_UNKNOWN or IMAGE_UPLOADING; also when what is stored is damaged.
         """
-        await self.require_complete(image_id)
+        await self.require_complete(place)
         try:
-            return await self._files.read_ancestry(image_id)
+            return await self._files.read_ancestry(place)
         except (PathNotFound, ValueError) as error:
-            _log.warning("image %s has no ancestry that can be read: %s", image_id, error)
-            raise _unknown() from None
+            raise _no_ancestry(place, error) from None
 
     # pushing
 
-    async def put_json(self, image: ImageJson) -> None:
+    async def put_json(self, image: ImageJson, sight: Sight | None = None) -> None:
         """Stages an image's JSON.
+
+        Args:
+            image: the JSON.
+            sight: what its client sees; None where access is not controlled. So it is below.
 
         Raises:
             RegistryError: IMAGE_EXISTS; or its parent is not here; or there is little room left.
         """
-        if image.parent is not None and await self.state(image.parent) is State.ABSENT:
+        staged = self._seeing.staged_at(image.image_id, sight)
+        if image.parent is not None and await self.seen_state(image.parent, sight) is State.ABSENT:
             raise RegistryError(ErrorCode.IMAGE_INVALID, "Image depends on a non existing parent")
-        async with exclusive_lock(self._locks, layout.v1_image_lock(image.image_id)):
-            if await self.state(image.image_id) is State.COMPLETE:
+        async with exclusive_lock(self._locks, layout.v1_image_lock(staged)):
+            if await self.seen_state(image.image_id, sight) is State.COMPLETE:
                 raise _exists()
             require_room(self._room)
-            await run_to_completion(self._staging.announce(image))
+            await run_to_completion(self._staging.announce(staged, image.content))
 
-    async def put_layer(self, image_id: ImageId, chunks: AsyncIterator[Chunk]) -> None:
+    async def put_layer(self, image_id: ImageId, chunks: AsyncIterator[Chunk], sight: Sight | None = None) -> None:
         """Receives a layer for the JSON that was put before.
 
         Raises:
             RegistryError: IMAGE_UNKNOWN: no JSON came before; IMAGE_EXISTS: and nobody else is still pushing it;
                 INSUFFICIENT_STORAGE: there is little room left.
         """
+        staged = self._seeing.staged_at(image_id, sight)
         try:
             async with AsyncExitStack() as in_progress:
-                async with exclusive_lock(self._locks, layout.v1_image_lock(image_id)):
-                    texts = await self._pending_texts(image_id)
+                async with exclusive_lock(self._locks, layout.v1_image_lock(staged)):
+                    texts = await self._pending_texts(image_id, sight)
                     require_room(self._room)
-                    layer = await in_progress.enter_async_context(self._staging.begin_layer(image_id, texts))
+                    layer = await in_progress.enter_async_context(self._staging.begin_layer(staged, texts))
                 await layer.receive(chunks)
         except StorageFull:
-            await run_to_completion(self._staging.tidy_if_free(image_id))
+            await run_to_completion(self._staging.tidy_if_free(staged))
             raise
-        if await self._files.is_whole(image_id):
-            await run_to_completion(self._staging.drop_layer(image_id, layer.name))
+        if await self._files.is_whole(staged):
+            await run_to_completion(self._staging.drop_layer(staged, layer.name))
 
-    async def put_checksum(self, image_id: ImageId, payload: str, *, actor: Actor) -> None:
+    async def put_checksum(
+        self,
+        image_id: ImageId,
+        payload: str,
+        *,
+        actor: Actor,
+        sight: Sight | None = None,
+        is_taken: IsTaken | None = None,
+    ) -> None:
         """Makes the candidate with this payload checksum the image.
 
         Of several clients that pushed the same at once, each succeeds once.
@@ -215,21 +274,23 @@ class Images:
             image_id: the image.
             payload: hex of the sha256 over JSON, a newline, and the layer as pushed.
             actor: who pushes it.
+            sight: as above.
+            is_taken: whether an image that was made of a manifest has an id; asked where access is controlled.
 
         Raises:
             RegistryError: CHECKSUM_MISMATCH, IMAGE_UNKNOWN; IMAGE_EXISTS when it was set already.
         """
-        state = await self.state(image_id)
+        staged = self._seeing.staged_at(image_id, sight)
+        state = await self.seen_state(image_id, sight)
         if state is State.ABSENT:
             raise _unknown()
-        candidate = await self._staging.candidate(image_id, payload)
+        candidate = await self._staging.candidate(staged, payload)
         if candidate is None:
             raise _set_already() if state is State.COMPLETE else _mismatch()
-        async with (
-            exclusive_lock(self._locks, layout.v1_image_lock(image_id)),
-            exclusive_lock(self._locks, layout.blob_lock(candidate.digest)),
-        ):
-            work = self._complete(image_id, payload, candidate.digest)
+        async with AsyncExitStack() as held:
+            for lock in (*map(layout.v1_image_lock, _once(staged, image_id)), layout.blob_lock(candidate.digest)):
+                await held.enter_async_context(exclusive_lock(self._locks, lock))
+            work = self._complete(staged, payload, candidate.digest, sight=sight, is_taken=is_taken)
             telling = of_v1_layer(self._events, image_id, candidate.digest, candidate.size, actor=actor)
             await carry_out(work, Change.PUSHED, f"image {image_id}", "", actor=actor, telling=telling)
 
@@ -244,86 +305,123 @@ class Images:
             PathNotFound: its layer is not stored any more.
             RegistryError: UNAVAILABLE, or there is little room left.
         """
-        async with exclusive_lock(self._locks, layout.v1_image_lock(image.image_id)):
-            if await self._files.is_whole(image.image_id):
-                await self._files.ensure_durable(image.image_id)
+        async with exclusive_lock(self._locks, layout.v1_image_lock(image.place)):
+            if await self._files.is_whole(image.place):
+                await self._files.ensure_durable(image.place)
                 return
             require_room(self._room)
             work = self._files.make_of_stored(image)
-            await carry_out(work, Change.PUSHED, f"image {image.image_id}", "", actor=actor)
+            await carry_out(work, Change.PUSHED, f"image {image.place}", "", actor=actor)
 
-    async def is_whole(self, image_id: ImageId) -> bool:
+    async def is_whole(self, place: ImagePlace) -> bool:
         """Whether an image is complete and has its layer."""
-        return await self._files.is_whole(image_id)
+        return await self._files.is_whole(place)
 
-    async def ensure_durable(self, image_id: ImageId) -> None:
+    async def ensure_durable(self, place: ImagePlace) -> None:
         """Makes sure that a complete image survives a power cut."""
-        await self._files.ensure_durable(image_id)
+        await self._files.ensure_durable(place)
 
-    async def _complete(self, image_id: ImageId, payload: str, digest: Digest) -> None:
-        candidate = await self._staging.candidate(image_id, payload)
-        whole = await self._files.is_whole(image_id)
+    async def _complete(
+        self, staged: ImagePlace, payload: str, digest: Digest, *, sight: Sight | None, is_taken: IsTaken | None
+    ) -> None:
+        image_id = id_at(staged)
+        candidate = await self._staging.candidate(staged, payload)
         if candidate is None or candidate.digest != digest:
-            await self._staging.tidy(image_id)
-            raise _set_already() if whole else _mismatch()
+            seen = await self._seeing.place(image_id, sight)
+            await self._staging.tidy(staged)
+            raise _set_already() if seen is not None and await self._files.is_whole(seen) else _mismatch()
+        place: ImagePlace = image_id
+        lineage = None
+        if sight is not None:
+            lineage = await self._lineage(candidate, sight)
+            place = await self._seeing.destination(lineage, payload, sight, is_taken=is_taken)
+        whole = await self._files.is_whole(place)
         if whole:
-            await self._files.ensure_durable(image_id)
-        else:
-            try:
-                await self._make(image_id, candidate, payload)
-            except StorageFull:
-                await self._staging.give_up(image_id, candidate)
-                raise
+            await self._files.ensure_durable(place)
+        try:
+            async with self._noted(staged, place, payload):
+                if not whole:
+                    lineage = lineage or await self._lineage(candidate, sight)
+                    await self._make(place, candidate, payload, lineage)
+        except StorageFull:
+            await self._staging.give_up(staged, candidate)
+            raise
         if self._layers is not None and candidate.facts is not None:
             await self._layers().learn(candidate.digest, candidate.size, candidate.facts, is_v1=True)
         if self._layers is not None or self._events.wanted:
             await self._layer_blobs.note(payload, Descriptor(OCTET_STREAM, candidate.digest, candidate.size))
-        same = not whole or f"sha256:{payload}" in (await self.get(image_id)).checksums
-        await self._staging.finish(image_id, candidate, payload)
+        same = not whole or f"sha256:{payload}" in (await self.get(place)).checksums
+        await self._staging.finish(staged, candidate, payload)
         if not same:
             raise _set_already()
 
-    async def _make(self, image_id: ImageId, candidate: Candidate, payload: str) -> None:
-        ancestry = await self._ancestry_of(parse_image_json(candidate.content, image_id))
+    @asynccontextmanager
+    async def _noted(self, staged: ImagePlace, place: ImagePlace, payload: str) -> AsyncIterator[None]:
+        """Notes first that a repository has pushed an image that is to be one that all share; it counts for that alone."""
+        if not isinstance(staged, ImageCopy) or staged == place:
+            yield
+            return
+        async with self._copies.undone_without_room(staged):
+            await self._copies.note_pushed(staged, payload)
+            yield
+
+    async def _make(self, place: ImagePlace, candidate: Candidate, payload: str, lineage: Lineage) -> None:
         try:
-            await self._files.make(image_id, candidate, payload=payload, ancestry=ancestry)
+            await self._files.make(place, candidate, payload=payload, lineage=lineage)
         except LayerGone:
             raise _mismatch() from None
 
-    async def _ancestry_of(self, image: ImageJson) -> Sequence[ImageId]:
+    async def _lineage(self, candidate: Candidate, sight: Sight | None) -> Lineage:
+        image = parse_image_json(candidate.content, id_at(candidate.staged))
         ids = [image.image_id]
         parent = image.parent
         while parent is not None:
             if parent in ids or len(ids) >= MAX_ANCESTRY:
                 raise RegistryError(ErrorCode.IMAGE_INVALID, "the image's ancestry is circular")
-            if await self.state(parent) is State.COMPLETE:
-                rest = await self.ancestry(parent)
-                if set(rest) & set(ids) or len(ids) + len(rest) > MAX_ANCESTRY:
+            place = await self._seeing.place(parent, sight)
+            if place is not None:
+                rest = await self.places(place)
+                found = list(map(id_at, rest))
+                if set(found) & set(ids) or len(ids) + len(rest) > MAX_ANCESTRY:
                     raise RegistryError(ErrorCode.IMAGE_INVALID, "the image's ancestry is circular")
-                return [*ids, *rest]
+                return Lineage([*ids, *found], [each for each in rest if not isinstance(each, ImageCopy)])
             ids.append(parent)
-            parent = parse_image_json((await self._pending_texts(parent))[0], parent).parent
-        return ids
+            parent = parse_image_json((await self._pending_texts(parent, sight))[0], parent).parent
+        return Lineage(ids, ())
 
-    async def _pending_texts(self, image_id: ImageId) -> Sequence[bytes]:
+    async def _pending_texts(self, image_id: ImageId, sight: Sight | None) -> Sequence[bytes]:
         """Returns the JSON texts of an image whose layer may still come, the newest first, at least one."""
-        texts = await self._staging.texts(image_id)
+        texts = await self._staging.texts(self._seeing.staged_at(image_id, sight))
         if texts:
             return texts
-        state = await self.state(image_id)
-        if state is State.COMPLETE and await self._files.is_whole(image_id):
+        place = await self._seeing.place(image_id, sight)
+        if place is not None and await self._files.is_whole(place):
             raise _exists()
-        if state is State.ABSENT:
+        if place is None and (sight is not None or await self.state(image_id) is State.ABSENT):
             raise _unknown()
         try:  # begun with docker-registry, or it has lost its layer since
-            content = await self._files.read_json(image_id)
+            content = await self._files.read_json(image_id if place is None else place)
         except PathNotFound:
             raise _unknown() from None
         return [parse_image_json(content, image_id).content]
 
 
+def _once(staged: ImagePlace, image_id: ImageId) -> Sequence[ImagePlace]:
+    """Returns where an image may be when it is made, each place once."""
+    return [image_id] if staged == image_id else [staged, image_id]
+
+
+def _no_ancestry(place: ImagePlace, error: Exception) -> RegistryError:
+    _log.warning("image %s has no ancestry that can be read: %s", place, error)
+    return _unknown()
+
+
 def _unknown() -> RegistryError:
     return RegistryError(ErrorCode.IMAGE_UNKNOWN, "Image not found")
+
+
+def _uploading() -> RegistryError:
+    return RegistryError(ErrorCode.IMAGE_UPLOADING, "Image is being uploaded, retry later")
 
 
 def _exists() -> RegistryError:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from urllib.parse import unquote_plus
 
 from backends.model.actor import Actor
 from backends.model.errors import ErrorCode, RegistryError
+from backends.model.image_places import ImageCopy, ImagePlace, id_at
 from backends.model.names import ImageId
 from backends.model.v1images import V1Name, dump_json, load_json, merge_index_images, without_tags
 from backends.registry.changes import Change, carry_out
@@ -20,6 +22,7 @@ from backends.registry.exclusive_lock import exclusive_lock, shared_lock
 from backends.registry.no_room import exists
 from backends.registry.tags.service import Tags
 from backends.registry.v1.images import Images
+from backends.registry.v1.sight import Sight
 from backends.registry.yielding import yielding
 from backends.storage import layout
 from backends.storage.driver import PathNotFound
@@ -69,7 +72,9 @@ class Repositories:
         except PathNotFound:
             raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, "Tag not found") from None
 
-    async def put_tag(self, name: V1Name, tag: str, image_id: ImageId, *, actor: Actor, now: int) -> None:
+    async def put_tag(
+        self, name: V1Name, tag: str, image_id: ImageId, *, actor: Actor, now: int, sight: Sight | None = None
+    ) -> None:
         """Moves a tag to an image that is whole, with all its ancestors.
 
         Args:
@@ -78,24 +83,48 @@ class Repositories:
             image_id: what it is to name.
             actor: who moves it.
             now: seconds since 1970.
+            sight: what its client sees; None where access is not controlled.
 
         Raises:
-            RegistryError: IMAGE_UNKNOWN: the image or an ancestor is not here or has no layer.
+            RegistryError: IMAGE_UNKNOWN: the image or an ancestor is not here, or not for this client, or has no layer.
         """
-        ancestry = await self._images.ancestry(image_id)
-        async for ancestor in yielding(ancestry):
-            if (await self._images.get(ancestor)).layer_size is None:
+        places = await self._places(image_id, sight)
+        async for place in yielding(places):
+            if (await self._images.get(place)).layer_size is None:
                 raise RegistryError(
                     ErrorCode.IMAGE_UNKNOWN,
-                    f"Image not found: {ancestor} has lost its layer; PUT its layer and its checksum again",
+                    f"Image not found: {id_at(place)} has lost its layer; PUT its layer and its checksum again",
                 )
         # A client that found an image here did not send it; a killed process may not have come to sync its folder.
-        await self._driver.ensure_durable(*(layout.v1_image_json(ancestor) for ancestor in ancestry))
+        await self._driver.ensure_durable(*map(layout.v1_image_json, places))
         telling = None
         if self._events.wanted:
-            blob = await self._images.layer_blob(image_id)
+            blob = await self._images.layer_blob(places[0])
             telling = of_v1_image(self._events, name, tag, image_id, blob, actor=actor)
-        await self._tags.move_v1(name, tag, image_id, actor=actor, now=now, telling=telling)
+        require = partial(self._require_own, places) if any(isinstance(each, ImageCopy) for each in places) else None
+        await self._tags.move_v1(name, tag, image_id, actor=actor, now=now, telling=telling, require=require)
+
+    async def _places(self, image_id: ImageId, sight: Sight | None) -> Sequence[ImagePlace]:
+        """Returns where an image and its ancestors are; its client must see each of them, and may know ids alone."""
+        if sight is None:
+            return await self._images.ancestry(image_id)
+        place = await self._images.place(image_id, sight)
+        if place is None:
+            raise _image_unknown(image_id)
+        places = await self._images.places(place)
+        async for each in yielding(places):
+            if not await self._images.sees(each, sight):
+                raise _image_unknown(id_at(each))
+        return places
+
+    async def _require_own(self, places: Sequence[ImagePlace]) -> None:
+        """Requires, while the repository's lock is held, that its own images have not been deleted with it meanwhile.
+
+        A tag would name another repository's image with the same id else.
+        """
+        for place in places:
+            if isinstance(place, ImageCopy) and not await self._images.is_whole(place):
+                raise _image_unknown(place.image_id)
 
     async def delete_tag(self, name: V1Name, tag: str, *, actor: Actor) -> None:
         """Removes a tag; images stay.
@@ -188,6 +217,10 @@ class Repositories:
             return [entry for entry in await self._driver.list(path) if entry.isascii()]
         except PathNotFound:
             return ()
+
+
+def _image_unknown(image_id: ImageId) -> RegistryError:
+    return RegistryError(ErrorCode.IMAGE_UNKNOWN, f"Image not found: {image_id}")
 
 
 def _repository_unknown() -> RegistryError:

@@ -1,4 +1,7 @@
-"""v1 images that are being pushed, by image id: the requests of a push name neither a repository nor a session.
+"""v1 images that are being pushed, by image id: the requests of a push name no session, nor a repository in a path.
+
+Where access is controlled they name one by their token, and are staged by both: no repository can tell what is being
+pushed to another.
 
 Any number of clients may push one id at once, to different processes, with the same JSON or another. So no two of them
 share a file: each announcement of a JSON and each received layer is a file with a name of its own, and for each pair of
@@ -22,8 +25,7 @@ from typing import TYPE_CHECKING
 
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
-from backends.model.names import ImageId
-from backends.model.v1images import ImageJson
+from backends.model.image_places import ImagePlace
 from backends.registry.hashing import RunningHash
 from backends.registry.noted_layer import note_of, noted_facts
 from backends.storage import layout
@@ -56,6 +58,7 @@ class Candidate:
     """A layer and the JSON it was received for; both together have a payload checksum.
 
     Attributes:
+        staged: where it is staged.
         name: of the layer within the staging of its image.
         content: the JSON.
         digest: of the layer, without the JSON.
@@ -63,6 +66,7 @@ class Candidate:
         facts: what was found out about the layer while it was received; None for nothing.
     """
 
+    staged: ImagePlace
     name: str
     content: bytes
     digest: Digest
@@ -92,118 +96,118 @@ class Staging:
         self._locks = storage.locks
         self._begin_meter = begin_meter
 
-    async def announce(self, image: ImageJson) -> None:
+    async def announce(self, place: ImagePlace, content: bytes) -> None:
         """Records a JSON whose layer is to come; called while the image's lock is held."""
-        entries = await self._entries(image.image_id, "json")
+        entries = await self._entries(place, "json")
         for old in entries[ANNOUNCEMENTS - 1 :]:
-            await self._forget(image.image_id, old.file)
-        key = sha256(image.content).hexdigest()
-        await self._driver.write(layout.v1_staged(image.image_id, f"json-{key}-{_new_name()}"), image.content)
+            await self._forget(place, old.file)
+        key = sha256(content).hexdigest()
+        await self._driver.write(layout.v1_staged(place, f"json-{key}-{_new_name()}"), content)
 
-    async def is_announced(self, image_id: ImageId) -> bool:
+    async def is_announced(self, place: ImagePlace) -> bool:
         """Whether somebody is pushing this image, or has begun to."""
-        return bool(await self._entries(image_id, "json"))
+        return bool(await self._entries(place, "json"))
 
-    async def texts(self, image_id: ImageId) -> Sequence[bytes]:
+    async def texts(self, place: ImagePlace) -> Sequence[bytes]:
         """Returns the JSON texts that were announced, the newest first."""
         texts: dict[str, bytes] = {}
-        for entry in await self._entries(image_id, "json"):
+        for entry in await self._entries(place, "json"):
             if entry.key not in texts and len(texts) < TEXTS:
                 with suppress(PathNotFound):
-                    texts[entry.key] = await self._driver.read(layout.v1_staged(image_id, entry.file))
+                    texts[entry.key] = await self._driver.read(layout.v1_staged(place, entry.file))
         return list(texts.values())
 
     @asynccontextmanager
-    async def begin_layer(self, image_id: ImageId, texts: Sequence[bytes]) -> AsyncIterator[StagedLayer]:
+    async def begin_layer(self, place: ImagePlace, texts: Sequence[bytes]) -> AsyncIterator[StagedLayer]:
         """Begins a layer, which is in progress, and not purged, for as long as the context is entered.
 
         When anything fails, nothing of it is left.
         """
         name = _new_name()
-        async with self._locks.hold(layout.v1_layer_lock(image_id, name)):
+        async with self._locks.hold(layout.v1_layer_lock(place, name)):
             try:
-                async with StagedLayer.begin(self._driver, image_id, name, texts, self._begin_meter) as layer:
+                async with StagedLayer.begin(self._driver, place, name, texts, self._begin_meter) as layer:
                     yield layer
             except BaseException as error:
-                await run_to_completion(self._drop(image_id, name, texts, ended=isinstance(error, StorageFull)))
+                await run_to_completion(self._drop(place, name, texts, ended=isinstance(error, StorageFull)))
                 raise
 
-    async def _drop(self, image_id: ImageId, name: str, texts: Sequence[bytes], *, ended: bool) -> None:
+    async def _drop(self, place: ImagePlace, name: str, texts: Sequence[bytes], *, ended: bool) -> None:
         """Removes a layer with its candidates.
 
         Args:
-            image_id: of the image.
+            place: of the image.
             name: of the layer.
             texts: what it was received for.
             ended: the push ends here, so its announcement is removed too, if it is certain which one it is.
         """
-        for entry in await self._entries(image_id):
+        for entry in await self._entries(place):
             if entry.kind != "json" and entry.name == name:
-                await self._forget(image_id, entry.file)
+                await self._forget(place, entry.file)
         if ended and len(texts) == 1:
-            await self._forget_announcement(image_id, texts[0])
+            await self._forget_announcement(place, texts[0])
 
-    async def give_up(self, image_id: ImageId, candidate: Candidate) -> None:
+    async def give_up(self, place: ImagePlace, candidate: Candidate) -> None:
         """Removes a candidate that cannot become the image, and its announcement; the image's lock is held."""
-        await self._drop(image_id, candidate.name, [candidate.content], ended=True)
-        await self.tidy(image_id)
+        await self._drop(place, candidate.name, [candidate.content], ended=True)
+        await self.tidy(place)
 
-    async def _forget_announcement(self, image_id: ImageId, text: bytes) -> None:
+    async def _forget_announcement(self, place: ImagePlace, text: bytes) -> None:
         """Removes one announcement of a text: each client has made one, and they are interchangeable."""
         key = sha256(text).hexdigest()
-        announced = [entry for entry in await self._entries(image_id, "json") if entry.key == key]
+        announced = [entry for entry in await self._entries(place, "json") if entry.key == key]
         if announced:
-            await self._forget(image_id, announced[-1].file)
+            await self._forget(place, announced[-1].file)
 
-    async def candidate(self, image_id: ImageId, payload: str) -> Candidate | None:
+    async def candidate(self, place: ImagePlace, payload: str) -> Candidate | None:
         """Returns the newest candidate with this payload checksum (hex)."""
-        for entry in await self._entries(image_id, "payload"):
+        for entry in await self._entries(place, "payload"):
             if entry.key != payload:
                 continue
             try:
-                note = json.loads(await self._driver.read(layout.v1_staged(image_id, entry.file)))
+                note = json.loads(await self._driver.read(layout.v1_staged(place, entry.file)))
                 facts = noted_facts(note)
                 digest, content = parse_digest(note["digest"]), note["json"].encode()
-                return Candidate(entry.name, content, digest, int(note["size"]), facts)
+                return Candidate(place, entry.name, content, digest, int(note["size"]), facts)
             except (PathNotFound, ValueError, KeyError, TypeError, RegistryError):
                 continue  # taken meanwhile, or not ours
         return None
 
-    def layer(self, image_id: ImageId, name: str | None = None) -> str:
+    def layer(self, place: ImagePlace, name: str | None = None) -> str:
         """Returns the path of a layer: of a received one, or of one that is to be made."""
-        return layout.v1_staged(image_id, f"layer-{name or _new_name()}")
+        return layout.v1_staged(place, f"layer-{name or _new_name()}")
 
-    async def drop_layer(self, image_id: ImageId, name: str) -> None:
+    async def drop_layer(self, place: ImagePlace, name: str) -> None:
         """Removes a layer that came too late to be needed; its candidate stays."""
-        await self._forget(image_id, f"layer-{name}")
+        await self._forget(place, f"layer-{name}")
 
-    async def finish(self, image_id: ImageId, candidate: Candidate, payload: str) -> None:
+    async def finish(self, place: ImagePlace, candidate: Candidate, payload: str) -> None:
         """Removes what a push has used, and all that no client will ask for, now that the image is there."""
-        await self._forget(image_id, f"payload-{payload}-{candidate.name}")
-        await self._forget_announcement(image_id, candidate.content)
+        await self._forget(place, f"payload-{payload}-{candidate.name}")
+        await self._forget_announcement(place, candidate.content)
         before = time.time_ns() - FORGOTTEN_SECONDS * 1_000_000_000
-        for entry in await self._entries(image_id):
+        for entry in await self._entries(place):
             other_content = entry.kind == "payload" and entry.key != payload
             if entry.kind == "layer" or other_content or entry.since < before:
-                await self._forget(image_id, entry.file)
-        await self.tidy(image_id)
+                await self._forget(place, entry.file)
+        await self.tidy(place)
 
-    async def tidy(self, image_id: ImageId) -> None:
+    async def tidy(self, place: ImagePlace) -> None:
         """Removes the folder when it is empty; the image's lock is held, so nothing is added meanwhile."""
         with suppress(PathNotFound):
-            if not await self._driver.list(layout.v1_staging(image_id)):
-                await self._driver.delete(layout.v1_staging(image_id))
+            if not await self._driver.list(layout.v1_staging(place)):
+                await self._driver.delete(layout.v1_staging(place))
 
-    async def tidy_if_free(self, image_id: ImageId) -> None:
+    async def tidy_if_free(self, place: ImagePlace) -> None:
         """Does the same for a caller without the image's lock; if another request holds it, that one will tidy up."""
         with suppress(LockHeld):
-            async with self._locks.hold(layout.v1_image_lock(image_id)):
-                await self.tidy(image_id)
+            async with self._locks.hold(layout.v1_image_lock(place)):
+                await self.tidy(place)
 
-    async def _entries(self, image_id: ImageId, kind: str | None = None) -> Sequence[_Entry]:
+    async def _entries(self, place: ImagePlace, kind: str | None = None) -> Sequence[_Entry]:
         """Returns what is staged, the newest first."""
         try:
-            files = await self._driver.list(layout.v1_staging(image_id))
+            files = await self._driver.list(layout.v1_staging(place))
         except PathNotFound:
             return ()
         matches = [match for file in files if (match := _ENTRY.fullmatch(file)) is not None]
@@ -214,9 +218,9 @@ class Staging:
         wanted = [entry for entry in entries if kind is None or entry.kind == kind]
         return sorted(wanted, key=lambda entry: entry.name, reverse=True)
 
-    async def _forget(self, image_id: ImageId, file: str) -> None:
+    async def _forget(self, place: ImagePlace, file: str) -> None:
         with suppress(PathNotFound):
-            await self._driver.delete(layout.v1_staged(image_id, file))
+            await self._driver.delete(layout.v1_staged(place, file))
 
 
 class StagedLayer:
@@ -230,7 +234,7 @@ class StagedLayer:
         payloads: Mapping[bytes, RunningHash],
         meter: UploadMeter | None,
         *,
-        image_id: ImageId,
+        place: ImagePlace,
         name: str,
     ) -> None:
         self._driver = driver
@@ -238,7 +242,7 @@ class StagedLayer:
         self._blob = blob
         self._payloads = payloads
         self._meter = meter
-        self._image_id = image_id
+        self._place = place
         self.name = name
 
     @classmethod
@@ -246,7 +250,7 @@ class StagedLayer:
     async def begin(
         cls,
         driver: StorageDriver,
-        image_id: ImageId,
+        place: ImagePlace,
         name: str,
         texts: Sequence[bytes],
         begin_meter: BeginMeter | None = None,
@@ -263,9 +267,9 @@ class StagedLayer:
             if meter is not None:
                 meter.take(chunks)
 
-        writer = await driver.writer(layout.v1_staged(image_id, f"layer-{name}"), tee=tee)
+        writer = await driver.writer(layout.v1_staged(place, f"layer-{name}"), tee=tee)
         try:
-            yield cls(driver, writer, blob, payloads, meter, image_id=image_id, name=name)
+            yield cls(driver, writer, blob, payloads, meter, place=place, name=name)
         finally:
             await run_to_completion(writer.close())
 
@@ -279,7 +283,7 @@ class StagedLayer:
         for text, payload in self._payloads.items():
             note = {"digest": digest, "size": self._writer.size, "json": text.decode(), **note_of(facts)}
             entry = f"payload-{payload.value.hexdigest()}-{self.name}"
-            await self._driver.write(layout.v1_staged(self._image_id, entry), json.dumps(note).encode())
+            await self._driver.write(layout.v1_staged(self._place, entry), json.dumps(note).encode())
 
 
 def layer_of(file: str) -> str | None:

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from backends.model.actor import Actor
+from backends.model.image_places import ImageCopy, ImagePlace
 from backends.model.names import ImageId
+from backends.model.v1images import V1Name
 from backends.registry.hashing import RunningHash
 from backends.registry.second_names import link_or_copy
-from backends.registry.v1.image_files import StoredElsewhere
+from backends.registry.v1.image_files import Lineage, StoredElsewhere
 from backends.registry.v1.images import Images
 from backends.registry.v1_view.derivations import Derivations
 from backends.registry.v1_view.derived_images import DerivedImage
@@ -44,8 +46,13 @@ class Pinning:
         self._view = view
         self._layers = layers
 
-    async def pin(self, image_id: ImageId, *, actor: Actor) -> None:
+    async def pin(self, image_id: ImageId, *, actor: Actor, owner: V1Name | None = None) -> None:
         """Makes ordinary images of an image and all below it, from the base up; nothing where it is none of these.
+
+        Args:
+            image_id: the image.
+            actor: who needs it.
+            owner: the repository whose own they become; None for images that all repositories share.
 
         Raises:
             ImpossibleConversion: a layer is gone.
@@ -55,15 +62,17 @@ class Pinning:
         images = await self._view.ancestry(image_id, PATIENT)
         ids = [image.image_id for image in images]
         for place in reversed(range(len(images))):
-            await self._pin(images[place], ids[place:], actor=actor)
+            at = ids[place] if owner is None else ImageCopy(owner, ids[place])
+            await self._pin(images[place], at, ids[place:], actor=actor)
 
-    async def _pin(self, image: DerivedImage, ancestry: Sequence[ImageId], *, actor: Actor) -> None:
-        if await self._pushed.is_whole(image.image_id):
-            await self._pushed.ensure_durable(image.image_id)
+    async def _pin(self, image: DerivedImage, at: ImagePlace, ancestry: Sequence[ImageId], *, actor: Actor) -> None:
+        if await self._pushed.is_whole(at):
+            await self._pushed.ensure_durable(at)
             return
         layer = await self._layers.find(image, patience=PATIENCE_SECONDS)
         payload = await _payload_of(image.text, layer)
-        stored = StoredElsewhere(image.image_id, image.text, payload, ancestry, partial(self._put_layer, layer))
+        lineage = Lineage(ancestry, () if isinstance(at, ImageCopy) else ancestry[1:])
+        stored = StoredElsewhere(at, image.text, payload, lineage, partial(self._put_layer, layer))
         await self._pushed.make_of_stored(stored, actor=actor)
 
     async def _put_layer(self, layer: LayerFile, target: str) -> None:

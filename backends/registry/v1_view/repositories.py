@@ -139,10 +139,16 @@ class ViewedRepositories:
         Raises:
             RegistryError: IMAGE_UNKNOWN: the image or an ancestor is not here or has no layer.
         """
-        if name.v2 is not None and await self._restore(name.v2, TagName(tag), image_id, viewer, actor=actor):
+        sight = viewer.sight
+        is_own = await self._images.has_own(image_id, sight)
+        if (
+            not is_own
+            and name.v2 is not None
+            and await self._restore(name.v2, TagName(tag), image_id, viewer, actor=actor)
+        ):
             return
-        await self._images.pin(image_id, actor=actor)
-        await self._pushed.put_tag(name, tag, image_id, actor=actor, now=now)
+        await self._images.pin(image_id, actor=actor, sight=sight)
+        await self._pushed.put_tag(name, tag, image_id, actor=actor, now=now, sight=sight)
 
     async def _restore(
         self, name: RepositoryName, tag: TagName, image_id: ImageId, viewer: Viewer, *, actor: Actor

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from backends.model.conversion.plans import LINUX_AMD64
 from backends.model.descriptors import Platform
 from backends.registry.still_working import PATIENCE_SECONDS
+from backends.registry.v1.sight import Sight
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +16,10 @@ class Viewer:
 
     Attributes:
         platform: what it runs on, which decides what it gets of an index.
+        sight: what it sees of images, whose ids name no repository; None where access is not controlled.
         patience: so many seconds it is kept waiting before it is told to ask again; None for as long as it takes.
     """
 
     platform: Platform = LINUX_AMD64
     patience: float | None = PATIENCE_SECONDS
+    sight: Sight | None = None

@@ -31,6 +31,7 @@
         v1/staged-copies/<ns>/<repo>/<id>/                      the same where access is controlled, by repository
         v1/repositories/<ns>/<repo>/<id>/                       a repository's own (model/image_places.py):
             {json,layer,ancestry,_checksum}                         as in images/<id>, which is another's image
+            shared                                                  which of its ancestors are those in images/
             pushed                                                  or it has pushed images/<id>: its payload checksum
         events/                                             what is to be told to the configured endpoints (notify/):
             lock                                                locked to append

@@ -66,6 +66,11 @@ def v1_pushed(copy: ImageCopy) -> str:
     return f"{v1_image(copy)}/pushed"
 
 
+def v1_shared_ancestors(copy: ImageCopy) -> str:
+    """Where it is noted which ancestors of a repository's own image are those that all share."""
+    return f"{v1_image(copy)}/shared"
+
+
 def v1_staging(place: ImagePlace) -> str:
     return _copy(V1_STAGED_COPIES, place) if isinstance(place, ImageCopy) else f"{V1_STAGING}/{place}"
 
