@@ -357,7 +357,7 @@ class Images:
 
     @asynccontextmanager
     async def _noted(self, staged: ImagePlace, place: ImagePlace, payload: str) -> AsyncIterator[None]:
-        """Notes first that a repository has pushed an image that is to be one that all share; it counts for that alone."""
+        """Notes first that a repository has pushed what is to be an image that all share; it counts for that alone."""
         if not isinstance(staged, ImageCopy) or staged == place:
             yield
             return

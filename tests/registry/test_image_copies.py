@@ -1,0 +1,415 @@
+"""An id that a client may not read is pushed again: each repository has its own bytes, and learns of no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+
+import pytest
+from typing_extensions import override
+
+from backends.model.conversion.plans import Form
+from backends.model.digest import parse_digest
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.image_places import ImageCopy, ImagePlace
+from backends.model.names import ImageId, RepositoryName
+from backends.model.targets import V1Target
+from backends.model.v1images import parse_v1_name
+from backends.registry.layers_pass import LayersPass
+from backends.registry.no_room import exists
+from backends.registry.store import Store
+from backends.registry.v1.images import State
+from backends.registry.v1_view.viewer import Viewer
+from backends.storage import layout
+from backends.storage.driver import FileInfo, PathNotFound, StorageDriver, StorageFull
+from backends.storage.storage import Storage
+from tests.support.actors import ACTOR
+from tests.support.derivations import pulled, push_v1
+from tests.support.drivers import Died, Failing, ForwardingDriver, Unlinked, wrapped
+from tests.support.layers import unpack
+from tests.support.stores import everything
+from tests.support.tenants import Tenant, chain_of, image_of
+from tests.support.v1server import Pushed
+
+Reopen = Callable[[], Storage]
+A, B, C = "a-team/app", "b-team/app", "c-team/app"
+OURS, THEIRS = chain_of("A", "1", "2"), chain_of("B", "1", "2")
+MANY = 200
+FORMS = [Form.SCHEMA2, Form.OCI_MANIFEST, Form.SCHEMA1]
+
+
+@pytest.fixture
+async def store(reopen: Reopen) -> Store:
+    return Store(reopen())
+
+
+async def both(store: Store) -> tuple[Tenant, Tenant]:
+    """Two teams, of which the first has pushed, and then the second other bytes with the same ids."""
+    a, b = Tenant(store, A), Tenant(store, B)
+    await a.push(*OURS, tag="1.0")
+    await b.push(*THEIRS, tag="1.0")
+    return a, b
+
+
+def copy(image: Pushed, name: str = B) -> ImageCopy:
+    return ImageCopy(parse_v1_name(name), ImageId(image.id))
+
+
+async def refused(work: Awaitable[object], code: ErrorCode) -> str:
+    with pytest.raises(RegistryError) as caught:
+        await work
+    assert caught.value.code is code
+    return str(caught.value.detail)
+
+
+async def shared(store: Store) -> dict[str, bytes]:
+    """All that docker-registry has of images."""
+    driver = store.v1_storage.driver
+    return {path: await driver.read(path) for path in await everything(driver, layout.V1_IMAGES)}
+
+
+async def test_each_pulls_its_own_bytes(store: Store) -> None:
+    a, b = await both(store)
+    assert await a.pull("1.0") == OURS
+    assert await b.pull("1.0") == THEIRS
+
+
+async def test_the_image_that_was_there_first_stays_as_it_is(store: Store) -> None:
+    a = Tenant(store, A)
+    await a.push(*OURS, tag="1.0")
+    before = await shared(store)
+    await Tenant(store, B).push(*THEIRS, tag="1.0")
+    assert await shared(store) == before
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_each_gets_its_own_layers_in_every_other_form(store: Store, form: Form) -> None:
+    a, b = await both(store)
+    wanted = [[unpack(image.layer) for image in chain] for chain in (OURS, THEIRS)]
+    (digest_a, layers_a), (digest_b, layers_b) = await a.pull_as(form, "1.0"), await b.pull_as(form, "1.0")
+    assert [layers_a, layers_b] == wanted
+    assert digest_a != digest_b
+    for digest, other in ((digest_a, B), (digest_b, A)):
+        name = RepositoryName(other)
+        assert all(
+            str(found) != digest for found, _ in await store.conversions.made_of(name, V1Target(ImageId("2" * 64)))
+        )
+        with pytest.raises(RegistryError):
+            await pulled(store, name, parse_digest(digest))
+
+
+async def test_an_image_that_a_client_may_read_is_there_for_it(store: Store) -> None:
+    await Tenant(store, A).push(*OURS, tag="1.0")
+    c = Tenant(store, C, readable=[A])
+    await refused(c.put_json(OURS[0]), ErrorCode.IMAGE_EXISTS)
+    await c.push(*OURS, tag="mine")
+    assert await c.pull("mine") == OURS
+    assert not await exists(store.storage.driver, layout.v1_copies(c.owner))
+
+
+async def test_what_a_client_may_not_read_is_to_it_as_if_it_were_not_there(store: Store) -> None:
+    await Tenant(store, A).push(*OURS, tag="1.0")
+    b = Tenant(store, B)
+    nowhere = image_of("9", "nothing")
+    for ask in (b.get_json, b.get_ancestry, b.get_layer, b.put_layer, b.put_checksum, partial(b.put_tag, "stolen")):
+        said = [await refused(ask(image), ErrorCode.IMAGE_UNKNOWN) for image in (OURS[1], nowhere)]
+        assert said[0].replace(OURS[1].id, "") == said[1].replace(nowhere.id, "")
+    child = image_of("3", "a child of theirs", parent=OURS[1])
+    assert "non existing parent" in await refused(b.put_json(child), ErrorCode.IMAGE_INVALID)
+
+
+async def test_the_same_bytes_pushed_by_another_are_its_own_too(store: Store) -> None:
+    await Tenant(store, A).push(*OURS, tag="1.0")
+    b = Tenant(store, B)
+    await b.push(*OURS, tag="1.0")
+    assert await b.pull("1.0") == OURS
+    assert await store.v1_images.own(ImageId(OURS[0].id), b) == copy(OURS[0])
+
+
+async def test_what_rests_on_a_copy_is_the_repositorys_own_though_its_id_is_free(store: Store) -> None:
+    await Tenant(store, A).push(OURS[0], tag="1.0")
+    b = Tenant(store, B)
+    await b.push(*THEIRS, tag="1.0")
+    assert await store.v1_images.state(ImageId(THEIRS[1].id)) is State.ABSENT
+    assert list(await store.v1_images.places(copy(THEIRS[1]))) == [copy(THEIRS[1]), copy(THEIRS[0])]
+    assert await b.pull("1.0") == THEIRS
+
+
+async def test_a_copy_rests_on_a_shared_image_that_its_client_may_read(store: Store) -> None:
+    await Tenant(store, C).push(OURS[0], tag="base")
+    await Tenant(store, A, readable=[C]).push(*OURS, tag="1.0")
+    b = Tenant(store, B, readable=[C])
+    mine = [OURS[0], image_of("2", "B's", parent=OURS[0])]
+    await b.push(*mine, tag="1.0")
+    assert list(await store.v1_images.places(copy(mine[1]))) == [copy(mine[1]), mine[0].id]
+    assert await b.pull("1.0") == mine
+    _, layers = await b.pull_as(Form.OCI_MANIFEST, "1.0")
+    assert layers == [unpack(image.layer) for image in mine]
+
+
+async def test_who_pushed_first_sees_its_image_before_it_is_tagged_and_nobody_else_does(store: Store) -> None:
+    a, b = Tenant(store, A), Tenant(store, B)
+    await a.push(*OURS)
+    assert (await a.get_json(OURS[1]))[0] == OURS[1].json
+    await refused(b.get_json(OURS[1]), ErrorCode.IMAGE_UNKNOWN)
+    assert await exists(store.storage.driver, layout.v1_image_json(ImageId(OURS[1].id)))
+
+
+async def test_what_a_repository_has_pushed_does_not_open_another_image_with_that_id(store: Store) -> None:
+    a, b = Tenant(store, A), Tenant(store, B)
+    await b.push(THEIRS[0])
+    await store.storage.driver.delete(layout.v1_image(ImageId(THEIRS[0].id)))  # an operator has cleaned up
+    await a.push(OURS[0], tag="1.0")
+    await refused(b.get_json(OURS[0]), ErrorCode.IMAGE_UNKNOWN)
+
+
+async def test_an_image_that_is_being_pushed_is_not_seen_by_others(store: Store) -> None:
+    a, b = Tenant(store, A), Tenant(store, B)
+    await a.put_json(OURS[0])
+    await refused(a.get_json(OURS[0]), ErrorCode.IMAGE_UPLOADING)
+    await refused(b.get_json(OURS[0]), ErrorCode.IMAGE_UNKNOWN)
+    await refused(b.put_layer(OURS[0]), ErrorCode.IMAGE_UNKNOWN)
+
+
+async def test_a_reader_does_not_change_an_image_that_has_lost_its_layer(store: Store) -> None:
+    a, c = Tenant(store, A), Tenant(store, C, readable=[A])
+    await a.push(OURS[0], tag="1.0")
+    await store.storage.driver.delete(layout.v1_image_layer(ImageId(OURS[0].id)))
+    other = Pushed(OURS[0].id, OURS[0].json, THEIRS[0].layer)
+    await c.put_layer(other)
+    await c.put_checksum(other)
+    assert not await store.v1_images.is_whole(ImageId(OURS[0].id))
+    assert await store.v1_images.is_whole(copy(other, C))
+    await a.put_layer(OURS[0])
+    await a.put_checksum(OURS[0])
+    assert await store.v1_images.is_whole(ImageId(OURS[0].id))
+    assert await a.pull("1.0") == [OURS[0]]
+
+
+async def test_a_child_that_is_whole_before_its_parent_finds_it_wherever_that_goes(store: Store) -> None:
+    a = Tenant(store, A)
+    await a.put_json(OURS[0])
+    await a.put_json(OURS[1])
+    for image in (OURS[1], OURS[0]):
+        await a.put_layer(image)
+        await a.put_checksum(image)
+    await a.put_tag("1.0", OURS[1])
+    assert await a.pull("1.0") == OURS
+    assert (await a.pull_as(Form.SCHEMA2, "1.0"))[1] == [unpack(image.layer) for image in OURS]
+
+
+async def test_a_push_that_names_no_repository_is_refused(store: Store) -> None:
+    class Nameless(Tenant):
+        owner = None  # type: ignore[assignment]
+
+    assert "token" in await refused(Nameless(store, A).put_json(OURS[0]), ErrorCode.DENIED)
+
+
+async def test_copies_go_with_their_repository_and_are_pushed_again(store: Store) -> None:
+    a, b = await both(store)
+    digest, _ = await b.pull_as(Form.SCHEMA2, "1.0")
+    await store.deletions.delete(B, actor=ACTOR)
+    assert not await exists(store.storage.driver, layout.v1_copies(parse_v1_name(B)))
+    with pytest.raises(RegistryError):
+        await pulled(store, RepositoryName(B), parse_digest(digest))
+    await refused(b.get_json(THEIRS[0]), ErrorCode.IMAGE_UNKNOWN)
+    await b.push(*THEIRS, tag="1.0")
+    assert (await b.pull("1.0"), await a.pull("1.0")) == (THEIRS, OURS)
+
+
+async def test_copies_go_with_the_last_tag(store: Store) -> None:
+    _, b = await both(store)
+    await store.v1_repositories.delete_tag(b.owner, "1.0", actor=ACTOR)
+    assert not await exists(store.storage.driver, layout.v1_copies(b.owner))
+
+
+async def test_a_tag_that_is_put_while_its_copies_go_does_not_come_to_name_anothers_image(store: Store) -> None:
+    a, b = await both(store)
+    for order in range(2):
+        await b.push(*THEIRS, tag="1.0")
+        works = [b.put_tag("2.0", THEIRS[1]), store.deletions.delete(B, actor=ACTOR)]
+        await asyncio.gather(*(works if order else works[::-1]), return_exceptions=True)
+        with suppress(PathNotFound):
+            for place in (await store.tags.images_of_v1(b.owner)).values():
+                assert place == copy(THEIRS[1])
+        assert await a.pull("1.0") == OURS
+
+
+async def test_deleting_a_converted_manifest_takes_the_tags_of_that_image_alone(store: Store) -> None:
+    a, b = await both(store)
+    digest, _ = await b.pull_as(Form.SCHEMA2, "1.0")
+    await store.open(RepositoryName(B)).delete_manifest(parse_digest(digest), actor=ACTOR)
+    assert await a.pull("1.0") == OURS
+    with suppress(RegistryError):  # of a repository without tags a folder may be left
+        assert await b.get_tags() == {}
+
+
+async def test_the_pass_over_layers_reads_both(reopen: Reopen) -> None:
+    first = Store(reopen())
+    await both(first)
+    for folder in ("layers", "v1-layers"):
+        with suppress(PathNotFound):
+            await first.storage.driver.delete(f"{layout.INDEX}/{folder}")
+    second = Store(reopen())
+    progress = await LayersPass(second).run()
+    assert (progress.found, progress.read) == (2, 4)
+    for chain, name in ((OURS, None), (THEIRS, B)):
+        for image in chain:
+            place: ImagePlace = ImageId(image.id) if name is None else copy(image, name)
+            known = await second.layers.known_v1(place)
+            assert known is not None
+            assert known.size == len(image.layer)
+    await second.close()
+
+
+# cut off
+
+
+async def require_own(store: Store, name: str, chain: Sequence[Pushed]) -> None:
+    """Whatever a tag of a repository names is its own image, whole."""
+    with suppress(PathNotFound):
+        for place in (await store.tags.images_of_v1(parse_v1_name(name))).values():
+            places = await store.v1_images.places(place)
+            for each, image in zip(places, reversed(chain), strict=True):
+                assert (await store.v1_images.get(each)).content == image.json
+
+
+@pytest.mark.parametrize("dies", [True, False], ids=["killed", "full"])
+async def test_a_push_that_is_cut_off_at_any_step_is_finished_by_the_next(reopen: Reopen, dies: bool) -> None:  # noqa: FBT001 - a table
+    first = Store(reopen())
+    await Tenant(first, A).push(*OURS, tag="1.0")
+    before, ran_through = await shared(first), False
+    for step in range(MANY):
+        for folder in (layout.v1_copies(parse_v1_name(B)), layout.V1_STAGED_COPIES, f"{layout.V1_REPOSITORIES}/b-team"):
+            with suppress(PathNotFound):
+                await first.storage.driver.delete(folder)
+        cut, driver = wrapped(reopen(), partial(Failing, steps=step, dies=dies))
+        with suppress(Died, StorageFull):
+            await Tenant(Store(cut), B).push(*THEIRS, tag="1.0")
+            ran_through = True
+        await require_own(first, B, THEIRS)
+        if not dies and driver.failed:
+            left = await everything(first.storage.driver, layout.v1_copies(parse_v1_name(B)))
+            assert all(
+                len([path for path in left if path.startswith(layout.v1_image(copy(i)))]) in {0, 5} for i in THEIRS
+            )
+        fresh = Store(reopen())
+        b = Tenant(fresh, B)
+        await b.push(*THEIRS, tag="1.0")
+        assert await b.pull("1.0") == THEIRS
+        assert await shared(fresh) == before
+        await fresh.close()
+        if ran_through:
+            break
+    assert ran_through
+    await first.close()
+
+
+async def test_the_first_push_that_is_killed_at_any_step_is_finished_by_the_next(reopen: Reopen) -> None:
+    first = Store(reopen())
+    for step in range(MANY):
+        for folder in (layout.PRIMARY, layout.V1_REPOSITORIES, layout.V1_IMAGES):
+            with suppress(PathNotFound):
+                await first.storage.driver.delete(folder)
+        dying, driver = wrapped(reopen(), partial(Failing, steps=step, dies=True))
+        with suppress(Died):
+            await Tenant(Store(dying), A).push(*OURS, tag="1.0")
+        fresh = Store(reopen())
+        a, b = Tenant(fresh, A), Tenant(fresh, B)
+        for image in OURS:
+            await refused(b.get_json(image), ErrorCode.IMAGE_UNKNOWN)
+        await a.push(*OURS, tag="1.0")
+        await b.push(*THEIRS, tag="1.0")
+        assert (await a.pull("1.0"), await b.pull("1.0")) == (OURS, THEIRS)
+        await fresh.close()
+        if not driver.failed:
+            break
+    else:
+        raise AssertionError("it has more steps than that")
+    await first.close()
+
+
+async def test_a_deletion_that_is_killed_at_any_step_leaves_no_tag_that_names_anothers_image(reopen: Reopen) -> None:
+    first = Store(reopen())
+    a, b = await both(first)
+    for step in range(MANY):
+        await b.push(*THEIRS, tag="1.0")
+        await b.put_tag("2.0", THEIRS[1])
+        await b.pull_as(Form.SCHEMA2, "1.0")
+        dying, driver = wrapped(reopen(), partial(Failing, steps=step, dies=True))
+        with suppress(Died):
+            await Store(dying).deletions.delete(B, actor=ACTOR)
+        await require_own(first, B, THEIRS)
+        with suppress(RegistryError):
+            await first.deletions.delete(B, actor=ACTOR)
+        assert not await exists(first.storage.driver, layout.v1_copies(b.owner))
+        assert await a.pull("1.0") == OURS
+        if not driver.failed:
+            break
+    else:
+        raise AssertionError("it has more steps than that")
+    await first.close()
+
+
+async def test_of_two_processes_that_push_one_id_each_has_its_own(reopen: Reopen) -> None:
+    stores = [Store(reopen()) for _ in range(2)]
+    for number in range(10):
+        letters = (f"{number:x}" * 64, f"{number + 1:x}" * 32 + "f" * 32)
+        chains = [chain_of(f"{name}{number}", *letters) for name in (A, B)]
+        tenants = [Tenant(store, f"{name}{number}") for store, name in zip(stores, (A, B), strict=True)]
+        await asyncio.gather(*(each.push(*chain, tag="1.0") for each, chain in zip(tenants, chains, strict=True)))
+        for each, chain in zip(tenants, chains, strict=True):
+            assert await each.pull("1.0") == chain
+            each.store = stores[1 - stores.index(each.store)]
+            assert await each.pull("1.0") == chain
+    for store in stores:
+        await store.close()
+
+
+async def test_where_nothing_can_be_linked_copies_are_copied_and_leave_nothing_staged(reopen: Reopen) -> None:
+    store = Store(wrapped(reopen(), Unlinked)[0])
+    a, b = await both(store)
+    assert (await a.pull("1.0"), await b.pull("1.0")) == (OURS, THEIRS)
+    for folder in (layout.V1_STAGING, layout.V1_STAGED_COPIES):
+        left = await everything(store.storage.driver, folder)
+        assert not [path for path in left if "layer-" in path]
+
+
+class Recording(ForwardingDriver):
+    """A driver that notes which paths it is asked for."""
+
+    def __init__(self, driver: StorageDriver) -> None:
+        super().__init__(driver)
+        self.paths: list[str] = []
+
+    @override
+    async def stat(self, path: str) -> FileInfo:
+        self.paths.append(path)
+        return await super().stat(path)
+
+    @override
+    async def read(self, path: str) -> bytes:
+        self.paths.append(path)
+        return await super().read(path)
+
+    @override
+    async def list(self, path: str) -> Sequence[str]:
+        self.paths.append(path)
+        return await super().list(path)
+
+    @override
+    async def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        self.paths.append(path)
+        await super().write(path, content, durable=durable)
+
+
+async def test_without_access_control_pushes_and_pulls_by_id_come_near_no_copy(reopen: Reopen) -> None:
+    storage, driver = wrapped(reopen(), Recording)
+    store = Store(storage)
+    await push_v1(store, RepositoryName(A), "1.0", OURS)
+    for image in OURS:
+        assert (await store.v1_view.images.get(ImageId(image.id), Viewer(patience=None))).content == image.json
+    assert driver.paths
+    assert not [path for path in driver.paths if path.startswith((layout.V1_COPIES, layout.V1_STAGED_COPIES))]
