@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backends.model.conversion.policy import ALL_CONVERSIONS
@@ -16,6 +17,7 @@ from backends.registry.indexing import Indexer
 from backends.registry.layers_reader import LayersReader
 from backends.registry.purging import Purger, Source
 from backends.registry.store import Store
+from backends.storage import layout
 from backends.storage.driver import StorageError
 from backends.storage.factory import StorageSettings, open_storage
 from backends.storage.storage import Storage
@@ -61,7 +63,14 @@ def make_store(
         layer_settings=settings.layers,
         layer_observer=observer,
         writes=not settings.gates.read_only,
+        own_images=_has_own_images(settings),
     )
+
+
+def _has_own_images(settings: Settings) -> bool:
+    """Whether repositories have images of v1 for themselves, from a time when access was controlled."""
+    place = settings.roots[-1]
+    return place.driver == "filesystem" and Path(f"{place.root}{layout.V1_COPIES}").is_dir()
 
 
 def make_registries(settings: Settings, store: Store) -> dict[Backend, Handler]:

@@ -112,6 +112,7 @@ async def open_store(settings: Settings, *, writes: bool, events: Events = NO_EV
             # A command has the machine to itself, but for servers, to whose threads its own give way.
             layer_settings=replace(settings.layers, at_once=max(settings.layers.at_once, os.cpu_count() or 1)),
             writes=writes,
+            own_images=True,
         )
         stack.push_async_callback(store.close)
         yield store

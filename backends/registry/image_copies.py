@@ -29,15 +29,20 @@ class Copies:
 
     Args:
         driver: of v1's root.
+        are_kept: whether there may be any: access is controlled, or was. Else nobody looks for them.
+
+    Attributes:
+        are_kept: as above.
     """
 
-    def __init__(self, driver: StorageDriver) -> None:
+    def __init__(self, driver: StorageDriver, *, are_kept: bool = True) -> None:
+        self.are_kept = are_kept
         self._driver = driver
         self._knows = capability(driver, KnowsAbsence)
 
     def are_absent(self) -> bool:
-        """Whether surely no repository has any, as on all volumes without access control; it costs no look."""
-        return self._knows is not None and self._knows.are_absent(_NONE)
+        """Whether surely no repository has any; it costs no look."""
+        return not self.are_kept or (self._knows is not None and self._knows.are_absent(_NONE))
 
     async def has(self, copy: ImageCopy) -> bool:
         """Whether a repository has a copy, which is complete."""

@@ -58,6 +58,7 @@ class Store:
         layer_observer: is told of layers that were read; by default nobody wants to know.
         writes: whether the registry itself may write anything; clients' requests are refused elsewhere.
         conversion_policy: what is converted for clients that cannot read what was pushed; by default whatever can be.
+        own_images: whether repositories may have images of v1 for themselves: access is controlled, or was.
 
     Attributes:
         storage: as above.
@@ -89,6 +90,7 @@ class Store:
         layer_settings: LayerSettings = _LAYERS,
         layer_observer: LayerObserver | None = None,
         writes: bool = True,
+        own_images: bool = False,
     ) -> None:
         self.storage = storage
         self.v1_storage = v1_storage or storage
@@ -98,7 +100,7 @@ class Store:
         self.redirects = self.blobs.have_urls
         self.uploads = Uploads(storage, self.blobs, events, lambda: self.layers)
         self.names = Names(storage.driver, self.v1_storage.driver)
-        self.v1_copies = Copies(self.v1_storage.driver)
+        self.v1_copies = Copies(self.v1_storage.driver, are_kept=own_images)
         self.tags = Tags(storage, self.v1_storage, events, copies=self.v1_copies)
         self._facts = facts or FactsInMemory()
         self._layer_settings = layer_settings
@@ -136,6 +138,7 @@ class Store:
             self.blobs if self.shares_root else Blobs(self.v1_storage.driver),
             events,
             layers=lambda: self.layers,
+            copies=self.v1_copies,
         )
         self.v1_repositories = V1Repositories(
             self.v1_storage, storage.locks, images=self.v1_images, tags=self.tags, events=events

@@ -42,7 +42,12 @@ FORMS = [Form.SCHEMA2, Form.OCI_MANIFEST, Form.SCHEMA1]
 
 @pytest.fixture
 async def store(reopen: Reopen) -> Store:
-    return Store(reopen())
+    return guarded(reopen())
+
+
+def guarded(storage: Storage) -> Store:
+    """The store of a process that controls access."""
+    return Store(storage, own_images=True)
 
 
 async def both(store: Store) -> tuple[Tenant, Tenant]:
@@ -247,12 +252,12 @@ async def test_deleting_a_converted_manifest_takes_the_tags_of_that_image_alone(
 
 
 async def test_the_pass_over_layers_reads_both(reopen: Reopen) -> None:
-    first = Store(reopen())
+    first = guarded(reopen())
     await both(first)
     for folder in ("layers", "v1-layers"):
         with suppress(PathNotFound):
             await first.storage.driver.delete(f"{layout.INDEX}/{folder}")
-    second = Store(reopen())
+    second = guarded(reopen())
     progress = await LayersPass(second).run()
     assert (progress.found, progress.read) == (2, 4)
     for chain, name in ((OURS, None), (THEIRS, B)):
@@ -278,7 +283,7 @@ async def require_own(store: Store, name: str, chain: Sequence[Pushed]) -> None:
 
 @pytest.mark.parametrize("dies", [True, False], ids=["killed", "full"])
 async def test_a_push_that_is_cut_off_at_any_step_is_finished_by_the_next(reopen: Reopen, dies: bool) -> None:  # noqa: FBT001 - a table
-    first = Store(reopen())
+    first = guarded(reopen())
     await Tenant(first, A).push(*OURS, tag="1.0")
     before, ran_through = await shared(first), False
     for step in range(MANY):
@@ -287,7 +292,7 @@ async def test_a_push_that_is_cut_off_at_any_step_is_finished_by_the_next(reopen
                 await first.storage.driver.delete(folder)
         cut, driver = wrapped(reopen(), partial(Failing, steps=step, dies=dies))
         with suppress(Died, StorageFull):
-            await Tenant(Store(cut), B).push(*THEIRS, tag="1.0")
+            await Tenant(guarded(cut), B).push(*THEIRS, tag="1.0")
             ran_through = True
         await require_own(first, B, THEIRS)
         if not dies and driver.failed:
@@ -295,7 +300,7 @@ async def test_a_push_that_is_cut_off_at_any_step_is_finished_by_the_next(reopen
             assert all(
                 len([path for path in left if path.startswith(layout.v1_image(copy(i)))]) in {0, 5} for i in THEIRS
             )
-        fresh = Store(reopen())
+        fresh = guarded(reopen())
         b = Tenant(fresh, B)
         await b.push(*THEIRS, tag="1.0")
         assert await b.pull("1.0") == THEIRS
@@ -308,15 +313,15 @@ async def test_a_push_that_is_cut_off_at_any_step_is_finished_by_the_next(reopen
 
 
 async def test_the_first_push_that_is_killed_at_any_step_is_finished_by_the_next(reopen: Reopen) -> None:
-    first = Store(reopen())
+    first = guarded(reopen())
     for step in range(MANY):
         for folder in (layout.PRIMARY, layout.V1_REPOSITORIES, layout.V1_IMAGES):
             with suppress(PathNotFound):
                 await first.storage.driver.delete(folder)
         dying, driver = wrapped(reopen(), partial(Failing, steps=step, dies=True))
         with suppress(Died):
-            await Tenant(Store(dying), A).push(*OURS, tag="1.0")
-        fresh = Store(reopen())
+            await Tenant(guarded(dying), A).push(*OURS, tag="1.0")
+        fresh = guarded(reopen())
         a, b = Tenant(fresh, A), Tenant(fresh, B)
         for image in OURS:
             await refused(b.get_json(image), ErrorCode.IMAGE_UNKNOWN)
@@ -332,7 +337,7 @@ async def test_the_first_push_that_is_killed_at_any_step_is_finished_by_the_next
 
 
 async def test_a_deletion_that_is_killed_at_any_step_leaves_no_tag_that_names_anothers_image(reopen: Reopen) -> None:
-    first = Store(reopen())
+    first = guarded(reopen())
     a, b = await both(first)
     for step in range(MANY):
         await b.push(*THEIRS, tag="1.0")
@@ -340,7 +345,7 @@ async def test_a_deletion_that_is_killed_at_any_step_leaves_no_tag_that_names_an
         await b.pull_as(Form.SCHEMA2, "1.0")
         dying, driver = wrapped(reopen(), partial(Failing, steps=step, dies=True))
         with suppress(Died):
-            await Store(dying).deletions.delete(B, actor=ACTOR)
+            await guarded(dying).deletions.delete(B, actor=ACTOR)
         await require_own(first, B, THEIRS)
         with suppress(RegistryError):
             await first.deletions.delete(B, actor=ACTOR)
@@ -354,7 +359,7 @@ async def test_a_deletion_that_is_killed_at_any_step_leaves_no_tag_that_names_an
 
 
 async def test_of_two_processes_that_push_one_id_each_has_its_own(reopen: Reopen) -> None:
-    stores = [Store(reopen()) for _ in range(2)]
+    stores = [guarded(reopen()) for _ in range(2)]
     for number in range(10):
         letters = (f"{number:x}" * 64, f"{number + 1:x}" * 32 + "f" * 32)
         chains = [chain_of(f"{name}{number}", *letters) for name in (A, B)]
@@ -369,7 +374,7 @@ async def test_of_two_processes_that_push_one_id_each_has_its_own(reopen: Reopen
 
 
 async def test_where_nothing_can_be_linked_copies_are_copied_and_leave_nothing_staged(reopen: Reopen) -> None:
-    store = Store(wrapped(reopen(), Unlinked)[0])
+    store = guarded(wrapped(reopen(), Unlinked)[0])
     a, b = await both(store)
     assert (await a.pull("1.0"), await b.pull("1.0")) == (OURS, THEIRS)
     for folder in (layout.V1_STAGING, layout.V1_STAGED_COPIES):

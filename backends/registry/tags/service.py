@@ -54,12 +54,12 @@ class Tags:
         copies: which images are a repository's own.
     """
 
-    def __init__(self, storage: Storage, v1_storage: Storage, events: Events, *, copies: Copies | None = None) -> None:
+    def __init__(self, storage: Storage, v1_storage: Storage, events: Events, *, copies: Copies) -> None:
         self._driver = storage.driver
         self._v1_driver = v1_storage.driver
         self._locks = storage.locks
         self._events = events
-        self._copies = copies or Copies(v1_storage.driver)
+        self._copies = copies
         self._files = TagFiles(storage.driver, v1_storage.driver, self._copies)
         self._listing = TagListing(storage.driver, v1_storage.driver, self._files)
 

@@ -74,6 +74,7 @@ class Images:
         blobs: its blob store.
         events: where it is told what happens; by default nobody wants to know.
         layers: keeps what is found out about layers while they are pushed; None for nobody.
+        copies: which of them are a repository's own.
     """
 
     def __init__(
@@ -83,13 +84,14 @@ class Images:
         events: Events = NO_EVENTS,
         *,
         layers: Callable[[], Layers] | None = None,
+        copies: Copies | None = None,
     ) -> None:
         self._locks = storage.locks
         self._room = storage.room
         self._layers = layers
         self._staging = Staging(storage, self._begin_meter if layers is not None else None)
         self._files = ImageFiles(storage.driver, blobs, self._staging)
-        self._copies = Copies(storage.driver)
+        self._copies = copies or Copies(storage.driver)
         self._seeing = Seeing(self._files, self._copies)
         self._events = events
         self._layer_blobs = LayerBlobs(storage.driver)

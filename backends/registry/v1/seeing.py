@@ -46,6 +46,7 @@ class Seeing:
 
     async def own(self, image_id: ImageId, sight: Sight) -> ImageCopy | None:
         """Returns the copy of an image that the repository has which a client names; None for none."""
+        assert self._copies.are_kept, "a client has a sight, and this store does not look for repositories' own images"
         if sight.owner is None:
             return None
         copy = ImageCopy(sight.owner, image_id)
