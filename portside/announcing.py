@@ -19,6 +19,7 @@ from portside.settings.settings import Role, Settings
 from portside.tls.contexts import ClientAuth
 
 if TYPE_CHECKING:
+    from backends.auth.settings import AccessSettings
     from backends.notify.settings import NotifySettings
     from portside.tls.certificates import CertificateFolder
 
@@ -66,11 +67,21 @@ def announce(
                 " or images/ in it",
                 inside,
             )
-    if settings.role is not Role.PROXY:
+    if settings.access is not None:
+        _log.info("%s", _access_control(settings.access))
+    elif settings.role is not Role.PROXY:
         who = "a client with a certificate of these CAs" if _all_guarded(bound) else "anyone who reaches this"
         _log.warning("no access control is configured: %s may push", who)
     if any(found.listener.tls is not None for found in bound):
         _tell_of_certificates(settings, bound, made)
+
+
+def _access_control(access: AccessSettings) -> str:
+    """Returns who is asked for what."""
+    schemes = ", ".join(access.schemes) or "nobody can log in"
+    if access.rules is None:
+        return f"access control: {schemes}; everybody who has logged in may pull, push and delete"
+    return f"access control: {schemes}; rules in {access.rules.absolute()}"
 
 
 def _holds_something_else(root: Path) -> bool:

@@ -31,6 +31,7 @@ from proxy.routing import Backend
 
 if TYPE_CHECKING:
     from backends.registry.facts import Facts
+    from portside.access_control import Access
     from portside.notifying import Notifications
 
 
@@ -63,7 +64,7 @@ def make_store(
         layer_settings=settings.layers,
         layer_observer=observer,
         writes=not settings.gates.read_only,
-        own_images=_has_own_images(settings),
+        own_images=settings.access is not None or _has_own_images(settings),
     )
 
 
@@ -73,19 +74,45 @@ def _has_own_images(settings: Settings) -> bool:
     return place.driver == "filesystem" and Path(f"{place.root}{layout.V1_COPIES}").is_dir()
 
 
-def make_registries(settings: Settings, store: Store) -> dict[Backend, Handler]:
-    """Returns the registries of this process over their store."""
+def make_registries(settings: Settings, store: Store, access: Access | None) -> dict[Backend, Handler]:
+    """Returns the registries of this process over their store; without access control everybody may do everything."""
     registries: dict[Backend, Handler] = {}
     gates = make_gates(settings.gates)
+    nothing = _nothing(settings) if access is not None else None
     if settings.runs_v2:
         from backends.v2.registry import Registry as V2Registry  # noqa: PLC0415 - the other may be in another process
 
-        registries[Backend.V2] = V2Registry(store, settings.v2, gates=gates).handle
+        registries[Backend.V2] = V2Registry(
+            store,
+            settings.v2,
+            gates=gates,
+            access=access.gate("v2") if access is not None else None,
+            nothing=nothing,
+        ).handle
     if settings.runs_v1:
         from backends.v1.registry import Registry as V1Registry  # noqa: PLC0415
 
-        registries[Backend.V1] = V1Registry(store, settings.v1, gates=gates).handle
+        registries[Backend.V1] = V1Registry(
+            store,
+            settings.v1,
+            gates=gates,
+            access=access.gate("v1") if access is not None else None,
+            nothing=nothing,
+        ).handle
     return registries
+
+
+def _nothing(settings: Settings) -> Store:
+    """Returns a store with nothing in it that answers as this process's own: for who may not know what there is."""
+    from backends.storage.factory import open_memory  # noqa: PLC0415 - only where there is access control
+
+    return Store(
+        open_memory(),
+        validation=settings.validation,
+        events=NO_EVENTS,
+        conversion_policy=settings.conversions or ALL_CONVERSIONS,
+        writes=not settings.gates.read_only,
+    )
 
 
 def make_purgers(settings: Settings, storages: Sequence[Storage], metrics: Metrics | None) -> Sequence[Purger]:

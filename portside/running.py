@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from portside import __version__
@@ -23,6 +23,9 @@ from portside.problems import Problem
 from portside.server.listening import BoundListener, bind
 from portside.settings.places import unread
 from portside.settings.settings import Role, Settings
+
+if TYPE_CHECKING:
+    from portside.access_control import PreparedAccess
 
 _log = logging.getLogger("portside")
 
@@ -78,9 +81,14 @@ def _hold_signals() -> None:
 def _run(live: LiveSettings, identity: Identity) -> int:
     _require_writable(live.settings)
     live.find_certificates()
+    prepared = None
+    if live.settings.access is not None:
+        from portside.access_control import prepare_access  # noqa: PLC0415 - few have access control
+
+        prepared = prepare_access(live.settings)
     bound = bind(live.settings.listeners)
     try:
-        return _serve(live, bound, identity)
+        return _serve(live, bound, identity, prepared)
     finally:
         for each in bound:
             each.close()
@@ -106,7 +114,9 @@ def _import_what_serves(role: Role) -> None:
     portside.server.working.loop_factory()
 
 
-def _serve(live: LiveSettings, bound: tuple[BoundListener, ...], identity: Identity) -> int:
+def _serve(
+    live: LiveSettings, bound: tuple[BoundListener, ...], identity: Identity, prepared: PreparedAccess | None
+) -> int:
     # `_import_what_serves` has them.
     from portside.observe.metrics import MetricsFolder  # noqa: PLC0415
     from portside.observe.voice import Voice  # noqa: PLC0415
@@ -137,6 +147,7 @@ def _serve(live: LiveSettings, bound: tuple[BoundListener, ...], identity: Ident
                 instance=identity.instance,
                 started=identity.started,
                 voice=voice,
+                prepared=prepared,
             ),
             workers=asked.workers or len(os.sched_getaffinity(0)),
             drain_seconds=asked.drain_seconds,

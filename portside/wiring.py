@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from aiohttp.web import BaseRequest, StreamResponse
 
     from backends.registry.store import Store
+    from portside.access_control import Access, PreparedAccess
     from portside.caching import Caching
     from portside.notifying import Notifications
     from portside.settings.changes import ServiceChange
@@ -55,6 +56,7 @@ class Parts:
     watching: Sequence[asyncio.Task[Any]]
     notifications: Notifications | None
     caching: Caching | None
+    access_control: Access | None
 
     def change(self, values: ServiceChange) -> None:
         """Takes over what was reloaded."""
@@ -62,6 +64,8 @@ class Parts:
         self.headers.change(values.headers)
         if self.access is not None:
             self.access.tell(requests=values.tells_requests)
+        if self.access_control is not None:
+            self.access_control.reread()
 
     async def drain(self) -> None:
         """Has those asked again later who wait for what takes long, so that they do not hold up the end."""
@@ -79,6 +83,8 @@ class Parts:
             await self.caching.close()
         if self.proxy is not None:
             await self.proxy.close()
+        if self.access_control is not None:
+            await self.access_control.close()
         if self.store is not None:
             await self.store.close()
         if self.notifications is not None:
@@ -90,7 +96,15 @@ class Parts:
         await asyncio.to_thread(self.log.stop)
 
 
-async def build(settings: Settings, *, version: str, instance: str, started: float, voice: Voice) -> Parts:
+async def build(
+    settings: Settings,
+    *,
+    version: str,
+    instance: str,
+    started: float,
+    voice: Voice,
+    prepared: PreparedAccess | None = None,
+) -> Parts:
     """Builds what the role needs.
 
     Args:
@@ -99,6 +113,7 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
         instance: one id for all workers, for the log.
         started: when the program was, in seconds since 1970; the same for a worker that replaces another.
         voice: which of the workers speaks for all.
+        prepared: what the parent has made for access control; None where there is none.
 
     Raises:
         Problem: the storage cannot be opened, or an upstream's CA cannot be read.
@@ -108,7 +123,7 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
     storages: list[Storage] = []
     registries: dict[Backend, Handler] = {}
     background: list[Callable[[], Coroutine[Any, Any, None]]] = []
-    store, notifications, caching = None, None, None
+    store, notifications, caching, control = None, None, None, None
     if settings.roots:
         from portside import registries as here  # noqa: PLC0415 - not where requests are only forwarded
 
@@ -117,7 +132,8 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
         caching = _caching(settings, storages, metrics)
         facts = caching.facts if caching is not None else None
         store = here.make_store(settings, storages, notifications, facts, metrics)
-        registries = here.make_registries(settings, store)
+        control = _access(settings, prepared, metrics, voice)
+        registries = here.make_registries(settings, store, control)
         background += [purger.watch for purger in here.make_purgers(settings, storages, metrics)]
         background += [indexer.watch for indexer in here.make_indexers(settings, storages, metrics, started=started)]
         background += [reader.watch for reader in here.make_layer_readers(settings, store, started=started)]
@@ -169,9 +185,11 @@ async def build(settings: Settings, *, version: str, instance: str, started: flo
         background.append(health.watch)
     if notifications is not None:
         background.append(notifications.watch)
+    if control is not None:
+        background.append(control.watch)
     watching = [asyncio.create_task(work()) for work in background]
     return Parts(
-        faces, refusals, proxy, storages, store, headers, access, log, health, watching, notifications, caching
+        faces, refusals, proxy, storages, store, headers, access, log, health, watching, notifications, caching, control
     )
 
 
@@ -204,6 +222,21 @@ async def _notifications(settings: Settings, metrics: Metrics | None, *, instanc
         raise Problem(str(error)) from None
     await made.prepare()
     return made
+
+
+def _access(
+    settings: Settings, prepared: PreparedAccess | None, metrics: Metrics | None, voice: Voice
+) -> Access | None:
+    """Returns the access control that the settings ask for; None where everybody may do everything."""
+    if settings.access is None:
+        return None
+    from portside.access_control import Access  # noqa: PLC0415 - few have it
+    from portside.observe.auth_metrics import AuthMetrics  # noqa: PLC0415
+
+    if prepared is None:
+        raise AssertionError("access control that the parent has not prepared")  # never serve without it
+    observer = AuthMetrics(metrics.registry) if metrics is not None else None
+    return Access(settings.access, prepared, observer=observer, speaks=voice.is_ours)
 
 
 def _caching(settings: Settings, storages: Sequence[Storage], metrics: Metrics | None) -> Caching | None:

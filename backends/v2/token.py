@@ -12,14 +12,10 @@ import json
 
 from aiohttp.web import BaseRequest, StreamResponse
 
-from backends.auth.credentials import Basic, parse_authorization
-from backends.auth.identity import ANONYMOUS
-from backends.auth.schemes import Busy
 from backends.http.sending import respond
 from backends.model.errors import ErrorCode, RegistryError
 from backends.v2.headers import JSON_HEADERS
 from backends.v2.parts import Parts
-from backends.web.refusals import come_again
 from backends.web.rights import rights_of
 
 
@@ -30,6 +26,11 @@ async def get_token(_: Parts, request: BaseRequest) -> StreamResponse:
         RegistryError: NOT_FOUND: there are no such tokens here. DENIED: a token was shown for a token, or would have to
             say more than it has room for.
     """
+    from backends.auth.credentials import Basic, parse_authorization  # noqa: PLC0415 - few registries give tokens
+    from backends.auth.identity import ANONYMOUS  # noqa: PLC0415
+    from backends.auth.schemes import Busy  # noqa: PLC0415
+    from backends.web.refusals import come_again  # noqa: PLC0415
+
     rights = rights_of(request)
     tokens = None if rights is None else rights.control.tokens
     if rights is None or tokens is None:

@@ -1,6 +1,7 @@
 """The access log: one line a request, formatted by hand, collected and written in batches by a thread.
 
-As text the form is nginx's combined one, with duration, route and reason at the end, and the configured fields:
+As text the form is nginx's combined one, with duration, route and reason at the end, and the configured fields; in the
+place of the user stands who has authenticated:
 `127.0.0.1 - - [24/Nov/2026:09:00:00 +0000] "GET /v2/ HTTP/1.1" 200 2 "-" "docker/24.0.7" 0.0004 v2 "docker 24.0.7 ..."`
 As JSON it is an event like those of the program's log, with distribution's names for what belongs to a request.
 
@@ -45,6 +46,10 @@ REQUEST_KEYS = (
     "reason",
 )
 """What an object says of a request; the duration in seconds."""
+USER_KEY = "auth.user.name"
+"""distribution's name for whoever has authenticated; not there for anybody else."""
+LONGEST_USER = 255
+_IN_A_NAME = str.maketrans({" ": "\\x20", '"': "\\x22"})
 
 
 def open_access_log(settings: LogSettings, *, version: str, instance: str, descriptor: int = 1) -> AccessLog:
@@ -103,6 +108,7 @@ class AccessLog:
         seconds: float,
         route: str,
         reason: str,
+        user: str = "",
     ) -> None:
         """Adds a line. Nothing is formatted that need not be; what a client sent cannot forge a second one."""
         now = int(time.time())
@@ -114,8 +120,9 @@ class AccessLog:
         path, agent = path[:LONGEST], agent[:512]
         if '"' in path or '"' in agent:
             path, agent = path.replace('"', "\\x22"), agent.replace('"', "\\x22")
+        who = _name(user) if user else "-"
         text = (
-            f'{remote} - - [{self._stamp}] "{method} {path} {version}" {status} {size} "-" "{agent}" '
+            f'{remote} - {who} [{self._stamp}] "{method} {path} {version}" {status} {size} "-" "{agent}" '
             f'{seconds:.4f} {route} "{reason}"{self._tail}'
         )
         if not text.isprintable():
@@ -195,7 +202,7 @@ class JsonAccessLog(AccessLog):
         self._form = form
         self._fields = fields
         self._longest = None  # half an object is not JSON: what a client sent is cut instead
-        sample = json.loads(self._rendered("", dict.fromkeys(REQUEST_KEYS)))
+        sample = json.loads(self._rendered("", dict.fromkeys((*REQUEST_KEYS, USER_KEY))))
         own = json.dumps({key: value for key, value in fields.items() if key not in sample}, default=str)
         self._end = f", {own[1:]}" if len(own) > len("{}") else "}"
 
@@ -212,8 +219,10 @@ class JsonAccessLog(AccessLog):
         seconds: float,
         route: str,
         reason: str,
+        user: str = "",
     ) -> None:
         """Adds a line."""
+        who = {USER_KEY: user[:LONGEST_USER]} if user else {}
         path = masked(path)
         longest = LONGEST
         while True:
@@ -236,7 +245,8 @@ class JsonAccessLog(AccessLog):
                         ),
                         strict=True,
                     )
-                ),
+                )
+                | who,
             )
             if len(text) <= MAX_LINE or longest < 64:  # noqa: PLR2004 - the rest is the configured fields'
                 break
@@ -251,6 +261,11 @@ class JsonAccessLog(AccessLog):
     @override
     def _notice(self, sentence: str) -> str:
         return f"{self._rendered(sentence, {})[:-1]}{self._end}"
+
+
+def _name(user: str) -> str:
+    """Returns a user's name as one word, whatever its characters."""
+    return user[:LONGEST_USER].translate(_IN_A_NAME)
 
 
 def _nothing(*_: object) -> None:

@@ -102,6 +102,7 @@ def observed(
                     seconds,
                     backend,
                     request.get(request_context.ROUTE, ""),
+                    request.get(request_context.USER) or "",
                 )
 
     return observe

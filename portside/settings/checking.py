@@ -16,7 +16,7 @@ import yaml
 from portside.problems import Problem
 from portside.settings.files import read_file
 from portside.settings.loading import Examined, examine
-from portside.settings.remarks import Kind, Remark
+from portside.settings.remarks import Kind, Remark, remarks_of
 from portside.settings.schema.storage import DRIVERS
 from portside.settings.settings import Role, Settings
 from portside.settings.walking import step
@@ -71,7 +71,8 @@ def check(role: Role, path: Path | None, environment: Mapping[str, str]) -> Repo
     """
     file = read_file(path)
     examined = examine(role, file, environment, {})
-    remarks = [*examined.remarks, *_tls_remarks(examined.settings), *_cautions(examined.settings)]
+    looked_at = [*_tls_remarks(examined.settings), *_access_remarks(examined.settings)]
+    remarks = [*examined.remarks, *looked_at, *_cautions(examined.settings)]
     by_path: dict[str, list[Remark]] = {}
     for remark in remarks:
         by_path.setdefault(remark.path, []).append(remark)
@@ -183,6 +184,18 @@ def _tls_remarks(settings: Settings | None) -> Iterator[Remark]:
             build_context(tls)
         except Problem as problem:
             yield Remark(Kind.REFUSED, _tls_key(settings), str(problem))
+
+
+def _access_remarks(settings: Settings | None) -> Iterator[Remark]:
+    """Yields what is wrong with files of access control; a file of users that is missing is made by a start."""
+    if settings is None or settings.access is None:
+        return
+    from portside.settings.access_files import read_access_files  # noqa: PLC0415 - only here
+
+    try:
+        read_access_files(settings.access)
+    except Problem as problem:
+        yield from remarks_of(Kind.REFUSED, [str(problem)])
 
 
 def _cautions(settings: Settings | None) -> Iterator[Remark]:

@@ -55,19 +55,25 @@ DESCRIPTIONS: Mapping[str, str] = {
     "auth.silly": "A scheme for development: any Authorization header will do.",
     "auth.silly.realm": "The realm that clients are told.",
     "auth.silly.service": "The service that clients are told.",
-    "auth.token": "Bearer tokens of a token server.",
-    "auth.token.realm": "The token server's address.",
-    "auth.token.service": "The audience of its tokens.",
-    "auth.token.issuer": "The issuer of its tokens.",
-    "auth.token.rootcertbundle": "A PEM file with the certificates that sign tokens.",
-    "auth.token.jwks": "A file with the keys that sign tokens.",
-    "auth.token.autoredirect": "Whether the realm is made of the request's own host.",
-    "auth.token.autoredirectpath": "The path of a realm that is made so.",
-    "auth.token.signingalgorithms": "The algorithms that a token may be signed with.",
-    "auth.htpasswd": "Users of a file that htpasswd writes, with bcrypt.",
-    "auth.htpasswd.realm": "The realm that clients are told.",
-    "auth.htpasswd.path": "The file.",
     "auth.none": "No access control, said explicitly.",
+    **{
+        f"{auth}.{key}": text
+        for auth in ("auth", "gateway.auth")
+        for key, text in (
+            ("token", "Bearer tokens of a token server."),
+            ("token.realm", "The token server's address."),
+            ("token.service", "The audience of its tokens."),
+            ("token.issuer", "The issuer of its tokens."),
+            ("token.rootcertbundle", "A PEM file with the certificates that sign tokens."),
+            ("token.jwks", "A file with the keys that sign tokens."),
+            ("token.autoredirect", "Whether the realm is made of the request's own host."),
+            ("token.autoredirectpath", "The path of a realm that is made so."),
+            ("token.signingalgorithms", "The algorithms that a token may be signed with."),
+            ("htpasswd", "Users of a file that htpasswd writes, with bcrypt."),
+            ("htpasswd.realm", "The realm that clients are told."),
+            ("htpasswd.path", "The file."),
+        )
+    },
     "middleware": "What stands between the registry and its storage.",
     **{
         f"middleware.{kind}{key}": text
@@ -250,6 +256,8 @@ DESCRIPTIONS: Mapping[str, str] = {
     "gateway.rule": "How requests are routed; literal is the 2015 guide's nginx rule.",
     "gateway.routeheader": "The header that names the route; false for none.",
     "gateway.trustedproxies": "Addresses and networks that are trusted to say whom they forward for.",
+    "gateway.auth": "Access control, by several schemes together.",
+    "gateway.access": "The file of rules: who may pull, push and delete what.",
     **{
         f"gateway.{registry}{key}": text
         for registry in ("v1", "v2")

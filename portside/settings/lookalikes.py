@@ -9,6 +9,7 @@ from __future__ import annotations
 # Each with the place where it belongs.
 _PROTECTING = {
     "auth": "auth",
+    "access": "gateway.access",
     "clientcas": "http.tls.clientcas or gateway.tls.clientcas",
     "clientauth": "http.tls.clientauth or gateway.tls.clientauth",
     "minimumtls": "http.tls.minimumtls or gateway.tls.minimumtls",

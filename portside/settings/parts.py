@@ -28,6 +28,7 @@ from portside.settings.validation import Profile, make_validation, signing_key_f
 from proxy.settings import ProxySettings, UpstreamSettings
 
 if TYPE_CHECKING:
+    from backends.auth.settings import AccessSettings
     from backends.model.conversion.policy import ConversionPolicy
     from backends.notify.settings import NotifySettings
     from backends.registry.cache_settings import CacheSettings
@@ -75,7 +76,8 @@ def make_settings(
         if workers > 1:
             notes.append("storage inmemory lives in one process, so there is one worker")
         workers = 1
-    if http.secret:
+    access = _access(role, config)
+    if http.secret and access is None:
         notes.append("http.secret is not needed: what is known about an upload is in storage, for every worker")
     patience = PATIENCE_SECONDS if gateway.conversions is None else gateway.conversions.patience
     settings = Settings(
@@ -126,6 +128,7 @@ def make_settings(
         listeners=tuple(replace(each, limits=limits) for each in ports.listeners),
         metrics_path=ports.metrics_path,
         times_storage=bool(ports.metrics_path) and _asks_for_prometheus(config),
+        access=access,
         certificates=ports.certificates,
         names=gateway.names,
         ca_copy=gateway.cacopy,
@@ -159,6 +162,14 @@ def _notifications(role: Role, config: Config, ports: Ports, notes: list[str]) -
     from portside.settings.notifications import make_notifications  # noqa: PLC0415 - only where there are endpoints
 
     return make_notifications(config, ports, notes=notes)
+
+
+def _access(role: Role, config: Config) -> AccessSettings | None:
+    if role is Role.PROXY or (config.auth is None and config.gateway.auth is None and not config.gateway.access):
+        return None
+    from portside.settings.access import make_access  # noqa: PLC0415 - few have access control
+
+    return make_access(config)
 
 
 def _conversions(config: Config) -> ConversionPolicy | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from portside.settings.remarks import Remark
 from portside.settings.schema.config import Config
+from portside.settings.settings import Role
 
 
 def rare_mistakes(config: Config) -> list[str]:
@@ -26,3 +28,12 @@ def rare_notes(config: Config) -> list[str]:
     from portside.settings.caching import cache_notes  # noqa: PLC0415 - as above
 
     return cache_notes(config)
+
+
+def access_remarks(config: Config, role: Role) -> list[Remark]:
+    """Returns what is to be said of access control."""
+    if config.auth is None and config.gateway.auth is None and not config.gateway.access:
+        return []
+    from portside.settings.access import access_remarks as remarks  # noqa: PLC0415 - as above
+
+    return remarks(config, role)

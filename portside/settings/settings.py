@@ -22,6 +22,7 @@ from portside.server.listening import Listener
 from proxy.settings import ProxySettings
 
 if TYPE_CHECKING:
+    from backends.auth.settings import AccessSettings
     from backends.model.conversion.policy import ConversionPolicy
     from backends.notify.settings import NotifySettings
     from backends.registry.cache_settings import CacheSettings
@@ -47,6 +48,7 @@ class Settings:
     Attributes:
         role: which parts it runs.
         headers: on every answer (`http.headers`).
+        access: who may do what; None where everybody may do everything.
         cache: what is cached where; None where the settings ask for nothing.
         conversions: of which repositories images are converted; None where the settings say nothing of it.
         layers: what reading a layer for that may cost.
@@ -82,6 +84,7 @@ class Settings:
     purging: PurgeSettings
     indexing: IndexSettings
     notifications: NotifySettings | None
+    access: AccessSettings | None
     listeners: tuple[Listener, ...]
     metrics_path: str
     times_storage: bool

@@ -28,16 +28,15 @@ WITHOUT_EFFECT: Mapping[str, tuple[str, object]] = {
 }
 
 REFUSED = {
-    "auth": (
-        "access control is not supported yet;"
-        " let a proxy in front ask for passwords (docs/access-control.md) and remove auth"
-    ),
     "proxy.remoteurl": "pull-through caching is not supported yet; remove proxy",
     "http.clientcas": "it belongs below http.tls; here it would be ignored, and everyone would be let in",
     "http.tls.letsencrypt.cachefile": (
         "certificates from Let's Encrypt are not supported yet; name certificate and key"
     ),
 }
+
+_OF_NAMES = frozenset({"storage", "auth", "gateway.auth"})
+"""Sections whose keys are names of drivers or schemes: unknown ones are refused."""
 
 GONE_DRIVERS = {"swift": "3.0", "oss": "3.0", "rados": "2.4", "s3goamz": "2.7"}
 OTHER_DRIVERS = frozenset({"s3", "s3aws", "azure", "gcs", *GONE_DRIVERS})
@@ -70,6 +69,10 @@ def refusals(raw: Mapping[Any, Any]) -> list[Remark]:
         elif key not in _STORAGE:
             why = f"there is no such driver{_meant(key, _STORAGE)}; use filesystem or inmemory"
             found.append(refused(f"storage.{key}", why))
+    if _names_schemes(raw):
+        from portside.settings.access import access_refusals  # noqa: PLC0415 - few have access control
+
+        found += access_refusals(raw)
     if set(keys) >= DRIVERS:
         found.append(refused("storage", "it must have exactly one driver; remove filesystem or inmemory"))
     return found
@@ -80,7 +83,7 @@ def unknown_keys(raw: Mapping[Any, Any]) -> list[Remark]:
     found = []
     for given in walk(raw, Config):
         path = given.path
-        if given.kind is not None or path == f"storage.{given.key}" or path in REFUSED:
+        if given.kind is not None or path in REFUSED or path.rpartition(".")[0] in _OF_NAMES:
             continue
         meant = protecting_key(given.key)
         if meant:
@@ -121,10 +124,13 @@ def notes(raw: Mapping[Any, Any]) -> list[Remark]:
     ]
 
 
+def _names_schemes(raw: Mapping[Any, Any]) -> bool:
+    gateway = raw.get("gateway")
+    return "auth" in raw or (isinstance(gateway, Mapping) and "auth" in gateway)
+
+
 def _asks_nothing(key: str, value: Any) -> bool:
     """Whether a refused key is there without an effect in distribution: empty, or saying that nothing is wanted."""
-    if key == "auth":  # naming a scheme is enough, with settings or without
-        return set(value) <= {"none"} if isinstance(value, Mapping) else is_empty(value) or value == "none"
     if isinstance(value, Mapping):
         return all(_asks_nothing(f"{key}.{name}", part) for name, part in value.items())
     return is_empty(value) or value == []

@@ -533,6 +533,7 @@ print(*sys.modules)
     for package, modules in ASKED_BY_EVERY_REQUEST.items():
         below = {name.removeprefix(f"{package}.") for name in imported if name.startswith(f"{package}.")}
         assert below == modules, package
+    assert [name for name in imported if name.startswith("backends.auth")] == []  # only where somebody is asked
     slow = {"backends.model.go_json", "isal", "cryptography", "prometheus_client", "pydantic", "yaml"}
     assert slow & {*imported} == set()
 

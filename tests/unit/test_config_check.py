@@ -97,7 +97,9 @@ REFUSED = [
     ("http:\n  clientcas: [ca]\n", {}, 2, "http.clientcas"),
     ("http:\n  headers:\n    X-A: b\n", {}, 3, "http.headers.X-A"),
     ("notifications:\n  endpoints:\n    - name: a\n      timeout: soon\n", {}, 4, "notifications.endpoints.0.timeout"),
-    ("auth:\n  htpasswd:\n    path: /p\n", {}, 1, "auth"),
+    ("auth:\n  htpasswd:\n    realm: r\n  silly:\n", {}, 1, "auth"),
+    ("auth:\n  htpaswd:\n    realm: r\n", {}, 2, "auth.htpaswd"),
+    ("auth:\n  htpasswd:\n    realm: r\n", {}, 0, "auth.htpasswd.path"),
     ("storage:\n  filesystem:\n  s3:\n    bucket: b\n", {}, 3, "storage.s3"),
     ("http:\n  tls:\n    certificate: /nosuch/c\n    key: /nosuch/k\n", {}, 2, "http.tls"),
     ("htp:\n  clientcas: [a]\nauht: {}\n", {}, 3, "auht"),
@@ -126,7 +128,7 @@ def test_what_listens_without_tls_or_for_all_is_dangerous_at_its_line(tmp_path: 
 
 
 def test_what_is_in_a_section_that_is_refused_is_not_said_to_be_used(tmp_path: Path) -> None:
-    starts, lines = look(tmp_path, "auth:\n  htpasswd:\n    realm: r\n    path: /p\n")
+    starts, lines = look(tmp_path, "auth:\n  htpasswd:\n    realm: r\n    path: /p\n  silly: {}\n")
     assert not starts
     assert verdicts(lines) == [(1, "auth", Kind.REFUSED)]
 

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
+from backends.auth.htpasswd import HtpasswdSettings
+from backends.auth.token import TokenSettings
 from backends.storage.addresses import Redirect
 from portside.observe.check_settings import FileCheck, HttpCheck, TcpCheck
 from portside.server.listening import UnixAddress
@@ -250,7 +252,26 @@ LOADED: Mapping[str, Callable[[Settings], None]] = {
     "schema1-off": expect(validation__schema1=False),
     "foreign-layers": foreign_layers,
     "some-platforms": platforms,
-    "auth-none": expect(storage__root=REGISTRY),
+    "auth-none": expect(storage__root=REGISTRY, access=None),
+    "htpasswd": expect(access__htpasswd=HtpasswdSettings("basic-realm", "/etc/docker/registry"), access__token=None),
+    "gitlab-bundled": expect(
+        access__token=TokenSettings(
+            "https://gitlab.example.com/jwt/auth",
+            "container_registry",
+            "omnibus-gitlab-issuer",
+            Path("/var/opt/gitlab/registry/gitlab-registry.crt"),
+        )
+    ),
+    "token-3": expect(
+        access__token=TokenSettings(
+            "https://auth.example.com/token",
+            "registry.example.com",
+            "auth.example.com",
+            jwks=Path("/etc/registry/jwks.json"),
+            auto_redirect=True,
+            algorithms=("ES256", "EdDSA"),
+        )
+    ),
     "continuous-integration": expect(storage__driver="inmemory", log__formatter="logstash", log__level="error"),
     "ansible-template": ansible,
     "json": expect(storage__root=REGISTRY, gates__delete_enabled=True),
@@ -259,7 +280,7 @@ LOADED: Mapping[str, Callable[[Settings], None]] = {
     "portside-everything": everything_of_ours,
 }
 REFUSED: Mapping[str, tuple[str, ...]] = {
-    "docs-2.0-auth": ("auth: access control is not supported yet",),
+    "docs-2.0-auth": ("auth: it must have exactly one scheme, and has silly, token",),
     "docs-2.0-clientcas-beside-tls": ("http.clientcas: it belongs below http.tls",),
     "chart-s3": ("storage.s3: this driver is not supported yet",),
     "azure": ("storage.azure: this driver is not supported yet",),
@@ -267,13 +288,10 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
     "swift": ("storage.swift: distribution has this driver no more since 3.0",),
     "oss": ("storage.oss: distribution has this driver no more since 3.0",),
     "rados": ("storage.rados: distribution has this driver no more since 2.4",),
-    "gitlab-bundled": ("auth: access control is not supported yet",),
     "lets-encrypt-2": ("http.tls.letsencrypt.cachefile: certificates from Let's Encrypt are not supported yet",),
     "lets-encrypt-3": ("http.tls.letsencrypt.cachefile: certificates from Let's Encrypt are not supported yet",),
     "pull-through-2": ("proxy.remoteurl: pull-through caching is not supported yet",),
     "pull-through-3": ("proxy.remoteurl: pull-through caching is not supported yet",),
-    "token-3": ("auth: access control is not supported yet",),
-    "htpasswd": ("auth: access control is not supported yet",),
 }
 
 

@@ -136,7 +136,10 @@ def test_trusted_proxies_change(reloaded: Reloaded) -> None:
     [
         ("{http: [", "is not valid YAML"),
         ("{http: {addr: ':1', headers: {X-A: [x]}}, log: {level: loud}}", "log.level: it must be 'error'"),
-        ("{http: {headers: {X-A: [x]}, adr: y}, auth: {htpasswd: {}}, oauth: {}}", "auth: access control"),
+        (
+            "{http: {headers: {X-A: [x]}, adr: y}, auth: {htpasswd: {}, silly: {}}, oauth: {}}",
+            "auth: it must have exactly one scheme",
+        ),
     ],
 )
 def test_a_broken_file_changes_nothing_and_is_told_in_one_line(reloaded: Reloaded, text: str, words: str) -> None:

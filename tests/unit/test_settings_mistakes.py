@@ -63,7 +63,7 @@ def test_all_mistakes_are_told_at_once_each_with_its_path_and_what_is_allowed(lo
     version: 0.2
     log: {level: loud, formatter: xml}
     storage: {s3: {bucket: b}, filesytem: {}}
-    auth: {htpasswd: {realm: r, path: p}}
+    auth: {htpasswd: {realm: r, path: p}, silly: {}}
     http: {addr: 5000, draintimeout: soon, clientcas: [ca], tls: {certificate: a}, headers: {Content-length: [5]}}
     gateway:
       {bodytimeout: 0, workers: 1000, trustedproxies: [10.0.0.0/99], routeheader: 'a b',
@@ -75,7 +75,7 @@ def test_all_mistakes_are_told_at_once_each_with_its_path_and_what_is_allowed(lo
     expected = [
         ("REGISTRY_GATEWAY_NAMES ", "YAML"),
         ("REGISTRY_GATEWAY_NAMES_3", "no element"),
-        ("auth:", "passwords"),
+        ("auth:", "exactly one scheme, and has htpasswd, silly"),
         ("http.clientcas:", "below http.tls"),
         ("storage.filesytem:", "did you mean filesystem?"),
         ("storage.s3:", "use filesystem or inmemory"),
@@ -197,11 +197,31 @@ def test_entries_without_a_dash_are_told_so(load: Load) -> None:
 
 
 UNSAFE: list[tuple[str | None, dict[str, str], str]] = [
-    ("auth: {htpasswd: {realm: r, path: p}}", {}, "auth:"),
-    ("auth: {mine: {}}", {}, "auth:"),
-    (None, {"REGISTRY_AUTH": "htpasswd"}, "auth:"),
-    (None, {"REGISTRY_AUTH_HTPASSWD_REALM": "r"}, "auth:"),
-    (None, {"REGISTRY_AUTH_TOKEN_SERVICE": "s"}, "auth:"),
+    ("auth: {htpasswd: {realm: r}}", {}, "auth.htpasswd.path:"),
+    ("auth: {htpasswd: {path: p}}", {}, "auth.htpasswd.realm:"),
+    ("auth: {htpasswd: {realm: r, pth: p}}", {}, "auth.htpasswd.path:"),
+    ("auth: {silly: {realm: r}}", {}, "auth.silly.service:"),
+    ("auth: {token: {service: s, issuer: i, jwks: f}}", {}, "auth.token.realm:"),
+    ("auth: {token: {realm: r, issuer: i, jwks: f}}", {}, "auth.token.service:"),
+    ("auth: {token: {realm: r, service: s, jwks: f}}", {}, "auth.token.issuer:"),
+    ("auth: {token: {realm: r, service: s, issuer: i}}", {}, "auth.token.rootcertbundle:"),
+    (
+        "auth: {token: {realm: r, service: s, issuer: i, jwks: f, signingalgorithms: [none]}}",
+        {},
+        "auth.token.signingalgorithms: no token is signed with 'none'",
+    ),
+    ("auth: {mine: {}}", {}, "auth.mine: there is no such scheme"),
+    ("auth: mine", {}, "auth.mine: there is no such scheme"),
+    ("auth: {htpaswd: {realm: r, path: p}}", {}, "auth.htpaswd: there is no such scheme (did you mean htpasswd?)"),
+    ("auth: {htpasswd: {realm: r, path: p}, token: }", {}, "auth: it must have exactly one scheme"),
+    (None, {"REGISTRY_AUTH_HTPASSWD_REALM": "r"}, "auth.htpasswd.path:"),
+    ("gateway: {auth: {silly: {realm: r, service: s}}}", {}, "gateway.auth.silly: there is no such scheme"),
+    ("gateway: {auth: {htpasswd: {realm: r}}}", {}, "gateway.auth.htpasswd.path:"),
+    (
+        "{auth: {htpasswd: {realm: r, path: p}}, gateway: {auth: {htpasswd: {realm: r, path: p}}}}",
+        {},
+        "gateway.auth.htpasswd: it is in auth.htpasswd too",
+    ),
     ("proxy: {remoteurl: 'https://r'}", {}, "proxy.remoteurl:"),
     (None, {"REGISTRY_PROXY_REMOTEURL": "https://r"}, "proxy.remoteurl:"),
     ("http: {clientcas: [ca]}", {}, "http.clientcas:"),
@@ -230,7 +250,9 @@ LOOKALIKES: list[tuple[str | None, dict[str, str], str, str]] = [
     ("storge: {filesystem: {rootdirectory: /srv}}", {}, "storge", "write storage"),
     ("rootdirectory: /srv", {}, "rootdirectory", "write storage.filesystem.rootdirectory"),
     ("auht: {htpasswd: {}}", {}, "auht", "write auth"),
-    ("gateway: {auth: {}}", {}, "gateway.auth", "write auth"),
+    ("gateway: {auht: {}}", {}, "gateway.auht", "write auth"),
+    ("gateway: {acces: /rules}", {}, "gateway.acces", "write gateway.access"),
+    ("access: /rules", {}, "access", "write gateway.access"),
     ("clientcas: [ca]", {}, "clientcas", "http.tls.clientcas"),
     ("gateway: {clientcas: [ca]}", {}, "gateway.clientcas", "gateway.tls.clientcas"),
     ("gateway: {tls: {client_cas: [ca]}}", {}, "gateway.tls.client_cas", "gateway.tls.clientcas"),

@@ -21,7 +21,7 @@ DRIVERS = {"storage.filesystem", "storage.inmemory"}
 
 def _may_be_empty(key: str) -> bool:
     """Whether a key with nothing behind it is no mistake: naming a driver, or a scheme of `auth`, asks for it."""
-    return key not in DRIVERS and not key.startswith("auth.") and "[]" not in key
+    return key not in DRIVERS and not key.startswith(("auth.", "gateway.auth.")) and "[]" not in key
 
 
 KEYS = sorted({key for key in (*every_key(), *REFUSED) if _may_be_empty(key)})
@@ -79,7 +79,7 @@ def test_a_section_may_list_its_keys_and_set_none(load: Load, text: str) -> None
         ("gateway: {tls: {certificates: [{certificate: , key: }]}}", "gateway.tls.certificates.0.certificate:"),
         ("http: {tls: {certificate: a, key: }}", "http.tls:"),
         ("http: {tls: {clientcas: ['']}}", "http.tls:"),
-        ("auth: {htpasswd: }", "auth:"),
+        ("auth: {htpasswd: }", "auth.htpasswd.realm:"),
         ("storage: {s3: }", "storage.s3:"),
     ],
 )

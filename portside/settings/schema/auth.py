@@ -1,4 +1,4 @@
-"""`auth:`: the shape alone; access control is not supported yet, and `auth` keeps Portside from starting."""
+"""`auth:`, which is distribution's, and `gateway.auth:`, where several schemes may stand together."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from portside.settings.yaml_values import is_empty
 
 
 class Silly(Section):
-    realm: str = ""
-    service: str = ""
+    without = frozenset({"realm", "service"})
+
+    realm: str | None = None
+    service: str | None = None
 
 
 class Token(Section):
-    realm: str = ""
-    service: str = ""
-    issuer: str = ""
+    without = frozenset({"realm", "service", "issuer"})
+
+    realm: str | None = None
+    service: str | None = None
+    issuer: str | None = None
     rootcertbundle: str = ""
     jwks: str = ""
     autoredirect: bool = False
@@ -27,7 +31,9 @@ class Token(Section):
 
 
 class Htpasswd(Section):
-    realm: str = ""
+    without = frozenset({"realm"})
+
+    realm: str | None = None
     path: str = ""
 
 
@@ -43,6 +49,19 @@ class Auth(Section):
         """`auth: none` names a scheme; a scheme without settings is one too."""
         if isinstance(value, str) and value:
             return {str(value): {}}
+        if isinstance(value, dict):
+            return {key: ({} if is_empty(part) else part) for key, part in value.items()}
+        return value
+
+
+class GatewayAuth(Section):
+    htpasswd: Htpasswd | None = None
+    token: Token | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        """A scheme without settings is one too, which lacks some."""
         if isinstance(value, dict):
             return {key: ({} if is_empty(part) else part) for key, part in value.items()}
         return value

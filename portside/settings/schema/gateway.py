@@ -28,8 +28,10 @@ from portside.tls.contexts import ClientAuth, TlsVersion
 from proxy.settings import CONNECT_SECONDS, READ_SECONDS, ProxySettings, Rule
 
 if TYPE_CHECKING:
+    from portside.settings.schema.auth import GatewayAuth
     from portside.settings.schema.conversions import Conversions
 else:
+    GatewayAuth = lazy("auth", "GatewayAuth")
     Conversions = lazy("conversions", "Conversions")
 
 SMALLEST_SEGMENT = 64 * 1024
@@ -114,6 +116,8 @@ class Gateway(Section):
     rule: Rule = ProxySettings().rule
     routeheader: HeaderName = ProxySettings().route_header
     trustedproxies: tuple[Network, ...] = ()
+    auth: GatewayAuth | None = None
+    access: str = ""
     v1: Backend = Backend()
     v2: Backend = Backend()
     metrics: Metrics = Metrics()

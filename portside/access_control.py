@@ -1,0 +1,133 @@
+"""Access control of this program: what must be there before a start, and what each worker makes of the settings.
+
+The parent looks at every file once, before it forks: a start that could let nobody in, or everybody, ends with one
+sentence. From then on the parts look after their files themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from backends.auth.access_control import AccessControl
+from backends.auth.observing import AuthObserver, NobodyCounts
+from backends.auth.rules import USERS_ALL, Rules
+from backends.auth.schemes import Scheme
+from backends.auth.settings import AccessSettings
+from backends.web.access import AccessGate, touches_any_image
+from portside.settings.access_files import read_access_files
+from portside.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from backends.auth.passwords import PasswordObserver, Passwords
+    from backends.auth.rules_file import RulesFile
+
+    class Observer(AuthObserver, PasswordObserver, Protocol):
+        """Counts all there is to count."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedAccess:
+    """What the parent has made for its workers.
+
+    Attributes:
+        rules: the file of rules; None for none.
+    """
+
+    rules: RulesFile | None
+
+
+def prepare_access(settings: Settings) -> PreparedAccess | None:
+    """Makes what a first start makes, and looks at every file; None where there is no access control.
+
+    Raises:
+        Problem: a file cannot be used.
+    """
+    asked = settings.access
+    if asked is None:
+        return None
+    prepared = PreparedAccess(read_access_files(asked))
+    if asked.htpasswd is not None:
+        from portside.password_files.at_start import prepare_password_file  # noqa: PLC0415 - where it is wanted
+
+        own = settings.values["auth"]
+        section = "auth" if own is not None and own["htpasswd"] is not None else "gateway.auth"
+        prepare_password_file(asked.htpasswd, f"{section}.htpasswd.path")
+    return prepared
+
+
+class Access:
+    """A worker's access control, and what it takes to end it.
+
+    Args:
+        asked: schemes and rules.
+        prepared: by the parent.
+        observer: counts logins, refusals, and checks of passwords; None where nobody counts.
+        speaks: whether this worker tells what all see.
+    """
+
+    def __init__(
+        self,
+        asked: AccessSettings,
+        prepared: PreparedAccess,
+        *,
+        observer: Observer | None,
+        speaks: Callable[[], bool],
+    ) -> None:
+        self._passwords: Passwords | None = None
+        self._rules = prepared.rules
+        self._observer = observer or NobodyCounts()
+        self._speaks = speaks
+        schemes = self._make_schemes(asked, observer)
+        self.control = AccessControl(schemes, prepared.rules.current if prepared.rules is not None else _users_all)
+        self._rereading: set[asyncio.Task[None]] = set()
+
+    def gate(self, protocol: Literal["v1", "v2"]) -> AccessGate:
+        """Returns the gate of a registry."""
+        return AccessGate(self.control, protocol, may_touch_image=touches_any_image, observer=self._observer)
+
+    async def watch(self) -> None:
+        """Follows the file of rules, for ever."""
+        if self._rules is not None:
+            await self._rules.watch(self._speaks)
+
+    def reread(self) -> None:
+        """Reads the rules at once: somebody asks for it."""
+        if self._rules is not None:
+            task = asyncio.create_task(self._rules.refresh(self._speaks, at_once=True))
+            self._rereading.add(task)
+            task.add_done_callback(self._rereading.discard)
+
+    async def close(self) -> None:
+        """Lets go of threads; called after the last request."""
+        for task in self._rereading:
+            task.cancel()
+        if self._passwords is not None:
+            await self._passwords.close()
+
+    def _make_schemes(self, asked: AccessSettings, passwords: PasswordObserver | None) -> Sequence[Scheme]:
+        """Returns the schemes in the order in which they are asked, and clients are offered them."""
+        schemes: list[Scheme] = []
+        if asked.token is not None:
+            from backends.auth.token import TokenScheme  # noqa: PLC0415 - where it is wanted
+
+            schemes.append(TokenScheme(asked.token))
+        if asked.htpasswd is not None:
+            from backends.auth.htpasswd_scheme import HtpasswdScheme  # noqa: PLC0415 - where it is wanted
+            from backends.auth.password_file import PasswordFile  # noqa: PLC0415
+            from backends.auth.passwords import Passwords  # noqa: PLC0415
+            from backends.auth.slowing import Slowing  # noqa: PLC0415
+
+            self._passwords = Passwords(PasswordFile(asked.htpasswd.path), Slowing(), observer=passwords)
+            schemes.append(HtpasswdScheme(asked.htpasswd.realm, self._passwords))
+        if asked.silly is not None:
+            from backends.auth.silly import Silly  # noqa: PLC0415 - where it is wanted
+
+            schemes.append(Silly(asked.silly.realm, asked.silly.service))
+        return schemes
+
+
+def _users_all() -> Rules:
+    return USERS_ALL

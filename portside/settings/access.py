@@ -1,0 +1,114 @@
+"""From `auth`, `gateway.auth` and `gateway.access` to the schemes and rules of a process.
+
+What a scheme needs is in a module of its own beside this one: `access_htpasswd.py`, `access_token.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from backends.auth.settings import AccessSettings, SillySettings
+from portside.settings.access_htpasswd import htpasswd_mistakes, make_htpasswd
+from portside.settings.access_token import make_token, token_mistakes
+from portside.settings.remarks import Kind, Remark, ignored, refused
+from portside.settings.schema.auth import Auth, GatewayAuth, Silly
+from portside.settings.schema.config import Config
+from portside.settings.schema.section import Section, keys_of
+from portside.settings.settings import Role
+from portside.settings.yaml_values import plain
+
+
+def access_refusals(raw: Mapping[Any, Any]) -> Iterator[Remark]:
+    """Yields a remark for schemes that nobody knows, and for several where one may stand."""
+    auth = plain(raw.get("auth"))
+    gateway = raw.get("gateway")
+    several = plain(gateway.get("auth")) if isinstance(gateway, Mapping) else None
+    names = list(auth) if isinstance(auth, Mapping) else [str(auth)] if auth and not isinstance(auth, list) else []
+    known = sorted(keys_of(Auth))
+    for name in map(str, names):
+        if name not in known:
+            yield refused(
+                f"auth.{name}", f"there is no such scheme{_meant(name, known)}; use one of {', '.join(known)}"
+            )
+    if len(names) > 1:
+        given = ", ".join(sorted(map(str, names)))
+        yield refused(
+            "auth",
+            f"it must have exactly one scheme, and has {given}; several that hold together go below gateway.auth",
+        )
+    known = sorted(keys_of(GatewayAuth))
+    for name in map(str, several) if isinstance(several, Mapping) else ():
+        if name not in known:
+            why = f"there is no such scheme{_meant(name, known)}; use some of {', '.join(known)}"
+            yield refused(f"gateway.auth.{name}", why)
+
+
+def access_remarks(config: Config, role: Role) -> list[Remark]:
+    """Returns what keeps it from starting, and what is as it was asked for and worth a second look."""
+    found: list[Remark] = []
+    auth, several = config.auth or Auth(), config.gateway.auth or GatewayAuth()
+    if sum(getattr(auth, name) is not None for name in keys_of(Auth)) > 1:
+        return found  # that is said already, and which of them is meant nobody knows
+    if auth.silly is not None:
+        found += _missing("auth.silly", auth.silly, ("realm", "service"))
+        why = "whoever sends any Authorization header is let in; it is for development"
+        found.append(Remark(Kind.DANGEROUS, "auth.silly", f"auth.silly protects nothing: {why}"))
+    for path, section in (("auth", auth), ("gateway.auth", several)):
+        if section.htpasswd is not None:
+            found += htpasswd_mistakes(f"{path}.htpasswd", section.htpasswd)
+        if section.token is not None:
+            found += token_mistakes(f"{path}.token", section.token)
+    for name in keys_of(GatewayAuth):
+        if getattr(auth, name, None) is not None and getattr(several, name) is not None:
+            found.append(refused(f"gateway.auth.{name}", f"it is in auth.{name} too; remove one"))
+    found += _elsewhere(config, role)
+    return found
+
+
+def make_access(config: Config) -> AccessSettings | None:
+    """Returns the schemes and rules; None where neither is configured: then nobody is asked for anything."""
+    auth, several = config.auth or Auth(), config.gateway.auth or GatewayAuth()
+    htpasswd, token = auth.htpasswd or several.htpasswd, auth.token or several.token
+    found = AccessSettings(
+        silly=_silly(auth.silly) if auth.silly is not None else None,
+        htpasswd=make_htpasswd(htpasswd) if htpasswd is not None else None,
+        token=make_token(token) if token is not None else None,
+        rules=Path(config.gateway.access) if config.gateway.access else None,
+        secret=config.http.secret,
+    )
+    return found if found != AccessSettings(secret=config.http.secret) else None
+
+
+def _silly(section: Silly) -> SillySettings:
+    return SillySettings(section.realm or "", section.service or "")
+
+
+def _missing(path: str, section: Section, keys: Sequence[str]) -> Iterator[Remark]:
+    """Yields a remark for each key that distribution too requires."""
+    for key in keys:
+        if getattr(section, key) is None:
+            yield refused(f"{path}.{key}", "it must be set, as in distribution")
+
+
+def _elsewhere(config: Config, role: Role) -> Iterator[Remark]:
+    """Yields a remark where requests go to a registry that asks by its own settings."""
+    if make_access(config) is None:
+        return
+    if role is Role.PROXY:
+        key = "gateway.access" if config.gateway.access else "auth" if config.auth is not None else "gateway.auth"
+        yield ignored(key, "has no effect on the proxy: it passes credentials on, and the registries behind it ask")
+        return
+    for name, backend in (("v1", config.gateway.v1), ("v2", config.gateway.v2)):
+        if role is Role.SERVE and backend.upstream:
+            key = f"gateway.{name}.upstream"
+            why = "who may do what is decided there, by its own settings, and not by these"
+            yield Remark(Kind.DANGEROUS, key, f"{key} is elsewhere: {why}")
+
+
+def _meant(name: str, possible: Sequence[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - only where something is misspelt
+
+    close = get_close_matches(name.lower(), possible, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

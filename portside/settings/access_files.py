@@ -1,0 +1,35 @@
+"""The files of access control that must be there before a start, as a start and `portside config check` read them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from backends.auth.settings import AccessSettings
+from portside.problems import Problem
+
+if TYPE_CHECKING:
+    from backends.auth.rules_file import RulesFile
+
+
+def read_access_files(asked: AccessSettings) -> RulesFile | None:
+    """Returns the file of rules, None for none, when it and the files of keys can be used; makes none.
+
+    Raises:
+        Problem: one cannot be used.
+    """
+    if asked.token is not None:
+        from backends.auth.followed_file import UnusableFile  # noqa: PLC0415 - where it is wanted
+        from backends.auth.token import TokenScheme  # noqa: PLC0415
+
+        try:
+            TokenScheme(asked.token)
+        except UnusableFile as error:
+            raise Problem(str(error)) from None
+    if asked.rules is None:
+        return None
+    from backends.auth.rules_file import RulesFile, UnusableRules  # noqa: PLC0415 - where there is one
+
+    try:
+        return RulesFile(asked.rules)
+    except UnusableRules as error:
+        raise Problem(f"gateway.access: {error}") from None
