@@ -189,6 +189,7 @@ class Store:
             repositories=self.v1_repositories,
             layers=lambda: self.layers,
             writes=self._writes,
+            claims_ids=not self.v1_copies.are_kept,
         )
 
     @property

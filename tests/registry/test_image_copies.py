@@ -16,7 +16,7 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.image_places import ImageCopy, ImagePlace
 from backends.model.names import ImageId, RepositoryName
 from backends.model.targets import V1Target
-from backends.model.v1images import parse_v1_name
+from backends.model.v1images import V1Name, parse_v1_name
 from backends.registry.layers_pass import LayersPass
 from backends.registry.no_room import exists
 from backends.registry.store import Store
@@ -29,6 +29,7 @@ from tests.support.actors import ACTOR
 from tests.support.derivations import pulled, push_v1
 from tests.support.drivers import Died, Failing, ForwardingDriver, Unlinked, wrapped
 from tests.support.layers import unpack
+from tests.support.schema1_pushes import push_schema1
 from tests.support.stores import everything
 from tests.support.tenants import Tenant, chain_of, image_of
 from tests.support.v1server import Pushed
@@ -205,10 +206,18 @@ async def test_a_child_that_is_whole_before_its_parent_finds_it_wherever_that_go
     assert (await a.pull_as(Form.SCHEMA2, "1.0"))[1] == [unpack(image.layer) for image in OURS]
 
 
-async def test_a_push_that_names_no_repository_is_refused(store: Store) -> None:
-    class Nameless(Tenant):
-        owner = None  # type: ignore[assignment]
+class Nameless(Tenant):
+    """A client without a token."""
 
+    owner = None  # type: ignore[assignment]
+
+    async def push_tag(self, name: V1Name, tag: str, image: Pushed) -> None:
+        await self.store.v1_view.repositories.put_tag(
+            name, tag, ImageId(image.id), viewer=self.viewer, actor=ACTOR, now=1
+        )
+
+
+async def test_a_push_that_names_no_repository_is_refused(store: Store) -> None:
     assert "token" in await refused(Nameless(store, A).put_json(OURS[0]), ErrorCode.DENIED)
 
 
@@ -267,6 +276,28 @@ async def test_the_pass_over_layers_reads_both(reopen: Reopen) -> None:
             assert known is not None
             assert known.size == len(image.layer)
     await second.close()
+
+
+async def test_a_tag_is_put_by_who_names_the_repository_in_no_token(store: Store) -> None:
+    _, b = await both(store)
+    await Nameless(store, B).push_tag(b.owner, "2.0", THEIRS[1])
+    assert await b.pull("2.0") == THEIRS
+
+
+async def test_ids_of_what_is_pushed_by_v2_do_not_tell_of_others(reopen: Reopen) -> None:
+    """Docker 1.6 to 1.9 pushes images with ids by v2, and older ones see them by v1."""
+    seen: list[dict[str, str]] = []
+    for is_alone in (True, False):
+        store = guarded(reopen())
+        name = f"c-team/number{is_alone:d}"
+        if not is_alone:
+            await Tenant(store, A).push(*OURS, tag="1.0")
+            await push_schema1(store, RepositoryName("d-team/app"), "1.0", THEIRS)
+            await store.v1_view.repositories.tags(parse_v1_name("d-team/app"), Viewer(patience=None))
+        await push_schema1(store, RepositoryName(name), "1.0", THEIRS)
+        seen.append(dict(await store.v1_view.repositories.tags(parse_v1_name(name), Viewer(patience=None))))
+        await store.close()
+    assert seen[0] == seen[1]
 
 
 # cut off

@@ -5,6 +5,7 @@ Where access is not controlled there is no `Sight`: every id is the image that a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from backends.model.names import ImageId
@@ -32,3 +33,22 @@ class Sight(Protocol):
     async def may_read_made(self, image_id: ImageId) -> bool:
         """Whether the client may pull a repository that has a manifest of which an image with this id was made."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SightIn:
+    """What a client sees whose request names a repository itself, whatever its token names.
+
+    Attributes:
+        sight: what it sees.
+        owner: the repository, which the client may push to.
+    """
+
+    sight: Sight
+    owner: V1Name | None
+
+    async def may_read(self, image_id: ImageId) -> bool:
+        return await self.sight.may_read(image_id)
+
+    async def may_read_made(self, image_id: ImageId) -> bool:
+        return await self.sight.may_read_made(image_id)

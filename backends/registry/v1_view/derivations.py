@@ -71,16 +71,26 @@ class Derivations:
         claims: what was made of schema 1.
         layers: what layers hold.
         writes: whether anything may be kept.
+        claims_ids: whether images of schema 1 may have the ids that their manifests give them: not where access is
+            controlled, for who has pushed an image would see whether another repository has its id.
     """
 
     def __init__(
-        self, shared: Shared, images: DerivedImages, claims: Claims, layers: LayerBytes, *, writes: bool = True
+        self,
+        shared: Shared,
+        images: DerivedImages,
+        claims: Claims,
+        layers: LayerBytes,
+        *,
+        writes: bool = True,
+        claims_ids: bool = True,
     ) -> None:
         self._shared = shared
         self._images = images
         self._claims = claims
         self._layers = layers
         self._writes = writes
+        self._claims_ids = claims_ids
         self._impossible = KnownImpossible()
         self._made: Cache[tuple[ImageId, ImageSource], bool] = Cache(bound=MADE)
 
@@ -246,7 +256,7 @@ class Derivations:
         manifest = await repository.parse_manifest(source.digest)
         if isinstance(manifest, Schema1):
             chain = await claimed_chain(repository, manifest)
-            if chain is not None and await self._claims.claim(chain.images, source):
+            if chain is not None and self._claims_ids and await self._claims.claim(chain.images, source):
                 return chain
             made = await self._shared.conversions.convert(
                 source.name, V2Target(source.digest), Plan(Form.SCHEMA2), tag="", patience=viewer.patience

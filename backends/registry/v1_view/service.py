@@ -35,6 +35,7 @@ class V1View:
         repositories: likewise.
         layers: returns what is known of layers; asked for when something was made of a manifest.
         writes: whether anything may be kept.
+        claims_ids: as `Derivations` takes it.
 
     Attributes:
         images: all of them.
@@ -50,6 +51,7 @@ class V1View:
         repositories: Repositories,
         layers: Callable[[], Layers],
         writes: bool = True,
+        claims_ids: bool = True,
     ) -> None:
         derived = DerivedImages(shared.driver, shared.locks)
         contents = LayerBytes(shared.driver, v1_storage.driver, layers)
@@ -61,7 +63,7 @@ class V1View:
             layers=layers,
             is_there=self._is_there,
         )
-        derivations = Derivations(shared, derived, claims, contents, writes=writes)
+        derivations = Derivations(shared, derived, claims, contents, writes=writes, claims_ids=claims_ids)
         pinning = Pinning(v1_storage.driver, images, derivations, contents)
         self._shared = shared
         self._v1_driver = v1_storage.driver
