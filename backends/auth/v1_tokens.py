@@ -48,12 +48,14 @@ class V1Grants:
     Attributes:
         repository: the canonical name of the only repository.
         access: what its holder has begun there.
+        expires: until when, in seconds since the epoch; another token for it ends no later.
         knows_others: whether the rules alone say what its holder may do elsewhere. A token server says that for one
             repository at a time, so who has shown a token of one may do nothing anywhere else.
     """
 
     repository: str
     access: str
+    expires: int
     knows_others: bool = False
 
     def allow(self, action: Action, name: str) -> bool:
@@ -80,10 +82,15 @@ class V1Tokens:
     async def issue(self, identity: Identity, name: V1Name, access: V1Access) -> str:
         """Returns the value of `X-Docker-Token` for somebody who begins something in a repository.
 
+        Who shows a token for it gets one that ends when that does.
+
         Raises:
             ValueError: its groups and claims are more than a token has room for.
             StorageError: there is no key, and none can be made.
         """
+        expires = int(self._now()) + V1_TOKEN_SECONDS
+        if isinstance(identity.grants, V1Grants):
+            expires = min(expires, identity.grants.expires)
         token = OwnToken(
             "v1",
             identity.user,
@@ -92,7 +99,7 @@ class V1Tokens:
             claims=identity.claims,
             repository=canonical_name(name.canonical),
             access=access,
-            expires=int(self._now()) + V1_TOKEN_SECONDS,
+            expires=expires,
         )
         return token_header(issue(await self._key(), token), name, access)
 
@@ -116,7 +123,7 @@ class V1Tokens:
             raise WrongCredentials(str(wrong), failure=Failure.TOKEN) from None
         if (token.repository, token.access) != (_canonical(credentials.repository), credentials.access):
             raise WrongCredentials("it says another repository or access than it was issued for", failure=Failure.TOKEN)
-        grants = V1Grants(token.repository, token.access, knows_others=token.scheme != "token")
+        grants = V1Grants(token.repository, token.access, token.expires, knows_others=token.scheme != "token")
         return Identity(token.user, token.scheme, token.groups, token.claims, grants)
 
     def challenge(self, caller: Caller, wanted: Sequence[Wanted], error: str = "") -> str | None:  # noqa: ARG002 - as every scheme

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp.web import BaseRequest, StreamResponse
 
@@ -22,6 +22,11 @@ from backends.registry.v1_view.viewer import Viewer
 from backends.v1.headers import STD
 from backends.v1.settings import V1Settings
 from backends.web.actors import actor_of, described_actor
+from backends.web.rights import rights_of
+
+if TYPE_CHECKING:
+    from backends.auth.v1_tokens import V1Tokens
+    from backends.registry.v1.sight import Sight
 
 MAX_JSON_BYTES = 4 * 1024 * 1024
 """Larger JSON bodies are refused with 413."""
@@ -29,11 +34,19 @@ MAX_JSON_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The store, the registry's settings, and how many layers are being received."""
+    """What the handlers work with.
+
+    Attributes:
+        store: the store.
+        settings: the registry's.
+        receiving: how many layers are being received.
+        tokens: issues tokens to clients; None where there is no access control.
+    """
 
     store: Store
     settings: V1Settings
     receiving: BodyLimit
+    tokens: V1Tokens | None = None
 
     def endpoints(self, request: BaseRequest) -> str:
         """The address for everything that follows: the one that the client used."""
@@ -51,7 +64,15 @@ class Parts:
         platform = self.store.conversion_policy.platform
         if runs_on is not None:
             platform = Platform(architecture=runs_on[1], os=runs_on[0])
-        return Viewer(platform, self.settings.patience_seconds)
+        return Viewer(platform, self.settings.patience_seconds, self._sight(request))
+
+    def _sight(self, request: BaseRequest) -> Sight | None:
+        rights = rights_of(request)
+        if rights is None:
+            return None
+        from backends.v1.sight import sight_of  # noqa: PLC0415 - only where there is access control
+
+        return sight_of(request, rights, self.store.v1_view)
 
     async def body(self, request: BaseRequest) -> bytes:
         """Returns a JSON body whole, within the limit."""

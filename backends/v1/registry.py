@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from backends.http.body_limit import BodyLimit
@@ -22,6 +23,7 @@ from backends.web.operations import Operation
 from backends.web.waiting import asking_again
 
 if TYPE_CHECKING:
+    from backends.auth.v1_tokens import V1Tokens
     from backends.web.access import AccessGate
 
 
@@ -34,6 +36,7 @@ class Registry:
         gates: what stands before every operation, in this order.
         access: who may; None where everybody may everything.
         nothing: a store with nothing in it, for callers who may not know what there is.
+        tokens: issues tokens to clients; None where there is no access control.
 
     Attributes:
         handle: the handler (aiohttp's low-level server interface).
@@ -47,15 +50,16 @@ class Registry:
         gates: Sequence[Gate] = (),
         access: AccessGate | None = None,
         nothing: Store | None = None,
+        tokens: V1Tokens | None = None,
     ) -> None:
-        parts = Parts(store, settings, BodyLimit(settings.uploads_at_once))
+        parts = Parts(store, settings, BodyLimit(settings.uploads_at_once), tokens)
         dispatcher = Dispatcher(
             ROUTES,
             PARSERS,
             parts,
             gates=gates,
             access=access,
-            nothing=Parts(nothing, settings, parts.receiving) if nothing is not None else None,
+            nothing=replace(parts, store=nothing) if nothing is not None else None,
             what="this registry",
             names=_Names(),
             headers={"Server": "Portside"},

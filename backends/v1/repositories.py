@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.http.sending import respond
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.v1images import V1Name, parse_body, require_new_name
-from backends.v1.headers import STD, token
+from backends.v1.headers import STD, unbound_token
 from backends.v1.parts import Parts, answer, done
+from backends.web.rights import rights_of
+
+if TYPE_CHECKING:
+    from backends.auth.identity import Identity
+    from backends.auth.v1_tokens import V1Access, V1Tokens
 
 
 async def put_repository(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
     """Begins a push: the client announces its images and learns where to send them."""
     await _put_images(parts, request, name)
-    return answer(request, "", headers=_token(parts, request, name, "write"))
+    return answer(request, "", headers=await _token(parts, request, name, "write"))
 
 
 async def put_images(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
     """Ends a push. Docker sends an empty list here, which must not erase the first one."""
     await _put_images(parts, request, name)
-    return _nothing(request, _token(parts, request, name, "write"))
+    return _nothing(request, await _token(parts, request, name, "write"))
 
 
 async def get_images(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
@@ -32,12 +38,12 @@ async def get_images(parts: Parts, request: BaseRequest, name: V1Name) -> Stream
         from backends.v1.pulls import tell_repository  # noqa: PLC0415 - only where events are wanted
 
         tell_repository(parts, request, name)
-    return respond(request, 200, {**STD, **_token(parts, request, name, "read")}, content)
+    return respond(request, 200, {**STD, **await _token(parts, request, name, "read")}, content)
 
 
 async def delete_images(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
     """Begins a deletion; does nothing by itself."""
-    return _nothing(request, _token(parts, request, name, "delete"))
+    return _nothing(request, await _token(parts, request, name, "delete"))
 
 
 async def put_auth(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:  # noqa: ARG001 - open to all
@@ -85,8 +91,24 @@ async def _put_images(parts: Parts, request: BaseRequest, name: V1Name) -> None:
     await parts.store.v1_repositories.put_images(name, content, announced, actor=parts.actor(request))
 
 
-def _token(parts: Parts, request: BaseRequest, name: V1Name, access: str) -> dict[str, str]:
-    return token(f"{name.namespace}/{name.stored}", access, parts.endpoints(request))
+async def _token(parts: Parts, request: BaseRequest, name: V1Name, access: V1Access) -> dict[str, str]:
+    """Returns the headers that answer a client's wish to push, pull or delete."""
+    rights = rights_of(request)
+    if parts.tokens is None or rights is None:
+        value = unbound_token(f"{name.namespace}/{name.stored}", access)
+    else:
+        value = await _bound_token(parts.tokens, rights.identity, name, access)
+    return {"X-Docker-Token": value, "WWW-Authenticate": value, "X-Docker-Endpoints": parts.endpoints(request)}
+
+
+async def _bound_token(tokens: V1Tokens, identity: Identity, name: V1Name, access: V1Access) -> str:
+    try:
+        return await tokens.issue(identity, name, access)
+    except ValueError as error:
+        sentence = (
+            f"what your credentials say of you is too much for a token: {error}; log in with a user of fewer groups"
+        )
+        raise RegistryError(ErrorCode.DENIED, sentence) from None
 
 
 def _nothing(request: BaseRequest, headers: dict[str, str]) -> StreamResponse:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from backends.model.actions import Action
 from backends.model.v1images import parse_image_id, parse_tag_to_read, parse_v1_name
 from backends.v1 import images, repositories, search, session, tags
-from backends.v1.accesses import touches_for_deletion
+from backends.v1.accesses import touches_for_deletion, touches_the_registry
 from backends.web.dispatch import Parser, Route
 from backends.web.operations import Operation
 
@@ -21,7 +21,7 @@ PARSERS: Mapping[str, Parser] = {
 
 _USERS = {
     "GET": Operation(Action.LOGIN, session.get_users),
-    "POST": Operation(Action.LOGIN, session.post_user),
+    "POST": Operation(Action.NONE, session.post_user),  # it lets nobody in
 }
 _REPOSITORY = {
     "PUT": Operation(Action.PUSH, repositories.put_repository),
@@ -62,7 +62,11 @@ ROUTES: Sequence[Route] = (
         },
         name="v1_images",
     ),
-    Route("/v1/repositories/{name*}/auth", {"PUT": Operation(Action.NONE, repositories.put_auth)}, name="v1_auth"),
+    Route(
+        "/v1/repositories/{name*}/auth",
+        {"PUT": Operation(Action.LOGIN, repositories.put_auth, touches_the_registry)},
+        name="v1_auth",
+    ),
     Route(
         "/v1/repositories/{name*}/properties",
         {

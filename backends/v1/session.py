@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.http.sending import respond
+from backends.model.errors import ErrorCode, RegistryError
 from backends.model.v1images import parse_body
 from backends.v1.headers import STD
 from backends.v1.parts import Parts, answer
@@ -13,9 +14,15 @@ ISSUE = '"docker-registry server"'
 """docker-registry's own default, which has the quotes in it."""
 
 
-async def get_ping(_: Parts, request: BaseRequest) -> StreamResponse:
-    """Says that this registry is its own index."""
-    return answer(request, {}, headers={"X-Docker-Registry-Standalone": "True"})
+async def get_ping(parts: Parts, request: BaseRequest) -> StreamResponse:
+    """Says whether this registry is its own index.
+
+    It is; but of a registry that says so over TLS, Docker takes it that a user and a password go with every request
+    and no token, so that no image's request would say for which repository it is asked for. Where there is access
+    control it is told otherwise, and sends back the token that it got with the first request.
+    """
+    standalone = "True" if parts.tokens is None else "False"
+    return answer(request, {}, headers={"X-Docker-Registry-Standalone": standalone})
 
 
 async def get_root(_: Parts, request: BaseRequest) -> StreamResponse:
@@ -24,17 +31,32 @@ async def get_root(_: Parts, request: BaseRequest) -> StreamResponse:
 
 
 async def get_users(_: Parts, request: BaseRequest) -> StreamResponse:
-    """Answers `docker login`; as long as there is no access control, every login succeeds."""
+    """Answers `docker login` of somebody who may come in; without access control, that is everybody."""
     return answer(request, "OK")
 
 
 async def post_user(parts: Parts, request: BaseRequest) -> StreamResponse:
-    """Answers `docker login` of clients that register first."""
-    parse_body(await parts.body(request), "Error Decoding JSON")
+    """Answers `docker login` of clients that register first.
+
+    Raises:
+        RegistryError: UNAUTHORIZED, always, where there is access control: whoever is told that an account was created
+            takes any password for a right one. Told this, Docker goes on to ask whether the password is right.
+    """
+    content = await parts.body(request)
+    if parts.tokens is not None:
+        sentence = "Accounts are made by this registry's operator"
+        raise RegistryError(ErrorCode.UNAUTHORIZED, sentence, challenges=["Token"])
+    parse_body(content, "Error Decoding JSON")
     return answer(request, "User Created", status=201)
 
 
 async def put_user(parts: Parts, request: BaseRequest, user: str) -> StreamResponse:  # noqa: ARG001 - there are no accounts
-    """Answers a change of an account, of which there are none."""
+    """Answers a change of an account, of which there are none.
+
+    Raises:
+        RegistryError: DENIED, where there is access control: nothing was changed.
+    """
     await parts.body(request)
+    if parts.tokens is not None:
+        raise RegistryError(ErrorCode.DENIED, "Accounts are changed by this registry's operator")
     return respond(request, 204, {name: value for name, value in STD.items() if name != "Content-Type"})

@@ -124,6 +124,15 @@ async def test_it_ends(tokens: V1Tokens, clock: Clock) -> None:
     await refused(tokens, header)
 
 
+async def test_one_that_was_got_for_another_ends_no_later(tokens: V1Tokens, clock: Clock) -> None:
+    holder = await shown(tokens, await tokens.issue(ALICE, APP, "write"))
+    clock.now += V1_TOKEN_SECONDS - 10
+    again = await tokens.issue(holder, APP, "write")
+    await shown(tokens, again)
+    clock.now += 10
+    await refused(tokens, again)
+
+
 async def test_those_of_another_installation_and_of_another_kind_are_refused(tokens: V1Tokens, clock: Clock) -> None:
     async def other() -> bytes:
         return b"o" * 32

@@ -18,6 +18,7 @@ from backends.model.manifests import Schema1
 from backends.model.names import ImageId, RepositoryName, canonical_name, parse_repository_name
 from backends.registry.catalog import list_repositories
 from backends.registry.links import names_in
+from backends.registry.no_room import exists
 from backends.registry.repository import Repository
 from backends.registry.shared import Shared
 from backends.registry.v1_view.chains import claimed_chain
@@ -96,7 +97,20 @@ class MadeImages:
             return False
         if await self._images.find(image_id) is not None:
             return image_id == top or image_id in await self._chain(top)
-        return await self._is_as_claimed(source, image_id)
+        if await self._claims.find(image_id) is not None:
+            return await self._is_as_claimed(source, image_id)
+        return image_id == top  # it is made when its ancestry is asked for
+
+    async def is_made(self, image_id: ImageId) -> bool:
+        """Whether some manifest is, or was, this image, or can be: most images of v1 are none of these."""
+        for path in (
+            layout.derived_v1_image(image_id),
+            layout.claimed_v1_image(image_id),
+            layout.derived_v1_sources(image_id),
+        ):
+            if await exists(self._shared.driver, path):
+                return True
+        return False
 
     async def is_as_pushed(self, image_id: ImageId) -> bool:
         """Whether what a manifest claims an id for is the very image that was pushed by v1."""
