@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from backends.model.errors import RegistryError
+from backends.model.image_places import ImageCopy, ImagePlace, place_of
 from backends.model.names import ImageId, RepositoryName, TagName, canonical_name, is_tag
 from backends.model.targets import Target, V1Target, V2Target
 from backends.model.v1images import V1Name, parse_v1_name
 from backends.registry.derived.conversions import Conversions
+from backends.registry.image_copies import Copies
 from backends.registry.links import names_in
 from backends.registry.no_room import exists
 from backends.registry.tags.service import Tags
@@ -53,6 +55,7 @@ class TaggedImages:
         self._repositories = repositories
         self._images = images
         self._conversions = conversions
+        self._copies = Copies(v1_driver)
 
     async def names(self) -> Sequence[str]:
         return list(dict.fromkeys(canonical_name(name.canonical) for name in await self._repositories.names()))
@@ -79,7 +82,7 @@ class TaggedImages:
         tops = await self._tops(v1, has_migrated=has_migrated)
         for number, (top, tag) in enumerate(tops.items(), 1):
             with suppress(RegistryError):  # it is being pushed again, or damaged: nobody can pull it
-                collected.add(tag, await self._images.ancestry(top))
+                collected.add(tag, await self._shared(top))
             if number % IN_A_ROW == 0:
                 await asyncio.sleep(0)
         return collected, not has_migrated  # no folder says when a tag of v2 moves
@@ -87,34 +90,39 @@ class TaggedImages:
     async def confirms(self, name: str, by: str, image_id: ImageId) -> bool:
         v1 = parse_v1_name(name)
         with suppress(PathNotFound, RegistryError):
-            top = await self._image_of(v1.v2, await self._target(v1, by))
-            return top == image_id or (top is not None and image_id in await self._images.ancestry(top))
+            top = await self._top(v1, by)
+            return top == image_id or (top is not None and image_id in await self._shared(top))
         return False
 
-    async def _target(self, v1: V1Name, tag: str) -> Target:
+    async def _shared(self, top: ImagePlace) -> Sequence[ImageId]:
+        """Returns those of an image and all below it that all repositories share."""
+        return [place for place in await self._images.places(top) if not isinstance(place, ImageCopy)]
+
+    async def _top(self, v1: V1Name, tag: str) -> ImagePlace | None:
+        """Returns where the image is that a tag names."""
         name = v1.v2
         if name is None or not is_tag(tag):
-            return V1Target(await self._tags.resolve_v1(v1, tag))
-        return await self._tags.target(name, TagName(tag))
+            return await self._copies.resolve(v1, await self._tags.resolve_v1(v1, tag))
+        return await self._image_of(name, await self._tags.target(name, TagName(tag)))
 
-    async def _image_of(self, name: RepositoryName | None, target: Target) -> ImageId | None:
-        """Returns the image of v1 that a tag names; the one of which a migration made what it names."""
+    async def _image_of(self, name: RepositoryName, target: Target) -> ImagePlace | None:
+        """Returns where the image is that a tag names; the one of which a migration made what it names."""
         match target:
-            case V1Target(image_id):
-                return image_id
+            case V1Target():
+                return place_of(name, target)
             case V2Target(digest):
-                return None if name is None else await self._conversions.v1_original(name, digest)
+                return await self._conversions.v1_original(name, digest)
 
-    async def _tops(self, v1: V1Name, *, has_migrated: bool) -> Mapping[ImageId, str]:
+    async def _tops(self, v1: V1Name, *, has_migrated: bool) -> Mapping[ImagePlace, str]:
         """Returns the images that a repository's tags name, each with one of these."""
         name = v1.v2
         if name is None:
-            with suppress(RegistryError, InvalidPath):
-                return {ImageId(top): tag for tag, top in (await self._repositories.tags(v1)).items()}
+            with suppress(PathNotFound, InvalidPath):
+                return {place: tag for tag, place in (await self._tags.images_of_v1(v1)).items()}
             return {}
         if not has_migrated and not await self._is_in_v1(v1):
             return {}
-        found: dict[ImageId, str] = {}
+        found: dict[ImagePlace, str] = {}
         async for tag, target in yielding((await self._tags.targets(name)).items()):
             if isinstance(target, V1Target) or has_migrated:
                 top = await self._image_of(name, target)
