@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from backends.auth.credentials import Basic, Credentials, Unreadable, parse_authorization
+from backends.auth.credentials import Basic, Credentials, Unreadable, V1Token, parse_authorization
 from backends.auth.identity import ANONYMOUS, Caller, Identity
 from backends.auth.rules import Decision, Rules
 from backends.auth.schemes import Busy, Failure, Scheme, Wanted, WrongCredentials
 from backends.model.actions import Action
 
 if TYPE_CHECKING:
+    from backends.auth.exchange import PasswordExchange
     from backends.auth.own_bearers import OwnBearers
+    from backends.auth.v1_tokens import V1Tokens
 
 
 class Unauthenticated(Exception):  # noqa: N818 - a finding, not a fault
@@ -42,13 +44,23 @@ class AccessControl:
         schemes: in the order in which they are asked; the first that takes the credentials decides.
         rules: returns the rules that hold now.
         tokens: Portside's own, for those who ask without a password where some may; None where there are none.
+        v1_tokens: its own for clients of v1; None where there are none of these.
+        exchange: asks the token server about their users and passwords; None where there is no such server.
     """
 
     def __init__(
-        self, schemes: Sequence[Scheme], rules: Callable[[], Rules], *, tokens: OwnBearers | None = None
+        self,
+        schemes: Sequence[Scheme],
+        rules: Callable[[], Rules],
+        *,
+        tokens: OwnBearers | None = None,
+        v1_tokens: V1Tokens | None = None,
+        exchange: PasswordExchange | None = None,
     ) -> None:
         self.schemes: Sequence[Scheme] = schemes if tokens is None else (tokens, *schemes)
         self.tokens = tokens
+        self.v1_tokens = v1_tokens
+        self.exchange = exchange
         self._rules = rules
 
     @property
@@ -56,8 +68,13 @@ class AccessControl:
         """The rules that hold now; USERS_ALL where there is no file of them."""
         return self._rules()
 
-    async def identify(self, authorization: str | None, caller: Caller) -> Identity:
+    async def identify(self, authorization: str | None, caller: Caller, wanted: Sequence[Wanted] = ()) -> Identity:
         """Returns who sends an `Authorization` header, which is None without one: ANONYMOUS if need be.
+
+        Args:
+            authorization: the header.
+            caller: who sends it.
+            wanted: what its request needs, by canonical names: a token server is asked for that.
 
         Raises:
             Unauthenticated: it is wrong, or no scheme takes it.
@@ -68,18 +85,21 @@ class AccessControl:
             credentials = parse_authorization(authorization)
         except ValueError as error:
             credentials = Unreadable(str(error))
-        for scheme in self.schemes:
+        asks_server = self.exchange is not None and caller.protocol == "v1" and _is_for_exchange(credentials)
+        for scheme in self._asked(credentials):
             try:
                 identity = await scheme.identify(credentials, caller)
             except WrongCredentials as wrong:
-                raise Unauthenticated(
-                    scheme.name, wrong.reason, failure=wrong.failure, error=wrong.error, user=_claimed(credentials)
-                ) from None
+                if asks_server:  # the password may be for the token server
+                    continue
+                raise _wrong(scheme.name, wrong, credentials) from None
             except Busy as busy:
                 busy.scheme = scheme.name
                 raise
             if identity is not None:
                 return identity
+        if asks_server and (identity := await self._exchanged(credentials, caller, wanted)) is not None:
+            return identity
         match credentials:
             case None:
                 return ANONYMOUS
@@ -92,6 +112,28 @@ class AccessControl:
                     failure=Failure.NOT_TAKEN,
                     user=_claimed(credentials),
                 )
+
+    def _asked(self, credentials: Credentials | None) -> Sequence[Scheme]:
+        """Returns the schemes that are asked, in this order."""
+        if self.v1_tokens is not None and isinstance(credentials, V1Token):
+            return (self.v1_tokens, *self.schemes)
+        return self.schemes
+
+    async def _exchanged(
+        self, credentials: Credentials | None, caller: Caller, wanted: Sequence[Wanted]
+    ) -> Identity | None:
+        """Returns whom the token server knows by a user and a password; None for nobody in particular."""
+        assert self.exchange is not None
+        basic = credentials if isinstance(credentials, Basic) else None
+        try:
+            return await self.exchange.identify(basic, caller, wanted)
+        except WrongCredentials as wrong:
+            if basic is None:  # it has no tokens for those who do not say who they are
+                return None
+            raise _wrong("token", wrong, basic) from None
+        except Busy as busy:
+            busy.scheme = "token"
+            raise
 
     def may(self, identity: Identity, action: Action, name: str) -> bool:
         """Whether somebody may do something: its credentials reach it, and the rules allow it.
@@ -120,8 +162,17 @@ class AccessControl:
         own = None if self.tokens is None else self.tokens.challenge(caller, wanted, error)
         if own is not None:
             return (own,)
-        found = (scheme.challenge(caller, wanted, error) for scheme in self.schemes)
+        schemes = self.schemes if self.v1_tokens is None or not self.schemes else (*self.schemes, self.v1_tokens)
+        found = (scheme.challenge(caller, wanted, error) for scheme in schemes)
         return list(dict.fromkeys(value for value in found if value is not None))
+
+
+def _is_for_exchange(credentials: Credentials | None) -> bool:
+    return credentials is None or isinstance(credentials, Basic)
+
+
+def _wrong(scheme: str, wrong: WrongCredentials, credentials: Credentials | None) -> Unauthenticated:
+    return Unauthenticated(scheme, wrong.reason, failure=wrong.failure, error=wrong.error, user=_claimed(credentials))
 
 
 def _claimed(credentials: Credentials | None) -> str:

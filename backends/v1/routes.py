@@ -21,7 +21,7 @@ PARSERS: Mapping[str, Parser] = {
 
 _USERS = {
     "GET": Operation(Action.LOGIN, session.get_users),
-    "POST": Operation(Action.NONE, session.post_user),  # it lets nobody in
+    "POST": Operation(Action.LOGIN, session.post_user),
 }
 _REPOSITORY = {
     "PUT": Operation(Action.PUSH, repositories.put_repository),

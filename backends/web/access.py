@@ -135,7 +135,8 @@ class AccessGate:
     async def _identify(self, asked: Asked) -> Identity:
         authorization = asked.request.headers.get("Authorization")
         try:
-            return await self._control.identify(authorization, asked.caller)
+            needed = asked.needed() if self._control.exchange is not None and self._protocol == "v1" else ()
+            return await self._control.identify(authorization, asked.caller, needed)
         except Unauthenticated as wrong:
             self._observer.failed(wrong.scheme, wrong.failure)
             user = f" for {wrong.user[:200]}" if wrong.user else ""

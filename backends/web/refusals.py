@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp.web import BaseRequest
 
@@ -38,6 +38,10 @@ class Asked:
                 case RegistryAccess() | ImageAccess():
                     pass  # to log in takes no right; of an image of v1 nobody knows the repository
         return tuple(wanted)
+
+    def needed(self) -> Sequence[Wanted]:
+        """Returns the same by canonical names: by these it is decided."""
+        return tuple(dict.fromkeys(replace(each, name=canonical_name(each.name)) for each in self.wanted()))
 
     def what(self, access: Access | None = None) -> str:
         """Returns what is asked for, for a line of the log."""

@@ -20,15 +20,17 @@ from backends.auth.rules import USERS_ALL, Rules
 from backends.auth.rules_text import parse_rules
 from backends.auth.schemes import Busy, Failure, Scheme, Wanted, WrongCredentials
 from backends.auth.token_key import TokenKey
+from backends.auth.v1_tokens import V1Tokens
 from backends.model.actions import Action
 from backends.registry.store import Store
 from backends.storage.factory import open_memory
 from backends.storage.storage import Storage
 from backends.v1.registry import Registry as V1Registry
 from backends.v1.settings import V1Settings
+from backends.v1.sight import ImageRule
 from backends.v2.registry import Registry as V2Registry
 from backends.v2.settings import V2Settings
-from backends.web.access import AccessGate, touches_any_image
+from backends.web.access import AccessGate
 from backends.web.gates import make_gates
 from backends.web.settings import GateSettings
 from tests.support.loopback import serve
@@ -143,19 +145,23 @@ async def gated(
     read: Rules = parse_rules(rules) if rules else USERS_ALL
     storage = storage or open_memory()
     tokens = OwnBearers(TokenKey(storage).get, lambda: read) if has_tokens else None
-    control = AccessControl(schemes, lambda: read, tokens=tokens)
-    store, nothing = Store(storage), Store(open_memory())
+    v1_tokens = V1Tokens(TokenKey(storage).get)
+    control = AccessControl(schemes, lambda: read, tokens=tokens, v1_tokens=v1_tokens)
+    store, nothing = Store(storage, own_images=True), Store(open_memory(), own_images=True)
     checks = make_gates(gates)
 
     def access(protocol: Protocol) -> AccessGate:
-        return AccessGate(control, protocol, may_touch_image=touches_any_image, observer=observer or NobodyCounts())
+        rule = ImageRule(store.v1_view)
+        return AccessGate(control, protocol, may_touch_image=rule, observer=observer or NobodyCounts())
+
+    settings = V1Settings()
 
     async with contextlib.AsyncExitStack() as stack:
         registries = [
-            V1Registry(store, V1Settings(), gates=checks, access=access("v1"), nothing=nothing).handle,
+            V1Registry(store, settings, gates=checks, access=access("v1"), nothing=nothing, tokens=v1_tokens).handle,
             V2Registry(store, V2Settings(), gates=checks, access=access("v2"), nothing=nothing).handle,
             V2Registry(store, V2Settings(), gates=checks).handle,
-            V1Registry(store, V1Settings(), gates=checks).handle,
+            V1Registry(store, settings, gates=checks).handle,
         ]
         ports = [await stack.enter_async_context(serve(each)) for each in registries]
         v1, v2, open_v2, open_v1 = (Client("127.0.0.1", port) for port in ports)

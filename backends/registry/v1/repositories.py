@@ -110,7 +110,7 @@ class Repositories:
             return await self._images.ancestry(image_id)
         place = await self._images.place(image_id, sight)
         if place is None:
-            raise _image_unknown(image_id)
+            raise RegistryError(ErrorCode.IMAGE_UNKNOWN, "Image not found")
         places = await self._images.places(place)
         async for each in yielding(places):
             if not await self._images.sees(each, sight):
