@@ -16,11 +16,14 @@ from backends.auth.observing import AuthObserver, NobodyCounts
 from backends.auth.rules import USERS_ALL, Rules
 from backends.auth.schemes import Scheme
 from backends.auth.settings import AccessSettings
+from backends.auth.token_key import TokenKey
+from backends.storage.storage import Storage
 from backends.web.access import AccessGate, touches_any_image
 from portside.settings.access_files import read_access_files
 from portside.settings.settings import Settings
 
 if TYPE_CHECKING:
+    from backends.auth.own_bearers import OwnBearers
     from backends.auth.passwords import PasswordObserver, Passwords
     from backends.auth.rules_file import RulesFile
 
@@ -64,6 +67,9 @@ class Access:
     Args:
         asked: schemes and rules.
         prepared: by the parent.
+        storage: where the key is kept that tokens of Portside's own are made with.
+        writes: whether anything may be written there.
+        prefix: what stands before `/v2/` in every path.
         observer: counts logins, refusals, and checks of passwords; None where nobody counts.
         speaks: whether this worker tells what all see.
     """
@@ -72,7 +78,10 @@ class Access:
         self,
         asked: AccessSettings,
         prepared: PreparedAccess,
+        storage: Storage,
         *,
+        writes: bool,
+        prefix: str,
         observer: Observer | None,
         speaks: Callable[[], bool],
     ) -> None:
@@ -80,8 +89,12 @@ class Access:
         self._rules = prepared.rules
         self._observer = observer or NobodyCounts()
         self._speaks = speaks
-        schemes = self._make_schemes(asked, observer)
-        self.control = AccessControl(schemes, prepared.rules.current if prepared.rules is not None else _users_all)
+        rules = prepared.rules.current if prepared.rules is not None else _users_all
+        self.control = AccessControl(
+            self._make_schemes(asked, observer),
+            rules,
+            tokens=_make_own_bearers(asked, TokenKey(storage, secret=asked.secret, writes=writes), rules, prefix),
+        )
         self._rereading: set[asyncio.Task[None]] = set()
 
     def gate(self, protocol: Literal["v1", "v2"]) -> AccessGate:
@@ -127,6 +140,17 @@ class Access:
 
             schemes.append(Silly(asked.silly.realm, asked.silly.service))
         return schemes
+
+
+def _make_own_bearers(
+    asked: AccessSettings, key: TokenKey, rules: Callable[[], Rules], prefix: str
+) -> OwnBearers | None:
+    """Returns what gives tokens where rules may let in those without a password, who would not be asked twice."""
+    if asked.rules is None or asked.htpasswd is None:
+        return None
+    from backends.auth.own_bearers import OwnBearers  # noqa: PLC0415 - where they are wanted
+
+    return OwnBearers(key.get, rules, prefix=prefix)
 
 
 def _users_all() -> Rules:

@@ -132,7 +132,7 @@ async def build(
         caching = _caching(settings, storages, metrics)
         facts = caching.facts if caching is not None else None
         store = here.make_store(settings, storages, notifications, facts, metrics)
-        control = _access(settings, prepared, metrics, voice)
+        control = _access(settings, prepared, storages[0], metrics, voice)
         registries = here.make_registries(settings, store, control)
         background += [purger.watch for purger in here.make_purgers(settings, storages, metrics)]
         background += [indexer.watch for indexer in here.make_indexers(settings, storages, metrics, started=started)]
@@ -225,7 +225,7 @@ async def _notifications(settings: Settings, metrics: Metrics | None, *, instanc
 
 
 def _access(
-    settings: Settings, prepared: PreparedAccess | None, metrics: Metrics | None, voice: Voice
+    settings: Settings, prepared: PreparedAccess | None, storage: Storage, metrics: Metrics | None, voice: Voice
 ) -> Access | None:
     """Returns the access control that the settings ask for; None where everybody may do everything."""
     if settings.access is None:
@@ -236,7 +236,15 @@ def _access(
     if prepared is None:
         raise AssertionError("access control that the parent has not prepared")  # never serve without it
     observer = AuthMetrics(metrics.registry) if metrics is not None else None
-    return Access(settings.access, prepared, observer=observer, speaks=voice.is_ours)
+    return Access(
+        settings.access,
+        prepared,
+        storage,
+        writes=not settings.gates.read_only,
+        prefix=settings.v2.prefix,
+        observer=observer,
+        speaks=voice.is_ours,
+    )
 
 
 def _caching(settings: Settings, storages: Sequence[Storage], metrics: Metrics | None) -> Caching | None:

@@ -256,3 +256,27 @@ async def test_the_proxy_of_a_registry_elsewhere_only_passes_credentials_on(site
         assert answer.status == 200
     said = next(site.folder.glob("proxy *")) / "stderr"
     assert "auth has no effect on the proxy" in said.read_text() or "gateway.access has no effect" in said.read_text()
+
+
+@pytest.mark.parametrize("form", ["serve", "compose"])
+async def test_anyone_pulls_and_users_push_by_two_lines(site: Site, form: str) -> None:
+    """By tokens of Portside's own, which any process of the installation reads."""
+    site.rules.write_text("- {allow: pull, to: anyone}\n- {allow: push, to: users}\n")
+    agent = {"User-Agent": "docker/24.0.7"}
+    with forms(site, form) as clients:
+        client = clients["v2"]
+        answer = await client.ask("GET", "/v2/", agent)
+        (challenge,) = answer.head.values("WWW-Authenticate")
+        realm = f"https://127.0.0.1:{client.port}/v2/_portside/token"
+        assert (answer.status, challenge) == (401, f'Bearer realm="{realm}",service="127.0.0.1:{client.port}"')
+        tokens = {}
+        for name, headers in (("nobody", {}), ("bob", me("bob"))):
+            answer = await client.ask("GET", "/v2/_portside/token?scope=repository:x:pull", headers | agent)
+            tokens[name] = {"Authorization": f"Bearer {answer.json['token']}"} | agent
+        wrong = await client.ask("GET", "/v2/_portside/token", basic("bob", WRONG) | agent)
+        assert wrong.status == 401
+        assert (await client.ask("GET", "/v2/", tokens["bob"])).status == 200
+        assert (await client.ask("POST", "/v2/x/blobs/uploads/", tokens["bob"])).status == 202
+        assert (await client.ask("POST", "/v2/x/blobs/uploads/", me("bob") | agent)).status == 202
+        assert (await client.ask("POST", "/v2/x/blobs/uploads/", tokens["nobody"])).status == 401
+        assert (await client.ask("GET", "/v2/x/tags/list", tokens["nobody"])).status == 404
