@@ -26,9 +26,15 @@ if TYPE_CHECKING:
     from backends.auth.own_bearers import OwnBearers
     from backends.auth.passwords import PasswordObserver, Passwords
     from backends.auth.rules_file import RulesFile
+    from portside.observe.health import Check
+    from portside.openid_issuers import Issuers
 
     class Observer(AuthObserver, PasswordObserver, Protocol):
         """Counts all there is to count."""
+
+
+OPENID_REALM = "a token of an OpenID Connect issuer"
+"""What people are asked for who would have to type one; everybody else's client has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class Access:
         speaks: Callable[[], bool],
     ) -> None:
         self._passwords: Passwords | None = None
+        self._issuers: Issuers | None = None
         self._rules = prepared.rules
         self._observer = observer or NobodyCounts()
         self._speaks = speaks
@@ -102,9 +109,15 @@ class Access:
         return AccessGate(self.control, protocol, may_touch_image=touches_any_image, observer=self._observer)
 
     async def watch(self) -> None:
-        """Follows the file of rules, for ever."""
-        if self._rules is not None:
-            await self._rules.watch(self._speaks)
+        """Follows the file of rules and the keys of issuers, for ever."""
+        following = [self._rules.watch(self._speaks)] if self._rules is not None else []
+        if self._issuers is not None:
+            following.append(self._issuers.watch())
+        await asyncio.gather(*following)
+
+    def checks(self) -> Sequence[Check]:
+        """Returns what health looks at."""
+        return [self._issuers.check()] if self._issuers is not None else []
 
     def reread(self) -> None:
         """Reads the rules at once: somebody asks for it."""
@@ -119,10 +132,21 @@ class Access:
             task.cancel()
         if self._passwords is not None:
             await self._passwords.close()
+        if self._issuers is not None:
+            await self._issuers.close()
 
     def _make_schemes(self, asked: AccessSettings, passwords: PasswordObserver | None) -> Sequence[Scheme]:
         """Returns the schemes in the order in which they are asked, and clients are offered them."""
         schemes: list[Scheme] = []
+        if asked.openid:
+            from backends.auth.openid import OpenIdScheme  # noqa: PLC0415 - where it is wanted
+            from portside.openid_issuers import Issuers  # noqa: PLC0415
+
+            self._issuers = Issuers(asked.openid, speaks=self._speaks)
+            # Before those that would take its tokens for theirs; their challenges will do for it, too.
+            others = asked.token, asked.htpasswd, asked.silly
+            realm = OPENID_REALM if all(each is None for each in others) else None
+            schemes.append(OpenIdScheme(self._issuers.all, realm=realm))
         if asked.token is not None:
             from backends.auth.token import TokenScheme  # noqa: PLC0415 - where it is wanted
 
@@ -139,6 +163,10 @@ class Access:
             from backends.auth.silly import Silly  # noqa: PLC0415 - where it is wanted
 
             schemes.append(Silly(asked.silly.realm, asked.silly.service))
+        if asked.certificates is not None:
+            from backends.auth.certificates import CertificateScheme  # noqa: PLC0415 - where it is wanted
+
+            schemes.append(CertificateScheme(asked.certificates))  # last: it takes whatever nobody else does
         return schemes
 
 

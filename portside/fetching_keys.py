@@ -12,13 +12,12 @@ import os
 import socket
 import ssl
 from dataclasses import dataclass
-from ipaddress import ip_address
-from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from yarl import URL
 
+from backends.auth.openid_settings import OpenIdSettings, is_allowed
 from backends.auth.remote_keys import MAX_BYTES, Fetched, UnreachableIssuer
 from backends.model.strict_json import parse_json
 from backends.notify.environment_proxy import find_proxy
@@ -33,48 +32,21 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _AUTOMATIC = frozenset({"User-Agent", "Accept", "Accept-Encoding", "Content-Type"})
 
 
-@dataclass(frozen=True, slots=True)
-class KeyAddress:
-    """Where an issuer's keys are.
-
-    Attributes:
-        issuer: which is asked where they are, if there is no URL.
-        url: of the keys; "" to ask the issuer.
-        ca: a PEM file with the only CAs that are trusted; None for the system's.
-        token: a file with the bearer token to ask with; None to ask without one.
-    """
-
-    issuer: str
-    url: str = ""
-    ca: Path | None = None
-    token: Path | None = None
-
-
-def is_allowed(url: str) -> bool:
-    """Whether keys may come from an address: by https, or by http from this machine."""
-    try:
-        parsed = urlsplit(url)
-        parsed.port  # noqa: B018 - raises where it is no number
-    except ValueError:
-        return False
-    host = parsed.hostname or ""
-    if not host or parsed.username is not None or parsed.fragment:
-        return False
-    return parsed.scheme == "https" or (parsed.scheme == "http" and _is_loopback(host))
-
-
-async def fetch_keys(address: KeyAddress) -> Fetched:
+async def fetch_keys(settings: OpenIdSettings) -> Fetched:
     """Returns an issuer's keys as it answers them.
+
+    Args:
+        settings: of the issuer; its `jwks` is no file.
 
     Raises:
         UnreachableIssuer: it does not.
     """
-    url = address.url
+    url = str(settings.jwks)
     resolver = OwnResolver()
     try:
         async with asyncio.timeout(SECONDS):
             # Files are read each time, since clusters replace them; a thread reads them, since there are many CAs.
-            tls, credentials = await asyncio.to_thread(_prepare, address)
+            tls, credentials = await asyncio.to_thread(_prepare, settings)
             connector = aiohttp.TCPConnector(ssl=tls, limit=1, force_close=True, resolver=resolver)
             async with aiohttp.ClientSession(
                 connector=connector,
@@ -83,13 +55,13 @@ async def fetch_keys(address: KeyAddress) -> Fetched:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
             ) as session:
-                asking = _Asking(session, address, credentials)
+                asking = _Asking(session, settings, credentials)
                 if not url:
-                    url = f"{address.issuer.rstrip('/')}/.well-known/openid-configuration"
-                    url = _jwks_uri((await asking.get(url)).content, address.issuer)
+                    url = f"{settings.issuer.rstrip('/')}/.well-known/openid-configuration"
+                    url = _jwks_uri((await asking.get(url)).content, settings.issuer)
                 return await asking.get(url)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        raise UnreachableIssuer(f"{_shown(url or address.issuer)}: {_why(error)}") from None
+        raise UnreachableIssuer(f"{_shown(url or settings.issuer)}: {_why(error)}") from None
     finally:
         await resolver.close()
 
@@ -97,7 +69,7 @@ async def fetch_keys(address: KeyAddress) -> Fetched:
 @dataclass(frozen=True, slots=True)
 class _Asking:
     session: aiohttp.ClientSession
-    address: KeyAddress
+    settings: OpenIdSettings
     credentials: str
 
     async def get(self, url: str) -> Fetched:
@@ -125,14 +97,14 @@ class _Asking:
         headers = {"User-Agent": "Portside", "Accept": "application/json, application/jwk-set+json"}
         # To another place than the issuer's only where none but the operator's own CA can vouch for that: an API
         # server's keys are at an address of its own.
-        is_vouched_for = self.address.ca is not None and url.startswith("https://")
+        is_vouched_for = self.settings.ca is not None and url.startswith("https://")
         if self.credentials and (is_vouched_for or _origin(url) in self._origins):
             headers["Authorization"] = f"Bearer {self.credentials}"
         return headers
 
     @property
     def _origins(self) -> frozenset[tuple[str, str, int]]:
-        return frozenset({_origin(self.address.issuer), _origin(self.address.url)})
+        return frozenset({_origin(self.settings.issuer), _origin(str(self.settings.jwks))})
 
 
 async def _read(answer: aiohttp.ClientResponse, url: str) -> Fetched:
@@ -151,26 +123,26 @@ async def _read(answer: aiohttp.ClientResponse, url: str) -> Fetched:
     return Fetched(bytes(content), _fresh_seconds(answer.headers.getall("Cache-Control", [])))
 
 
-def _prepare(address: KeyAddress) -> tuple[ssl.SSLContext, str]:
+def _prepare(settings: OpenIdSettings) -> tuple[ssl.SSLContext, str]:
     """Returns the TLS context and the bearer token to ask with.
 
     Raises:
         ValueError: a file cannot be used.
     """
     try:
-        context = ssl.create_default_context(cafile=address.ca)
+        context = ssl.create_default_context(cafile=settings.ca)
     except OSError as error:  # ssl's own errors are among them
-        raise ValueError(f"its ca {address.ca} cannot be used ({error.strerror or error})") from None
-    if address.token is None:
+        raise ValueError(f"its ca {settings.ca} cannot be used ({error.strerror or error})") from None
+    if settings.token is None:
         return context, ""
     try:
-        with address.token.open("rb") as file:
+        with settings.token.open("rb") as file:
             token = file.read(MAX_CREDENTIALS + 1).strip()
     except OSError as error:
-        raise ValueError(f"its token {address.token} cannot be read ({error.strerror})") from None
+        raise ValueError(f"its token {settings.token} cannot be read ({error.strerror})") from None
     text = token.decode("ascii", "replace")
     if not text or len(text) > MAX_CREDENTIALS or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError(f"its token {address.token} is empty, or no token")
+        raise ValueError(f"its token {settings.token} is empty, or no token")
     return context, text
 
 
@@ -213,13 +185,6 @@ def _origin(url: str) -> tuple[str, str, int]:
 def _shown(url: str) -> str:
     """Returns an address for the log, without its query, which may hold a secret."""
     return url.partition("?")[0][:300].encode("ascii", "backslashreplace").decode()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _why(error: Exception) -> str:

@@ -10,6 +10,7 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from backends.http.certificate_header import derive_key
 from backends.http.configured_headers import ConfiguredHeaders
 from backends.storage.driver import StorageError
 from backends.storage.storage import Storage
@@ -137,7 +138,7 @@ async def build(
         background += [purger.watch for purger in here.make_purgers(settings, storages, metrics)]
         background += [indexer.watch for indexer in here.make_indexers(settings, storages, metrics, started=started)]
         background += [reader.watch for reader in here.make_layer_readers(settings, store, started=started)]
-    handlers: dict[str, Handler] = {backend.value: handle for backend, handle in registries.items()}
+    handlers = _registries_alone(settings, registries)
     headers = ConfiguredHeaders(settings.headers)
     proxy = None
     elsewhere: dict[Backend, Forwarder] = {}
@@ -159,7 +160,10 @@ async def build(
         writes=not settings.gates.read_only,
         voice=voice,
         redis=caching.redis if caching is not None else None,
-        more=[notifications.check()] if notifications is not None else (),
+        more=[
+            *([notifications.check()] if notifications is not None else ()),
+            *(control.checks() if control is not None else ()),
+        ],
         mark=mark,
     )
     if settings.health.configured:
@@ -264,6 +268,20 @@ def _named(storages: Sequence[Storage]) -> dict[str, Storage]:
     return dict(zip(names, storages, strict=False))
 
 
+def _registries_alone(settings: Settings, registries: Mapping[Backend, Handler]) -> dict[str, Handler]:
+    """Returns what answers at the registries' own listeners, where a proxy in another process may ask."""
+    key = _certificate_key(settings)
+    if key is None:
+        return {backend.value: handle for backend, handle in registries.items()}
+    from portside.told_certificates import told  # noqa: PLC0415 - where it is wanted
+
+    return {backend.value: told(handle, backend.value, key) for backend, handle in registries.items()}
+
+
+def _certificate_key(settings: Settings) -> bytes | None:
+    return derive_key(settings.certificate_secret) if settings.certificate_secret else None
+
+
 def _elsewhere(settings: Settings) -> dict[Backend, Forwarder]:
     upstreams: dict[Backend, Forwarder] = {}
     for backend, elsewhere in ((Backend.V1, settings.proxy.v1), (Backend.V2, settings.proxy.v2)):
@@ -272,7 +290,7 @@ def _elsewhere(settings: Settings) -> dict[Backend, Forwarder]:
         from proxy.forwarding import Forwarder  # noqa: PLC0415 - slow to import, and seldom is a registry elsewhere
 
         try:
-            upstreams[backend] = Forwarder(backend, elsewhere)
+            upstreams[backend] = Forwarder(backend, elsewhere, certificate_key=_certificate_key(settings))
         except OSError as error:  # ssl's own errors are among them
             raise Problem(
                 f"gateway.{backend.value}.ca: {elsewhere.ca} cannot be used ({error.strerror or error});"

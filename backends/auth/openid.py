@@ -15,11 +15,12 @@ from typing import Any
 
 from backends.auth.challenges import quoted
 from backends.auth.claim_texts import Texts, flatten, only_text
-from backends.auth.claims import check_issuer, check_times
+from backends.auth.claims import check_times
 from backends.auth.credentials import MAX_USER, Basic, Bearer, Credentials
 from backends.auth.identity import Caller, Identity
 from backends.auth.issuer_keys import IssuerKeys
 from backends.auth.keys import KeySet
+from backends.auth.openid_settings import OpenIdSettings
 from backends.auth.schemes import Failure, Wanted, WrongCredentials
 from backends.auth.signed_token import MAX_TOKEN, SignedToken, WrongToken, is_signed_token, parse_token
 from backends.model.cache import Cache
@@ -29,25 +30,6 @@ ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "E
 
 REMEMBERED = 4096
 MAX_GROUPS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class OpenIdSettings:
-    """One issuer (`gateway.auth.openid`).
-
-    Attributes:
-        issuer: a token's `iss`, exactly.
-        audiences: one of them must be in a token's `aud`.
-        user: the claim that names the user, with dots into others.
-        groups: the claim that names the user's groups; "" for none.
-        prefix: before the names of users and groups, so that they are nobody else's.
-    """
-
-    issuer: str
-    audiences: tuple[str, ...]
-    user: str = "sub"
-    groups: str = "groups"
-    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +121,7 @@ class OpenIdScheme:
             token = parse_token(text)
         except WrongToken:
             return None  # whose it would be cannot be read
-        said = token.claims.get("iss")
+        said = token.claims.get("iss")  # this one lookup is the check, to the letter
         issuer = self._issuers.get(said) if isinstance(said, str) else None
         if issuer is None:
             return None
@@ -157,7 +139,6 @@ class OpenIdScheme:
             raise WrongToken("it has no signature, or names no key (kid)")
         # What needs no key first, so that stale and foreign tokens never have anything fetched.
         settings = issuer.settings
-        check_issuer(token.claims, settings.issuer)
         _check_audiences(token.claims, settings.audiences)
         expires = check_times(token.claims, self._clock())
         keys = await issuer.keys.find(token.key_id)

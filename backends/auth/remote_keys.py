@@ -58,6 +58,7 @@ class RemoteKeys:
         clock: monotonic seconds.
 
     Attributes:
+        issuer: whose they are.
         current: the keys; the same object as long as they are the same. None before the first answer.
         trouble: why they could not be had the last time; "" when they could.
     """
@@ -71,7 +72,7 @@ class RemoteKeys:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fetch = fetch
-        self._issuer = issuer
+        self.issuer = issuer
         self._speaks = speaks
         self._clock = clock
         self._content = b""
@@ -102,7 +103,7 @@ class RemoteKeys:
         if self.current is None or (self.trouble and key_id not in self.current.by_id):
             raise Busy(
                 round(ASK_SECONDS),
-                f"tokens of {self._issuer} cannot be checked now: its keys cannot be had",
+                f"tokens of {self.issuer} cannot be checked now: its keys cannot be had",
                 failure=Failure.UNAVAILABLE,
             )
         return self.current
@@ -151,7 +152,7 @@ class RemoteKeys:
         except (UnreachableIssuer, ValueError) as error:
             self._fail(str(error))
         except Exception as error:  # noqa: BLE001 - the last net: the keys that are there hold, and it asks again
-            _log.exception("fetching the keys of %s failed", self._issuer)
+            _log.exception("fetching the keys of %s failed", self.issuer)
             self._fail(f"fetching them failed ({type(error).__name__})")
         else:
             self._succeed(fetched.fresh_seconds)
@@ -163,7 +164,7 @@ class RemoteKeys:
         fresh = min(max(fresh, LEAST_FRESH_SECONDS), MOST_FRESH_SECONDS)
         self._due = self._clock() + fresh * 0.8
         if self.trouble and self._speaks():
-            _log.info("the keys of %s can be had again", self._issuer)
+            _log.info("the keys of %s can be had again", self.issuer)
         self.trouble, self._failures = "", 0
 
     def _fail(self, why: str) -> None:
@@ -173,13 +174,13 @@ class RemoteKeys:
             meanwhile = (
                 "those fetched before still hold" if self.current is not None else "its tokens cannot be checked"
             )
-            _log.error("the keys of %s cannot be had: %s; %s", self._issuer, why, meanwhile)
+            _log.error("the keys of %s cannot be had: %s; %s", self.issuer, why, meanwhile)
         self.trouble = why
 
     def _tell_warnings(self, keys: KeySet) -> None:
         if self._speaks():
             for warning in keys.warnings:
-                _log.info("of the keys of %s, %s; it is passed over", self._issuer, warning)
+                _log.info("of the keys of %s, %s; it is passed over", self.issuer, warning)
 
 
 def _parse(content: bytes) -> KeySet:

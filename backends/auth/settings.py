@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from backends.auth.certificates import CertificateSettings
     from backends.auth.htpasswd import HtpasswdSettings
+    from backends.auth.openid_settings import OpenIdSettings
     from backends.auth.token import TokenSettings
 
 
@@ -36,11 +38,19 @@ class AccessSettings:
     silly: SillySettings | None = None
     htpasswd: HtpasswdSettings | None = None
     token: TokenSettings | None = None
+    certificates: CertificateSettings | None = None
+    openid: tuple[OpenIdSettings, ...] = ()
     rules: Path | None = None
     secret: str = field(default="", repr=False)
 
     @property
     def schemes(self) -> tuple[str, ...]:
         """The names of the schemes that are offered, in the order in which they are."""
-        offered = {"token": self.token, "htpasswd": self.htpasswd, "silly": self.silly}
+        offered = {
+            "openid": self.openid or None,
+            "token": self.token,
+            "htpasswd": self.htpasswd,
+            "silly": self.silly,
+            "certificates": self.certificates,
+        }
         return tuple(name for name, settings in offered.items() if settings is not None)

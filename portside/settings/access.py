@@ -1,6 +1,6 @@
 """From `auth`, `gateway.auth` and `gateway.access` to the schemes and rules of a process.
 
-What a scheme needs is in a module of its own beside this one: `access_htpasswd.py`, `access_token.py`.
+What a scheme needs is in a module of its own beside this one: `access_htpasswd.py`, `access_token.py` and others.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from backends.auth.settings import AccessSettings, SillySettings
+from portside.server.listening import Listener
+from portside.settings.access_certificates import certificate_mistakes, make_certificates
 from portside.settings.access_htpasswd import htpasswd_mistakes, make_htpasswd
+from portside.settings.access_openid import make_issuers, openid_remarks
 from portside.settings.access_token import make_token, token_mistakes
 from portside.settings.remarks import Kind, Remark, ignored, refused
 from portside.settings.schema.auth import Auth, GatewayAuth, Silly
@@ -45,7 +48,7 @@ def access_refusals(raw: Mapping[Any, Any]) -> Iterator[Remark]:
             yield refused(f"gateway.auth.{name}", why)
 
 
-def access_remarks(config: Config, role: Role) -> list[Remark]:
+def access_remarks(config: Config, role: Role, listeners: Sequence[Listener]) -> list[Remark]:
     """Returns what keeps it from starting, and what is as it was asked for and worth a second look."""
     found: list[Remark] = []
     auth, several = config.auth or Auth(), config.gateway.auth or GatewayAuth()
@@ -63,6 +66,7 @@ def access_remarks(config: Config, role: Role) -> list[Remark]:
     for name in keys_of(GatewayAuth):
         if getattr(auth, name, None) is not None and getattr(several, name) is not None:
             found.append(refused(f"gateway.auth.{name}", f"it is in auth.{name} too; remove one"))
+    found += _identities(config, role, listeners)
     found += _elsewhere(config, role)
     return found
 
@@ -75,10 +79,35 @@ def make_access(config: Config) -> AccessSettings | None:
         silly=_silly(auth.silly) if auth.silly is not None else None,
         htpasswd=make_htpasswd(htpasswd) if htpasswd is not None else None,
         token=make_token(token) if token is not None else None,
+        certificates=make_certificates(several.certificates) if several.certificates is not None else None,
+        openid=make_issuers(several.openid or ()),
         rules=Path(config.gateway.access) if config.gateway.access else None,
         secret=config.http.secret,
     )
     return found if found != AccessSettings(secret=config.http.secret) else None
+
+
+def certificate_secret(config: Config) -> str:
+    """Returns what proxy and registries in different processes tell each other of certificates with; "" for none."""
+    several = config.gateway.auth
+    return config.http.secret if several is not None and several.certificates is not None else ""
+
+
+def _identities(config: Config, role: Role, listeners: Sequence[Listener]) -> Iterator[Remark]:
+    """Yields remarks about identities that others vouch for."""
+    auth, several = config.auth or Auth(), config.gateway.auth or GatewayAuth()
+    if several.openid is not None:
+        token = auth.token or several.token
+        others = {"htpasswd": auth.htpasswd or several.htpasswd, "token": token, "certificates": several.certificates}
+        yield from openid_remarks(
+            several.openid,
+            has_rules=bool(config.gateway.access),
+            token_issuer=token.issuer if token is not None else None,
+            others=[name for name, section in others.items() if section is not None],
+        )
+    if several.certificates is not None:
+        elsewhere = role in {Role.SERVE, Role.PROXY} and bool(config.gateway.v1.upstream or config.gateway.v2.upstream)
+        yield from certificate_mistakes(listeners, role=role, secret=config.http.secret, elsewhere=elsewhere)
 
 
 def _silly(section: Silly) -> SillySettings:
@@ -97,6 +126,8 @@ def _elsewhere(config: Config, role: Role) -> Iterator[Remark]:
     if make_access(config) is None:
         return
     if role is Role.PROXY:
+        if config.gateway.auth is not None and config.gateway.auth.certificates is not None:
+            return  # it verifies them, and tells the registries
         key = "gateway.access" if config.gateway.access else "auth" if config.auth is not None else "gateway.auth"
         yield ignored(key, "has no effect on the proxy: it passes credentials on, and the registries behind it ask")
         return

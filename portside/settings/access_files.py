@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backends.auth.settings import AccessSettings
 from portside.problems import Problem
 
 if TYPE_CHECKING:
+    from backends.auth.openid_settings import OpenIdSettings
     from backends.auth.rules_file import RulesFile
 
 
@@ -25,6 +27,8 @@ def read_access_files(asked: AccessSettings) -> RulesFile | None:
             TokenScheme(asked.token)
         except UnusableFile as error:
             raise Problem(str(error)) from None
+    for issuer in asked.openid:
+        _look_at_issuer(issuer)
     if asked.rules is None:
         return None
     from backends.auth.rules_file import RulesFile, UnusableRules  # noqa: PLC0415 - where there is one
@@ -33,3 +37,18 @@ def read_access_files(asked: AccessSettings) -> RulesFile | None:
         return RulesFile(asked.rules)
     except UnusableRules as error:
         raise Problem(f"gateway.access: {error}") from None
+
+
+def _look_at_issuer(issuer: OpenIdSettings) -> None:
+    if isinstance(issuer.jwks, Path):
+        from backends.auth.followed_file import UnusableFile  # noqa: PLC0415 - where it is wanted
+        from backends.auth.issuer_keys import FileKeys  # noqa: PLC0415
+
+        try:
+            FileKeys(issuer.jwks, what="gateway.auth.openid.jwks")
+        except UnusableFile as error:
+            raise Problem(str(error)) from None
+        return
+    for key, path in (("ca", issuer.ca), ("token", issuer.token)):
+        if path is not None and not path.is_file():
+            raise Problem(f"gateway.auth.openid.{key}: {path} does not exist, or is no file; put it there")

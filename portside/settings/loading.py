@@ -138,7 +138,7 @@ def _settings(role: Role, config: Config, profile: Profile) -> tuple[Settings | 
     steps, of_middleware = make_addresses(config)
     of_keys = key_mistakes(steps) if role in {Role.SERVE, Role.V2} else ()
     mail, of_mail = _mail(config)
-    of_access = access_remarks(config, role)
+    of_access = access_remarks(config, role, ports.listeners)
     remarks = [*conflicts(config), *of_access, *of_middleware, *of_keys, *of_mail]
     remarks += remarks_of(Kind.REFUSED, sentences)
     profile = Profile(config.gateway.profile) if config.gateway.profile else profile

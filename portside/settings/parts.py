@@ -77,7 +77,7 @@ def make_settings(
             notes.append("storage inmemory lives in one process, so there is one worker")
         workers = 1
     access = _access(role, config)
-    if http.secret and access is None:
+    if http.secret and access is None and not _certificate_secret(config):
         notes.append("http.secret is not needed: what is known about an upload is in storage, for every worker")
     patience = PATIENCE_SECONDS if gateway.conversions is None else gateway.conversions.patience
     settings = Settings(
@@ -129,6 +129,7 @@ def make_settings(
         metrics_path=ports.metrics_path,
         times_storage=bool(ports.metrics_path) and _asks_for_prometheus(config),
         access=access,
+        certificate_secret=_certificate_secret(config),
         certificates=ports.certificates,
         names=gateway.names,
         ca_copy=gateway.cacopy,
@@ -170,6 +171,14 @@ def _access(role: Role, config: Config) -> AccessSettings | None:
     from portside.settings.access import make_access  # noqa: PLC0415 - few have access control
 
     return make_access(config)
+
+
+def _certificate_secret(config: Config) -> str:
+    if config.gateway.auth is None:
+        return ""
+    from portside.settings.access import certificate_secret  # noqa: PLC0415 - few have access control
+
+    return certificate_secret(config)
 
 
 def _conversions(config: Config) -> ConversionPolicy | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from portside.server.listening import Listener
 from portside.settings.remarks import Remark
 from portside.settings.schema.config import Config
 from portside.settings.settings import Role
@@ -30,10 +33,10 @@ def rare_notes(config: Config) -> list[str]:
     return cache_notes(config)
 
 
-def access_remarks(config: Config, role: Role) -> list[Remark]:
+def access_remarks(config: Config, role: Role, listeners: Sequence[Listener]) -> list[Remark]:
     """Returns what is to be said of access control."""
     if config.auth is None and config.gateway.auth is None and not config.gateway.access:
         return []
     from portside.settings.access import access_remarks as remarks  # noqa: PLC0415 - as above
 
-    return remarks(config, role)
+    return remarks(config, role, listeners)

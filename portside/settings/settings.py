@@ -49,6 +49,8 @@ class Settings:
         role: which parts it runs.
         headers: on every answer (`http.headers`).
         access: who may do what; None where everybody may do everything.
+        certificate_secret: what a proxy tells registries in other processes of client certificates with; "" where it
+            tells nothing.
         cache: what is cached where; None where the settings ask for nothing.
         conversions: of which repositories images are converted; None where the settings say nothing of it.
         layers: what reading a layer for that may cost.
@@ -85,6 +87,7 @@ class Settings:
     indexing: IndexSettings
     notifications: NotifySettings | None
     access: AccessSettings | None
+    certificate_secret: str = field(repr=False)
     listeners: tuple[Listener, ...]
     metrics_path: str
     times_storage: bool

@@ -15,11 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from backends.auth.credentials import Basic, Bearer, Credentials, Unreadable, V1Token
 from backends.auth.identity import Caller
 from backends.auth.issuer_keys import FileKeys
-from backends.auth.openid import Issuer, OpenIdScheme, OpenIdSettings
+from backends.auth.openid import Issuer, OpenIdScheme
+from backends.auth.openid_settings import OpenIdSettings
 from backends.auth.remote_keys import RemoteKeys
 from backends.auth.schemes import Busy, Failure, Wanted, WrongCredentials
 from backends.model.base64url import decode, encode
-from portside.fetching_keys import KeyAddress, fetch_keys
+from portside.fetching_keys import fetch_keys
 from tests.support import issuer as issuers
 from tests.support.issuer import AUDIENCE, page, running_issuer
 from tests.support.tokens import make_rsa, make_token, public_jwk
@@ -44,10 +45,9 @@ async def issuer(tmp_path: Path) -> AsyncIterator[issuers.Issuer]:
 def scheme_of(*running: issuers.Issuer, clock: Clock | None = None, **settings: Any) -> OpenIdScheme:
     made = []
     for each in running:
-        fetch = partial(fetch_keys, KeyAddress(each.url, ca=each.ca))
-        keys = RemoteKeys(fetch, issuer=each.url, clock=clock or time.monotonic)
-        said = {"audiences": (AUDIENCE,), **settings}
-        made.append(Issuer(OpenIdSettings(each.url, **said), keys))
+        said = OpenIdSettings(each.url, **{"audiences": (AUDIENCE,), "ca": each.ca, **settings})
+        keys = RemoteKeys(partial(fetch_keys, said), issuer=each.url, clock=clock or time.monotonic)
+        made.append(Issuer(said, keys))
     return OpenIdScheme(made, clock=clock or time.time)
 
 

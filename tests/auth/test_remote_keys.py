@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from backends.auth.openid_settings import OpenIdSettings, is_allowed
 from backends.auth.remote_keys import ASK_SECONDS, MAX_BYTES, MAX_KEYS, Fetched, RemoteKeys, UnreachableIssuer
 from backends.auth.schemes import Busy, Failure
 from portside import fetching_keys
-from portside.fetching_keys import KeyAddress, fetch_keys, is_allowed
+from portside.fetching_keys import fetch_keys
 from tests.support.issuer import Issuer, Page, jwks_text, page, running_issuer, silence
 from tests.support.tokens import make_ec
 
@@ -37,8 +38,8 @@ class Clock:
 
 
 def keys_of(issuer: Issuer, clock: Clock, *, url: str = "", token: Path | None = None) -> RemoteKeys:
-    address = KeyAddress(issuer.url, url, issuer.ca, token)
-    return RemoteKeys(partial(fetch_keys, address), issuer=issuer.url, clock=clock)
+    settings = OpenIdSettings(issuer.url, ("registry",), url, issuer.ca, token)
+    return RemoteKeys(partial(fetch_keys, settings), issuer=issuer.url, clock=clock)
 
 
 async def test_keys_are_found_by_discovery_and_at_an_address(issuer: Issuer) -> None:
@@ -260,9 +261,9 @@ async def test_a_discovery_document_must_be_the_issuers(document: object, why: s
 async def test_a_certificate_of_another_ca_is_not_trusted(issuer: Issuer, tmp_path: Path) -> None:
     async with running_issuer(tmp_path / "other") as other:
         with pytest.raises(UnreachableIssuer, match="its certificate is not trusted"):
-            await fetch_keys(KeyAddress(issuer.url, ca=other.ca))
+            await fetch_keys(OpenIdSettings(issuer.url, ("registry",), ca=other.ca))
     with pytest.raises(UnreachableIssuer, match="its certificate is not trusted"):
-        await fetch_keys(KeyAddress(issuer.url))
+        await fetch_keys(OpenIdSettings(issuer.url, ("registry",)))
     assert issuer.asked == []
 
 
@@ -270,7 +271,7 @@ async def test_nobody_there_is_said(tmp_path: Path) -> None:
     async with running_issuer(tmp_path / "gone") as gone:
         pass
     with pytest.raises(UnreachableIssuer, match=r"it cannot be reached \(.*refused"):
-        await fetch_keys(KeyAddress(gone.url, ca=gone.ca))
+        await fetch_keys(OpenIdSettings(gone.url, ("registry",), ca=gone.ca))
 
 
 @pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/jwks"])
@@ -280,7 +281,7 @@ async def test_an_issuer_that_says_nothing_is_given_up(
     monkeypatch.setattr(fetching_keys, "SECONDS", 0.2)
     issuer.pages[path] = silence
     with pytest.raises(UnreachableIssuer, match=r"it did not answer within 0\.2 seconds"):
-        await fetch_keys(KeyAddress(issuer.url, ca=issuer.ca))
+        await fetch_keys(OpenIdSettings(issuer.url, ("registry",), ca=issuer.ca))
 
 
 async def test_an_api_server_is_asked_with_a_token_which_is_read_again(issuer: Issuer, tmp_path: Path) -> None:
@@ -300,11 +301,11 @@ async def test_an_api_server_is_asked_with_a_token_which_is_read_again(issuer: I
     for content in ("", "two words", "line\r\nbreak"):
         file.write_text(content)
         with pytest.raises(UnreachableIssuer, match="is empty, or no token") as refused:
-            await fetch_keys(KeyAddress(issuer.url, ca=issuer.ca, token=file))
+            await fetch_keys(OpenIdSettings(issuer.url, ("registry",), ca=issuer.ca, token=file))
         assert content.strip() == "" or content.strip() not in str(refused.value)
     file.unlink()
     with pytest.raises(UnreachableIssuer, match="cannot be read"):
-        await fetch_keys(KeyAddress(issuer.url, ca=issuer.ca, token=file))
+        await fetch_keys(OpenIdSettings(issuer.url, ("registry",), ca=issuer.ca, token=file))
 
 
 async def test_the_token_goes_to_another_place_only_where_the_operators_ca_vouches_for_it(
@@ -317,10 +318,10 @@ async def test_the_token_goes_to_another_place_only_where_the_operators_ca_vouch
         issuer.pages["/.well-known/openid-configuration"] = page(json.dumps(document))
         both = tmp_path / "both.pem"
         both.write_bytes(issuer.ca.read_bytes() + elsewhere.ca.read_bytes())
-        await fetch_keys(KeyAddress(issuer.url, ca=both, token=file))
+        await fetch_keys(OpenIdSettings(issuer.url, ("registry",), ca=both, token=file))
         assert elsewhere.asked == [("/jwks", "Bearer a.token")]
         monkeypatch.setenv("SSL_CERT_FILE", str(both))  # as if both were among the system's
-        await fetch_keys(KeyAddress(issuer.url, token=file))
+        await fetch_keys(OpenIdSettings(issuer.url, ("registry",), token=file))
         assert elsewhere.asked[1:] == [("/jwks", "")]
         assert issuer.asked == [("/.well-known/openid-configuration", "Bearer a.token")] * 2
 

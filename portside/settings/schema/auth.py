@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import model_validator
+from pydantic import BeforeValidator, model_validator
 
+from portside.settings.schema.identities import Certificates, Issuer
 from portside.settings.schema.section import Section
 from portside.settings.yaml_values import is_empty
 
@@ -54,9 +55,16 @@ class Auth(Section):
         return value
 
 
+def _several_issuers(value: Any) -> Any:
+    """One issuer is a list of one."""
+    return [value] if isinstance(value, dict) else value
+
+
 class GatewayAuth(Section):
     htpasswd: Htpasswd | None = None
     token: Token | None = None
+    certificates: Certificates | None = None
+    openid: Annotated[tuple[Issuer, ...], BeforeValidator(_several_issuers)] | None = None
 
     @model_validator(mode="before")
     @classmethod
