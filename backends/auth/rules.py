@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
+from backends.auth.folders import Folders, is_whole_folder
 from backends.auth.globs import Glob
 from backends.auth.identity import Identity
 from backends.model.actions import Action
-from backends.model.names import canonical_name
+from backends.model.names import LIBRARY, canonical_name
 
 REMEMBERED = 16384
 """At least so many decisions are remembered, and as many again that were asked for less lately."""
@@ -84,6 +86,13 @@ class Scope(Protocol):
         """Whether a name is in it."""
         ...
 
+    def below(self, above: Sequence[str]) -> frozenset[str] | None:
+        """Returns the components that may follow those of a folder in a name that is in it; None: any may.
+
+        What is not among them need not be looked at; what is may still not be in it.
+        """
+        ...
+
 
 def is_somebody(identity: Identity) -> bool:
     """Whether an identity has logged in.
@@ -120,6 +129,9 @@ class _Uniform:
 
     def allows(self, name: str) -> bool:  # noqa: ARG002 - as every scope
         return self.is_everything
+
+    def below(self, above: Sequence[str]) -> frozenset[str] | None:  # noqa: ARG002 - as every scope
+        return None if self.is_everything else frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +291,21 @@ class _Scope:
         name = canonical_name(name)
         return not self._deny.fits(name) and self._allow.fits(name)
 
+    def below(self, above: Sequence[str]) -> frozenset[str] | None:
+        place = tuple(above)
+        is_library = place == (LIBRARY,)  # a volume may have `x` as `library/x`, and it is judged as `x`
+        if not is_library and self._deny.whole_folders.are_above(place):
+            return frozenset()
+        if self._allow.for_all is not None:
+            return None
+        found = self._allow.folders.below(place)
+        if found and not place:
+            return found | {LIBRARY}
+        if found is None or not is_library:
+            return found
+        names = self._allow.folders.below(())
+        return None if names is None else found | names
+
     def decide(self, name: str) -> Decision:
         name, verb = canonical_name(name), self._action.value
         denies = self._deny.first(name)
@@ -302,6 +329,7 @@ class _Names:
         self.for_all = next((rule for rule in rules if rule.on is None), None)
         self._exact: dict[str, Rule] = {}
         self._below: dict[str, list[tuple[Glob, Rule]]] = {}
+        self._globs = [glob for rule in rules for glob in rule.on or ()]
         for rule in rules:
             for glob in rule.on or ():
                 if glob.fits is None:
@@ -309,6 +337,14 @@ class _Names:
                 else:  # by the first component, where it has no wildcard: few are in question for a name
                     head, slash, _ = glob.head.partition("/")
                     self._below.setdefault(head if slash else "", []).append((glob, rule))
+
+    @cached_property
+    def folders(self) -> Folders:
+        return Folders(self._globs)
+
+    @cached_property
+    def whole_folders(self) -> Folders:
+        return Folders(glob for glob in self._globs if is_whole_folder(glob))
 
     def fits(self, name: str) -> bool:
         return next(self._fitting(name), None) is not None

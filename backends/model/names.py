@@ -17,6 +17,9 @@ TagName = NewType("TagName", str)
 UploadId = NewType("UploadId", str)
 ImageId = NewType("ImageId", str)
 
+LIBRARY = "library"
+"""v1's namespace of names without one."""
+
 MAX_REPOSITORY_NAME = 255
 _COMPONENT = re.compile(r"[a-z0-9]++(?:(?:\.|_{1,2}|-++)[a-z0-9]++)*+", re.ASCII)
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
@@ -46,7 +49,7 @@ def parse_repository_name(text: str) -> RepositoryName:
 def canonical_name(name: str) -> str:
     """Returns the one name of a repository that v1 calls `library/busybox` or `busybox`, and v2 `busybox`."""
     namespace, _, rest = name.partition("/")
-    return rest if rest and namespace == "library" and "/" not in rest else name
+    return rest if rest and namespace == LIBRARY and "/" not in rest else name
 
 
 def parse_tag(text: str) -> TagName:

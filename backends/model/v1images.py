@@ -18,6 +18,7 @@ from typing_extensions import override
 from backends.model.clients import MAX_AGENT
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import (
+    LIBRARY,
     ImageId,
     RepositoryName,
     canonical_name,
@@ -26,9 +27,6 @@ from backends.model.names import (
     parse_tag,
 )
 from backends.model.strict_json import parse_json
-
-LIBRARY = "library"
-"""The namespace of names without one."""
 
 MAX_V1_NAME = 511
 """Namespace and repository are one name each on disk, of 255 bytes at most, with a slash between them."""

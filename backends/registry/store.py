@@ -5,6 +5,8 @@ Invariant: what is in a store is the same for v1 and v2, and for every process t
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +33,7 @@ from backends.registry.v1.catalog import list_v1_repositories
 from backends.registry.v1.images import Images as V1Images
 from backends.registry.v1.repositories import Repositories as V1Repositories
 from backends.registry.validation import Validation
+from backends.registry.visible import Visible
 from backends.storage.storage import Storage
 
 if TYPE_CHECKING:
@@ -40,6 +43,10 @@ if TYPE_CHECKING:
     from backends.registry.v1_view.service import V1View
 
 NAMES_AT_ONCE = 1000
+
+SEARCHES_AT_ONCE = 2
+"""A caller's rules may lead through all folders to few names: so many look for theirs at once, and pulls go on."""
+
 _ALL_HERE = Validation()
 _LAYERS = LayerSettings()
 
@@ -105,6 +112,7 @@ class Store:
         self._facts = facts or FactsInMemory()
         self._layer_settings = layer_settings
         self.layer_observer = layer_observer
+        self._searches = asyncio.Semaphore(SEARCHES_AT_ONCE)
         self._writes = writes
         manifests = Manifests(self.blobs, self._facts)
         referrers = Referrers(storage.driver, manifests)
@@ -201,27 +209,37 @@ class Store:
         """Opens a v2 repository; it need not exist."""
         return Repository(name, self._shared)
 
-    async def list_repositories(self, *, after: str, limit: int) -> Sequence[str]:
+    async def list_repositories(self, *, after: str, limit: int, visible: Visible | None = None) -> Sequence[str]:
         """Returns a page of the names of repositories of both generations, as v2 writes them; see `catalog`.
 
-        Those that v2's grammar cannot hold are left out.
+        Those that v2's grammar cannot hold are left out, and those that are not `visible`.
         """
-        ours = await list_repositories(self.storage.driver, after=after, limit=limit)
-        theirs = await list_v1_repositories(self.v1_storage.driver, after=after, limit=limit)
+        async with contextlib.nullcontext() if visible is None else self._searches:
+            ours = await list_repositories(self.storage.driver, after=after, limit=limit, visible=visible)
+            theirs = await list_v1_repositories(self.v1_storage.driver, after=after, limit=limit, visible=visible)
         if not theirs:
             return ours
         return sorted({*ours, *theirs}, key=lambda name: name.split("/"))[:limit]
 
-    async def search(self, term: str) -> Sequence[str]:
-        """Returns the names of repositories of both registries that contain a term, whatever its case; sorted."""
+    async def search(self, term: str, *, visible: Visible | None = None) -> Sequence[str]:
+        """Returns the names of repositories of both registries that contain a term, whatever its case; sorted.
+
+        Args:
+            term: what they contain.
+            visible: which there are for whoever asks; None for all.
+        """
         wanted = term.lower()
-        found = [name async for name in self._names() if wanted in name.lower()]
-        found += [name.text for name in await self.v1_repositories.names_of_v1_alone() if wanted in name.text.lower()]
+        found = [name async for name in self._names(visible) if wanted in name.lower()]
+        found += [
+            name.text
+            for name in await self.v1_repositories.names_of_v1_alone()
+            if wanted in name.text.lower() and (visible is None or visible.allows(name.canonical))
+        ]
         return sorted(found)
 
-    async def _names(self) -> AsyncIterator[str]:
+    async def _names(self, visible: Visible | None) -> AsyncIterator[str]:
         after = ""
-        while names := await self.list_repositories(after=after, limit=NAMES_AT_ONCE):
+        while names := await self.list_repositories(after=after, limit=NAMES_AT_ONCE, visible=visible):
             for name in names:
                 yield name
             after = names[-1]

@@ -8,21 +8,25 @@ from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.http.request_info import parse_query
 from backends.http.sending import respond
+from backends.model.actions import Action
 from backends.v2.headers import JSON_HEADERS
 from backends.v2.paging import next_link, parse_page_size
 from backends.v2.parts import Parts
+from backends.web.rights import visible_to
 
 DEFAULT_PAGE = 100
 
 
 async def list_catalog(parts: Parts, request: BaseRequest) -> StreamResponse:
-    """Lists repositories that hold manifests: a page of `n` (100 unless given) after `last`."""
+    """Lists repositories that hold manifests and the caller may pull: a page of `n` (100 unless given) after `last`."""
     query = parse_query(request)
     settings = parts.settings
     most = settings.catalog_max_entries
     default = min(DEFAULT_PAGE, most)
     size = parse_page_size(query, default=default, most=most, refuses_more=settings.catalog_refuses_more) or 0
-    found = await parts.store.list_repositories(after=query.get("last", ""), limit=size + 1)
+    found = await parts.store.list_repositories(
+        after=query.get("last", ""), limit=size + 1, visible=visible_to(request, by=Action.CATALOG)
+    )
     page = found[:size]
     link: dict[str, str] = {}
     if page and len(found) > size:

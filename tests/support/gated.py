@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -109,6 +109,7 @@ class Gated:
         open_v1: the same of v1.
         store: what they share.
         storage: where it is kept.
+        change_rules: has another text of rules hold from now on.
     """
 
     v1: Client
@@ -117,6 +118,7 @@ class Gated:
     open_v1: Client
     store: Store
     storage: Storage
+    change_rules: Callable[[str], None]
 
     def client(self, protocol: str) -> Client:
         """The client of a protocol."""
@@ -142,11 +144,11 @@ async def gated(
         has_tokens: whether they give tokens of their own.
         storage: where all is kept; None for a place of its own.
     """
-    read: Rules = parse_rules(rules) if rules else USERS_ALL
+    read: list[Rules] = [parse_rules(rules) if rules else USERS_ALL]
     storage = storage or open_memory()
-    tokens = OwnBearers(TokenKey(storage).get, lambda: read) if has_tokens else None
+    tokens = OwnBearers(TokenKey(storage).get, lambda: read[-1]) if has_tokens else None
     v1_tokens = V1Tokens(TokenKey(storage).get)
-    control = AccessControl(schemes, lambda: read, tokens=tokens, v1_tokens=v1_tokens)
+    control = AccessControl(schemes, lambda: read[-1], tokens=tokens, v1_tokens=v1_tokens)
     store, nothing = Store(storage, own_images=True), Store(open_memory(), own_images=True)
     checks = make_gates(gates)
 
@@ -165,4 +167,4 @@ async def gated(
         ]
         ports = [await stack.enter_async_context(serve(each)) for each in registries]
         v1, v2, open_v2, open_v1 = (Client("127.0.0.1", port) for port in ports)
-        yield Gated(v1, v2, open_v2, open_v1, store, storage)
+        yield Gated(v1, v2, open_v2, open_v1, store, storage, lambda text: read.append(parse_rules(text)))

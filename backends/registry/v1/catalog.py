@@ -10,30 +10,37 @@ from collections.abc import AsyncIterator, Sequence
 from heapq import merge
 from urllib.parse import quote_plus, unquote_plus
 
-from backends.model.names import RepositoryName
-from backends.model.v1images import LIBRARY, V1Name
+from backends.model.names import LIBRARY, RepositoryName
+from backends.model.v1images import V1Name
+from backends.registry.visible import Visible
 from backends.storage import layout
 from backends.storage.capabilities import KnowsAbsence, after_name, capability, list_pages
 from backends.storage.driver import StorageDriver
 
 NAMES_AT_ONCE = 256
+_SLASH = layout.escape_v1(quote_plus("/"))
+"""Within a repository's name, on disk."""
+
 FOLDERS_AT_ONCE = 64
 
 
-async def list_v1_repositories(driver: StorageDriver, *, after: str, limit: int) -> Sequence[RepositoryName]:
+async def list_v1_repositories(
+    driver: StorageDriver, *, after: str, limit: int, visible: Visible | None = None
+) -> Sequence[RepositoryName]:
     """Returns names of repositories that have a tag of v1, as v2 writes them, in the order of their components.
 
     Args:
         driver: v1's root.
         after: names up to this one, itself included, are left out; "" for the beginning.
         limit: how many at most.
+        visible: which there are for whoever asks; None for all.
     """
     knows = capability(driver, KnowsAbsence)
     if knows is not None and knows.are_absent((layout.V1_REPOSITORIES,)):
         return ()
     at_once = max(1, min(limit, FOLDERS_AT_ONCE))
-    official = [name async for name in _first(_of_library(driver, after, at_once), limit)]
-    others = [name async for name in _first(_of_others(driver, after, at_once), limit)]
+    official = [name async for name in _first(_of_library(driver, after, at_once, visible), limit)]
+    others = [name async for name in _first(_of_others(driver, after, at_once, visible), limit)]
     return list(merge(official, others, key=_components))[:limit]
 
 
@@ -46,51 +53,78 @@ async def _first(names: AsyncIterator[RepositoryName], limit: int) -> AsyncItera
         count += 1
 
 
-async def _of_library(driver: StorageDriver, after: str, at_once: int) -> AsyncIterator[RepositoryName]:
+async def _of_library(
+    driver: StorageDriver, after: str, at_once: int, visible: Visible | None
+) -> AsyncIterator[RepositoryName]:
     """Yields the repositories that v1 calls `library/x`, and v2 `x`."""
     start = after_name(after.partition("/")[0])
-    async for name in _in_namespace(driver, LIBRARY, start, at_once):
+    async for name in _in_namespace(driver, LIBRARY, start, at_once, visible):
         if "/" not in name.repository and name.v2 is not None:
             yield name.v2
 
 
-async def _of_others(driver: StorageDriver, after: str, at_once: int) -> AsyncIterator[RepositoryName]:
+async def _of_others(
+    driver: StorageDriver, after: str, at_once: int, visible: Visible | None
+) -> AsyncIterator[RepositoryName]:
     """Yields the others, whose first component is v1's namespace."""
     first, _, rest = after.partition("/")
     namespace_start = first
-    while namespaces := await _page(driver, layout.V1_REPOSITORIES, namespace_start, limit=NAMES_AT_ONCE):
-        for namespace in namespaces:
+    known = visible.below(()) if visible is not None else None
+    async for page in _pages(driver, layout.V1_REPOSITORIES, namespace_start, known):
+        for namespace in page:
+            if visible is not None and visible.below((namespace,)) == frozenset():
+                continue
             start = after_name(layout.escape_v1(quote_plus(rest))) if namespace == first else ""
-            async for name in _in_namespace(driver, namespace, start, at_once):
+            async for name in _in_namespace(driver, namespace, start, at_once, visible):
                 if name.v2 is not None and "/" in name.v2:
                     yield name.v2
-        if len(namespaces) < NAMES_AT_ONCE:
-            return
-        namespace_start = after_name(namespaces[-1])
 
 
-async def _in_namespace(driver: StorageDriver, namespace: str, start: str, at_once: int) -> AsyncIterator[V1Name]:
+async def _in_namespace(
+    driver: StorageDriver, namespace: str, start: str, at_once: int, visible: Visible | None
+) -> AsyncIterator[V1Name]:
     """Yields the repositories of a namespace that have tags, as their folders are sorted."""
     folder = f"{layout.V1_REPOSITORIES}/{namespace}"
     if not namespace.isascii() or layout.escape_v1(unquote_plus(namespace)) != namespace:
         return
-    while entries := await _page(driver, folder, start, limit=NAMES_AT_ONCE):
+    known = visible.below((namespace,)) if visible is not None else None
+    async for page in _pages(driver, folder, start, known):
+        entries = [(entry, _name(namespace, entry)) for entry in page if entry.isascii()]
+        if visible is not None:
+            entries = [each for each in entries if visible.allows(each[1].canonical)]
         for first in range(0, len(entries), at_once):
             some = entries[first : first + at_once]
-            tags = await list_pages(driver, [(f"{folder}/{entry}", layout.V1_TAG) for entry in some], limit=1)
-            for entry, found in zip(some, tags, strict=True):
-                if entry.isascii() and any(each.startswith(layout.V1_TAG) for each in found):
-                    name = V1Name(unquote_plus(namespace), unquote_plus(unquote_plus(entry)))
-                    if layout.escape_v1(name.stored) == entry:  # and not what only looks like it
-                        yield name
-        if len(entries) < NAMES_AT_ONCE:
-            return
-        start = after_name(entries[-1])
+            tags = await list_pages(driver, [(f"{folder}/{entry}", layout.V1_TAG) for entry, _ in some], limit=1)
+            for (entry, name), found in zip(some, tags, strict=True):
+                is_tagged = any(each.startswith(layout.V1_TAG) for each in found)
+                if is_tagged and layout.escape_v1(name.stored) == entry:  # and not what only looks like it
+                    yield name
 
 
-async def _page(driver: StorageDriver, folder: str, start: str, *, limit: int) -> Sequence[str]:
-    (entries,) = await list_pages(driver, [(folder, start)], limit=limit)
-    return entries
+def _name(namespace: str, entry: str) -> V1Name:
+    return V1Name(unquote_plus(namespace), unquote_plus(unquote_plus(entry)))
+
+
+async def _pages(
+    driver: StorageDriver, folder: str, start: str, known: frozenset[str] | None
+) -> AsyncIterator[Sequence[str]]:
+    """Yields the entries of a folder from one on, by pages.
+
+    Args:
+        driver: v1's root.
+        folder: the folder.
+        start: the first entry, as `list_pages` has it.
+        known: the first components of the names that are wanted; None where all are.
+    """
+    for head in ("",) if known is None else sorted(map(layout.escape_v1, known)):
+        place = max(start, head)
+        while place.startswith(head):
+            (entries,) = await list_pages(driver, [(folder, place)], limit=NAMES_AT_ONCE)
+            if wanted := [entry for entry in entries if entry == head or not head or entry.startswith(head + _SLASH)]:
+                yield wanted
+            if len(entries) < NAMES_AT_ONCE or len(wanted) < len(entries):
+                break
+            place = after_name(entries[-1])
 
 
 def _components(name: RepositoryName) -> list[str]:
