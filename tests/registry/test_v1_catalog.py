@@ -105,7 +105,7 @@ rules_files = st.lists(
     st.integers(1, 5),
     st.sampled_from([1, 2, 256]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 async def test_pages_are_slices_of_what_may_be_pulled(
     two: bool,  # noqa: FBT001 - a case
     v2: set[str],
