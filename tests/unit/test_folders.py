@@ -72,4 +72,4 @@ def test_what_is_denied_as_a_whole_is_not_looked_into() -> None:
 
 def test_many_names_cost_no_more_to_follow_than_few() -> None:
     folders = Folders(parse_name_glob(f"team{number}/app") for number in range(10_000))
-    assert folders.below(("team77",)) == {"app"}
+    assert folders.below(("team77",)) == frozenset(["app"])
