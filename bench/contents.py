@@ -167,6 +167,8 @@ def _ask(
     context = ssl.create_default_context(cafile=str(contestant.credentials.ca))
     connection = HTTPSConnection(HOST, contestant.port, context=context, timeout=60)
     headers = {"User-Agent": AGENT, "Accept": MANIFEST_TYPE}
+    if contestant.authorization:
+        headers["Authorization"] = contestant.authorization
     if body is not None:
         headers["Content-Type"] = MANIFEST_TYPE
     try:

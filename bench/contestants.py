@@ -51,6 +51,7 @@ class Contestant:
         data: the root of its storage; of the static files.
         commands: what is started, all at once, by a short name.
         takes_pushes: whether it is a registry.
+        authorization: what clients show it; "" for nothing.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Contestant:
     data: Path
     commands: Mapping[str, Sequence[str]]
     takes_pushes: bool = True
+    authorization: str = ""
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self) -> float:
@@ -116,7 +118,8 @@ class Contestant:
             socket.create_connection((HOST, self.port), timeout=5) as plain,
             context.wrap_socket(plain, server_hostname=HOST) as connection,
         ):
-            connection.sendall(f"GET /v2/ HTTP/1.1\r\nHost: {HOST}:{self.port}\r\n\r\n".encode())
+            shown = f"Authorization: {self.authorization}\r\n" if self.authorization else ""
+            connection.sendall(f"GET /v2/ HTTP/1.1\r\nHost: {HOST}:{self.port}\r\n{shown}\r\n".encode())
             return connection.recv(12) == b"HTTP/1.1 200"
         return False
 

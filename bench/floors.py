@@ -214,6 +214,29 @@ ROWS = (
         ),
     ),
     Row(
+        "auth.requests",
+        "with an htpasswd file, logged in, against the same without",
+        tuple(
+            Metric(f"auth.requests.{name}", f"htpasswd/open: {title}", "ratio", Better.LESS, (_absolute(1.2, 1.1),))
+            for name, title in (
+                ("base", "GET /v2/"),
+                ("tag", "manifest by tag"),
+                ("head", "HEAD blob"),
+                ("pull", "pull one large blob"),
+                ("push", "push one large blob"),
+            )
+        ),
+    ),
+    Row(
+        "auth.flood",
+        "200 wrong passwords a second from the same address, against none",
+        (
+            Metric("auth.flood.pull", "guessed at/quiet: CPU of a pull", "ratio", Better.LESS, (_absolute(1.2, 1.1),)),
+            Metric("auth.flood.p99", "guessed at/quiet: manifest, p99", "ratio", Better.LESS, (_absolute(3, 1.5),)),
+            Metric("auth.flood.many", "the same from 32 addresses: p99", "ratio", Better.LESS, (_absolute(3, 1.5),)),
+        ),
+    ),
+    Row(
         "convert.first",
         "a v1 image asked for as schema 2 for the first time",
         (

@@ -87,7 +87,9 @@ class Load:
             verb: see `bench/load/main.go`.
             arguments: as `-name=value`.
         """
-        where = (f"-server={HOST}:{contestant.port}", f"-ca={contestant.credentials.ca}")
+        where = [f"-server={HOST}:{contestant.port}", f"-ca={contestant.credentials.ca}"]
+        if contestant.authorization:
+            where.append(f"-authorization={contestant.authorization}")
         process = start_program(
             (self.program, verb, *where, *arguments),
             subprocess.PIPE,

@@ -77,6 +77,8 @@ def portside(
     name: str = PORTSIDE,
     endpoints: Sequence[Mapping[str, str]] = (),
     gateway: Mapping[str, Any] | None = None,
+    auth: Mapping[str, Any] | None = None,
+    authorization: str = "",
 ) -> Contestant:
     """Portside as it is by default: `serve`, everything in each worker; with endpoints of notifications, if any.
 
@@ -87,14 +89,19 @@ def portside(
         name: as in the table.
         endpoints: of notifications.
         gateway: further settings of that section.
+        auth: that section, if any.
+        authorization: what clients show it then.
     """
     port = free_port()
     own = {"v1": {"addr": f"{HOST}:0"}, "v2": {"addr": f"{HOST}:0"}, "metrics": {"addr": f"{HOST}:0"}}
     settings = {**_storage(folder), "http": _front(port, credentials), "gateway": {**own, **(gateway or {})}}
     if endpoints:
         settings["notifications"] = {"endpoints": [dict(each) for each in endpoints]}
+    if auth is not None:
+        settings["auth"] = dict(auth)
     command = (programs.portside, "serve", _written(folder / "serve.yml", settings))
-    return Contestant(name, port, credentials, folder, folder / "data", {"serve": command})
+    commands = {"serve": command}
+    return Contestant(name, port, credentials, folder, folder / "data", commands, authorization=authorization)
 
 
 def roles(folder: Path, credentials: Credentials, programs: Programs, *, name: str = ROLES) -> Contestant:

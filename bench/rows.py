@@ -16,6 +16,7 @@ from bench.floors import BEFORE, EARLIER, PORTSIDE, REFERENCE, Metric, Row
 from bench.growth import measure_growth
 from bench.listings import measure_listings
 from bench.load import Load, Measured
+from bench.logged_in import logged_in
 from bench.moving import grown, idle, move
 from bench.programs import Programs
 from bench.scale import EIGHT, MIB, RATE, Scale
@@ -190,6 +191,13 @@ def _told(bench: Bench, _: Row) -> Figures:
         yield from ((PORTSIDE, figures) for figures in found)
 
 
+def _auth(bench: Bench, row: Row) -> Figures:
+    if any(contestant.name == PORTSIDE for contestant in bench.contestants):
+        with logged_in(bench.folder, bench.credentials, bench.programs, bench.load, bench.scale) as one:
+            measures = {"requests": one.requests, "flood": one.flood}
+            yield from ((PORTSIDE, figures) for figures in measures[row.name.partition(".")[2]]())
+
+
 def _convert(bench: Bench, row: Row) -> Figures:
     if any(contestant.name == PORTSIDE for contestant in bench.contestants):
         with converting(bench.folder, bench.credentials, bench.programs, bench.load, bench.scale) as one:
@@ -215,4 +223,5 @@ _MEASURES: Mapping[str, Callable[[Bench, Row], Figures]] = {
     "listings": _listings,
     "told": _told,
     "convert": _convert,
+    "auth": _auth,
 }

@@ -9,6 +9,9 @@ from backends.auth.htpasswd import basic_challenge
 from backends.auth.identity import Caller, Identity
 from backends.auth.passwords import Passwords
 from backends.auth.schemes import Wanted, WrongCredentials
+from backends.model.cache import Cache
+
+IDENTITIES = 10_000
 
 
 class HtpasswdScheme:
@@ -24,6 +27,7 @@ class HtpasswdScheme:
     def __init__(self, realm: str, passwords: Passwords) -> None:
         self._challenge = basic_challenge(realm)
         self._passwords = passwords
+        self._identities: Cache[str, Identity] = Cache(lambda user: Identity(user, self.name), bound=IDENTITIES)
 
     async def identify(self, credentials: Credentials | None, caller: Caller) -> Identity | None:
         """Returns the user whose password this is; None for what is neither user nor password.
@@ -35,7 +39,7 @@ class HtpasswdScheme:
         if not isinstance(credentials, Basic):
             return None
         if await self._passwords.check(credentials.user, credentials.password, caller.address):
-            return Identity(credentials.user, self.name)
+            return self._identities[credentials.user]
         raise WrongCredentials("wrong user or password")
 
     def challenge(self, caller: Caller, wanted: Sequence[Wanted], error: str = "") -> str | None:  # noqa: ARG002 - a scheme

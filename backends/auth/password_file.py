@@ -81,14 +81,21 @@ class PasswordFile:
         Raises:
             Busy: it could not be read since this process began.
         """
+        table = self.known()
+        if table is not None:
+            return table
         if self._reading is None:
-            seen = self._look()
-            is_young = self._read_again_at is not None and self._clock() >= self._read_again_at
-            if self._table is not None and seen == self._seen and not is_young:
-                return self._table
-            self._reading = asyncio.create_task(self._read(seen))
+            self._reading = asyncio.create_task(self._read(self._look()))
             self._reading.add_done_callback(self._was_read)
         return await asyncio.shield(self._reading)
+
+    def known(self) -> PasswordTable | None:
+        """Returns its users where it has not changed, which costs no more than a look; None where it must be read."""
+        if self._reading is not None or self._look() != self._seen:
+            return None
+        if self._read_again_at is not None and self._clock() >= self._read_again_at:
+            return None
+        return self._table
 
     def _look(self) -> _Seen | None:
         try:

@@ -6,8 +6,8 @@ One check takes 60 ms at cost 10 and a second at cost 14, and anyone may ask for
 - what waits is bounded by the time it would take, and clients take turns;
 - an address with many wrong passwords is slowed before anything is checked (`slowing`).
 
-Remembered is a MAC, under a key of this process, of user, password and the user's hash. So a changed line of the file
-takes back what was remembered of it by itself, and all others stay logged in.
+Remembered is a MAC (keyed BLAKE2b), under a key of this process, of user, password and the user's hash. So a changed
+line of the file takes back what was remembered of it by itself, and all others stay logged in.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
+from hashlib import blake2b
 from typing import Protocol
 
 from backends.auth.check_queue import FairQueue
@@ -140,7 +141,7 @@ class Passwords:
         Raises:
             Busy: it cannot be checked now.
         """
-        table = await self._file.table()
+        table = self._file.known() or await self._file.table()
         secret = password_bytes(password)
         mark = self._mark(user, secret, table)
         known = self._remembered(mark)
@@ -161,8 +162,8 @@ class Passwords:
 
     def _mark(self, user: str, secret: bytes, table: PasswordTable) -> bytes:
         name = user.encode("utf-8", "surrogateescape")
-        message = b"%d:%b%d:%b%b" % (len(name), name, len(secret), secret, table.hash_of(user))
-        return hmac.digest(self._key, message, "sha256")
+        message = b"%d:%d:%b%b%b" % (len(name), len(secret), name, secret, table.hash_of(user))
+        return blake2b(message, key=self._key, digest_size=32).digest()
 
     def _remembered(self, mark: bytes) -> bool | None:
         """Returns whether credentials are right or wrong, where that is remembered."""

@@ -27,6 +27,7 @@ var verbs = map[string]verb{
 	"uploads": {"start an upload and cancel it, again and again", uploads},
 	"pull":    {"large bodies by several clients at once", pull},
 	"push":    {"blobs by several clients at once, each in one chunked PATCH", push},
+	"guesses": {"wrong passwords at a rate, until stdin ends", guesses},
 	"digest":  {"the digests of contents", digests},
 	"write":   {"a content to a file", write},
 }

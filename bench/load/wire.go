@@ -23,14 +23,15 @@ const (
 	plainBuffer = 128 << 10
 )
 
-// server is where to connect, and whom to trust.
+// server is where to connect, from where, whom to trust, and what to show it.
 type server struct {
-	address, ca string
+	address, local, ca, authorization string
 }
 
 func (s *server) flags(flags *flag.FlagSet) {
 	flags.StringVar(&s.address, "server", "", "host:port")
 	flags.StringVar(&s.ca, "ca", "", "the PEM file of the CA to trust")
+	flags.StringVar(&s.authorization, "authorization", "", "the Authorization of every request; none if empty")
 }
 
 // buffered reads and writes the socket in large pieces: TLS alone would make two system calls for each record. What was
@@ -64,6 +65,7 @@ type connection struct {
 	in   *bufio.Reader
 	out  *bufio.Writer
 	host string
+	more []string
 }
 
 func (s *server) connect() (*connection, error) {
@@ -77,7 +79,11 @@ func (s *server) connect() (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	socket, err := net.Dial("tcp", s.address)
+	var dialer net.Dialer
+	if s.local != "" {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(s.local)}
+	}
+	socket, err := dialer.Dial("tcp", s.address)
 	if err != nil {
 		return nil, err
 	}
@@ -89,8 +95,12 @@ func (s *server) connect() (*connection, error) {
 		return nil, fmt.Errorf("TLS with %s: %w", s.address, err)
 	}
 	below.direct = false
+	var more []string
+	if s.authorization != "" {
+		more = []string{"Authorization: " + s.authorization}
+	}
 	return &connection{
-		above, bufio.NewReaderSize(above, plainBuffer), bufio.NewWriterSize(above, plainBuffer), s.address,
+		above, bufio.NewReaderSize(above, plainBuffer), bufio.NewWriterSize(above, plainBuffer), s.address, more,
 	}, nil
 }
 
@@ -118,7 +128,8 @@ func (c *connection) spoken() string {
 func (c *connection) head(method, path string, headers ...string) []byte {
 	lines := append([]string{
 		method + " " + path + " HTTP/1.1", "Host: " + c.host, "User-Agent: " + agent, "Accept-Encoding: identity",
-	}, headers...)
+	}, c.more...)
+	lines = append(lines, headers...)
 	return []byte(strings.Join(lines, "\r\n") + "\r\n\r\n")
 }
 

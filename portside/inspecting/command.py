@@ -9,7 +9,7 @@ from typing import Any
 
 from backends.model.conversion.policy import ALL_CONVERSIONS
 from backends.model.errors import RegistryError
-from backends.model.targets import Target, V2Target
+from backends.model.targets import Target, V1Target, V2Target
 from backends.registry.facts import FactsInMemory
 from backends.registry.store import Store
 from backends.storage import layout
@@ -167,6 +167,8 @@ async def _target(store: Store, found: Found, tag: str) -> Target:
     state = await store.tags.state(found.v2, found.v1, tag)
     if state.target is None:
         raise PathNotFound(tag)
+    if isinstance(state.target, V1Target) and found.v1 is not None:
+        return await store.v1_copies.resolved(found.v1, state.target)
     return state.target
 
 

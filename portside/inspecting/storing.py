@@ -9,9 +9,9 @@ from backends.model import media_types
 from backends.model.conversion.platforms import image_entries, nested_indexes, platform_text
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.image_places import ImagePlace, place_of
+from backends.model.image_places import ImageCopy, ImagePlace, target_at
 from backends.model.manifests import Index, Manifest, Schema1, digested_bytes, parse_stored_manifest
-from backends.model.names import ImageId, RepositoryName
+from backends.model.names import RepositoryName
 from backends.model.tag_records import Seen
 from backends.model.targets import Target, V1Target, V2Target
 from backends.registry.manifests import parse_off_loop
@@ -43,8 +43,8 @@ class Storing:
         if self._found.v2 is not None:
             return await self._store.tags.targets(self._found.v2)
         assert self._found.v1 is not None
-        tags = await self._store.tags.all_of_v1(self._found.v1)
-        return {tag: V1Target(ImageId(tags[tag])) for tag in sorted(tags)}
+        images = await self._store.tags.images_of_v1(self._found.v1)
+        return {tag: target_at(images[tag]) for tag in sorted(images)}
 
     async def tag(self, tag: str, target: Target) -> Stored:
         """Returns what a tag names, and who set it.
@@ -64,12 +64,16 @@ class Storing:
         written = None if seen is None else seen.modified
         match target:
             case V1Target():
-                image = target.image_id if self._found.v2 is None else place_of(self._found.v2, target)
-                total, layers = await self._v1_size(image)
+                total, layers = await self._v1_size(self._place(target))
                 return Stored(target, media_types.V1_IMAGE, None, total, layers, written, writer)
             case V2Target(digest):
                 manifest = await self._parse(digest)
                 return await self.manifest(target, manifest, written=written, writer=writer)
+
+    def _place(self, target: V1Target) -> ImagePlace:
+        if self._found.v1 is None or not target.is_copy:
+            return target.image_id
+        return ImageCopy(self._found.v1, target.image_id)
 
     async def manifest(
         self, target: V2Target, manifest: Manifest, *, written: float | None = None, writer: str = ""
@@ -134,8 +138,9 @@ class Storing:
     async def _setting(self, tag: str, target: Target) -> tuple[Seen | None, str]:
         """Returns the file in which a tag is set, and who set it, as far as that is recorded."""
         state = await self._store.tags.state(self._found.v2, self._found.v1, tag)
-        if state.record is not None and state.record.target == target and state.record.writer:
-            return state.own(target), state.record.writer
+        record = state.record
+        if record is not None and _as_in_files(record.target) == _as_in_files(target) and record.writer:
+            return state.own(target), record.writer
         writer = ""
         if isinstance(target, V1Target) and self._found.v1 is not None:
             described = await self._store.tags.describe_v1(self._found.v1, tag)
@@ -178,3 +183,8 @@ class Storing:
             size = self._sizes[digest]
             if size is not None:
                 found[digest] = size
+
+
+def _as_in_files(target: Target | None) -> Target | None:
+    """Returns what stands in the files of a tag: the id of an image, whichever of several with that id it means."""
+    return V1Target(target.image_id) if isinstance(target, V1Target) else target

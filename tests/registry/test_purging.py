@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
+from backends.model.image_places import ImageCopy
 from backends.model.names import ImageId, RepositoryName, UploadId
 from backends.registry.abandoned_uploads import AbandonedUploads
 from backends.registry.purging import Purger, PurgeSettings, Source, show_age
@@ -21,13 +22,14 @@ from backends.registry.store import Store
 from backends.registry.v1.abandoned_images import AbandonedImages
 from backends.storage import layout
 from backends.storage.capabilities import Room
-from backends.storage.driver import StorageFull
+from backends.storage.driver import PathNotFound, StorageFull
 from backends.storage.inmemory import InMemoryDriver
 from backends.storage.room import RoomWatch
 from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
 from tests.support.drivers import ForwardingDriver, wrapped
 from tests.support.stores import everything, put_image
+from tests.support.tenants import Tenant
 from tests.support.v1pushes import put_checksum, put_json, put_layer
 from tests.support.v1server import make_pushed
 
@@ -117,6 +119,26 @@ async def test_what_was_not_touched_for_a_week_goes_and_nothing_else(
     with pytest.raises(RegistryError) as caught:
         await store.uploads.size(NAME, old)
     assert caught.value.code is ErrorCode.BLOB_UPLOAD_UNKNOWN
+
+
+async def test_what_was_begun_for_a_repository_alone_goes_by_its_own_age(
+    reopen: Reopen, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = reopen()
+    store = Store(storage, own_images=True)
+    old, young = Tenant(store, "old team/app/deep+"), Tenant(store, "team/app")
+    for tenant in (old, young):
+        await tenant.put_json(V1)
+        await tenant.put_layer(V1)
+    begun = ImageCopy(old.owner, ImageId(V1.id))
+    await age(storage, root, layout.v1_staging(begun), 8 * DAY)
+    with caplog.at_level("INFO", "portside.purging"):
+        await purger(storage).purge()
+    assert f"purged v1 image {V1.id} old team app/deep+ (" in caplog.text
+    with pytest.raises(PathNotFound):
+        await storage.driver.stat(layout.v1_staging(begun))
+    await young.put_checksum(V1)
+    assert (await young.get_json(V1))[0] == V1.json
 
 
 async def test_an_upload_that_goes_on_is_young_again(reopen: Reopen, root: Path) -> None:
