@@ -7,6 +7,7 @@ sentence. From then on the parts look after their files themselves.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 OPENID_REALM = "a token of an OpenID Connect issuer"
 """What people are asked for who would have to type one; everybody else's client has it."""
 
+_log = logging.getLogger("portside.access")
+
 
 @dataclass(frozen=True, slots=True)
 class PreparedAccess:
@@ -46,6 +49,15 @@ class PreparedAccess:
     """
 
     rules: RulesFile | None
+
+    def tick(self) -> None:
+        """Looks after what workers that start later get; to be called in the parent about once a second."""
+        if self.rules is None:
+            return
+        try:
+            self.rules.look()  # the workers look, too, and tell of it
+        except Exception:  # noqa: BLE001 - the last net: the rules stay as they are, and the file is looked at again
+            _log.exception("looking at the rules of access failed")
 
 
 def prepare_access(settings: Settings) -> PreparedAccess | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.auth.identity import ANONYMOUS, Identity
-from backends.auth.rules import FileRules, Rule, Rules
+from backends.auth.rules import USERS_ALL, Decision, FileRules, Rule, Rules
 from backends.auth.rules_file import UnusableRules, read_rules, summary
 from backends.model.actions import Action
 from backends.model.errors import RegistryError
@@ -18,6 +18,7 @@ from portside.problems import Problem
 NOBODY = ("-", "anyone")
 """What stands for a caller without credentials on the command line."""
 
+_FREE = Decision(True, None, "no access control is configured, so everybody may do everything")
 _ACTIONS = (Action.PULL, Action.PUSH, Action.DELETE)
 
 
@@ -100,27 +101,46 @@ class Question:
     name: str
 
 
-def load_rules(path: Path) -> FileRules:
-    """Reads a file of rules.
+def load_rules(path: Path | None, config: Path | None, environment: Mapping[str, str]) -> Rules | None:
+    """Returns the rules to ask.
+
+    Args:
+        path: a file of rules; None for the settings' own.
+        config: the settings file; None for the one that a start would read.
+        environment: the process's.
+
+    Returns:
+        None where the settings have no access control.
 
     Raises:
-        Problem: it cannot be used.
+        Problem: the rules or the settings cannot be used.
     """
+    if path is None:
+        from portside.settings.loading import Role, load_settings, settings_path  # noqa: PLC0415 - slow to import
+
+        settings = load_settings(Role.SERVE, config or settings_path(environment), environment, {})
+        if settings.access is None or settings.access.rules is None:
+            return None if settings.access is None else USERS_ALL
+        path = settings.access.rules
     try:
         return read_rules(path)
     except UnusableRules as unusable:
         raise Problem(str(unusable)) from None
 
 
-def explain(rules: Rules, question: Question) -> dict[str, Any]:
+def explain(rules: Rules | None, question: Question) -> dict[str, Any]:
     """Returns facts by their names, in the order of reading; None where there is nothing to say.
+
+    Args:
+        rules: None where there is no access control.
+        question: who wants to do what.
 
     Raises:
         Problem: the question has a mistake.
     """
     identity = _identity(question)
     name = _canonical(question.name)
-    decision = rules.decide(identity, Action(question.action), name)
+    decision = _FREE if rules is None else rules.decide(identity, Action(question.action), name)
     return {
         "answer": "allowed" if decision.is_allowed else "denied",
         "why": decision.reason,

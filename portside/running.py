@@ -135,6 +135,12 @@ def _serve(
     if live.settings.notifications is not None and live.settings.notifications.endpoints:
         with _no_default_cas():
             import portside.notifying  # noqa: F401, PLC0415
+
+    def tick() -> None:
+        live.tick()
+        if prepared is not None:
+            prepared.tick()
+
     voice, asked = Voice(), live.settings
     live.keep(bound)
     folder = MetricsFolder() if asked.metrics_path else None
@@ -155,7 +161,7 @@ def _serve(
                 asked, bound, live.made, unread=unread(asked.source, os.environ, named=live.named)
             ),
             on_worker_end=folder.worker_ended if folder is not None else None,
-            on_tick=live.tick,
+            on_tick=tick,
             on_reload=live.propose,
         )
     finally:

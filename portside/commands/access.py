@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -39,7 +40,10 @@ def check(file: Path, as_json: bool) -> None:  # noqa: FBT001 - click's flags
 @click.argument("user")
 @click.argument("action", type=click.Choice(["pull", "push", "delete"]))
 @click.argument("name")
-@click.option("--rules", metavar="FILE", type=click.Path(path_type=Path), required=True, help="The file of rules.")
+@click.option("--rules", metavar="FILE", type=click.Path(path_type=Path), help="A file of rules, without settings.")
+@click.option(
+    "--config", metavar="FILE", type=click.Path(path_type=Path), help="The settings file that names the rules."
+)
 @click.option(
     "--group", "groups", metavar="GROUP", multiple=True, help="A group that the user's token names; repeatable."
 )
@@ -49,15 +53,17 @@ def explain(
     user: str,
     action: str,
     name: str,
-    rules: Path,
+    rules: Path | None,
+    config: Path | None,
     groups: tuple[str, ...],
     claims: tuple[str, ...],
     as_json: bool,  # noqa: FBT001 - click's flags
 ) -> None:
     """Explain whether USER may do ACTION to the repository NAME, and which line decides; `-` is who has not logged in.
 
-    The status is 0 where it is allowed, 1 where it is denied, 2 where there is a mistake. What a token of a token
-    server is limited to comes on top.
+    Without --rules it asks those that the settings name, which are found as for `portside serve`. The status is 0 where
+    it is allowed, 1 where it is denied, 2 where there is a mistake. What a token server's token is limited to comes on
+    top.
 
     \b
     portside access explain --rules access.yml alice push team/app
@@ -67,8 +73,10 @@ def explain(
     from portside.access_rules import explain as decide  # noqa: PLC0415
     from portside.problems import Problem  # noqa: PLC0415
 
+    if rules is not None and config is not None:
+        raise click.UsageError("give --rules or --config, not both")
     try:
-        facts = decide(load_rules(rules), Question(user, groups, claims, action, name))
+        facts = decide(load_rules(rules, config, os.environ), Question(user, groups, claims, action, name))
     except Problem as problem:
         fail(str(problem), status=MISTAKE)
     if as_json:

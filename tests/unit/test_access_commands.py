@@ -117,11 +117,34 @@ def test_explain_shows_the_rule_and_the_name_it_used(folder: Path) -> None:
     ]
 
 
+def test_explain_asks_the_rules_that_the_settings_name(folder: Path) -> None:
+    def asked(*arguments: str, settings: str) -> tuple[int, str]:
+        (folder / "portside.yml").write_text(settings)
+        done = portside("access", "explain", "--config", "portside.yml", *arguments, folder=folder)
+        assert done.stderr == ""
+        return done.returncode, done.stdout.splitlines()[1]
+
+    named = "gateway: {access: access.yml}"
+    assert asked("alice", "push", "base", settings=named) == (0, "why:         line 2 allows push to alice on base")
+    users = "auth: {silly: {realm: 'https://r.example/token', service: s}}"
+    assert asked("alice", "push", "base", settings=users)[0] == 0
+    assert asked("-", "pull", "base", settings=users) == (
+        1,
+        "why:         without a rules file nobody may do anything without credentials",
+    )
+    assert asked("-", "push", "base", settings="version: 0.1") == (
+        0,
+        "why:         no access control is configured, so everybody may do everything",
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("--rules", "gone.yml", "alice", "pull", "base"), "gone.yml cannot be read"),
         (("--rules", "broken.yml", "alice", "pull", "base"), "line 1: `psuh` is not an action"),
+        (("--rules", "access.yml", "--config", "x.yml", "alice", "pull", "base"), "give --rules or --config"),
+        (("--config", "gone.yml", "alice", "pull", "base"), "the settings file gone.yml cannot be read"),
         (("--rules", "access.yml", "alice", "pull", "base:latest"), "is more than a repository's name"),
         (("--rules", "access.yml", "alice", "pull", "/base"), "is not a valid repository name"),
         (("--rules", "access.yml", "--claim", "owner", "alice", "pull", "base"), "is not a claim"),
