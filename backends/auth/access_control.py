@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from backends.auth.credentials import Basic, Credentials, Unreadable, V1Token, parse_authorization
 from backends.auth.identity import ANONYMOUS, Caller, Identity
 from backends.auth.rules import Decision, Rules
-from backends.auth.schemes import Busy, Failure, Scheme, Wanted, WrongCredentials
+from backends.auth.schemes import Busy, Failure, Recalling, Scheme, Wanted, WrongCredentials
 from backends.model.actions import Action
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class AccessControl:
         self.tokens = tokens
         self.v1_tokens = v1_tokens
         self.exchange = exchange
+        self._recalling = [each for each in self.schemes if isinstance(each, Recalling)]
         self._rules = rules
 
     @property
@@ -80,6 +81,11 @@ class AccessControl:
             Unauthenticated: it is wrong, or no scheme takes it.
             Busy: it cannot be checked now.
         """
+        if authorization is not None:
+            for each in self._recalling:
+                known = each.recall(authorization)
+                if known is not None:
+                    return known
         credentials: Credentials | None
         try:
             credentials = parse_authorization(authorization)

@@ -42,6 +42,11 @@ class HtpasswdScheme:
             return self._identities[credentials.user]
         raise WrongCredentials("wrong user or password")
 
+    def recall(self, authorization: str) -> Identity | None:
+        """Returns the user whose credentials these are, where they were right before and are remembered."""
+        user = self._passwords.recall(authorization)
+        return None if user is None else self._identities[user]
+
     def challenge(self, caller: Caller, wanted: Sequence[Wanted], error: str = "") -> str | None:  # noqa: ARG002 - a scheme
         """Returns what asks for user and password, as distribution writes it."""
         return self._challenge

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from backends.model.actions import Action
 
@@ -53,9 +53,8 @@ class Identity:
 ANONYMOUS = Identity("", "none")
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """What is known of a caller before anybody vouches for it.
+class Caller(NamedTuple):
+    """What is known of a caller before anybody vouches for it; made at every request, so of the cheapest kind.
 
     Attributes:
         address: its IP address, or the one that a trusted proxy names; "unix" for a unix socket without either.

@@ -20,6 +20,7 @@ import os
 import secrets
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -86,6 +87,19 @@ class NoObserver:
 
 
 @dataclass(slots=True, eq=False)
+class _Right:
+    """Credentials that are right as long as the user has this hash.
+
+    Attributes:
+        until: when they are forgotten; later while they are in use.
+    """
+
+    user: str
+    hash: bytes = field(repr=False)
+    until: float
+
+
+@dataclass(slots=True, eq=False)
 class _Check:
     """Credentials that wait for their check."""
 
@@ -121,7 +135,8 @@ class Passwords:
         self._observer = observer or NoObserver()
         self._clock = clock
         self._key = secrets.token_bytes(32)
-        self._right: Cache[bytes, float] = Cache(bound=REMEMBERED)
+        self._right: Cache[bytes, _Right] = Cache(bound=REMEMBERED)
+        self._headers: Cache[bytes, _Right] = Cache(bound=REMEMBERED)
         self._wrong: Cache[bytes, float] = Cache(bound=REMEMBERED_WRONG)
         self._checks: dict[tuple[bytes, str], _Check] = {}
         self._queue: FairQueue[_Check] = FairQueue()
@@ -144,12 +159,32 @@ class Passwords:
         table = self._file.known() or await self._file.table()
         secret = password_bytes(password)
         mark = self._mark(user, secret, table)
-        known = self._remembered(mark)
-        if known is None:
-            return await self._look_up(user, secret, address, mark)
-        if not known:
+        is_right = self._remembered(mark)
+        if is_right is None:
+            is_right = await self._look_up(user, secret, address, mark)
+        elif not is_right:
             self._observer.count(Outcome.KNOWN_WRONG)
-        return known
+        if is_right and mark in self._right:
+            shown = b64encode(f"{user}:{password}".encode("utf-8", "surrogateescape")).decode()
+            self._headers.put(self._header_mark(f"Basic {shown}"), self._right[mark])
+        return is_right
+
+    def recall(self, authorization: str) -> str | None:
+        """Returns the user of credentials that are remembered as right; None for any others.
+
+        It is what `check` finds out, sooner: most requests come from those who have shown the same before.
+
+        Args:
+            authorization: `Basic` and the rest, as clients write it.
+        """
+        try:
+            right = self._headers[self._header_mark(authorization)]
+        except KeyError:
+            return None
+        table = self._file.known()
+        if table is None or table.hash_of(right.user) != right.hash or not self._is_kept(right):
+            return None
+        return right.user
 
     async def close(self) -> None:
         """Lets go of the thread; nothing is checked any more."""
@@ -167,20 +202,25 @@ class Passwords:
 
     def _remembered(self, mark: bytes) -> bool | None:
         """Returns whether credentials are right or wrong, where that is remembered."""
-        now = self._clock()
         try:
-            until = self._right[mark]
+            return True if self._is_kept(self._right[mark]) else None
         except KeyError:
-            try:
-                return False if self._wrong[mark] > now else None
-            except KeyError:
-                return None
-        if until <= now:
-            self._right.forget(mark)
+            pass
+        try:
+            return False if self._wrong[mark] > self._clock() else None
+        except KeyError:
             return None
-        if until - now < REMEMBERED_SECONDS - 1:
-            self._right.put(mark, now + REMEMBERED_SECONDS)
+
+    def _is_kept(self, right: _Right) -> bool:
+        """Whether credentials are remembered, which makes that last longer."""
+        now = self._clock()
+        if right.until <= now:
+            return False
+        right.until = now + REMEMBERED_SECONDS
         return True
+
+    def _header_mark(self, authorization: str) -> bytes:
+        return blake2b(authorization.encode("utf-8", "surrogateescape"), key=self._key, person=b"header").digest()
 
     async def _look_up(self, user: str, secret: bytes, address: str, mark: bytes) -> bool:
         client = client_of(address)
@@ -275,16 +315,16 @@ class Passwords:
                 return known
             self._require_turn(check.user, check.address)
             is_right = await self._compare(check.password, hashed) and check.user in table.entries
-            self._remember(mark, check, is_right=is_right)
+            self._remember(mark, check, hashed, is_right=is_right)
             table = await self._file.table()
             if table.hash_of(check.user) == hashed:
                 break
         return is_right
 
-    def _remember(self, mark: bytes, check: _Check, *, is_right: bool) -> None:
+    def _remember(self, mark: bytes, check: _Check, hashed: bytes, *, is_right: bool) -> None:
         self._observer.count(Outcome.RIGHT if is_right else Outcome.WRONG)
         if is_right:
-            self._right.put(mark, self._clock() + REMEMBERED_SECONDS)
+            self._right.put(mark, _Right(check.user, hashed, self._clock() + REMEMBERED_SECONDS))
             self._slowing.succeeded(check.address, check.user)
         else:
             self._wrong.put(mark, self._clock() + WRONG_SECONDS)

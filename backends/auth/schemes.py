@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from backends.auth.credentials import Credentials
 from backends.auth.identity import Caller, Identity
@@ -109,5 +109,18 @@ class Scheme(Protocol):
             caller: who is asked for credentials.
             wanted: what its request needs.
             error: what was wrong with those it sent, in RFC 6750's words; "" for nothing.
+        """
+        ...
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """A scheme that knows again what it has taken before, without reading it anew."""
+
+    def recall(self, authorization: str) -> Identity | None:
+        """Returns who sent this very header before, where it is still good; None if that is not known. It never waits.
+
+        Args:
+            authorization: the header as it was received.
         """
         ...

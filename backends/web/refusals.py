@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from aiohttp.web import BaseRequest
 
@@ -15,9 +15,8 @@ from backends.model.names import canonical_name
 from backends.web.operations import Access, ImageAccess, Operation, RegistryAccess, RepositoryAccess, Values
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request, for what is said of it."""
+class Asked(NamedTuple):
+    """A request, for what is said of it; made at every request, so of the cheapest kind."""
 
     caller: Caller
     operation: Operation
@@ -41,7 +40,9 @@ class Asked:
 
     def needed(self) -> Sequence[Wanted]:
         """Returns the same by canonical names: by these it is decided."""
-        return tuple(dict.fromkeys(replace(each, name=canonical_name(each.name)) for each in self.wanted()))
+        return tuple(
+            dict.fromkeys(Wanted(each.kind, canonical_name(each.name), each.actions) for each in self.wanted())
+        )
 
     def what(self, access: Access | None = None) -> str:
         """Returns what is asked for, for a line of the log."""

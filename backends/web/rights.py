@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp.web import BaseRequest, RequestKey
 
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from backends.registry.visible import Visible
 
 
-@dataclass(frozen=True, slots=True)
-class Rights:
-    """A caller's rights, as the rules are now.
+class Rights(NamedTuple):
+    """A caller's rights, as the rules are now; made at every request, so of the cheapest kind.
 
     Attributes:
         control: schemes and rules.

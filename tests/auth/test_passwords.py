@@ -8,6 +8,7 @@ import os
 import statistics
 import threading
 import time
+from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -153,10 +154,9 @@ async def test_who_shares_a_prefix_with_another_shares_nothing_else(world: World
 async def test_nothing_is_remembered_in_the_clear(world: World) -> None:
     assert await world.check("alice", "wonder")
     assert not await world.check("alice", "guess")
-    remembered = repr([world.passwords._right, world.passwords._wrong])
-    assert "wonder" not in remembered
-    assert "guess" not in remembered
-    assert "alice" not in remembered
+    remembered = repr([world.passwords._right, world.passwords._wrong, world.passwords._headers])
+    for secret in ("wonder", "guess", shown("alice", "wonder"), "$2b$"):
+        assert secret not in remembered
 
 
 # The file changes.
@@ -458,3 +458,49 @@ async def test_the_scheme_takes_basic_and_nothing_else(world: World) -> None:
     assert known.value.reason == unknown.value.reason
     assert known.value.failure is unknown.value.failure is Failure.PASSWORD
     assert scheme.challenge(CALLER, ()) == r'Basic realm="our \"realm\""'
+
+
+def shown(user: str, password: str) -> str:
+    return "Basic " + b64encode(f"{user}:{password}".encode("utf-8", "surrogateescape")).decode()
+
+
+async def test_the_same_header_is_known_again_as_long_as_its_line_is_there(world: World) -> None:
+    recall = HtpasswdScheme("here", world.passwords).recall
+    header = shown("alice", "wonder")
+    assert recall(header) is None
+    assert await world.check("alice", "wonder")
+    assert not await world.check("alice", "guess")
+    assert not await world.check("nobody", "guess")
+    assert recall(header) == Identity("alice", "htpasswd")
+    for other in (shown("alice", "guess"), shown("nobody", "guess"), header.lower(), header + " ", "", "Basic"):
+        assert recall(other) is None
+    checks = world.told.checks
+    world.path.write_text(line("bob", "builder") + "\n" + world.path.read_text().splitlines()[0] + "\n")
+    assert await world.check("alice", "wonder")
+    assert world.told.checks == checks
+    assert recall(header) == Identity("alice", "htpasswd")
+    world.path.write_text(line("bob", "builder"))
+    assert recall(header) is None
+    assert not await world.check("alice", "wonder")
+    assert recall(header) is None
+
+
+async def test_a_header_is_known_again_while_it_is_in_use(world: World) -> None:
+    await world.settle()
+    recall = world.passwords.recall
+    assert await world.check("alice", "wonder")
+    for _ in range(3):
+        world.clock.now += REMEMBERED_SECONDS - 1
+        assert recall(shown("alice", "wonder")) == "alice"
+    world.clock.now += REMEMBERED_SECONDS
+    assert recall(shown("alice", "wonder")) is None
+    assert await world.check("alice", "wonder")
+    assert world.told.checks == 2
+
+
+async def test_two_passwords_with_the_same_72_bytes_are_each_known_again(world: World) -> None:
+    world.path.write_text(line("long", "x" * 72))
+    for password in ("x" * 72, "x" * 80):
+        assert await world.check("long", password)
+        assert world.passwords.recall(shown("long", password)) == "long"
+    assert world.told.checks == 1
