@@ -75,6 +75,7 @@ class _Reader:
         self._remarks: list[tuple[int, str]] = []
         self._groups: dict[str, Members] = {}
         self._lines: dict[str, int] = {}
+        self._declared: set[str] = set()
         self._named: set[str] = set()
         self._left = MAX_VALUES
 
@@ -108,9 +109,10 @@ class _Reader:
             )
             return []
         entries = [self._entry(each) for each in root.values]
-        for entry in entries:
-            if entry is not None and _is_group(entry[1]):
-                self._read_group(*entry)
+        groups = [entry for entry in entries if entry is not None and _is_group(entry[1])]
+        self._declared = {name.value for _, found in groups if isinstance(name := found.get("group"), Text)}
+        for group in groups:
+            self._read_group(*group)
         rules = (self._read_rule(*entry) for entry in entries if entry is not None and not _is_group(entry[1]))
         found = [rule for rule in rules if rule is not None]
         if not found and not self._mistakes:
@@ -196,7 +198,7 @@ class _Reader:
             self._mistake(entry.line, f"a group has a name and members; add `{missing}`")
             return
         name = self._group_name(found["group"])
-        members = self._members(found["members"])
+        members = self._members(found["members"], name or "")
         if name is None:
             return
         if name in self._groups:
@@ -226,7 +228,7 @@ class _Reader:
             return value.value
         return None
 
-    def _members(self, value: Value) -> Members:
+    def _members(self, value: Value, own: str) -> Members:
         users: list[Text] = []
         claimed: set[str] = set()
         for each in self._texts(value, "members", example="`members: [alice, bob]`"):
@@ -235,13 +237,18 @@ class _Reader:
                 self._mistake(each.line, f"a group cannot hold `{each.value}`; name that beside the group in `to`")
             elif grouped is None:
                 users.append(each)
-            elif ":" in grouped[1]:
-                claimed.add(self._claimed(each, grouped[1]))
-            else:
+            elif (name := grouped[1].strip()) != own and name in self._declared:
                 self._mistake(
                     each.line,
                     f"a group cannot hold another group of this file; name {quoted(each.value)} in `to`, too",
                 )
+            else:
+                claimed.add(self._claimed(each, name))
+                if name != own and ":" not in name:  # it may be misspelt
+                    outside = (
+                        f"{quoted(each.value)} is for who is in it by a token or certificate: it is not in this file"
+                    )
+                    self._remarks.append((each.line, outside))
         return self._with_users(users, claimed)
 
     def _claimed(self, text: Text, name: str) -> str:
@@ -326,8 +333,12 @@ class _Reader:
 
     def _unknown_group(self, name: str) -> str:
         near = get_close_matches(name, self._groups, 1)
-        mend = f"write `group {near[0]}`" if near else f"add `- {{group: {name or 'devs'}, members: [alice]}}`"
-        return f"there is no group {name!r}; {mend} (a group that tokens name has a `:`, such as `group k8s:builders`)"
+        if near:
+            return f"there is no group {name!r}; write `group {near[0]}`"
+        mend = f"add `- {{group: {name}, members: [alice]}}`"
+        return (
+            f"there is no group {name!r}; {mend}, with `group {name}` as a member where tokens or certificates name it"
+        )
 
     def _names(self, value: Value) -> tuple[Glob, ...]:
         globs: dict[str, Glob] = {}

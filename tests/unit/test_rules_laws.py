@@ -301,6 +301,20 @@ def test_groups_of_tokens_are_not_those_of_the_file() -> None:
     assert not rules.decide(Identity("", "openid", frozenset({"k8s:devs"})), Action.PUSH, "a").is_allowed
 
 
+def test_a_group_may_hold_one_that_certificates_name() -> None:
+    """Without a prefix such a group has no `:`; that it counts is said where the group is."""
+    rules = parse_rules("- {group: devs, members: [group devs, group ops, bob]}\n- {allow: push, to: group devs}")
+    for groups, user, may in (
+        (("devs",), "x", True),
+        (("ops",), "x", True),
+        ((), "bob", True),
+        (("other",), "x", False),
+    ):
+        identity = Identity(user, "certificate", frozenset(groups))
+        assert rules.decide(identity, Action.PUSH, "a").is_allowed is may
+    assert rules.remarks == ((1, "`group ops` is for who is in it by a token or certificate: it is not in this file"),)
+
+
 # Patterns.
 
 
