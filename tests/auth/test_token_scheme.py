@@ -269,6 +269,25 @@ def test_two_keys_of_one_name_are_both_tried() -> None:
         keys.verify(parse_token(make_token({"alg": "ES256", "kid": "a"}, {}, make_ec())))
 
 
+def test_a_key_verifies_only_what_it_is_for_even_where_it_could_more() -> None:
+    key = make_rsa()
+    keys = parse_jwks(json.dumps({"keys": [public_jwk(key, kid="a", alg="RS256")]}).encode())
+    keys.verify(parse_token(make_token({"alg": "RS256", "kid": "a"}, {}, key)))
+    for other in ("PS256", "RS512"):
+        with pytest.raises(WrongToken, match="its signature is not one by the key 'a'"):
+            keys.verify(parse_token(make_token({"alg": other, "kid": "a"}, {}, key)))
+
+
+def test_a_token_is_spelled_in_one_way() -> None:
+    text = make_token({"alg": "ES256", "kid": "a"}, {}, FIRST)  # the last letter of 64 bytes has four bits to spare
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    other = text[:-1] + letters[letters.index(text[-1]) + 1]
+    assert decode(other.rpartition(".")[2]) == decode(text.rpartition(".")[2])
+    parse_token(text)
+    with pytest.raises(WrongToken, match="not base64url as it is written in one way"):
+        parse_token(other)
+
+
 def test_a_short_rsa_key_is_passed_over() -> None:
     short = rsa.RSAPublicNumbers(65537, (1 << 1000) + 453).public_key()
     jwk = {"kty": "RSA", "e": "AQAB", "n": encode(short.public_numbers().n.to_bytes(126, "big")), "kid": "a"}

@@ -103,6 +103,20 @@ def make_cases(keys: Keys, folder: Path, now: float) -> list[Case]:
     between = ec.generate_private_key(ec.SECP256R1())
     intermediate = certify("between", between, by=("ca", keys.ca), ca=True)
     no_ca = certify("between", between, by=("ca", keys.ca))
+    basic = (x509.BasicConstraints(ca=False, path_length=None), True)
+    says_no = certify("between", between, by=("ca", keys.ca), extensions=[basic])
+    usage = x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    signs_no = certify("between", between, by=("ca", keys.ca), ca=True, extensions=[(usage, True)])
     below = certify("below", keys.leaf, by=("between", between))
     expired = certify("leaf", keys.leaf, by=("ca", keys.ca), ends=-dt.timedelta(days=1))
     stranger = certify("leaf", keys.leaf, by=("ca", keys.leaf), ca=True)
@@ -187,6 +201,8 @@ def make_cases(keys: Keys, folder: Path, now: float) -> list[Case]:
         Case("chain: through another", ALL, chained(below, intermediate)),
         Case("chain: the one between is missing", "", chained(below)),
         Case("chain: the one between is no CA", "", chained(below, no_ca)),
+        Case("chain: the one between says that it is no CA", "", chained(below, says_no)),
+        Case("chain: the one between is not for signing certificates", "", chained(below, signs_no)),
         Case("chain: expired", "", chained(expired)),
         Case("chain: a stranger's", "", chained(stranger)),
         Case("chain: a stranger's, beside a kid that is known", "", chained(stranger, kid=ec_id)),

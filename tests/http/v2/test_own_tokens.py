@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 
+from backends.auth.credentials import Bearer, Credentials
+from backends.auth.identity import Caller, Identity
+from backends.auth.own_bearers import OwnBearers
+from backends.auth.rules import USERS_ALL
+from backends.auth.schemes import Wanted, WrongCredentials
 from tests.support.gated import Gated, Passwords, Tokens, basic, bearer, gated
 from tests.support.serving_here import Answer
 
@@ -101,6 +107,41 @@ async def test_it_is_not_there_without_access_control_or_tokens(here: Gated) -> 
     assert (await here.open.ask("GET", TOKEN)).status == 404
     async with gated(Passwords(), rules=RULES) as without:
         assert (await without.v2.ask("GET", TOKEN)).status == 404
+
+
+class Certificates:
+    """Everybody has a certificate, of carol."""
+
+    name = "certificate"
+
+    async def identify(self, credentials: Credentials | None, caller: Caller) -> Identity | None:  # noqa: ARG002 - a scheme
+        return Identity("carol", self.name) if credentials is None else None
+
+    def challenge(self, caller: Caller, wanted: Sequence[Wanted], error: str = "") -> str | None:  # noqa: ARG002 - a scheme
+        return None
+
+
+async def test_a_certificate_is_never_made_a_token_of() -> None:
+    async with gated(Passwords(), Certificates(), rules=RULES, has_tokens=True) as here:
+        assert (await here.v2.ask("GET", "/v2/")).status == 200
+        assert (await here.v2.ask("GET", "/v2/", bearer(await token(here)))).status == 401
+
+
+async def test_one_that_is_remembered_is_no_better_elsewhere_or_later() -> None:
+    now = [1_800_000_000.0]
+
+    async def key() -> bytes:
+        return b"k" * 32
+
+    tokens = OwnBearers(key, lambda: USERS_ALL, now=lambda: now[0])
+    caller = Caller("127.0.0.1", "", "v2", "https://here.example")
+    shown = Bearer((await tokens.issue(Identity("alice", "htpasswd"), caller)).text)
+    assert await tokens.identify(shown, caller) == Identity("alice", "htpasswd")
+    with pytest.raises(WrongCredentials, match=r"issued for 'here\.example'"):
+        await tokens.identify(shown, replace(caller, origin="https://there.example"))
+    now[0] += 300
+    with pytest.raises(WrongCredentials, match="expired"):
+        await tokens.identify(shown, caller)
 
 
 async def test_a_post_is_answered_405_so_that_clients_go_on_with_get(here: Gated) -> None:
