@@ -185,8 +185,11 @@ class Access:
 def _make_own_bearers(
     asked: AccessSettings, key: TokenKey, rules: Callable[[], Rules], prefix: str
 ) -> OwnBearers | None:
-    """Returns what gives tokens where rules may let in those without a password, who would not be asked twice."""
-    if asked.rules is None or asked.htpasswd is None:
+    """Returns what gives tokens where rules may let in those without a password, who would not be asked twice.
+
+    Where there is a token server, it is this that gives tokens to nobody in particular.
+    """
+    if asked.rules is None or asked.token is not None or not (asked.htpasswd or asked.openid):
         return None
     from backends.auth.own_bearers import OwnBearers  # noqa: PLC0415 - where they are wanted
 

@@ -19,6 +19,9 @@ T = TypeVar("T")
 LOOK_SECONDS = 1.0
 """How long a file is taken for unchanged without a look at it."""
 
+PATIENCE_SECONDS = 0.5
+"""How long a request waits for such a look."""
+
 MAX_BYTES = 8 * 1024 * 1024
 _YOUNG_NS = 2_000_000_000
 
@@ -57,16 +60,23 @@ class FollowedFile(Generic[T]):
         self._refused: _Version | str = ""
         self.value = self._read()
         self._next_look = clock() + LOOK_SECONDS
-        self._looking = asyncio.Lock()
+        self._looking: asyncio.Task[None] | None = None
 
     async def get(self) -> T:
-        """Returns the value, of the file as it was within the last second."""
-        if self._clock() < self._next_look or self._looking.locked():
-            return self.value
-        async with self._looking:
-            self._next_look = self._clock() + LOOK_SECONDS
-            await asyncio.to_thread(self.look)
+        """Returns the value, of the file as it was a second ago, or longer where its disk does not answer."""
+        if self._looking is None:
+            if self._clock() < self._next_look:
+                return self.value
+            self._looking = asyncio.create_task(asyncio.to_thread(self.look))
+            self._looking.add_done_callback(self._looked)
+        await asyncio.wait((self._looking,), timeout=PATIENCE_SECONDS)
         return self.value
+
+    def _looked(self, task: asyncio.Task[None]) -> None:
+        self._looking = None
+        self._next_look = self._clock() + LOOK_SECONDS
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            _log.error("%s cannot be followed", self._what, exc_info=fault)
 
     def look(self) -> None:
         """Reads the file again if it has changed; blocks."""

@@ -31,9 +31,6 @@ _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 _HMAC = frozenset({"HS256", "HS384", "HS512"})
 _CURVE_ALGORITHMS = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 _CURVE_NAMES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
-ALGORITHMS = ("EdDSA", *sorted(_HMAC), *sorted(_RSA), *sorted(_CURVE_ALGORITHMS.values()))
-"""All that `signingalgorithms` may name, and what holds without it; `none` is no algorithm."""
-
 MIN_RSA_BITS = 1024
 """Go's programs verify nothing that is shorter."""
 

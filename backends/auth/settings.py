@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from backends.auth.certificates import CertificateSettings
     from backends.auth.htpasswd import HtpasswdSettings
     from backends.auth.openid_settings import OpenIdSettings
-    from backends.auth.token import TokenSettings
+    from backends.auth.token_settings import TokenSettings
 
 
 @dataclass(frozen=True, slots=True)

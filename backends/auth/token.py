@@ -10,8 +10,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from backends.auth import certificate_chains
 from backends.auth.access_list import AccessList
@@ -20,40 +18,16 @@ from backends.auth.claims import check_audience, check_issuer, check_times, read
 from backends.auth.credentials import Bearer, Credentials
 from backends.auth.followed_file import FollowedFile
 from backends.auth.identity import Caller, Identity
-from backends.auth.keys import ALGORITHMS, KeySet, join, parse_bundle, parse_jwks
+from backends.auth.keys import KeySet, join, parse_bundle, parse_jwks
 from backends.auth.schemes import Failure, Wanted, WrongCredentials
 from backends.auth.signed_token import SignedToken, WrongToken, parse_token
+from backends.auth.token_settings import TokenSettings
 from backends.model.cache import Cache
 
 REMEMBERED = 4096
 """Tokens that were found good, by hash: a request that shows one again costs a lookup."""
 
 _log = logging.getLogger("portside.auth.token")
-
-
-@dataclass(frozen=True, slots=True)
-class TokenSettings:
-    """`auth.token`, with distribution's meanings.
-
-    Attributes:
-        realm: the address of the token server, as clients reach it.
-        service: what this registry is called there; a token's audience.
-        issuer: what the token server calls itself.
-        root_cert_bundle: a PEM file; None where `jwks` alone has the keys.
-        jwks: a file with a JSON Web Key Set.
-        algorithms: those that may sign a token.
-        auto_redirect: the realm is on the host that the client asked.
-        auto_redirect_path: where, there.
-    """
-
-    realm: str
-    service: str
-    issuer: str
-    root_cert_bundle: Path | None = None
-    jwks: Path | None = None
-    algorithms: tuple[str, ...] = ALGORITHMS
-    auto_redirect: bool = False
-    auto_redirect_path: str = "/auth/token"
 
 
 class TokenScheme:

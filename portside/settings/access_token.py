@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from backends.auth.keys import ALGORITHMS
-from backends.auth.token import TokenSettings
+from backends.auth.token_settings import ALGORITHMS, TokenSettings
 from portside.settings.remarks import Remark, refused
 from portside.settings.schema.auth import Token
 

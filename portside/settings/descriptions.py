@@ -98,7 +98,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "http.addr": "host:port to listen on; the path of a socket where net is unix.",
     "http.net": "The kind of address that addr is.",
     "http.prefix": "A path in front of /v2/, with a slash at both ends.",
-    "http.secret": "What distribution signs the state of an upload with; it is not needed.",
+    "http.secret": "Signs the tokens that Portside itself gives; without it, a key that is kept with the data.",
     "http.host": "The address in Location headers, where the client's own cannot be known: https://name:port.",
     "http.relativeurls": "Whether Location headers leave it out.",
     "http.draintimeout": "How long requests may finish after SIGTERM.",

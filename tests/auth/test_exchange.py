@@ -16,7 +16,8 @@ from backends.auth.credentials import Basic
 from backends.auth.exchange import Exchange, PasswordExchange
 from backends.auth.identity import Caller
 from backends.auth.schemes import Busy, Failure, Wanted, WrongCredentials
-from backends.auth.token import TokenScheme, TokenSettings
+from backends.auth.token import TokenScheme
+from backends.auth.token_settings import TokenSettings
 from backends.model.actions import Action
 from tests.support.certificate import CertificateFiles, make_certificate
 from tests.support.token_server import TokenServer, running_token_server

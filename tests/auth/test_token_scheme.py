@@ -23,7 +23,8 @@ from backends.auth.identity import Caller
 from backends.auth.keys import key_ids, parse_bundle, parse_jwks
 from backends.auth.schemes import Failure, Wanted, WrongCredentials
 from backends.auth.signed_token import WrongToken, parse_token
-from backends.auth.token import TokenScheme, TokenSettings
+from backends.auth.token import TokenScheme
+from backends.auth.token_settings import TokenSettings
 from backends.model.actions import Action
 from backends.model.base64url import decode, encode
 from tests.support.tokens import (

@@ -15,7 +15,8 @@ import yaml
 from backends.auth.credentials import parse_authorization
 from backends.auth.identity import Caller
 from backends.auth.schemes import Wanted, WrongCredentials
-from backends.auth.token import TokenScheme, TokenSettings
+from backends.auth.token import TokenScheme
+from backends.auth.token_settings import TokenSettings
 from backends.model.actions import Action
 from tests.support.ports import free_port
 from tests.support.programs import find_program, running

@@ -15,7 +15,8 @@ import bcrypt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from backends.auth.token import TokenScheme, TokenSettings
+from backends.auth.token import TokenScheme
+from backends.auth.token_settings import TokenSettings
 from tests.support.certificate import make_certificate
 from tests.support.containerd import Containerd
 from tests.support.dockerd import Docker

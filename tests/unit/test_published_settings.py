@@ -12,7 +12,7 @@ import yaml
 from jsonschema import Draft7Validator
 
 from backends.auth.htpasswd import HtpasswdSettings
-from backends.auth.token import TokenSettings
+from backends.auth.token_settings import TokenSettings
 from backends.storage.addresses import Redirect
 from portside.observe.check_settings import FileCheck, HttpCheck, TcpCheck
 from portside.server.listening import UnixAddress

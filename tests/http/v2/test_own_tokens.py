@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -56,7 +55,7 @@ async def test_where_anyone_may_something_the_challenge_is_bearer_alone(here: Ga
 
 async def test_v1_has_basic_all_the_same(here: Gated) -> None:
     answer = await here.v1.ask("PUT", f"/v1/repositories/{APP}/", body=b"[]")
-    assert told(answer) == (401, ['Basic realm="here"'])
+    assert told(answer) == (401, ['Basic realm="here"', "Token"])
 
 
 async def test_where_all_need_a_password_it_is_basic_as_ever() -> None:
@@ -138,7 +137,7 @@ async def test_one_that_is_remembered_is_no_better_elsewhere_or_later() -> None:
     shown = Bearer((await tokens.issue(Identity("alice", "htpasswd"), caller)).text)
     assert await tokens.identify(shown, caller) == Identity("alice", "htpasswd")
     with pytest.raises(WrongCredentials, match=r"issued for 'here\.example'"):
-        await tokens.identify(shown, replace(caller, origin="https://there.example"))
+        await tokens.identify(shown, caller._replace(origin="https://there.example"))
     now[0] += 300
     with pytest.raises(WrongCredentials, match="expired"):
         await tokens.identify(shown, caller)
