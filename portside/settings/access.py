@@ -107,7 +107,9 @@ def _identities(config: Config, role: Role, listeners: Sequence[Listener]) -> It
         )
     if several.certificates is not None:
         elsewhere = role in {Role.SERVE, Role.PROXY} and bool(config.gateway.v1.upstream or config.gateway.v2.upstream)
-        yield from certificate_mistakes(listeners, role=role, secret=config.http.secret, elsewhere=elsewhere)
+        yield from certificate_mistakes(
+            several.certificates, listeners, role=role, secret=config.http.secret, elsewhere=elsewhere
+        )
 
 
 def _silly(section: Silly) -> SillySettings:

@@ -17,16 +17,20 @@ _VERIFIED = frozenset({ClientAuth.REQUIRE, ClientAuth.OPTIONAL})
 
 
 def certificate_mistakes(
-    listeners: Sequence[Listener], *, role: Role, secret: str, elsewhere: bool
+    section: Certificates, listeners: Sequence[Listener], *, role: Role, secret: str, elsewhere: bool
 ) -> Iterator[Remark]:
     """Yields a remark where no certificate could ever be verified, or be told to who needs it.
 
     Args:
+        section: of the settings.
         listeners: of this process.
         role: of this process.
         secret: `http.secret`.
         elsewhere: whether a registry is in another process.
     """
+    if section.groups is not None and ":" not in section.prefix:
+        why = "it must have a colon where there are groups, such as 'tls:': rules name groups of their own without"
+        yield refused(f"{PATH}.prefix", why)
     verifies = any(
         each.tls is not None and each.tls.client_cas and each.tls.client_auth in _VERIFIED for each in listeners
     )
