@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
+import json
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from backends.auth.credentials import parse_authorization
-from backends.auth.identity import Caller
-from backends.auth.schemes import Wanted, WrongCredentials
 from backends.auth.token import TokenScheme
 from backends.auth.token_settings import TokenSettings
-from backends.model.actions import Action
+from tests.support.gated import gated
 from tests.support.ports import free_port
 from tests.support.programs import find_program, running
 from tests.support.token_cases import Case, Files, make_cases, write_files
@@ -25,7 +24,6 @@ from tests.support.tokens import ISSUER, SERVICE, Keys
 
 REALM = "https://tokens.example/token?a=b"
 PAGE = Path(__file__).parents[2] / "docs" / "differences.md"
-CALLER = Caller("127.0.0.1", "", "v2", "https://registry.example")
 PROGRAMS = {"2": "docker-registry", "3": "registry"}
 SILENT_3 = frozenset(
     {
@@ -51,10 +49,11 @@ SILENT_3 = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """Whether a token was taken, and if not, with which challenge."""
+    """Whether a token was taken, and if not, with which challenge and body."""
 
     taken: bool
     challenge: str | None
+    body: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,42 +67,24 @@ def ask(port: int, case: Case) -> Said:
     headers = {"Authorization": f"Bearer {case.token}", "Content-Length": "0"}
     connection.request(case.method, case.target, headers=headers)
     answer = connection.getresponse()
-    answer.read()
+    body = answer.read()
     challenge = answer.getheader("WWW-Authenticate")
     connection.close()
-    # Go's maps have no order, so distribution writes either.
-    return Said(answer.status != 401, challenge and challenge.replace(":push,pull", ":pull,push"))
-
-
-def needed(case: Case) -> tuple[Sequence[Wanted], Sequence[tuple[Action, str]]]:
-    """What the request needs, as the gate would ask for it."""
-    if case.target == "/v2/":
-        return (), ()
-    if case.target == "/v2/_catalog":
-        return (Wanted("registry", "catalog", ("*",)),), ((Action.CATALOG, ""),)
-    match = re.match("/v2/(.+?)/(?:tags|blobs|manifests)/", case.target)
-    assert match is not None
-    action, words = {
-        "GET": (Action.PULL, ("pull",)),
-        "POST": (Action.PUSH, ("pull", "push")),
-        "DELETE": (Action.DELETE, ("delete",)),
-    }[case.method]
-    return (Wanted("repository", match[1], words),), ((action, match[1]),)
-
-
-async def ask_here(scheme: TokenScheme, case: Case) -> Said:
-    wanted, accesses = needed(case)
-    try:
-        identity = await scheme.identify(parse_authorization(f"Bearer {case.token}"), CALLER)
-    except WrongCredentials as wrong:
-        return Said(taken=False, challenge=scheme.challenge(CALLER, wanted, wrong.error))
-    except ValueError:  # no token's letters
-        return Said(taken=False, challenge=scheme.challenge(CALLER, wanted))
-    assert identity is not None
-    assert identity.grants is not None
-    if all(identity.grants.allow(*access) for access in accesses):
+    if answer.status != 401:
         return Said(taken=True, challenge=None)
-    return Said(taken=False, challenge=scheme.challenge(CALLER, wanted, "insufficient_scope"))
+    (error,) = json.loads(body)["errors"]
+    facts = sorted((one["Type"], one["Class"], one["Name"], one["Action"]) for one in error["detail"] or ())
+    assert challenge is not None
+    return Said(taken=False, challenge=_in_order(challenge), body=f"{error['code']} {error['message']} {facts}")
+
+
+def _in_order(challenge: str) -> str:
+    """A challenge with its scopes in order: Go's maps have none, so distribution writes any."""
+    head, mark, rest = challenge.partition('scope="')
+    scopes, end, tail = rest.partition('"')
+    return (
+        head + mark + " ".join(sorted(each.replace(":push,pull", ":pull,push") for each in scopes.split())) + end + tail
+    )
 
 
 @pytest.fixture(scope="module")
@@ -143,16 +124,15 @@ def theirs(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
 @pytest.fixture
 async def asked(keys: Keys, files: Files, theirs: Mapping[str, int]) -> Sequence[Asked]:
     scheme = TokenScheme(TokenSettings(REALM, SERVICE, ISSUER, files.bundle, files.jwks))
-    return [
-        Asked(
-            case,
-            {
-                **{edition: ask(theirs[edition], case) for edition in PROGRAMS if edition in case.asked},
-                **({"ours": await ask_here(scheme, case)} if "ours" in case.asked else {}),
-            },
-        )
-        for case in make_cases(keys, files.bundle.parent, time.time())
-    ]
+    async with gated(scheme) as here:
+        ports = {**theirs, "ours": here.v2.port}
+        return [
+            Asked(
+                case,
+                {who: await asyncio.to_thread(ask, port, case) for who, port in ports.items() if who in case.asked},
+            )
+            for case in make_cases(keys, files.bundle.parent, time.time())
+        ]
 
 
 @pytest.mark.xdist_group("tokens beside distribution")
@@ -169,6 +149,7 @@ async def test_each_token_is_taken_by_those_that_the_table_says_and_refused_in_t
         if one.case.name == "padding":
             challenges.pop("ours", None)  # refused before anybody asks what it is
         assert len(set(challenges.values())) <= 1, (one.case.name, challenges)
+        assert len({said.body for said in one.answers.values() if not said.taken}) <= 1, (one.case.name, one.answers)
 
 
 @pytest.mark.xdist_group("tokens beside distribution")

@@ -131,6 +131,10 @@ def make_cases(keys: Keys, folder: Path, now: float) -> list[Case]:
     def push(name: str, taken: str, *entries: Any) -> Case:
         return Case(name, taken, listed(*entries), target="/v2/team/app/blobs/uploads/", method="POST")
 
+    def mount(name: str, taken: str, *entries: Any) -> Case:
+        return Case(name, taken, listed(*entries), target=f"/v2/team/app/blobs/uploads/?{_MOUNT}", method="POST")
+
+    pushed = access("team/app", "pull", "push")
     far = int(now) + 3600
     return [
         Case("valid, by a certificate in the bundle", ALL, both()),
@@ -180,6 +184,12 @@ def make_cases(keys: Keys, folder: Path, now: float) -> list[Case]:
         Case("push without pull, to read", "", listed(access("team/app", "push"))),
         Case("*", ALL, listed(access("team/app", "*"))),
         push("*, to push", ALL, access("team/app", "*")),
+        mount("mount, and pull of its source", ALL, pushed, access("team/source", "pull")),
+        mount("mount, without pull of its source", "ours", pushed),
+        mount("mount, without push to its target", "", access("team/source", "pull")),
+        Case("HEAD", ALL, listed(access("team/app", "pull")), target=_MANIFEST, method="HEAD"),
+        Case("PATCH, by pull alone", "", listed(access("team/app", "pull")), target=_UPLOAD, method="PATCH"),
+        Case("PUT, by pull alone", "", listed(access("team/app", "pull")), target=_MANIFEST, method="PUT"),
         push("push without pull", "", access("team/app", "push")),
         push("pull, to push", "", access("team/app", "pull")),
         push("pull and push in two entries", ALL, access("team/app", "pull"), access("team/app", "push")),
@@ -229,6 +239,8 @@ def make_cases(keys: Keys, folder: Path, now: float) -> list[Case]:
     ]  # fmt: skip
 
 
+_MOUNT = f"mount=sha256:{'0' * 64}&from=team/source"
+_UPLOAD = "/v2/team/app/blobs/uploads/0ff71b58-9f1e-4a5c-8a9d-0123456789ab"
 _MANIFEST = "/v2/team/app/manifests/sha256:" + "0" * 64
 
 
