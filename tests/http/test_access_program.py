@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import ssl
@@ -17,7 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.commands import RunningCommand, portside, running_command
 from tests.support.gated import basic
-from tests.support.serving_here import Client
+from tests.support.serving_here import Client, digest_of
+from tests.support.webhooks import webhook
 
 COMPOSE = Path(__file__).parents[2] / "compose" / "portside.yml"
 APP = "team/app"
@@ -280,3 +282,18 @@ async def test_anyone_pulls_and_users_push_by_two_lines(site: Site, form: str) -
         assert (await client.ask("POST", "/v2/x/blobs/uploads/", me("bob") | agent)).status == 202
         assert (await client.ask("POST", "/v2/x/blobs/uploads/", tokens["nobody"])).status == 401
         assert (await client.ask("GET", "/v2/x/tags/list", tokens["nobody"])).status == 404
+
+
+async def test_events_name_the_user(site: Site) -> None:
+    with webhook() as receiver:
+        endpoint = f"[{{name: a, url: '{receiver.url}'}}]"
+        with registry(site, REGISTRY_NOTIFICATIONS_ENDPOINTS=endpoint) as (client, _):
+            blob = b"a blob"
+            path = f"/v2/{APP}/blobs/uploads/?digest={digest_of(blob)}"
+            assert (await client.ask("POST", path, me("alice"), body=blob)).status == 201
+            deadline = time.monotonic() + 10
+            while not receiver.received:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.02)
+    (event,) = receiver.received[0].events
+    assert (event["action"], event["actor"]) == ("push", {"name": "alice"})
