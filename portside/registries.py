@@ -112,6 +112,7 @@ def _nothing(settings: Settings) -> Store:
         events=NO_EVENTS,
         conversion_policy=settings.conversions or ALL_CONVERSIONS,
         writes=not settings.gates.read_only,
+        own_images=True,
     )
 
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 
+from backends.model.errors import RegistryError
 from backends.model.image_places import ImageCopy, ImagePlace
 from backends.model.names import ImageId
 from backends.model.targets import V1Target
-from backends.model.v1images import V1Name, dump_json, parse_ancestry, parse_stored_checksums
+from backends.model.v1images import V1Name, dump_json, parse_ancestry, parse_stored_checksums, parse_v1_name
 from backends.registry.no_room import exists, undone_without_room
 from backends.storage import layout
 from backends.storage.capabilities import KnowsAbsence, capability
@@ -99,22 +100,52 @@ class Copies:
             copy: the repository and the id.
             payload: the payload checksum, in hex.
         """
-        text = f"sha256:{payload}".encode()
+        await self._note(layout.v1_pushed(copy), f"sha256:{payload}".encode())
+
+    async def note_owner(self, copy: ImageCopy) -> None:
+        """Notes that a repository pushes an image, whether it will be its own or one that all share."""
+        await self._note(layout.v1_owner(copy), copy.owner.text.encode())
+
+    async def owners(self, image_id: ImageId) -> Sequence[V1Name]:
+        """Returns repositories that have pushed an image with an id, or once had."""
+        found: list[V1Name] = []
+        if self.are_absent():
+            return found
         with suppress(PathNotFound):
-            if await self._driver.read(layout.v1_pushed(copy)) == text:
-                await self._driver.ensure_durable(layout.v1_pushed(copy))
+            for entry in await self._driver.list(layout.v1_owners(image_id)):
+                with suppress(PathNotFound, RegistryError, UnicodeDecodeError):  # gone, or not ours
+                    text = await self._driver.read(f"{layout.v1_owners(image_id)}/{entry}")
+                    found.append(parse_v1_name(text.decode()))
+        return found
+
+    async def since(self, place: ImagePlace) -> float:
+        """Returns when an image was made, in seconds since the epoch.
+
+        Raises:
+            PathNotFound: it is not there.
+        """
+        return (await self._driver.stat(layout.v1_image_json(place))).modified
+
+    async def _note(self, path: str, content: bytes) -> None:
+        with suppress(PathNotFound):
+            if await self._driver.read(path) == content:
+                await self._driver.ensure_durable(path)
                 return
-        await self._driver.write(layout.v1_pushed(copy), text)
+        await self._driver.write(path, content)
 
     def undone_without_room(self, copy: ImageCopy) -> AbstractAsyncContextManager[None]:
         """When there is no room for what is done in the context, nothing is left of what was noted of an id."""
-        return undone_without_room(self._driver, layout.v1_image(copy))
+        return undone_without_room(self._driver, layout.v1_owner(copy), layout.v1_image(copy))
 
     async def remove(self, owner: V1Name) -> None:
         """Removes all of a repository; its lock is held alone, and no tag names an image of v1 any more."""
-        if not self.are_absent():
-            with suppress(PathNotFound, InvalidPath):
-                await self._driver.delete(layout.v1_copies(owner))
+        if self.are_absent():
+            return
+        with suppress(PathNotFound, InvalidPath):
+            for entry in await self._driver.list(layout.v1_copies(owner)):
+                with suppress(PathNotFound):
+                    await self._driver.delete(layout.v1_owner(ImageCopy(owner, ImageId(entry))))
+            await self._driver.delete(layout.v1_copies(owner))
 
 
 def _parse_shared(content: bytes) -> frozenset[ImageId]:

@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 from typing_extensions import override
 
+from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.conversion.plans import Form
 from backends.model.digest import parse_digest
 from backends.model.errors import ErrorCode, RegistryError
@@ -284,6 +285,20 @@ async def test_a_tag_is_put_by_who_names_the_repository_in_no_token(store: Store
     assert await b.pull("2.0") == THEIRS
 
 
+async def test_who_names_no_repository_sees_what_was_pushed_to_those_that_it_may_pull(store: Store) -> None:
+    a, b = Tenant(store, A), Tenant(store, B)
+    for tenant, chain in ((a, OURS), (b, THEIRS)):
+        await tenant.push(*chain)
+        assert (await Nameless(store, tenant.name).get_json(chain[1]))[0] == chain[1].json
+        assert await Nameless(store, tenant.name).get_layer(chain[1]) == chain[1].layer
+        assert await Nameless(store, tenant.name).get_ancestry(chain[1]) == [chain[1].id, chain[0].id]
+    await refused(Nameless(store, C).get_json(OURS[1]), ErrorCode.IMAGE_UNKNOWN)
+    assert (await Nameless(store, C, readable=[B, A]).get_json(OURS[1]))[0] == OURS[1].json
+    await refused(store.deletions.delete(B, actor=ACTOR), ErrorCode.NAME_UNKNOWN)  # but what was pushed to it goes
+    await refused(Nameless(store, B).get_json(THEIRS[1]), ErrorCode.IMAGE_UNKNOWN)
+    assert len(await everything(store.storage.driver, layout.V1_OWNERS)) == 2
+
+
 async def test_ids_of_what_is_pushed_by_v2_do_not_tell_of_others(reopen: Reopen) -> None:
     """Docker 1.6 to 1.9 pushes images with ids by v2, and older ones see them by v1."""
     seen: list[dict[str, str]] = []
@@ -298,6 +313,16 @@ async def test_ids_of_what_is_pushed_by_v2_do_not_tell_of_others(reopen: Reopen)
         seen.append(dict(await store.v1_view.repositories.tags(parse_v1_name(name), Viewer(patience=None))))
         await store.close()
     assert seen[0] == seen[1]
+
+
+async def test_a_copy_that_has_lost_what_it_rests_on_does_not_come_to_rest_on_anothers(store: Store) -> None:
+    _, b = await both(store)
+    await store.storage.driver.delete(layout.v1_image(copy(THEIRS[0])))  # somebody has cleaned up
+    for form in FORMS:
+        with pytest.raises(ImpossibleConversion, match="push the image again"):
+            await b.pull_as(form, "1.0")
+    with pytest.raises(RegistryError):
+        await b.put_tag("2.0", THEIRS[1])
 
 
 # cut off

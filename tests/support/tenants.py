@@ -41,6 +41,9 @@ class Tenant:
     def viewer(self) -> Viewer:
         return Viewer(patience=None, sight=self)
 
+    def may_pull(self, owner: V1Name) -> bool:
+        return owner.text in {self.name, *self.readable}
+
     async def may_read(self, image_id: ImageId) -> bool:
         for name in map(parse_v1_name, (self.name, *self.readable)):
             try:

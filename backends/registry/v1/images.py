@@ -312,8 +312,12 @@ class Images:
                 await self._files.ensure_durable(image.place)
                 return
             require_room(self._room)
-            work = self._files.make_of_stored(image)
+            work = self._make_of_stored(image)
             await carry_out(work, Change.PUSHED, f"image {image.place}", "", actor=actor)
+
+    async def _make_of_stored(self, image: StoredElsewhere) -> None:
+        async with self._noted(image.place, image.place, image.payload):
+            await self._files.make_of_stored(image)
 
     async def is_whole(self, place: ImagePlace) -> bool:
         """Whether an image is complete and has its layer."""
@@ -359,12 +363,14 @@ class Images:
 
     @asynccontextmanager
     async def _noted(self, staged: ImagePlace, place: ImagePlace, payload: str) -> AsyncIterator[None]:
-        """Notes first that a repository has pushed what is to be an image that all share; it counts for that alone."""
-        if not isinstance(staged, ImageCopy) or staged == place:
+        """Notes first which repository has pushed an image; of one that all share, that this very image was pushed."""
+        if not isinstance(staged, ImageCopy):
             yield
             return
         async with self._copies.undone_without_room(staged):
-            await self._copies.note_pushed(staged, payload)
+            await self._copies.note_owner(staged)
+            if staged != place:
+                await self._copies.note_pushed(staged, payload)
             yield
 
     async def _make(self, place: ImagePlace, candidate: Candidate, payload: str, lineage: Lineage) -> None:

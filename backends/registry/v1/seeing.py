@@ -11,7 +11,8 @@ id. Where it goes is decided when it is whole, and no client is told:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.image_places import ImageCopy, ImagePlace
@@ -19,6 +20,7 @@ from backends.model.names import ImageId
 from backends.registry.image_copies import Copies
 from backends.registry.v1.image_files import ImageFiles, Lineage
 from backends.registry.v1.sight import Sight
+from backends.storage.driver import PathNotFound
 
 IsTaken = Callable[[ImageId], Awaitable[bool]]
 """Whether an image that was made of a manifest has an id."""
@@ -45,12 +47,26 @@ class Seeing:
         return image_id if sight is None else _copy(image_id, sight)
 
     async def own(self, image_id: ImageId, sight: Sight) -> ImageCopy | None:
-        """Returns the copy of an image that the repository has which a client names; None for none."""
+        """Returns the copy of an image that a client sees; None for none.
+
+        It is that of the repository that the client names. Where it names none, it is the oldest of those that it may
+        pull, unless it sees a shared image that is older: what was pushed first would be shared if nobody else had it.
+        """
         assert self._copies.are_kept, "a client has a sight, and this store does not look for repositories' own images"
-        if sight.owner is None:
-            return None
-        copy = ImageCopy(sight.owner, image_id)
-        return copy if await self._copies.has(copy) else None
+        if sight.owner is not None:
+            copy = ImageCopy(sight.owner, image_id)
+            return copy if await self._copies.has(copy) else None
+        found: dict[ImageCopy, float] = {}
+        for copy in await self._pushed_by(image_id, sight):
+            with suppress(PathNotFound):
+                found[copy] = await self._copies.since(copy)
+        oldest = min(found, key=found.__getitem__, default=None)
+        if oldest is None or not await self._sees_shared(image_id, sight):
+            return oldest
+        with suppress(PathNotFound):
+            if await self._copies.since(image_id) <= found[oldest]:
+                return None
+        return oldest
 
     async def place(self, image_id: ImageId, sight: Sight | None) -> ImagePlace | None:
         """Returns where the complete image is that a client sees; None where it sees none."""
@@ -58,20 +74,35 @@ class Seeing:
             own = await self.own(image_id, sight)
             if own is not None:
                 return own
-        return image_id if await self.sees(image_id, sight) else None
+        return image_id if await self._sees_shared(image_id, sight) else None
 
     async def sees(self, place: ImagePlace, sight: Sight | None) -> bool:
         """Whether a client sees the complete image at a place."""
-        if not await self._files.is_complete(place):
+        if not isinstance(place, ImageCopy):
+            return await self._sees_shared(place, sight)
+        if sight is None or not await self._files.is_complete(place):
             return False
-        if isinstance(place, ImageCopy):
-            return sight is not None and place.owner == sight.owner
-        return sight is None or await self._may_read(place, sight)
+        return sight.may_pull(place.owner) if sight.owner is None else place.owner == sight.owner
+
+    async def _sees_shared(self, image_id: ImageId, sight: Sight | None) -> bool:
+        if not await self._files.is_complete(image_id):
+            return False
+        return sight is None or await self._may_read(image_id, sight)
 
     async def _may_read(self, image_id: ImageId, sight: Sight) -> bool:
         if await sight.may_read(image_id):
             return True
-        return sight.owner is not None and await self._copies.has_pushed(ImageCopy(sight.owner, image_id))
+        if sight.owner is not None:
+            return await self._copies.has_pushed(ImageCopy(sight.owner, image_id))
+        for copy in await self._pushed_by(image_id, sight):
+            if await self._copies.has_pushed(copy):
+                return True
+        return False
+
+    async def _pushed_by(self, image_id: ImageId, sight: Sight) -> Sequence[ImageCopy]:
+        """Returns where copies may be of an image for a client that names no repository."""
+        owners = await self._copies.owners(image_id)
+        return [ImageCopy(owner, image_id) for owner in owners if sight.may_pull(owner)]
 
     async def destination(
         self, lineage: Lineage, payload: str, sight: Sight | None, *, is_taken: IsTaken | None

@@ -23,10 +23,14 @@ class Sight(Protocol):
     @property
     def owner(self) -> V1Name | None: ...
 
+    def may_pull(self, owner: V1Name) -> bool:
+        """Whether the client may pull a repository; asked where it names none, of those that have an image."""
+        ...
+
     async def may_read(self, image_id: ImageId) -> bool:
         """Whether the client may pull a repository that has the shared image of this id, by a tag's ancestry.
 
-        What `owner` has pushed itself is not asked for here, and its own copies of an id count for nothing.
+        What `owner` has pushed itself is not asked for here, and copies of an id count for nothing.
         """
         ...
 
@@ -46,6 +50,9 @@ class SightIn:
 
     sight: Sight
     owner: V1Name | None
+
+    def may_pull(self, owner: V1Name) -> bool:
+        return self.sight.may_pull(owner)
 
     async def may_read(self, image_id: ImageId) -> bool:
         return await self.sight.may_read(image_id)

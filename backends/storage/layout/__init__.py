@@ -33,6 +33,7 @@
             {json,layer,ancestry,_checksum}                         as in images/<id>, which is another's image
             shared                                                  which of its ancestors are those in images/
             pushed                                                  or it has pushed images/<id>: its payload checksum
+        v1/owners/<2>/<id>/<32>                                 a repository that has pushed one of both
         events/                                             what is to be told to the configured endpoints (notify/):
             lock                                                locked to append
             log/<sequence>                                      the events from this one on

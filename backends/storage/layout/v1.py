@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from urllib.parse import quote_plus, unquote_plus
 
 from backends.model.cache import Cache
 from backends.model.image_places import ImageCopy, ImagePlace
+from backends.model.names import ImageId
 from backends.model.v1images import V1Name
 from backends.storage.layout.primary import PRIMARY
 
 V1_IMAGES = "/images"
 V1_REPOSITORIES = "/repositories"
 V1_COPIES = f"{PRIMARY}/v1/repositories"
+V1_OWNERS = f"{PRIMARY}/v1/owners"
 V1_STAGING = f"{PRIMARY}/v1/staging"
 V1_STAGED_COPIES = f"{PRIMARY}/v1/staged-copies"
 V1_TAG = "tag_"
@@ -64,6 +67,16 @@ def v1_copies(owner: V1Name) -> str:
 def v1_pushed(copy: ImageCopy) -> str:
     """Where it is noted that a repository has pushed the shared image of an id: that image's payload checksum."""
     return f"{v1_image(copy)}/pushed"
+
+
+def v1_owners(image_id: ImageId) -> str:
+    """The folder of the repositories that have pushed an image with an id, whether it is theirs alone or shared."""
+    return f"{V1_OWNERS}/{image_id[:2]}/{image_id}"
+
+
+def v1_owner(copy: ImageCopy) -> str:
+    """The file of one of these; a name may be longer than that of a file, so it is in the content."""
+    return f"{v1_owners(copy.image_id)}/{sha256(copy.owner.text.encode()).hexdigest()[:32]}"
 
 
 def v1_shared_ancestors(copy: ImageCopy) -> str:
