@@ -43,6 +43,10 @@ class CallerSight:
         first = self._first
         return parse_v1_name(first) if first and self._may_pull(first) else None
 
+    def may_pull(self, owner: V1Name) -> bool:
+        """Whether the caller may pull a repository."""
+        return self._may_pull(canonical_name(owner.canonical))
+
     async def may_read(self, image_id: ImageId) -> bool:
         """Whether the caller may pull a repository that holds the shared image of this id."""
         if await self.view.tagged.is_held(image_id, self._may_pull, first=self._first):

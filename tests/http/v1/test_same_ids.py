@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from tests.support.v1_session import Session
 from typing_extensions import override
 
 from tests.support.gated import Gated, Passwords, basic, gated
 from tests.support.layers import unpack
 from tests.support.serving_here import Answer, Client
 from tests.support.tenants import chain_of
+from tests.support.v1_session import Session
 from tests.support.v1server import Pushed
 
 RULES = """
@@ -34,6 +34,7 @@ FORMS = {
     "OCI": "application/vnd.oci.image.manifest.v1+json",
 }
 MODERN = "docker/29.0.0 go/go1.24 git-commit/aaaaaaa kernel/6.1 os/linux arch/amd64"
+LISTS = ("/v2/_catalog", "/v1/search?q=app")
 VARYING = {"Date", "Expires", "X-Docker-Token", "WWW-Authenticate", "X-Docker-Endpoints", "Content-Length"}
 SIGNATURES = re.compile(rb'"(jwk|protected|signature|[xy]|kid)": ?("[^"]*"|{[^}]*})')
 """The registry signs schema 1 with a key of its own, which each has made."""
@@ -89,7 +90,7 @@ async def probe(client: Client, user: str) -> None:
             await client.ask("GET", f"/v1/images/{image.id}/{part}", basic(user))
     for path in ("tags", "images", "tags/1.0", "json"):
         await client.ask("GET", f"/v1/repositories/{NAMES[other]}/{path}", basic(user))
-    for path in (f"/v2/{NAMES[other]}/manifests/1.0", f"/v2/{NAMES[other]}/tags/list"):
+    for path in (f"/v2/{NAMES[other]}/manifests/1.0", f"/v2/{NAMES[other]}/tags/list", *LISTS):
         await client.ask("GET", path, basic(user))
 
 
