@@ -285,6 +285,22 @@ async def test_a_tag_is_put_by_who_names_the_repository_in_no_token(store: Store
     assert await b.pull("2.0") == THEIRS
 
 
+async def test_a_tag_takes_no_ancestor_that_its_client_has_no_right_to_any_more(store: Store) -> None:
+    c, b = Tenant(store, C), Tenant(store, B, readable=[C])
+    await c.push(OURS[0], tag="base")
+    await b.push(*OURS)
+    b.readable = ()
+    assert OURS[0].id in await refused(b.put_tag("1.0", OURS[1]), ErrorCode.IMAGE_UNKNOWN)
+
+
+async def test_a_store_that_looks_for_no_copies_serves_nobody_by_rights(reopen: Reopen) -> None:
+    """It would give a team the other's images by its own tags."""
+    store = Store(reopen())
+    with pytest.raises(AssertionError, match="sight"):
+        await Tenant(store, A).push(OURS[0])
+    await store.close()
+
+
 async def test_who_names_no_repository_sees_what_was_pushed_to_those_that_it_may_pull(store: Store) -> None:
     a, b = Tenant(store, A), Tenant(store, B)
     for tenant, chain in ((a, OURS), (b, THEIRS)):

@@ -256,7 +256,7 @@ class Derivations:
         manifest = await repository.parse_manifest(source.digest)
         if isinstance(manifest, Schema1):
             chain = await claimed_chain(repository, manifest)
-            if chain is not None and self._claims_ids and await self._claims.claim(chain.images, source):
+            if chain is not None and await self._claim(chain, source):
                 return chain
             made = await self._shared.conversions.convert(
                 source.name, V2Target(source.digest), Plan(Form.SCHEMA2), tag="", patience=viewer.patience
@@ -265,6 +265,12 @@ class Derivations:
         if not isinstance(manifest, Schema2 | OciManifest):
             raise ImpossibleConversion(f"{source.digest} is an index of other manifests, none of which was chosen")
         return await chain_of(repository, manifest)
+
+    async def _claim(self, chain: Chain, source: ImageSource) -> bool:
+        """Claims the ids that a manifest gives its images; whether they have them. Those that it has already stay."""
+        if not self._claims_ids and await self._images.top(source) != chain.top:
+            return False
+        return await self._claims.claim(chain.images, source)
 
     async def _walk(self, image_id: ImageId) -> Sequence[DerivedImage]:
         found: list[DerivedImage] = []

@@ -10,6 +10,9 @@ import pytest
 
 from backends.auth.v1_tokens import V1_TOKEN_SECONDS
 from backends.model.names import RepositoryName
+from backends.model.v1images import parse_v1_name
+from backends.registry.store import Store
+from backends.registry.v1_view.viewer import Viewer
 from tests.support.gated import PASSWORD, Gated, Passwords, basic, gated
 from tests.support.pushed_examples import expected_v1, push_example
 from tests.support.schema1_pushes import push_schema1
@@ -359,17 +362,41 @@ async def test_an_image_of_a_manifest_is_there_where_the_manifest_is(here: Gated
 
 
 async def test_an_image_of_schema_1_is_there_where_its_manifest_is(here: Gated) -> None:
+    """Its ids are made for it: those that it claims could be another's already, which nobody is to learn by that."""
     await push_schema1(here.store, RepositoryName("alice/app"), "1", CHAIN)
+    pulled = await session(here, "reader").pull("alice/app", "1")
+    assert [image.layer for image in pulled] == [image.layer for image in CHAIN]
+    assert not {image.id for image in pulled} & {image.id for image in CHAIN}
+    nothing = await absent(here, "bob")
+    bob = await begun(here, "bob", "bob/app")
+    for image in (*CHAIN, *pulled):
+        for part in PARTS:
+            assert same(await bob.part(image, part), nothing[part])
+    await push_as_theirs(here)
+    assert await session(here, "reader").pull("alice/app", "1") == pulled
+
+
+async def test_ids_that_schema_1_got_before_access_was_controlled_stay(here: Gated) -> None:
+    before = Store(here.storage)
+    await push_schema1(before, RepositoryName("alice/app"), "1", CHAIN)
+    tags = await before.v1_view.repositories.tags(parse_v1_name("alice/app"), Viewer(patience=None))
+    assert tags == {"1": APP.id}
+    await before.close()
     assert await session(here, "reader").pull("alice/app", "1") == [*CHAIN]
     nothing = await absent(here, "bob")
     bob = await begun(here, "bob", "bob/app")
     for image in CHAIN:
         for part in PARTS:
             assert same(await bob.part(image, part), nothing[part])
+    await push_as_theirs(here)
+    assert await session(here, "reader").pull("alice/app", "1") == [*CHAIN]
+
+
+async def push_as_theirs(here: Gated) -> None:
+    """Bob pushes, and pulls, images with the ids of alice's."""
     mine = [make_pushed("a", layer=b"bob's base"), make_pushed("b", parent=BASE.id, layer=b"bob's app")]
     assert await session(here, "bob").push("bob/app", "1", mine) == [BASE.id, APP.id]
     assert await session(here, "bob").pull("bob/app", "1") == mine
-    assert await session(here, "reader").pull("alice/app", "1") == [*CHAIN]
 
 
 async def test_many_pull_and_push_at_once_each_what_is_theirs(here: Gated) -> None:
