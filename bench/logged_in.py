@@ -25,6 +25,7 @@ from portside.password_files.hashing import make_hash
 USER = "bench"
 COST = 10
 GUESSES = 200
+PULLS = 16
 SETTLED_SECONDS = 2.0
 """After so long the first guesses have been checked, and the others are put off."""
 ACCEPT = f"-header=Accept: {MANIFEST_TYPE}"
@@ -83,11 +84,12 @@ class LoggedIn:
 
     def flood(self) -> Iterator[dict[str, float]]:
         """What becomes of those who are logged in while others guess."""
-        self._pull(self._guarded)
+        much = f"-bytes={PULLS * self._scale.large}"  # or the check of one guess would be as much as all of the pull
+        self._pull(self._guarded, much)
         for _ in range(self._scale.rounds):
-            quiet, p99 = self._pull(self._guarded), self._p99()
+            quiet, p99 = self._pull(self._guarded, much), self._p99()
             with self._guesses(addresses=1):
-                guessed_at = {"pull": self._pull(self._guarded) / quiet, "p99": self._p99() / p99}
+                guessed_at = {"pull": self._pull(self._guarded, much) / quiet, "p99": self._p99() / p99}
             with self._guesses(addresses=32):
                 guessed_at["many"] = self._p99() / p99
             yield guessed_at
@@ -105,8 +107,8 @@ class LoggedIn:
         found = self._load.measure(contestant, "small", *request)
         return found.used.cpu / found.result.requests
 
-    def _pull(self, contestant: Contestant) -> float:
-        found = self._load.measure(contestant, "pull", f"-path={self._contents.large.path}")
+    def _pull(self, contestant: Contestant, *more: str) -> float:
+        found = self._load.measure(contestant, "pull", f"-path={self._contents.large.path}", *more)
         return found.used.cpu / found.result.bytes
 
     def _push(self, contestant: Contestant) -> float:

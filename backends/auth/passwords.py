@@ -44,8 +44,8 @@ LONGEST_WAIT_SECONDS = 10.0
 """Nothing is taken in that would wait longer than this."""
 SHARE = 0.5
 """So much of that may be one client's."""
-NICENESS = 10
-"""Checks give way to what serves requests."""
+NICENESS = 5
+"""Checks give way to what serves requests, and still get a quarter of a core that is wanted by these all the time."""
 LOOKS = 3
 """So often is a password checked anew because its line changed while it was checked."""
 

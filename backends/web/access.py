@@ -28,6 +28,7 @@ from backends.http.request_info import client_address, client_agent, remote_addr
 from backends.model.actions import Action
 from backends.model.errors import RegistryError
 from backends.model.names import canonical_name
+from backends.web.logins import Logins
 from backends.web.operations import Access, ImageAccess, Operation, RegistryAccess, RepositoryAccess, Values
 from backends.web.refusals import Asked, come_again, denied, described, unauthorized
 from backends.web.rights import Rights, set_rights
@@ -84,6 +85,7 @@ class AccessGate:
         self._protocol: Literal["v1", "v2"] = protocol
         self._may_touch_image = may_touch_image
         self._observer = observer
+        self._logins = Logins(observer)
 
     async def admit(self, operation: Operation, values: Values, request: BaseRequest) -> Admission:
         """Decides about a request; from here on it carries its caller's rights.
@@ -120,10 +122,7 @@ class AccessGate:
             self._refuse(asked, identity, access, verdict)
             is_hidden = True
         if operation.action is Action.LOGIN and identity.user:
-            self._observer.logged_in(identity.scheme)
-            _log.info(
-                "%s at %s logged in (%s)", identity.user[:200], caller.address, described(identity.scheme, caller)
-            )
+            self._logins.tell(identity, caller)
         return Admission(values, is_hidden)
 
     def _caller(self, request: BaseRequest) -> Caller:
