@@ -24,6 +24,8 @@ REMEMBERED = 16384
 """At least so many decisions are remembered, and as many again that were asked for less lately."""
 
 _SCOPES = 2048
+_IN_SCOPES = 100_000
+"""So many rules are in all scopes together that are kept; what many identities have in common is there once."""
 _ON_REPOSITORIES = frozenset({Action.PULL, Action.PUSH, Action.DELETE})
 
 
@@ -229,6 +231,8 @@ class FileRules:
         self._young: dict[tuple[object, ...], Decision] = {}
         self._old: dict[tuple[object, ...], Decision] = {}
         self._scopes: dict[tuple[object, ...], _Scope] = {}
+        self._indexes: dict[tuple[int, ...], _Names] = {}
+        self._indexed = 0
 
     def decide(self, identity: Identity, action: Action, name: str) -> Decision:
         claims = identity.claims
@@ -263,21 +267,31 @@ class FileRules:
         key = (identity.user, groups, action, *[claims.get(each) for each in self._claims])
         found = self._scopes.get(key)
         if found is None:
-            if len(self._scopes) >= _SCOPES:
-                self._scopes = {}
             meant = [rule for rule in self.rules if rule.is_about(action) and rule.is_for(identity)]
-            found = self._scopes[key] = _Scope(meant, identity, action)
+            if len(self._scopes) >= _SCOPES or self._indexed + len(meant) > _IN_SCOPES:
+                self._scopes, self._indexes, self._indexed = {}, {}, 0
+            allow = self._index([rule for rule in meant if rule.allows])
+            deny = self._index([rule for rule in meant if not rule.allows])
+            found = self._scopes[key] = _Scope(_called(identity), action, allow, deny)
+        return found
+
+    def _index(self, rules: Sequence[Rule]) -> _Names:
+        key = tuple(map(id, rules))
+        found = self._indexes.get(key)
+        if found is None:
+            self._indexed += len(rules)
+            found = self._indexes[key] = _Names(rules)
         return found
 
 
 class _Scope:
     """The rules that are about one action of one identity."""
 
-    def __init__(self, rules: Sequence[Rule], identity: Identity, action: Action) -> None:
-        self._who = _called(identity)
+    def __init__(self, who: str, action: Action, allow: _Names, deny: _Names) -> None:
+        self._who = who
         self._action = action
-        self._allow = _Names([rule for rule in rules if rule.allows])
-        self._deny = _Names([rule for rule in rules if not rule.allows])
+        self._allow = allow
+        self._deny = deny
 
     @property
     def is_nothing(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+import tracemalloc
 from functools import lru_cache
 from typing import Any
 
@@ -313,6 +314,25 @@ def test_a_group_may_hold_one_that_certificates_name() -> None:
         identity = Identity(user, "certificate", frozenset(groups))
         assert rules.decide(identity, Action.PUSH, "a").is_allowed is may
     assert rules.remarks == ((1, "`group ops` is for who is in it by a token or certificate: it is not in this file"),)
+
+
+def test_rules_that_many_identities_have_in_common_are_in_memory_once() -> None:
+    many = "".join(f"- {{allow: pull, to: users, on: team{n}/*}}\n" for n in range(4_000))
+    rules = parse_rules(many + "".join(f"- {{allow: pull, to: own{n}, on: own/*}}\n" for n in range(60)))
+    tracemalloc.start()
+    rules.scope(Identity("first", "htpasswd"), Action.PULL)
+    once = tracemalloc.get_traced_memory()[0]
+    for number in range(200):
+        scope = rules.scope(Identity(f"alice{number}", "htpasswd"), Action.PULL)
+        assert scope.allows("team3999/app")
+    assert tracemalloc.get_traced_memory()[0] < 2 * once
+    for number in range(60):  # each with another set of rules
+        scope = rules.scope(Identity(f"own{number}", "htpasswd"), Action.PULL)
+        assert scope.allows("own/a")
+        assert scope.allows("team3999/app")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 40 * once
 
 
 # Patterns.
