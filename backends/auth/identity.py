@@ -62,6 +62,8 @@ class Caller(NamedTuple):
         protocol: which registry it asks.
         origin: `https://host:port` as it used it, as far as trusted peers say so.
         certificate: what `ssl.SSLSocket.getpeercert` says of the client's verified certificate; None without one.
+        told_scheme: the scheme that a trusted peer says it used; "" where none says it, and until it is to be
+            challenged.
     """
 
     address: str
@@ -69,3 +71,4 @@ class Caller(NamedTuple):
     protocol: Literal["v1", "v2"]
     origin: str
     certificate: Mapping[str, Any] | None = None
+    told_scheme: str = ""

@@ -124,8 +124,12 @@ class TokenScheme:
 
 
 def _redirected(caller: Caller, path: str) -> str:
-    """Returns the realm on the host that a client asked; by https, unless a trusted peer says otherwise."""
-    return f"{caller.origin}{path if path.startswith('/') else '/' + path}"
+    """Returns the realm on the host that a client asked: by https, unless a trusted peer says otherwise.
+
+    As in distribution, plain HTTP without such a word is not one: most often TLS has ended before it got here.
+    """
+    host = caller.origin.partition("://")[2]
+    return f"{caller.told_scheme or 'https'}://{host}{path if path.startswith('/') else '/' + path}"
 
 
 def _warned(parse: Callable[[bytes], KeySet], what: str) -> Callable[[bytes], KeySet]:

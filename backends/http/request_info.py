@@ -36,11 +36,16 @@ def client_address(request: BaseRequest) -> str:
 
 def client_scheme(request: BaseRequest) -> str:
     """Returns the scheme that the client used: the connection's, unless a trusted peer says otherwise."""
+    return forwarded_scheme(request) or request.scheme
+
+
+def forwarded_scheme(request: BaseRequest) -> str:
+    """Returns the scheme that a trusted peer says the client used; "" where none says it."""
     if request_context.TRUSTED_PEER in request:
         said = first_value(request.headers.get("X-Forwarded-Proto", "")).lower()
         if is_scheme(said):
             return said
-    return request.scheme
+    return ""
 
 
 def remote_address(request: BaseRequest) -> str:

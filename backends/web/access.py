@@ -24,7 +24,7 @@ from backends.auth.observing import AuthObserver
 from backends.auth.rules import USERS_ALL, is_somebody
 from backends.auth.schemes import Busy
 from backends.http.client_certificates import client_certificate
-from backends.http.request_info import client_address, client_agent, remote_address
+from backends.http.request_info import client_address, client_agent, forwarded_scheme, remote_address
 from backends.model.actions import Action
 from backends.model.errors import RegistryError
 from backends.model.names import canonical_name
@@ -220,4 +220,5 @@ class AccessGate:
         return self._control.decide(identity, access.action, name).reason
 
     def _unauthorized(self, asked: Asked, error: str) -> RegistryError:
-        return unauthorized(asked, self._control.challenges(asked.caller, asked.wanted(), error))
+        caller = asked.caller._replace(told_scheme=forwarded_scheme(asked.request))
+        return unauthorized(asked, self._control.challenges(caller, asked.wanted(), error))

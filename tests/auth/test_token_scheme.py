@@ -205,6 +205,24 @@ def test_the_challenge_names_realm_and_service(bundle: Path, settings: dict[str,
     assert TokenScheme(TokenSettings(**full, root_cert_bundle=bundle)).challenge(CALLER, ()) == challenge
 
 
+@pytest.mark.parametrize(
+    ("origin", "told", "scheme"),
+    [("http", "", "https"), ("https", "", "https"), ("http", "http", "http"), ("https", "https", "https")],
+)
+def test_a_realm_on_the_clients_host_is_https_unless_a_trusted_peer_says_otherwise(
+    bundle: Path, origin: str, told: str, scheme: str
+) -> None:
+    settings = TokenSettings("r", SERVICE, ISSUER, bundle, auto_redirect=True)
+    caller = CALLER._replace(origin=f"{origin}://registry.example", told_scheme=told)
+    challenge = TokenScheme(settings).challenge(caller, ())
+    assert challenge == f'Bearer realm="{scheme}://registry.example/auth/token",service="{SERVICE}"'
+
+
+def test_what_is_too_long_is_refused_before_it_is_split() -> None:
+    with pytest.raises(WrongToken, match="longer than 8192"):
+        parse_token("." * 8193)
+
+
 def test_the_challenge_of_a_mount_names_both_repositories(scheme: TokenScheme) -> None:
     wanted = (Wanted("repository", "a/b", ("pull", "push")), Wanted("repository", "c", ("pull",)))
     assert scheme.challenge(CALLER, wanted, "insufficient_scope").endswith(

@@ -148,3 +148,25 @@ async def test_a_token_servers_tokens_are_good_in_every_worker_and_new_keys_are_
         await asyncio.sleep(1.2)
         assert await statuses(client, "/v2/", token_by(second)) == {200}
         assert await statuses(client, "/v2/", token_by(first)) == {401}
+
+
+async def test_a_realm_on_the_clients_host_believes_no_stranger(tmp_path: Path) -> None:
+    (tmp_path / "keys.pem").write_bytes(public_pem(make_ec()))
+    settings = {
+        "AUTH_TOKEN_REALM": "https://tokens.example/token",
+        "AUTH_TOKEN_AUTOREDIRECT": "true",
+        "AUTH_TOKEN_SERVICE": SERVICE,
+        "AUTH_TOKEN_ISSUER": ISSUER,
+        "AUTH_TOKEN_ROOTCERTBUNDLE": str(tmp_path / "keys.pem"),
+    }
+    realms = []
+    for trusted in ("192.0.2.0/24", "127.0.0.0/8"):
+        with running(tmp_path, {**settings, "GATEWAY_TRUSTEDPROXIES": f"[{trusted}]"}) as (_, registry):
+            plain = Client("127.0.0.1", registry.port("v2"))
+            for headers in ({}, {"X-Forwarded-Proto": "http"}, {"X-Forwarded-Host": "elsewhere.example"}):
+                asked = await plain.ask("GET", "/v2/", {**AGENT, **headers})
+                realms.append(
+                    asked["WWW-Authenticate"].partition('"')[2].partition('"')[0].replace(plain.authority, "HOST")
+                )
+    here = "https://HOST/auth/token"
+    assert realms == [here, here, here, here, "http://HOST/auth/token", here]
