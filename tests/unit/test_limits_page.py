@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from backends.auth.htpasswd import MAX_COST
+from backends.auth.password_file import MAX_FILE
+from backends.auth.passwords import LONGEST_WAIT_SECONDS
+from backends.auth.slowing import AT_ONCE, RECOVERY_SECONDS
 from backends.http.asking_again import REDIRECTS
 from backends.http.request_info import MAX_FIELDS
 from backends.http.settings import BODY_IDLE_SECONDS, BODY_TOTAL_SECONDS, UPLOADS_AT_ONCE
@@ -54,6 +58,10 @@ SAID = [
     ("fields of a query", f"{MAX_FIELDS}"),
     ("a head that comes slowly", f"{KEEPALIVE_SECONDS:g} s"),
     ("a connection without a request", f"{FIRST_BYTE_SECONDS:g} s for its first byte, {KEEPALIVE_SECONDS:g} s"),
+    ("wrong passwords of an address, in each worker", f"{AT_ONCE} at once, then one in {RECOVERY_SECONDS:g} s"),
+    ("passwords that wait to be checked, in each worker", f"as many as take {LONGEST_WAIT_SECONDS:g} s"),
+    ("a bcrypt hash", f"cost {MAX_COST}"),
+    ("an htpasswd file", f"{MAX_FILE // MIB} MiB, 64 KiB a line"),
     ("a body that pauses", f"{BODY_IDLE_SECONDS:g} s"),
     ("a body that is kept in memory, in all", f"{BODY_TOTAL_SECONDS:g} s"),
     ("an answer that nobody takes", f"{SEND_SECONDS:g} s"),
