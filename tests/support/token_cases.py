@@ -12,6 +12,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from backends.auth.keys import key_ids
 from tests.support.tokens import (
     ISSUER,
     SERVICE,
@@ -66,6 +67,7 @@ def write_files(folder: Path, keys: Keys) -> Files:
     certificates = [
         certify("rsa", keys.by_rsa, ca=True),
         certify("ec", keys.by_ec),
+        certify("zeros", keys.zeros),
         certify("ca", keys.ca, ca=True),
     ]
     files.bundle.write_bytes(pem(*certificates))
@@ -92,6 +94,9 @@ def make_cases(keys: Keys, folder: Path, now: float) -> list[Case]:
     def token(header: Mapping[str, Any] | None = None, key: Any = keys.by_rsa, **changes: Any) -> str:
         said = {"typ": "JWT", "alg": "RS256", "kid": rsa_id, **(header or {})}
         return make_token({k: v for k, v in said.items() if v is not ...}, make_claims(now, **changes), key)
+
+    def by_zeros(kid: str) -> str:
+        return token({"alg": "ES256", "kid": kid}, keys.zeros)
 
     def both(**changes: Any) -> str:
         """By a certificate that is in the bundle, which both editions take."""
@@ -142,6 +147,8 @@ def make_cases(keys: Keys, folder: Path, now: float) -> list[Case]:
         Case("kid: libtrust id", "2 ours", token({"kid": libtrust_id(keys.by_rsa)})),
         Case("ES256, kid: thumbprint", "3 ours", token({"alg": "ES256", "kid": ec_id}, keys.by_ec)),
         Case("ES256, kid: libtrust id", "2 ours", token({"alg": "ES256", "kid": libtrust_id(keys.by_ec)}, keys.by_ec)),
+        Case("kid: thumbprint of a key with zeros in front", "ours", by_zeros(key_ids(keys.zeros.public_key())[1])),
+        Case("kid: the same, without the zeros", "3 ours", by_zeros(thumbprint(keys.zeros))),
         Case("RS512", "3 ours", token({"alg": "RS512"})),
         Case("PS256", "3 ours", token({"alg": "PS256"})),
         Case("no kid, no x5c", "", token({"kid": ...})),

@@ -158,12 +158,21 @@ def make_ec() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
+def make_ec_with_zeros() -> ec.EllipticCurvePrivateKey:
+    """One of the 128th part of all keys: a coordinate of it begins with eight zero bits."""
+    number = 1
+    while (key := ec.derive_private_key(number, ec.SECP256R1())).public_key().public_numbers().x >> 248:
+        number += 1
+    return key
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """Keys of a token server, and of strangers."""
 
     by_rsa: rsa.RSAPrivateKey = field(default_factory=make_rsa)
     by_ec: ec.EllipticCurvePrivateKey = field(default_factory=make_ec)
+    zeros: ec.EllipticCurvePrivateKey = field(default_factory=make_ec_with_zeros)
     ca: ec.EllipticCurvePrivateKey = field(default_factory=make_ec)
     leaf: ec.EllipticCurvePrivateKey = field(default_factory=make_ec)
     stranger: rsa.RSAPrivateKey = field(default_factory=make_rsa)
