@@ -159,10 +159,10 @@ class _Reader:
         """The texts that a key has, one or a list."""
         self._spend()
         if isinstance(value, Text):
-            if value.value:
-                yield value
-            else:
+            if not value.value:
                 self._mistake(value.line, f"`{what}` is empty; write {example}")
+            elif self._is_readable(value):
+                yield value
             return
         if isinstance(value, Keys):
             self._mistake(value.line, f"`{what}` is a text or a list of texts; write {example}")
@@ -175,8 +175,13 @@ class _Reader:
                 self._mistake(each.line, f"the list of `{what}` holds only texts; write {example}")
             elif not each.value:
                 self._mistake(each.line, f"the list of `{what}` has an empty text; take it out")
-            else:
+            elif self._is_readable(each):
                 yield each
+
+    def _is_readable(self, text: Text) -> bool:
+        if not text.value.isprintable():
+            self._mistake(text.line, f"{quoted(text.value)} has characters that nobody can see; take them out")
+        return text.value.isprintable()
 
     def _spend(self) -> None:
         self._left -= 1

@@ -119,6 +119,30 @@ def test_a_file_whose_size_and_time_of_writing_stay_is_read_anew(path: Path) -> 
     assert until(file, lambda: not _users_may(file)) == [f"new rules of access hold: {path}, 1 rule"]
 
 
+def test_what_is_written_while_it_is_read_is_not_taken_for_the_rules(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = RulesFile(path)
+    replace(path, PULL + "- {allow: push, to: anyone}\n")
+    hour_ago = time.time_ns() - 3600 * 10**9
+    os.utime(path, ns=(hour_ago, hour_ago))
+    read, writes = os.read, ["- {deny: push, to: anyone}\n"]
+
+    def read_and_let_another_write(descriptor: int, size: int) -> bytes:
+        piece = read(descriptor, size)
+        if not piece and writes:
+            with path.open("a") as writing:
+                writing.write(writes.pop())
+        return piece
+
+    monkeypatch.setattr(os, "read", read_and_let_another_write)
+    assert file.look() == ""
+    assert writes == []
+    assert not may_pull(file)
+    until(file, lambda: may_pull(file))
+    assert not file.current().decide(ANONYMOUS, Action.PUSH, "base").is_allowed
+
+
 def test_what_was_just_written_is_read_once_more(path: Path) -> None:
     """A second change within the same tick of the file system's clock leaves no trace in size and times."""
     file = RulesFile(path)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backends.auth import yaml_lines
 from backends.auth.identity import ANONYMOUS, Identity
@@ -76,7 +80,8 @@ MISTAKES = [
     ("{allow: pull, to: group:devs}", "looks like a group"),
     ("{allow: pull, to: groups devs}", "looks like a group"),
     ("{allow: pull, to: al**}", "write one `*`, which fits any text here"),
-    ('{allow: pull, to: "a\\u0007"}', "is no user's name"),
+    ('{allow: pull, to: "a\\u0007"}', "'a\\x07' has characters that nobody can see; take them out"),
+    ('{allow: pull, to: users, on: ["a\\nb://c"]}', "has characters that nobody can see"),
     ("{allow: pull, to: group devs}", "there is no group 'devs'; add `- {group: devs, members: [alice]}`"),
     ("{allow: pull, to: 'group k8s:*'}", "has a `*`; write the name of each group"),
     ("{group: devs, members: []}", "the list of `members` is empty"),
@@ -155,6 +160,31 @@ def test_a_text_that_is_no_list_of_rules(text: str, line: int, sentence: str) ->
     with pytest.raises(RulesError) as caught:
         parse_rules(text)
     assert [(found, sentence in said) for found, said in caught.value.mistakes] == [(line, True)]
+
+
+@given(
+    st.one_of(
+        st.text(st.characters(codec="utf-8"), max_size=60),
+        st.text("-{}[]:,&*!|>'\"# \n\tab", max_size=60),
+        st.tuples(st.integers(0, len(EXAMPLE)), st.integers(0, 30), st.text("-{}[]:,*'\" \nax", max_size=3)).map(
+            lambda cut: EXAMPLE[: cut[0]] + cut[2] + EXAMPLE[cut[0] + cut[1] :]
+        ),
+    ),
+    st.sampled_from([yaml.CSafeLoader, yaml.SafeLoader]),
+)
+def test_any_text_is_rules_or_has_mistakes_with_lines(text: str, parser: type) -> None:
+    with mock.patch.object(yaml_lines, "_Parser", parser):
+        mistakes = _mistakes(text)
+    assert all(1 <= line <= len(text.splitlines()) + 1 for line, _ in mistakes)
+    assert all(sentence.isprintable() for _, sentence in mistakes)
+
+
+def _mistakes(text: str) -> tuple[tuple[int, str], ...]:
+    try:
+        assert parse_rules(text).rules
+    except RulesError as error:
+        return error.mistakes or ((0, "none"),)
+    return ()
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_lines() -> None:
