@@ -18,12 +18,14 @@ from backends.auth.rules import USERS_ALL, Rules
 from backends.auth.schemes import Scheme
 from backends.auth.settings import AccessSettings
 from backends.auth.token_key import TokenKey
+from backends.auth.v1_tokens import V1Tokens
 from backends.storage.storage import Storage
-from backends.web.access import AccessGate, touches_any_image
+from backends.web.access import AccessGate, ImageRule
 from portside.settings.access_files import read_access_files
 from portside.settings.settings import Settings
 
 if TYPE_CHECKING:
+    from backends.auth.exchange import Exchange, PasswordExchange
     from backends.auth.own_bearers import OwnBearers
     from backends.auth.passwords import PasswordObserver, Passwords
     from backends.auth.rules_file import RulesFile
@@ -109,16 +111,22 @@ class Access:
         self._observer = observer or NobodyCounts()
         self._speaks = speaks
         rules = prepared.rules.current if prepared.rules is not None else _users_all
+        key = TokenKey(storage, secret=asked.secret, writes=writes)
+        self.v1_tokens = V1Tokens(key.get)
+        schemes = self._make_schemes(asked, observer)
+        self._exchange = _make_exchange(asked)
         self.control = AccessControl(
-            self._make_schemes(asked, observer),
+            schemes,
             rules,
-            tokens=_make_own_bearers(asked, TokenKey(storage, secret=asked.secret, writes=writes), rules, prefix),
+            tokens=_make_own_bearers(asked, key, rules, prefix),
+            v1_tokens=self.v1_tokens,
+            exchange=_make_password_exchange(self._exchange, schemes),
         )
         self._rereading: set[asyncio.Task[None]] = set()
 
-    def gate(self, protocol: Literal["v1", "v2"]) -> AccessGate:
-        """Returns the gate of a registry."""
-        return AccessGate(self.control, protocol, may_touch_image=touches_any_image, observer=self._observer)
+    def gate(self, protocol: Literal["v1", "v2"], images: ImageRule) -> AccessGate:
+        """Returns the gate of a registry; `images` decides about images of v1."""
+        return AccessGate(self.control, protocol, may_touch_image=images, observer=self._observer)
 
     async def watch(self) -> None:
         """Follows the file of rules and the keys of issuers, for ever."""
@@ -146,6 +154,8 @@ class Access:
             await self._passwords.close()
         if self._issuers is not None:
             await self._issuers.close()
+        if self._exchange is not None:
+            await self._exchange.close()
 
     def _make_schemes(self, asked: AccessSettings, passwords: PasswordObserver | None) -> Sequence[Scheme]:
         """Returns the schemes in the order in which they are asked, and clients are offered them."""
@@ -194,6 +204,23 @@ def _make_own_bearers(
     from backends.auth.own_bearers import OwnBearers  # noqa: PLC0415 - where they are wanted
 
     return OwnBearers(key.get, rules, prefix=prefix)
+
+
+def _make_exchange(asked: AccessSettings) -> Exchange | None:
+    """Returns what asks the token server about users and passwords, which is all that clients of v1 have."""
+    if asked.token is None or not asked.token.realm:  # the realm is then on the host that a client names
+        return None
+    from backends.auth.exchange import Exchange  # noqa: PLC0415 - where it is wanted
+
+    return Exchange(asked.token.realm, asked.token.service)
+
+
+def _make_password_exchange(exchange: Exchange | None, schemes: Sequence[Scheme]) -> PasswordExchange | None:
+    if exchange is None:
+        return None
+    from backends.auth.exchange import PasswordExchange  # noqa: PLC0415 - as above
+
+    return PasswordExchange(exchange, next(scheme for scheme in schemes if scheme.name == "token"))
 
 
 def _users_all() -> Rules:

@@ -31,6 +31,7 @@ from proxy.routing import Backend
 
 if TYPE_CHECKING:
     from backends.registry.facts import Facts
+    from backends.web.access import AccessGate
     from portside.access_control import Access
     from portside.notifying import Notifications
 
@@ -86,7 +87,7 @@ def make_registries(settings: Settings, store: Store, access: Access | None) -> 
             store,
             settings.v2,
             gates=gates,
-            access=access.gate("v2") if access is not None else None,
+            access=_v2_gate(access) if access is not None else None,
             nothing=nothing,
         ).handle
     if settings.runs_v1:
@@ -96,10 +97,23 @@ def make_registries(settings: Settings, store: Store, access: Access | None) -> 
             store,
             settings.v1,
             gates=gates,
-            access=access.gate("v1") if access is not None else None,
+            access=_v1_gate(access, store) if access is not None else None,
             nothing=nothing,
+            tokens=access.v1_tokens if access is not None else None,
         ).handle
     return registries
+
+
+def _v2_gate(access: Access) -> AccessGate:
+    from backends.web.access import touches_no_image  # noqa: PLC0415 - only where there is access control
+
+    return access.gate("v2", touches_no_image)
+
+
+def _v1_gate(access: Access, store: Store) -> AccessGate:
+    from backends.v1.sight import ImageRule  # noqa: PLC0415 - only where there is access control
+
+    return access.gate("v1", ImageRule(store.v1_view))
 
 
 def _nothing(settings: Settings) -> Store:
@@ -108,6 +122,7 @@ def _nothing(settings: Settings) -> Store:
 
     return Store(
         open_memory(),
+        own_images=True,
         validation=settings.validation,
         events=NO_EVENTS,
         conversion_policy=settings.conversions or ALL_CONVERSIONS,

@@ -131,6 +131,8 @@ class AccessControl:
         """Returns whom the token server knows by a user and a password; None for nobody in particular."""
         assert self.exchange is not None
         basic = credentials if isinstance(credentials, Basic) else None
+        if basic is None and not wanted:
+            return None
         try:
             return await self.exchange.identify(basic, caller, wanted)
         except WrongCredentials as wrong:

@@ -38,9 +38,9 @@ ImageRule = Callable[[Rights, ImageAccess], Awaitable[bool]]
 """Whether a caller may do something with an image of v1, whose address names no repository."""
 
 
-async def touches_any_image(rights: Rights, access: ImageAccess) -> bool:  # noqa: ARG001 - it is the same for all
-    """Whether a caller may do something with every image: with no rules file, everybody with credentials may."""
-    return _may_do_everything(rights.control, rights.identity)
+async def touches_no_image(rights: Rights, access: ImageAccess) -> bool:  # noqa: ARG001 - as every rule
+    """Refuses: the registry has no image whose address names no repository."""
+    return False
 
 
 def _may_do_everything(control: AccessControl, identity: Identity) -> bool:

@@ -60,18 +60,27 @@ class RunningPortside:
 
 
 @contextlib.contextmanager
-def running_portside(form: Form, folder: Path, more: Mapping[str, Any] | None = None) -> Iterator[RunningPortside]:
+def running_portside(
+    form: Form,
+    folder: Path,
+    more: Mapping[str, Any] | None = None,
+    *,
+    certificate: CertificateFiles | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[RunningPortside]:
     """Run Portside in a form until the end of the block.
 
     Args:
         more: Sections of the settings of every process that has a registry.
+        certificate: What it shows its clients; None for one of its own.
+        environment: Variables beside the tests' own.
         folder: An empty folder for configuration, certificates, data, sockets and logs. Its path must be short
             enough for unix sockets (some 100 characters).
 
     Raises:
         AssertionError: It did not get ready, or did not end with status 0 after SIGTERM; with the end of its log.
     """
-    certificate = make_certificate(folder)
+    certificate = certificate or make_certificate(folder)
     data = folder / "data"
     data.mkdir(exist_ok=True)
     port = free_port()
@@ -88,9 +97,8 @@ def running_portside(form: Form, folder: Path, more: Mapping[str, Any] | None = 
             config.write_text(yaml.safe_dump(settings))
             command = [sys.executable, "-m", "portside.cli", role, str(config), *arguments]
             with logs[role].open("wb") as output:
-                process = subprocess.Popen(
-                    command, stdout=output, stderr=subprocess.STDOUT, cwd=folder, env=_environment()
-                )
+                variables = {**_environment(), **(environment or {})}
+                process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=folder, env=variables)
             stack.callback(_end, process, logs[role])
             processes[role] = process
         _wait_until_ready(address, processes, logs)
@@ -155,7 +163,7 @@ def _wait_until_ready(
         base = f"https://{address.netloc}"
         with contextlib.suppress(BrokenConnectionError):
             pings = [client.send(Call("GET", base + path, "a test")) for path in ("/v2/", "/v1/_ping")]
-            if all(answer.status == 200 for answer in pings):
+            if all(answer.status in {200, 401} for answer in pings):  # 401 is a registry with access control
                 return
         time.sleep(0.1)
     text = "\n".join(_tail(path) for path in logs.values())
