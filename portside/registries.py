@@ -122,7 +122,6 @@ def _nothing(settings: Settings) -> Store:
 
     return Store(
         open_memory(),
-        own_images=True,
         validation=settings.validation,
         events=NO_EVENTS,
         conversion_policy=settings.conversions or ALL_CONVERSIONS,

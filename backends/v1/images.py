@@ -81,6 +81,7 @@ async def put_layer(parts: Parts, request: BaseRequest, image: ImageId) -> Strea
 async def get_ancestry(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
     """Sends the ids from an image to its base."""
     ancestry = await parts.store.v1_view.images.ancestry(image, parts.viewer(request))
+    parts.told(request, ancestry)
     if _unchanged(request):
         return _not_modified(request)
     return respond(request, 200, cache(time.time()), dump_json(list(ancestry)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from backends.model.actor import Actor
 from backends.model.clients import parse_user_agent
 from backends.model.descriptors import Platform
 from backends.model.errors import ErrorCode
+from backends.model.names import ImageId
 from backends.model.v1images import dump_json
 from backends.registry.store import Store
 from backends.registry.v1_view.viewer import Viewer
@@ -26,7 +27,7 @@ from backends.web.rights import rights_of
 
 if TYPE_CHECKING:
     from backends.auth.v1_tokens import V1Tokens
-    from backends.registry.v1.sight import Sight
+    from backends.v1.sight import CallerSight
 
 MAX_JSON_BYTES = 4 * 1024 * 1024
 """Larger JSON bodies are refused with 413."""
@@ -66,7 +67,13 @@ class Parts:
             platform = Platform(architecture=runs_on[1], os=runs_on[0])
         return Viewer(platform, self.settings.patience_seconds, self._sight(request))
 
-    def _sight(self, request: BaseRequest) -> Sight | None:
+    def told(self, request: BaseRequest, ancestry: Sequence[ImageId]) -> None:
+        """Takes note that a client was told what lies below an image."""
+        sight = self._sight(request)
+        if sight is not None:
+            sight.told(ancestry)
+
+    def _sight(self, request: BaseRequest) -> CallerSight | None:
         rights = rights_of(request)
         if rights is None:
             return None

@@ -8,6 +8,7 @@ pushed once. Their layers are not to be had with that token.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiohttp.web import BaseRequest
@@ -59,6 +60,12 @@ class CallerSight:
         return await self.view.made_images.is_made(image_id) and await self.view.made.is_held(
             image_id, self._may_pull, first=self._first
         )
+
+    def told(self, ancestry: Sequence[ImageId]) -> None:
+        """Takes note that the caller was told what lies below an image, so that it is found quickly."""
+        if self._first:
+            for holders in (self.view.tagged, self.view.made):
+                holders.spread(self._first, ancestry)
 
     @property
     def _first(self) -> str:

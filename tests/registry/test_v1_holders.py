@@ -322,6 +322,32 @@ async def test_an_image_is_held_where_its_manifest_is(processes: Open) -> None:
         assert await made(ours, image_id, OTHER)
 
 
+async def test_images_that_are_made_later_than_their_tag_is_told_are_held_then(processes: Open) -> None:
+    """A client is told of a tag by one process, of the ancestry by another, and asks a third for the images."""
+    ours, theirs = processes(), processes()
+    *below, top = [image.image_id for image in expected_v1("oci-zstd-image")]
+    await push_example(theirs, APP, "1", "oci-zstd-image")
+    assert (await theirs.v1_view.repositories.tag(parse_v1_name(APP), "1", VIEWER)).image_id == top
+    await asyncio.sleep(2 * SETTLED_SECONDS)
+    assert await made(ours, top, APP)
+    for image_id in below:
+        assert not await made(ours, image_id, APP)
+    await asyncio.sleep(2 * SETTLED_SECONDS)
+    await theirs.v1_view.images.ancestry(ImageId(top), VIEWER)
+    for image_id in below:
+        assert await made(ours, image_id, APP)
+
+
+async def test_what_lies_below_an_image_is_found_where_that_was_found(store: Store) -> None:
+    await push(store.v1_images, CHAIN)
+    await tag(store, APP, "1", TOP)
+    holders = store.v1_view.tagged
+    holders.spread(APP, [ImageId(TOP.id), ImageId(LOOSE.id)])
+    assert await held(store, [TOP], APP) == [True]
+    holders.spread(APP, [ImageId(image.id) for image in (TOP, MIDDLE, BASE, LOOSE)])
+    assert await held(store, (*CHAIN, LOOSE), APP) == [True, True, True, False]
+
+
 async def test_an_image_is_not_held_where_another_program_has_removed_its_manifest(store: Store, root: Path) -> None:
     digest = await push_example(store, APP, "1", "oci-zstd-image")
     chain = await pull(store, APP, "1")

@@ -247,6 +247,7 @@ class Derivations:
             return
         kept = chain.claimed or await self._images.keep(chain.images, is_false=self._layers.is_false)
         await self._images.keep_source(source, image_id)
+        await self._images.touch_top(source, image_id)
         if kept:
             self._made.put((image_id, source), value=True)
 

@@ -138,10 +138,13 @@ class DerivedImages:
 
     async def keep_top(self, source: ImageSource, image_id: ImageId) -> None:
         """Keeps which image is the topmost one of a manifest; it can be found out again, so it is not synced."""
-        key = source.name, source.digest
-        noted = layout.derived_v1_source(image_id, *key)
+        noted = layout.derived_v1_source(image_id, source.name, source.digest)
         await self._driver.write(noted, source.name.encode(), durable=False)
-        await self._driver.write(layout.derived_v1_top(*key), image_id.encode(), durable=False)
+        await self.touch_top(source, image_id)
+
+    async def touch_top(self, source: ImageSource, image_id: ImageId) -> None:
+        """Keeps it once more, so that its folder's time tells other processes that its images are there now."""
+        await self._driver.write(layout.derived_v1_top(source.name, source.digest), image_id.encode(), durable=False)
 
     async def keep_source(self, source: ImageSource, image_id: ImageId) -> None:
         """Makes durable that an image is the topmost one of a manifest: somebody pulls it, and may push it again."""

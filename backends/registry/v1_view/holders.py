@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from backends.model.cache import Cache
-from backends.model.names import ImageId, canonical_name
+from backends.model.names import ImageId
 from backends.registry.v1_view.holdings import Collecting, Holdings, KnownHoldings
 from backends.registry.yielding import yielding
 
@@ -76,10 +76,6 @@ class Holders:
         self._looking: asyncio.Task[Sequence[str]] | None = None
         self._rests_until = 0.0
 
-    def hint(self, name: str, by: str, image_id: ImageId) -> None:
-        """Takes note that a repository seems to hold an image by something: a client was told, or has said so."""
-        self._hints.put((canonical_name(name), image_id), by)
-
     async def is_held(self, image_id: ImageId, among: Among, *, first: str = "") -> bool:
         """Whether one of some repositories holds an image.
 
@@ -109,7 +105,17 @@ class Holders:
             return True
         known = await self._fresh(name)
         by = None if known is None else known.holder_of(image_id)
-        return by is not None and await self._held.confirms(name, by, image_id)
+        if by is None or not await self._held.confirms(name, by, image_id):
+            return False
+        self._hints.put((name, image_id), by)
+        return True
+
+    def spread(self, name: str, ancestry: Sequence[ImageId]) -> None:
+        """Takes note that a client was told what lies below an image: it asks for all of it next."""
+        by = _found(self._hints, (name, ancestry[0])) if ancestry else None
+        if by is not None:
+            for image_id in ancestry:
+                self._hints.put((name, image_id), by)
 
     # as known, and still so
 
