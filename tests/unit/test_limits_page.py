@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from backends.auth.certificate_chains import MAX_CHAIN as MAX_CHAIN_OF_TOKEN
+from backends.auth.followed_file import MAX_BYTES as MAX_KEY_FILE
 from backends.auth.htpasswd import MAX_COST
 from backends.auth.password_file import MAX_FILE
 from backends.auth.passwords import LONGEST_WAIT_SECONDS
+from backends.auth.signed_token import MAX_TOKEN
 from backends.auth.slowing import AT_ONCE, RECOVERY_SECONDS
 from backends.http.asking_again import REDIRECTS
 from backends.http.request_info import MAX_FIELDS
@@ -61,6 +64,9 @@ SAID = [
     ("wrong passwords of an address, in each worker", f"{AT_ONCE} at once, then one in {RECOVERY_SECONDS:g} s"),
     ("passwords that wait to be checked, in each worker", f"as many as take {LONGEST_WAIT_SECONDS:g} s"),
     ("a bcrypt hash", f"cost {MAX_COST}"),
+    ("a token", f"{MAX_TOKEN // KIB} KiB"),
+    ("certificates in a token (`x5c`)", f"{MAX_CHAIN_OF_TOKEN}"),
+    ("a file of keys for tokens", f"{MAX_KEY_FILE // MIB} MiB"),
     ("an htpasswd file", f"{MAX_FILE // MIB} MiB, 64 KiB a line"),
     ("a body that pauses", f"{BODY_IDLE_SECONDS:g} s"),
     ("a body that is kept in memory, in all", f"{BODY_TOTAL_SECONDS:g} s"),
