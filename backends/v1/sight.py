@@ -44,6 +44,12 @@ class CallerSight:
         first = self._first
         return parse_v1_name(first) if first and self._may_pull(first) else None
 
+    @property
+    def sees_others(self) -> bool:
+        """Whether other repositories count than the token's."""
+        grants = self.rights.identity.grants
+        return not isinstance(grants, V1Grants) or self._pushes_by(grants)
+
     def may_pull(self, owner: V1Name) -> bool:
         """Whether the caller may pull a repository."""
         return self._may_pull(canonical_name(owner.canonical))
@@ -76,9 +82,12 @@ class CallerSight:
         rights, grants = self.rights, self.rights.identity.grants
         if not isinstance(grants, V1Grants) or name == grants.repository:
             return rights.may_pull(name)
-        if not (self.is_push and grants.knows_others and grants.access == "write"):
+        if not self._pushes_by(grants):
             return False
         return rights.control.decide(rights.identity, Action.PULL, canonical_name(name)).is_allowed
+
+    def _pushes_by(self, grants: V1Grants) -> bool:
+        return self.is_push and grants.knows_others and grants.access == "write"
 
 
 def sight_of(request: BaseRequest, rights: Rights, view: V1View) -> CallerSight:

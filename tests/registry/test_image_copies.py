@@ -301,6 +301,23 @@ async def test_a_store_that_looks_for_no_copies_serves_nobody_by_rights(reopen: 
     await store.close()
 
 
+async def test_a_base_that_another_repository_has_for_itself_is_not_sent_again_by_who_may_pull_it(store: Store) -> None:
+    """As if it were shared: else who pushes would learn that a third one had its id before."""
+    await Tenant(store, "t-team/app").push(*chain_of("T", "1", "2"), tag="1.0")
+    a, b = Tenant(store, A), Tenant(store, B, readable=[A])
+    await a.push(*OURS, tag="1.0")
+    app = image_of("3", "B's app", parent=OURS[1])
+    for image in OURS:
+        await refused(b.put_json(image), ErrorCode.IMAGE_EXISTS)
+    await b.push(*OURS, app, tag="1.0")
+    await b.push(*OURS, tag="base")
+    assert list(await store.v1_images.places(copy(app))) == [copy(image) for image in (app, *reversed(OURS))]
+    await store.deletions.delete(A, actor=ACTOR)
+    assert await b.pull("1.0") == [*OURS, app]
+    assert await b.pull("base") == OURS
+    assert (await b.pull_as(Form.OCI_MANIFEST, "1.0"))[1] == [unpack(image.layer) for image in [*OURS, app]]
+
+
 async def test_who_names_no_repository_sees_what_was_pushed_to_those_that_it_may_pull(store: Store) -> None:
     a, b = Tenant(store, A), Tenant(store, B)
     for tenant, chain in ((a, OURS), (b, THEIRS)):

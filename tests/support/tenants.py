@@ -41,6 +41,10 @@ class Tenant:
     def viewer(self) -> Viewer:
         return Viewer(patience=None, sight=self)
 
+    @property
+    def sees_others(self) -> bool:
+        return True
+
     def may_pull(self, owner: V1Name) -> bool:
         return owner.text in {self.name, *self.readable}
 

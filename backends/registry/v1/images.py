@@ -390,6 +390,10 @@ class Images:
             if place is not None:
                 rest = await self.places(place)
                 found = list(map(id_at, rest))
+                if sight is not None and any(
+                    isinstance(each, ImageCopy) and each.owner != sight.owner for each in rest
+                ):
+                    raise RegistryError(ErrorCode.IMAGE_INVALID, "Image depends on a non existing parent")
                 if set(found) & set(ids) or len(ids) + len(rest) > MAX_ANCESTRY:
                     raise RegistryError(ErrorCode.IMAGE_INVALID, "the image's ancestry is circular")
                 return Lineage([*ids, *found], [each for each in rest if not isinstance(each, ImageCopy)])

@@ -49,15 +49,17 @@ class Seeing:
     async def own(self, image_id: ImageId, sight: Sight) -> ImageCopy | None:
         """Returns the copy of an image that a client sees; None for none.
 
-        It is that of the repository that the client names. Where it names none, it is the oldest of those that it may
-        pull, unless it sees a shared image that is older: what was pushed first would be shared if nobody else had it.
+        It is that of the repository that the client names. Where that has none, and others count too, it is the oldest
+        of those, unless the client sees a shared image that is older: what was pushed first would be shared if nobody
+        else had it.
         """
         assert self._copies.are_kept, "a client has a sight, and this store does not look for repositories' own images"
         if sight.owner is not None:
             copy = ImageCopy(sight.owner, image_id)
-            return copy if await self._copies.has(copy) else None
+            if await self._copies.has(copy):
+                return copy
         found: dict[ImageCopy, float] = {}
-        for copy in await self._pushed_by(image_id, sight):
+        for copy in await self._of_others(image_id, sight):
             with suppress(PathNotFound):
                 found[copy] = await self._copies.since(copy)
         oldest = min(found, key=found.__getitem__, default=None)
@@ -82,7 +84,7 @@ class Seeing:
             return await self._sees_shared(place, sight)
         if sight is None or not await self._files.is_complete(place):
             return False
-        return sight.may_pull(place.owner) if sight.owner is None else place.owner == sight.owner
+        return place.owner == sight.owner
 
     async def _sees_shared(self, image_id: ImageId, sight: Sight | None) -> bool:
         if not await self._files.is_complete(image_id):
@@ -92,17 +94,19 @@ class Seeing:
     async def _may_read(self, image_id: ImageId, sight: Sight) -> bool:
         if await sight.may_read(image_id):
             return True
-        if sight.owner is not None:
-            return await self._copies.has_pushed(ImageCopy(sight.owner, image_id))
-        for copy in await self._pushed_by(image_id, sight):
+        if sight.owner is not None and await self._copies.has_pushed(ImageCopy(sight.owner, image_id)):
+            return True
+        for copy in await self._of_others(image_id, sight):
             if await self._copies.has_pushed(copy):
                 return True
         return False
 
-    async def _pushed_by(self, image_id: ImageId, sight: Sight) -> Sequence[ImageCopy]:
-        """Returns where copies may be of an image for a client that names no repository."""
+    async def _of_others(self, image_id: ImageId, sight: Sight) -> Sequence[ImageCopy]:
+        """Returns where other repositories may have copies of an image, or notes that they pushed it, for a client."""
+        if not sight.sees_others:
+            return ()
         owners = await self._copies.owners(image_id)
-        return [ImageCopy(owner, image_id) for owner in owners if sight.may_pull(owner)]
+        return [ImageCopy(owner, image_id) for owner in owners if owner != sight.owner and sight.may_pull(owner)]
 
     async def destination(
         self, lineage: Lineage, payload: str, sight: Sight | None, *, is_taken: IsTaken | None

@@ -23,8 +23,16 @@ class Sight(Protocol):
     @property
     def owner(self) -> V1Name | None: ...
 
+    @property
+    def sees_others(self) -> bool:
+        """Whether what other repositories have counts, too, as far as the client may pull them.
+
+        So it is where it names none, and where it pushes: what it could pull elsewhere it does not send again.
+        """
+        ...
+
     def may_pull(self, owner: V1Name) -> bool:
-        """Whether the client may pull a repository; asked where it names none, of those that have an image."""
+        """Whether the client may pull a repository, of those that count."""
         ...
 
     async def may_read(self, image_id: ImageId) -> bool:
@@ -50,6 +58,10 @@ class SightIn:
 
     sight: Sight
     owner: V1Name | None
+
+    @property
+    def sees_others(self) -> bool:
+        return self.sight.sees_others
 
     def may_pull(self, owner: V1Name) -> bool:
         return self.sight.may_pull(owner)

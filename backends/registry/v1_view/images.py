@@ -182,6 +182,7 @@ class ViewedImages:
             StillWorking: the process ends before it is known what they hold.
         """
         if sight is not None and await self._pushed.own(image_id, sight) is not None:
+            await self._pinning.adopt(image_id, sight, actor=actor)
             return
         if await self._may_read_made(image_id, sight):
             with impossible_is_unknown():
@@ -189,7 +190,10 @@ class ViewedImages:
 
     async def has_own(self, image_id: ImageId, sight: Sight | None) -> bool:
         """Whether the repository that a client names has an image with this id for itself."""
-        return sight is not None and await self._pushed.own(image_id, sight) is not None
+        if sight is None:
+            return False
+        own = await self._pushed.own(image_id, sight)
+        return own is not None and own.owner == sight.owner
 
     async def _may_read_made(self, image_id: ImageId, sight: Sight | None) -> bool:
         return sight is None or await sight.may_read_made(image_id)

@@ -10,17 +10,20 @@ from collections.abc import Sequence
 from functools import partial
 
 from backends.model.actor import Actor
-from backends.model.image_places import ImageCopy, ImagePlace
+from backends.model.errors import ErrorCode, RegistryError
+from backends.model.image_places import ImageCopy, ImagePlace, id_at
 from backends.model.names import ImageId
 from backends.model.v1images import V1Name
 from backends.registry.hashing import RunningHash
 from backends.registry.second_names import link_or_copy
 from backends.registry.v1.image_files import Lineage, StoredElsewhere
 from backends.registry.v1.images import Images
+from backends.registry.v1.sight import Sight
 from backends.registry.v1_view.derivations import Derivations
 from backends.registry.v1_view.derived_images import DerivedImage
 from backends.registry.v1_view.layer_bytes import LayerBytes, LayerFile
 from backends.registry.v1_view.viewer import Viewer
+from backends.storage import layout
 from backends.storage.driver import StorageDriver
 
 PATIENCE_SECONDS = 24 * 3600.0
@@ -64,6 +67,37 @@ class Pinning:
         for place in reversed(range(len(images))):
             at = ids[place] if owner is None else ImageCopy(owner, ids[place])
             await self._pin(images[place], at, ids[place:], actor=actor)
+
+    async def adopt(self, image_id: ImageId, sight: Sight, *, actor: Actor) -> None:
+        """Gives a repository images of its own of those that another has for itself and that its client may pull.
+
+        Nothing where the client sees no such image, or the repository has one. Of others one sees no more than that
+        they are there: what a tag names, or what a child rests on, must be the repository's.
+
+        Raises:
+            RegistryError: IMAGE_UNKNOWN: it is going in this moment, or there is little room left.
+            StorageFull: what was finished stays.
+        """
+        top = await self._pushed.own(image_id, sight)
+        if sight.owner is None or top is None or top.owner == sight.owner:
+            return
+        places = await self._pushed.places(top)
+        for number in reversed(range(len(places))):
+            place = places[number]
+            if not isinstance(place, ImageCopy):
+                continue
+            at, below = ImageCopy(sight.owner, place.image_id), places[number + 1 :]
+            stored, blob = await self._pushed.get(place), await self._pushed.layer_blob(place)
+            if blob is None or not stored.checksums:
+                raise RegistryError(ErrorCode.IMAGE_UNKNOWN, f"Image not found: {place.image_id} has lost its layer")
+            lineage = Lineage(
+                [place.image_id, *map(id_at, below)], [each for each in below if not isinstance(each, ImageCopy)]
+            )
+            payload, path = stored.checksums[0].removeprefix("sha256:"), layout.v1_image_layer(place)
+            put_layer = partial(link_or_copy, self._driver, path, blob.digest, self._driver)
+            await self._pushed.make_of_stored(
+                StoredElsewhere(at, stored.content, payload, lineage, put_layer), actor=actor
+            )
 
     async def _pin(self, image: DerivedImage, at: ImagePlace, ancestry: Sequence[ImageId], *, actor: Actor) -> None:
         if await self._pushed.is_whole(at):

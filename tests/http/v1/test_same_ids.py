@@ -146,11 +146,28 @@ async def test_who_may_read_both_gets_of_each_what_its_token_is_for() -> None:
             assert await Session(here.v1, basic("reader")).pull(name, "1.0") == CHAINS[user]
 
 
-async def test_a_team_that_may_read_the_others_base_does_not_send_it_again() -> None:
-    rules = RULES + "- {allow: pull, to: bob, on: alice/base}\n"
-    base, app = CHAINS["alice"][0], Pushed("9" * 64, b"", b"")
-    app = Pushed(app.id, json.dumps({"id": app.id, "parent": base.id}).encode(), CHAINS["bob"][1].layer)
-    async with gated(Passwords(), rules=rules) as here:
-        await Session(here.v1, basic("alice")).push("alice/base", "1.0", [base])
-        assert await Session(here.v1, basic("bob")).push("bob/app", "1.0", [base, app]) == [app.id]
-        assert await Session(here.v1, basic("bob")).pull("bob/app", "1.0") == [base, app]
+@pytest.mark.parametrize("is_tagged", [True, False])
+async def test_a_base_that_a_team_may_pull_is_not_sent_again_whoever_else_has_its_id(is_tagged: bool) -> None:  # noqa: FBT001 - a table
+    rules = RULES + "- {allow: pull, to: bob, on: alice/base}\n- {allow: push, to: carol, on: carol/**}\n"
+    base, id_of_app = CHAINS["alice"][0], "9" * 64
+    text = json.dumps({"id": id_of_app, "parent": base.id}).encode()
+    app = Pushed(id_of_app, text, CHAINS["bob"][1].layer)
+    told: list[list[Told]] = []
+    for has_carol in (False, True):
+        async with gated(Passwords(), rules=rules) as here:
+            if has_carol:
+                await Session(here.v1, basic("carol")).push("carol/app", "1.0", chain_of("carol's", "1", "9"))
+            alice = Session(here.v1, basic("alice"))
+            assert (await alice.begin_push("alice/base", [base])).status == 200
+            assert await alice.put_image(base) == [200, 200, 200]
+            if is_tagged:
+                assert (await alice.put_tag("alice/base", "1.0", base)).status == 200
+            recorder = Recorder(here.v1.host, here.v1.port, other=here.v2)
+            assert await Session(recorder, basic("bob")).push("bob/app", "1.0", [base, app]) == [app.id]
+            assert await Session(recorder, basic("bob")).pull("bob/app", "1.0") == [base, app]
+            for part in ("json", "layer", "ancestry"):
+                await recorder.ask("GET", f"/v1/images/{app.id}/{part}", basic("bob"))
+                await recorder.ask("GET", f"/v1/images/{base.id}/{part}", basic("bob"))
+            told.append(recorder.answers)
+    for one, two in zip(*told, strict=True):
+        assert one == two
