@@ -179,3 +179,32 @@ def test_client_certificates_that_nobody_verifies_are_not_asked_for_and_that_is_
     (mistake,) = mistakes_of(load, Role.SERVE, "gateway: {tls: {clientcas: [ca], clientauth: require-any-client-cert}}")
     assert mistake.startswith("gateway.tls.clientauth: ")
     assert load(Role.V2, CERTIFIED % "verify-client-cert-if-given").notes == ()
+
+
+USERS = "auth: {htpasswd: {realm: r, path: p}}"
+
+
+def test_where_access_control_does_not_reach_is_said(load: Load) -> None:
+    proxied = f"{{{USERS}, gateway: {{v2: {{upstream: 'http://r:5000'}}, v1: {{upstream: 'http://r:5001'}}}}}}"
+    settings = load(Role.PROXY, proxied)
+    assert settings.access is None
+    assert "the registries behind it ask" in note(settings, "auth has no effect on the proxy")
+    half = f"{{{USERS}, gateway: {{v1: {{upstream: 'http://r:5001'}}}}}}"
+    assert "is decided there" in note(load(Role.SERVE, half), "gateway.v1.upstream is elsewhere")
+    for role in (Role.SERVE, Role.V1, Role.V2):
+        settings = load(role, USERS)
+        assert settings.access is not None
+        assert settings.access.schemes == ("htpasswd",)
+        assert not [each for each in settings.notes if each.startswith(("auth", "gateway.v"))]
+
+
+def test_a_scheme_that_protects_nothing_is_said_to(load: Load) -> None:
+    assert "for development" in note(load(Role.V2, "auth: {silly: {realm: r, service: s}}"), "auth.silly protects")
+
+
+def test_the_secret_is_needed_where_tokens_are_made_with_it(load: Load) -> None:
+    secret = "http: {secret: s3cret}"
+    assert note(load(Role.V2, secret), "http.secret is not needed")
+    settings = load(Role.V2, f"{{{secret}, {USERS}}}")
+    assert settings.notes == ()
+    assert "s3cret" not in repr(settings.access)
