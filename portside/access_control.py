@@ -72,6 +72,7 @@ def prepare_access(settings: Settings) -> PreparedAccess | None:
     if asked is None:
         return None
     prepared = PreparedAccess(read_access_files(asked))
+    _import_what_asks(asked)
     if asked.htpasswd is not None:
         from portside.password_files.at_start import prepare_password_file  # noqa: PLC0415 - where it is wanted
 
@@ -79,6 +80,19 @@ def prepare_access(settings: Settings) -> PreparedAccess | None:
         section = "auth" if own is not None and own["htpasswd"] is not None else "gateway.auth"
         prepare_password_file(asked.htpasswd, f"{section}.htpasswd.path")
     return prepared
+
+
+def _import_what_asks(asked: AccessSettings) -> None:
+    """Imports what the workers need for it, before they are forked: so it is done once, and shared."""
+    import backends.auth.own_bearers  # noqa: PLC0415 - where there is access control
+    import backends.storage.inmemory  # noqa: PLC0415
+    import backends.v1.sight  # noqa: PLC0415
+    import portside.observe.auth_metrics  # noqa: F401, PLC0415
+
+    if asked.htpasswd is not None:
+        import bcrypt  # noqa: F401, PLC0415
+
+        import backends.auth.htpasswd_scheme  # noqa: F401, PLC0415
 
 
 class Access:

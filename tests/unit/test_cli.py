@@ -473,10 +473,15 @@ def test_what_forwards_is_imported_only_where_a_registry_is_elsewhere() -> None:
     assert done.stdout == "False\n"
 
 
+@pytest.mark.parametrize("access", ["", ", auth: {htpasswd: {realm: r, path: users}}, gateway: {access: rules}"])
 @pytest.mark.parametrize("role", ["serve", "v1", "v2"])
-def test_what_a_worker_serves_with_is_imported_once_before_the_workers_are_forked(tmp_path: Path, role: str) -> None:
+def test_what_a_worker_serves_with_is_imported_once_before_the_workers_are_forked(
+    tmp_path: Path, role: str, access: str
+) -> None:
     """What each of them imports by itself costs them its time and its memory each."""
-    (tmp_path / "portside.yml").write_text(f"{{version: 0.1, storage: {{filesystem: {{rootdirectory: {tmp_path}}}}}}}")
+    storage = f"storage: {{filesystem: {{rootdirectory: {tmp_path}}}}}"
+    (tmp_path / "portside.yml").write_text(f"{{version: 0.1, {storage}{access}}}")
+    (tmp_path / "rules").write_text("- {allow: pull, to: anyone}")
     program = f"""
 import asyncio, sys
 from pathlib import Path
@@ -488,6 +493,10 @@ from portside.settings.settings import Role
 read = begin_reading(Role("{role}"), Path("portside.yml"), {{}})
 _import_what_serves(Role("{role}"))
 settings = read()
+prepared = None
+if settings.access is not None:
+    from portside.access_control import prepare_access
+    prepared = prepare_access(settings)
 
 async def work():
     from portside.observe.metrics import MetricsFolder
@@ -495,7 +504,7 @@ async def work():
 
     folder = MetricsFolder()
     before = {{*sys.modules}}
-    parts = await build(settings, version="0", instance="0", started=0, voice=Voice())
+    parts = await build(settings, version="0", instance="0", started=0, voice=Voice(), prepared=prepared)
     print(sorted(name for name in {{*sys.modules}} - before if name.startswith(("backends.", "portside.", "proxy."))))
     await parts.close()
     folder.remove()
