@@ -29,7 +29,8 @@ def find_key(chain: Sequence[str], roots: Sequence[x509.Certificate], now: float
     """Returns the key of a chain's first certificate.
 
     Args:
-        chain: certificates in DER and base 64, the signer's first; the others in any order.
+        chain: certificates in DER and base 64, the signer's first; of others of one subject, the first counts, so that
+            there is one way to go on from each, and a stranger's chain is soon at its end.
         roots: where it must end.
         now: seconds since the epoch.
 
@@ -48,7 +49,8 @@ def find_key(chain: Sequence[str], roots: Sequence[x509.Certificate], now: float
             .extension_policies(ca_policy=_CA_POLICY, ee_policy=verification.ExtensionPolicy.permit_all())
             .build_client_verifier()
         )
-        verifier.verify(leaf, others)
+        by_subject = {each.subject.public_bytes(): each for each in reversed(others)}
+        verifier.verify(leaf, list(by_subject.values()))
         return make_key(leaf.public_key())
     except (ValueError, UnsupportedAlgorithm, verification.VerificationError) as error:
         raise WrongToken(f"its chain of certificates is not good ({str(error)[:300]})") from None

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from backends.auth import followed_file
 from backends.auth.access_list import AccessList
+from backends.auth.certificate_chains import find_key
 from backends.auth.credentials import Basic, Bearer
 from backends.auth.followed_file import FollowedFile, UnusableFile
 from backends.auth.identity import Caller
@@ -42,6 +43,7 @@ from tests.support.tokens import (
     public_jwk,
     public_pem,
     thumbprint,
+    x5c,
 )
 
 CALLER = Caller("192.0.2.1", "", "v2", "https://registry.example:5000")
@@ -304,6 +306,21 @@ def test_a_token_is_spelled_in_one_way() -> None:
     parse_token(text)
     with pytest.raises(WrongToken, match="not base64url as it is written in one way"):
         parse_token(other)
+
+
+def test_a_strangers_chain_whose_certificates_all_sign_each_other_is_soon_at_its_end() -> None:
+    roots, key = [certify("ca", SECOND, ca=True)], make_ec()
+    lengths = {}
+    for length in (1, 8):
+        chain = x5c(*(certify("same", key, ca=True) for _ in range(length)))
+        times = []
+        for _ in range(20):
+            began = time.process_time()
+            with pytest.raises(WrongToken, match="not good"):
+                find_key(chain, roots, time.time())
+            times.append(time.process_time() - began)
+        lengths[length] = min(times)
+    assert lengths[8] < max(30 * lengths[1], 0.003)
 
 
 def test_a_short_rsa_key_is_passed_over() -> None:

@@ -122,6 +122,7 @@ def make_cases(keys: Keys, folder: Path, now: float) -> list[Case]:
         decipher_only=False,
     )
     signs_no = certify("between", between, by=("ca", keys.ca), ca=True, extensions=[(usage, True)])
+    namesake = certify("between", keys.stranger, by=("ca", keys.ca), ca=True)
     below = certify("below", keys.leaf, by=("between", between))
     expired = certify("leaf", keys.leaf, by=("ca", keys.ca), ends=-dt.timedelta(days=1))
     stranger = certify("leaf", keys.leaf, by=("ca", keys.leaf), ca=True)
@@ -220,6 +221,8 @@ def make_cases(keys: Keys, folder: Path, now: float) -> list[Case]:
         Case("chain: the one between is no CA", "", chained(below, no_ca)),
         Case("chain: the one between says that it is no CA", "", chained(below, says_no)),
         Case("chain: the one between is not for signing certificates", "", chained(below, signs_no)),
+        Case("chain: two of one subject, the first is the right one", ALL, chained(below, intermediate, namesake)),
+        Case("chain: two of one subject, the second is the right one", "2 3", chained(below, namesake, intermediate)),
         Case("chain: expired", "", chained(expired)),
         Case("chain: a stranger's", "", chained(stranger)),
         Case("chain: a stranger's, beside a kid that is known", "", chained(stranger, kid=ec_id)),
