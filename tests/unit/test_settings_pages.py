@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.auth.schemes import Failure
 from portside.settings.loading import Role
 from portside.settings.unsupported import REFUSED, WITHOUT_EFFECT
 from tests.support.settings_files import Load, every_key
@@ -53,3 +54,9 @@ def test_the_containers_settings_load_for_every_role(load: Load) -> None:
     text = (DOCS.parent / "compose" / "portside.yml").read_text()
     for role in (Role.PROXY, Role.V1, Role.V2):
         assert load(role, text).notes == ()
+
+
+def test_every_reason_for_which_a_request_is_refused_stands_on_the_page() -> None:
+    lines = (DOCS / "settings.md").read_text().splitlines()
+    row = next(line for line in lines if line.startswith("| `portside_auth_failures_total`"))
+    assert [each.value for each in Failure if f"`{each.value}`" not in row] == []
