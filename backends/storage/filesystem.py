@@ -188,8 +188,10 @@ class FilesystemDriver:
         await self.submit(self._write, path, content, durable)
 
     def _write(self, path: str, content: bytes, durable: bool) -> None:  # noqa: FBT001 - run_in_executor passes by position
+        mode = 0o640 if path in layout.SECRETS else 0o644
+
         def fill(folder: int, name: str) -> None:
-            fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder)
+            fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=folder)
             try:
                 write_all(fd, [content])
                 if durable:

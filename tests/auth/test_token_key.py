@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import stat
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,12 @@ async def test_it_is_the_same_after_a_restart_and_another_on_another_volume(stor
     key = await TokenKey(storage).get()
     assert await TokenKey(storage).get() == key
     assert await TokenKey(open_volume(str(tmp_path / "other"))).get() != key
+
+
+async def test_other_users_of_the_machine_cannot_read_it(storage: Storage, tmp_path: Path) -> None:
+    await TokenKey(storage).get()
+    path = tmp_path / layout.TOKEN_KEY.lstrip("/")
+    assert stat.S_IMODE(path.stat().st_mode) & stat.S_IRWXO == 0
 
 
 async def test_the_secret_of_the_settings_makes_it_alone(storage: Storage, tmp_path: Path) -> None:

@@ -9,6 +9,9 @@ PRIMARY = "/docker/registry/portside/primary"
 TAG_RECORDS = f"{PRIMARY}/tags"
 SCHEMA1_KEY = f"{PRIMARY}/keys/schema1.pem"
 TOKEN_KEY = f"{PRIMARY}/keys/tokens"
+SECRETS = frozenset({TOKEN_KEY})
+"""Files that no other users of the machine may read: whoever has their content can pass for anybody."""
+
 EVENTS = f"{PRIMARY}/events"
 EVENT_LOG = f"{EVENTS}/log"
 EVENT_ENDPOINTS = f"{EVENTS}/endpoints"
