@@ -17,6 +17,7 @@ from backends.auth.v1_tokens import V1Grants
 from backends.model.actions import Action
 from backends.model.names import ImageId, canonical_name
 from backends.model.v1images import V1Name, parse_v1_name
+from backends.registry.v1_view.holders import Holders
 from backends.registry.v1_view.service import V1View
 from backends.web.operations import ImageAccess
 from backends.web.rights import Rights
@@ -56,22 +57,26 @@ class CallerSight:
 
     async def may_read(self, image_id: ImageId) -> bool:
         """Whether the caller may pull a repository that holds the shared image of this id."""
-        if await self.view.tagged.is_held(image_id, self._may_pull, first=self._first):
+        if await self._is_held(self.view.tagged, image_id):
             return True
         # Docker 1.6 to 1.9 may have pushed the same image by v2.
         return await self.view.made_images.is_as_pushed(image_id) and await self.may_read_made(image_id)
 
     async def may_read_made(self, image_id: ImageId) -> bool:
         """Whether the caller may pull a repository that has a manifest of which an image with this id was made."""
-        return await self.view.made_images.is_made(image_id) and await self.view.made.is_held(
-            image_id, self._may_pull, first=self._first
-        )
+        return await self.view.made_images.is_made(image_id) and await self._is_held(self.view.made, image_id)
 
     def told(self, ancestry: Sequence[ImageId]) -> None:
         """Takes note that the caller was told what lies below an image, so that it is found quickly."""
         if self._first:
             for holders in (self.view.tagged, self.view.made):
                 holders.spread(self._first, ancestry)
+
+    async def _is_held(self, holders: Holders, image_id: ImageId) -> bool:
+        first = self._first
+        if first and not self.sees_others:  # the others need not be looked at
+            return self._may_pull(first) and await holders.holds(first, image_id)
+        return await holders.is_held(image_id, self._may_pull, first=first)
 
     @property
     def _first(self) -> str:
