@@ -48,7 +48,7 @@ MAX_SECONDS = 300
 EARLY_SECONDS = 5
 """A token is asked for again a little before it ends."""
 
-_MAX_ANSWER = 64 * 1024
+MAX_ANSWER = 64 * 1024
 _MAX_RETRY = 60
 _RETRY_SECONDS = 5
 _REFUSALS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
@@ -253,8 +253,8 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
     content = bytearray()
     async for piece in answer.content.iter_any():
         content += piece
-        if len(content) > _MAX_ANSWER:
-            raise ValueError(f"its answer is longer than {_MAX_ANSWER} bytes")
+        if len(content) > MAX_ANSWER:
+            raise ValueError(f"its answer is longer than {MAX_ANSWER} bytes")
     return bytes(content)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.auth import exchange
 from backends.auth.certificate_chains import MAX_CHAIN as MAX_CHAIN_OF_TOKEN
 from backends.auth.followed_file import MAX_BYTES as MAX_KEY_FILE
 from backends.auth.htpasswd import MAX_COST
@@ -67,6 +68,11 @@ SAID = [
     ("a token", f"{MAX_TOKEN // KIB} KiB"),
     ("certificates in a token (`x5c`)", f"{MAX_CHAIN_OF_TOKEN}"),
     ("a file of keys for tokens", f"{MAX_KEY_FILE // MIB} MiB"),
+    (
+        "questions to the token server in each worker ([for old clients](token-server.md#old-clients))",
+        f"{exchange.AT_ONCE} at once, {exchange.WAITING} in all",
+    ),
+    ("its answer", f"{exchange.MAX_ANSWER // KIB} KiB, within {exchange.TIMEOUT_SECONDS:g} s"),
     ("an htpasswd file", f"{MAX_FILE // MIB} MiB, 64 KiB a line"),
     ("a body that pauses", f"{BODY_IDLE_SECONDS:g} s"),
     ("a body that is kept in memory, in all", f"{BODY_TOTAL_SECONDS:g} s"),
