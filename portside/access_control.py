@@ -93,6 +93,10 @@ def _import_what_asks(asked: AccessSettings) -> None:
         import bcrypt  # noqa: F401, PLC0415
 
         import backends.auth.htpasswd_scheme  # noqa: F401, PLC0415
+    if asked.openid:
+        import portside.openid_issuers  # noqa: F401, PLC0415
+    if asked.certificates is not None:
+        import portside.told_certificates  # noqa: F401, PLC0415
 
 
 class Access:

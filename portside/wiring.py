@@ -10,7 +10,6 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from backends.http.certificate_header import derive_key
 from backends.http.configured_headers import ConfiguredHeaders
 from backends.storage.driver import StorageError
 from backends.storage.storage import Storage
@@ -279,7 +278,11 @@ def _registries_alone(settings: Settings, registries: Mapping[Backend, Handler])
 
 
 def _certificate_key(settings: Settings) -> bytes | None:
-    return derive_key(settings.certificate_secret) if settings.certificate_secret else None
+    if not settings.certificate_secret:
+        return None
+    from backends.http.certificate_header import derive_key  # noqa: PLC0415 - where it is wanted
+
+    return derive_key(settings.certificate_secret)
 
 
 def _elsewhere(settings: Settings) -> dict[Backend, Forwarder]:

@@ -267,6 +267,31 @@ async def test_a_certificate_of_another_ca_is_not_trusted(issuer: Issuer, tmp_pa
     assert issuer.asked == []
 
 
+async def test_the_proxy_of_the_environment_is_asked_and_not_for_this_machine(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        with pytest.raises(UnreachableIssuer, match=r"the proxy of the environment refuses \(403\)"):
+            await fetch_keys(OpenIdSettings("https://issuer.example", ("registry",)))
+        assert asked == [b"CONNECT issuer.example:443 HTTP/1.1\r\n"]
+        await fetch_keys(OpenIdSettings(issuer.url, ("registry",), ca=issuer.ca))
+        monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
+        with pytest.raises(UnreachableIssuer, match="HTTPS_PROXY does not name a proxy that can be used"):
+            await fetch_keys(OpenIdSettings("https://issuer.example", ("registry",)))
+
+
 async def test_nobody_there_is_said(tmp_path: Path) -> None:
     async with running_issuer(tmp_path / "gone") as gone:
         pass

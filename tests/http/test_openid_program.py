@@ -195,6 +195,26 @@ async def test_passwords_and_tokens_are_taken_beside_each_other(site: Site, issu
         assert "(htpasswd, " in log
 
 
+async def test_where_anyone_may_pull_clients_get_a_token_of_this_registry_for_theirs(
+    site: Site, issuer: Issuer
+) -> None:
+    site.folder.joinpath("rules.yml").write_text(RULES + "- {allow: pull, to: anyone, on: public/**}\n")
+    with serving(site) as (_, v2):
+        here = f'Bearer realm="http://{v2.authority}/v2/_portside/token",service="{v2.authority}"'
+        assert told(await v2.ask("GET", "/v2/")) == (401, [here])
+        nobody = (await v2.ask("GET", "/v2/_portside/token")).json["token"]
+        assert (await v2.ask("GET", "/v2/public/x/tags/list", bearer(nobody))).json["errors"][0][
+            "code"
+        ] == "NAME_UNKNOWN"
+        job = (await v2.ask("GET", "/v2/_portside/token", basic("token", issuer.token(**MAIN)))).json["token"]
+        assert (await v2.ask("POST", f"/v2/{APP}/blobs/uploads/", bearer(job))).status == 202
+        assert (await v2.ask("POST", "/v2/public/x/blobs/uploads/", bearer(job))).status == 403
+        wrong = await v2.ask("GET", "/v2/_portside/token", basic("token", issuer.token(aud="other")))
+        assert wrong.status == 401
+        # A token is not made another by who has it only as a bearer.
+        assert (await v2.ask("GET", "/v2/_portside/token", bearer(issuer.token(**MAIN)))).status == 403
+
+
 def start(site: Site) -> str:
     ended = portside("serve", site.write(), folder=site.folder, timeout_s=20)
     assert ended.returncode == 1, ended.stderr

@@ -9,13 +9,18 @@ import pytest
 
 from backends.auth import exchange
 from backends.auth.certificate_chains import MAX_CHAIN as MAX_CHAIN_OF_TOKEN
+from backends.auth.claim_texts import MAX_CLAIMS
+from backends.auth.claim_texts import MAX_DEPTH as MAX_CLAIM_DEPTH
 from backends.auth.followed_file import MAX_BYTES as MAX_KEY_FILE
 from backends.auth.htpasswd import MAX_COST
 from backends.auth.password_file import MAX_FILE
 from backends.auth.passwords import LONGEST_WAIT_SECONDS
+from backends.auth.remote_keys import MAX_BYTES as MAX_KEY_BYTES
+from backends.auth.remote_keys import MAX_KEYS
 from backends.auth.signed_token import MAX_TOKEN
 from backends.auth.slowing import AT_ONCE, RECOVERY_SECONDS
 from backends.http.asking_again import REDIRECTS
+from backends.http.certificate_header import MAX_HEADER as MAX_CERTIFICATE
 from backends.http.request_info import MAX_FIELDS
 from backends.http.settings import BODY_IDLE_SECONDS, BODY_TOTAL_SECONDS, UPLOADS_AT_ONCE
 from backends.model.clients import MAX_AGENT
@@ -53,6 +58,9 @@ KIB, MIB = 1024, 1024 * 1024
 LAYERS = LayerSettings()
 
 SAID = [
+    ("the keys of an issuer of tokens", f"{MAX_KEY_BYTES // KIB} KiB, {MAX_KEYS} keys"),
+    ("claims of a token", f"{MAX_CLAIMS}, nested {MAX_CLAIM_DEPTH} levels"),
+    ("the names in a client's certificate that the proxy tells another process", f"{MAX_CERTIFICATE // KIB} KiB"),
     ("the request line", f"{MAX_LINE // KIB} KiB"),
     ("one header", f"{MAX_LINE // KIB} KiB"),
     ("all headers together, names and values", f"{MAX_HEADERS // KIB} KiB"),
