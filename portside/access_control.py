@@ -87,14 +87,14 @@ def _import_what_asks(asked: AccessSettings) -> None:
     import backends.auth.own_bearers  # noqa: PLC0415 - where there is access control
     import backends.storage.inmemory  # noqa: PLC0415
     import backends.v1.sight  # noqa: PLC0415
-    import portside.observe.auth_metrics  # noqa: F401, PLC0415
+    import portside.observe.auth_metrics  # noqa: PLC0415
 
     if asked.htpasswd is not None:
         import bcrypt  # noqa: F401, PLC0415
 
         import backends.auth.htpasswd_scheme  # noqa: F401, PLC0415
     if asked.openid:
-        import portside.openid_issuers  # noqa: F401, PLC0415
+        import portside.openid_issuers  # noqa: PLC0415
     if asked.certificates is not None:
         import portside.told_certificates  # noqa: F401, PLC0415
 

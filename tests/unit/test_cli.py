@@ -473,7 +473,14 @@ def test_what_forwards_is_imported_only_where_a_registry_is_elsewhere() -> None:
     assert done.stdout == "False\n"
 
 
-@pytest.mark.parametrize("access", ["", ", auth: {htpasswd: {realm: r, path: users}}, gateway: {access: rules}"])
+@pytest.mark.parametrize(
+    "access",
+    [
+        "",
+        ", auth: {htpasswd: {realm: r, path: users}}, gateway: {access: rules}",
+        ", gateway: {access: rules, auth: {openid: {issuer: i, audience: a, jwks: 'http://127.0.0.1:1/'}}}",
+    ],
+)
 @pytest.mark.parametrize("role", ["serve", "v1", "v2"])
 def test_what_a_worker_serves_with_is_imported_once_before_the_workers_are_forked(
     tmp_path: Path, role: str, access: str
