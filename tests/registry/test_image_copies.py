@@ -261,6 +261,23 @@ async def test_deleting_a_converted_manifest_takes_the_tags_of_that_image_alone(
         assert await b.get_tags() == {}
 
 
+async def test_what_was_made_of_a_shared_image_is_not_of_the_copy_that_came_after_it(store: Store) -> None:
+    await Tenant(store, C).push(*OURS, tag="base")
+    b = Tenant(store, B, readable=[C])
+    await b.push(*OURS, tag="1.0")
+    before, layers = await b.pull_as(Form.SCHEMA2, "1.0")
+    assert layers == [unpack(image.layer) for image in OURS]
+    await store.v1_repositories.delete_tag(b.owner, "1.0", actor=ACTOR)
+    b.readable = ()
+    await b.push(*THEIRS, tag="1.0")
+    after, layers = await b.pull_as(Form.SCHEMA2, "1.0")
+    assert layers == [unpack(image.layer) for image in THEIRS]
+    assert before != after
+    await store.open(RepositoryName(B)).delete_manifest(parse_digest(before), actor=ACTOR)
+    assert await b.pull("1.0") == THEIRS
+    assert await b.pull_as(Form.SCHEMA2, "1.0") == (after, layers)
+
+
 async def test_the_pass_over_layers_reads_both(reopen: Reopen) -> None:
     first = guarded(reopen())
     await both(first)
