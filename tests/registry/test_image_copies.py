@@ -464,6 +464,30 @@ async def test_a_deletion_that_is_killed_at_any_step_leaves_no_tag_that_names_an
     await first.close()
 
 
+async def test_what_another_repository_has_is_made_its_own_wherever_that_is_cut_off(reopen: Reopen) -> None:
+    first = guarded(reopen())
+    await Tenant(first, "t-team/app").push(*chain_of("T", "1", "2"), tag="1.0")
+    await Tenant(first, A).push(*OURS, tag="1.0")
+    for step in range(MANY):
+        for folder in (layout.v1_copies(parse_v1_name(B)), f"{layout.V1_REPOSITORIES}/b-team"):
+            with suppress(PathNotFound):
+                await first.storage.driver.delete(folder)
+        dying, driver = wrapped(reopen(), partial(Failing, steps=step, dies=True))
+        with suppress(Died):
+            await Tenant(guarded(dying), B, readable=[A]).push(*OURS, tag="1.0")
+        await require_own(first, B, OURS)
+        fresh = guarded(reopen())
+        await Tenant(fresh, B, readable=[A]).push(*OURS, tag="1.0")
+        assert await Tenant(fresh, B).pull("1.0") == OURS
+        assert await Tenant(fresh, A).pull("1.0") == OURS
+        await fresh.close()
+        if not driver.failed:
+            break
+    else:
+        raise AssertionError("it has more steps than that")
+    await first.close()
+
+
 async def test_of_two_processes_that_push_one_id_each_has_its_own(reopen: Reopen) -> None:
     stores = [guarded(reopen()) for _ in range(2)]
     for number in range(10):
