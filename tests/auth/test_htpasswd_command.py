@@ -11,10 +11,14 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import bcrypt
 import pytest
+
+from portside.password_files.writing import change_file
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -201,6 +205,28 @@ def test_several_at_once_lose_no_user(tmp_path: Path, is_there: bool) -> None:  
     for number in range(8):
         assert fits(path, f"user{number}", f"password {number}")
     assert names(tmp_path) == ["users"]
+
+
+def test_who_changes_a_file_waits_for_another_and_then_changes_what_that_has_made(tmp_path: Path) -> None:
+    path = tmp_path / "users"
+    path.write_text("# users\n")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(content: bytes) -> bytes:
+        begun.set()
+        assert go_on.wait(20)
+        return content + b"first:x\n"
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(change_file, path, slowly)
+        assert begun.wait(20)
+        second = threads.submit(change_file, path, lambda content: content + b"second:x\n")
+        with pytest.raises(TimeoutError):
+            second.result(0.2)
+        go_on.set()
+        first.result(20)
+        second.result(20)
+    assert path.read_text() == "# users\nfirst:x\nsecond:x\n"
 
 
 def test_a_password_is_typed_twice_and_not_shown(tmp_path: Path) -> None:

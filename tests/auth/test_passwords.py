@@ -389,16 +389,18 @@ async def test_the_same_wrong_password_again_is_no_other_try(world: World) -> No
 
 async def test_who_leaves_before_its_turn_is_not_checked(world: World) -> None:
     await slow_world(world)
+    await world.settle()
     first = asyncio.create_task(world.check("alice", "one"))
-    left = [asyncio.create_task(world.check("alice", "two", f"192.0.2.{each}")) for each in range(3)]
-    stays = asyncio.create_task(world.check("alice", "two", "192.0.2.0"))
-    await asyncio.sleep(0.001)
+    left = [asyncio.create_task(world.check("alice", f"two {each}", f"192.0.2.{each}")) for each in range(3)]
+    stays = asyncio.create_task(world.check("alice", "two 0", "192.0.2.0"))
+    await asyncio.sleep(0)
+    assert len(world.passwords._queue) >= 3
     for each in left:
         each.cancel()
     await asyncio.gather(*left, return_exceptions=True)
     assert [await first, await stays] == [False, False]
-    assert world.told.checks == 2
     assert await world.check("alice", "wonder")
+    assert world.told.checks == 3
 
 
 async def test_the_end_leaves_nobody_waiting(world: World) -> None:
