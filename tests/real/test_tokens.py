@@ -154,7 +154,7 @@ async def own_tokens(folder: Path) -> AsyncIterator[Place]:
 
 
 @contextlib.asynccontextmanager
-async def token_server(folder: Path, *, by_rsa: bool = False) -> AsyncIterator[Place]:
+async def token_server(folder: Path, *, by_rsa: bool = False, plain: bool = False) -> AsyncIterator[Place]:
     """A registry that has a token server."""
     key = make_rsa() if by_rsa else make_ec()
     server = TokenServer(
@@ -166,7 +166,7 @@ async def token_server(folder: Path, *, by_rsa: bool = False) -> AsyncIterator[P
     )
     files = make_certificate(folder)
     (folder / "keys.pem").write_bytes(public_pem(key))
-    async with running_token_server(server, files):
+    async with running_token_server(server, None if plain else files):
         scheme = TokenScheme(TokenSettings(server.realm, SERVICE, ISSUER, folder / "keys.pem"))
         async with gated(scheme) as here:
             layout = make_oci_layout(folder / "layout")
@@ -179,6 +179,13 @@ async def token_server(folder: Path, *, by_rsa: bool = False) -> AsyncIterator[P
 async def token_server_with_rsa(folder: Path) -> AsyncIterator[Place]:
     """The same with an RSA key, by its name in distribution 2."""
     async with token_server(folder, by_rsa=True) as place:
+        yield place
+
+
+@contextlib.asynccontextmanager
+async def plain_token_server(folder: Path) -> AsyncIterator[Place]:
+    """The same without TLS: daemons trust nobody's authority for a realm but the system's."""
+    async with token_server(folder, plain=True) as place:
         yield place
 
 
@@ -247,8 +254,11 @@ async def test_distributions_own_token_server_says_who_may_what(tmp_path: Path) 
 
 
 @pytest.mark.xdist_group("real")
-async def test_containerd_asks_by_post_first_and_then_as_everybody(containerd: Containerd, tmp_path: Path) -> None:
-    async with own_tokens(tmp_path) as place:
+@pytest.mark.parametrize("kind", [own_tokens, plain_token_server])
+async def test_containerd_asks_by_post_first_and_then_as_everybody(
+    kind: Callable[[Path], contextlib.AbstractAsyncContextManager[Place]], containerd: Containerd, tmp_path: Path
+) -> None:
+    async with kind(tmp_path) as place:
         for user in ((), ("--user", f"alice:{PASSWORD}")):
             words = ("images", "pull", "--plain-http", "--snapshotter", "native", *user, f"{place.host}/{APP}:t")
             await asyncio.to_thread(containerd.ctr, *words)
@@ -256,10 +266,12 @@ async def test_containerd_asks_by_post_first_and_then_as_everybody(containerd: C
         assert "status" in await asyncio.to_thread(lambda: containerd.ctr(*pushed, check=False))
         with_user = (*pushed[:2], "--user", f"alice:{PASSWORD}", *pushed[2:])
         await asyncio.to_thread(containerd.ctr, *with_user)
+        if place.server is not None:
+            assert set(place.server.methods) == {"GET", "POST"}
 
 
 @pytest.mark.xdist_group("real")
-@pytest.mark.parametrize("kind", [own_tokens])
+@pytest.mark.parametrize("kind", [own_tokens, plain_token_server])
 async def test_docker_pulls_without_a_login_and_pushes_after_one(
     kind: Callable[[Path], contextlib.AbstractAsyncContextManager[Place]], docker: Docker, tmp_path: Path
 ) -> None:

@@ -42,11 +42,12 @@ class TokenServer:
     methods: list[str] = field(default_factory=list)
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    scheme: str = "https"
     port: int = 0
 
     @property
     def realm(self) -> str:
-        return f"https://localhost:{self.port}/token"
+        return f"{self.scheme}://localhost:{self.port}/token"
 
     async def handle(self, request: BaseRequest) -> Response:
         """Answers one question."""
@@ -85,10 +86,14 @@ class TokenServer:
 
 
 @contextlib.asynccontextmanager
-async def running_token_server(server: TokenServer, files: CertificateFiles) -> AsyncIterator[TokenServer]:
-    """Serves it until the end of the block."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(files.chain, files.key)
+async def running_token_server(server: TokenServer, files: CertificateFiles | None) -> AsyncIterator[TokenServer]:
+    """Serves it until the end of the block; by plain HTTP for programs that trust the system's authorities alone."""
+    context = None
+    if files is None:
+        server.scheme = "http"
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(files.chain, files.key)
     async with serve(server.handle, tls=context) as port:
         server.port = port
         yield server
