@@ -22,6 +22,9 @@ from backends.registry.v1_view.service import V1View
 from backends.web.operations import ImageAccess
 from backends.web.rights import Rights
 
+PUSH_LOOK_SECONDS = 2.0
+"""A push asks for dozens of images; for these, other repositories are looked at once in so many seconds."""
+
 _CONTENTS = ("/layer", "/ancestry")
 
 
@@ -76,7 +79,9 @@ class CallerSight:
         first = self._first
         if first and not self.sees_others:  # the others need not be looked at
             return self._may_pull(first) and await holders.holds(first, image_id)
-        return await holders.is_held(image_id, self._may_pull, first=first)
+        # Who pushes sends once more what was missed.
+        max_age = PUSH_LOOK_SECONDS if first else 0.0
+        return await holders.is_held(image_id, self._may_pull, first=first, max_age=max_age)
 
     @property
     def _first(self) -> str:

@@ -268,8 +268,10 @@ def test_what_another_generation_has_pushed_is_pulled_by_those_who_may(place: Pl
 
 @pytest.mark.parametrize("version", ["1.3.3", "1.5.0", "1.6.2", "1.9.1"])
 def test_a_search_finds_what_may_be_pulled_where_a_release_says_who_searches(place: Place, version: str) -> None:
-    name = new_name("common")
-    assert place.docker("1.5.0", ALICE).push(name, "b", make_image(name)).ok
+    name, hidden = new_name("common"), new_name()
+    for repository in (name, hidden):
+        assert place.docker("1.5.0", ALICE).push(repository, "b", make_image(repository)).ok
+    assert place.docker(version, BOB).search(hidden.partition("/")[2]).found == ()
     outcome = place.docker(version, BOB).search(name.partition("/")[2])
     if PROFILES[version].search_login and place.scheme == "htpasswd":
         assert outcome.found == (name,)

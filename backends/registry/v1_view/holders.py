@@ -5,8 +5,8 @@ An image's address names no repository. One holds it where one of its tags names
 (`_index_images`) does not count: it is the client's claim.
 
 What is known here only says where to look. That a repository holds an image is found in storage each time. That none
-does is only said after all repositories have been looked at, since other processes push and delete too: that costs a
-`stat` or two of each, once for all who ask at the same time, and the reading of those that have changed.
+of some does is only said after these have been looked at, since other processes push and delete too: that costs a
+`stat` or two of each, and the reading of those that have changed.
 """
 
 from __future__ import annotations
@@ -32,9 +32,6 @@ REMEMBERED = 16384
 
 SETTLED_SECONDS = 0.1
 """A folder that was changed within this time may be changed again without its time saying so."""
-
-REST = 4
-"""After it has looked at all repositories a process rests so many times as long as that took."""
 
 K = TypeVar("K")
 
@@ -73,16 +70,15 @@ class Holders:
         self._reading: dict[str, asyncio.Task[Holdings | None]] = {}
         self._hints: Cache[tuple[str, ImageId], str] = Cache(bound=REMEMBERED)
         self._last: Cache[ImageId, str] = Cache(bound=REMEMBERED)
-        self._looking: asyncio.Task[Sequence[str]] | None = None
-        self._rests_until = 0.0
 
-    async def is_held(self, image_id: ImageId, among: Among, *, first: str = "") -> bool:
+    async def is_held(self, image_id: ImageId, among: Among, *, first: str = "", max_age: float = 0.0) -> bool:
         """Whether one of some repositories holds an image.
 
         Args:
             image_id: the image; one that is not complete is held by none.
             among: which repositories are in question.
             first: the one that is asked first, by its canonical name; "" for none.
+            max_age: so many seconds ago the others may have been looked at, where it is no mistake to miss one.
         """
         if first and among(first) and await self.holds(first, image_id):
             return True
@@ -91,19 +87,18 @@ class Holders:
             return True
         if await self._one_holds_as_known(image_id, among):
             return True
-        names = await self._look_at_all()
-        if await self._one_holds_as_known(image_id, among):
-            return True
-        async for name in yielding(names):
-            if name not in self._known and among(name) and await self.holds(name, image_id):
+        # Only these: neither the answer nor its time depends on what others have.
+        async for name in yielding([name for name in await self._held.names() if among(name)]):
+            if name != first and await self.holds(name, image_id, max_age=max_age):
+                self._last.put(image_id, name)
                 return True
         return False
 
-    async def holds(self, name: str, image_id: ImageId) -> bool:
+    async def holds(self, name: str, image_id: ImageId, *, max_age: float = 0.0) -> bool:
         """Whether a repository holds an image; takes its canonical name."""
         if await self._holds_as_known(name, image_id):
             return True
-        known = await self._fresh(name)
+        known = await self._fresh(name, max_age)
         by = None if known is None else known.holder_of(image_id)
         if by is None or not await self._held.confirms(name, by, image_id):
             return False
@@ -142,11 +137,15 @@ class Holders:
 
     # from storage
 
-    async def _fresh(self, name: str) -> Holdings | None:
+    async def _fresh(self, name: str, max_age: float = 0.0) -> Holdings | None:
         """Returns what a repository holds, as it is stored at some time since this was called; None for nothing."""
-        known = self._known.find(name)
-        if known is not None and known.stamp is not None and known.stamp == await self._held.stamp(name):
-            return known
+        known, now = self._known.find(name), time.monotonic()
+        if known is not None:
+            if now - known.looked < max_age:
+                return known
+            if known.stamp is not None and known.stamp == await self._held.stamp(name):
+                known.looked = now
+                return known
         reading = self._reading.get(name)
         if reading is not None:  # it may have begun too early; the next one has not
             await asyncio.wait([reading])
@@ -157,33 +156,16 @@ class Holders:
         return await asyncio.shield(reading)
 
     async def _read(self, name: str) -> Holdings | None:
-        began, stamp = time.time(), await self._held.stamp(name)
+        began, looked = time.time(), time.monotonic()
+        stamp = await self._held.stamp(name)
         if not stamp:
             self._known.forget(name)
             return None
         collected, is_told = await self._held.collect(name)
         is_sure = is_told and all(0 < modified < began - SETTLED_SECONDS for modified in stamp.values())
-        known = await asyncio.to_thread(Holdings, collected, stamp if is_sure else None)
+        known = await asyncio.to_thread(Holdings, collected, stamp if is_sure else None, looked)
         self._known.put(name, known)
         return known
-
-    async def _look_at_all(self) -> Sequence[str]:
-        """Makes known what all repositories hold, as it is stored at some time since now; returns their names."""
-        earlier = self._looking
-        if earlier is not None and not earlier.done():
-            await asyncio.wait([earlier])
-        if self._looking is None or self._looking is earlier:
-            self._looking = asyncio.create_task(self._look())
-        return await asyncio.shield(self._looking)
-
-    async def _look(self) -> Sequence[str]:
-        await asyncio.sleep(max(0.0, self._rests_until - time.monotonic()))
-        began = time.monotonic()
-        names = await self._held.names()
-        async for name in yielding(names):
-            await self._fresh(name)
-        self._rests_until = time.monotonic() + REST * (time.monotonic() - began)
-        return names
 
 
 def _found(cache: Cache[K, str], key: K) -> str | None:

@@ -35,12 +35,14 @@ class Holdings:
     Args:
         collected: what it holds.
         stamp: when its folders were changed before they were read; None where that says nothing.
+        looked: when it was seen last that this holds, on the monotonic clock.
     """
 
-    __slots__ = ("_at", "_by", "_keys", "stamp")
+    __slots__ = ("_at", "_by", "_keys", "looked", "stamp")
 
-    def __init__(self, collected: Collecting, stamp: Mapping[str, float] | None) -> None:
+    def __init__(self, collected: Collecting, stamp: Mapping[str, float] | None, looked: float = 0.0) -> None:
         self.stamp = stamp
+        self.looked = looked
         self._by = collected.by
         self._keys = array("q", sorted(collected.found))
         self._at = array("I", [collected.found[key] for key in self._keys])
@@ -69,9 +71,6 @@ class KnownHoldings:
         self._bound = bound
         self._weight = 0
         self._known: OrderedDict[str, Holdings] = OrderedDict()
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._known
 
     def find(self, name: str) -> Holdings | None:
         """Returns what is known of a repository; None for nothing."""

@@ -66,15 +66,17 @@ class TaggedImages:
             v1 = parse_v1_name(name)
         except RegistryError:
             return found
-        folders = [(self._v1_driver, layout.v1_repository(v1.namespace, v1.stored))]
+        await self._add(found, self._v1_driver, layout.v1_repository(v1.namespace, v1.stored))
         if v1.v2 is not None:
             # A migration makes a derivation, and then a manifest of the repository's own.
-            folders.append((self._driver, layout.derivation_sources(v1.v2)))
-            folders.append((self._driver, f"{layout.revisions(v1.v2)}/sha256"))
-        for driver, folder in folders:
-            with suppress(PathNotFound, InvalidPath):
-                found[folder] = (await driver.stat(folder)).modified
+            await self._add(found, self._driver, layout.derivation_sources(v1.v2))
+            if layout.derivation_sources(v1.v2) in found:
+                await self._add(found, self._driver, f"{layout.revisions(v1.v2)}/sha256")
         return found
+
+    async def _add(self, found: dict[str, float], driver: StorageDriver, folder: str) -> None:
+        with suppress(PathNotFound, InvalidPath):
+            found[folder] = (await driver.stat(folder)).modified
 
     async def collect(self, name: str) -> tuple[Collecting, bool]:
         collected, v1 = Collecting(), parse_v1_name(name)
