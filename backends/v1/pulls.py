@@ -13,6 +13,7 @@ from backends.model.events import Conversion, v1_image_target, v1_layer_target, 
 from backends.model.names import ImageId, is_image_id
 from backends.model.v1images import V1Name
 from backends.registry.events import note_pull
+from backends.registry.v1.sight import sight_in
 from backends.registry.v1_view.repositories import TaggedImage
 from backends.v1.parts import Parts
 
@@ -27,7 +28,8 @@ async def tell_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str, t
     if not is_image_id(tagged.image_id):
         return
     actor, image = parts.actor(request), ImageId(tagged.image_id)
-    blob = await parts.store.v1_view.images.known_layer_blob(image, parts.viewer(request).sight)
+    sight = sight_in(parts.viewer(request).sight, name)
+    blob = await parts.store.v1_view.images.known_layer_blob(image, sight)
     origin = tagged.origin
     conversion = None if origin is None else Conversion(origin.target, origin.media_type, origin.rule)
     target = v1_image_target(name, tag=tag, image_id=image, blob=blob, conversion=conversion, origin=actor.origin)

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.conversion.plans import Form
-from backends.model.digest import parse_digest
+from backends.model.digest import Digest, parse_digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.image_places import ImageCopy, ImagePlace
 from backends.model.names import ImageId, RepositoryName
@@ -29,6 +29,7 @@ from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
 from tests.support.derivations import pulled, push_v1
 from tests.support.drivers import Died, Failing, ForwardingDriver, Unlinked, wrapped
+from tests.support.kept_events import KeptEvents
 from tests.support.layers import unpack
 from tests.support.schema1_pushes import push_schema1
 from tests.support.stores import everything
@@ -276,6 +277,19 @@ async def test_what_was_made_of_a_shared_image_is_not_of_the_copy_that_came_afte
     await store.open(RepositoryName(B)).delete_manifest(parse_digest(before), actor=ACTOR)
     assert await b.pull("1.0") == THEIRS
     assert await b.pull_as(Form.SCHEMA2, "1.0") == (after, layers)
+
+
+async def test_events_tell_of_each_teams_own_blobs(reopen: Reopen) -> None:
+    events = KeptEvents()
+    store = Store(reopen(), events=events, own_images=True)
+    for name, chain in ((A, OURS), (B, THEIRS)):
+        await Tenant(store, name).push(*chain, tag="1.0")
+        told = [event.target.digest for event in events.take()]
+        assert told == [Digest.of(image.layer) for image in (*chain, chain[1])]
+        known = await store.v1_view.images.known_layer_blob(ImageId(chain[1].id), Tenant(store, name))
+        assert known is not None
+        assert known.digest == Digest.of(chain[1].layer)
+    await store.close()
 
 
 async def test_the_pass_over_layers_reads_both(reopen: Reopen) -> None:

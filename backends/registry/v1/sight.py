@@ -53,7 +53,7 @@ class SightIn:
 
     Attributes:
         sight: what it sees.
-        owner: the repository, which the client may push to.
+        owner: the repository, in which the client may do what it asks for.
     """
 
     sight: Sight
@@ -71,3 +71,8 @@ class SightIn:
 
     async def may_read_made(self, image_id: ImageId) -> bool:
         return await self.sight.may_read_made(image_id)
+
+
+def sight_in(sight: Sight | None, owner: V1Name) -> Sight | None:
+    """Returns what a client sees whose request names a repository itself; None where access is not controlled."""
+    return None if sight is None else SightIn(sight, owner)

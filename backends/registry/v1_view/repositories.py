@@ -22,7 +22,7 @@ from backends.model.v1images import V1Name, dump_json, load_json
 from backends.registry.still_working import StillWorking
 from backends.registry.tags.service import Tags
 from backends.registry.v1.repositories import Repositories
-from backends.registry.v1.sight import SightIn
+from backends.registry.v1.sight import sight_in
 from backends.registry.v1_view.derivations import Derivations, Origin
 from backends.registry.v1_view.images import ViewedImages
 from backends.registry.v1_view.viewer import Viewer
@@ -140,7 +140,7 @@ class ViewedRepositories:
         Raises:
             RegistryError: IMAGE_UNKNOWN: the image or an ancestor is not here or has no layer.
         """
-        sight = None if viewer.sight is None else SightIn(viewer.sight, name)
+        sight = sight_in(viewer.sight, name)
         is_own = await self._images.has_own(image_id, sight)
         if (
             not is_own
