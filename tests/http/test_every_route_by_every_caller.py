@@ -223,6 +223,16 @@ async def test_what_may_not_be_pulled_looks_like_what_is_not_there(caller: str) 
     assert {500, 502, 503}.isdisjoint(statuses)
 
 
+@pytest.mark.parametrize("caller", ["nobody", "an old client that has never logged in", "a user with nothing"])
+async def test_it_does_where_anyone_may_pull_something(caller: str) -> None:
+    """Then nobody is asked who it is before it comes to what it may not; images of v1 are looked for all the same."""
+    things, rules = Things(), RULES + "- {allow: pull, to: anyone, on: [public/**, team/mine]}"
+    async with two_stores(Passwords(), rules=rules, everything=things.everything, bare=things.bare) as both:
+        statuses = await _compare(both, things, IGNORANT[caller])
+    assert 200 in statuses
+    assert {500, 502, 503}.isdisjoint(statuses)
+
+
 @pytest.mark.parametrize("access", ["read", "write"])
 async def test_a_token_of_v1_shows_nothing_but_its_repository(access: str) -> None:
     things = Things()
