@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from backends.model.actor import Actor
 from backends.model.conversion.plans import Form, Plan
@@ -24,8 +25,11 @@ from backends.registry.v1_view.holders import SETTLED_SECONDS, Holders
 from backends.registry.v1_view.tagged_images import TaggedImages
 from backends.registry.v1_view.viewer import Viewer
 from backends.storage import layout
+from backends.storage.driver import FileInfo, StorageReadOnly
 from backends.storage.factory import open_folder
+from backends.storage.forwarding_driver import ForwardingDriver
 from tests.support.actors import ACTOR
+from tests.support.drivers import wrapped
 from tests.support.pauses import CPU_SECONDS, pauses
 from tests.support.pushed_examples import expected_v1, gzip_layer, push_example, push_image
 from tests.support.schema1_pushes import push_schema1
@@ -298,6 +302,31 @@ async def test_ten_thousand_tags_of_fifty_layers_are_known_within_seconds_and_ho
         assert await store.v1_view.tagged.is_held(ImageId(f"{number:032x}{5:032x}"), only("team/app"), first="team/app")
     each = (time.perf_counter() - began) / 100
     assert each < 0.02, f"an image of a known tag took {each * 1000:.1f} ms"
+
+
+class Broken(ForwardingDriver):
+    """A driver whose disk cannot read one repository."""
+
+    @override
+    async def stat(self, path: str) -> FileInfo:
+        if path.startswith("/repositories/team/broken"):
+            raise StorageReadOnly(path)
+        return await super().stat(path)
+
+
+async def test_a_repository_that_cannot_be_read_is_in_the_way_of_no_other(root: Path, processes: Open) -> None:
+    store = processes()
+    await push(store.v1_images, (*CHAIN, LOOSE))
+    for name in ("team/app", "team/broken"):
+        await tag(store, name, "1", TOP)
+    storage, _ = wrapped(open_folder(root), Broken)
+    damaged = Store(storage)
+    assert await damaged.v1_view.tagged.is_held(ImageId(TOP.id), anywhere)
+    assert not await damaged.v1_view.tagged.is_held(ImageId(LOOSE.id), only("team/app"))
+    with pytest.raises(StorageReadOnly):  # that nobody holds it is not known
+        await damaged.v1_view.tagged.is_held(ImageId(LOOSE.id), anywhere)
+    await damaged.close()
+    await storage.close()
 
 
 # by manifests

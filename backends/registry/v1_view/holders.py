@@ -14,12 +14,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
 
 from backends.model.cache import Cache
 from backends.model.names import ImageId
 from backends.registry.v1_view.holdings import Collecting, Holdings, KnownHoldings
 from backends.registry.yielding import yielding
+from backends.storage.driver import StorageError
 
 Among = Callable[[str], bool]
 """Whether a repository is in question, by its canonical name."""
@@ -79,6 +81,9 @@ class Holders:
             among: which repositories are in question.
             first: the one that is asked first, by its canonical name; "" for none.
             max_age: so many seconds ago the others may have been looked at, where it is no mistake to miss one.
+
+        Raises:
+            StorageError: one of them cannot be read, and none of the others holds it.
         """
         if first and among(first) and await self.holds(first, image_id):
             return True
@@ -88,10 +93,16 @@ class Holders:
         if await self._one_holds_as_known(image_id, among):
             return True
         # Only these: neither the answer nor its time depends on what others have.
+        failed: StorageError | None = None
         async for name in yielding([name for name in await self._held.names() if among(name)]):
-            if name != first and await self.holds(name, image_id, max_age=max_age):
-                self._last.put(image_id, name)
-                return True
+            try:
+                if name != first and await self.holds(name, image_id, max_age=max_age):
+                    self._last.put(image_id, name)
+                    return True
+            except StorageError as error:  # another may hold it, all the same
+                failed = error
+        if failed is not None:
+            raise failed
         return False
 
     async def holds(self, name: str, image_id: ImageId, *, max_age: float = 0.0) -> bool:
@@ -152,8 +163,13 @@ class Holders:
             reading = self._reading.get(name)
         if reading is None:
             reading = self._reading[name] = asyncio.create_task(self._read(name))
-            reading.add_done_callback(lambda _: self._reading.pop(name, None))
+            reading.add_done_callback(partial(self._has_read, name))
         return await asyncio.shield(reading)
+
+    def _has_read(self, name: str, reading: asyncio.Task[Holdings | None]) -> None:
+        self._reading.pop(name, None)
+        if not reading.cancelled():
+            reading.exception()  # whoever still waits has it
 
     async def _read(self, name: str) -> Holdings | None:
         began, looked = time.time(), time.monotonic()
