@@ -96,7 +96,7 @@ class AccessControl:
             try:
                 identity = await scheme.identify(credentials, caller)
             except WrongCredentials as wrong:
-                if asks_server:  # the password may be for the token server
+                if asks_server and wrong.failure not in _OF_TOKENS:  # the password may be for the token server
                     continue
                 raise _wrong(scheme.name, wrong, credentials) from None
             except Busy as busy:
@@ -173,6 +173,10 @@ class AccessControl:
         schemes = self.schemes if self.v1_tokens is None or not self.schemes else (*self.schemes, self.v1_tokens)
         found = (scheme.challenge(caller, wanted, error) for scheme in schemes)
         return list(dict.fromkeys(value for value in found if value is not None))
+
+
+_OF_TOKENS = frozenset({Failure.TOKEN, Failure.EXPIRED})
+"""What is wrong with a token that stands in a password's place: it is nobody else's business."""
 
 
 def _is_for_exchange(credentials: Credentials | None) -> bool:

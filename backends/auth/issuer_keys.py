@@ -12,6 +12,11 @@ from backends.auth.keys import KeySet, parse_jwks
 class IssuerKeys(Protocol):
     """An issuer's keys."""
 
+    @property
+    def current(self) -> KeySet | None:
+        """What `held` returns, where that can be told at once; else None."""
+        ...
+
     async def held(self) -> KeySet | None:
         """Returns the keys that hold now, without a wait; None before there are any.
 
@@ -41,6 +46,7 @@ class FileKeys:
 
     def __init__(self, path: Path, *, what: str) -> None:
         self._file: FollowedFile[KeySet] = FollowedFile(path, parse_jwks, what=what)
+        self.current = None  # somebody has to look whether the file has changed
 
     def look(self) -> None:
         """Reads the file again if it has changed; blocks."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +72,7 @@ class OpenIdScheme:
         self._realm = realm
         self._clock = clock
         self._known: Cache[bytes, _Verified] = Cache(bound=REMEMBERED)
+        self._headers: Cache[bytes, _Verified] = Cache(bound=REMEMBERED)
 
     async def identify(self, credentials: Credentials | None, caller: Caller) -> Identity | None:  # noqa: ARG002 - a scheme
         """Returns whom a token of one of the issuers names; None where it is of another, or no token.
@@ -98,6 +100,17 @@ class OpenIdScheme:
             raise WrongCredentials(
                 f"a token of {known.identity.user!r} has expired", failure=Failure.EXPIRED, error="invalid_token"
             )
+        self._headers.put(_header_of(credentials), known)
+        return known.identity
+
+    def recall(self, authorization: str) -> Identity | None:
+        """Returns whom a header names that was good before, while its token and its key still hold."""
+        try:
+            known = self._headers[_mark(authorization)]
+        except KeyError:
+            return None
+        if known.by is not known.keys.current or self._clock() > known.expires:
+            return None
         return known.identity
 
     def challenge(self, caller: Caller, wanted: Sequence[Wanted], error: str = "") -> str | None:  # noqa: ARG002 - a scheme
@@ -144,6 +157,19 @@ class OpenIdScheme:
         keys = await issuer.keys.find(token.key_id)
         keys.verify(token)
         return _Verified(_identify(flatten(token.claims), settings), expires, issuer.keys, keys)
+
+
+def _header_of(credentials: Bearer | Basic) -> bytes:
+    """Returns the mark of a header as clients write it; one that is written otherwise is only not recalled."""
+    match credentials:
+        case Bearer(token):
+            return _mark(f"Bearer {token}")
+        case Basic(user, password):
+            return _mark(f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}")
+
+
+def _mark(authorization: str) -> bytes:
+    return hashlib.sha256(authorization.encode("utf-8", "surrogateescape")).digest()
 
 
 def _check_audiences(claims: Mapping[str, Any], audiences: Sequence[str]) -> None:

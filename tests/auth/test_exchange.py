@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from backends.auth import exchange as module
+from backends.auth import openid
+from backends.auth.access_control import AccessControl, Unauthenticated
 from backends.auth.credentials import Basic
 from backends.auth.exchange import Exchange, PasswordExchange
 from backends.auth.identity import Caller
+from backends.auth.issuer_keys import FileKeys
+from backends.auth.openid_settings import OpenIdSettings
+from backends.auth.rules import USERS_ALL
 from backends.auth.schemes import Busy, Failure, Wanted, WrongCredentials
 from backends.auth.token import TokenScheme
 from backends.auth.token_settings import TokenSettings
 from backends.model.actions import Action
 from tests.support.certificate import CertificateFiles, make_certificate
+from tests.support.issuer import AUDIENCE, Issuer
 from tests.support.token_server import TokenServer, running_token_server
-from tests.support.tokens import ISSUER, SERVICE, make_ec, public_pem
+from tests.support.tokens import ISSUER, SERVICE, make_ec, make_rsa, public_pem
 
 CALLER = Caller("192.0.2.1", "docker/1.3.3", "v1", "https://registry.example")
 ALICE, WRONG = Basic("alice", "secret"), Basic("alice", "wrong")
@@ -74,6 +82,27 @@ def passwords(exchange: Exchange, server: TokenServer, tmp_path: Path) -> Passwo
     (tmp_path / "keys.pem").write_bytes(public_pem(KEY))
     settings = TokenSettings(server.realm, SERVICE, ISSUER, tmp_path / "keys.pem")
     return PasswordExchange(exchange, TokenScheme(settings))
+
+
+async def test_a_token_of_an_issuer_is_never_shown_to_the_token_server(
+    passwords: PasswordExchange, server: TokenServer, tmp_path: Path
+) -> None:
+    issuer, file = Issuer("https://issuer.example", tmp_path), tmp_path / "jwks.json"
+    file.write_text(json.dumps(issuer.jwks()))
+    known = openid.Issuer(OpenIdSettings(issuer.url, (AUDIENCE,)), FileKeys(file, what="jwks"))
+    control = AccessControl([openid.OpenIdScheme([known])], lambda: USERS_ALL, exchange=passwords)
+
+    def shown(user: str, password: str) -> str:
+        return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+
+    assert (await control.identify(shown("x", issuer.token(sub="job")), CALLER)).user == "job"
+    for wrong in (issuer.token(exp=1), issuer.token(aud="other"), issuer.token(key=make_rsa())):
+        with pytest.raises(Unauthenticated) as refused:
+            await control.identify(shown("alice", wrong), CALLER)
+        assert refused.value.scheme == "openid"
+    assert server.asked == []
+    assert (await control.identify(shown(ALICE.user, ALICE.password), CALLER, PUSH)).scheme == "token"
+    assert len(server.asked) == 1
 
 
 async def test_a_user_is_whom_the_token_names_and_may_what_it_grants(passwords: PasswordExchange) -> None:

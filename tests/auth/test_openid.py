@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -266,6 +267,37 @@ async def test_a_verified_token_is_remembered_until_it_expires_or_its_key_is_wit
     assert "the key 'one' is not one" in (await refused(scheme, token)).reason
 
 
+def header(credentials: Bearer | Basic) -> str:
+    if isinstance(credentials, Bearer):
+        return f"Bearer {credentials.token}"
+    return "Basic " + b64encode(f"{credentials.user}:{credentials.password}".encode()).decode()
+
+
+async def test_a_header_is_known_again_while_its_token_and_its_key_hold(issuer: issuers.Issuer) -> None:
+    clock = Clock()
+    scheme, token = scheme_of(issuer, clock=clock), issuer.token(exp=int(time.time()) + 300)
+    shown: list[Bearer | Basic] = [Bearer(token), Basic("token", token), Basic("Zoë", token)]
+    for each in shown:
+        assert scheme.recall(header(each)) is None
+        identity = await scheme.identify(each, CALLER)
+        assert scheme.recall(header(each)) is identity
+        assert scheme.recall(header(each) + "x") is None
+        assert scheme.recall(header(Basic("other", token))) is None
+    last = header(shown[-1])
+    clock.ahead = 355
+    assert scheme.recall(last) is not None
+    clock.ahead = 365
+    assert scheme.recall(last) is None
+    clock.ahead = 20
+    del issuer.keys["one"]
+    issuer.keys["two"] = make_rsa()
+    assert await scheme.identify(Bearer(issuer.token({"kid": "two"})), CALLER)
+    assert scheme.recall(last) is None
+    with pytest.raises(WrongCredentials):
+        await scheme.identify(Basic("wrong", issuer.token(aud="other")), CALLER)
+    assert scheme.recall(header(Basic("wrong", issuer.token(aud="other")))) is None
+
+
 async def test_a_remembered_token_expires(issuer: issuers.Issuer) -> None:
     clock = Clock()
     scheme, token = scheme_of(issuer, clock=clock), issuer.token(exp=int(time.time()) + 300)
@@ -297,6 +329,7 @@ async def test_keys_of_a_file_are_followed(issuer: issuers.Issuer, tmp_path: Pat
     assert await scheme.identify(Bearer(token), CALLER)
     issuer.keys = {"two": make_rsa()}
     file.write_text(json.dumps(issuer.jwks()))
+    assert scheme.recall(f"Bearer {token}") is None, "somebody has to look at the file"
     keys.look()
     assert "the key 'one' is not one" in (await refused(scheme, token)).reason
     assert await scheme.identify(Bearer(issuer.token()), CALLER)
