@@ -69,6 +69,14 @@ class AccessControl:
         """The rules that hold now; USERS_ALL where there is no file of them."""
         return self._rules()
 
+    def recall(self, authorization: str) -> Identity | None:
+        """Returns who sent this very header before, where it is still good; None if that is not known."""
+        for scheme in self._recalling:
+            known = scheme.recall(authorization)
+            if known is not None:
+                return known
+        return None
+
     async def identify(self, authorization: str | None, caller: Caller, wanted: Sequence[Wanted] = ()) -> Identity:
         """Returns who sends an `Authorization` header, which is None without one: ANONYMOUS if need be.
 
@@ -81,11 +89,6 @@ class AccessControl:
             Unauthenticated: it is wrong, or no scheme takes it.
             Busy: it cannot be checked now.
         """
-        if authorization is not None:
-            for each in self._recalling:
-                known = each.recall(authorization)
-                if known is not None:
-                    return known
         credentials: Credentials | None
         try:
             credentials = parse_authorization(authorization)

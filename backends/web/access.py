@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Literal, NamedTuple
 
 from aiohttp.web import BaseRequest
@@ -98,17 +99,22 @@ class AccessGate:
         Raises:
             RegistryError: UNAUTHORIZED, DENIED, or TOOMANYREQUESTS and UNAVAILABLE while nobody can tell.
         """
-        caller = self._caller(request)
+        find_caller = partial(self._caller, request)
         accesses = operation.accesses(values, request)
         if not accesses:  # open to everybody, wrong credentials included
-            set_rights(request, Rights(self._control, ANONYMOUS, caller))
+            set_rights(request, Rights(self._control, ANONYMOUS, find_caller))
             return Admission(values)
-        asked = Asked(caller, operation, values, request)
-        identity = await self._identify(asked)
-        rights = Rights(self._control, identity, caller)
-        set_rights(request, rights)
-        if identity.user:
-            request[request_context.USER] = identity.user
+        authorization = request.headers.get("Authorization")
+        known = None if authorization is None else self._control.recall(authorization)
+        if known is not None and _may_do_everything(self._control, known):
+            rights = Rights(self._control, known, find_caller)
+            self._note(rights, request)
+            self._tell(operation, rights)
+            return Admission(values)  # so it is with most requests of a team without a rules file
+        asked = Asked(find_caller(), operation, values, request)
+        identity = await self._identify(authorization, asked) if known is None else known
+        rights = Rights(self._control, identity, find_caller)
+        self._note(rights, request)
         is_hidden = False
         for access in accesses if not _may_do_everything(self._control, identity) else ():
             verdict = await self._verdict(rights, access)
@@ -121,9 +127,20 @@ class AccessGate:
                 continue
             self._refuse(asked, identity, access, verdict)
             is_hidden = True
-        if operation.action is Action.LOGIN and identity.user:
-            self._logins.tell(identity, caller)
+        self._tell(operation, rights)
         return Admission(values, is_hidden)
+
+    def _note(self, rights: Rights, request: BaseRequest) -> None:
+        """Has a request carry its caller's rights and name."""
+        set_rights(request, rights)
+        user = rights.identity.user
+        if user:
+            request[request_context.USER] = user
+
+    def _tell(self, operation: Operation, rights: Rights) -> None:
+        """Tells of a login."""
+        if operation.action is Action.LOGIN and rights.identity.user:
+            self._logins.tell(rights.identity, rights.caller)
 
     def _caller(self, request: BaseRequest) -> Caller:
         return Caller(
@@ -134,8 +151,7 @@ class AccessGate:
             client_certificate(request),
         )
 
-    async def _identify(self, asked: Asked) -> Identity:
-        authorization = asked.request.headers.get("Authorization")
+    async def _identify(self, authorization: str | None, asked: Asked) -> Identity:
         try:
             needed = asked.needed() if self._control.exchange is not None and self._protocol == "v1" else ()
             return await self._control.identify(authorization, asked.caller, needed)

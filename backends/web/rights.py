@@ -5,7 +5,7 @@ Invariant: where access control is on, every request has its rights before its h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,12 +27,17 @@ class Rights(NamedTuple):
     Attributes:
         control: schemes and rules.
         identity: who it is.
-        caller: what else is known of it.
+        find_caller: finds out what else is known of it, which few ask.
     """
 
     control: AccessControl
     identity: Identity
-    caller: Caller
+    find_caller: Callable[[], Caller]
+
+    @property
+    def caller(self) -> Caller:
+        """Returns what else is known of the caller."""
+        return self.find_caller()
 
     def may(self, action: Action, name: str) -> bool:
         """Whether the caller may do something with a repository, which may be called `library/x` for `x`."""
