@@ -82,6 +82,8 @@ def _shape(field: FieldInfo, path: str) -> Schema:
     found = _type(inner_type(field.annotation), path, lowered=values.lower in readers)
     if values.listed in readers:
         return {"anyOf": [found, _TEXT]}
+    if values.several in readers:
+        return {"anyOf": [found, found["items"]]}
     for bound in field.metadata:
         for name, key in (("ge", "minimum"), ("le", "maximum")):
             if hasattr(bound, name):

@@ -58,6 +58,8 @@ VALID = [
     "gateway: {lowroom: {bytes: 1000}, v1: {upstream: 'http://r', readtimeout: 1h}, trustedproxies: [10.0.0.0/8]}",
     "x-mine: {a: b}",
     "auth: none",
+    "gateway: {access: r, auth: {openid: {issuer: 'https://a', audience: b}, htpasswd: {realm: r, path: p}}}",
+    "gateway: {access: r, auth: {openid: [{issuer: 'https://a', audience: [b, c], groups: '', prefix: 'a:'}]}}",
     "validation: {manifests: {indexes: {platforms: ALL, platformlist: [{architecture: amd64, os: linux}]}}}",
 ]
 INVALID = [

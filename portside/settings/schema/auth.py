@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, model_validator
 
 from portside.settings.schema.identities import Certificates, Issuer
 from portside.settings.schema.section import Section
+from portside.settings.schema.values import several
 from portside.settings.yaml_values import is_empty
 
 
@@ -55,16 +56,11 @@ class Auth(Section):
         return value
 
 
-def _several_issuers(value: Any) -> Any:
-    """One issuer is a list of one."""
-    return [value] if isinstance(value, dict) else value
-
-
 class GatewayAuth(Section):
     htpasswd: Htpasswd | None = None
     token: Token | None = None
     certificates: Certificates | None = None
-    openid: Annotated[tuple[Issuer, ...], BeforeValidator(_several_issuers)] | None = None
+    openid: Annotated[tuple[Issuer, ...], BeforeValidator(several)] | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator
 
 from backends.auth.certificates import CertificateGroups, CertificateUser
 from portside.settings.schema.section import Section
-from portside.settings.schema.values import lower
-
-
-def _several(value: Any) -> Any:
-    """One text is a list of one."""
-    return [value] if isinstance(value, str) and value else value
+from portside.settings.schema.values import listed, lower
 
 
 class Issuer(Section):
     without = frozenset({"groups"})
 
     issuer: str = ""
-    audience: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+    audience: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
     jwks: str = ""
     ca: str = ""
     token: str = ""

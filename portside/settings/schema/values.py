@@ -104,6 +104,11 @@ def listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def several(value: object) -> object:
+    """Returns a list of sections, also of a single one."""
+    return [value] if isinstance(value, dict) else value
+
+
 Duration = Annotated[float, BeforeValidator(duration)]
 SignedDuration = Annotated[float, BeforeValidator(parse_duration)]
 """For keys where distribution gives a negative one a meaning."""
