@@ -224,18 +224,21 @@ class Records:
                 await self._remove(path)
 
     async def forget_source(self, name: RepositoryName, source: Target) -> None:
-        """Removes what was kept of a source that is gone; content stays, for others may use it.
+        """Removes what was kept of a source; content stays, for others may use it.
 
-        The list of what was made of it goes last, so who is killed meanwhile leaves the rest to the next.
+        It may still be there, while nothing is made of it. So all records go before the first blob, which several
+        manifests may name. The list of what was made goes last: who is killed meanwhile leaves the rest to the next.
 
         Raises:
             RegistryError: UNAVAILABLE, as in `keep`.
         """
-        for digest in await self.made_of(name, source):
+        made = await self.made_of(name, source)
+        for digest in made:
             async with exclusive_lock(self._locks, layout.derived_lock(digest)):
-                for blob in await self._named_by(digest):
-                    await self._remove(layout.derived_member(name, blob, source))
                 await self._remove(layout.derived_record(name, digest, source))
+        for digest in made:
+            for blob in await self._named_by(digest):
+                await self._remove(layout.derived_member(name, blob, source))
         await self._remove(layout.derivation_plans(name, source))
         await self._remove(layout.derivations(name, source))
 
