@@ -68,7 +68,9 @@ def announce(
                 inside,
             )
     if settings.access is not None:
-        _log.info("%s", _access_control(settings.access))
+        # A rule for users, and nobody who could be one: a scheme was forgotten more often than not.
+        level = logging.INFO if settings.access.schemes else logging.WARNING
+        _log.log(level, "%s", _access_control(settings.access))
     elif settings.role is not Role.PROXY:
         who = "a client with a certificate of these CAs" if _all_guarded(bound) else "anyone who reaches this"
         _log.warning("no access control is configured: %s may push", who)
@@ -78,7 +80,8 @@ def announce(
 
 def _access_control(access: AccessSettings) -> str:
     """Returns who is asked for what."""
-    schemes = ", ".join(access.schemes) or "nobody can log in"
+    none = "nobody can log in, so that only what rules let anyone do is possible (auth or gateway.auth would say how)"
+    schemes = ", ".join(access.schemes) or none
     if access.rules is None:
         return f"access control: {schemes}; everybody who has logged in may pull, push and delete"
     return f"access control: {schemes}; rules in {access.rules.absolute()}"

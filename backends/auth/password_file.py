@@ -49,7 +49,8 @@ def read_password_file(path: str) -> PasswordTable:
         finally:
             os.close(fd)
     except OSError as error:
-        raise PasswordFileError(f"cannot be read ({error.strerror})") from None
+        mend = f"; let uid {os.getuid()} read it" if isinstance(error, PermissionError) else ""
+        raise PasswordFileError(f"cannot be read ({error.strerror}){mend}") from None
     if not left:
         raise PasswordFileError(f"is larger than {MAX_FILE // 2**20} MiB")
     try:

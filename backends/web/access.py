@@ -159,7 +159,7 @@ class AccessGate:
             self._observer.failed(wrong.scheme, wrong.failure)
             user = f" for {wrong.user[:200]}" if wrong.user else ""
             _log.warning(
-                "wrong credentials%s from %s, for %s: %s (%s)",
+                "wrong credentials%s from %s, to %s: %s (%s)",
                 user,
                 asked.caller.address,
                 asked.what(),

@@ -34,7 +34,7 @@ __all__ = ["LEVELS", "Log", "LogSettings", "escaped", "log_directly"]
 LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
 QUEUED_LINES = 10_000
 FULL_SECONDS = 1.0
-EXTRAS = ("listener", "password", "user")
+EXTRAS = ("listener", "password", "path", "user")
 """What a record may carry beside its message: `extra={"listener": "v1"}`. One with a password is never mailed."""
 
 _PROGRAM = str(Path(__file__).parents[2]) + os.sep

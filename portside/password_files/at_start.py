@@ -46,7 +46,7 @@ def prepare_password_file(settings: HtpasswdSettings, key: str) -> None:
                 f" make it with `portside htpasswd {path} USER`"
             ) from None
         if is_made:
-            told = {"user": USER, "password": password}
+            told = {"user": USER, "password": password, "path": str(path.absolute())}
             _log.warning("htpasswd is missing, provisioning with default user", extra=told)
     try:
         table = read_password_file(settings.path)

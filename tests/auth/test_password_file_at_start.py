@@ -40,6 +40,7 @@ def test_a_missing_file_is_made_with_folders_and_its_password_is_told_once(
     assert told.message == "htpasswd is missing, provisioning with default user"
     assert re.fullmatch("[A-Za-z0-9_-]{43}", told.__dict__["password"])
     assert told.__dict__["user"] == "docker"
+    assert told.__dict__["path"] == str(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [stat.S_IMODE(each.stat().st_mode) for each in (path.parent, path.parent.parent)] == [0o700] * 2
     (entry,) = parse_htpasswd(path.read_bytes()).entries.values()
@@ -67,7 +68,7 @@ def test_the_line_is_distributions_and_is_not_mailed(tmp_path: Path, form: str) 
     text = (tmp_path / "log").read_text()
     if form == "text":
         said = 'msg="htpasswd is missing, provisioning with default user" password='
-        assert re.search(rf"level=warning {said}\S+ user=docker", text)
+        assert re.search(rf"level=warning {said}\S+ path={re.escape(str(tmp_path))}/htpasswd user=docker", text)
     else:
         line = json.loads(text.splitlines()[0])
         assert line["user"] == "docker"

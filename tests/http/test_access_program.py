@@ -199,7 +199,7 @@ async def test_metrics_and_logs_say_who_and_why_and_never_a_secret(site: Site) -
             ("none", "not_taken"): 1,
         }
         running.wait_for_line(running.err, "alice at 127.0.0.1 logged in (htpasswd")
-        running.wait_for_line(running.err, "wrong credentials for alice from 127.0.0.1", "htpasswd")
+        running.wait_for_line(running.err, "wrong credentials for alice from 127.0.0.1, to log in: ", "htpasswd")
         running.wait_for_line(running.err, f"bob at 127.0.0.1 was refused to push {APP}")
         running.wait_for_line(running.out, "127.0.0.1 - alice [", "GET /v2/ ", " 200 ")
         running.wait_for_line(running.out, "127.0.0.1 - - [", "GET /v2/ ", " 401 ")
@@ -256,6 +256,13 @@ def test_a_missing_file_of_users_is_made_once_and_its_password_told(site: Site) 
         assert "user=docker" in line
         assert site.htpasswd.stat().st_mode & 0o777 == 0o600
         running.wait_for_line(running.err, "access control: htpasswd; rules in ")
+
+
+def test_rules_without_a_scheme_are_warned_of(site: Site) -> None:
+    variables = {name: value for name, value in site.variables().items() if "HTPASSWD" not in name}
+    variables["REGISTRY_GATEWAY_V2_ADDR"] = "127.0.0.1:0"
+    with running_command("v2", folder=site.folder, environment=variables) as running:
+        running.wait_for_line(running.err, "level=warning", "access control: nobody can log in")
 
 
 async def test_the_proxy_of_a_registry_elsewhere_only_passes_credentials_on(site: Site) -> None:

@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,7 @@ from tests.support.leftovers import FOLDER
 from tests.support.ports import free_port
 from tests.support.programs import find_program
 from tests.support.readme import steps
+from tests.support.v1_calls import Login
 from tests.support.wire import Address
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.timeout(600)]
@@ -252,6 +253,32 @@ def test_the_image_adds_little_to_its_base(stack: Stack, base_image: str) -> Non
         int(stack.docker.run("image", "inspect", "-f", "{{.Size}}", name)) for name in ("portside", base_image)
     )
     assert whole - base < 100_000_000
+
+
+def test_a_file_of_users_as_the_page_has_it(stack: Stack) -> None:
+    """By docs/access-control.md; the password comes by stdin, where there is no terminal."""
+    export, make_user, up = (each.words for each in steps("sh compose", "docs/access-control.md"))
+    files = export.removeprefix("export COMPOSE_FILE=")
+    guarded = replace(stack, environment={**stack.environment, "COMPOSE_FILE": files})
+    command, *arguments = make_user.split()[2:]
+    try:
+        made = subprocess.run(
+            [*stack.tool, command, "-T", *arguments], input="secret\n", cwd=stack.tree, env=guarded.environment,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (made.returncode, "alice was added" in made.stdout + made.stderr) == (0, True), made
+        guarded.compose(*up.split()[2:], "-d")
+        stack.wait_until_healthy()
+        for version in ("1.3.3", "20.10.24"):
+            name = f"team/guarded-{version}"
+            assert not OldDocker(version, stack.address).push(name, "b", make_image(name)).ok
+            client = OldDocker(version, stack.address)
+            assert client.login(Login("alice", "secret")).ok
+            assert client.push(name, "b", make_image(name)).ok
+    finally:
+        stack.compose("up", "-d")
+        stack.docker.run("volume", "rm", "portside_access", check=False)
+    stack.wait_until_healthy()
 
 
 def test_down_and_up_again_keeps_images_and_ca(stack: Stack) -> None:

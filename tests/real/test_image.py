@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from tests.support.images import make_image
 from tests.support.leftovers import FOLDER
 from tests.support.ports import free_port
 from tests.support.readme import steps
+from tests.support.v1_calls import Login
 from tests.support.wire import Address
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.timeout(600)]
@@ -78,6 +81,33 @@ def test_one_container_as_the_readme_starts_it(docker: Docker, image: str, conta
     assert OldDocker("20.10.24", address).pull("team/app", "b").ok
     docker.run("rm", "-f", container)
     docker.run("volume", "rm", "data", "certs")
+
+
+def test_one_container_and_a_file_of_users(docker: Docker, image: str, container: str, tmp_path: Path) -> None:
+    """As docs/access-control.md starts it; the password comes by stdin, where there is no terminal."""
+    make_user, serve = (shlex.split(each.words)[1:] for each in steps("sh container", "docs/access-control.md"))
+    port = free_port()
+    here = {"-it": "-i", "5000:5000": f"127.0.0.1:{port}:5000", "portside": image}
+    try:
+        made = subprocess.run(
+            ["/usr/bin/docker", *(here.get(word, word) for word in make_user)],
+            input="secret\n", env=docker.environment(), capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert "alice was added" in made.stdout + made.stderr
+        command, *arguments = (here.get(word, word) for word in serve)
+        docker.run(command, "-d", "--name", container, *HARDENED, *arguments)
+        wait_until_healthy(docker, container)
+        docker.run("cp", f"{container}:/certs/ca.crt", str(tmp_path / "ca.crt"))
+        address = Address("localhost", port, tmp_path / "ca.crt")
+        for version in ("1.3.3", "20.10.24"):
+            name = f"team/guarded-{version}"
+            assert not OldDocker(version, address).push(name, "b", make_image(name)).ok
+            client = OldDocker(version, address)
+            assert client.login(Login("alice", "secret")).ok
+            assert client.push(name, "b", make_image(name)).ok
+    finally:
+        docker.run("rm", "-f", container)
+        docker.run("volume", "rm", "-f", "data", "certs", "access")
 
 
 def test_a_mounted_certificate_is_served(docker: Docker, image: str, container: str, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ RUN_BY: Final[Mapping[str, str]] = {
     "console inspected": "tests/real/test_readme.py::test_an_image_of_2015_is_refused_and_then_pulled",
     "sh two": "tests/real/test_readme.py::test_make_run_and_make_test",
     "sh docker": "tests/real/test_readme.py::test_docker_pushes_and_pulls",
+    "sh users": "tests/real/test_access_page.py::test_my_team_and_one_file_of_users",
     "sh container": "tests/real/test_image.py::test_one_container_as_the_readme_starts_it",
     "sh compose": "tests/real/test_compose.py::test_the_readmes_commands",
     "console route": "tests/journeys/test_readme_commands.py::test_the_route_is_explained",
@@ -61,10 +62,10 @@ def inline_code() -> list[str]:
     return re.findall(r"`([^`\n]+)`", FENCE.sub("", (TOP / PAGE).read_text()))
 
 
-def steps(name: str) -> list[Step]:
+def steps(name: str, page: str = PAGE) -> list[Step]:
     """The commands of a block, in order."""
     language, *words = name.split()
-    text = block(PAGE, language, *words)
+    text = block(page, language, *words)
     if language == "sh":
         return [Step(line) for line in text.splitlines() if line and not line.startswith("#")]
     found: list[Step] = []
