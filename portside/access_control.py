@@ -21,7 +21,7 @@ from backends.auth.token_key import TokenKey
 from backends.auth.v1_tokens import V1Tokens
 from backends.storage.storage import Storage
 from backends.web.access import AccessGate, ImageRule
-from portside.settings.access_files import read_access_files
+from portside.settings.access_files import read_access_files, read_upstream_password
 from portside.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def prepare_access(settings: Settings) -> PreparedAccess | None:
     if asked is None:
         return None
     prepared = PreparedAccess(read_access_files(asked))
+    read_upstream_password(settings.proxy)
     _import_what_asks(asked)
     if asked.htpasswd is not None:
         from portside.password_files.at_start import prepare_password_file  # noqa: PLC0415 - where it is wanted
@@ -213,11 +214,8 @@ class Access:
 def _make_own_bearers(
     asked: AccessSettings, key: TokenKey, rules: Callable[[], Rules], prefix: str
 ) -> OwnBearers | None:
-    """Returns what gives tokens where rules may let in those without a password, who would not be asked twice.
-
-    Where there is a token server, it is this that gives tokens to nobody in particular.
-    """
-    if asked.rules is None or asked.token is not None or not (asked.htpasswd or asked.openid):
+    """Returns what gives tokens where rules may let in those without a password, who would not be asked twice."""
+    if not asked.makes_own_tokens:
         return None
     from backends.auth.own_bearers import OwnBearers  # noqa: PLC0415 - where they are wanted
 

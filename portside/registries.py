@@ -79,7 +79,7 @@ def make_registries(settings: Settings, store: Store, access: Access | None) -> 
     """Returns the registries of this process over their store; without access control everybody may do everything."""
     registries: dict[Backend, Handler] = {}
     gates = make_gates(settings.gates)
-    nothing = _nothing(settings) if access is not None else None
+    nothing = make_nothing(settings) if access is not None else None
     if settings.runs_v2:
         from backends.v2.registry import Registry as V2Registry  # noqa: PLC0415 - the other may be in another process
 
@@ -87,7 +87,7 @@ def make_registries(settings: Settings, store: Store, access: Access | None) -> 
             store,
             settings.v2,
             gates=gates,
-            access=_v2_gate(access) if access is not None else None,
+            access=v2_gate(access) if access is not None else None,
             nothing=nothing,
         ).handle
     if settings.runs_v1:
@@ -104,7 +104,8 @@ def make_registries(settings: Settings, store: Store, access: Access | None) -> 
     return registries
 
 
-def _v2_gate(access: Access) -> AccessGate:
+def v2_gate(access: Access) -> AccessGate:
+    """Returns the gate of a v2 registry."""
     from backends.web.access import touches_no_image  # noqa: PLC0415 - only where there is access control
 
     return access.gate("v2", touches_no_image)
@@ -116,7 +117,7 @@ def _v1_gate(access: Access, store: Store) -> AccessGate:
     return access.gate("v1", ImageRule(store.v1_view))
 
 
-def _nothing(settings: Settings) -> Store:
+def make_nothing(settings: Settings) -> Store:
     """Returns a store with nothing in it that answers as this process's own: for who may not know what there is."""
     from backends.storage.factory import open_memory  # noqa: PLC0415 - only where there is access control
 

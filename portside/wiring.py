@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from portside.notifying import Notifications
     from portside.settings.changes import ServiceChange
     from proxy.forwarding import Forwarder
-    from proxy.proxy import Proxy
+    from proxy.proxy import Proxy, Upstream
 
 
 @dataclass(slots=True)
@@ -137,16 +137,20 @@ async def build(
         background += [purger.watch for purger in here.make_purgers(settings, storages, metrics)]
         background += [indexer.watch for indexer in here.make_indexers(settings, storages, metrics, started=started)]
         background += [reader.watch for reader in here.make_layer_readers(settings, store, started=started)]
+    elif settings.access is not None and settings.proxy.v2 is not None and settings.proxy.v2.credentials is not None:
+        from backends.storage.factory import open_memory  # noqa: PLC0415 - few proxies ask clients themselves
+
+        control = _access(settings, prepared, open_memory(), metrics, voice)
     handlers = _registries_alone(settings, registries)
     headers = ConfiguredHeaders(settings.headers)
     proxy = None
     elsewhere: dict[Backend, Forwarder] = {}
     if settings.role in {Role.SERVE, Role.PROXY}:
-        from proxy.proxy import InProcess, Proxy, Upstream  # noqa: PLC0415 - not in a registry by itself
+        from proxy.proxy import InProcess, Proxy  # noqa: PLC0415 - not in a registry by itself
 
         elsewhere = _elsewhere(settings)
         in_process: dict[Backend, Upstream] = {backend: InProcess(handle) for backend, handle in registries.items()}
-        proxy = Proxy(settings.proxy, in_process | elsewhere, headers=headers)
+        proxy = Proxy(settings.proxy, in_process | elsewhere | _checked(settings, elsewhere, control), headers=headers)
         handlers["proxy"] = proxy.handle
     log.start()
     access = open_access_log(settings.log, version=version, instance=instance) if settings.log.access else None
@@ -285,15 +289,34 @@ def _certificate_key(settings: Settings) -> bytes | None:
     return derive_key(settings.certificate_secret)
 
 
+def _checked(
+    settings: Settings, elsewhere: Mapping[Backend, Forwarder], control: Access | None
+) -> dict[Backend, Upstream]:
+    """Returns the registry elsewhere that clients are let into by this process, where there is one."""
+    if settings.proxy.v2 is None or settings.proxy.v2.credentials is None:
+        return {}
+    from portside.checked_upstream import CheckedUpstream  # noqa: PLC0415 - few proxies ask clients themselves
+    from portside.registries import make_nothing, v2_gate  # noqa: PLC0415
+
+    if control is None:
+        raise AssertionError("credentials for whoever asks")  # never serve so
+    access, nothing = v2_gate(control), make_nothing(settings)
+    return {Backend.V2: CheckedUpstream(elsewhere[Backend.V2], settings.v2, access=access, nothing=nothing)}
+
+
 def _elsewhere(settings: Settings) -> dict[Backend, Forwarder]:
     upstreams: dict[Backend, Forwarder] = {}
     for backend, elsewhere in ((Backend.V1, settings.proxy.v1), (Backend.V2, settings.proxy.v2)):
         if elsewhere is None:
             continue
+        from backends.auth.followed_file import UnusableFile  # noqa: PLC0415 - as below
         from proxy.forwarding import Forwarder  # noqa: PLC0415 - slow to import, and seldom is a registry elsewhere
 
+        key = _certificate_key(settings) if elsewhere.credentials is None else None
         try:
-            upstreams[backend] = Forwarder(backend, elsewhere, certificate_key=_certificate_key(settings))
+            upstreams[backend] = Forwarder(backend, elsewhere, certificate_key=key)
+        except UnusableFile as error:
+            raise Problem(str(error)) from None
         except OSError as error:  # ssl's own errors are among them
             raise Problem(
                 f"gateway.{backend.value}.ca: {elsewhere.ca} cannot be used ({error.strerror or error});"

@@ -17,7 +17,9 @@ import logging
 import ssl
 import string
 import time
+from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -38,6 +40,7 @@ from backends.http.text import printable
 from backends.model.errors import ErrorCode, RegistryError
 from backends.resolving import OwnResolver
 from proxy.answers import registry_error
+from proxy.credentials import KEPT, PASSED, OwnCredentials
 from proxy.headers import Addresses, Header, request_headers, response_headers
 from proxy.receiving import ClientBody, nothing
 from proxy.replying import reply
@@ -60,6 +63,19 @@ EXPECT_SECONDS = 3.0
 same, since there are servers that never send `100 Continue`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An answer to the proxy itself.
+
+    Attributes:
+        more: whether it names a next page.
+    """
+
+    status: int
+    more: bool
+    body: bytes
+
+
 class Forwarder:
     """An upstream: a registry behind a unix socket or a URL. Made inside a running event loop.
 
@@ -67,6 +83,10 @@ class Forwarder:
         backend: which registry it is.
         settings: where it is.
         certificate_key: what it is told of a client's certificate is sealed with this; None: it is told nothing.
+
+    Raises:
+        OSError: its CA cannot be used.
+        UnusableFile: there is no password for it.
     """
 
     def __init__(self, backend: Backend, settings: UpstreamSettings, *, certificate_key: bytes | None = None) -> None:
@@ -76,6 +96,11 @@ class Forwarder:
         self._unix = settings.address.removeprefix("unix:") if settings.address.startswith("unix:") else ""
         self._origin = f"http://{backend.value}" if self._unix else settings.address.rstrip("/")
         self._hidden = urlsplit(self._origin).path
+        self._where = f"the {backend.value} registry at {settings.address}"
+        key = f"gateway.{backend.value}.credentials"
+        own = settings.credentials
+        self._credentials = OwnCredentials(own, key=key) if own is not None else None
+        self._refused = ""
         self._doubts = AddressDoubts()
         self._resolver = OwnResolver()
         self._pooled = self._session(pooled=True)
@@ -113,6 +138,8 @@ class Forwarder:
         try:
             require_expectation(request)
             answer = await self._ask(request, body)
+            if self._credentials is not None:
+                self._require_welcome(answer, self._credentials)
             small = await _small_body(request, answer)
         except RegistryError as error:
             return self._error(request, error)
@@ -154,6 +181,8 @@ class Forwarder:
             trusted=request_context.TRUSTED_PEER in request,
             drop_authorization=request_context.DROP_AUTHORIZATION in request,
         )
+        if self._credentials is not None:
+            headers = [each for each in headers if each[0].lower() in PASSED] + await self._credentials.headers()
         session = self._pooled if request.method in _REPEATABLE and body is None else self._fresh
         target = _ascii(origin_form(request.raw_path))
         if self._certificate_key is not None:
@@ -166,6 +195,49 @@ class Forwarder:
             expect100=expects,
             allow_redirects=False,
         )
+
+    def _require_welcome(self, answer: aiohttp.ClientResponse, own: OwnCredentials) -> None:
+        """Requires that the registry takes the proxy's own credentials: it would ask clients for what is not theirs.
+
+        Raises:
+            RegistryError: UNAVAILABLE, 502.
+        """
+        if answer.status != HTTPStatus.UNAUTHORIZED:
+            self._refused = ""
+            return
+        answer.close()
+        sentence = own.refused(answer.headers.getall("WWW-Authenticate", []), where=self._where).sentence
+        if sentence != self._refused:
+            self._refused = sentence
+            _log.error("%s", sentence)
+        raise RegistryError(ErrorCode.UNAVAILABLE, sentence, status=502)
+
+    async def fetch(self, target: str, *, most: int) -> Page:
+        """Asks for a page for the proxy itself, with its own credentials.
+
+        Args:
+            target: path and query.
+            most: bytes that it may have.
+
+        Raises:
+            RegistryError: UNAVAILABLE: there is no such page to be had.
+        """
+        own = await self._credentials.headers() if self._credentials is not None else []
+        try:
+            async with self._pooled.get(
+                URL(self._origin + target, encoded=True), headers=CIMultiDict(own), allow_redirects=False
+            ) as answer:
+                if self._credentials is not None:
+                    self._require_welcome(answer, self._credentials)
+                body = bytearray()
+                while chunk := await answer.content.readany():
+                    body += chunk
+                    if len(body) > most:
+                        sentence = f"{self._where} answers with more than {most} bytes"
+                        raise RegistryError(ErrorCode.UNAVAILABLE, sentence, status=502)
+                return Page(answer.status, "Link" in answer.headers, bytes(body))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._unreachable(error) from None
 
     def _certificate(self, request: web.BaseRequest, target: str, key: bytes) -> list[Header]:
         """Returns the header that tells the client's certificate, if it has shown one."""
@@ -181,6 +253,8 @@ class Forwarder:
 
     def _headers_back(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
         passed = response_headers(list(answer.headers.items()), partial(self._addresses, request))
+        if self._credentials is not None:
+            passed = [each for each in passed if each[0].lower() not in KEPT]
         headers_back = CIMultiDict(passed)
         headers_back.setdefault("Server", "Portside")
         return headers_back
@@ -221,13 +295,16 @@ class Forwarder:
     def _failed(self, request: web.BaseRequest, body: ClientBody | None, error: Exception) -> web.StreamResponse:
         if body is not None and body.failure is not None:
             return self._error(request, body.failure)
+        return self._error(request, self._unreachable(error))
+
+    def _unreachable(self, error: Exception) -> RegistryError:
         status, why = self._why(error)
         detail = (
-            f"the {self._backend.value} registry at {self._settings.address} does not answer: {printable(why)};"
+            f"{self._where} does not answer: {printable(why)};"
             f" start it or correct gateway.{self._backend.value}.upstream"
         )
         _log.error("%s", detail)
-        return self._error(request, RegistryError(ErrorCode.UNAVAILABLE, detail, status=status))
+        return RegistryError(ErrorCode.UNAVAILABLE, detail, status=status)
 
     def _error(self, request: web.BaseRequest, error: RegistryError) -> web.StreamResponse:
         return reply(request, registry_error(self._backend, error))
@@ -251,13 +328,17 @@ class Forwarder:
         """Whether the registry answers now."""
         path = f"{self._settings.prefix}/v2/" if self._backend is Backend.V2 else "/v1/_ping"
         try:
+            own = await self._credentials.headers() if self._credentials is not None else []
             async with self._fresh.get(
                 URL(self._origin + path, encoded=True),
+                headers=CIMultiDict(own),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=PROBE_SECONDS),
             ) as answer:
+                if self._credentials is not None:
+                    self._require_welcome(answer, self._credentials)
                 return answer.status < 500  # noqa: PLR2004 - HTTP's own border between their fault and ours
-        except (aiohttp.ClientError, TimeoutError):
+        except (aiohttp.ClientError, TimeoutError, RegistryError):
             return False
 
     async def ask_health(self) -> str:
@@ -265,7 +346,7 @@ class Forwarder:
 
         One of ours is asked for its health, which leaves no line in its access log; another must only answer.
         """
-        where = f"the {self._backend.value} registry at {self._settings.address}"
+        where = self._where
         try:
             async with self._fresh.get(
                 URL(self._origin + HEALTH_PATH, encoded=True),
@@ -279,7 +360,7 @@ class Forwarder:
             return f"{where} does not answer: {printable(self._why(error)[1])}"
         if found:
             return f"{where} is not well: {printable(found)}"
-        return "" if await self.available() else f"{where} does not answer its own ping"
+        return "" if await self.available() else self._refused or f"{where} does not answer its own ping"
 
     async def close(self) -> None:
         """Closes the pooled connections."""

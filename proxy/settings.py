@@ -26,6 +26,19 @@ class Rule(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamCredentials:
+    """What a registry elsewhere is shown by the proxy, which asks clients itself.
+
+    Attributes:
+        user: its name there; "" where the registry is shown nothing.
+        password_file: the path of what holds its password; "" where the registry is shown nothing.
+    """
+
+    user: str = ""
+    password_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamSettings:
     """A registry in another process or on another machine.
 
@@ -38,6 +51,7 @@ class UpstreamSettings:
         host: scheme and authority for `Location` where the client's own cannot be known (`http.host`).
         relative_urls: `Location` without them (`http.relativeurls`).
         prefix: what stands before `/v2/` in clients' paths, and so in those of a v2 registry.
+        credentials: the proxy's own there; None where clients' credentials and its challenges pass through.
     """
 
     address: str
@@ -48,6 +62,7 @@ class UpstreamSettings:
     host: str = ""
     relative_urls: bool = False
     prefix: str = ""
+    credentials: UpstreamCredentials | None = None
 
 
 @dataclass(frozen=True, slots=True)

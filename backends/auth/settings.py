@@ -44,6 +44,14 @@ class AccessSettings:
     secret: str = field(default="", repr=False)
 
     @property
+    def makes_own_tokens(self) -> bool:
+        """Whether there are tokens of Portside's own: where rules may let in those without a password.
+
+        Where there is a token server, it is this that gives tokens to nobody in particular.
+        """
+        return self.rules is not None and self.token is None and bool(self.htpasswd or self.openid)
+
+    @property
     def schemes(self) -> tuple[str, ...]:
         """The names of the schemes that are offered, in the order in which they are."""
         offered = {

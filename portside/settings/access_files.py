@@ -11,6 +11,7 @@ from portside.problems import Problem
 if TYPE_CHECKING:
     from backends.auth.openid_settings import OpenIdSettings
     from backends.auth.rules_file import RulesFile
+    from proxy.settings import ProxySettings
 
 
 def read_access_files(asked: AccessSettings) -> RulesFile | None:
@@ -37,6 +38,24 @@ def read_access_files(asked: AccessSettings) -> RulesFile | None:
         return RulesFile(asked.rules)
     except UnusableRules as error:
         raise Problem(f"gateway.access: {error}") from None
+
+
+def read_upstream_password(asked: ProxySettings) -> None:
+    """Looks at the file of the proxy's own password at a registry elsewhere, where there is one.
+
+    Raises:
+        Problem: it cannot be used.
+    """
+    own = asked.v2.credentials if asked.v2 is not None else None
+    if own is None or not own.password_file:
+        return
+    from backends.auth.followed_file import UnusableFile  # noqa: PLC0415 - where it is wanted
+    from proxy.credentials import password_file  # noqa: PLC0415
+
+    try:
+        password_file(own.password_file, key="gateway.v2.credentials")
+    except UnusableFile as error:
+        raise Problem(str(error)) from None
 
 
 def _look_at_issuer(issuer: OpenIdSettings) -> None:

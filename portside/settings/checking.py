@@ -190,10 +190,11 @@ def _access_remarks(settings: Settings | None) -> Iterator[Remark]:
     """Yields what is wrong with files of access control; a file of users that is missing is made by a start."""
     if settings is None or settings.access is None:
         return
-    from portside.settings.access_files import read_access_files  # noqa: PLC0415 - only here
+    from portside.settings.access_files import read_access_files, read_upstream_password  # noqa: PLC0415 - only here
 
     try:
         read_access_files(settings.access)
+        read_upstream_password(settings.proxy)
     except Problem as problem:
         yield from remarks_of(Kind.REFUSED, [str(problem)])
 

@@ -285,6 +285,11 @@ DESCRIPTIONS: Mapping[str, str] = {
             (".storagepath", "Its data in a place of its own; for v1 only."),
         )
     },
+    "gateway.v2.credentials": "The proxy's own at the upstream, for which it asks clients itself.",
+    "gateway.v2.credentials.user": "Its name there.",
+    "gateway.v2.credentials.passwordfile": "A file that holds its password.",
+    "gateway.v2.credentials.none": "Whether the upstream is shown nothing instead.",
+    "gateway.v2.credentials.unencrypted": "Whether they may go to another machine over plain http.",
     "gateway.metrics": "A listener for metrics and health, without access control.",
     "gateway.metrics.addr": "host:port; empty for none.",
     "gateway.lowroom": "New uploads are refused while a volume is almost full.",

@@ -20,12 +20,12 @@ from portside.observe.logging import LogSettings
 from portside.server.listening import Limits
 from portside.settings.listeners import Ports
 from portside.settings.schema.config import Config
-from portside.settings.schema.gateway import Backend
+from portside.settings.schema.gateway import Backend, V2Backend
 from portside.settings.schema.section import values_of
 from portside.settings.schema.storage import Filesystem
 from portside.settings.settings import Role, Settings
 from portside.settings.validation import Profile, make_validation, signing_key_file
-from proxy.settings import ProxySettings, UpstreamSettings
+from proxy.settings import ProxySettings, UpstreamCredentials, UpstreamSettings
 
 if TYPE_CHECKING:
     from backends.auth.settings import AccessSettings
@@ -166,7 +166,9 @@ def _notifications(role: Role, config: Config, ports: Ports, notes: list[str]) -
 
 
 def _access(role: Role, config: Config) -> AccessSettings | None:
-    if role is Role.PROXY or (config.auth is None and config.gateway.auth is None and not config.gateway.access):
+    if config.auth is None and config.gateway.auth is None and not config.gateway.access:
+        return None
+    if role is Role.PROXY and not (config.gateway.v2.upstream and config.gateway.v2.credentials is not None):
         return None
     from portside.settings.access import make_access  # noqa: PLC0415 - few have access control
 
@@ -269,4 +271,13 @@ def _upstream(backend: Backend, config: Config) -> UpstreamSettings | None:
         host=config.http.host.removesuffix(config.http.prefix),  # what the registry answers has it already
         relative_urls=config.http.relativeurls,
         prefix=config.http.prefix,
+        credentials=_credentials(backend),
     )
+
+
+def _credentials(backend: Backend) -> UpstreamCredentials | None:
+    if not isinstance(backend, V2Backend) or backend.credentials is None:
+        return None
+    from portside.settings.upstream_credentials import make_credentials  # noqa: PLC0415 - few proxies have some
+
+    return make_credentials(backend)

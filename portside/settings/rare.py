@@ -35,7 +35,9 @@ def rare_notes(config: Config) -> list[str]:
 
 def access_remarks(config: Config, role: Role, listeners: Sequence[Listener]) -> list[Remark]:
     """Returns what is to be said of access control."""
-    if config.auth is None and config.gateway.auth is None and not config.gateway.access:
+    gateway = config.gateway
+    sections = (config.auth, gateway.auth, gateway.v2.credentials)
+    if not gateway.access and all(section is None for section in sections):
         return []
     from portside.settings.access import access_remarks as remarks  # noqa: PLC0415 - as above
 

@@ -28,6 +28,10 @@ WITHOUT_EFFECT: Mapping[str, tuple[str, object]] = {
 }
 
 REFUSED = {
+    "gateway.v1.credentials": (
+        "clients of v1 get tokens of their registry, so their credentials always pass through to one that is elsewhere;"
+        " remove it"
+    ),
     "proxy.remoteurl": "pull-through caching is not supported yet; remove proxy",
     "http.clientcas": "it belongs below http.tls; here it would be ignored, and everyone would be let in",
     "http.tls.letsencrypt.cachefile": (

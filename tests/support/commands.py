@@ -20,7 +20,11 @@ _READY_S: Final = 30.0
 
 
 def portside(
-    *arguments: str | Path, folder: Path, environment: Mapping[str, str] | None = None, timeout_s: float = 30.0
+    *arguments: str | Path,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float = 30.0,
+    typed: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command until it ends, in a folder."""
     command = _command(arguments)
@@ -32,6 +36,7 @@ def portside(
         text=True,
         timeout=timeout_s,
         check=False,
+        input=typed,
     )
 
 

@@ -91,6 +91,7 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
             "host": ("http.host", "https://r.example"),
             "relative_urls": ("http.relativeurls", True),
             "prefix": ("http.prefix", "/r/"),
+            "credentials": ("gateway.v2.credentials", {"none": True}),
         },
     ),
     (
@@ -200,7 +201,7 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
 ]
 
 
-ELSEWHERE = {"gateway": {"v2": {"upstream": "http://elsewhere"}}}
+ELSEWHERE = {"gateway": {"access": "/rules", "v2": {"upstream": "http://elsewhere"}}}
 CACHED = {
     CacheSettings: {"storage": {"filesystem": {}, "cache": {"blobdescriptor": "inmemory"}}, "redis": {"addr": "r:1"}},
     RedisSettings: {"storage": {"filesystem": {}, "cache": {"blobdescriptor": "redis"}}, "redis": {"addr": "r:1"}},

@@ -30,9 +30,11 @@ from proxy.settings import CONNECT_SECONDS, READ_SECONDS, ProxySettings, Rule
 if TYPE_CHECKING:
     from portside.settings.schema.auth import GatewayAuth
     from portside.settings.schema.conversions import Conversions
+    from portside.settings.schema.upstream_credentials import Credentials
 else:
     GatewayAuth = lazy("auth", "GatewayAuth")
     Conversions = lazy("conversions", "Conversions")
+    Credentials = lazy("upstream_credentials", "Credentials")
 
 SMALLEST_SEGMENT = 64 * 1024
 LARGEST_SEGMENT = 64 * 1024 * 1024
@@ -69,8 +71,17 @@ class Backend(Section):
         if value and not value.startswith(("unix:/", "http://", "https://")):
             raise ValueError("write it like unix:/run/registry.sock or http://registry:5000")
         if "@" in value and not value.startswith("unix:"):
-            raise ValueError("it must not have a user or password; clients' own credentials are passed on")
+            raise ValueError("it must not have a user or password; the proxy's own go below credentials, beside it")
         return value.rstrip("/")
+
+
+class V2Backend(Backend):
+    credentials: Credentials | None = None
+
+    @field_validator("credentials")
+    @classmethod
+    def _none_where_nothing_is_said(cls, value: Credentials | None) -> Credentials | None:
+        return value if value is not None and value.model_fields_set else None
 
 
 class Metrics(Section):
@@ -119,7 +130,7 @@ class Gateway(Section):
     auth: GatewayAuth | None = None
     access: str = ""
     v1: Backend = Backend()
-    v2: Backend = Backend()
+    v2: V2Backend = V2Backend()
     metrics: Metrics = Metrics()
     lowroom: LowRoom = LowRoom()
     index: Index = Index()

@@ -1,0 +1,372 @@
+"""Clients' credentials end at the proxy: it asks them itself, and shows distribution 2.8.2 and 3.1.2 its own."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import pytest
+import yaml
+
+from tests.support.commands import RunningCommand, portside, running_command
+from tests.support.gated import basic
+from tests.support.ports import free_port
+from tests.support.programs import find_program, running
+from tests.support.serving_here import OCI_MANIFEST, OCTETS, Answer, Client, digest_of
+from tests.support.upstreams import Peer, spoken_by_hand
+
+PROGRAMS = {"2": "docker-registry", "3": "registry"}
+RULES = """
+- {allow: pull, to: anyone, on: public/*}
+- {allow: pull, to: users, on: team/*}
+- {allow: [push, delete], to: alice}
+"""
+CONFIG = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
+PASSWORD = "behind the proxy"
+
+
+def hashed(password: str) -> str:
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$")
+
+
+def me(name: str) -> dict[str, str]:
+    return basic(name, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A registry that one user may use, and what a proxy in front of it is told."""
+
+    folder: Path
+    upstream: str
+
+    @property
+    def password(self) -> Path:
+        return self.folder / "password"
+
+    def settings(self, **credentials: Any) -> dict[str, Any]:
+        own = credentials or {"user": "portside", "passwordfile": str(self.password)}
+        return {
+            "http": {"addr": "127.0.0.1:0", "secret": "of the proxies"},
+            "gateway": {
+                "workers": 2,
+                "auth": {"htpasswd": {"realm": "front", "path": str(self.folder / "front.htpasswd")}},
+                "access": str(self.folder / "rules.yml"),
+                "v2": {"upstream": self.upstream, "credentials": own},
+            },
+        }
+
+    def write(self, settings: dict[str, Any] | None = None) -> Path:
+        (self.folder / "front.htpasswd").write_text("".join(f"{each}:{hashed(each)}\n" for each in ("alice", "bob")))
+        if not (self.folder / "rules.yml").exists():
+            (self.folder / "rules.yml").write_text(RULES)
+        if not self.password.exists():
+            self.password.write_text(f"{PASSWORD}\n")
+        path = self.folder / "proxy.yml"
+        path.write_text(yaml.safe_dump(settings or self.settings()))
+        return path
+
+
+@contextmanager
+def proxy(site: Site, settings: dict[str, Any] | None = None) -> Iterator[tuple[RunningCommand, Client]]:
+    with running_command("proxy", site.write(settings), folder=site.folder) as command:
+        yield command, Client("127.0.0.1", command.port("proxy"))
+
+
+@pytest.fixture(params=PROGRAMS)
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    program, port = find_program(PROGRAMS[request.param]), free_port()
+    users, config = tmp_path / "behind.htpasswd", tmp_path / "behind.yml"
+    users.write_text(f"portside:{hashed(PASSWORD)}\n")
+    settings = {
+        "version": 0.1,
+        "storage": {"filesystem": {"rootdirectory": str(tmp_path / "data")}, "delete": {"enabled": True}},
+        "http": {"addr": f"127.0.0.1:{port}"},
+        "auth": {"htpasswd": {"realm": "behind", "path": str(users)}},
+    }
+    config.write_text(yaml.safe_dump(settings))
+    with running([program, "serve", str(config)], tmp_path / "behind.log", port=port):
+        yield Site(tmp_path, f"http://127.0.0.1:{port}")
+
+
+async def push(client: Client, name: str, tag: str = "1", *, content: bytes = b"layer") -> Answer:
+    """Pushes an image of one layer."""
+    for blob in (CONFIG, content):
+        begun = await client.ask("POST", f"/v2/{name}/blobs/uploads/", me("alice"))
+        assert begun.status == 202, begun
+        mark = "&" if "?" in begun.path else "?"
+        put = await client.ask(
+            "PUT", f"{begun.path}{mark}digest={digest_of(blob)}", {**me("alice"), **OCTETS}, body=blob
+        )
+        assert put.status == 201, put
+    manifest = (
+        f'{{"schemaVersion":2,"mediaType":"{OCI_MANIFEST}","config":{{"mediaType":'
+        f'"application/vnd.oci.image.config.v1+json","size":{len(CONFIG)},"digest":"{digest_of(CONFIG)}"}},"layers":'
+        f'[{{"mediaType":"application/vnd.oci.image.layer.v1.tar","size":{len(content)},"digest":"{digest_of(content)}"}}]}}'
+    ).encode()
+    head = {**me("alice"), "Content-Type": OCI_MANIFEST}
+    return await client.ask("PUT", f"/v2/{name}/manifests/{tag}", head, body=manifest)
+
+
+@pytest.mark.real
+async def test_the_proxy_s_own_users_and_rules_decide_about_a_registry_elsewhere(site: Site) -> None:
+    with proxy(site) as (command, client):
+        for name in ("public/base", "secret/plan", "team/app"):
+            assert (await push(client, name)).status == 201
+        asked = await client.ask("GET", "/v2/")
+        assert asked.status == 401
+        assert "behind" not in str(asked.head)
+        assert (await client.ask("GET", "/v2/", basic("portside", PASSWORD))).status == 401, "it is no user here"
+        assert (await client.ask("GET", "/v2/", me("bob"))).status == 200
+        token = (await client.ask("GET", "/v2/_portside/token")).json["token"]
+        nobody = {"Authorization": f"Bearer {token}"}
+        head = {"Accept": OCI_MANIFEST}
+        path = "/v2/{}/manifests/1"
+        for caller, may in ((me("alice"), 7), (me("bob"), 5), (nobody, 1)):
+            for bit, name in enumerate(("public/base", "secret/plan", "team/app")):
+                said = await client.ask("GET", path.format(name), {**caller, **head})
+                wanted = 200 if may & 1 << bit else 401 if caller is nobody else 404
+                assert said.status == wanted, (caller, name, said)
+        hidden = await client.ask("GET", path.format("secret/plan"), {**me("bob"), **head})
+        absent = await client.ask("GET", path.format("secret/none"), {**me("bob"), **head})
+        assert hidden.told == absent.told == (404, "MANIFEST_UNKNOWN")
+        assert hidden.body.replace(b"plan", b"none") == absent.body
+        same = [[pair for pair in each.head.headers if pair[0] != "Date"] for each in (hidden, absent)]
+        assert same[0] == same[1]
+        assert (await client.ask("POST", "/v2/team/app/blobs/uploads/", me("bob"))).told == (403, "DENIED")
+        gone = await client.ask("DELETE", f"/v2/team/app/blobs/{digest_of(b'layer')}", me("bob"))
+        assert gone.told == (403, "DENIED")
+        assert (await client.ask("DELETE", f"/v2/team/app/blobs/{digest_of(b'layer')}", me("alice"))).status == 202
+        assert (await client.ask("GET", "/v2/team/app/extension", me("alice"))).status == 404, "no route, no request"
+        log = command.err.read_text()
+    assert PASSWORD not in log
+    assert "secret/plan" in log, "a refusal leaves a line"
+
+
+@pytest.mark.real
+async def test_lists_of_a_registry_elsewhere_show_what_may_be_pulled(site: Site) -> None:
+    with proxy(site) as (_, client):
+        for name in ("public/base", "secret/plan", "team/app", "team/web"):
+            assert (await push(client, name)).status == 201
+        everything = await client.ask("GET", "/v2/_catalog", me("alice"))
+        assert everything.json["repositories"] == ["public/base", "secret/plan", "team/app", "team/web"]
+        whole = await client.ask("GET", "/v2/_catalog", me("bob"))
+        assert whole.json["repositories"] == ["public/base", "team/app", "team/web"]
+        seen, path = [], "/v2/_catalog?n=1"
+        while path:
+            page = await client.ask("GET", path, me("bob"))
+            seen += page.json["repositories"]
+            link = page.head.value("Link") or ""
+            assert "secret" not in link
+            path = (re.findall("<([^>]+)>", link) or [""])[0]
+        assert seen == whole.json["repositories"]
+
+
+@pytest.mark.real
+async def test_a_mount_reaches_the_registry_only_where_its_source_may_be_pulled(site: Site) -> None:
+    (site.folder / "rules.yml").write_text(f"{RULES}- {{allow: push, to: bob, on: team/*}}\n")
+    with proxy(site) as (_, client):
+        for name in ("public/base", "secret/plan"):
+            assert (await push(client, name, content=name.encode())).status == 201
+        for name, status in (("public/base", 201), ("secret/plan", 202)):
+            digest = digest_of(name.encode())
+            path = f"/v2/team/app/blobs/uploads/?mount={digest}&from={name}"
+            assert (await client.ask("POST", path, me("bob"))).status == status
+        digest = digest_of(b"secret/plan")
+        for query in (
+            f"mount={digest}",
+            f"mount={digest}&from=public/base&from=secret/plan",
+            f"mount={digest}&from=secret%2Fplan&from=public/base",
+        ):
+            assert (await client.ask("POST", f"/v2/team/app/blobs/uploads/?{query}", me("bob"))).status == 202
+        assert (await client.ask("HEAD", f"/v2/team/app/blobs/{digest}", me("bob"))).status == 404
+
+
+@pytest.mark.real
+async def test_a_new_password_holds_a_second_later_and_a_wrong_one_is_told_once(site: Site) -> None:
+    with proxy(site) as (command, client):
+        assert (await client.ask("GET", "/v2/", me("bob"))).status == 200
+        site.password.write_text("wrong\n")
+        statuses = set()
+        for _ in range(50):
+            said = await client.ask("GET", "/v2/", me("bob"))
+            statuses.add(said.status)
+            if said.status == 502:
+                assert said.head.value("WWW-Authenticate") is None
+                assert "does not take the user and password of gateway.v2.credentials" in said.body.decode()
+            await asyncio.sleep(0.05)
+        assert 502 in statuses
+        begun = await client.ask("POST", "/v2/team/app/blobs/uploads/", me("alice"))
+        assert begun.status == 502
+        line = command.wait_for_line(command.err, "does not take the user and password")
+        assert "wrong" not in line
+        lines = [each for each in command.err.read_text().splitlines() if "does not take the user" in each]
+        assert len(lines) <= 2, "once by each worker"
+        following = site.folder / "next"
+        following.write_text(f"{PASSWORD}\n")
+        following.replace(site.password)  # as Kubernetes and careful people change a file
+        for _ in range(50):
+            if [(await client.ask("GET", "/v2/", me("bob"))).status for _ in range(6)] == [200] * 6:
+                return
+            await asyncio.sleep(0.2)
+        raise AssertionError(command.err.read_text())
+
+
+async def test_nothing_of_a_client_s_identity_passes_and_nothing_of_the_proxy_s_comes_back(tmp_path: Path) -> None:
+    heads = []
+
+    async def converse(peer: Peer) -> None:
+        while True:
+            head = await peer.read_head()
+            heads.append(head)
+            more = ("Set-Cookie: sid=of-the-proxy", "WWW-Authenticate: Basic", "X-Docker-Token: t", "ETag: kept")
+            await peer.answer("200 OK", *more, body=b"{}")
+
+    async with spoken_by_hand(converse) as registry:
+        site = Site(tmp_path, registry.address)
+        with proxy(site) as (_, client):
+            sent = [
+                *me("bob").items(),
+                ("Cookie", "sid=of-bob"),
+                ("X-Docker-Token", "true"),
+                ("X-Remote-User", "admin"),
+                ("X-HTTP-Method-Override", "DELETE"),
+                ("X-Portside-Client-Certificate", "mine"),
+                ("Accept", OCI_MANIFEST),
+            ]
+            said = await client.ask("GET", "/v2/team/app/manifests/1", sent)
+            assert said.status == 200
+            assert said.head.value("ETag") == "kept"
+            for name in ("Set-Cookie", "WWW-Authenticate", "X-Docker-Token"):
+                assert said.head.value(name) is None
+        (head,) = heads
+        assert head.values("Authorization") == [basic("portside", PASSWORD)["Authorization"]]
+        names = {name.lower() for name, _ in head.headers}
+        assert names <= {"host", "accept", "authorization", "x-real-ip", "x-forwarded-for", "x-forwarded-proto"}, names
+
+
+@pytest.mark.parametrize(
+    ("challenge", "own", "sentence"),
+    [
+        ('Bearer realm="https://elsewhere/token",service="s"', {}, "tokens of a token server (Bearer)"),
+        ('Basic realm="r"', {"none": True}, "it wants credentials; name user and passwordfile"),
+    ],
+)
+async def test_what_a_registry_wants_and_the_proxy_has_not_is_a_sentence(
+    tmp_path: Path, challenge: str, own: dict[str, Any], sentence: str
+) -> None:
+    heads = []
+
+    async def converse(peer: Peer) -> None:
+        while True:
+            heads.append(await peer.read_head())
+            await peer.answer("401 Unauthorized", f"WWW-Authenticate: {challenge}")
+
+    async with spoken_by_hand(converse) as registry:
+        site = Site(tmp_path, registry.address)
+        with proxy(site, site.settings(**own)) as (_, client):
+            said = await client.ask("GET", "/v2/team/app/tags/list", me("bob"))
+    assert said.told == (502, "UNAVAILABLE")
+    assert sentence in said.body.decode()
+    assert said.head.value("WWW-Authenticate") is None
+    assert len(heads) == 1, "it is asked once, and its realm never"
+    assert [len(each.values("Authorization")) for each in heads] == [0 if own else 1]
+
+
+async def test_a_catalog_without_end_is_refused(tmp_path: Path) -> None:
+    async def converse(peer: Peer) -> None:
+        number = 0
+        while True:
+            await peer.read_head()
+            number += 1
+            body = f'{{"repositories": ["secret/{number}"]}}'.encode()
+            await peer.answer("200 OK", 'Link: </v2/_catalog?last=x>; rel="next"', body=body)
+
+    async with spoken_by_hand(converse) as registry:
+        with proxy(Site(tmp_path, registry.address)) as (_, client):
+            said = await client.ask("GET", "/v2/_catalog", me("bob"))
+    assert said.told == (403, "DENIED")
+    assert "too many repositories" in said.body.decode()
+
+
+@pytest.mark.real
+async def test_the_page_s_settings_and_commands(site: Site) -> None:
+    """Typed from the page, with this test's folder, a port of its own, and the registry that there is."""
+    page = (Path(__file__).parents[2] / "docs" / "foreign-registries.md").read_text()
+    found = re.search(r"at the proxy\n.*?```yaml proxy\n(.*?)```\n\n```sh\n(.*?)```", page, re.DOTALL)
+    assert found is not None
+    folder = site.folder
+    here = [
+        each.replace("/etc/portside/", f"{folder}/").replace("/etc/portside.yml", f"{folder}/portside.yml")
+        for each in found.groups()
+    ]
+    text = here[0].replace("https://registry.internal:5000", site.upstream).replace('":5000"', "127.0.0.1:0")
+    (folder / "upstream-password").write_text(PASSWORD)
+    (folder / "rules.yml").write_text(RULES)
+    (folder / "portside.yml").write_text(text)
+    adds, serves = (line.split()[1:] for line in here[1].splitlines())
+    done = portside(*adds, folder=folder, typed="alice\n")
+    assert done.returncode == 0, done
+    with running_command(*serves, folder=folder) as command:
+        tls = ssl.create_default_context(cafile=folder / "certs" / "ca.crt")
+        client = Client("localhost", command.port("proxy"), tls)
+        assert (await push(client, "team/app")).status == 201
+        assert (await client.ask("GET", "/v2/team/app/tags/list", me("alice"))).json["tags"] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"upstream": "http://registry.example:5000"}, "over plain http; use https, or write unencrypted: true"),
+        ({"credentials": {"user": "portside"}}, "name both user and passwordfile, or write none: true"),
+        ({"credentials": {"none": True, "user": "x"}}, "it says that there are no credentials, and there are"),
+        ({"credentials": {"user": "a:b", "passwordfile": "password"}}, "it must have no colon"),
+        ({"credentials": {"user": "portside", "passwordfile": "missing"}}, "missing cannot be read"),
+        ({"credentials": {"user": "portside", "passwordfile": "lines"}}, "it must hold the password alone"),
+        ({"auth": None, "access": None}, "whoever reaches the proxy could do what this user may"),
+        ({"secret": None}, "it must be set: where rules may let in anyone"),
+        ({"v1": True}, "clients of v1 get tokens of their registry"),
+    ],
+)
+def test_what_would_give_away_too_much_does_not_start(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
+    site = Site(tmp_path, "http://127.0.0.1:1")
+    settings = site.settings()
+    gateway = settings["gateway"]
+    for key, value in change.items():
+        if key in {"auth", "access"}:
+            del gateway[key]
+        elif key == "secret":
+            del settings["http"]["secret"]
+        elif key == "v1":
+            gateway["v1"] = {"upstream": "http://127.0.0.1:2", "credentials": gateway["v2"]["credentials"]}
+        else:
+            gateway["v2"][key] = value
+    (tmp_path / "lines").write_text("one\ntwo\n")
+    path = site.write(settings)
+    for command in (("proxy", path), ("config", "check", "--role", "proxy", path)):
+        done = portside(*command, folder=tmp_path)
+        assert done.returncode != 0, done
+        said = done.stdout + done.stderr
+        assert sentence in said, said
+        assert PASSWORD not in said
+        assert "two" not in said.replace("two of", "")
+
+
+@pytest.mark.parametrize(
+    "place", [{"upstream": "https://registry.example"}, {"upstream": "unix:/run/registry.sock"}, {"unencrypted": True}]
+)
+def test_where_nobody_can_read_it_the_password_may_go(tmp_path: Path, place: dict[str, Any]) -> None:
+    site = Site(tmp_path, "http://registry.example")
+    settings = site.settings()
+    v2 = settings["gateway"]["v2"]
+    (v2["credentials"] if "unencrypted" in place else v2).update(place)
+    done = portside("config", "check", "--role", "proxy", site.write(settings), folder=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "ignored" not in done.stdout
