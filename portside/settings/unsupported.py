@@ -48,7 +48,11 @@ _STORAGE = frozenset({"cache", "delete", "maintenance", "redirect", "tag"}) | DR
 
 # What the environment may name although the schema has no place for it. Nothing looser: Kubernetes gives a container
 # `REGISTRY_STORAGE_PORT` when there is a service called registry-storage.
-_BEYOND_THE_SCHEMA = (*(f"storage.{driver}" for driver in sorted(OTHER_DRIVERS)), "http.clientcas")
+_BEYOND_THE_SCHEMA = (
+    *(f"storage.{driver}" for driver in sorted(OTHER_DRIVERS)),
+    "http.clientcas",
+    "gateway.v1.credentials",
+)
 
 
 def is_known(path: Sequence[str]) -> bool:
