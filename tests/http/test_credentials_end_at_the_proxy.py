@@ -370,3 +370,30 @@ def test_where_nobody_can_read_it_the_password_may_go(tmp_path: Path, place: dic
     done = portside("config", "check", "--role", "proxy", site.write(settings), folder=tmp_path)
     assert done.returncode == 0, done.stdout
     assert "ignored" not in done.stdout
+
+
+@pytest.mark.real
+async def test_a_registry_of_v1_may_be_in_the_same_process(site: Site) -> None:
+    settings = site.settings()
+    settings["storage"] = {"filesystem": {"rootdirectory": str(site.folder / "here")}}
+    settings["gateway"]["metrics"] = {"addr": "127.0.0.1:0"}
+    with running_command("serve", site.write(settings), folder=site.folder) as command:
+        client = Client("127.0.0.1", command.port("proxy"))
+        assert (await push(client, "secret/plan")).status == 201
+        assert (await client.ask("GET", "/v2/secret/plan/tags/list", me("bob"))).told == (404, "NAME_UNKNOWN")
+        assert (await client.ask("GET", "/v2/secret/plan/tags/list", me("alice"))).json["tags"] == ["1"]
+        assert (await client.ask("GET", "/v1/repositories/secret/plan/images", me("bob"))).status == 404
+        assert (await client.ask("GET", "/v1/repositories/secret/plan/images")).status == 401
+        assert "decided there" not in command.err.read_text()
+
+
+@pytest.mark.real
+async def test_health_says_that_the_registry_does_not_take_the_proxy_s_credentials(site: Site) -> None:
+    settings = site.settings()
+    settings["gateway"]["metrics"] = {"addr": "127.0.0.1:0"}
+    site.password.write_text("another\n")
+    with proxy(site, settings) as (command, _):
+        said = await Client("127.0.0.1", command.port("metrics")).ask("GET", "/debug/health")
+    assert said.status == 503
+    assert "does not take the user and password of gateway.v2.credentials" in said.body.decode()
+    assert "another" not in said.body.decode()
