@@ -147,6 +147,7 @@ class Store:
             events,
             layers=lambda: self.layers,
             copies=self.v1_copies,
+            repository_locks=storage.locks,
         )
         self.v1_repositories = V1Repositories(
             self.v1_storage, storage.locks, images=self.v1_images, tags=self.tags, events=events

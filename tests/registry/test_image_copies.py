@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -29,7 +29,7 @@ from backends.storage.factory import open_memory
 from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
 from tests.support.derivations import pulled, push_v1
-from tests.support.drivers import Died, Failing, ForwardingDriver, Unlinked, wrapped
+from tests.support.drivers import Died, Failing, ForwardingDriver, Unlinked, links_of, wrapped
 from tests.support.kept_events import KeptEvents
 from tests.support.layers import unpack
 from tests.support.schema1_pushes import push_schema1
@@ -501,6 +501,67 @@ async def test_what_another_repository_has_is_made_its_own_wherever_that_is_cut_
         await fresh.close()
         if not driver.failed:
             break
+    else:
+        raise AssertionError("it has more steps than that")
+    await first.close()
+
+
+class Meeting(ForwardingDriver):
+    """A driver that lets something else happen before its `steps`-th change, as far as that goes at once."""
+
+    def __init__(self, driver: StorageDriver, steps: int, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        super().__init__(driver)
+        self._left = steps
+        self._work = work
+        self.met: asyncio.Task[None] | None = None
+
+    async def _step(self) -> None:
+        self._left -= 1
+        if self._left < 0 and self.met is None:
+            self.met = asyncio.create_task(self._work())
+            await asyncio.wait([self.met], timeout=0.02)  # or it waits for a lock
+
+    @override
+    async def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        await self._step()
+        await super().write(path, content, durable=durable)
+
+    @override
+    async def move(self, source: str, target: str) -> None:
+        await self._step()
+        await super().move(source, target)
+
+    async def link(self, source: str, target: str) -> bool:
+        await self._step()
+        return await links_of(self.driver).link(source, target)
+
+
+@pytest.mark.parametrize("adopts", [False, True], ids=["pushed", "adopted"])
+async def test_a_push_that_a_deletion_meets_at_any_step_is_finished_by_the_next(reopen: Reopen, adopts: bool) -> None:  # noqa: FBT001 - a table
+    first = guarded(reopen())
+    await Tenant(first, "t-team/app").push(*chain_of("T", "1", "2"), tag="1.0")
+    await Tenant(first, A).push(*OURS, tag="1.0")
+    chain, readable = (OURS, [A]) if adopts else (THEIRS, [])
+    sent = [] if adopts else chain  # Docker asks first what is there
+    for step in range(MANY):
+        await Tenant(first, B).push(image_of("3", "B 3"), tag="3.0")
+        meeting, driver = wrapped(
+            reopen(), partial(Meeting, steps=step, work=partial(first.deletions.delete, B, actor=ACTOR))
+        )
+        with suppress(RegistryError):
+            b = Tenant(guarded(meeting), B, readable=readable)
+            await b.push(*sent)
+            await b.put_tag("1.0", chain[-1])
+        if driver.met is None:
+            break
+        await driver.met
+        b = Tenant(first, B, readable=readable)
+        await b.push(*sent)
+        await b.put_tag("1.0", chain[-1])
+        assert await Tenant(first, B).pull("1.0") == chain
+        for image in chain:
+            assert b.owner in await first.v1_copies.owners(ImageId(image.id))
+        await first.deletions.delete(B, actor=ACTOR)
     else:
         raise AssertionError("it has more steps than that")
     await first.close()

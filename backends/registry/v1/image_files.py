@@ -64,6 +64,14 @@ class StoredElsewhere:
     lineage: Lineage
     put_layer: Callable[[str], Awaitable[None]]
 
+    @property
+    def own_parent(self) -> ImageCopy | None:
+        """Where its parent must be that is the same repository's own; None where it has no such parent."""
+        parent = self.lineage.ids[1] if len(self.lineage.ids) > 1 else None
+        if not isinstance(self.place, ImageCopy) or parent is None or parent in self.lineage.shared:
+            return None
+        return ImageCopy(self.place.owner, parent)
+
 
 class ImageFiles:
     """The files of all images on one root."""

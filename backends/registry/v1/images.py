@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ from backends.model.v1images import (
 from backends.registry.blobs import Blobs
 from backends.registry.changes import Change, carry_out
 from backends.registry.events import NO_EVENTS, Events, of_v1_layer
-from backends.registry.exclusive_lock import exclusive_lock
+from backends.registry.exclusive_lock import exclusive_lock, shared_lock
 from backends.registry.hashing import RunningHash
 from backends.registry.image_copies import Copies
 from backends.registry.layers.layer_blobs import LayerBlobs
@@ -40,6 +40,7 @@ from backends.registry.v1.staging import Candidate, Staging
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
 from backends.storage.driver import Chunk, PathNotFound, Reader, StorageError, StorageFull
+from backends.storage.locks import Locks
 from backends.storage.storage import Storage
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Images:
         events: where it is told what happens; by default nobody wants to know.
         layers: keeps what is found out about layers while they are pushed; None for nobody.
         copies: which of them are a repository's own.
+        repository_locks: those of v2's repositories too, wherever these are; by default the storage's.
     """
 
     def __init__(
@@ -85,8 +87,10 @@ class Images:
         *,
         layers: Callable[[], Layers] | None = None,
         copies: Copies | None = None,
+        repository_locks: Locks | None = None,
     ) -> None:
         self._locks = storage.locks
+        self._repository_locks = repository_locks or storage.locks
         self._room = storage.room
         self._layers = layers
         self._staging = Staging(storage, self._begin_meter if layers is not None else None)
@@ -289,7 +293,7 @@ class Images:
         candidate = await self._staging.candidate(staged, payload)
         if candidate is None:
             raise _set_already() if state is State.COMPLETE else _mismatch()
-        async with AsyncExitStack() as held:
+        async with self._owner_stays(staged), AsyncExitStack() as held:
             for lock in (*map(layout.v1_image_lock, _once(staged, image_id)), layout.blob_lock(candidate.digest)):
                 await held.enter_async_context(exclusive_lock(self._locks, lock))
             work = self._complete(staged, payload, candidate.digest, sight=sight, is_taken=is_taken)
@@ -305,12 +309,15 @@ class Images:
 
         Raises:
             PathNotFound: its layer is not stored any more.
-            RegistryError: UNAVAILABLE, or there is little room left.
+            RegistryError: UNAVAILABLE, or there is little room left; IMAGE_UNKNOWN: its parent has been deleted.
         """
-        async with exclusive_lock(self._locks, layout.v1_image_lock(image.place)):
+        async with self._owner_stays(image.place), exclusive_lock(self._locks, layout.v1_image_lock(image.place)):
             if await self._files.is_whole(image.place):
                 await self._files.ensure_durable(image.place)
                 return
+            parent = image.own_parent
+            if parent is not None and not await self._copies.has(parent):
+                raise _unknown()
             require_room(self._room)
             work = self._make_of_stored(image)
             await carry_out(work, Change.PUSHED, f"image {image.place}", "", actor=actor)
@@ -318,6 +325,12 @@ class Images:
     async def _make_of_stored(self, image: StoredElsewhere) -> None:
         async with self._noted(image.place, image.place, image.payload):
             await self._files.make_of_stored(image)
+
+    def _owner_stays(self, place: ImagePlace) -> AbstractAsyncContextManager[None]:
+        """While this is entered, the repository is not deleted whose own an image is; before all other locks."""
+        if not isinstance(place, ImageCopy):
+            return nullcontext()
+        return shared_lock(self._repository_locks, layout.repository_lock(place.owner.text))
 
     async def is_whole(self, place: ImagePlace) -> bool:
         """Whether an image is complete and has its layer."""

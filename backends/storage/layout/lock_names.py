@@ -9,9 +9,9 @@ from backends.storage.layout.v1 import escape_v1
 
 
 def repository_lock(name: str) -> str:
-    """Shared to make a manifest or a tag visible, held alone to delete the repository; before all other locks.
+    """Shared to make a manifest, a tag or an image of its own visible, held alone to delete the repository.
 
-    Takes any of its names: v1 and v2 agree.
+    Before all other locks. Takes any of its names: v1 and v2 agree.
     """
     return f"repository {canonical_name(name)}"
 
