@@ -107,7 +107,7 @@ def verify(key: bytes, text: str, *, kind: Kind, audience: str, now: float) -> O
         raise WrongToken(f"another version of Portside has issued it ({error})") from None
     if token.kind != kind:
         raise WrongToken(f"it is of the kind {token.kind!r}, which is not good here")
-    if not hmac.compare_digest(token.audience.encode(), audience.encode()):
+    if token.audience != audience:
         raise WrongToken(f"it was issued for {token.audience[:200]!r}")
     if not now < token.expires:
         raise WrongToken(f"it has expired {math.ceil(now - token.expires)} seconds ago", has_expired=True)

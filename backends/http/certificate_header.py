@@ -67,7 +67,7 @@ def unseal(value: str, key: bytes, *, asked: str, now: float) -> Certificate:
     """
     payload, _, mac = value.partition(".")
     expected = encode(_mac(payload, key, asked))
-    if len(value) > MAX_HEADER or not hmac.compare_digest(mac.encode(), expected.encode()):
+    if len(value) > MAX_HEADER or not hmac.compare_digest(mac.encode("utf-8", "surrogateescape"), expected.encode()):
         raise WrongSeal("it is not sealed with this installation's secret for this request (http.secret)")
     try:
         says = parse_json(decode(payload))

@@ -89,6 +89,11 @@ def test_it_is_good_only_for_what_it_was_issued_for(token: OwnToken, reason: str
         read(issue(KEY, token))
 
 
+def test_a_token_is_not_good_at_a_host_that_is_not_text() -> None:
+    with pytest.raises(WrongToken, match="it was issued for"):
+        verify(KEY, issue(KEY, TOKEN), kind="bearer", audience="\udcff", now=NOW)
+
+
 def test_another_installations_token_is_not_good() -> None:
     with pytest.raises(WrongToken, match="not issued by this registry"):
         read(issue(b"other" * 8, TOKEN))
