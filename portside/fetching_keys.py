@@ -19,6 +19,7 @@ from yarl import URL
 
 from backends.auth.openid_settings import OpenIdSettings, is_allowed
 from backends.auth.remote_keys import MAX_BYTES, Fetched, UnreachableIssuer
+from backends.auth.whole_file import read_whole
 from backends.model.strict_json import parse_json
 from backends.notify.environment_proxy import find_proxy
 from backends.resolving import OwnResolver
@@ -136,8 +137,7 @@ def _prepare(settings: OpenIdSettings) -> tuple[ssl.SSLContext, str]:
     if settings.token is None:
         return context, ""
     try:
-        with settings.token.open("rb") as file:
-            token = file.read(MAX_CREDENTIALS + 1).strip()
+        token = read_whole(settings.token, MAX_CREDENTIALS)[0].strip()
     except OSError as error:
         raise ValueError(f"its token {settings.token} cannot be read ({error.strerror})") from None
     text = token.decode("ascii", "replace")

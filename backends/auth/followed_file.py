@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from backends.auth.whole_file import Look, look_at, read_whole
+
 T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
@@ -23,12 +25,9 @@ PATIENCE_SECONDS = 0.5
 """How long a request waits for such a look."""
 
 MAX_BYTES = 8 * 1024 * 1024
-_YOUNG_NS = 2_000_000_000
+YOUNG_SECONDS = 2.0
 
 _log = logging.getLogger("portside.auth")
-
-_Version = tuple[int, int, int, int]
-"""Device, inode, size, time of change: what differs after a rename, a write, or another link above the file."""
 
 
 class UnusableFile(Exception):  # noqa: N818 - a message to a person
@@ -55,10 +54,14 @@ class FollowedFile(Generic[T]):
         self._parse = parse
         self._what = what
         self._clock = clock
-        self._version: _Version | None = None
-        self._digest = b""
-        self._refused: _Version | str = ""
-        self.value = self._read()
+        self._seen: Look | None = None
+        self._trouble = ""
+        try:
+            content = self._read()
+        except OSError as error:
+            raise UnusableFile(self._unreadable(error)) from None
+        self._held = self._judged = _digest(content)
+        self.value = self._parsed(content)
         self._next_look = clock() + LOOK_SECONDS
         self._looking: asyncio.Task[None] | None = None
 
@@ -81,48 +84,50 @@ class FollowedFile(Generic[T]):
     def look(self) -> None:
         """Reads the file again if it has changed; blocks."""
         try:
-            version = _version(self._path)
+            if look_at(self._path) == self._seen:
+                return
+            content = self._read()
         except OSError as error:
-            self._refuse(error.strerror or "it cannot be found", f"it cannot be read ({error.strerror})")
+            self._seen, self._judged = None, b""  # as soon as it can be read, it is
+            self._keep(self._unreadable(error))
             return
-        if version in (self._version, self._refused):
+        digest = _digest(content)
+        if digest == self._judged:
             return
-        before = self._digest
+        self._judged = digest
         try:
-            value = self._read()
+            value = self._parsed(content)
         except UnusableFile as error:
-            self._refuse(version, str(error))
+            self._keep(str(error))
             return
-        self._refused = ""
-        if self._digest != before:
-            self.value = value
+        self._trouble = ""
+        if digest != self._held:
+            self._held, self.value = digest, value
             _log.info("%s has changed and is read again: %s", self._what, self._path)
 
-    def _refuse(self, version: _Version | str, why: str) -> None:
-        if self._refused != version:
-            self._refused = version
-            _log.error("%s has changed, but what was read before still holds: %s", self._what, why)
+    def _keep(self, trouble: str) -> None:
+        """Leaves the value as it is; says why, each trouble once."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            _log.error("%s has changed, but what was read before still holds: %s", self._what, trouble)
 
-    def _read(self) -> T:
-        """Returns the value of the file as it is now; its version is taken before, so a later write is seen."""
-        try:
-            version = _version(self._path)
-            with self._path.open("rb") as file:
-                content = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise UnusableFile(f"{self._what}: {self._path} cannot be read ({error.strerror})") from None
+    def _read(self) -> bytes:
+        content, before, _ = read_whole(self._path, MAX_BYTES)
+        # The kernel's clock for these times is coarse: a second change could bear the time of one that is so young.
+        self._seen = None if before.age < YOUNG_SECONDS else before
+        return content
+
+    def _parsed(self, content: bytes) -> T:
         if len(content) > MAX_BYTES:
             raise UnusableFile(f"{self._what}: {self._path} is larger than {MAX_BYTES} bytes")
         try:
-            value = self._parse(content)
+            return self._parse(content)
         except ValueError as error:
             raise UnusableFile(f"{self._what}: {self._path} is not valid: {error}") from None
-        self._digest = hashlib.sha256(content).digest()
-        # The kernel's clock for these times is coarse: a second change could bear the time of one that is so young.
-        self._version = None if time.time_ns() - version[3] < _YOUNG_NS else version
-        return value
+
+    def _unreadable(self, error: OSError) -> str:
+        return f"{self._what}: {self._path} cannot be read ({error.strerror})"
 
 
-def _version(path: Path) -> _Version:
-    info = path.stat()
-    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()

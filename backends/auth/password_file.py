@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import stat
 import time
 from collections.abc import Callable
 
 from backends.auth.htpasswd import HtpasswdError, PasswordTable, parse_htpasswd
 from backends.auth.schemes import Busy, Failure
+from backends.auth.whole_file import Look, NotAFile, look_at, read_whole
 
 MAX_FILE = 16 * 1024 * 1024
 YOUNG_SECONDS = 2.0
@@ -22,8 +22,6 @@ RETRY_SECONDS = 10
 SHOWN_REMARKS = 5
 
 _log = logging.getLogger("portside.auth")
-
-_Seen = tuple[int, int, int, int, int]
 
 
 class PasswordFileError(Exception):
@@ -37,24 +35,16 @@ def read_password_file(path: str) -> PasswordTable:
         PasswordFileError: it cannot be read, or is not one.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise PasswordFileError("is not a file")
-            pieces: list[bytes] = []
-            left = MAX_FILE + 1
-            while left and (piece := os.read(fd, left)):
-                pieces.append(piece)
-                left -= len(piece)
-        finally:
-            os.close(fd)
+        content, _, _ = read_whole(path, MAX_FILE)
+    except NotAFile:
+        raise PasswordFileError("is not a file") from None
     except OSError as error:
         mend = f"; let uid {os.getuid()} read it" if isinstance(error, PermissionError) else ""
         raise PasswordFileError(f"cannot be read ({error.strerror}){mend}") from None
-    if not left:
+    if len(content) > MAX_FILE:
         raise PasswordFileError(f"is larger than {MAX_FILE // 2**20} MiB")
     try:
-        return parse_htpasswd(b"".join(pieces))
+        return parse_htpasswd(content)
     except HtpasswdError as error:
         raise PasswordFileError(f"is not an htpasswd file: {error}") from None
 
@@ -70,7 +60,7 @@ class PasswordFile:
     def __init__(self, path: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
         self._clock = clock
-        self._seen: _Seen | None = None
+        self._seen: Look | None = None
         self._table: PasswordTable | None = None
         self._trouble = ""
         self._read_again_at: float | None = None
@@ -98,19 +88,18 @@ class PasswordFile:
             return None
         return self._table
 
-    def _look(self) -> _Seen | None:
+    def _look(self) -> Look | None:
         try:
-            found = os.stat(self._path)  # noqa: PTH116 - at every request
+            return look_at(self._path)
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev, found.st_size
 
     def _was_read(self, reading: asyncio.Task[PasswordTable]) -> None:
         self._reading = None
         if not reading.cancelled():
             reading.exception()  # whoever waits has it; nobody may be left
 
-    async def _read(self, seen: _Seen | None) -> PasswordTable:
+    async def _read(self, seen: Look | None) -> PasswordTable:
         """Reads it, after it was seen like this."""
         changed = seen != self._seen
         try:
@@ -129,7 +118,8 @@ class PasswordFile:
                 _log.info("%s has changed: %d users", self._path, len(table.entries))
                 tell_remarks(self._path, table)
         self._seen, self._table = seen, table
-        self._read_again_at = self._clock() + YOUNG_SECONDS if changed else None
+        # What kept it from being read may pass without a trace in its times: no descriptor was left, a disk failed.
+        self._read_again_at = self._clock() + YOUNG_SECONDS if changed or self._trouble else None
         return table
 
     def _tell_trouble(self, trouble: str) -> None:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from backends.auth.rules import FileRules
 from backends.auth.rules_text import MAX_SIZE, RulesError, parse_rules
+from backends.auth.whole_file import Look, NotAFile, look_at, read_whole
 
 LOOK_SECONDS = 1.0
 SETTLE_SECONDS = 0.2
@@ -38,17 +37,6 @@ class UnusableRules(Exception):  # noqa: N818 - said to a person
     def __init__(self, sentence: str, mistakes: tuple[tuple[int, str], ...] = ()) -> None:
         super().__init__(sentence)
         self.mistakes = mistakes
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """A file as `stat` shows it, links followed: another one, or another content, is another look."""
-
-    device: int
-    inode: int
-    size: int
-    modified: int
-    changed: int
 
 
 def read_rules(path: Path) -> FileRules:
@@ -76,12 +64,12 @@ class RulesFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._seen: _Look | None
+        self._seen: Look | None
         content, self._seen, _ = _read(path)
         self.rules = _parse(path, content)
         self._held = self._judged = sha256(content).digest()
         self._trouble = ""
-        self._settling: tuple[_Look, float] | None = None
+        self._settling: tuple[Look, float] | None = None
         self._is_racy = True
         self._lock = asyncio.Lock()
 
@@ -127,7 +115,7 @@ class RulesFile:
             what there is to tell, "" for nothing.
         """
         try:
-            now = _stat(self.path)
+            now = look_at(self.path)
             if not at_once and not self._is_due(now):
                 return ""
             content, now, is_still = _read(self.path)
@@ -138,7 +126,7 @@ class RulesFile:
         if not is_still and not at_once:
             return ""
         self._seen, self._settling = now, None
-        self._is_racy = _age(now) <= RACY_SECONDS
+        self._is_racy = now.age <= RACY_SECONDS
         digest = sha256(content).digest()
         if digest == self._judged:
             return ""
@@ -153,12 +141,12 @@ class RulesFile:
         self._held, self._trouble = digest, ""
         return f"new rules of access hold: {self.path}, {summary(self.rules)}"
 
-    def _is_due(self, now: _Look) -> bool:
+    def _is_due(self, now: Look) -> bool:
         """Whether it has changed, and is not being written any more as far as one can see."""
         if now == self._seen and not self._is_racy:
             self._settling = None
             return False
-        if now == self._seen or _age(now) > SETTLE_SECONDS:
+        if now == self._seen or now.age > SETTLE_SECONDS:
             return True
         # Its time may be of another clock, so how long it has been like this is measured, too.
         if self._settling is None or self._settling[0] != now:
@@ -182,44 +170,17 @@ def summary(rules: FileRules) -> str:
     return ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts if count)
 
 
-def _stat(path: Path) -> _Look:
-    return _look(path.stat())
-
-
-def _age(look: _Look) -> float:
-    """Returns the seconds since it was written."""
-    return time.time() - look.modified / 1e9
-
-
-def _look(info: os.stat_result) -> _Look:
-    return _Look(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
-
-
-def _read(path: Path) -> tuple[bytes, _Look, bool]:
+def _read(path: Path) -> tuple[bytes, Look, bool]:
     """Returns what a file holds, how it looked before it was read, and whether it looked the same after that."""
     try:
-        # A pipe would keep it waiting without O_NONBLOCK.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        try:
-            info = os.fstat(descriptor)
-            if not stat.S_ISREG(info.st_mode):
-                raise UnusableRules(f"{path} is not a file; name the file that holds the rules")
-            content = _read_whole(descriptor)
-            after = os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
+        content, before, after = read_whole(path, MAX_SIZE)
+    except NotAFile:
+        raise UnusableRules(f"{path} is not a file; name the file that holds the rules") from None
     except OSError as error:
         raise UnusableRules(f"{path} cannot be read ({error.strerror}); {_mend(error)}") from None
     if len(content) > MAX_SIZE:
         raise UnusableRules(f"{path} has more than {MAX_SIZE} bytes; name groups and patterns instead of each")
-    return content, _look(info), _look(info) == _look(after)
-
-
-def _read_whole(descriptor: int) -> bytes:
-    content = b""
-    while len(content) <= MAX_SIZE and (piece := os.read(descriptor, MAX_SIZE + 1)):
-        content += piece
-    return content
+    return content, before, before == after
 
 
 def _mend(error: OSError) -> str:

@@ -11,11 +11,11 @@ import fcntl
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from backends.auth.password_file import MAX_FILE
+from backends.auth.whole_file import read_open, read_whole
 from portside.problems import Problem
 
 MODE = 0o600
@@ -62,7 +62,7 @@ def change_file(path: Path, change: Callable[[bytes], bytes]) -> None:
     """
     try:
         with _held(path) as fd:
-            before = _read(fd)
+            before = _bounded(read_open(fd, MAX_FILE))
             after = change(before)
             if after != before:
                 _replace(path, fd, after)
@@ -79,20 +79,12 @@ def read_file(path: Path) -> bytes:
         Problem: it cannot be read.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            return _read(fd)
-        finally:
-            os.close(fd)
+        return _bounded(read_whole(path, MAX_FILE)[0])
     except OSError as error:
         raise Problem(f"{path} cannot be read ({error.strerror})") from None
 
 
-def _read(fd: int) -> bytes:
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        raise OSError(errno.EINVAL, "it is not a file")
-    with os.fdopen(os.dup(fd), "rb") as file:
-        content = file.read(MAX_FILE + 1)
+def _bounded(content: bytes) -> bytes:
     if len(content) > MAX_FILE:
         raise OSError(errno.EFBIG, f"it is larger than {MAX_FILE // 2**20} MiB")
     return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import statistics
@@ -12,6 +13,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NoReturn
 
 import bcrypt
 import pytest
@@ -213,6 +215,24 @@ async def test_a_change_that_the_files_times_do_not_show_is_found_soon(world: Wo
     assert not await world.check("alice", "wonder")
     world.clock.now += WRONG_SECONDS
     assert await world.check("clara", "wonder")
+
+
+async def test_a_change_is_found_though_the_file_could_not_be_read_for_a_while(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What kept it from being read leaves no trace in its times."""
+    assert await world.check("alice", "wonder")
+    world.path.write_text(line("bob", "builder"))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", _no_descriptor_is_left)
+        for _ in range(3):
+            assert await world.check("alice", "wonder")
+            world.clock.now += YOUNG_SECONDS
+    assert not await world.check("alice", "wonder")
+
+
+def _no_descriptor_is_left(*_: object) -> NoReturn:
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 async def test_it_is_read_only_when_it_changes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -171,6 +172,37 @@ def test_a_change_that_bears_the_time_of_the_one_before_is_seen(tmp_path: Path) 
     os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
     followed.look()
     assert followed.value == b"two"
+
+
+def test_what_could_not_be_read_for_a_moment_is_read_when_it_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "keys"
+    path.write_bytes(b"one")
+    followed = FollowedFile(path, bytes, what="keys")
+    path.write_bytes(b"two")
+    os.utime(path, (1e9, 1e9))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", lambda *_: _no_descriptor_is_left())
+        followed.look()
+        followed.look()
+    assert followed.value == b"one"
+    assert [each.getMessage() for each in caplog.records] == [
+        f"keys has changed, but what was read before still holds: keys: {path} cannot be read (Too many open files)"
+    ]
+    followed.look()
+    assert followed.value == b"two"
+
+
+def _no_descriptor_is_left() -> NoReturn:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_a_pipe_in_the_place_of_keys_keeps_no_start_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(UnusableFile, match=r"pipe cannot be read \(it is not a file\)"):
+        FollowedFile(path, bytes, what="keys")
 
 
 def test_a_start_without_keys_says_which_file_and_why(tmp_path: Path) -> None:

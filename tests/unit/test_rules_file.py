@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from backends.auth.identity import ANONYMOUS, Identity
-from backends.auth.rules_file import LOOK_SECONDS, RACY_SECONDS, SETTLE_SECONDS, RulesFile, UnusableRules, _look
+from backends.auth.rules_file import LOOK_SECONDS, RACY_SECONDS, SETTLE_SECONDS, RulesFile, UnusableRules
 from backends.auth.rules_text import MAX_ENTRIES, MAX_SIZE, MAX_VALUES
+from backends.auth.whole_file import look_at
 from backends.model.actions import Action
 
 PULL = "- {allow: pull, to: anyone}\n"
@@ -150,7 +151,7 @@ def test_what_was_just_written_is_read_once_more(path: Path) -> None:
     until(file, lambda: may_pull(file))
     assert file._is_racy
     in_place(path, PULL.replace("anyone", "users "))
-    file._seen = _look(path.stat())  # as if it were the look of the first change
+    file._seen = look_at(path)  # as if it were the look of the first change
     until(file, lambda: not may_pull(file))
     until(file, lambda: not file._is_racy, seconds=RACY_SECONDS + 2)
 
