@@ -12,7 +12,7 @@ What is told to a caller never depends on whether the thing is there:
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -106,11 +106,11 @@ class AccessGate:
             return Admission(values)
         authorization = request.headers.get("Authorization")
         known = None if authorization is None else self._control.recall(authorization)
-        if known is not None and _may_do_everything(self._control, known):
+        if known is not None and self._are_allowed(known, accesses):
             rights = Rights(self._control, known, find_caller)
             self._note(rights, request)
-            self._tell(operation, rights)
-            return Admission(values)  # so it is with most requests of a team without a rules file
+            self._tell(operation, rights.identity, request)
+            return Admission(values)  # so it is with most requests: nobody need know more of their callers
         asked = Asked(find_caller(), operation, values, request)
         identity = await self._identify(authorization, asked) if known is None else known
         rights = Rights(self._control, identity, find_caller)
@@ -127,8 +127,23 @@ class AccessGate:
                 continue
             self._refuse(asked, identity, access, verdict)
             is_hidden = True
-        self._tell(operation, rights)
+        self._tell(operation, rights.identity, request)
         return Admission(values, is_hidden)
+
+    def _are_allowed(self, identity: Identity, accesses: Sequence[Access]) -> bool:
+        """Whether somebody surely may do all of this; False says nothing."""
+        control = self._control
+        if _may_do_everything(control, identity):
+            return True
+        if identity.grants is not None:
+            return False
+        for access in accesses:
+            if isinstance(access, RepositoryAccess):
+                if not control.decide(identity, access.action, canonical_name(access.name)).is_allowed:
+                    return False
+            elif isinstance(access, ImageAccess) or access.action is not Action.LOGIN or not is_somebody(identity):
+                return False
+        return True
 
     def _note(self, rights: Rights, request: BaseRequest) -> None:
         """Has a request carry its caller's rights and name."""
@@ -137,10 +152,10 @@ class AccessGate:
         if user:
             request[request_context.USER] = user
 
-    def _tell(self, operation: Operation, rights: Rights) -> None:
+    def _tell(self, operation: Operation, identity: Identity, request: BaseRequest) -> None:
         """Tells of a login."""
-        if operation.action is Action.LOGIN and rights.identity.user:
-            self._logins.tell(rights.identity, rights.caller)
+        if operation.action is Action.LOGIN and identity.user:
+            self._logins.tell(identity, remote_address(request), client_agent(request))
 
     def _caller(self, request: BaseRequest) -> Caller:
         return Caller(
@@ -164,7 +179,7 @@ class AccessGate:
                 asked.caller.address,
                 asked.what(),
                 wrong.reason,
-                described(wrong.scheme or "no scheme", asked.caller),
+                described(wrong.scheme or "no scheme", asked.caller.agent),
             )
             raise self._unauthorized(asked, wrong.error) from None
         except Busy as busy:
@@ -174,7 +189,7 @@ class AccessGate:
                 asked.caller.address,
                 busy.retry_after,
                 busy.reason,
-                described(busy.scheme, asked.caller),
+                described(busy.scheme, asked.caller.agent),
             )
             raise come_again(busy) from None
 
@@ -220,7 +235,7 @@ class AccessGate:
                 asked.caller.address,
                 what,
                 self._reason(identity, access, verdict),
-                described(identity.scheme, asked.caller),
+                described(identity.scheme, asked.caller.agent),
             )
         if verdict in {Verdict.UNKNOWN_CALLER, Verdict.OUT_OF_SCOPE}:
             raise self._unauthorized(asked, "insufficient_scope" if verdict is Verdict.OUT_OF_SCOPE else "")

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from backends.auth.identity import Caller, Identity
+from backends.auth.identity import Identity
 from backends.auth.observing import AuthObserver
 from backends.model.cache import Cache
 from backends.web.refusals import described
@@ -31,10 +31,10 @@ class Logins:
         self._clock = clock
         self._told: Cache[tuple[str, str, str, str], float] = Cache(bound=REMEMBERED)
 
-    def tell(self, identity: Identity, caller: Caller) -> None:
+    def tell(self, identity: Identity, address: str, agent: str) -> None:
         """Takes note of a login."""
         now = self._clock()
-        key = (identity.user, identity.scheme, caller.address, caller.agent)
+        key = (identity.user, identity.scheme, address, agent)
         try:
             if now < self._told[key] + AGAIN_SECONDS:
                 return
@@ -42,4 +42,4 @@ class Logins:
             pass
         self._told.put(key, now)
         self._observer.logged_in(identity.scheme)
-        _log.info("%s at %s logged in (%s)", identity.user[:200], caller.address, described(identity.scheme, caller))
+        _log.info("%s at %s logged in (%s)", identity.user[:200], address, described(identity.scheme, agent))

@@ -74,9 +74,9 @@ def unauthorized(asked: Asked, challenges: Sequence[str]) -> RegistryError:
     return RegistryError(ErrorCode.UNAUTHORIZED, "Requires authorization", challenges=challenges, facts=facts)
 
 
-def described(scheme: str, caller: Caller) -> str:
+def described(scheme: str, agent: str) -> str:
     """Returns scheme and client for the end of a line of the log."""
-    return f"{scheme}, {caller.agent[:100] or 'no User-Agent'}"
+    return f"{scheme}, {agent[:100] or 'no User-Agent'}"
 
 
 def come_again(busy: Busy) -> RegistryError:

@@ -39,13 +39,13 @@ def test_logins_are_told_once_a_second_for_each(caplog: pytest.LogCaptureFixture
         (ALICE, HERE._replace(agent="skopeo/1.9.3")),
     ]
     for _ in range(50):
-        logins.tell(ALICE, HERE)
+        logins.tell(ALICE, HERE.address, HERE.agent)
         for identity, caller in others:
-            logins.tell(identity, caller)
+            logins.tell(identity, caller.address, caller.agent)
         now += AGAIN_SECONDS / 100
     assert len(caplog.records) == len(counted.logins) == 5
     now += AGAIN_SECONDS
-    logins.tell(ALICE, HERE)
+    logins.tell(ALICE, HERE.address, HERE.agent)
     assert [each.getMessage() for each in caplog.records][5:] == [
         "alice at 192.0.2.1 logged in (htpasswd, docker/24.0.7)"
     ]
