@@ -80,7 +80,22 @@ def prepare_access(settings: Settings) -> PreparedAccess | None:
         own = settings.values["auth"]
         section = "auth" if own is not None and own["htpasswd"] is not None else "gateway.auth"
         prepare_password_file(asked.htpasswd, f"{section}.htpasswd.path")
+    if prepared.rules is not None:
+        _tell_of_unmet_rules(asked, prepared.rules)
     return prepared
+
+
+def _tell_of_unmet_rules(asked: AccessSettings, file: RulesFile) -> None:
+    """Says which rules nobody meets; of users that others than a file know, nobody can say."""
+    from backends.auth.unmet_rules import unmet_rules  # noqa: PLC0415 - where there are rules
+
+    users = None
+    if asked.schemes == ("htpasswd",) and asked.htpasswd is not None:
+        from backends.auth.password_file import read_password_file  # noqa: PLC0415 - where it is wanted
+
+        users = read_password_file(asked.htpasswd.path).entries
+    for line, what in unmet_rules(file.current(), users=users, has_claims=bool(asked.openid)):
+        _log.warning("%s: line %d %s", asked.rules, line, what)
 
 
 def _import_what_asks(asked: AccessSettings) -> None:

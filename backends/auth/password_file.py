@@ -39,7 +39,7 @@ def read_password_file(path: str) -> PasswordTable:
     except NotAFile:
         raise PasswordFileError("is not a file") from None
     except OSError as error:
-        mend = f"; let uid {os.getuid()} read it" if isinstance(error, PermissionError) else ""
+        mend = f"; let uid {os.geteuid()} read it" if isinstance(error, PermissionError) else ""
         raise PasswordFileError(f"cannot be read ({error.strerror}){mend}") from None
     if len(content) > MAX_FILE:
         raise PasswordFileError(f"is larger than {MAX_FILE // 2**20} MiB")

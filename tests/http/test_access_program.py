@@ -258,6 +258,16 @@ def test_a_missing_file_of_users_is_made_once_and_its_password_told(site: Site) 
         running.wait_for_line(running.err, "access control: htpasswd; rules in ")
 
 
+def test_rules_that_nobody_meets_are_warned_of(site: Site) -> None:
+    site.rules.write_text("- {allow: pull, to: [alice, blob]}\n- {allow: push, to: users, claims: {iss: x}}\n")
+    with registry(site) as (_, running):
+        where = f"{site.rules}: line "
+        running.wait_for_line(running.err, "level=warning", f"{where}1 names blob, who is not in the file of users")
+        running.wait_for_line(
+            running.err, "level=warning", f"{where}2 asks for claims, and only tokens of gateway.auth.o"
+        )
+
+
 def test_rules_without_a_scheme_are_warned_of(site: Site) -> None:
     variables = {name: value for name, value in site.variables().items() if "HTPASSWD" not in name}
     variables["REGISTRY_GATEWAY_V2_ADDR"] = "127.0.0.1:0"
