@@ -146,7 +146,8 @@ async def test_the_proxy_s_own_users_and_rules_decide_about_a_registry_elsewhere
         assert (await client.ask("DELETE", f"/v2/team/app/blobs/{digest_of(b'layer')}", me("alice"))).status == 202
         assert (await client.ask("GET", "/v2/team/app/extension", me("alice"))).status == 404, "no route, no request"
         log = command.err.read_text()
-    assert PASSWORD not in log
+        line = command.wait_for_line(command.out, "/v2/team/app/manifests/1", "bob")
+    assert PASSWORD not in log + command.out.read_text(), line
     assert "secret/plan" in log, "a refusal leaves a line"
 
 
