@@ -195,7 +195,7 @@ class Acceptor:
             )
             # Go's programs, docker among them, know this answer: "server gave HTTP response to HTTPS client".
             return await self._refuse(connection, "This port speaks plain HTTP: use http://{host}/")
-        patience = asyncio.timeout(None)
+        patience, narrowed = asyncio.timeout(None), self._tls.narrowed
         handshake = Handshake(lambda: patience.reschedule(self._loop.time() + ALERT_SECONDS))
         CURRENT.set(handshake)
         try:
@@ -215,6 +215,8 @@ class Acceptor:
         # uvloop returns its own TLS protocol beside the transport, asyncio the application's.
         protocol = transport.get_protocol()
         assert isinstance(protocol, Connection)
+        if narrowed != self._tls.narrowed:  # it was verified by what held when the handshake began
+            protocol.part()
         return protocol
 
 

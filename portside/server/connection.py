@@ -43,6 +43,7 @@ class Connection(RequestHandler):
         is_delivered: whether the client is known to have received all answers so far.
         half_closed: when the client shut down its sending side, by the loop's clock; 0.0 if it has not.
         is_ending: whether no further request can come.
+        is_parting: whether no further request is answered, whether one has come or not.
         may_have_long_head: whether a head may be longer than `MAX_AUTHORIZATION`; if not, none need be measured.
         violation: see above.
         on_lost: called when the connection has ended.
@@ -57,6 +58,7 @@ class Connection(RequestHandler):
         "is_answered",
         "is_delivered",
         "is_ending",
+        "is_parting",
         "may_have_long_head",
         "on_lost",
         "violation",
@@ -71,7 +73,7 @@ class Connection(RequestHandler):
         self.body: StreamReader = EMPTY_PAYLOAD
         self.is_answered = self.is_delivered = True
         self.half_closed = 0.0
-        self.is_ending = self.may_have_long_head = False
+        self.is_ending = self.is_parting = self.may_have_long_head = False
         self.on_lost: Callable[[], None] | None = None
 
     @override
@@ -152,7 +154,13 @@ class Connection(RequestHandler):
 
     def is_last(self) -> bool:
         """Whether the current answer is the last one of this connection."""
-        return self.is_ending and not self._messages
+        return self.is_ending and (self.is_parting or not self._messages)
+
+    def part(self) -> None:
+        """Closes it: now, or after the answer to the request that is being handled."""
+        self.is_ending = self.is_parting = True
+        if self.is_idle():
+            self.force_close()
 
     def has_whole_requests(self) -> bool:
         """Whether the bodies of all requests have come whole."""

@@ -74,6 +74,11 @@ class DrainingServer(web.Server):
         """Has requests from now on answered by other handlers."""
         self._handler, self._refusal = handler, refusal
 
+    def part(self) -> None:
+        """Closes every connection that is open now, as soon as it is not at work: their clients may come again."""
+        for connection in tuple(self._open):
+            connection.part()
+
     @property
     def busy(self) -> int:
         """How many requests are being handled."""

@@ -103,6 +103,8 @@ async def serve_here(
         most = each.listener.limits.connections
         limit = AddressLimit(most, exempt=peers) if most else None
         acceptors.append(Acceptor(each.sockets, server, context, address=each.text, limit=limit))
+        if context is not None:
+            context.on_narrowed = server.part
     for context in filter(None, contexts):
         await context.refresh()  # a worker that replaces another one was forked with what the parent had read
     watchers = [loop.create_task(context.watch()) for context in filter(None, contexts)]

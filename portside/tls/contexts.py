@@ -10,7 +10,7 @@ import asyncio
 import logging
 import ssl
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -210,12 +210,16 @@ class ReloadingContext:
 
     Attributes:
         current: what new connections are to use.
+        narrowed: how often clients that were let in before would not be now.
+        on_narrowed: called each time; what is connected then is no longer vouched for.
     """
 
     def __init__(self, settings: TlsSettings) -> None:
         self._settings = settings
         self._seen = _look(settings.files)
         self.current = build_context(settings)
+        self.narrowed = 0
+        self.on_narrowed: Callable[[], None] | None = None
 
     async def watch(self) -> None:
         """Looks at the files for ever; a broken one leaves the old context and a line."""
@@ -228,7 +232,8 @@ class ReloadingContext:
 
     def take_over(self, other: ReloadingContext) -> None:
         """Serves as the other one does from now on."""
-        self._settings, self._seen, self.current = other._settings, other._seen, other.current
+        self._settings, self._seen = other._settings, other._seen
+        self._use(other.current)
 
     async def refresh(self) -> None:
         """Looks at the files once."""
@@ -247,8 +252,21 @@ class ReloadingContext:
         if context is None:
             _log.error("the changed certificates are not used, the old ones stay in use: %s", trouble)
             return
-        self.current = context
+        self._use(context)
         _log.info("certificates were reloaded: %s", ", ".join(map(str, settings.files)))
+
+    def _use(self, context: ssl.SSLContext) -> None:
+        before, self.current = self.current, context
+        if _lets_in_fewer(context, than=before):
+            self.narrowed += 1
+            if self.on_narrowed is not None:
+                self.on_narrowed()
+
+
+def _lets_in_fewer(context: ssl.SSLContext, *, than: ssl.SSLContext) -> bool:
+    """Whether a client CA has been withdrawn, or certificates are asked for more strictly."""
+    withdrawn = set(than.get_ca_certs(binary_form=True)) - set(context.get_ca_certs(binary_form=True))
+    return bool(withdrawn) or context.verify_mode > than.verify_mode
 
 
 def _look(files: Sequence[Path]) -> tuple[tuple[int, int, int] | None, ...]:

@@ -250,3 +250,42 @@ def test_a_worker_that_takes_anothers_place_has_the_new_certificate(
         os.kill(int(pid), 9)
         expected = x509.load_pem_x509_certificate(other.chain.read_bytes()).serial_number
         assert serial(server, other) == expected
+
+
+def test_a_client_ca_that_is_withdrawn_ends_what_it_let_in(
+    tmp_path: Path, live: CertificateFiles, files: CertificateFiles, other: CertificateFiles
+) -> None:
+    """A client that keeps its connection is no exception: its certificate was verified when that began."""
+    shutil.copy(other.ca, live.ca)
+    with live.ca.open("ab") as cas:
+        cas.write(files.ca.read_bytes())
+    tls = {
+        "chains": [(live.chain, live.key)],
+        "client_cas": [live.ca],
+        "client_auth": "verify-client-cert-if-given",
+        "reload_seconds": 0.1,
+    }
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with running_server(tmp_path, tls=tls, workers=1) as server:
+        with handshake(server, clients(files, other)) as kept, handshake(server, clients(files, other)) as silent:
+            kept.sendall(request)
+            assert b" 200 " in kept.recv(65536)
+            (live.chain.parent / "touched").write_bytes(live.chain.read_bytes())
+            (live.chain.parent / "touched").replace(live.chain)  # another chain of the server's takes nothing back
+            server.wait_for_line("certificates were reloaded")
+            kept.sendall(request)
+            assert b" 200 " in kept.recv(65536)
+            live.ca.write_bytes(files.ca.read_bytes())
+            for connection in (kept, silent):
+                connection.settimeout(10)
+                assert _end_of(connection) == b""
+        with pytest.raises(ssl.SSLError):
+            ask(server, clients(files, other))
+        assert ask(server, clients(files, None)) == "hello"
+
+
+def _end_of(connection: ssl.SSLSocket) -> bytes:
+    try:
+        return connection.recv(65536)
+    except (ConnectionResetError, ssl.SSLEOFError):
+        return b""
