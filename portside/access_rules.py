@@ -113,12 +113,19 @@ def load_rules(path: Path | None, config: Path | None, environment: Mapping[str,
         None where the settings have no access control.
 
     Raises:
-        Problem: the rules or the settings cannot be used.
+        Problem: the rules or the settings cannot be used, or there are none.
     """
     if path is None:
         from portside.settings.loading import Role, load_settings, settings_path  # noqa: PLC0415 - slow to import
 
-        settings = load_settings(Role.SERVE, config or settings_path(environment), environment, {})
+        file = config or settings_path(environment)
+        settings = load_settings(Role.SERVE, file, environment, {})
+        if settings.access is None and file is None:
+            # A server was most likely started with a file: what is said without one would be about another registry.
+            raise Problem(
+                "no settings file was found, and no variable sets access control; name the server's settings file"
+                " (--config FILE), or a file of rules (--rules FILE)"
+            )
         if settings.access is None or settings.access.rules is None:
             return None if settings.access is None else USERS_ALL
         path = settings.access.rules

@@ -144,6 +144,7 @@ def test_explain_asks_the_rules_that_the_settings_name(folder: Path) -> None:
         (("--rules", "gone.yml", "alice", "pull", "base"), "gone.yml cannot be read"),
         (("--rules", "broken.yml", "alice", "pull", "base"), "line 1: `psuh` is not an action"),
         (("--rules", "access.yml", "--config", "x.yml", "alice", "pull", "base"), "give --rules or --config"),
+        (("alice", "pull", "base"), "no settings file was found, and no variable sets access control; name the server"),
         (("--config", "gone.yml", "alice", "pull", "base"), "the settings file gone.yml cannot be read"),
         (("--rules", "access.yml", "alice", "pull", "base:latest"), "is more than a repository's name"),
         (("--rules", "access.yml", "alice", "pull", "/base"), "is not a valid repository name"),
