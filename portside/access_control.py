@@ -108,7 +108,9 @@ def _import_what_asks(asked: AccessSettings) -> None:
     if asked.htpasswd is not None:
         import bcrypt  # noqa: F401, PLC0415
 
-        import backends.auth.htpasswd_scheme  # noqa: F401, PLC0415
+        import backends.auth.htpasswd_scheme  # noqa: PLC0415
+    if asked.token is not None:
+        import backends.auth.exchange  # noqa: F401, PLC0415
     if asked.openid:
         import portside.openid_issuers  # noqa: PLC0415
     if asked.certificates is not None:

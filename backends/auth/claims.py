@@ -24,18 +24,18 @@ def check_issuer(claims: Mapping[str, Any], issuer: str) -> None:
         raise WrongToken(f"its issuer is {_shown(claims.get('iss'))}, not {issuer!r}")
 
 
-def check_audience(claims: Mapping[str, Any], audience: str) -> None:
-    """Requires that a token is for an audience, alone or among others.
+def check_audience(claims: Mapping[str, Any], *audiences: str) -> None:
+    """Requires that a token is for one of some audiences, alone or among others.
 
     Raises:
         WrongToken: it is not, or names none.
     """
     named = claims.get("aud")
-    audiences = named if isinstance(named, list) else [named]
-    if not all(isinstance(one, str) for one in audiences):
+    said = named if isinstance(named, list) else [named]
+    if not all(isinstance(one, str) for one in said):
         raise WrongToken("its audience is neither a text nor a list of texts")
-    if audience not in audiences:
-        raise WrongToken(f"its audience is {_shown(named)}, not {audience!r}")
+    if not set(said) & set(audiences):
+        raise WrongToken(f"its audience is {_shown(named)}, not {' or '.join(map(repr, audiences))}")
 
 
 def check_times(claims: Mapping[str, Any], now: float, *, leeway: float = LEEWAY_SECONDS) -> float:

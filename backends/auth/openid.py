@@ -12,11 +12,10 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from backends.auth.challenges import quoted
 from backends.auth.claim_texts import Texts, flatten, only_text
-from backends.auth.claims import check_times
+from backends.auth.claims import check_audience, check_times
 from backends.auth.credentials import MAX_USER, Basic, Bearer, Credentials
 from backends.auth.identity import Caller, Identity
 from backends.auth.issuer_keys import IssuerKeys
@@ -152,7 +151,7 @@ class OpenIdScheme:
             raise WrongToken("it has no signature, or names no key (kid)")
         # What needs no key first, so that stale and foreign tokens never have anything fetched.
         settings = issuer.settings
-        _check_audiences(token.claims, settings.audiences)
+        check_audience(token.claims, *settings.audiences)
         expires = check_times(token.claims, self._clock())
         keys = await issuer.keys.find(token.key_id)
         keys.verify(token)
@@ -170,15 +169,6 @@ def _header_of(credentials: Bearer | Basic) -> bytes:
 
 def _mark(authorization: str) -> bytes:
     return hashlib.sha256(authorization.encode("utf-8", "surrogateescape")).digest()
-
-
-def _check_audiences(claims: Mapping[str, Any], audiences: Sequence[str]) -> None:
-    named = claims.get("aud")
-    said = named if isinstance(named, list) else [named]
-    if not all(isinstance(one, str) for one in said):
-        raise WrongToken("its audience is neither a text nor a list of texts")
-    if not set(said) & set(audiences):
-        raise WrongToken(f"its audience is {repr(named)[:200]}, not {' or '.join(map(repr, audiences))}")
 
 
 def _identify(claims: Texts, settings: OpenIdSettings) -> Identity:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from backends.auth.challenges import quoted
+from backends.auth.challenges import bearer
 from backends.auth.credentials import Bearer, Credentials
 from backends.auth.identity import ANONYMOUS, Caller, Identity
 from backends.auth.own_tokens import OwnToken, is_own, issue, verify
@@ -124,10 +124,7 @@ class OwnBearers:
         """Returns where to get a token; None where everybody needs a password, and for v1, which has its own."""
         if caller.protocol != "v2" or not self._rules().allows_anonymous:
             return None
-        text = f"Bearer realm={quoted(caller.origin + self._path)},service={quoted(_audience(caller))}"
-        if wanted:
-            text += f",scope={quoted(' '.join(one.scope for one in wanted))}"
-        return f"{text},error={quoted(error)}" if error else text
+        return bearer(caller.origin + self._path, _audience(caller), [one.scope for one in wanted], error)
 
     async def _get_key(self) -> bytes:
         try:

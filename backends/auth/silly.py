@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from backends.auth.challenges import bearer
 from backends.auth.credentials import Credentials
 from backends.auth.identity import Caller, Identity
 from backends.auth.schemes import Wanted
@@ -20,7 +21,8 @@ class Silly:
     name = "silly"
 
     def __init__(self, realm: str, service: str) -> None:
-        self._challenge = f"Bearer realm={_quoted(realm)},service={_quoted(service)}"
+        self._realm = realm
+        self._service = service
 
     async def identify(self, credentials: Credentials | None, caller: Caller) -> Identity | None:  # noqa: ARG002 - a scheme
         """Returns the user `silly` for whatever was sent."""
@@ -29,9 +31,4 @@ class Silly:
     def challenge(self, caller: Caller, wanted: Sequence[Wanted], error: str = "") -> str:  # noqa: ARG002 - a scheme
         """Returns distribution's challenge, which has a scope for each action."""
         scopes = [f"{each.kind}:{each.name}:{action}" for each in wanted for action in each.actions]
-        return f'{self._challenge},scope="{" ".join(scopes)}"' if scopes else self._challenge
-
-
-def _quoted(text: str) -> str:
-    """Returns a quoted string (RFC 9110 section 5.6.4)."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return bearer(self._realm, self._service, scopes)

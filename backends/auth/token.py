@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from backends.auth import certificate_chains
 from backends.auth.access_list import AccessList
-from backends.auth.challenges import quoted
+from backends.auth.challenges import bearer
 from backends.auth.claims import check_audience, check_issuer, check_times, read_subject
 from backends.auth.credentials import Bearer, Credentials
 from backends.auth.followed_file import FollowedFile
@@ -88,10 +88,7 @@ class TokenScheme:
         """Returns the challenge as distribution writes it: where to get a token, for what, and what was wrong."""
         settings = self._settings
         realm = _redirected(caller, settings.auto_redirect_path) if settings.auto_redirect else settings.realm
-        text = f"Bearer realm={quoted(realm)},service={quoted(settings.service)}"
-        if wanted:
-            text += f",scope={quoted(' '.join(one.scope for one in wanted))}"
-        return f"{text},error={quoted(error)}" if error else text
+        return bearer(realm, settings.service, [one.scope for one in wanted], error)
 
     def _read(self, text: str, now: float) -> tuple[Identity, float]:
         """Returns whom a token names, and until when.

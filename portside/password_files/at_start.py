@@ -32,8 +32,6 @@ def prepare_password_file(settings: HtpasswdSettings, key: str) -> None:
     Raises:
         Problem: it cannot be made, or cannot be read.
     """
-    import bcrypt  # noqa: F401, PLC0415 - here, so that the workers share its memory
-
     path = Path(settings.path)
     if _is_missing(path):
         password = secrets.token_urlsafe(_RANDOM_BYTES)
