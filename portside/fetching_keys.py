@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import ssl
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
@@ -22,7 +21,7 @@ from backends.auth.remote_keys import MAX_BYTES, Fetched, UnreachableIssuer
 from backends.auth.whole_file import read_whole
 from backends.model.strict_json import parse_json
 from backends.notify.environment_proxy import find_proxy
-from backends.resolving import OwnResolver
+from backends.resolving import OwnResolver, reason_of
 
 SECONDS = 10.0
 """For everything: discovery, redirects, keys."""
@@ -194,7 +193,7 @@ def _why(error: Exception) -> str:
         case aiohttp.ClientConnectorCertificateError():
             return f"its certificate is not trusted ({error.certificate_error})"
         case aiohttp.ClientConnectorError():
-            return f"it cannot be reached ({_reason(error.os_error)})"
+            return f"it cannot be reached ({reason_of(error.os_error)})"
         case aiohttp.ClientHttpProxyError():
             return f"the proxy of the environment refuses ({error.status})"
         case aiohttp.ClientResponseError():
@@ -203,10 +202,3 @@ def _why(error: Exception) -> str:
             return f"it broke off ({str(error) or type(error).__name__})"
         case _:
             return str(error)
-
-
-def _reason(error: OSError) -> str:
-    """What the system says; asyncio puts its own words, and the address, in its place."""
-    if isinstance(error, socket.gaierror) or not error.errno:
-        return error.strerror or type(error).__name__
-    return os.strerror(error.errno)

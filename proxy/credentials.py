@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from backends.auth.followed_file import FollowedFile
@@ -54,17 +53,6 @@ KEPT = frozenset(
 """What the client does not see of the registry's: a cookie may be the session of the proxy's own user there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Why a registry does not serve the proxy.
-
-    Attributes:
-        sentence: for who asks, and for the log.
-    """
-
-    sentence: str
-
-
 class OwnCredentials:
     """The proxy's own at one registry; the password's file is read again when it changes.
 
@@ -88,7 +76,7 @@ class OwnCredentials:
         shown = b64encode(self._user.encode() + b":" + await self._file.get()).decode()
         return [("Authorization", f"Basic {shown}")]
 
-    def refused(self, challenges: Sequence[str], *, where: str) -> Refused:
+    def refused(self, challenges: Sequence[str], *, where: str) -> str:
         """Returns what is to be said of an answer 401.
 
         Args:
@@ -105,7 +93,7 @@ class OwnCredentials:
             mend = f"it wants credentials; name user and passwordfile below {self._key}"
         else:
             mend = f"it does not take the user and password of {self._key}; correct them"
-        return Refused(f"{where} lets the proxy do nothing: {mend}")
+        return f"{where} lets the proxy do nothing: {mend}"
 
 
 def password_file(path: str, *, key: str) -> FollowedFile[bytes]:

@@ -206,7 +206,7 @@ class Forwarder:
             self._refused = ""
             return
         answer.close()
-        sentence = own.refused(answer.headers.getall("WWW-Authenticate", []), where=self._where).sentence
+        sentence = own.refused(answer.headers.getall("WWW-Authenticate", []), where=self._where)
         if sentence != self._refused:
             self._refused = sentence
             _log.error("%s", sentence)

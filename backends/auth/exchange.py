@@ -13,9 +13,7 @@ import hashlib
 import hmac
 import json
 import logging
-import os
 import secrets
-import socket
 import ssl
 import time
 from base64 import b64encode
@@ -32,7 +30,7 @@ from backends.auth.identity import Caller, Identity
 from backends.auth.schemes import Busy, Failure, Scheme, Wanted, WrongCredentials
 from backends.model.cache import Cache
 from backends.model.strict_json import parse_json
-from backends.resolving import OwnResolver
+from backends.resolving import OwnResolver, reason_of
 
 TIMEOUT_SECONDS = 10.0
 AT_ONCE = 16
@@ -285,20 +283,13 @@ def _why(error: Exception) -> str:
         case aiohttp.ClientConnectorCertificateError():
             return f"its certificate is not trusted ({error.certificate_error})"
         case aiohttp.ClientConnectorError():
-            return f"it cannot be reached ({_reason(error.os_error)})"
+            return f"it cannot be reached ({reason_of(error.os_error)})"
         case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError():
             return "its answer ends too early"
         case aiohttp.ClientError():
             return f"its answer is not valid HTTP ({type(error).__name__})"
         case _:
             return str(error)
-
-
-def _reason(error: OSError) -> str:
-    """Returns what the system says; asyncio puts its own words, and the address, in its place."""
-    if isinstance(error, socket.gaierror) or not error.errno:
-        return error.strerror or type(error).__name__
-    return os.strerror(error.errno)
 
 
 def _shown(url: URL) -> str:

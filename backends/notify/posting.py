@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import socket
 import ssl
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -25,7 +24,7 @@ from yarl import URL
 
 from backends.notify.environment_proxy import find_proxy
 from backends.notify.settings import EndpointSettings, MediaType
-from backends.resolving import OwnResolver
+from backends.resolving import OwnResolver, reason_of
 
 KEEPALIVE_SECONDS = 15.0
 USER_AGENT = "Portside"
@@ -144,7 +143,7 @@ class Poster:
             case aiohttp.ClientConnectorCertificateError():
                 return f"its certificate is not trusted ({error.certificate_error})"
             case aiohttp.ClientConnectorError():
-                return f"it cannot be reached ({_reason(error.os_error)})"
+                return f"it cannot be reached ({reason_of(error.os_error)})"
             case aiohttp.ClientHttpProxyError():
                 return f"the proxy of the environment refuses ({error.status})"
             case aiohttp.ClientResponseError():
@@ -178,10 +177,3 @@ def _headers(endpoint: EndpointSettings, media_type: MediaType) -> CIMultiDict[s
             for value in values:
                 headers.add(name, value)
     return headers
-
-
-def _reason(error: OSError) -> str:
-    """What the system says; asyncio puts its own words, and the address, in its place."""
-    if isinstance(error, socket.gaierror) or not error.errno:
-        return error.strerror or type(error).__name__
-    return os.strerror(error.errno)
