@@ -24,6 +24,9 @@ RACY_SECONDS = 2
 BOUND = 1024
 """So many descriptors are open at most."""
 
+LARGEST = 65536
+"""Larger files are not kept: while a descriptor is open, one that is removed takes up its room all the same."""
+
 ASKED = 4096
 """So many paths are remembered as asked for within the last second."""
 
@@ -80,7 +83,7 @@ class KeptFiles:
             self._asked.add(path)
             return False
         info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode) or info.st_dev != self._device:
+        if not stat.S_ISREG(info.st_mode) or info.st_dev != self._device or info.st_size > LARGEST:
             return False
         is_old = time.time_ns() - info.st_ctime_ns > RACY_SECONDS * 1_000_000_000
         if not is_old or (content is not None and len(content) != info.st_size):

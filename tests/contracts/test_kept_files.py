@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from backends.storage import kept_files
 from backends.storage.driver import FileInfo, PathNotFound, StorageError
 from backends.storage.filesystem import FilesystemDriver
-from backends.storage.kept_files import KEPT_SECONDS, RACY_SECONDS
+from backends.storage.kept_files import KEPT_SECONDS, LARGEST, RACY_SECONDS
 from backends.storage.mounts import tells_changes
 
 FILE = "/repositories/team/app/link"
@@ -297,6 +298,28 @@ async def test_descriptors_are_bounded_and_given_back(
             await other.read(f"/{number}")
     assert count() == before
     await other.close()
+
+
+async def test_what_is_large_gives_its_room_back_when_somebody_removes_it(
+    driver: FilesystemDriver, tmp_path: Path
+) -> None:
+    """A garbage collector, for one: nobody may ask for the file again for long."""
+    blob = tmp_path / "root/blob"
+    blob.write_bytes(bytes(LARGEST + 1))
+    await grow_old()
+    for _ in range(3):
+        assert (await driver.stat("/blob")).size == LARGEST + 1
+    inode = blob.stat().st_ino
+    blob.unlink()
+    assert inode not in open_inodes()
+
+
+def open_inodes() -> set[int]:
+    found: set[int] = set()
+    for fd in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(fd.stat().st_ino)
+    return found
 
 
 async def test_where_times_tell_nothing_no_file_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
