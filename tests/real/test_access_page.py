@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.real.conftest import ROOT, small_image
+from tests.real.conftest import ROOT, Served, small_image
 from tests.support.dockerd import Docker
 from tests.support.leftovers import FOLDER
 from tests.support.pages import FENCE, block
@@ -81,7 +81,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(docker: Docker) -> Iterator[Desk]:
+def desk(served: Served, docker: Docker) -> Iterator[Desk]:
+    """`served` goes before all that asks dockerd for a name: a Go program looks at /etc/hosts once in five seconds."""
     folder, port = FOLDER / "access", free_port()
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "bin").mkdir(parents=True)
