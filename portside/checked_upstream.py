@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from urllib.parse import parse_qsl, quote, urlencode
 
 from aiohttp.web import BaseRequest, StreamResponse
@@ -16,7 +17,6 @@ from yarl import URL
 
 from backends.http.body_limit import BodyLimit
 from backends.http.request_info import parse_query
-from backends.http.sending import respond
 from backends.model.actions import Action
 from backends.model.errors import ErrorCode, RegistryError
 from backends.registry.store import Store
@@ -24,8 +24,7 @@ from backends.registry.visible import Visible
 from backends.v2 import base, catalog, token, uploads
 from backends.v2.accesses import parse_mount
 from backends.v2.errors import render
-from backends.v2.headers import API_HEADERS, JSON_HEADERS
-from backends.v2.paging import next_link, parse_page_size
+from backends.v2.headers import API_HEADERS
 from backends.v2.parts import Parts
 from backends.v2.readers import Readers
 from backends.v2.routes import PARSERS, routes_below
@@ -154,16 +153,7 @@ async def _list_catalog(parts: _Behind, request: BaseRequest) -> StreamResponse:
     visible = visible_to(request, by=Action.CATALOG)
     if visible is None:
         return await parts.forwarder.handle(request)
-    query, settings = parse_query(request), parts.empty.settings
-    most = settings.catalog_max_entries
-    size = parse_page_size(query, default=min(catalog.DEFAULT_PAGE, most), most=most) or 0
-    found = await _visible_names(parts, visible, after=query.get("last", ""), limit=size + 1)
-    page = found[:size]
-    link: dict[str, str] = {}
-    if page and len(found) > size:
-        link = next_link(f"{settings.prefix}/v2/_catalog", last=page[-1], size=size)
-    body = json.dumps({"repositories": page}, separators=(",", ":")).encode() + b"\n"
-    return respond(request, 200, {**JSON_HEADERS, **link}, body)
+    return await catalog.send_page(request, parts.empty.settings, partial(_visible_names, parts, visible))
 
 
 async def _visible_names(parts: _Behind, visible: Visible, *, after: str, limit: int) -> list[str]:

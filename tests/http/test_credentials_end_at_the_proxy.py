@@ -297,6 +297,21 @@ async def test_a_catalog_without_end_is_refused(tmp_path: Path) -> None:
     assert "too many repositories" in said.body.decode()
 
 
+async def test_a_page_of_the_catalog_is_as_large_as_the_profile_has_it(tmp_path: Path) -> None:
+    async def converse(peer: Peer) -> None:
+        while True:
+            await peer.read_head()
+            await peer.answer("200 OK", body=b'{"repositories": ["public/base"]}')
+
+    async with spoken_by_hand(converse) as registry:
+        site = Site(tmp_path, registry.address)
+        settings = site.settings()
+        settings["gateway"]["profile"] = "distribution"
+        with proxy(site, settings) as (_, client):
+            said = await client.ask("GET", "/v2/_catalog?n=1001", me("bob"))
+    assert said.told == (400, "PAGINATION_NUMBER_INVALID")
+
+
 @pytest.mark.real
 async def test_the_page_s_settings_and_commands(site: Site) -> None:
     """Typed from the page, with this test's folder, a port of its own, and the registry that there is."""
