@@ -2,8 +2,9 @@
 
 The server is the operator's, named in the settings, and never a client's. What it answers is believed as far as its
 signature goes. Nobody is asked twice at the same time for the same, a token is asked for again when it has ended, and
-a refusal is remembered for a moment, so clients that repeat themselves do not hammer it. TLS certificates are verified,
-and no redirect is followed: what is sent is a password.
+a refusal is remembered for a moment, so clients that repeat themselves do not hammer it. All its questions come from
+this machine's address, so who guesses is slowed here, by its own (`slowing`), and those that wait take turns. TLS
+certificates are verified, and no redirect is followed: what is sent is a password.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import hashlib
 import hmac
 import json
 import logging
+import math
 import secrets
 import ssl
 import time
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -28,7 +31,10 @@ from yarl import URL
 from backends.auth.credentials import Basic, Bearer
 from backends.auth.identity import Caller, Identity
 from backends.auth.schemes import Busy, Failure, Scheme, Wanted, WrongCredentials
+from backends.auth.slowing import Slowing
+from backends.auth.turns import FairTurns
 from backends.model.cache import Cache
+from backends.model.networks import client_of
 from backends.model.strict_json import parse_json
 from backends.resolving import OwnResolver, reason_of
 
@@ -37,6 +43,8 @@ AT_ONCE = 16
 """Questions that one process asks at the same time; as many wait."""
 WAITING = 64
 """Questions that are asked or wait; beyond them clients are told to come again."""
+SHARE = 0.5
+"""So much of that may be one client's."""
 REMEMBERED = 4096
 REFUSED_SECONDS = 10.0
 DEFAULT_SECONDS = 60
@@ -49,7 +57,9 @@ EARLY_SECONDS = 5
 MAX_ANSWER = 64 * 1024
 _MAX_RETRY = 60
 _RETRY_SECONDS = 5
-_REFUSALS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_WRONG = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+"""What servers say of a wrong password."""
+_REFUSALS = _WRONG | {HTTPStatus.BAD_REQUEST}
 
 _log = logging.getLogger("portside.auth.exchange")
 
@@ -103,7 +113,7 @@ class PasswordExchange:
     async def _read(
         self, credentials: Basic | None, caller: Caller, wanted: Sequence[Wanted]
     ) -> tuple[Identity | None, str]:
-        token = await self._exchange.get_token(credentials, wanted)
+        token = await self._exchange.get_token(credentials, wanted, address=caller.address)
         try:
             return await self._scheme.identify(Bearer(token), caller), "no scheme takes them"
         except WrongCredentials as wrong:
@@ -128,21 +138,24 @@ class Exchange:
         self._secret = secrets.token_bytes(32)
         self._kept: Cache[bytes, _Kept] = Cache(bound=REMEMBERED)
         self._asking: dict[bytes, asyncio.Task[_Kept]] = {}
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._asked_by: Counter[str] = Counter()
+        self._turns = FairTurns(AT_ONCE)
+        self._slowing = Slowing(clock=clock)
         self._resolver = OwnResolver()
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
 
-    async def get_token(self, credentials: Basic | None, wanted: Sequence[Wanted]) -> str:
+    async def get_token(self, credentials: Basic | None, wanted: Sequence[Wanted], *, address: str) -> str:
         """Returns a token for a user, or for nobody, that reaches as far as the server lets it.
 
         Args:
             credentials: the user's; None for nobody's.
             wanted: what it is to reach; the server may grant less.
+            address: the client's.
 
         Raises:
             WrongCredentials: the server refuses.
-            Busy: it does not answer, or too many ask.
+            Busy: it does not answer, too many ask, or too many wrong passwords came from there.
         """
         key = self._name(credentials, wanted)
         try:
@@ -150,7 +163,7 @@ class Exchange:
             if self._clock() >= kept.until:
                 raise KeyError
         except KeyError:
-            kept = await self._ask_once(key, credentials, wanted)
+            kept = await self._ask_once(key, credentials, wanted, address)
         if not kept.token:
             raise WrongCredentials("the token server refuses this user and password")
         return kept.token
@@ -173,26 +186,45 @@ class Exchange:
         asked = json.dumps([user, [one.scope for one in wanted]])
         return hmac.digest(self._secret, asked.encode(), hashlib.sha256)
 
-    async def _ask_once(self, key: bytes, credentials: Basic | None, wanted: Sequence[Wanted]) -> _Kept:
+    async def _ask_once(self, key: bytes, credentials: Basic | None, wanted: Sequence[Wanted], address: str) -> _Kept:
         """Asks, or waits for who has asked the same; a client that hangs up stops nobody else's question."""
         task = self._asking.get(key)
         if task is None:
-            if len(self._asking) >= WAITING:
+            client = client_of(address)
+            self._require_turn(credentials, address)
+            if len(self._asking) >= WAITING or self._asked_by[client] >= max(1, int(WAITING * SHARE)):
                 raise Busy(_RETRY_SECONDS, "too many wait for the token server; ask again later")
-            task = asyncio.create_task(self._ask_in_turn(key, credentials, wanted))
+            task = asyncio.create_task(self._ask_in_turn(key, credentials, wanted, address))
             self._asking[key] = task
-            task.add_done_callback(lambda done: self._answered(key, done))
+            self._asked_by[client] += 1
+            task.add_done_callback(lambda done: self._answered(key, client, done))
         return await asyncio.shield(task)
 
-    def _answered(self, key: bytes, done: asyncio.Task[_Kept]) -> None:
+    def _require_turn(self, credentials: Basic | None, address: str) -> None:
+        """Refuses what an address with many wrong passwords wants to have tried.
+
+        Raises:
+            Busy: that it has to wait.
+        """
+        seconds = 0.0 if credentials is None else self._slowing.wait(address, credentials.user)
+        if seconds > 0:
+            raise Busy(math.ceil(seconds), "too many wrong passwords came from this address; try again later")
+
+    def _answered(self, key: bytes, client: str, done: asyncio.Task[_Kept]) -> None:
         self._asking.pop(key, None)
+        self._asked_by[client] -= 1
+        if not self._asked_by[client]:
+            del self._asked_by[client]
         if not done.cancelled():
             done.exception()  # whoever waited has it
 
-    async def _ask_in_turn(self, key: bytes, credentials: Basic | None, wanted: Sequence[Wanted]) -> _Kept:
+    async def _ask_in_turn(
+        self, key: bytes, credentials: Basic | None, wanted: Sequence[Wanted], address: str
+    ) -> _Kept:
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS), self._turns:
-                kept = await self._ask(credentials, wanted)
+            async with asyncio.timeout(TIMEOUT_SECONDS), self._turns.turn(client_of(address)):
+                self._require_turn(credentials, address)
+                kept = await self._ask(credentials, wanted, address)
         except TimeoutError:
             raise self._unavailable(f"it did not answer within {TIMEOUT_SECONDS:g} seconds") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -200,7 +232,7 @@ class Exchange:
         self._kept.put(key, kept)
         return kept
 
-    async def _ask(self, credentials: Basic | None, wanted: Sequence[Wanted]) -> _Kept:
+    async def _ask(self, credentials: Basic | None, wanted: Sequence[Wanted], address: str) -> _Kept:
         query = [("service", self._service), *(("scope", one.scope) for one in wanted)]
         headers = {"User-Agent": "Portside", "Accept": "application/json"}
         if credentials is not None:
@@ -211,6 +243,8 @@ class Exchange:
         url = self._url.extend_query(query)
         async with session.get(url, headers=headers, allow_redirects=False) as answer:
             if answer.status in _REFUSALS:
+                if credentials is not None and answer.status in _WRONG:
+                    self._slowing.failed(address, credentials.user)
                 return _Kept("", self._clock() + REFUSED_SECONDS)
             if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
                 raise Busy(_retry_after(answer), "the token server asks to come again later")
@@ -218,6 +252,8 @@ class Exchange:
                 raise ValueError(f"it answers {answer.status}")
             content = await _read(answer)
         token, seconds = _parse_answer(content)
+        if credentials is not None:
+            self._slowing.succeeded(address, credentials.user)
         return _Kept(token, self._clock() + seconds)
 
     async def _get_session(self) -> aiohttp.ClientSession:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import ssl
@@ -30,6 +31,7 @@ class TokenServer:
         seconds: how long a token holds; None leaves `expires_in` out.
         asked: every question that it was asked: who, and which scopes.
         status: of every answer, where it is not 200.
+        gate: what every answer waits for, if anything.
     """
 
     key: PrivateKey
@@ -42,6 +44,7 @@ class TokenServer:
     methods: list[str] = field(default_factory=list)
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    gate: asyncio.Event | None = None
     scheme: str = "https"
     port: int = 0
 
@@ -61,6 +64,8 @@ class TokenServer:
             user, _, password = b64decode(rest).decode().partition(":") if kind == "Basic" else ("", "", "")
             scopes = tuple(part for one in request.query.getall("scope", []) for part in one.split(" "))
         self.asked.append((user, scopes))
+        if self.gate is not None:
+            await self.gate.wait()
         if self.status != 200:
             return Response(status=self.status, headers=self.headers)
         if user and self.passwords.get(user) != password:
