@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 
 from backends.model.errors import RegistryError
@@ -17,6 +17,7 @@ from backends.model.names import ImageId
 from backends.model.targets import V1Target
 from backends.model.v1images import V1Name, dump_json, parse_ancestry, parse_stored_checksums, parse_v1_name
 from backends.registry.no_room import exists, undone_without_room
+from backends.registry.yielding import yielding
 from backends.storage import layout
 from backends.storage.capabilities import KnowsAbsence, capability
 from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver
@@ -106,17 +107,21 @@ class Copies:
         """Notes that a repository pushes an image, whether it will be its own or one that all share."""
         await self._note(layout.v1_owner(copy), copy.owner.text.encode())
 
-    async def owners(self, image_id: ImageId) -> Sequence[V1Name]:
-        """Returns repositories that have pushed an image with an id, or once had."""
-        found: list[V1Name] = []
+    async def owners(self, image_id: ImageId) -> AsyncIterator[V1Name]:
+        """Yields repositories that have pushed an image with an id, or once had: of a common base, thousands."""
         if self.are_absent():
-            return found
-        with suppress(PathNotFound):
-            for entry in await self._driver.list(layout.v1_owners(image_id)):
-                with suppress(PathNotFound, RegistryError, UnicodeDecodeError):  # gone, or not ours
-                    text = await self._driver.read(f"{layout.v1_owners(image_id)}/{entry}")
-                    found.append(parse_v1_name(text.decode()))
-        return found
+            return
+        try:
+            entries = await self._driver.list(layout.v1_owners(image_id))
+        except PathNotFound:
+            return
+        async for entry in yielding(entries):
+            try:
+                text = await self._driver.read(f"{layout.v1_owners(image_id)}/{entry}")
+                owner = parse_v1_name(text.decode())
+            except (PathNotFound, RegistryError, UnicodeDecodeError):  # gone, or not ours
+                continue
+            yield owner
 
     async def since(self, place: ImagePlace) -> float:
         """Returns when an image was made, in seconds since the epoch.

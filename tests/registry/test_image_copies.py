@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pytest
 from typing_extensions import override
@@ -25,13 +27,14 @@ from backends.registry.v1.images import State
 from backends.registry.v1_view.viewer import Viewer
 from backends.storage import layout
 from backends.storage.driver import FileInfo, PathNotFound, StorageDriver, StorageFull
-from backends.storage.factory import open_memory
+from backends.storage.factory import open_folder, open_memory
 from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
 from tests.support.derivations import pulled, push_v1
 from tests.support.drivers import Died, Failing, ForwardingDriver, Unlinked, links_of, wrapped
 from tests.support.kept_events import KeptEvents
 from tests.support.layers import unpack
+from tests.support.pauses import CPU_SECONDS, pauses
 from tests.support.schema1_pushes import push_schema1
 from tests.support.stores import everything
 from tests.support.tenants import Tenant, chain_of, image_of
@@ -560,7 +563,7 @@ async def test_a_push_that_a_deletion_meets_at_any_step_is_finished_by_the_next(
         await b.put_tag("1.0", chain[-1])
         assert await Tenant(first, B).pull("1.0") == chain
         for image in chain:
-            assert b.owner in await first.v1_copies.owners(ImageId(image.id))
+            assert b.owner in [each async for each in first.v1_copies.owners(ImageId(image.id))]
         await first.deletions.delete(B, actor=ACTOR)
     else:
         raise AssertionError("it has more steps than that")
@@ -589,6 +592,50 @@ async def test_where_nothing_can_be_linked_copies_are_copied_and_leave_nothing_s
     for folder in (layout.V1_STAGING, layout.V1_STAGED_COPIES):
         left = await everything(store.storage.driver, folder)
         assert not [path for path in left if "layer-" in path]
+
+
+@dataclass(frozen=True, slots=True)
+class Everywhere:
+    """What a client sees who names no repository and may pull all."""
+
+    owner: V1Name | None = None
+    sees_others: bool = True
+
+    def may_pull(self, owner: V1Name) -> bool:  # noqa: ARG002 - a sight
+        return True
+
+    async def may_read(self, image_id: ImageId) -> bool:  # noqa: ARG002 - as above
+        return False
+
+    async def may_read_made(self, image_id: ImageId) -> bool:  # noqa: ARG002 - as above
+        return False
+
+
+async def test_an_image_that_thousands_of_repositories_have_pushed_holds_up_nobody(tmp_path: Path) -> None:
+    storage, image = open_folder(tmp_path), ImageId("a" * 64)
+    store = guarded(storage)
+    owners = [parse_v1_name(f"team/app{number}") for number in range(4000)]
+
+    def make() -> None:
+        files = {layout.v1_image_json(image): "{}"}
+        for owner in owners:
+            files[layout.v1_owner(ImageCopy(owner, image))] = owner.text
+            files[layout.v1_pushed(ImageCopy(owner, image))] = "sha256:other"
+        for each in owners[:2000]:
+            files[layout.v1_image_json(ImageCopy(each, image))] = "{}"
+        for path, content in files.items():
+            file = tmp_path / path[1:]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+
+    await asyncio.to_thread(make)
+    async with pauses() as seen:
+        own = await store.v1_images.own(image, Everywhere())
+    assert own is not None
+    assert own.owner in owners
+    assert max(cpu for cpu, _ in seen) < CPU_SECONDS
+    await store.close()
+    await storage.close()
 
 
 class Recording(ForwardingDriver):

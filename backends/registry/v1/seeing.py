@@ -11,7 +11,7 @@ id. Where it goes is decided when it is whole, and no client is told:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 
 from backends.model.errors import ErrorCode, RegistryError
@@ -59,7 +59,7 @@ class Seeing:
             if await self._copies.has(copy):
                 return copy
         found: dict[ImageCopy, float] = {}
-        for copy in await self._of_others(image_id, sight):
+        async for copy in self._of_others(image_id, sight):
             with suppress(PathNotFound):
                 found[copy] = await self._copies.since(copy)
         oldest = min(found, key=found.__getitem__, default=None)
@@ -96,17 +96,18 @@ class Seeing:
             return True
         if sight.owner is not None and await self._copies.has_pushed(ImageCopy(sight.owner, image_id)):
             return True
-        for copy in await self._of_others(image_id, sight):
+        async for copy in self._of_others(image_id, sight):
             if await self._copies.has_pushed(copy):
                 return True
         return False
 
-    async def _of_others(self, image_id: ImageId, sight: Sight) -> Sequence[ImageCopy]:
-        """Returns where other repositories may have copies of an image, or notes that they pushed it, for a client."""
+    async def _of_others(self, image_id: ImageId, sight: Sight) -> AsyncIterator[ImageCopy]:
+        """Yields where other repositories may have copies of an image, or notes that they pushed it, for a client."""
         if not sight.sees_others:
-            return ()
-        owners = await self._copies.owners(image_id)
-        return [ImageCopy(owner, image_id) for owner in owners if owner != sight.owner and sight.may_pull(owner)]
+            return
+        async for owner in self._copies.owners(image_id):
+            if owner != sight.owner and sight.may_pull(owner):
+                yield ImageCopy(owner, image_id)
 
     async def destination(
         self, lineage: Lineage, payload: str, sight: Sight | None, *, is_taken: IsTaken | None
