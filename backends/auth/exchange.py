@@ -126,14 +126,12 @@ class Exchange:
     Args:
         realm: its address.
         service: what this registry is called there.
-        ca: a PEM file with more authorities that its certificate may be of; "" for the system's alone.
         clock: monotonic seconds.
     """
 
-    def __init__(self, realm: str, service: str, *, ca: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, realm: str, service: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = URL(realm)
         self._service = service
-        self._ca = ca
         self._clock = clock
         self._secret = secrets.token_bytes(32)
         self._kept: Cache[bytes, _Kept] = Cache(bound=REMEMBERED)
@@ -261,7 +259,7 @@ class Exchange:
             if self._session is None:
                 tls: ssl.SSLContext | bool = True
                 if self._url.scheme == "https":  # made in a thread, since the system's authorities are many
-                    tls = await asyncio.to_thread(_make_context, self._ca)
+                    tls = await asyncio.to_thread(ssl.create_default_context)
                 self._session = aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(ssl=tls, limit=AT_ONCE, resolver=self._resolver, ttl_dns_cache=10),
                     timeout=aiohttp.ClientTimeout(total=None),
@@ -274,13 +272,6 @@ class Exchange:
     def _unavailable(self, why: str) -> Busy:
         _log.error("the token server %s cannot be asked: %s", _shown(self._url), why)
         return Busy(_RETRY_SECONDS, "the token server cannot be asked now", failure=Failure.UNAVAILABLE)
-
-
-def _make_context(ca: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if ca:
-        context.load_verify_locations(ca)
-    return context
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

@@ -66,11 +66,13 @@ def clock() -> Clock:
 
 @contextlib.asynccontextmanager
 async def asking(realm: str, certificate: CertificateFiles, clock: Clock) -> AsyncIterator[Exchange]:
-    exchange = Exchange(realm, SERVICE, ca=str(certificate.ca), clock=clock)
-    try:
-        yield exchange
-    finally:
-        await exchange.close()
+    exchange = Exchange(realm, SERVICE, clock=clock)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SSL_CERT_FILE", str(certificate.ca))
+        try:
+            yield exchange
+        finally:
+            await exchange.close()
 
 
 @pytest.fixture
