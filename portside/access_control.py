@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -74,26 +74,23 @@ def prepare_access(settings: Settings) -> PreparedAccess | None:
     prepared = PreparedAccess(read_access_files(asked))
     read_upstream_password(settings.proxy)
     _import_what_asks(asked)
+    users = None  # of users that others than a file know, nobody can say who can be meant
     if asked.htpasswd is not None:
         from portside.password_files.at_start import prepare_password_file  # noqa: PLC0415 - where it is wanted
 
         own = settings.values["auth"]
         section = "auth" if own is not None and own["htpasswd"] is not None else "gateway.auth"
-        prepare_password_file(asked.htpasswd, f"{section}.htpasswd.path")
+        table = prepare_password_file(asked.htpasswd, f"{section}.htpasswd.path")
+        users = table.entries if asked.schemes == ("htpasswd",) else None
     if prepared.rules is not None:
-        _tell_of_unmet_rules(asked, prepared.rules)
+        _tell_of_unmet_rules(asked, prepared.rules, users)
     return prepared
 
 
-def _tell_of_unmet_rules(asked: AccessSettings, file: RulesFile) -> None:
-    """Says which rules nobody meets; of users that others than a file know, nobody can say."""
+def _tell_of_unmet_rules(asked: AccessSettings, file: RulesFile, users: Collection[str] | None) -> None:
+    """Says which rules nobody meets."""
     from backends.auth.unmet_rules import unmet_rules  # noqa: PLC0415 - where there are rules
 
-    users = None
-    if asked.schemes == ("htpasswd",) and asked.htpasswd is not None:
-        from backends.auth.password_file import read_password_file  # noqa: PLC0415 - where it is wanted
-
-        users = read_password_file(asked.htpasswd.path).entries
     for line, what in unmet_rules(file.current(), users=users, has_claims=bool(asked.openid)):
         _log.warning("%s: line %d %s", asked.rules, line, what)
 

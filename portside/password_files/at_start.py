@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-from backends.auth.htpasswd import DEFAULT_COST, HtpasswdSettings
+from backends.auth.htpasswd import DEFAULT_COST, HtpasswdSettings, PasswordTable
 from backends.auth.password_file import PasswordFileError, read_password_file, tell_remarks
 from portside.password_files.hashing import make_hash
 from portside.password_files.writing import make_file
@@ -20,8 +20,8 @@ _RANDOM_BYTES = 32
 _log = logging.getLogger("portside.auth")
 
 
-def prepare_password_file(settings: HtpasswdSettings, key: str) -> None:
-    """Makes the file if there is none, as distribution does, and checks that it can be read.
+def prepare_password_file(settings: HtpasswdSettings, key: str) -> PasswordTable:
+    """Makes the file if there is none, as distribution does, and returns its users.
 
     The password of the file that was made is logged, once; nobody can find it out later.
 
@@ -53,6 +53,7 @@ def prepare_password_file(settings: HtpasswdSettings, key: str) -> None:
     tell_remarks(settings.path, table)
     if not table.entries:
         _log.warning("%s: %s names nobody who can log in; `portside htpasswd %s USER` adds a user", key, path, path)
+    return table
 
 
 def _is_missing(path: Path) -> bool:
