@@ -25,7 +25,7 @@ from typing import Any
 from backends.model.actor import Actor
 from backends.model.cache import Cache
 from backends.model.digest import Digest
-from backends.model.image_places import ImagePlace, place_of
+from backends.model.image_places import ImageCopy, ImagePlace, id_at, place_of
 from backends.model.names import ImageId, RepositoryName, TagName, canonical_name, is_tag
 from backends.model.targets import Target, V1Target, V2Target
 from backends.model.v1images import V1Name, describe_agent, v1_name
@@ -259,13 +259,16 @@ class Tags:
         Raises:
             PathNotFound: v1 has no such repository.
         """
-        await self._files.files.names(name)
-        found = await self._listing.targets(name.v2, name)
-        return {tag: target.image_id for tag, target in found.items() if isinstance(target, V1Target)}
+        return {tag: id_at(place) for tag, place in (await self.images_of_v1(name)).items()}
 
     async def images_of_v1(self, name: V1Name) -> Mapping[str, ImagePlace]:
         """Returns a v1 repository's tags that name images of v1, and where these are; raises as `all_of_v1`."""
-        return {tag: await self._copies.resolve(name, ImageId(i)) for tag, i in (await self.all_of_v1(name)).items()}
+        await self._files.files.names(name)
+        images: dict[str, ImagePlace] = {}
+        for tag, target in (await self._listing.targets(name.v2, name)).items():
+            if isinstance(target, V1Target):
+                images[tag] = ImageCopy(name, target.image_id) if target.is_copy else target.image_id
+        return images
 
     async def files_of_v1(self, name: V1Name) -> Mapping[str, ImageId]:
         """Returns what v1's own files name, as docker-registry alone reads them, whether that holds or not."""
