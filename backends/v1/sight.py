@@ -124,8 +124,7 @@ class ImageRule:
         if access.action is Action.PULL:
             if identity.user or grants is not None:
                 return True
-            sight = CallerSight(self.view, rights)
-            return await sight.may_read(access.image) or await sight.may_read_made(access.image)
+            return await self.view.images.is_seen(access.image, CallerSight(self.view, rights))
         if isinstance(grants, V1Grants):
             return rights.may_pull(grants.repository) and rights.may(Action.PUSH, grants.repository)
         return bool(identity.user) or grants is not None  # it names no repository, which is what it is told

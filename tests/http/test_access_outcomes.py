@@ -5,12 +5,17 @@ from __future__ import annotations
 import logging
 
 import pytest
+from typing_extensions import override
 
 from backends.auth.schemes import Failure
 from backends.auth.silly import Silly
+from backends.storage.driver import FileInfo, StorageDriver
+from backends.storage.factory import open_memory
 from backends.web.settings import GateSettings
+from tests.support.drivers import ForwardingDriver, wrapped
 from tests.support.gated import PASSWORD, Gated, Passwords, Tokens, basic, bearer, gated
 from tests.support.serving_here import OCI_MANIFEST, Answer, digest_of
+from tests.support.v1server import make_pushed
 
 APP = "team/app"
 ABSENT = "team/not"
@@ -344,3 +349,37 @@ async def test_silly_is_distributions() -> None:
             assert told(await here.v2.ask(method, path)) == (401, [challenge + scope])
         for value in ("foo", "Bearer x", "Basic Zm9v", f"Basic {PASSWORD}"):
             assert (await here.v2.ask("GET", f"/v2/{APP}/tags/list", {"Authorization": value})).status == 200
+
+
+class StatsCounted(ForwardingDriver):
+    """Counts what is looked at."""
+
+    def __init__(self, driver: StorageDriver) -> None:
+        super().__init__(driver)
+        self.looks = 0
+
+    @override
+    async def stat(self, path: str) -> FileInfo:
+        self.looks += 1
+        return await super().stat(path)
+
+
+async def test_who_shows_nothing_and_asks_for_an_image_that_is_not_there_has_no_repository_looked_at() -> None:
+    """However many there are: else anybody could have thousands looked at by each request."""
+    storage, counted = wrapped(open_memory(), StatsCounted)
+    image = make_pushed("a")
+    async with gated(Passwords(), rules="- {allow: pull, to: anyone}", storage=storage) as here:
+        for path, body, headers in (
+            ("json", image.json, {}),
+            ("layer", image.layer, {}),
+            ("checksum", b"", {"X-Docker-Checksum-Payload": image.payload}),
+        ):
+            assert (await here.open_v1.ask("PUT", f"/v1/images/{image.id}/{path}", headers, body=body)).status == 200
+        for number in range(100):
+            path = f"/v1/repositories/team/r{number}/tags/t"
+            assert (await here.open_v1.ask("PUT", path, body=f'"{image.id}"'.encode())).status == 200
+        before = counted.looks
+        for letter in "bcd":
+            assert (await here.v1.ask("GET", f"/v1/images/{letter * 64}/json")).status == 401
+        assert counted.looks - before < 30
+        assert (await here.v1.ask("GET", f"/v1/images/{image.id}/json")).status == 200

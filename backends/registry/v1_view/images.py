@@ -73,6 +73,10 @@ class ViewedImages:
         with impossible_is_unknown():
             return await self._layers.open(image, patience=viewer.patience)
 
+    async def is_seen(self, image_id: ImageId, sight: Sight) -> bool:
+        """Whether a client sees an image with an id; where there is none at all, no repository is looked at."""
+        return await self._pushed.place(image_id, sight) is not None or await sight.may_read_made(image_id)
+
     async def _find(self, image_id: ImageId, sight: Sight | None) -> DerivedImage | ImagePlace:
         """Returns the image that a client gets for an id, or where it is.
 
