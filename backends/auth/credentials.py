@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 MAX_HEADER = 16 * 1024
 MAX_TOKEN = 8 * 1024
+"""Characters; counted before anything is split or decoded."""
+
 MAX_USER = 255
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)

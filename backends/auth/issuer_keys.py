@@ -48,10 +48,6 @@ class FileKeys:
         self._file: FollowedFile[KeySet] = FollowedFile(path, parse_jwks, what=what)
         self.current = None  # somebody has to look whether the file has changed
 
-    def look(self) -> None:
-        """Reads the file again if it has changed; blocks."""
-        self._file.look()
-
     async def held(self) -> KeySet:
         """Returns the keys of the file as it was within the last second."""
         return await self._file.get()

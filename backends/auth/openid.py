@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from backends.auth.challenges import quoted
 from backends.auth.claim_texts import Texts, flatten, only_text
 from backends.auth.claims import check_audience, check_times
-from backends.auth.credentials import MAX_USER, Basic, Bearer, Credentials
+from backends.auth.credentials import MAX_TOKEN, MAX_USER, Basic, Bearer, Credentials
 from backends.auth.identity import Caller, Identity
 from backends.auth.issuer_keys import IssuerKeys
 from backends.auth.keys import KeySet
 from backends.auth.openid_settings import OpenIdSettings
 from backends.auth.schemes import Failure, Wanted, WrongCredentials
-from backends.auth.signed_token import MAX_TOKEN, SignedToken, WrongToken, is_signed_token, parse_token
+from backends.auth.signed_token import SignedToken, WrongToken, is_signed_token, parse_token
 from backends.model.cache import Cache
 
 ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"})

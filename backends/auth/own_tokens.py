@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from backends.auth.signed_token import MAX_TOKEN, WrongToken
+from backends.auth.credentials import MAX_TOKEN
+from backends.auth.signed_token import WrongToken
 from backends.model.base64url import decode, encode
 from backends.model.strict_json import parse_json
 

@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from backends.auth.credentials import MAX_TOKEN
 from backends.model.base64url import decode, encode
 from backends.model.strict_json import parse_json
-
-MAX_TOKEN = 8192
-"""Characters; counted before anything is split or decoded."""
 
 _PARTS = 3
 

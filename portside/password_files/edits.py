@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from backends.auth.credentials import MAX_USER
 from backends.auth.htpasswd import (
     MAX_COST,
     MAX_PASSWORD,
@@ -13,8 +14,6 @@ from backends.auth.htpasswd import (
     parse_cost,
     trimmed,
 )
-
-MAX_USER = 255
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from backends.auth import followed_file
 from backends.auth.credentials import Basic, Bearer, Credentials, Unreadable, V1Token
 from backends.auth.identity import Caller
 from backends.auth.issuer_keys import FileKeys
@@ -320,7 +321,10 @@ async def test_while_an_issuer_is_down_known_tokens_go_on_and_others_are_asked_t
     assert (await refused(scheme, issuer.token(aud="other"))).failure is Failure.TOKEN, "no key is needed for that"
 
 
-async def test_keys_of_a_file_are_followed(issuer: issuers.Issuer, tmp_path: Path) -> None:
+async def test_keys_of_a_file_are_followed(
+    issuer: issuers.Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(followed_file, "LOOK_SECONDS", 0.0)
     file = tmp_path / "jwks.json"
     file.write_text(json.dumps(issuer.jwks()))
     keys = FileKeys(file, what="gateway.auth.openid.jwks")
@@ -330,7 +334,6 @@ async def test_keys_of_a_file_are_followed(issuer: issuers.Issuer, tmp_path: Pat
     issuer.keys = {"two": make_rsa()}
     file.write_text(json.dumps(issuer.jwks()))
     assert scheme.recall(f"Bearer {token}") is None, "somebody has to look at the file"
-    keys.look()
     assert "the key 'one' is not one" in (await refused(scheme, token)).reason
     assert await scheme.identify(Bearer(issuer.token()), CALLER)
     assert issuer.asked == []

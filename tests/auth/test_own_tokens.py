@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backends.auth.credentials import MAX_TOKEN
 from backends.auth.own_tokens import OwnToken, is_own, issue, verify
-from backends.auth.signed_token import MAX_TOKEN, WrongToken
+from backends.auth.signed_token import WrongToken
 from backends.model.base64url import decode, encode
 
 KEY = b"k" * 32

@@ -11,13 +11,13 @@ from backends.auth import exchange
 from backends.auth.certificate_chains import MAX_CHAIN as MAX_CHAIN_OF_TOKEN
 from backends.auth.claim_texts import MAX_CLAIMS
 from backends.auth.claim_texts import MAX_DEPTH as MAX_CLAIM_DEPTH
+from backends.auth.credentials import MAX_TOKEN
 from backends.auth.followed_file import MAX_BYTES as MAX_KEY_FILE
 from backends.auth.htpasswd import MAX_COST
 from backends.auth.password_file import MAX_FILE
 from backends.auth.passwords import LONGEST_WAIT_SECONDS
 from backends.auth.remote_keys import MAX_BYTES as MAX_KEY_BYTES
 from backends.auth.remote_keys import MAX_KEYS
-from backends.auth.signed_token import MAX_TOKEN
 from backends.auth.slowing import AT_ONCE, RECOVERY_SECONDS
 from backends.http.asking_again import REDIRECTS
 from backends.http.certificate_header import MAX_HEADER as MAX_CERTIFICATE
