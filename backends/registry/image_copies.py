@@ -147,10 +147,12 @@ class Copies:
         if self.are_absent():
             return
         with suppress(PathNotFound, InvalidPath):
-            for entry in await self._driver.list(layout.v1_copies(owner)):
+            entries = await self._driver.list(layout.v1_copies(owner))
+            # By one rename, and before what says where they are: an image is never there without that.
+            await self._driver.delete(layout.v1_copies(owner))
+            async for entry in yielding(entries):
                 with suppress(PathNotFound):
                     await self._driver.delete(layout.v1_owner(ImageCopy(owner, ImageId(entry))))
-            await self._driver.delete(layout.v1_copies(owner))
 
 
 def _parse_shared(content: bytes) -> frozenset[ImageId]:

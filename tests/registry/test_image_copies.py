@@ -69,6 +69,10 @@ def copy(image: Pushed, name: str = B) -> ImageCopy:
     return ImageCopy(parse_v1_name(name), ImageId(image.id))
 
 
+async def owners_of(store: Store, image: Pushed) -> list[V1Name]:
+    return [each async for each in store.v1_copies.owners(ImageId(image.id))]
+
+
 async def refused(work: Awaitable[object], code: ErrorCode) -> str:
     with pytest.raises(RegistryError) as caught:
         await work
@@ -474,6 +478,8 @@ async def test_a_deletion_that_is_killed_at_any_step_leaves_no_tag_that_names_an
         with suppress(Died):
             await guarded(dying).deletions.delete(B, actor=ACTOR)
         await require_own(first, B, THEIRS)
+        for image in THEIRS:
+            assert not await first.v1_copies.has(copy(image)) or b.owner in await owners_of(first, image)
         with suppress(RegistryError):
             await first.deletions.delete(B, actor=ACTOR)
         assert not await exists(first.storage.driver, layout.v1_copies(b.owner))
@@ -563,7 +569,7 @@ async def test_a_push_that_a_deletion_meets_at_any_step_is_finished_by_the_next(
         await b.put_tag("1.0", chain[-1])
         assert await Tenant(first, B).pull("1.0") == chain
         for image in chain:
-            assert b.owner in [each async for each in first.v1_copies.owners(ImageId(image.id))]
+            assert b.owner in await owners_of(first, image)
         await first.deletions.delete(B, actor=ACTOR)
     else:
         raise AssertionError("it has more steps than that")
