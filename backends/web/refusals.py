@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import NamedTuple
 
 from aiohttp.web import BaseRequest
@@ -13,6 +14,9 @@ from backends.model.actions import Action
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import canonical_name
 from backends.web.operations import Access, ImageAccess, Operation, RegistryAccess, RepositoryAccess, Values
+
+NOBODY = "-"
+"""What the command `explain` calls somebody without a name."""
 
 
 class Asked(NamedTuple):
@@ -93,9 +97,10 @@ def denied(identity: Identity, access: RepositoryAccess | ImageAccess) -> Regist
         facts = {"user": identity.user, "action": action, "image": access.image}
     else:
         name = canonical_name(access.name)
+        command = f"portside access explain {quote(identity.user or NOBODY)} {action} {quote(name)}"
         sentence = (
             f"{user} may not {action} {name}: this registry's rules do not allow it;"
-            f" its operator sees why with portside access explain {identity.user or 'anonymous'} {action} {name}"
+            f" its operator sees why with {command}"
         )
         facts = {"user": identity.user, "action": action, "name": name}
     return RegistryError(ErrorCode.DENIED, sentence, message=sentence, facts=facts)

@@ -383,3 +383,14 @@ async def test_who_shows_nothing_and_asks_for_an_image_that_is_not_there_has_no_
             assert (await here.v1.ask("GET", f"/v1/images/{letter * 64}/json")).status == 401
         assert counted.looks - before < 30
         assert (await here.v1.ask("GET", f"/v1/images/{image.id}/json")).status == 200
+
+
+@pytest.mark.parametrize(("user", "called"), [("alice", "alice"), ("ci: $(id); x", "'ci: $(id); x'"), ("", "-")])
+async def test_the_command_that_explains_a_refusal_can_be_pasted_whatever_the_user_is_called(
+    user: str, called: str
+) -> None:
+    tokens = Tokens({"one": (user, [f"pull:{APP}", f"push:{APP}"])})
+    async with gated(tokens, rules="- {allow: pull, to: nobody.at.all}") as here:
+        answer = await here.v2.ask("POST", f"/v2/{APP}/blobs/uploads/", bearer("one"))
+    assert answer.status == 403
+    assert answer.json["errors"][0]["message"].endswith(f"with portside access explain {called} push {APP}")
