@@ -3,7 +3,8 @@
 One check takes 60 ms at cost 10 and a second at cost 14, and anyone may ask for one. So
 - what was right is remembered for five minutes after its last use, what was wrong for ten seconds;
 - the same credentials from the same client are checked once, whoever else waits for them;
-- what waits is bounded by the time it would take, and clients take turns;
+- what waits is bounded by the time it would take, and clients take turns; who has logged in from there lately goes
+  before all who have not, so that any number of strangers keeps nobody out who comes back;
 - an address with many wrong passwords is slowed before anything is checked (`slowing`).
 
 Remembered is a MAC (keyed BLAKE2b), under a key of this process, of user, password and the user's hash. So a changed
@@ -109,6 +110,7 @@ class _Check:
     client: str
     mark: bytes = field(repr=False)
     done: asyncio.Future[bool]
+    queue: FairQueue[_Check]
     waiters: int = 0
 
 
@@ -140,6 +142,7 @@ class Passwords:
         self._wrong: Cache[bytes, float] = Cache(bound=REMEMBERED_WRONG)
         self._checks: dict[tuple[bytes, str], _Check] = {}
         self._queue: FairQueue[_Check] = FairQueue()
+        self._returning: FairQueue[_Check] = FairQueue()
         self._working: asyncio.Task[None] | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._is_closed = False
@@ -229,10 +232,11 @@ class Passwords:
             if self._is_closed:
                 raise _ending()
             self._require_turn(user, address)
-            self._make_room(client)
-            check = _Check(user, secret, address, client, mark, asyncio.get_running_loop().create_future())
+            queue = self._returning if self._slowing.knows(address, user) else self._queue
+            self._make_room(queue, client)
+            check = _Check(user, secret, address, client, mark, asyncio.get_running_loop().create_future(), queue)
             self._checks[mark, client] = check
-            self._queue.add(client, check)
+            queue.add(client, check)
             if self._working is None:
                 self._working = asyncio.create_task(self._work())
         check.waiters += 1
@@ -240,7 +244,7 @@ class Passwords:
             return await asyncio.shield(check.done)
         finally:
             check.waiters -= 1
-            if not check.waiters and self._queue.remove(client, check):
+            if not check.waiters and check.queue.remove(client, check):
                 del self._checks[mark, client]  # all who asked have gone before its turn
 
     def _settle(self, check: _Check, outcome: bool | Exception) -> None:  # noqa: FBT001 - a result
@@ -263,34 +267,34 @@ class Passwords:
             self._observer.count(Outcome.SLOWED)
             raise Busy(math.ceil(seconds), "too many wrong passwords came from this address; try again later")
 
-    def _make_room(self, client: str) -> None:
-        """Sees to it that one more may wait.
+    def _make_room(self, queue: FairQueue[_Check], client: str) -> None:
+        """Sees to it that one more may wait in a queue.
 
         Raises:
             Busy: there is no room for this client.
         """
         most = max(2, int(LONGEST_WAIT_SECONDS / self._takes))
-        if self._queue.waiting_for(client) >= max(1, int(most * SHARE)):
+        if queue.waiting_for(client) >= max(1, int(most * SHARE)):
             raise self._busy()
-        if len(self._queue) < most:
+        if len(queue) < most:
             return
         # Whoever has most gives way, which may be this client.
-        last = self._queue.take_back()
-        if self._queue.waiting_for(last.client) < self._queue.waiting_for(client) + 1:
-            self._queue.add(last.client, last)
+        last = queue.take_back()
+        if queue.waiting_for(last.client) < queue.waiting_for(client) + 1:
+            queue.add(last.client, last)
             raise self._busy()
         self._settle(last, self._busy())
 
     def _busy(self) -> Busy:
         self._observer.count(Outcome.BUSY)
-        seconds = max(1, math.ceil(len(self._queue) * self._takes))
+        seconds = max(1, math.ceil((len(self._returning) + len(self._queue)) * self._takes))
         return Busy(seconds, "too many passwords wait to be checked; try again later")
 
     async def _work(self) -> None:
         """Checks what waits, one by one, until nothing does."""
         try:
-            while self._queue:
-                check = self._queue.take()
+            while waiting := self._returning or self._queue:
+                check = waiting.take()
                 outcome: bool | Exception = _ending()
                 try:
                     outcome = await self._decide(check)
@@ -300,8 +304,8 @@ class Passwords:
                     self._settle(check, outcome)
         finally:
             self._working = None
-            while self._queue:
-                self._settle(self._queue.take(), _ending())
+            while waiting := self._returning or self._queue:
+                self._settle(waiting.take(), _ending())
 
     async def _decide(self, check: _Check) -> bool:
         """Finds out whether credentials are right by the file as it is when that is known."""

@@ -67,13 +67,15 @@ class Slowing:
         """Notes who logs in from where. It takes back nothing: else a right password would pay for wrong ones."""
         self._known.put((client_of(address), user), self._clock() + KNOWN_SECONDS)
 
-    def _key(self, address: str, user: str) -> _Key:
-        client = client_of(address)
+    def knows(self, address: str, user: str) -> bool:
+        """Whether a user has logged in from there lately."""
         try:
-            is_known = self._known[client, user] > self._clock()
+            return self._known[client_of(address), user] > self._clock()
         except KeyError:
-            is_known = False
-        return (client, user if is_known else "")
+            return False
+
+    def _key(self, address: str, user: str) -> _Key:
+        return (client_of(address), user if self.knows(address, user) else "")
 
     def _debt(self, key: _Key) -> float:
         """Returns in how many seconds all that was counted is forgotten."""

@@ -358,6 +358,21 @@ async def test_a_newcomer_does_not_wait_behind_a_flood(world: World) -> None:
     await asyncio.gather(*flood)
 
 
+async def test_who_comes_back_waits_behind_no_stranger_however_many_there_are(world: World) -> None:
+    """Each of them from an address of its own: turns alone would not help."""
+    assert await world.check("alice", "wonder")
+    world.clock.now += REMEMBERED_SECONDS
+    world.passwords._takes = 0.5
+    strangers = [asyncio.create_task(world.check("bob", f"guess {n}", f"198.51.100.{n}")) for n in range(100)]
+    await asyncio.sleep(0)
+    checks = world.told.checks
+    back = asyncio.create_task(world.check("alice", "wonder"))
+    more = [asyncio.create_task(world.check("bob", f"guess {n}", f"203.0.113.{n}")) for n in range(100)]
+    assert await back
+    assert world.told.checks - checks <= 2
+    await asyncio.gather(*strangers, *more, return_exceptions=True)
+
+
 async def test_what_waits_is_bounded_and_taken_from_whoever_has_most(world: World) -> None:
     await slow_world(world, users=1)
     world.passwords._takes = 1.0  # so ten may wait, five of one client
