@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,9 @@ def token_mistakes(path: str, section: Token) -> Iterator[Remark]:
     for key, what in _REQUIRED.items():
         if getattr(section, key) is None:
             yield refused(f"{path}.{key}", f"it must be set, as in distribution: {what}")
+    if section.realm and "@" in _authority(section.realm):
+        why = "it has a user or a password in it, and every client is told this address; leave them out"
+        yield refused(f"{path}.realm", why)
     if not section.rootcertbundle and not section.jwks:
         why = "it or jwks must be set, as in distribution: nothing else says whose signature is good"
         yield refused(f"{path}.rootcertbundle", why)
@@ -28,6 +32,10 @@ def token_mistakes(path: str, section: Token) -> Iterator[Remark]:
     if unknown:
         why = f"no token is signed with {', '.join(unknown)[:80]!r}; use some of {', '.join(ALGORITHMS)}"
         yield refused(f"{path}.signingalgorithms", why)
+
+
+def _authority(address: str) -> str:
+    return re.split("[/?#]", address.partition("://")[2], maxsplit=1)[0]
 
 
 def make_token(section: Token) -> TokenSettings:

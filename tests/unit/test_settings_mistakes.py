@@ -206,6 +206,11 @@ UNSAFE: list[tuple[str | None, dict[str, str], str]] = [
     ("auth: {token: {realm: r, service: s, jwks: f}}", {}, "auth.token.issuer:"),
     ("auth: {token: {realm: r, service: s, issuer: i}}", {}, "auth.token.rootcertbundle:"),
     (
+        'auth: {token: {realm: "https://u:p@t/x", service: s, issuer: i, jwks: f}}',
+        {},
+        "auth.token.realm: it has a user",
+    ),
+    (
         "auth: {token: {realm: r, service: s, issuer: i, jwks: f, signingalgorithms: [none]}}",
         {},
         "auth.token.signingalgorithms: no token is signed with 'none'",
