@@ -82,7 +82,23 @@ class PasswordFile:
 
     def known(self) -> PasswordTable | None:
         """Returns its users where it has not changed, which costs no more than a look; None where it must be read."""
-        if self._reading is not None or self._look() != self._seen:
+        if self._reading is not None:
+            return None
+        seen = self._seen
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - at every request that shows a password, so all in one place
+        except OSError:
+            is_same = seen is None
+        else:
+            is_same = (
+                seen is not None
+                and found.st_ctime_ns == seen.changed
+                and found.st_ino == seen.inode
+                and found.st_mtime_ns == seen.modified
+                and found.st_size == seen.size
+                and found.st_dev == seen.device
+            )
+        if not is_same:
             return None
         if self._read_again_at is not None and self._clock() >= self._read_again_at:
             return None

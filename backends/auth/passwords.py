@@ -51,6 +51,7 @@ LOOKS = 3
 """So often is a password checked anew because its line changed while it was checked."""
 
 
+_HEADER = b"header"
 _DIGITS = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _CANONICAL = {_DIGITS[each : each + 1]: _DIGITS[each & 48 :][:1] for each in range(64)}
 
@@ -93,11 +94,13 @@ class _Right:
 
     Attributes:
         until: when they are forgotten; later while they are in use.
+        table: in which the user was last seen to have it.
     """
 
     user: str
     hash: bytes = field(repr=False)
     until: float
+    table: PasswordTable | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -180,13 +183,23 @@ class Passwords:
         Args:
             authorization: `Basic` and the rest, as clients write it.
         """
+        # It is asked at every request, so it calls as little as it can.
+        mark = blake2b(authorization.encode("utf-8", "surrogateescape"), key=self._key, person=_HEADER).digest()
         try:
-            right = self._headers[self._header_mark(authorization)]
+            right = self._headers[mark]
         except KeyError:
             return None
         table = self._file.known()
-        if table is None or table.hash_of(right.user) != right.hash or not self._is_kept(right):
+        if table is None:
             return None
+        if table is not right.table:
+            if table.hash_of(right.user) != right.hash:
+                return None
+            right.table = table
+        now = self._clock()
+        if right.until <= now:
+            return None
+        right.until = now + REMEMBERED_SECONDS
         return right.user
 
     async def close(self) -> None:
@@ -223,7 +236,7 @@ class Passwords:
         return True
 
     def _header_mark(self, authorization: str) -> bytes:
-        return blake2b(authorization.encode("utf-8", "surrogateescape"), key=self._key, person=b"header").digest()
+        return blake2b(authorization.encode("utf-8", "surrogateescape"), key=self._key, person=_HEADER).digest()
 
     async def _look_up(self, user: str, secret: bytes, address: str, mark: bytes) -> bool:
         client = client_of(address)

@@ -29,6 +29,7 @@ async def get_token(_: Parts, request: BaseRequest) -> StreamResponse:
     from backends.auth.credentials import Basic, parse_authorization  # noqa: PLC0415 - few registries give tokens
     from backends.auth.identity import ANONYMOUS  # noqa: PLC0415
     from backends.auth.schemes import Busy  # noqa: PLC0415
+    from backends.web.callers import caller_of  # noqa: PLC0415
     from backends.web.refusals import come_again  # noqa: PLC0415
 
     rights = rights_of(request)
@@ -41,7 +42,7 @@ async def get_token(_: Parts, request: BaseRequest) -> StreamResponse:
         raise RegistryError(ErrorCode.DENIED, "a token is given for user and password, or to nobody in particular")
     identity = ANONYMOUS if credentials is None else rights.identity
     try:
-        issued = await tokens.issue(identity, rights.caller)
+        issued = await tokens.issue(identity, caller_of(request, "v2"))
     except ValueError as error:
         raise RegistryError(ErrorCode.DENIED, f"{identity.user} is in too many groups: {error}") from None
     except Busy as busy:

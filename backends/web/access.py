@@ -13,22 +13,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Literal, NamedTuple
 
 from aiohttp.web import BaseRequest
 
 from backends import request_context
 from backends.auth.access_control import AccessControl, Unauthenticated
-from backends.auth.identity import ANONYMOUS, Caller, Identity
+from backends.auth.identity import ANONYMOUS, Identity
 from backends.auth.observing import AuthObserver
 from backends.auth.rules import USERS_ALL, is_somebody
 from backends.auth.schemes import Busy
-from backends.http.client_certificates import client_certificate
-from backends.http.request_info import client_address, client_agent, forwarded_scheme, remote_address
+from backends.http.request_info import client_agent, forwarded_scheme, remote_address
 from backends.model.actions import Action
 from backends.model.errors import RegistryError
 from backends.model.names import canonical_name
+from backends.web.callers import caller_of
 from backends.web.logins import Logins
 from backends.web.operations import Access, ImageAccess, Operation, RegistryAccess, RepositoryAccess, Values
 from backends.web.refusals import Asked, come_again, denied, described, unauthorized
@@ -88,6 +87,27 @@ class AccessGate:
         self._observer = observer
         self._logins = Logins(observer)
 
+    def admit_known(self, operation: Operation, values: Values, request: BaseRequest) -> bool:
+        """Admits who is known again by its header and may do all that a request needs; False says nothing.
+
+        So it is with most requests, and it is all that they pay for; the others are for `admit`.
+        """
+        authorization = request.headers.get("Authorization")
+        if authorization is None or operation.action is Action.NONE:
+            return False
+        control = self._control
+        identity = control.recall(authorization)
+        if identity is None:
+            return False
+        if not _may_do_everything(control, identity) and not self._are_allowed(
+            identity, operation.accesses(values, request)
+        ):
+            return False
+        self._note(Rights(control, identity), request)
+        if operation.action is Action.LOGIN:
+            self._tell(operation, identity, request)
+        return True
+
     async def admit(self, operation: Operation, values: Values, request: BaseRequest) -> Admission:
         """Decides about a request; from here on it carries its caller's rights.
 
@@ -99,21 +119,15 @@ class AccessGate:
         Raises:
             RegistryError: UNAUTHORIZED, DENIED, or TOOMANYREQUESTS and UNAVAILABLE while nobody can tell.
         """
-        find_caller = partial(self._caller, request)
         accesses = operation.accesses(values, request)
         if not accesses:  # open to everybody, wrong credentials included
-            set_rights(request, Rights(self._control, ANONYMOUS, find_caller))
+            set_rights(request, Rights(self._control, ANONYMOUS))
             return Admission(values)
         authorization = request.headers.get("Authorization")
         known = None if authorization is None else self._control.recall(authorization)
-        if known is not None and self._are_allowed(known, accesses):
-            rights = Rights(self._control, known, find_caller)
-            self._note(rights, request)
-            self._tell(operation, rights.identity, request)
-            return Admission(values)  # so it is with most requests: nobody need know more of their callers
-        asked = Asked(find_caller(), operation, values, request)
+        asked = Asked(caller_of(request, self._protocol), operation, values, request)
         identity = await self._identify(authorization, asked) if known is None else known
-        rights = Rights(self._control, identity, find_caller)
+        rights = Rights(self._control, identity)
         self._note(rights, request)
         is_hidden = False
         for access in accesses if not _may_do_everything(self._control, identity) else ():
@@ -131,10 +145,8 @@ class AccessGate:
         return Admission(values, is_hidden)
 
     def _are_allowed(self, identity: Identity, accesses: Sequence[Access]) -> bool:
-        """Whether somebody surely may do all of this; False says nothing."""
+        """Whether the rules surely allow somebody all of this; False says nothing."""
         control = self._control
-        if _may_do_everything(control, identity):
-            return True
         if identity.grants is not None:
             return False
         for access in accesses:
@@ -156,15 +168,6 @@ class AccessGate:
         """Tells of a login."""
         if operation.action is Action.LOGIN and identity.user:
             self._logins.tell(identity, remote_address(request), client_agent(request))
-
-    def _caller(self, request: BaseRequest) -> Caller:
-        return Caller(
-            remote_address(request),
-            client_agent(request),
-            self._protocol,
-            client_address(request),
-            client_certificate(request),
-        )
 
     async def _identify(self, authorization: str | None, asked: Asked) -> Identity:
         try:

@@ -177,7 +177,7 @@ class Dispatcher:
         if operation.source is not None:
             values = {**values, "source": operation.source(request)}
         parts = self._parts
-        if self._access is not None:
+        if self._access is not None and not self._access.admit_known(operation, values, request):
             admission = await self._access.admit(operation, values, request)
             values = admission.values
             if admission.is_hidden:

@@ -5,7 +5,7 @@ Invariant: where access control is on, every request has its rights before its h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +16,7 @@ from backends.model.names import canonical_name
 
 if TYPE_CHECKING:
     from backends.auth.access_control import AccessControl
-    from backends.auth.identity import Caller, Grants, Identity
+    from backends.auth.identity import Grants, Identity
     from backends.auth.rules import Scope
     from backends.registry.visible import Visible
 
@@ -24,20 +24,15 @@ if TYPE_CHECKING:
 class Rights(NamedTuple):
     """A caller's rights, as the rules are now; made at every request, so of the cheapest kind.
 
+    It must not lead back to its request, which carries it: only a garbage collection would free either.
+
     Attributes:
         control: schemes and rules.
         identity: who it is.
-        find_caller: finds out what else is known of it, which few ask.
     """
 
     control: AccessControl
     identity: Identity
-    find_caller: Callable[[], Caller]
-
-    @property
-    def caller(self) -> Caller:
-        """Returns what else is known of the caller."""
-        return self.find_caller()
 
     def may(self, action: Action, name: str) -> bool:
         """Whether the caller may do something with a repository, which may be called `library/x` for `x`."""

@@ -25,6 +25,7 @@ from typing import Any
 from typing_extensions import override
 
 from backends.http.masking import LONGEST, masked
+from backends.model.cache import Cache
 from portside.observe.log_lines import MESSAGE, escaped, render
 from portside.observe.logging import LogSettings, identity
 
@@ -120,7 +121,7 @@ class AccessLog:
         path, agent = path[:LONGEST], agent[:512]
         if '"' in path or '"' in agent:
             path, agent = path.replace('"', "\\x22"), agent.replace('"', "\\x22")
-        who = _name(user) if user else "-"
+        who = _names[user] if user else "-"
         text = (
             f'{remote} - {who} [{self._stamp}] "{method} {path} {version}" {status} {size} "-" "{agent}" '
             f'{seconds:.4f} {route} "{reason}"{self._tail}'
@@ -266,6 +267,9 @@ class JsonAccessLog(AccessLog):
 def _name(user: str) -> str:
     """Returns a user's name as one word, whatever its characters."""
     return user[:LONGEST_USER].translate(_IN_A_NAME)
+
+
+_names = Cache(_name, bound=1024)
 
 
 def _nothing(*_: object) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 
 import pytest
+from aiohttp.web import BaseRequest
 from typing_extensions import override
 
 from backends.auth.schemes import Failure
@@ -71,6 +73,23 @@ async def test_the_body_of_a_401_is_distributions() -> None:
         )
         answer = await here.v1.ask("GET", "/v1/repositories/a/images")
         assert (answer.status, answer.body) == (401, b'{"error": "Requires authorization"}')
+
+
+@pytest.mark.parametrize("rules", ["", "- {allow: pull, to: anyone}"])
+async def test_requests_are_freed_without_a_garbage_collector(rules: str) -> None:
+    """Whatever a request carries of its caller's rights must not lead back to it."""
+    async with gated(Passwords(), rules=rules) as here:
+        await here.open.push_image(APP, "t")
+        gc.collect()
+        gc.disable()
+        try:
+            for headers in (basic("reader"), {}) if rules else (basic("reader"),):
+                for _ in range(40):
+                    answer = await here.v2.ask("GET", f"/v2/{APP}/manifests/t", headers=headers)
+                    assert answer.status == 200
+            assert sum(isinstance(each, BaseRequest) for each in gc.get_objects()) < 20
+        finally:
+            gc.enable()
 
 
 async def test_each_scheme_has_a_challenge_of_its_own() -> None:
