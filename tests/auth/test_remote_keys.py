@@ -153,19 +153,19 @@ async def test_the_background_fetches_them_before_anybody_asks_and_again_when_th
         assert issuer.count() == 1
         issuer.keys["two"] = make_ec()
         clock.now += 3000
-        await until(lambda: issuer.count() == 2)
+        await until(lambda: issuer.count() == 2 and keys._asking is None)
         await until(lambda: keys.current is not None and "two" in keys.current.by_id)
         issuer.pages["/jwks"] = page("down", status=500)
         clock.now += 3000
-        await until(lambda: issuer.count() == 3)
+        await until(lambda: issuer.count() == 3 and keys._asking is None)
         await asyncio.sleep(0.1)
         clock.now += ASK_SECONDS
-        await until(lambda: issuer.count() == 4)
+        await until(lambda: issuer.count() == 4 and keys._asking is None)
         clock.now += ASK_SECONDS
         await asyncio.sleep(0.1)
         assert issuer.count() == 4, "a failing issuer is asked ever more seldom"
         clock.now += ASK_SECONDS
-        await until(lambda: issuer.count() == 5)
+        await until(lambda: issuer.count() == 5 and keys._asking is None)
     finally:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
