@@ -25,6 +25,7 @@ from portside.settings.access_files import read_access_files, read_upstream_pass
 from portside.settings.settings import Settings
 
 if TYPE_CHECKING:
+    from backends.auth.check_slots import CheckSlots
     from backends.auth.exchange import Exchange, PasswordExchange
     from backends.auth.own_bearers import OwnBearers
     from backends.auth.passwords import PasswordObserver, Passwords
@@ -48,9 +49,11 @@ class PreparedAccess:
 
     Attributes:
         rules: the file of rules; None for none.
+        slots: for the checks of passwords; None where there are none.
     """
 
     rules: RulesFile | None
+    slots: CheckSlots | None = None
 
     def tick(self) -> None:
         """Looks after what workers that start later get; to be called in the parent about once a second."""
@@ -71,7 +74,7 @@ def prepare_access(settings: Settings) -> PreparedAccess | None:
     asked = settings.access
     if asked is None:
         return None
-    prepared = PreparedAccess(read_access_files(asked))
+    prepared = PreparedAccess(read_access_files(asked), _make_slots(asked))
     read_upstream_password(settings.proxy)
     _import_what_asks(asked)
     users = None  # of users that others than a file know, nobody can say who can be meant
@@ -93,6 +96,14 @@ def _tell_of_unmet_rules(asked: AccessSettings, file: RulesFile, users: Collecti
 
     for line, what in unmet_rules(file.current(), users=users, has_claims=bool(asked.openid)):
         _log.warning("%s: line %d %s", asked.rules, line, what)
+
+
+def _make_slots(asked: AccessSettings) -> CheckSlots | None:
+    if asked.htpasswd is None:
+        return None
+    from backends.auth.check_slots import CheckSlots  # noqa: PLC0415 - where it is wanted
+
+    return CheckSlots()
 
 
 def _import_what_asks(asked: AccessSettings) -> None:
@@ -141,6 +152,7 @@ class Access:
         self._passwords: Passwords | None = None
         self._issuers: Issuers | None = None
         self._rules = prepared.rules
+        self._slots = prepared.slots
         self._observer = observer or NobodyCounts()
         self._speaks = speaks
         rules = prepared.rules.current if prepared.rules is not None else _users_all
@@ -212,7 +224,9 @@ class Access:
             from backends.auth.passwords import Passwords  # noqa: PLC0415
             from backends.auth.slowing import Slowing  # noqa: PLC0415
 
-            self._passwords = Passwords(PasswordFile(asked.htpasswd.path), Slowing(), observer=passwords)
+            self._passwords = Passwords(
+                PasswordFile(asked.htpasswd.path), Slowing(), slots=self._slots, observer=passwords
+            )
             schemes.append(HtpasswdScheme(asked.htpasswd.realm, self._passwords))
         if asked.silly is not None:
             from backends.auth.silly import Silly  # noqa: PLC0415 - where it is wanted

@@ -61,7 +61,9 @@ class AccessControl:
         self.tokens = tokens
         self.v1_tokens = v1_tokens
         self.exchange = exchange
-        self._recalling = [each for each in self.schemes if isinstance(each, Recalling)]
+        self._recalling = [each.recall for each in self.schemes if isinstance(each, Recalling)]
+        self.recall = self._recalling[0] if len(self._recalling) == 1 else self._recall
+        """Returns who sent this very header before, where it is still good; None if that is not known."""
         self._rules = rules
 
     @property
@@ -69,10 +71,9 @@ class AccessControl:
         """The rules that hold now; USERS_ALL where there is no file of them."""
         return self._rules()
 
-    def recall(self, authorization: str) -> Identity | None:
-        """Returns who sent this very header before, where it is still good; None if that is not known."""
-        for scheme in self._recalling:
-            known = scheme.recall(authorization)
+    def _recall(self, authorization: str) -> Identity | None:
+        for recall in self._recalling:
+            known = recall(authorization)
             if known is not None:
                 return known
         return None

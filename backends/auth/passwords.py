@@ -1,5 +1,7 @@
 """Passwords that are checked by bcrypt: one at a time in a worker, in a thread, and only those not known already.
 
+All workers together check so many at once that some cores are left (`check_slots`).
+
 One check takes 60 ms at cost 10 and a second at cost 14, and anyone may ask for one. So
 - what was right is remembered for five minutes after its last use, what was wrong for ten seconds;
 - the same credentials from the same client are checked once, whoever else waits for them;
@@ -30,6 +32,7 @@ from hashlib import blake2b
 from typing import Protocol
 
 from backends.auth.check_queue import FairQueue
+from backends.auth.check_slots import CheckSlots
 from backends.auth.htpasswd import SALT, PasswordTable, password_bytes
 from backends.auth.password_file import PasswordFile
 from backends.auth.schemes import Busy
@@ -123,6 +126,7 @@ class Passwords:
     Args:
         file: the users.
         slowing: how much may be tried.
+        slots: how many passwords all workers check at once; None for one each.
         observer: whom checks are told to.
         clock: seconds, from any beginning.
     """
@@ -132,11 +136,13 @@ class Passwords:
         file: PasswordFile,
         slowing: Slowing,
         *,
+        slots: CheckSlots | None = None,
         observer: PasswordObserver | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._file = file
         self._slowing = slowing
+        self._slots = slots
         self._observer = observer or NoObserver()
         self._clock = clock
         self._key = secrets.token_bytes(32)
@@ -189,16 +195,16 @@ class Passwords:
             right = self._headers[mark]
         except KeyError:
             return None
-        table = self._file.known()
+        now = self._clock()
+        if right.until <= now:
+            return None
+        table = self._file.lately_known(now)
         if table is None:
             return None
         if table is not right.table:
             if table.hash_of(right.user) != right.hash:
                 return None
             right.table = table
-        now = self._clock()
-        if right.until <= now:
-            return None
         right.until = now + REMEMBERED_SECONDS
         return right.user
 
@@ -350,12 +356,16 @@ class Passwords:
     async def _compare(self, secret: bytes, hashed: bytes) -> bool:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "bcrypt", initializer=_give_way)
-        began = time.perf_counter()
-        found = await asyncio.get_running_loop().run_in_executor(self._thread, compare, secret, hashed)
+        began = time.perf_counter()  # it counts what it waits for a slot: so long does a check take here and now
+        found = await asyncio.get_running_loop().run_in_executor(self._thread, self._compare_in_slot, secret, hashed)
         seconds = time.perf_counter() - began
         self._takes += (seconds - self._takes) / 4
         self._observer.time(seconds)
         return found
+
+    def _compare_in_slot(self, secret: bytes, hashed: bytes) -> bool:
+        with contextlib.nullcontext() if self._slots is None else self._slots.slot():
+            return compare(secret, hashed)
 
 
 def compare(secret: bytes, hashed: bytes) -> bool:

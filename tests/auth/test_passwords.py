@@ -21,7 +21,7 @@ import pytest
 from backends.auth.credentials import Basic, Bearer
 from backends.auth.htpasswd_scheme import HtpasswdScheme
 from backends.auth.identity import Caller, Identity
-from backends.auth.password_file import YOUNG_SECONDS, PasswordFile
+from backends.auth.password_file import LOOK_SECONDS, YOUNG_SECONDS, PasswordFile
 from backends.auth.passwords import REMEMBERED_SECONDS, WRONG_SECONDS, Outcome, Passwords
 from backends.auth.schemes import Busy, Failure, WrongCredentials
 from backends.auth.slowing import AT_ONCE, RECOVERY_SECONDS, Slowing
@@ -517,6 +517,7 @@ async def test_the_same_header_is_known_again_as_long_as_its_line_is_there(world
     assert world.told.checks == checks
     assert recall(header) == Identity("alice", "htpasswd")
     world.path.write_text(line("bob", "builder"))
+    world.clock.now += LOOK_SECONDS
     assert recall(header) is None
     assert not await world.check("alice", "wonder")
     assert recall(header) is None
