@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from portside.commands.options import ADDR, CONFIG, DATA, WORKERS, fail, options
+from portside.commands.running_group import RunningGroup
 
 _UNIX = click.option("--unix", metavar="PATH", help="A unix socket to listen on too.")
 _FRONT = options(
@@ -64,14 +65,22 @@ def proxy(
     _run("proxy", config, addr=addr, data=None, workers=workers, **upstreams, **_front(certs, names, plain))
 
 
-@click.command(short_help="Only the v1 registry (docker-registry 0.9.1's).")
 @options(CONFIG, ADDR, _UNIX, DATA, WORKERS)
-def v1(config: Path | None, addr: str | None, unix: str | None, data: str | None, workers: int | None) -> None:
-    """Run only the v1 registry: docker-registry 0.9.1's protocol and volume, by default on 127.0.0.1:5081.
+def _run_v1(config: Path | None, addr: str | None, unix: str | None, data: str | None, workers: int | None) -> None:
+    _run("v1", config, addr=addr, data=data, workers=workers, **{"gateway.v1.unix": unix})
+
+
+v1 = RunningGroup(
+    _run_v1,
+    {},
+    name="v1",
+    short_help="Only the v1 registry (docker-registry 0.9.1's).",
+    help="""Run only the v1 registry: docker-registry 0.9.1's protocol and volume, by default on 127.0.0.1:5081.
 
     docker-registry's STORAGE_PATH, REGISTRY_HOST, REGISTRY_PORT, LOGLEVEL and GUNICORN_WORKERS have effect.
-    """
-    _run("v1", config, addr=addr, data=data, workers=workers, **{"gateway.v1.unix": unix})
+    """,
+)
+"""Where its subcommands are, by name: the module and the attribute."""
 
 
 @click.command(short_help="Only the v2 registry, by distribution's config.yml.")
