@@ -71,6 +71,10 @@ class Registry:
             headers=STD,
         )
         self.handle = render_errors(handler, render)
+        if settings.cors is not None:
+            from backends.web.cross_origin import with_cors  # noqa: PLC0415 - only where pages of other origins may come
+
+            self.handle = with_cors(self.handle, settings.cors)
 
 
 class _Names:

@@ -10,9 +10,6 @@ from backends.model.v1images import parse_body
 from backends.v1.headers import STD
 from backends.v1.parts import Parts, answer
 
-ISSUE = '"docker-registry server"'
-"""docker-registry's own default, which has the quotes in it."""
-
 
 async def get_ping(parts: Parts, request: BaseRequest) -> StreamResponse:
     """Says whether this registry is its own index.
@@ -21,13 +18,17 @@ async def get_ping(parts: Parts, request: BaseRequest) -> StreamResponse:
     and no token, so that no image's request would say for which repository it is asked for. Where there is access
     control it is told otherwise, and sends back the token that it got with the first request.
     """
-    standalone = "True" if parts.tokens is None else "False"
-    return answer(request, {}, headers={"X-Docker-Registry-Standalone": standalone})
+    headers = {"X-Docker-Registry-Standalone": "True" if parts.tokens is None else "False"}
+    if not parts.settings.debug:
+        return answer(request, {}, headers=headers)
+    from backends.v1.debug_info import debug_info  # noqa: PLC0415 - only where it is asked for
+
+    return answer(request, debug_info(), headers={**headers, "X-Docker-Registry-Config": parts.settings.flavor})
 
 
-async def get_root(_: Parts, request: BaseRequest) -> StreamResponse:
-    """Says what this is."""
-    return answer(request, ISSUE)
+async def get_root(parts: Parts, request: BaseRequest) -> StreamResponse:
+    """Says what this is, in words that its operator may choose."""
+    return answer(request, parts.settings.issue)
 
 
 async def get_users(_: Parts, request: BaseRequest) -> StreamResponse:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from backends.http.settings import BODY_IDLE_SECONDS, UPLOADS_AT_ONCE
 from backends.registry.still_working import PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from backends.http.cors import Cors
+
+ISSUE = '"docker-registry server"'
+"""docker-registry's own default, which has the quotes in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +26,10 @@ class V1Settings:
         patience_seconds: so long a client is kept waiting for what is made of an image, before it is told to ask again
             (`gateway.conversions.patience`).
         uploads_at_once: how many layers a process receives at once; 0 for any number (`gateway.uploadsatonce`).
+        issue: what `GET /` says.
+        debug: whether `_ping` tells of host, command line and versions.
+        flavor: what `_ping` then calls the settings; docker-registry's has several in one file.
+        cors: what pages of other origins may do; None for nothing.
     """
 
     endpoints: str = ""
@@ -26,3 +37,7 @@ class V1Settings:
     body_idle_seconds: float = BODY_IDLE_SECONDS
     patience_seconds: float = PATIENCE_SECONDS
     uploads_at_once: int = UPLOADS_AT_ONCE
+    issue: str = ISSUE
+    debug: bool = False
+    flavor: str = "portside"
+    cors: Cors | None = None

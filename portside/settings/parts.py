@@ -29,6 +29,7 @@ from proxy.settings import ProxySettings, UpstreamCredentials, UpstreamSettings
 
 if TYPE_CHECKING:
     from backends.auth.settings import AccessSettings
+    from backends.http.cors import Cors
     from backends.model.conversion.policy import ConversionPolicy
     from backends.notify.settings import NotifySettings
     from backends.registry.cache_settings import CacheSettings
@@ -79,6 +80,11 @@ def make_settings(
     access = _access(role, config)
     if http.secret and access is None and not _certificate_secret(config):
         notes.append("http.secret is not needed: what is known about an upload is in storage, for every worker")
+    if gateway.v1.debug and role in {Role.SERVE, Role.V1} and not gateway.v1.upstream:
+        notes.append(
+            "gateway.v1.debug is on: /v1/_ping tells whoever asks, strangers too, what machine this is and which"
+            " versions of what run on it"
+        )
     patience = PATIENCE_SECONDS if gateway.conversions is None else gateway.conversions.patience
     settings = Settings(
         role=role,
@@ -95,6 +101,10 @@ def make_settings(
             body_idle_seconds=gateway.bodytimeout,
             patience_seconds=patience,
             uploads_at_once=gateway.uploadsatonce,
+            issue=gateway.v1.issue,
+            debug=gateway.v1.debug,
+            flavor=gateway.v1.flavor,
+            cors=_cors(config),
         ),
         v2=V2Settings(
             prefix=http.prefix,
@@ -197,6 +207,15 @@ def _conversions(config: Config) -> ConversionPolicy | None:
     rules = tuple(ConversionRule(each.repositories, each.convert) for each in asked.rules)
     policy = ConversionPolicy(parse_platform(asked.platform), rules)
     return policy if policy != ALL_CONVERSIONS else None
+
+
+def _cors(config: Config) -> Cors | None:
+    asked = config.gateway.v1.cors
+    if asked is None or not asked.origins:
+        return None
+    from backends.http.cors import Cors  # noqa: PLC0415 - seldom wanted
+
+    return Cors(asked.origins, asked.methods, asked.headers, asked.exposeheaders, asked.credentials, asked.maxage)
 
 
 def _layers(config: Config) -> LayerSettings:

@@ -43,6 +43,10 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
             "body_idle_seconds": BODY,
             "patience_seconds": PATIENCE,
             "uploads_at_once": ATONCE,
+            "issue": ("gateway.v1.issue", "a registry"),
+            "debug": ("gateway.v1.debug", True),
+            "flavor": ("gateway.v1.flavor", "prod"),
+            "cors": ("gateway.v1.cors.origins", "https://ui.example"),
         },
     ),
     (

@@ -10,6 +10,7 @@ from backends.http.settings import BODY_IDLE_SECONDS, UPLOADS_AT_ONCE
 from backends.notify.settings import DISK_BYTES, SEGMENT_BYTES
 from backends.registry.index_settings import IndexSettings
 from backends.storage.room import RoomSettings
+from backends.v1.settings import V1Settings
 from portside.server.listening import SEND_SECONDS
 from portside.settings.schema.section import Section, lazy
 from portside.settings.schema.values import (
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from portside.settings.schema.auth import GatewayAuth
     from portside.settings.schema.conversions import Conversions
     from portside.settings.schema.upstream_credentials import Credentials
+    from portside.settings.schema.v1_options import Cors
 else:
     GatewayAuth = lazy("auth", "GatewayAuth")
     Conversions = lazy("conversions", "Conversions")
     Credentials = lazy("upstream_credentials", "Credentials")
+    Cors = lazy("v1_options", "Cors")
 
 SMALLEST_SEGMENT = 64 * 1024
 LARGEST_SEGMENT = 64 * 1024 * 1024
@@ -73,6 +76,20 @@ class Backend(Section):
         if "@" in value and not value.startswith("unix:"):
             raise ValueError("it must not have a user or password; the proxy's own go below credentials, beside it")
         return value.rstrip("/")
+
+
+class V1Backend(Backend):
+    issue: str = V1Settings().issue
+    debug: bool = V1Settings().debug
+    flavor: str = V1Settings().flavor
+    cors: Cors | None = None
+
+    @field_validator("flavor")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        if not value.isascii() or not value.isprintable():
+            raise ValueError("it is sent as a header, so it must be one line of ASCII")
+        return value
 
 
 class V2Backend(Backend):
@@ -129,7 +146,7 @@ class Gateway(Section):
     trustedproxies: tuple[Network, ...] = ()
     auth: GatewayAuth | None = None
     access: str = ""
-    v1: Backend = Backend()
+    v1: V1Backend = V1Backend()
     v2: V2Backend = V2Backend()
     metrics: Metrics = Metrics()
     lowroom: LowRoom = LowRoom()

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import platform
+import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
 
+import portside
+from backends.storage.factory import open_folder
+from backends.v1.settings import V1Settings
 from tests.support.trees import read_tree
-from tests.support.v1server import RunningRegistry
+from tests.support.v1server import RunningRegistry, running_v1
 
 STD = {"Content-Type": "application/json", "Cache-Control": "no-cache", "Pragma": "no-cache", "Expires": "-1"}
 LOGIN = b'{"username":"alice","password":"secret","auth":"","email":"a@b.c"}'
@@ -41,6 +47,32 @@ async def test_every_answer_has_the_headers_that_old_clients_depend_on(
     assert told.value("Server") == "Portside"
     standalone = "True" if target.endswith("_ping") else None
     assert told.value("X-Docker-Registry-Standalone") == standalone
+
+
+async def test_root_says_what_its_operator_wants(root: Path) -> None:
+    async with running_v1(open_folder(root), V1Settings(issue='Grüße "x"')) as registry:
+        told = await registry.ask("GET", "/")
+        assert (told.status, told.body) == (200, b'"Gr\\u00fc\\u00dfe \\"x\\""')
+
+
+async def test_ping_tells_of_the_machine_only_where_that_is_asked_for(root: Path, registry: RunningRegistry) -> None:
+    told = await registry.ask("GET", "/v1/_ping")
+    assert (told.body, told.value("X-Docker-Registry-Config")) == (b"{}", None)
+    async with running_v1(open_folder(root), V1Settings(debug=True, flavor="dev")) as other:
+        for target in ("/v1/_ping", "/_ping"):
+            told = await other.ask("GET", target)
+            assert told.value("X-Docker-Registry-Config") == "dev"
+            assert told.value("X-Docker-Registry-Standalone") == "True"
+            said = told.json
+            assert sorted(said) == ["host", "launch", "versions"]
+            assert said["host"] == list(platform.uname())
+            assert said["launch"] == sys.argv
+            assert said["versions"]["python"] == sys.version
+            assert said["versions"]["portside"] == portside.__version__
+            assert said["versions"]["aiohttp"] == aiohttp.__version__
+            assert not [name for name in said["versions"] if name.startswith("_")]
+        head = await other.ask("HEAD", "/v1/_ping")
+        assert (head.body, int(head.value("Content-Length") or 0)) == (b"", len(told.body))
 
 
 async def test_head_has_the_length_of_what_get_would_send(registry: RunningRegistry) -> None:
