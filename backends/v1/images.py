@@ -59,6 +59,12 @@ async def get_layer(parts: Parts, request: BaseRequest, image: ImageId) -> Strea
             await tell_layer(parts, request, image, reader.size)
         if _unchanged(request):
             return _not_modified(request)
+        if parts.settings.accel_prefix or parts.settings.redirects_layers:
+            from backends.v1.elsewhere import send_elsewhere  # noqa: PLC0415 - only where others serve layers
+
+            sent = await send_elsewhere(parts, request, image, headers, size=reader.size)
+            if sent is not None:
+                return sent
         return await send_content(request, reader, headers, ranges_of_head=True)
     except Unsatisfiable:
         outside = {"Content-Range": f"bytes */{reader.size}", "Content-Length": "0"}

@@ -25,6 +25,9 @@ class V1Settings:
         body_idle_seconds: how long a body may pause between two pieces.
         patience_seconds: so long a client is kept waiting for what is made of an image, before it is told to ask again
             (`gateway.conversions.patience`).
+        accel_prefix: nginx's internal location over the data folder, to which it is sent for layers; "" for none
+            (`gateway.v1.xaccelredirect`).
+        redirects_layers: whether layers are had from where others serve the files (`gateway.v1.storageredirect`).
         uploads_at_once: how many layers a process receives at once; 0 for any number (`gateway.uploadsatonce`).
         issue: what `GET /` says.
         debug: whether `_ping` tells of host, command line and versions.
@@ -36,6 +39,8 @@ class V1Settings:
     host: str = ""
     body_idle_seconds: float = BODY_IDLE_SECONDS
     patience_seconds: float = PATIENCE_SECONDS
+    accel_prefix: str = ""
+    redirects_layers: bool = False
     uploads_at_once: int = UPLOADS_AT_ONCE
     issue: str = ISSUE
     debug: bool = False

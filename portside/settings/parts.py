@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from backends.model.conversion.policy import ConversionPolicy
     from backends.notify.settings import NotifySettings
     from backends.registry.cache_settings import CacheSettings
+    from backends.v1.mirror.settings import MirrorSettings
     from portside.observe.mail import MailSettings
 
 DEFAULT_DRAIN = 8.0
@@ -100,6 +101,8 @@ def make_settings(
             host=http.host,
             body_idle_seconds=gateway.bodytimeout,
             patience_seconds=patience,
+            accel_prefix=gateway.v1.xaccelredirect,
+            redirects_layers=gateway.v1.storageredirect,
             uploads_at_once=gateway.uploadsatonce,
             issue=gateway.v1.issue,
             debug=gateway.v1.debug,
@@ -139,6 +142,7 @@ def make_settings(
         metrics_path=ports.metrics_path,
         times_storage=bool(ports.metrics_path) and _asks_for_prometheus(config),
         access=access,
+        mirroring=_mirroring(role, config),
         certificate_secret=_certificate_secret(config),
         certificates=ports.certificates,
         names=gateway.names,
@@ -183,6 +187,14 @@ def _access(role: Role, config: Config) -> AccessSettings | None:
     from portside.settings.access import make_access  # noqa: PLC0415 - few have access control
 
     return make_access(config)
+
+
+def _mirroring(role: Role, config: Config) -> MirrorSettings | None:
+    if config.gateway.v1.mirroring is None:
+        return None
+    from portside.settings.mirroring import make_mirroring  # noqa: PLC0415 - few registries are mirrors
+
+    return make_mirroring(role, config)
 
 
 def _certificate_secret(config: Config) -> str:

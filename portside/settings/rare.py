@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from backends.storage.addresses import Step
 from portside.server.listening import Listener
 from portside.settings.remarks import Remark
 from portside.settings.schema.config import Config
@@ -31,6 +32,16 @@ def rare_notes(config: Config) -> list[str]:
     from portside.settings.caching import cache_notes  # noqa: PLC0415 - as above
 
     return cache_notes(config)
+
+
+def v1_remarks(config: Config, role: Role, steps: Sequence[Step]) -> list[Remark]:
+    """Returns what is to be said of where layers of v1 come from: a registry that is mirrored, nginx, others."""
+    asked = config.gateway.v1
+    if asked.mirroring is None and not asked.xaccelredirect and not asked.storageredirect:
+        return []
+    from portside.settings.mirroring import v1_remarks as remarks  # noqa: PLC0415 - as above
+
+    return list(remarks(config, role, steps))
 
 
 def access_remarks(config: Config, role: Role, listeners: Sequence[Listener]) -> list[Remark]:

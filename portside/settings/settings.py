@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from backends.model.conversion.policy import ConversionPolicy
     from backends.notify.settings import NotifySettings
     from backends.registry.cache_settings import CacheSettings
+    from backends.v1.mirror.settings import MirrorSettings
 
 
 class Role(Enum):
@@ -49,6 +50,7 @@ class Settings:
         role: which parts it runs.
         headers: on every answer (`http.headers`).
         access: who may do what; None where everybody may do everything.
+        mirroring: the registry that v1 mirrors; None where it mirrors none.
         certificate_secret: what a proxy tells registries in other processes of client certificates with; "" where it
             tells nothing.
         cache: what is cached where; None where the settings ask for nothing.
@@ -87,6 +89,7 @@ class Settings:
     indexing: IndexSettings
     notifications: NotifySettings | None
     access: AccessSettings | None
+    mirroring: MirrorSettings | None
     certificate_secret: str = field(repr=False)
     listeners: tuple[Listener, ...]
     metrics_path: str

@@ -24,6 +24,7 @@ from backends.registry.v1_view.derived_images import DerivedImage
 from backends.registry.v1_view.layer_bytes import LayerBytes
 from backends.registry.v1_view.pinning import Pinning
 from backends.registry.v1_view.viewer import Viewer
+from backends.storage import layout
 from backends.storage.driver import Chunk, Reader
 
 
@@ -72,6 +73,19 @@ class ViewedImages:
                 image = await self._claimed(image, error)
         with impossible_is_unknown():
             return await self._layers.open(image, patience=viewer.patience)
+
+    async def layer_file(self, image_id: ImageId, viewer: Viewer) -> str | None:
+        """Returns the path of an image's layer where it lies as docker-registry keeps it, which all repositories share.
+
+        None for those that others cannot be sent to: of manifests, of a repository's own, and those that are not there.
+        """
+        try:
+            image = await self._find(image_id, viewer.sight)
+        except RegistryError:
+            return None
+        if isinstance(image, DerivedImage | ImageCopy) or not await self._pushed.is_whole(image):
+            return None
+        return layout.v1_image_layer(image)
 
     async def is_seen(self, image_id: ImageId, sight: Sight) -> bool:
         """Whether a client sees an image with an id; where there is none at all, no repository is looked at."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -31,17 +32,20 @@ from proxy.settings import CONNECT_SECONDS, READ_SECONDS, ProxySettings, Rule
 if TYPE_CHECKING:
     from portside.settings.schema.auth import GatewayAuth
     from portside.settings.schema.conversions import Conversions
+    from portside.settings.schema.mirroring import Mirroring
     from portside.settings.schema.upstream_credentials import Credentials
     from portside.settings.schema.v1_options import Cors
 else:
     GatewayAuth = lazy("auth", "GatewayAuth")
     Conversions = lazy("conversions", "Conversions")
+    Mirroring = lazy("mirroring", "Mirroring")
     Credentials = lazy("upstream_credentials", "Credentials")
     Cors = lazy("v1_options", "Cors")
 
 SMALLEST_SEGMENT = 64 * 1024
 LARGEST_SEGMENT = 64 * 1024 * 1024
 FEWEST_SEGMENTS = 4
+_INTERNAL = re.compile(r"/(?:[\w.~-]+/?)+", re.ASCII)
 
 
 class Pair(Section):
@@ -83,6 +87,9 @@ class V1Backend(Backend):
     debug: bool = V1Settings().debug
     flavor: str = V1Settings().flavor
     cors: Cors | None = None
+    mirroring: Mirroring | None = None
+    xaccelredirect: str = ""
+    storageredirect: bool = False
 
     @field_validator("flavor")
     @classmethod
@@ -90,6 +97,13 @@ class V1Backend(Backend):
         if not value.isascii() or not value.isprintable():
             raise ValueError("it is sent as a header, so it must be one line of ASCII")
         return value
+
+    @field_validator("xaccelredirect")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        if value and not _INTERNAL.fullmatch(value):
+            raise ValueError("write the path of nginx's internal location, like /accel")
+        return value.rstrip("/")
 
 
 class V2Backend(Backend):
