@@ -12,7 +12,7 @@ from backends.auth.rules import USERS_ALL, Decision, FileRules, Rule, Rules
 from backends.auth.rules_file import UnusableRules, read_rules, summary
 from backends.model.actions import Action
 from backends.model.errors import RegistryError
-from backends.model.v1images import parse_v1_name
+from backends.model.v1names import parse_v1_name
 from portside.problems import Problem
 
 NOBODY = ("-", "anyone")

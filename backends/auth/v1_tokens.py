@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import quote_plus, unquote_plus
+from urllib.parse import unquote_plus
 
 from backends.auth.credentials import Credentials, V1Token
 from backends.auth.identity import Caller, Identity
@@ -21,7 +21,7 @@ from backends.auth.signed_token import WrongToken
 from backends.model.actions import Action
 from backends.model.errors import RegistryError
 from backends.model.names import canonical_name
-from backends.model.v1images import V1Name, parse_v1_name
+from backends.model.v1names import V1Name, parse_v1_name, quote_v1
 from backends.storage.driver import StorageError
 
 V1Access = Literal["read", "write", "delete"]
@@ -133,7 +133,7 @@ class V1Tokens:
 
 def token_header(signature: str, name: V1Name, access: str) -> str:
     """Returns a token as docker-registry 0.9.1 writes it: with the word `Token`, before which clients put another."""
-    return f'Token signature={signature},repository="{quote_plus(name.namespace)}/{name.stored}",access={access}'
+    return f'Token signature={signature},repository="{quote_v1(name.namespace)}/{name.stored}",access={access}'
 
 
 def _canonical(text: str) -> str:

@@ -22,7 +22,7 @@ from backends.model.manifests import Index, Manifest, Schema1
 from backends.model.names import ImageId, RepositoryName
 from backends.model.targets import Target as Original
 from backends.model.targets import V1Target
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 
 MANY_REFERENCES = 500
 """An event with more takes milliseconds to write; a manifest may name tens of thousands."""

@@ -13,10 +13,10 @@ from typing_extensions import override
 
 from backends.model.names import ImageId, RepositoryName
 from backends.model.targets import V1Target
-from backends.model.v1images import V1Name, v1_name
+from backends.model.v1names import V1Name, v1_name
 
-NOWHERE = "."
-"""A namespace that no repository of v1 has."""
+NOWHERE = "/"
+"""A namespace that no repository of v1 has: every text is split at its first slash."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""v1 images and repositories as values: ids, image JSON, ancestry, names. PURE (V1API sections 0, 3, 4 and 11).
+"""v1 images and lists of them as values: ids, image JSON, ancestry. PURE (V1API sections 0, 3, 4 and 11).
 
 An image id is a global name that its pusher chose; `parent` says what belongs together. JSON goes out as
 docker-registry writes it: sorted keys, `", "` and `": "`, ASCII.
@@ -11,28 +11,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote_plus
-
-from typing_extensions import override
 
 from backends.model.clients import MAX_AGENT
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.names import (
-    LIBRARY,
-    ImageId,
-    RepositoryName,
-    canonical_name,
-    is_image_id,
-    parse_repository_name,
-    parse_tag,
-)
+from backends.model.names import ImageId, is_image_id
 from backends.model.strict_json import parse_json
-
-MAX_V1_NAME = 511
-"""Namespace and repository are one name each on disk, of 255 bytes at most, with a slash between them."""
-
-MAX_FILE_NAME = 255
-"""So many bytes a name on disk has at most."""
 
 MAX_ANCESTRY = 1024
 """No client makes a tenth of it; a longer chain is a mistake or an attack."""
@@ -50,48 +33,6 @@ class ImageJson:
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class V1Name:
-    """A v1 repository: namespace and the rest, which may hold slashes.
-
-    Attributes:
-        falls_back: this is `library/x`, of which v1 knows nothing, and neither does v2 of `x`; v2's own `library/x` is
-            read in its place.
-    """
-
-    namespace: str
-    repository: str
-    falls_back: bool = False
-
-    @property
-    def text(self) -> str:
-        return f"{self.namespace}/{self.repository}"
-
-    @property
-    def v2(self) -> RepositoryName | None:
-        """What v2 calls the same repository; None when v2's grammar cannot hold its name."""
-        if self.falls_back:
-            return RepositoryName(self.text)
-        try:
-            return parse_repository_name(canonical_name(self.text))
-        except RegistryError:
-            return None
-
-    @property
-    def canonical(self) -> str:
-        """The one name of this repository, by which access is decided: v2's, or what it would be if v2 allowed it."""
-        return self.v2 or canonical_name(self.text)
-
-    @override
-    def __str__(self) -> str:
-        return self.text
-
-    @property
-    def stored(self) -> str:
-        """The repository as docker-registry keeps it: passed through quote_plus once before it becomes a path."""
-        return quote_plus(self.repository)
-
-
 def parse_image_id(text: str) -> ImageId:
     """Parses an id in a URL.
 
@@ -101,65 +42,6 @@ def parse_image_id(text: str) -> ImageId:
     if not is_image_id(text):
         raise RegistryError(ErrorCode.IMAGE_UNKNOWN, "Invalid image ID")
     return ImageId(text)
-
-
-def parse_v1_name(text: str) -> V1Name:
-    """Splits a path at its first slash; one component is of the namespace `library`.
-
-    Raises:
-        RegistryError: NAME_INVALID: no namespace, control characters, or other than ASCII; longer than any that could
-            be stored.
-    """
-    text = text.rstrip("/")
-    if len(text) > MAX_V1_NAME:
-        detail = f"the repository name has {len(text)} characters; {MAX_V1_NAME} are allowed"
-        raise RegistryError(ErrorCode.NAME_INVALID, detail)
-    if not text or text.startswith("/") or not text.isascii() or not text.isprintable():
-        raise RegistryError(ErrorCode.NAME_INVALID, f"{text[:80]!r} is not a valid repository name", status=400)
-    namespace, slash, repository = text.partition("/")
-    return V1Name(namespace, repository) if slash else V1Name(LIBRARY, namespace)
-
-
-def v1_name(name: RepositoryName) -> V1Name | None:
-    """Returns what v1 calls the same repository; None when v1 has no name for it.
-
-    v1's `library/x` is v2's `x`, so a v2 `library/x` of its own has none; and what stands after the first slash is one
-    name of a file in v1, in which each further slash takes five characters.
-    """
-    if canonical_name(name) != name:
-        return None
-    namespace, slash, rest = name.partition("/")
-    found = V1Name(namespace, rest) if slash else V1Name(LIBRARY, name)
-    return found if len(quote_plus(found.stored)) <= MAX_FILE_NAME else None
-
-
-def require_new_name(name: V1Name) -> None:
-    """Checks a name that is to be created; volumes may hold older, looser ones, which stay readable.
-
-    Raises:
-        RegistryError: NAME_INVALID.
-    """
-    parse_repository_name(name.text)
-
-
-def parse_tag_to_read(text: str) -> str:
-    """Parses a tag that may have been written by docker-registry, which took anything.
-
-    Raises:
-        RegistryError: TAG_INVALID: control characters or other than ASCII.
-    """
-    if not text or not text.isascii() or not text.isprintable():
-        raise RegistryError(ErrorCode.TAG_INVALID, f"{text[:80]!r} is not a valid tag", status=400)
-    return text
-
-
-def require_new_tag(tag: str) -> None:
-    """Checks a tag that is to be written.
-
-    Raises:
-        RegistryError: TAG_INVALID.
-    """
-    parse_tag(tag)
 
 
 def parse_image_json(content: bytes, image_id: ImageId) -> ImageJson:

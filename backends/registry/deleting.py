@@ -23,7 +23,7 @@ from backends.model.actor import Actor
 from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import RepositoryName, canonical_name, parse_repository_name
-from backends.model.v1images import V1Name, parse_v1_name
+from backends.model.v1names import V1Name, parse_v1_name
 from backends.registry.changes import Change, carry_out
 from backends.registry.events import Events, of_all_removed
 from backends.registry.exclusive_lock import exclusive_lock

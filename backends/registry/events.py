@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from backends.model.events import Event, EventAction, Source, Target
     from backends.model.manifests import Manifest
     from backends.model.names import ImageId, RepositoryName
-    from backends.model.v1images import V1Name
+    from backends.model.v1names import V1Name
 
 
 TOLD_AT_ONCE = 200

@@ -15,7 +15,8 @@ from backends.model.errors import RegistryError
 from backends.model.image_places import ImageCopy, ImagePlace
 from backends.model.names import ImageId
 from backends.model.targets import V1Target
-from backends.model.v1images import V1Name, dump_json, parse_ancestry, parse_stored_checksums, parse_v1_name
+from backends.model.v1images import dump_json, parse_ancestry, parse_stored_checksums
+from backends.model.v1names import V1Name, parse_v1_name
 from backends.registry.no_room import exists, undone_without_room
 from backends.registry.yielding import yielding
 from backends.storage import layout

@@ -23,7 +23,7 @@ from backends.model.manifests import Schema1
 from backends.model.media_types import SCHEMA1_TYPES
 from backends.model.names import RepositoryName, parse_repository_name
 from backends.model.targets import Target, V1Target, V2Target
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 from backends.registry.layers.errors import UnreadableLayer
 from backends.registry.manifests import Manifests
 from backends.registry.still_working import StillWorking

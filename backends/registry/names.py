@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from backends.model.names import RepositoryName, canonical_name
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 from backends.registry.no_room import exists
 from backends.storage import layout
 from backends.storage.driver import InvalidPath, StorageDriver

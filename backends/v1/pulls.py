@@ -11,7 +11,7 @@ from aiohttp.web import BaseRequest
 
 from backends.model.events import Conversion, v1_image_target, v1_layer_target, v1_repository_target
 from backends.model.names import ImageId, is_image_id
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 from backends.registry.events import note_pull
 from backends.registry.v1.sight import sight_in
 from backends.registry.v1_view.repositories import TaggedImage

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from backends.http.body_limit import BodyLimit
 from backends.model.actions import Action
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 from backends.registry.names import is_alias
 from backends.registry.store import Store
 from backends.v1.errors import render
@@ -16,7 +16,7 @@ from backends.v1.headers import STD
 from backends.v1.parts import Parts
 from backends.v1.routes import PARSERS, ROUTES
 from backends.v1.settings import V1Settings
-from backends.web.dispatch import Dispatcher
+from backends.web.dispatch import Dispatcher, decode_all
 from backends.web.errors import render_errors
 from backends.web.gates import Gate
 from backends.web.operations import Operation
@@ -62,6 +62,7 @@ class Registry:
             nothing=replace(parts, store=nothing) if nothing is not None else None,
             what="this registry",
             names=_Names(),
+            decode=decode_all,
             headers={"Server": "Portside"},
         )
         handler = asking_again(

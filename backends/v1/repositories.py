@@ -9,7 +9,8 @@ from aiohttp.web import BaseRequest, StreamResponse
 
 from backends.http.sending import respond
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.v1images import V1Name, parse_body, require_new_name
+from backends.model.v1images import parse_body
+from backends.model.v1names import V1Name, quote_v1, require_new_name
 from backends.v1.headers import STD, unbound_token
 from backends.v1.parts import Parts, answer, done
 from backends.web.rights import rights_of
@@ -95,7 +96,7 @@ async def _token(parts: Parts, request: BaseRequest, name: V1Name, access: V1Acc
     """Returns the headers that answer a client's wish to push, pull or delete."""
     rights = rights_of(request)
     if parts.tokens is None or rights is None:
-        value = unbound_token(f"{name.namespace}/{name.stored}", access)
+        value = unbound_token(f"{quote_v1(name.namespace)}/{name.stored}", access)
     else:
         value = await _bound_token(parts.tokens, rights.identity, name, access)
     return {"X-Docker-Token": value, "WWW-Authenticate": value, "X-Docker-Endpoints": parts.endpoints(request)}

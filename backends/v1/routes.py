@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from backends.model.actions import Action
-from backends.model.v1images import parse_image_id, parse_tag_to_read, parse_v1_name
+from backends.model.v1images import parse_image_id
+from backends.model.v1names import parse_v1_name, parse_v1_tag
 from backends.v1 import images, repositories, search, session, tags
 from backends.v1.accesses import touches_for_deletion, touches_the_registry
 from backends.web.dispatch import Parser, Route
@@ -14,7 +15,7 @@ from backends.web.operations import Operation
 PARSERS: Mapping[str, Parser] = {
     "image": parse_image_id,
     "name": parse_v1_name,
-    "tag": parse_tag_to_read,
+    "tag": parse_v1_tag,
     "user": str,
 }
 

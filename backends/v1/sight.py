@@ -16,7 +16,7 @@ from aiohttp.web import BaseRequest
 from backends.auth.v1_tokens import V1Grants
 from backends.model.actions import Action
 from backends.model.names import ImageId, canonical_name
-from backends.model.v1images import V1Name, parse_v1_name
+from backends.model.v1names import V1Name, parse_v1_name
 from backends.registry.v1_view.holders import Holders
 from backends.registry.v1_view.service import V1View
 from backends.web.operations import ImageAccess

@@ -10,7 +10,8 @@ from backends.http.provenance import provenance
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId, is_image_id
 from backends.model.targets import target_text
-from backends.model.v1images import V1Name, parse_body, require_new_name, require_new_tag
+from backends.model.v1images import parse_body
+from backends.model.v1names import V1Name, require_new_name, require_new_tag
 from backends.v1.parts import Parts, answer, done
 
 UNDESCRIBED = {

@@ -37,6 +37,16 @@ REMEMBERED_PATH = 400
 _PARAMETER = re.compile(r"\{(\w+)(\*?)\}")
 
 
+def decode_but_slashes(text: str) -> str:
+    """Decodes all but `%2F`: a parser sees it as it is, and refuses it."""
+    return unquote(text.replace("%2F", "%252F").replace("%2f", "%252f"), errors="surrogateescape")
+
+
+def decode_all(text: str) -> str:
+    """Decodes a slash too: within a parameter of several segments, `%2F` is another way to write it."""
+    return unquote(text, errors="surrogateescape")
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """A path pattern and the operation of each method; HEAD is GET's unless given.
@@ -58,6 +68,7 @@ class _Compiled:
     allow: str
     shape: str
     name: str
+    decode: Callable[[str], str]
 
     def values(self, match: re.Match[str]) -> Values:
         """Parses what stands in the path for each parameter.
@@ -66,7 +77,7 @@ class _Compiled:
             RegistryError: a parser's own.
         """
         return {
-            name: parse(text if "%" not in text else _decode(text))
+            name: parse(text if "%" not in text else self.decode(text))
             for (name, parse), text in zip(self.parsers, match.groups(), strict=True)
         }
 
@@ -118,6 +129,7 @@ class Dispatcher:
         access: who may; asked before the gates. None where everybody may everything.
         nothing: like `parts`, over a store with nothing in it: for callers who may not know what there is.
         names: resolves repositories' names for who may; None where each stands for itself.
+        decode: undoes the percent-encoding of what stands for a parameter.
         redirects: lead from `//` to `/`, and to a route that differs only by its last slash, as distribution does.
     """
 
@@ -133,9 +145,10 @@ class Dispatcher:
         access: AccessGate | None = None,
         nothing: object = None,
         names: Names | None = None,
+        decode: Callable[[str], str] = decode_but_slashes,
         redirects: bool = False,
     ) -> None:
-        self._routes = [_compile(route, parsers, gates) for route in routes]
+        self._routes = [_compile(route, parsers, gates, decode) for route in routes]
         self._parts = parts
         self._what = what
         self._headers = headers
@@ -253,12 +266,9 @@ class Dispatcher:
         return other if any(route.fits(other) for route in self._routes) else None
 
 
-def _decode(text: str) -> str:
-    """Decodes all but `%2F`: a parser sees it as it is, and refuses it."""
-    return unquote(text.replace("%2F", "%252F").replace("%2f", "%252f"), errors="surrogateescape")
-
-
-def _compile(route: Route, parsers: Mapping[str, Parser], gates: Sequence[Gate]) -> _Compiled:
+def _compile(
+    route: Route, parsers: Mapping[str, Parser], gates: Sequence[Gate], decode: Callable[[str], str]
+) -> _Compiled:
     names: list[str] = []
 
     def group(match: re.Match[str]) -> str:
@@ -283,4 +293,5 @@ def _compile(route: Route, parsers: Mapping[str, Parser], gates: Sequence[Gate])
         ", ".join(sorted(method for method, each in operations.items() if each.action not in closed)),
         _PARAMETER.sub(r"<\1>", route.pattern),
         route.name,
+        decode,
     )

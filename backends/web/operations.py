@@ -14,7 +14,7 @@ from aiohttp.web import BaseRequest, StreamResponse
 from backends.model.actions import Action
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId, RepositoryName
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 
 Values = Mapping[str, Any]
 """The parsed parameters of a path, by their names in the route's pattern."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from backends.model.conversion.policy import ALL_CONVERSIONS
 from backends.model.errors import RegistryError
-from backends.model.v1images import parse_v1_name
+from backends.model.v1names import parse_v1_name
 from backends.registry.facts import FactsInMemory
 from backends.registry.store import Store
 from backends.storage.driver import StorageError

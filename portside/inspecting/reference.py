@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
-from backends.model.v1images import V1Name, parse_tag_to_read, parse_v1_name
+from backends.model.v1names import V1Name, parse_v1_name, parse_v1_tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def parse_reference(text: str) -> Reference:
         parsed = parse_v1_name(name)
         if at:
             return Reference(name, parsed, digest=parse_digest(digest))
-        return Reference(name, parsed, None if tag is None else parse_tag_to_read(tag))
+        return Reference(name, parsed, None if tag is None else parse_v1_tag(tag))
     except RegistryError as error:
         raise ValueError(f"{error.detail}; write NAME, NAME:TAG or NAME@DIGEST") from None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from backends.model.errors import RegistryError
 from backends.model.names import RepositoryName, canonical_name, parse_repository_name
-from backends.model.v1images import V1Name, v1_name
+from backends.model.v1names import V1Name, v1_name
 from backends.registry.no_room import exists
 from backends.registry.store import Store
 from backends.storage import layout

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from backends.model.errors import RegistryError
 from backends.model.names import RepositoryName, TagName, canonical_name, is_tag, parse_repository_name, parse_tag
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from backends.model.errors import RegistryError
 from backends.model.image_places import ImageCopy, ImagePlace, id_at, target_at
 from backends.model.names import ImageId
 from backends.model.targets import V1Target, V2Target
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 from backends.registry.no_room import exists
 from backends.registry.store import Store
 from backends.registry.yielding import yielding

@@ -14,7 +14,7 @@ from backends.auth.rules import USERS_ALL
 from backends.auth.schemes import Busy, Failure, WrongCredentials
 from backends.auth.v1_tokens import V1_TOKEN_SECONDS, V1Access, V1Tokens
 from backends.model.actions import Action
-from backends.model.v1images import V1Name, parse_v1_name
+from backends.model.v1names import V1Name, parse_v1_name
 from backends.storage.driver import StorageError
 
 KEY = b"k" * 32

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pytest
 
 from backends.model.names import RepositoryName
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 from backends.storage import layout
 from backends.v1.routes import ROUTES as V1_ROUTES
 from backends.v2.routes import ROUTES as V2_ROUTES

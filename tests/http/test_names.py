@@ -11,7 +11,7 @@ from aiohttp.web import BaseRequest
 
 from backends.model.actions import Action
 from backends.model.names import RepositoryName
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.factory import open_folder, open_memory

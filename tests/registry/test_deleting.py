@@ -17,7 +17,7 @@ from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import parse_manifest
 from backends.model.names import ImageId, RepositoryName, TagName
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 from backends.registry.deleting import Contents, Sides
 from backends.registry.store import Store
 from backends.registry.v1.images import State

@@ -16,7 +16,7 @@ from backends.model.errors import RegistryError
 from backends.model.events import Event
 from backends.model.manifests import parse_manifest
 from backends.model.names import ImageId, RepositoryName, TagName
-from backends.model.v1images import parse_v1_name
+from backends.model.v1names import parse_v1_name
 from backends.registry.events import TOLD_AT_ONCE
 from backends.registry.store import Store
 from backends.storage import layout

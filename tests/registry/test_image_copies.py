@@ -19,7 +19,7 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.image_places import ImageCopy, ImagePlace
 from backends.model.names import ImageId, RepositoryName
 from backends.model.targets import V1Target
-from backends.model.v1images import V1Name, parse_v1_name
+from backends.model.v1names import V1Name, parse_v1_name
 from backends.registry.layers_pass import LayersPass
 from backends.registry.no_room import exists
 from backends.registry.store import Store

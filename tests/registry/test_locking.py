@@ -10,7 +10,7 @@ import pytest
 
 from backends.model.errors import RegistryError
 from backends.model.names import ImageId
-from backends.model.v1images import parse_v1_name
+from backends.model.v1names import parse_v1_name
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.signing import Signer
 from backends.registry.store import Store

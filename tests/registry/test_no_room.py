@@ -20,7 +20,7 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import parse_manifest
 from backends.model.media_types import OCI_INDEX, OCI_MANIFEST
 from backends.model.names import ImageId, RepositoryName, TagName
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 from backends.registry.abandoned_uploads import AbandonedUploads
 from backends.registry.store import Store
 from backends.storage import layout

@@ -22,7 +22,7 @@ from backends.model.errors import RegistryError
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.tag_records import load_record
 from backends.model.targets import Target, V1Target, V2Target
-from backends.model.v1images import V1Name, v1_name
+from backends.model.v1names import V1Name, v1_name
 from backends.registry.store import Store
 from backends.registry.tags.service import Tags
 from backends.storage import layout

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from backends.model.names import ImageId, RepositoryName, TagName
-from backends.model.v1images import parse_v1_name
+from backends.model.v1names import parse_v1_name
 from backends.registry.store import NAMES_AT_ONCE, Store
 from backends.storage import layout
 from backends.storage.driver import PathNotFound

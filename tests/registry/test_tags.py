@@ -14,7 +14,7 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.manifests import parse_manifest
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.targets import V1Target
-from backends.model.v1images import parse_v1_name
+from backends.model.v1names import parse_v1_name
 from backends.registry.repository import Repository
 from backends.registry.store import Store
 from backends.storage import layout

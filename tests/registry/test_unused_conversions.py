@@ -10,7 +10,7 @@ import pytest
 from backends.model.conversion.plans import Form, Plan
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.targets import V2Target
-from backends.model.v1images import parse_v1_name
+from backends.model.v1names import parse_v1_name
 from backends.registry.derived.unused import UnusedDerivations
 from backends.registry.purging import Abandoned, Purger, PurgeSettings, Source
 from backends.registry.store import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from backends.model.names import ImageId, RepositoryName
-from backends.model.v1images import V1Name, parse_v1_name
+from backends.model.v1names import V1Name, parse_v1_name
 from backends.registry.store import Store
 from backends.registry.v1_view.unused import UnusedV1Images
 from tests.registry.test_v1_view import NAME, OTHER, V1_NAME, V1_OTHER, VIEWER, contents, store, tops

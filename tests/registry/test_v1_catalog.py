@@ -15,7 +15,7 @@ from backends.auth.rules_text import parse_rules
 from backends.model.actions import Action
 from backends.model.digest import Digest
 from backends.model.names import RepositoryName
-from backends.model.v1images import V1Name, parse_v1_name
+from backends.model.v1names import V1Name, parse_v1_name
 from backends.registry import catalog as v2_catalog
 from backends.registry.store import Store
 from backends.registry.v1 import catalog

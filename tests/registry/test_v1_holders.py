@@ -18,7 +18,7 @@ from backends.model.conversion.policy import ALL_CONVERSIONS, ConversionPolicy, 
 from backends.model.manifests import parse_stored_manifest
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.targets import V1Target
-from backends.model.v1images import parse_v1_name
+from backends.model.v1names import parse_v1_name
 from backends.registry.store import Store
 from backends.registry.v1_view.derived_images import DerivedImages, ImageSource
 from backends.registry.v1_view.holders import SETTLED_SECONDS, Holders

@@ -12,7 +12,7 @@ import pytest
 
 from backends.model.errors import RegistryError
 from backends.model.names import ImageId
-from backends.model.v1images import parse_v1_name
+from backends.model.v1names import parse_v1_name
 from backends.registry.store import Store
 from backends.registry.v1.repositories import Repositories
 from backends.storage import layout

@@ -18,7 +18,7 @@ from backends.model.layers import EMPTY_LAYER
 from backends.model.manifests import OciManifest
 from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.targets import V1Target, V2Target
-from backends.model.v1images import V1Name, parse_v1_name
+from backends.model.v1names import V1Name, parse_v1_name
 from backends.registry.no_room import exists
 from backends.registry.store import Store
 from backends.registry.v1_view.choosing import choose_image

@@ -13,7 +13,8 @@ import pytest
 from backends.model.errors import RegistryError
 from backends.model.names import ImageId, RepositoryName, TagName, is_image_id
 from backends.model.targets import V1Target
-from backends.model.v1images import V1Name, parse_image_json, parse_v1_name
+from backends.model.v1images import parse_image_json
+from backends.model.v1names import V1Name, parse_v1_name
 from backends.registry.no_room import exists
 from backends.registry.store import Store
 from backends.registry.v1_view.viewer import Viewer

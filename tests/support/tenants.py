@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from backends.model.conversion.plans import Form, Plan
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId
-from backends.model.v1images import V1Name, parse_image_json, parse_v1_name
+from backends.model.v1images import parse_image_json
+from backends.model.v1names import V1Name, parse_v1_name
 from backends.registry.store import Store
 from backends.registry.v1_view.viewer import Viewer
 from backends.storage.driver import PathNotFound

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from backends.model.names import ImageId
-from backends.model.v1images import parse_v1_name
+from backends.model.v1names import parse_v1_name
 from backends.storage import layout
 from tests.support.formats import FORMATS
 from tests.support.v1server import Pushed

@@ -11,7 +11,7 @@ from backends.model.errors import RegistryError
 from backends.model.image_places import ImageCopy, ImagePlace, copy_of
 from backends.model.names import ImageId, RepositoryName, TagName, UploadId, parse_repository_name, parse_tag
 from backends.model.targets import V1Target
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 from backends.storage import layout
 
 HEX = "0123456789abcdef" * 4

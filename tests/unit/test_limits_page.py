@@ -34,7 +34,8 @@ from backends.model.descriptors import MAX_SIZE
 from backends.model.names import MAX_REPOSITORY_NAME
 from backends.model.ranges import MAX_OFFSET, MAX_RANGES
 from backends.model.strict_json import MAX_DEPTH, MAX_DIGITS
-from backends.model.v1images import MAX_ANCESTRY, MAX_V1_NAME
+from backends.model.v1images import MAX_ANCESTRY
+from backends.model.v1names import MAX_V1_NAME
 from backends.registry.index_images import MAX_IMAGES, MAX_INDEXES
 from backends.registry.layers.flights import WAITING
 from backends.registry.layers.inflating import GZIP_HEADER_BYTES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backends.model.v1images import parse_v1_name
+from backends.model.v1names import parse_v1_name
 from portside.migrating.names import NameMap, parse_map
 
 PLACES: list[tuple[str, str, list[str], str]] = [

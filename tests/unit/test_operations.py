@@ -7,7 +7,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from backends.model.actions import Action
 from backends.model.names import ImageId, RepositoryName
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 from backends.v1.routes import PARSERS as V1_PARSERS
 from backends.v1.routes import ROUTES as V1_ROUTES
 from backends.v2.routes import PARSERS as V2_PARSERS

@@ -14,7 +14,6 @@ from backends.model.errors import RegistryError
 from backends.model.names import ImageId
 from backends.model.v1images import (
     MAX_ANCESTRY,
-    V1Name,
     describe_agent,
     dump_json,
     load_json,
@@ -25,12 +24,9 @@ from backends.model.v1images import (
     parse_image_json,
     parse_payload_checksum,
     parse_stored_checksums,
-    parse_tag_to_read,
-    parse_v1_name,
-    require_new_name,
-    require_new_tag,
     without_tags,
 )
+from backends.model.v1names import V1Name, parse_v1_name, parse_v1_tag, require_new_name, require_new_tag
 
 A, B, C, D = (ImageId(letter * 64) for letter in "abcd")
 ids = st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -89,27 +85,48 @@ def test_a_path_without_a_name_in_it_is_refused(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["../etc", "a/../b", "UPPER/x", "a//b", "n s/r", "-a/b", ".", "a/_index_images", "a" * 300]
+    "path",
+    ["../etc", "a/../b", "UPPER/x", "a//b", "n s/r", "-a/b", ".", "a/_index_images", "a" * 255, f"a/{'%' * 51}"],
 )
-def test_a_name_that_only_docker_registry_took_can_be_read_but_not_made(path: str) -> None:
+def test_a_name_that_docker_registry_took_may_be_made(path: str) -> None:
     name = parse_v1_name(path)
-    with pytest.raises(RegistryError) as raised:
+    require_new_name(name)
+    assert (name.v2, name.canonical) == (None if path != "a" * 255 else path, path)
+
+
+@pytest.mark.parametrize("path", ["a" * 256, "a" * 256 + "/b", f"a/{'b' * 256}", f"a/{'%' * 52}", "%" * 86 + "/a"])
+def test_a_name_that_no_folder_can_have_is_not_made(path: str) -> None:
+    name = parse_v1_name(path)
+    with pytest.raises(RegistryError, match="too long for the registry's file system") as raised:
         require_new_name(name)
     assert raised.value.status == 400
 
 
-@pytest.mark.parametrize("tag", ["..", ".", "a b", "-x", "x" * 200, "a/b", "%"])
-def test_a_tag_that_only_docker_registry_took_can_be_read_but_not_made(tag: str) -> None:
-    assert parse_tag_to_read(tag) == tag
-    with pytest.raises(RegistryError) as raised:
+@pytest.mark.parametrize("tag", ["..", ".", "a b", "-x", "x" * 247, "%", "%" * 82 + "x", "~"])
+def test_a_tag_that_docker_registry_took_may_be_made(tag: str) -> None:
+    assert parse_v1_tag(tag) == tag
+    require_new_tag(tag)
+
+
+@pytest.mark.parametrize("tag", ["x" * 248, "%" * 83])
+def test_a_tag_that_no_file_can_have_is_not_made(tag: str) -> None:
+    with pytest.raises(RegistryError, match="too long for the registry's file system") as raised:
         require_new_tag(tag)
     assert raised.value.status == 400
 
 
-@pytest.mark.parametrize("tag", ["", "a\0", "a\n", "\u00e4", "\udcff"])
+def test_what_docker_registry_keeps_in_one_place_is_one_name() -> None:
+    assert parse_v1_name("%2E%2E/r") == parse_v1_name("../r")
+    assert parse_v1_name("%2E/r") == parse_v1_name("./r")
+    assert parse_v1_name("a/%2E%2E") != parse_v1_name("a/..")
+    assert parse_v1_name("%2E%2E") != parse_v1_name("..")  # behind `library`, where it is escaped twice
+    assert (parse_v1_tag("%2E%2E"), parse_v1_tag("%2E")) == ("..", ".")
+
+
+@pytest.mark.parametrize("tag", ["", "a\0", "a\n", "\u00e4", "\udcff", "a/b", "/"])
 def test_what_cannot_be_a_tag_is_refused(tag: str) -> None:
     with pytest.raises(RegistryError):
-        parse_tag_to_read(tag)
+        parse_v1_tag(tag)
 
 
 @pytest.mark.parametrize(

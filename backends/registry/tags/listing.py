@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from backends.model.names import RepositoryName, TagName, is_tag
 from backends.model.targets import Target, V2Target
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 from backends.registry.tags.tag_files import Tag, TagFiles
 from backends.registry.yielding import yielding
 from backends.storage import layout

@@ -28,7 +28,8 @@ from backends.model.digest import Digest
 from backends.model.image_places import ImageCopy, ImagePlace, id_at, place_of
 from backends.model.names import ImageId, RepositoryName, TagName, canonical_name, is_tag
 from backends.model.targets import Target, V1Target, V2Target
-from backends.model.v1images import V1Name, describe_agent, v1_name
+from backends.model.v1images import describe_agent
+from backends.model.v1names import V1Name, v1_name
 from backends.registry.changes import Change, carry_out
 from backends.registry.events import Events, Telling, of_removed, of_v1_removed
 from backends.registry.exclusive_lock import exclusive_lock, shared_lock

@@ -20,7 +20,7 @@ from backends.model.cache import Cache
 from backends.model.names import RepositoryName, TagName
 from backends.model.tag_records import Seen, TagRecord, load_record, named
 from backends.model.targets import Target, V1Target, V2Target
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 from backends.registry.events import rfc3339
 from backends.registry.image_copies import Copies
 from backends.registry.no_room import undone_without_room

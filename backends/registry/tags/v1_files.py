@@ -11,7 +11,8 @@ from backends.model.cache import Cache
 from backends.model.names import ImageId, is_image_id, is_tag
 from backends.model.tag_records import Seen
 from backends.model.targets import V1Target
-from backends.model.v1images import V1Name, dump_json, load_json
+from backends.model.v1images import dump_json, load_json
+from backends.model.v1names import V1Name
 from backends.registry.links import LONGEST_KEPT, read_filled
 from backends.registry.no_room import exists, undone_without_room
 from backends.registry.tags.seeing import see
@@ -20,6 +21,8 @@ from backends.storage.capabilities import after_name, list_page
 from backends.storage.driver import InvalidPath, PathNotFound, StorageDriver
 
 LATEST = "latest"
+_DESCRIPTION = "_json"
+"""So ends the name of a file that says who set a tag."""
 
 
 class V1Files:
@@ -66,7 +69,7 @@ class V1Files:
 
         The description of the tag `_x` lies in `tag_x_json`.
         """
-        return is_tag(text) and (not text.endswith("_json") or await self.see(name, text) is not None)
+        return is_tag(text) and (not text.endswith(_DESCRIPTION) or await self._is_tag(name, text))
 
     async def page(self, name: V1Name, *, after: str, limit: int) -> Sequence[str]:
         """Returns the first tags after a text ("" for the beginning) that v2 could have too, sorted bytewise."""
@@ -95,16 +98,19 @@ class V1Files:
             else layout.v1_tag_json(name.namespace, name.stored, tag)
         )
         try:
-            return load_json(await self._driver.read(path))
+            described = load_json(await self._driver.read(path))
         except PathNotFound:
             return None
+        except InvalidPath:  # its name may be too long where that of the tag just fits
+            if tag is None or not await self.is_there(name, tag):
+                raise
+            return None
+        return described if isinstance(described, Mapping) else None  # it may be the tag of this file's name
 
     async def write(self, name: V1Name, tag: str, image_id: ImageId, described: Mapping[str, Any]) -> None:
         """Makes a tag name an image. What describes it comes first, the tag itself last."""
         text = dump_json(described)
-        notes = [layout.v1_tag_json(name.namespace, name.stored, tag)]
-        if tag == LATEST:
-            notes.append(layout.v1_repository_json(name.namespace, name.stored))
+        notes = await self._notes(name, tag)
         async with undone_without_room(self._driver, *notes):
             for note in notes:
                 await self._driver.write(note, text)
@@ -116,12 +122,31 @@ class V1Files:
         Raises:
             PathNotFound: there is no such tag.
         """
-        await self._driver.delete(layout.v1_tag(name.namespace, name.stored, tag))
-        with suppress(PathNotFound):
-            await self._driver.delete(layout.v1_tag_json(name.namespace, name.stored, tag))
+        path = layout.v1_tag(name.namespace, name.stored, tag)
+        if tag.endswith(_DESCRIPTION) and not await self._is_tag(name, tag):  # it says who set another tag
+            raise PathNotFound(path)
+        await self._driver.delete(path)
+        for note in await self._notes(name, tag):
+            with suppress(PathNotFound, InvalidPath):
+                await self._driver.delete(note)
+
+    async def _is_tag(self, name: V1Name, text: str) -> bool:
+        """Whether a file with the name of a tag's names an image."""
+        try:
+            await self.read(name, text)
+        except (PathNotFound, InvalidPath):
+            return False
+        return True
+
+    async def _notes(self, name: V1Name, tag: str) -> Sequence[str]:
+        """Returns the files that say who set a tag, but for one that is a tag itself: that of `_x` is `x_json`."""
+        notes: list[str] = []
+        twin = layout.v1_twin(tag)
+        if twin == tag or not await self._is_tag(name, twin):
+            notes.append(layout.v1_tag_json(name.namespace, name.stored, tag))
         if tag == LATEST:
-            with suppress(PathNotFound):
-                await self._driver.delete(layout.v1_repository_json(name.namespace, name.stored))
+            notes.append(layout.v1_repository_json(name.namespace, name.stored))
+        return notes
 
     async def are_there(self, name: V1Name) -> bool:
         """Whether a repository has tags."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from urllib.parse import unquote_plus
 
 from backends.model.image_places import ImageCopy, ImagePlace
 from backends.model.names import ImageId, is_image_id
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 from backends.registry.purging import Abandoned
 from backends.registry.v1.staging import layer_of
 from backends.storage import layout
@@ -48,7 +47,9 @@ class AbandonedImages:
                 yield ImageId(name)
         for namespace in await self._list(layout.V1_STAGED_COPIES):
             for stored in await self._list(f"{layout.V1_STAGED_COPIES}/{namespace}"):
-                owner = V1Name(unquote_plus(namespace), unquote_plus(unquote_plus(stored)))
+                owner = layout.v1_name_of(namespace, stored)
+                if owner is None:  # not ours
+                    continue
                 for name in await self._list(f"{layout.V1_STAGED_COPIES}/{namespace}/{stored}"):
                     if is_image_id(name):
                         yield ImageCopy(owner, ImageId(name))

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from heapq import merge
-from urllib.parse import quote_plus, unquote_plus
 
 from backends.model.names import LIBRARY, RepositoryName
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name, escape_v1, quote_v1, unescape_v1
 from backends.registry.visible import Visible
 from backends.storage import layout
 from backends.storage.capabilities import KnowsAbsence, after_name, capability, list_pages
 from backends.storage.driver import StorageDriver
 
 NAMES_AT_ONCE = 256
-_SLASH = layout.escape_v1(quote_plus("/"))
+_SLASH = escape_v1(quote_v1("/"))
 """Within a repository's name, on disk."""
 
 FOLDERS_AT_ONCE = 64
@@ -74,7 +73,7 @@ async def _of_others(
         for namespace in page:
             if visible is not None and visible.below((namespace,)) == frozenset():
                 continue
-            start = after_name(layout.escape_v1(quote_plus(rest))) if namespace == first else ""
+            start = after_name(escape_v1(quote_v1(rest))) if namespace == first else ""
             async for name in _in_namespace(driver, namespace, start, at_once, visible):
                 if name.v2 is not None and "/" in name.v2:
                     yield name.v2
@@ -85,24 +84,24 @@ async def _in_namespace(
 ) -> AsyncIterator[V1Name]:
     """Yields the repositories of a namespace that have tags, as their folders are sorted."""
     folder = f"{layout.V1_REPOSITORIES}/{namespace}"
-    if not namespace.isascii() or layout.escape_v1(unquote_plus(namespace)) != namespace:
+    if unescape_v1(namespace) is None:
         return
     known = visible.below((namespace,)) if visible is not None else None
     async for page in _pages(driver, folder, start, known):
-        entries = [(entry, _name(namespace, entry)) for entry in page if entry.isascii()]
-        if visible is not None:
-            entries = [each for each in entries if visible.allows(each[1].canonical)]
+        # What v2 cannot have is not looked at, and neither is what only looks like a repository's folder.
+        entries = [
+            (entry, name)
+            for entry in page
+            if (name := layout.v1_name_of(namespace, entry)) is not None
+            and name.v2 is not None
+            and (visible is None or visible.allows(name.canonical))
+        ]
         for first in range(0, len(entries), at_once):
             some = entries[first : first + at_once]
             tags = await list_pages(driver, [(f"{folder}/{entry}", layout.V1_TAG) for entry, _ in some], limit=1)
-            for (entry, name), found in zip(some, tags, strict=True):
-                is_tagged = any(each.startswith(layout.V1_TAG) for each in found)
-                if is_tagged and layout.escape_v1(name.stored) == entry:  # and not what only looks like it
+            for (_, name), found in zip(some, tags, strict=True):
+                if any(each.startswith(layout.V1_TAG) for each in found):
                     yield name
-
-
-def _name(namespace: str, entry: str) -> V1Name:
-    return V1Name(unquote_plus(namespace), unquote_plus(unquote_plus(entry)))
 
 
 async def _pages(
@@ -116,7 +115,7 @@ async def _pages(
         start: the first entry, as `list_pages` has it.
         known: the first components of the names that are wanted; None where all are.
     """
-    for head in ("",) if known is None else sorted(map(layout.escape_v1, known)):
+    for head in ("",) if known is None else sorted(map(escape_v1, known)):
         place = max(start, head)
         while place.startswith(head):
             (entries,) = await list_pages(driver, [(folder, place)], limit=NAMES_AT_ONCE)

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
-from urllib.parse import unquote_plus
 
 from backends.model.actor import Actor
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.image_places import ImageCopy, ImagePlace, id_at
 from backends.model.names import ImageId
-from backends.model.v1images import V1Name, dump_json, load_json, merge_index_images, without_tags
+from backends.model.v1images import dump_json, load_json, merge_index_images, without_tags
+from backends.model.v1names import V1Name, is_plain
 from backends.registry.changes import Change, carry_out
 from backends.registry.events import Events, of_v1_image
 from backends.registry.exclusive_lock import exclusive_lock, shared_lock
@@ -207,14 +207,15 @@ class Repositories:
         """Returns all names, sorted as their folders are."""
         found: list[V1Name] = []
         async for namespace in yielding(await self._list(layout.V1_REPOSITORIES)):
+            if not is_plain(namespace):  # not docker-registry's
+                continue
             entries = await self._list(f"{layout.V1_REPOSITORIES}/{namespace}")
-            found += [V1Name(unquote_plus(namespace), unquote_plus(unquote_plus(entry))) for entry in entries]
+            found += filter(None, (layout.v1_name_of(namespace, entry) for entry in entries))
         return found
 
     async def _list(self, path: str) -> Sequence[str]:
-        """Returns what is in a folder; names that docker-registry cannot have written are skipped."""
         try:
-            return [entry for entry in await self._driver.list(path) if entry.isascii()]
+            return await self._driver.list(path)
         except PathNotFound:
             return ()
 

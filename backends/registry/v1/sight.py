@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from backends.model.names import ImageId
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 
 
 class Sight(Protocol):

@@ -13,7 +13,7 @@ from backends.model.actor import Actor
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.image_places import ImageCopy, ImagePlace, id_at
 from backends.model.names import ImageId
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name
 from backends.registry.hashing import RunningHash
 from backends.registry.second_names import link_or_copy
 from backends.registry.v1.image_files import Lineage, StoredElsewhere

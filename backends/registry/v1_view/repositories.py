@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from backends.model.actor import Actor
 from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.names import ImageId, RepositoryName, TagName
+from backends.model.names import ImageId, RepositoryName, TagName, is_tag
 from backends.model.targets import Target, V1Target, V2Target
-from backends.model.v1images import V1Name, dump_json, load_json
+from backends.model.v1images import dump_json, load_json
+from backends.model.v1names import V1Name
 from backends.registry.still_working import StillWorking
 from backends.registry.tags.service import Tags
 from backends.registry.v1.repositories import Repositories
@@ -145,6 +146,7 @@ class ViewedRepositories:
         if (
             not is_own
             and name.v2 is not None
+            and is_tag(tag)  # else v2 cannot have it, and the image becomes an ordinary one of v1
             and await self._restore(name.v2, TagName(tag), image_id, viewer, actor=actor)
         ):
             return

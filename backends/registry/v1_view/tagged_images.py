@@ -10,7 +10,7 @@ from backends.model.errors import RegistryError
 from backends.model.image_places import ImageCopy, ImagePlace, place_of
 from backends.model.names import ImageId, RepositoryName, TagName, canonical_name, is_tag
 from backends.model.targets import Target, V1Target, V2Target
-from backends.model.v1images import V1Name, parse_v1_name
+from backends.model.v1names import V1Name, parse_v1_name
 from backends.registry.derived.conversions import Conversions
 from backends.registry.image_copies import Copies
 from backends.registry.links import names_in

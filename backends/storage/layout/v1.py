@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from hashlib import sha256
-from urllib.parse import quote_plus, unquote_plus
+from urllib.parse import unquote_plus
 
 from backends.model.cache import Cache
 from backends.model.image_places import ImageCopy, ImagePlace
 from backends.model.names import ImageId
-from backends.model.v1images import V1Name
+from backends.model.v1names import V1Name, escape_v1, quote_v1, unescape_v1
 from backends.storage.layout.primary import PRIMARY
 
 V1_IMAGES = "/images"
@@ -20,18 +19,6 @@ V1_STAGING = f"{PRIMARY}/v1/staging"
 V1_STAGED_COPIES = f"{PRIMARY}/v1/staged-copies"
 V1_TAG = "tag_"
 AFTER_V1_TAGS = "tag`"
-
-_UNESCAPED = re.compile(r"[A-Za-z0-9_.~-]*")
-"""What `quote_plus` leaves as it is: almost all names, in a tenth of its time."""
-
-
-def escape_v1(component: str) -> str:
-    """Escapes one path component as 0.9.1's file driver does (V1API section 11)."""
-    if component == "..":
-        component = "%2E%2E"
-    elif component == ".":
-        component = "%2E"
-    return component if _UNESCAPED.fullmatch(component) else quote_plus(component)
 
 
 def v1_image(place: ImagePlace) -> str:
@@ -97,7 +84,7 @@ def _copy(tree: str, copy: ImageCopy) -> str:
 
 
 def v1_repository(namespace: str, repository_name: str) -> str:
-    """Takes the namespace raw and the repository as 0.9.1 keeps it: already passed through quote_plus once."""
+    """Takes the namespace raw and the repository as 0.9.1 keeps it: already escaped once (`V1Name.stored`)."""
     return _repositories[namespace, repository_name]
 
 
@@ -109,16 +96,32 @@ def _v1_repository(names: tuple[str, str]) -> str:
 _repositories = Cache(_v1_repository, bound=4096)
 
 
+def v1_name_of(namespace_entry: str, entry: str) -> V1Name | None:
+    """Returns the repository that a folder is of, by its name and that of the folder above; None when it is of none."""
+    namespace, stored = unescape_v1(namespace_entry), unescape_v1(entry)
+    if namespace is None or stored is None or "/" in namespace:
+        return None
+    repository = unquote_plus(stored)
+    if quote_v1(repository) != stored or repository.endswith("/"):
+        return None
+    return V1Name(namespace, repository)
+
+
 def v1_tag(namespace: str, repository_name: str, tag_name: str) -> str:
     return f"{v1_repository(namespace, repository_name)}/{V1_TAG}{escape_v1(tag_name)}"
 
 
 def v1_tag_of(entry: str) -> str | None:
     """Returns the tag that a file of a repository's folder is for; None when it is for none."""
-    if not entry.startswith(V1_TAG) or not entry.isascii():
-        return None
-    tag_name = unquote_plus(entry.removeprefix(V1_TAG))
-    return {"%2E%2E": "..", "%2E": "."}.get(tag_name, tag_name)
+    return unescape_v1(entry.removeprefix(V1_TAG)) if entry.startswith(V1_TAG) else None
+
+
+def v1_twin(tag_name: str) -> str:
+    """Returns the tag whose file is that which says who set a tag: `x_json` of `_x`; of others, the tag itself.
+
+    docker-registry gives one file two meanings there, so one of both has to do without.
+    """
+    return f"{tag_name[1:]}_json" if tag_name.startswith("_") else tag_name
 
 
 def v1_tag_json(namespace: str, repository_name: str, tag_name: str) -> str:

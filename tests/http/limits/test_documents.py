@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from backends.model import jws
 from backends.model.descriptors import MAX_SIZE
 from backends.model.strict_json import MAX_DEPTH, MAX_DIGITS
-from backends.model.v1images import MAX_V1_NAME
+from backends.model.v1names import MAX_V1_NAME
 from backends.registry.references import MOST_NAMED
 from backends.registry.validation import Validation
 from tests.support.limits import CONFIG, LAYER, NAME, Place, manifest_with

@@ -10,7 +10,7 @@ import pytest
 
 from backends.auth.v1_tokens import V1_TOKEN_SECONDS
 from backends.model.names import RepositoryName
-from backends.model.v1images import parse_v1_name
+from backends.model.v1names import parse_v1_name
 from backends.registry.store import Store
 from backends.registry.v1_view.viewer import Viewer
 from tests.support.gated import PASSWORD, Gated, Passwords, basic, gated

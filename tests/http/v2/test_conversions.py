@@ -26,7 +26,7 @@ from backends.model.media_types import (
     V1_IMAGE,
 )
 from backends.model.names import ImageId
-from backends.model.v1images import parse_v1_name
+from backends.model.v1names import parse_v1_name
 from backends.registry.store import Store
 from backends.registry.validation import Validation
 from backends.storage.factory import open_folder
