@@ -136,6 +136,10 @@ class Access:
         prefix: what stands before `/v2/` in every path.
         observer: counts logins, refusals, and checks of passwords; None where nobody counts.
         speaks: whether this worker tells what all see.
+
+    Attributes:
+        observer: as above.
+        rules: returns the rules that hold now.
     """
 
     def __init__(
@@ -153,9 +157,10 @@ class Access:
         self._issuers: Issuers | None = None
         self._rules = prepared.rules
         self._slots = prepared.slots
-        self._observer = observer or NobodyCounts()
+        self.observer: AuthObserver = observer or NobodyCounts()
         self._speaks = speaks
-        rules = prepared.rules.current if prepared.rules is not None else _users_all
+        self.rules: Callable[[], Rules] = prepared.rules.current if prepared.rules is not None else _users_all
+        rules = self.rules
         key = TokenKey(storage, secret=asked.secret, writes=writes)
         self.v1_tokens = V1Tokens(key.get)
         schemes = self._make_schemes(asked, observer)
@@ -171,7 +176,7 @@ class Access:
 
     def gate(self, protocol: Literal["v1", "v2"], images: ImageRule) -> AccessGate:
         """Returns the gate of a registry; `images` decides about images of v1."""
-        return AccessGate(self.control, protocol, may_touch_image=images, observer=self._observer)
+        return AccessGate(self.control, protocol, may_touch_image=images, observer=self.observer)
 
     async def watch(self) -> None:
         """Follows the file of rules and the keys of issuers, for ever."""

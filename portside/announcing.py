@@ -20,6 +20,7 @@ from portside.tls.contexts import ClientAuth
 
 if TYPE_CHECKING:
     from backends.auth.settings import AccessSettings
+    from backends.auth.v1_index_settings import V1IndexSettings
     from backends.notify.settings import NotifySettings
     from portside.tls.certificates import CertificateFolder
 
@@ -67,15 +68,23 @@ def announce(
                 " or images/ in it",
                 inside,
             )
+    if settings.v1.index is not None:
+        _tell_of_the_index(settings.v1.index)
     if settings.access is not None:
         # A rule for users, and nobody who could be one: a scheme was forgotten more often than not.
         level = logging.INFO if settings.access.schemes else logging.WARNING
         _log.log(level, "%s", _access_control(settings.access))
-    elif settings.role is not Role.PROXY:
+    elif settings.role is not Role.PROXY and settings.v1.index is None:
         who = "a client with a certificate of these CAs" if _all_guarded(bound) else "anyone who reaches this"
         _log.warning("no access control is configured: %s may push", who)
     if any(found.listener.tls is not None for found in bound):
         _tell_of_certificates(settings, bound, made)
+
+
+def _tell_of_the_index(index: V1IndexSettings) -> None:
+    """Says who is asked about v1."""
+    signed = "" if index.privileged_key is None else f"; what is signed for {index.privileged_key} needs no token"
+    _log.info("access control of v1: tokens of the index %s%s", index.url, signed)
 
 
 def _access_control(access: AccessSettings) -> str:

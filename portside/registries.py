@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from backends.web.access import AccessGate
     from portside.access_control import Access
     from portside.notifying import Notifications
+    from portside.v1_index import IndexAccess
 
 
 def open_places(settings: Settings, metrics: Metrics | None) -> list[Storage]:
@@ -65,7 +66,7 @@ def make_store(
         layer_settings=settings.layers,
         layer_observer=observer,
         writes=not settings.gates.read_only,
-        own_images=settings.access is not None or _has_own_images(settings),
+        own_images=settings.access is not None or settings.v1.index is not None or _has_own_images(settings),
     )
 
 
@@ -75,11 +76,20 @@ def _has_own_images(settings: Settings) -> bool:
     return place.driver == "filesystem" and Path(f"{place.root}{layout.V1_COPIES}").is_dir()
 
 
-def make_registries(settings: Settings, store: Store, access: Access | None) -> dict[Backend, Handler]:
-    """Returns the registries of this process over their store; without access control everybody may do everything."""
+def make_registries(
+    settings: Settings, store: Store, access: Access | None, index: IndexAccess | None
+) -> dict[Backend, Handler]:
+    """Returns the registries of this process over their store.
+
+    Args:
+        settings: of the process.
+        store: what they keep.
+        access: who may do what; None where everybody may do everything, as far as no index says otherwise.
+        index: what v1 asks instead; None where it is its own.
+    """
     registries: dict[Backend, Handler] = {}
     gates = make_gates(settings.gates)
-    nothing = make_nothing(settings) if access is not None else None
+    nothing = make_nothing(settings) if access is not None or index is not None else None
     if settings.runs_v2:
         from backends.v2.registry import Registry as V2Registry  # noqa: PLC0415 - the other may be in another process
 
@@ -97,9 +107,9 @@ def make_registries(settings: Settings, store: Store, access: Access | None) -> 
             store,
             settings.v1,
             gates=gates,
-            access=_v1_gate(access, store) if access is not None else None,
+            access=_v1_gate(access, index, store),
             nothing=nothing,
-            tokens=access.v1_tokens if access is not None else None,
+            tokens=access.v1_tokens if access is not None and index is None else None,
         ).handle
     return registries
 
@@ -111,7 +121,11 @@ def v2_gate(access: Access) -> AccessGate:
     return access.gate("v2", touches_no_image)
 
 
-def _v1_gate(access: Access, store: Store) -> AccessGate:
+def _v1_gate(access: Access | None, index: IndexAccess | None, store: Store) -> AccessGate | None:
+    if index is not None:
+        return index.gate(store)
+    if access is None:
+        return None
     from backends.v1.sight import ImageRule  # noqa: PLC0415 - only where there is access control
 
     return access.gate("v1", ImageRule(store.v1_view))

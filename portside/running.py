@@ -86,6 +86,11 @@ def _run(live: LiveSettings, identity: Identity) -> int:
         from portside.access_control import prepare_access  # noqa: PLC0415 - few have access control
 
         prepared = prepare_access(live.settings)
+    if live.settings.v1.index is not None:
+        with _no_default_cas():
+            from portside.v1_index import read_index_files  # noqa: PLC0415 - few have an index elsewhere
+
+        read_index_files(live.settings.v1.index)
     bound = bind(live.settings.listeners)
     try:
         return _serve(live, bound, identity, prepared)

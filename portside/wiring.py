@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from portside.caching import Caching
     from portside.notifying import Notifications
     from portside.settings.changes import ServiceChange
+    from portside.v1_index import IndexAccess
     from proxy.forwarding import Forwarder
     from proxy.proxy import Proxy, Upstream
 
@@ -57,6 +58,7 @@ class Parts:
     notifications: Notifications | None
     caching: Caching | None
     access_control: Access | None
+    index: IndexAccess | None
 
     def change(self, values: ServiceChange) -> None:
         """Takes over what was reloaded."""
@@ -85,6 +87,8 @@ class Parts:
             await self.proxy.close()
         if self.access_control is not None:
             await self.access_control.close()
+        if self.index is not None:
+            await self.index.close()
         if self.store is not None:
             await self.store.close()
         if self.notifications is not None:
@@ -123,7 +127,7 @@ async def build(
     storages: list[Storage] = []
     registries: dict[Backend, Handler] = {}
     background: list[Callable[[], Coroutine[Any, Any, None]]] = []
-    store, notifications, caching, control = None, None, None, None
+    store, notifications, caching, control, index = None, None, None, None, None
     if settings.roots:
         from portside import registries as here  # noqa: PLC0415 - not where requests are only forwarded
 
@@ -133,7 +137,8 @@ async def build(
         facts = caching.facts if caching is not None else None
         store = here.make_store(settings, storages, notifications, facts, metrics)
         control = _access(settings, prepared, storages[0], metrics, voice)
-        registries = here.make_registries(settings, store, control)
+        index = _index(settings, control, metrics)
+        registries = here.make_registries(settings, store, control, index)
         background += [purger.watch for purger in here.make_purgers(settings, storages, metrics)]
         background += [indexer.watch for indexer in here.make_indexers(settings, storages, metrics, started=started)]
         background += [reader.watch for reader in here.make_layer_readers(settings, store, started=started)]
@@ -196,7 +201,20 @@ async def build(
         background.append(control.watch)
     watching = [asyncio.create_task(work()) for work in background]
     return Parts(
-        faces, refusals, proxy, storages, store, headers, access, log, health, watching, notifications, caching, control
+        faces,
+        refusals,
+        proxy,
+        storages,
+        store,
+        headers,
+        access,
+        log,
+        health,
+        watching,
+        notifications,
+        caching,
+        control,
+        index,
     )
 
 
@@ -252,6 +270,21 @@ def _access(
         observer=observer,
         speaks=voice.is_ours,
     )
+
+
+def _index(settings: Settings, control: Access | None, metrics: Metrics | None) -> IndexAccess | None:
+    """Returns what the v1 registry asks who may do what; None where it is its own index."""
+    if settings.v1.index is None:
+        return None
+    from portside.v1_index import IndexAccess  # noqa: PLC0415 - few have one
+
+    if control is not None:
+        return IndexAccess(settings.v1.index, control.rules, control.observer)
+    if metrics is None:
+        return IndexAccess(settings.v1.index, None, None)
+    from portside.observe.auth_metrics import AuthMetrics  # noqa: PLC0415 - as above
+
+    return IndexAccess(settings.v1.index, None, AuthMetrics(metrics.registry))
 
 
 def _caching(settings: Settings, storages: Sequence[Storage], metrics: Metrics | None) -> Caching | None:

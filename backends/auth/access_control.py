@@ -46,6 +46,7 @@ class AccessControl:
         tokens: Portside's own, for those who ask without a password where some may; None where there are none.
         v1_tokens: its own for clients of v1; None where there are none of these.
         exchange: asks the token server about their users and passwords; None where there is no such server.
+        parse: returns the credentials in a header, as `parse_authorization`: an index's tokens are read otherwise.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class AccessControl:
         tokens: OwnBearers | None = None,
         v1_tokens: V1Tokens | None = None,
         exchange: PasswordExchange | None = None,
+        parse: Callable[[str | None], Credentials | None] = parse_authorization,
     ) -> None:
         self.schemes: Sequence[Scheme] = schemes if tokens is None else (tokens, *schemes)
         self.tokens = tokens
@@ -65,6 +67,7 @@ class AccessControl:
         self.recall = self._recalling[0] if len(self._recalling) == 1 else self._recall
         """Returns who sent this very header before, where it is still good; None if that is not known."""
         self._rules = rules
+        self._parse = parse
 
     @property
     def rules(self) -> Rules:
@@ -92,7 +95,7 @@ class AccessControl:
         """
         credentials: Credentials | None
         try:
-            credentials = parse_authorization(authorization)
+            credentials = self._parse(authorization)
         except ValueError as error:
             credentials = Unreadable(str(error))
         asks_server = self.exchange is not None and caller.protocol == "v1" and _is_for_exchange(credentials)

@@ -63,6 +63,21 @@ class V1Token:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexToken:
+    """What a client of v1 shows of the token that an index elsewhere gave it.
+
+    Attributes:
+        header: the whole header, which the index is asked about.
+        repository: the repository that it says it is for, as namespace and repository; "" for none.
+        access: what it says it is good for; "" for nothing.
+    """
+
+    header: str = field(repr=False)
+    repository: str
+    access: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unreadable:
     """Credentials that are none of these, or not well-formed.
 
@@ -73,7 +88,7 @@ class Unreadable:
     reason: str
 
 
-Credentials = Basic | Bearer | V1Token | Unreadable
+Credentials = Basic | Bearer | V1Token | IndexToken | Unreadable
 
 
 def parse_authorization(value: str | None) -> Basic | Bearer | V1Token | None:

@@ -16,18 +16,17 @@ import json
 import logging
 import math
 import secrets
-import ssl
 import time
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
 
+from backends.auth.asking import RETRY_SECONDS, Asking, reason, retry_after, shown
 from backends.auth.credentials import Basic, Bearer
 from backends.auth.identity import Caller, Identity
 from backends.auth.schemes import Busy, Failure, Scheme, Wanted, WrongCredentials
@@ -36,7 +35,6 @@ from backends.auth.turns import FairTurns
 from backends.model.cache import Cache
 from backends.model.networks import client_of
 from backends.model.strict_json import parse_json
-from backends.resolving import OwnResolver, reason_of
 
 TIMEOUT_SECONDS = 10.0
 AT_ONCE = 16
@@ -55,8 +53,6 @@ EARLY_SECONDS = 5
 """A token is asked for again a little before it ends."""
 
 MAX_ANSWER = 64 * 1024
-_MAX_RETRY = 60
-_RETRY_SECONDS = 5
 _WRONG = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 """What servers say of a wrong password."""
 _REFUSALS = _WRONG | {HTTPStatus.BAD_REQUEST}
@@ -101,13 +97,13 @@ class PasswordExchange:
             WrongCredentials: the token server refuses them.
             Busy: it cannot be asked now, or its tokens are not good here.
         """
-        identity, reason = await self._read(credentials, caller, wanted)
+        identity, why = await self._read(credentials, caller, wanted)
         if identity is None:  # it may have ended while it was kept, and the keys may be others since
             self._exchange.forget(credentials, wanted)
-            identity, reason = await self._read(credentials, caller, wanted)
+            identity, why = await self._read(credentials, caller, wanted)
         if identity is None:
-            _log.error("the token server's tokens are of no use here: %s", reason)
-            raise Busy(_RETRY_SECONDS, "the token server's tokens are of no use here", failure=Failure.UNAVAILABLE)
+            _log.error("the token server's tokens are of no use here: %s", why)
+            raise Busy(RETRY_SECONDS, "the token server's tokens are of no use here", failure=Failure.UNAVAILABLE)
         return identity
 
     async def _read(
@@ -139,9 +135,7 @@ class Exchange:
         self._asked_by: Counter[str] = Counter()
         self._turns = FairTurns(AT_ONCE)
         self._slowing = Slowing(clock=clock)
-        self._resolver = OwnResolver()
-        self._session: aiohttp.ClientSession | None = None
-        self._opening = asyncio.Lock()
+        self._server = Asking(self._url, at_once=AT_ONCE)
 
     async def get_token(self, credentials: Basic | None, wanted: Sequence[Wanted], *, address: str) -> str:
         """Returns a token for a user, or for nobody, that reaches as far as the server lets it.
@@ -174,9 +168,7 @@ class Exchange:
         """Ends what is being asked."""
         for task in [*self._asking.values()]:
             task.cancel()
-        if self._session is not None:
-            await self._session.close()
-        await self._resolver.close()
+        await self._server.close()
 
     def _name(self, credentials: Basic | None, wanted: Sequence[Wanted]) -> bytes:
         """Returns what a question is known by; nothing of a password can be learnt from it."""
@@ -191,7 +183,7 @@ class Exchange:
             client = client_of(address)
             self._require_turn(credentials, address)
             if len(self._asking) >= WAITING or self._asked_by[client] >= max(1, int(WAITING * SHARE)):
-                raise Busy(_RETRY_SECONDS, "too many wait for the token server; ask again later")
+                raise Busy(RETRY_SECONDS, "too many wait for the token server; ask again later")
             task = asyncio.create_task(self._ask_in_turn(key, credentials, wanted, address))
             self._asking[key] = task
             self._asked_by[client] += 1
@@ -226,7 +218,7 @@ class Exchange:
         except TimeoutError:
             raise self._unavailable(f"it did not answer within {TIMEOUT_SECONDS:g} seconds") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._unavailable(_why(error)) from None
+            raise self._unavailable(reason(error)) from None
         self._kept.put(key, kept)
         return kept
 
@@ -237,50 +229,23 @@ class Exchange:
             query.append(("account", credentials.user))
             pair = f"{credentials.user}:{credentials.password}".encode("utf-8", "surrogateescape")
             headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
-        session = await self._get_session()
-        url = self._url.extend_query(query)
-        async with session.get(url, headers=headers, allow_redirects=False) as answer:
-            if answer.status in _REFUSALS:
-                if credentials is not None and answer.status in _WRONG:
-                    self._slowing.failed(address, credentials.user)
-                return _Kept("", self._clock() + REFUSED_SECONDS)
-            if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-                raise Busy(_retry_after(answer), "the token server asks to come again later")
-            if answer.status != HTTPStatus.OK:
-                raise ValueError(f"it answers {answer.status}")
-            content = await _read(answer)
-        token, seconds = _parse_answer(content)
+        answer = await self._server.get(self._url.extend_query(query), headers, most=MAX_ANSWER)
+        if answer.status in _REFUSALS:
+            if credentials is not None and answer.status in _WRONG:
+                self._slowing.failed(address, credentials.user)
+            return _Kept("", self._clock() + REFUSED_SECONDS)
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise Busy(retry_after(answer), "the token server asks to come again later")
+        if answer.status != HTTPStatus.OK:
+            raise ValueError(f"it answers {answer.status}")
+        token, seconds = _parse_answer(answer.content)
         if credentials is not None:
             self._slowing.succeeded(address, credentials.user)
         return _Kept(token, self._clock() + seconds)
 
-    async def _get_session(self) -> aiohttp.ClientSession:
-        async with self._opening:
-            if self._session is None:
-                tls: ssl.SSLContext | bool = True
-                if self._url.scheme == "https":  # made in a thread, since the system's authorities are many
-                    tls = await asyncio.to_thread(ssl.create_default_context)
-                self._session = aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(ssl=tls, limit=AT_ONCE, resolver=self._resolver, ttl_dns_cache=10),
-                    timeout=aiohttp.ClientTimeout(total=None),
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                    auto_decompress=False,
-                    skip_auto_headers=("Accept-Encoding",),
-                )
-            return self._session
-
     def _unavailable(self, why: str) -> Busy:
-        _log.error("the token server %s cannot be asked: %s", _shown(self._url), why)
-        return Busy(_RETRY_SECONDS, "the token server cannot be asked now", failure=Failure.UNAVAILABLE)
-
-
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    content = bytearray()
-    async for piece in answer.content.iter_any():
-        content += piece
-        if len(content) > MAX_ANSWER:
-            raise ValueError(f"its answer is longer than {MAX_ANSWER} bytes")
-    return bytes(content)
+        _log.error("the token server %s cannot be asked: %s", shown(self._url), why)
+        return Busy(RETRY_SECONDS, "the token server cannot be asked now", failure=Failure.UNAVAILABLE)
 
 
 def _parse_answer(content: bytes) -> tuple[str, float]:
@@ -298,27 +263,3 @@ def _parse_answer(content: bytes) -> tuple[str, float]:
     if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds <= 0:
         seconds = DEFAULT_SECONDS
     return token, min(max(0, seconds - EARLY_SECONDS), MAX_SECONDS)
-
-
-def _retry_after(answer: aiohttp.ClientResponse) -> int:
-    said = answer.headers.get("Retry-After", "")
-    return min(max(int(said), 1), _MAX_RETRY) if said.isascii() and said.isdigit() else _RETRY_SECONDS
-
-
-def _why(error: Exception) -> str:
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return f"its certificate is not trusted ({error.certificate_error})"
-        case aiohttp.ClientConnectorError():
-            return f"it cannot be reached ({reason_of(error.os_error)})"
-        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError():
-            return "its answer ends too early"
-        case aiohttp.ClientError():
-            return f"its answer is not valid HTTP ({type(error).__name__})"
-        case _:
-            return str(error)
-
-
-def _shown(url: URL) -> str:
-    parts = urlsplit(str(url))
-    return f"{parts.scheme}://{parts.hostname}{parts.path}"

@@ -32,7 +32,7 @@ class Identity:
     Attributes:
         user: its name; "" for one that did not say who it is.
         scheme: what vouches for it: `none`, `silly`, `htpasswd`, `token`, `certificate`, `openid`, `v1-token`,
-            `portside-token`.
+            `portside-token`, `index`, `signature`.
         groups: those that its scheme says it is in; the rules file may name more.
         claims: what its token says of it, each claim as a set of texts.
         grants: what its credentials are limited to; None where nothing limits them but the rules.
@@ -53,6 +53,20 @@ class Identity:
 ANONYMOUS = Identity("", "none")
 
 
+class Signed(NamedTuple):
+    """What a request says that a signature may be over (`request_signatures.py`).
+
+    Attributes:
+        signature: the header `X-Signature`.
+        path: of the request, decoded.
+        headers: its `X-Docker-…` headers by their names, as `X-Docker-Token`, each with its value.
+    """
+
+    signature: str
+    path: str
+    headers: Mapping[str, str]
+
+
 class Caller(NamedTuple):
     """What is known of a caller before anybody vouches for it; made at every request, so of the cheapest kind.
 
@@ -64,6 +78,8 @@ class Caller(NamedTuple):
         certificate: what `ssl.SSLSocket.getpeercert` says of the client's verified certificate; None without one.
         told_scheme: the scheme that a trusted peer says it used; "" where none says it, and until it is to be
             challenged.
+        method: of its request.
+        signed: what is signed of its request; None where it says nothing of a signature.
     """
 
     address: str
@@ -72,3 +88,5 @@ class Caller(NamedTuple):
     origin: str
     certificate: Mapping[str, Any] | None = None
     told_scheme: str = ""
+    method: str = ""
+    signed: Signed | None = None

@@ -40,6 +40,10 @@ async def get_json(parts: Parts, request: BaseRequest, image: ImageId) -> Stream
 async def put_json(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
     """Takes an image's JSON; its layer follows."""
     document = parse_image_json(await parts.body(request), image)
+    if parts.settings.index is not None:
+        from backends.v1.index_mode import require_listed  # noqa: PLC0415 - only beside an index
+
+        await require_listed(parts.store, request, document)
     await parts.store.v1_view.images.put_json(document, actor=parts.actor(request), sight=parts.viewer(request).sight)
     return done(request)
 

@@ -27,6 +27,7 @@ from backends.web.rights import rights_of
 
 if TYPE_CHECKING:
     from backends.auth.v1_tokens import V1Tokens
+    from backends.v1.index_mode import IndexSight
     from backends.v1.sight import CallerSight
 
 MAX_JSON_BYTES = 4 * 1024 * 1024
@@ -49,9 +50,9 @@ class Parts:
     receiving: BodyLimit
     tokens: V1Tokens | None = None
 
-    def endpoints(self, request: BaseRequest) -> str:
-        """The address for everything that follows: the one that the client used."""
-        return self.settings.endpoints or client_authority(request)
+    def endpoints(self, request: BaseRequest) -> Sequence[str]:
+        """The addresses for everything that follows: by itself the one that the client used."""
+        return self.settings.endpoints or (client_authority(request),)
 
     def actor(self, request: BaseRequest) -> Actor:
         """Returns who asks, with what events say of the request where they are wanted."""
@@ -73,13 +74,18 @@ class Parts:
         if sight is not None:
             sight.told(ancestry)
 
-    def _sight(self, request: BaseRequest) -> CallerSight | None:
+    def _sight(self, request: BaseRequest) -> CallerSight | IndexSight | None:
         rights = rights_of(request)
         if rights is None:
             return None
         from backends.v1.sight import sight_of  # noqa: PLC0415 - only where there is access control
 
-        return sight_of(request, rights, self.store.v1_view)
+        sight = sight_of(request, rights, self.store.v1_view)
+        if self.settings.index is None:
+            return sight
+        from backends.v1.index_mode import index_sight_of  # noqa: PLC0415 - only beside an index
+
+        return index_sight_of(request, rights, sight)
 
     async def body(self, request: BaseRequest) -> bytes:
         """Returns a JSON body whole, within the limit."""

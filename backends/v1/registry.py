@@ -14,7 +14,7 @@ from backends.registry.store import Store
 from backends.v1.errors import render
 from backends.v1.headers import STD
 from backends.v1.parts import Parts
-from backends.v1.routes import PARSERS, ROUTES
+from backends.v1.routes import PARSERS, ROUTES, routes_beside_an_index
 from backends.v1.settings import V1Settings
 from backends.web.dispatch import Dispatcher, decode_all
 from backends.web.errors import render_errors
@@ -54,7 +54,7 @@ class Registry:
     ) -> None:
         parts = Parts(store, settings, BodyLimit(settings.uploads_at_once), tokens)
         dispatcher = Dispatcher(
-            ROUTES,
+            ROUTES if settings.index is None else routes_beside_an_index(),
             PARSERS,
             parts,
             gates=gates,

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from aiohttp.web import BaseRequest, StreamResponse
+from multidict import CIMultiDict
 
 from backends.http.sending import respond
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.v1images import parse_body
+from backends.model.v1images import dump_json, parse_body
 from backends.model.v1names import V1Name, quote_v1, require_new_name
 from backends.v1.headers import STD, unbound_token
 from backends.v1.parts import Parts, answer, done
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 async def put_repository(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
     """Begins a push: the client announces its images and learns where to send them."""
     await _put_images(parts, request, name)
-    return answer(request, "", headers=await _token(parts, request, name, "write"))
+    return respond(request, 200, await _token(parts, request, name, "write"), dump_json(""))
 
 
 async def put_images(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
@@ -39,7 +40,7 @@ async def get_images(parts: Parts, request: BaseRequest, name: V1Name) -> Stream
         from backends.v1.pulls import tell_repository  # noqa: PLC0415 - only where events are wanted
 
         tell_repository(parts, request, name)
-    return respond(request, 200, {**STD, **await _token(parts, request, name, "read")}, content)
+    return respond(request, 200, await _token(parts, request, name, "read"), content)
 
 
 async def delete_images(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
@@ -92,14 +93,16 @@ async def _put_images(parts: Parts, request: BaseRequest, name: V1Name) -> None:
     await parts.store.v1_repositories.put_images(name, content, announced, actor=parts.actor(request))
 
 
-async def _token(parts: Parts, request: BaseRequest, name: V1Name, access: V1Access) -> dict[str, str]:
+async def _token(parts: Parts, request: BaseRequest, name: V1Name, access: V1Access) -> CIMultiDict[str]:
     """Returns the headers that answer a client's wish to push, pull or delete."""
     rights = rights_of(request)
     if parts.tokens is None or rights is None:
         value = unbound_token(f"{quote_v1(name.namespace)}/{name.stored}", access)
     else:
         value = await _bound_token(parts.tokens, rights.identity, name, access)
-    return {"X-Docker-Token": value, "WWW-Authenticate": value, "X-Docker-Endpoints": parts.endpoints(request)}
+    headers = CIMultiDict({**STD, "X-Docker-Token": value, "WWW-Authenticate": value})
+    headers.extend(("X-Docker-Endpoints", each) for each in parts.endpoints(request))
+    return headers
 
 
 async def _bound_token(tokens: V1Tokens, identity: Identity, name: V1Name, access: V1Access) -> str:
@@ -112,5 +115,5 @@ async def _bound_token(tokens: V1Tokens, identity: Identity, name: V1Name, acces
         raise RegistryError(ErrorCode.DENIED, sentence) from None
 
 
-def _nothing(request: BaseRequest, headers: dict[str, str]) -> StreamResponse:
-    return respond(request, 204, {**STD, **headers})
+def _nothing(request: BaseRequest, headers: CIMultiDict[str]) -> StreamResponse:
+    return respond(request, 204, headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from backends.model.actions import Action
 from backends.model.v1images import parse_image_id
@@ -107,3 +108,20 @@ ROUTES: Sequence[Route] = (
     Route("/v1/repositories/{name*}", _REPOSITORY, name="v1_repository"),
     Route("/v1/search", {"GET": Operation(Action.SEARCH, search.get_search)}, name="v1_search"),
 )
+
+
+_OF_THE_INDEX = frozenset({"v1_users", "v1_auth", "v1_images"})
+_ELSEWHERE = Operation(Action.NONE, session.say_that_the_index_is_elsewhere)
+
+
+def routes_beside_an_index() -> Sequence[Route]:
+    """Returns the routes of a registry that is not its own index: those of the index lead to a 404 that says so."""
+    return [_beside_an_index(route) for route in ROUTES]
+
+
+def _beside_an_index(route: Route) -> Route:
+    if route.name in _OF_THE_INDEX:
+        return replace(route, operations=dict.fromkeys(route.operations, _ELSEWHERE))
+    if route.operations is _REPOSITORY:
+        return replace(route, operations={"DELETE": _REPOSITORY["DELETE"]})
+    return route

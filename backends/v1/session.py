@@ -14,11 +14,13 @@ from backends.v1.parts import Parts, answer
 async def get_ping(parts: Parts, request: BaseRequest) -> StreamResponse:
     """Says whether this registry is its own index.
 
-    It is; but of a registry that says so over TLS, Docker takes it that a user and a password go with every request
-    and no token, so that no image's request would say for which repository it is asked for. Where there is access
-    control it is told otherwise, and sends back the token that it got with the first request.
+    It is, unless the settings name another; but of a registry that says so over TLS, Docker takes it that a user and a
+    password go with every request and no token, so that no image's request would say for which repository it is asked
+    for. Where there is access control it is told otherwise, and sends back the token that it got with the first
+    request.
     """
-    headers = {"X-Docker-Registry-Standalone": "True" if parts.tokens is None else "False"}
+    standalone = parts.tokens is None and parts.settings.index is None
+    headers = {"X-Docker-Registry-Standalone": "True" if standalone else "False"}
     if not parts.settings.debug:
         return answer(request, {}, headers=headers)
     from backends.v1.debug_info import debug_info  # noqa: PLC0415 - only where it is asked for
@@ -49,6 +51,17 @@ async def post_user(parts: Parts, request: BaseRequest) -> StreamResponse:
         raise RegistryError(ErrorCode.UNAUTHORIZED, sentence, challenges=["Token"])
     parse_body(content, "Error Decoding JSON")
     return answer(request, "User Created", status=201)
+
+
+async def say_that_the_index_is_elsewhere(parts: Parts, _: BaseRequest, **__: object) -> StreamResponse:
+    """Answers what is an index's to answer, and no registry's that has one elsewhere.
+
+    Raises:
+        RegistryError: NOT_FOUND.
+    """
+    index = parts.settings.index
+    assert index is not None
+    raise RegistryError(ErrorCode.NOT_FOUND, f"this registry is not its own index: ask {index.url}")
 
 
 async def put_user(parts: Parts, request: BaseRequest, user: str) -> StreamResponse:  # noqa: ARG001 - there are no accounts

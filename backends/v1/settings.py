@@ -9,6 +9,7 @@ from backends.http.settings import BODY_IDLE_SECONDS, UPLOADS_AT_ONCE
 from backends.registry.still_working import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
+    from backends.auth.v1_index_settings import V1IndexSettings
     from backends.http.cors import Cors
 
 ISSUE = '"docker-registry server"'
@@ -20,7 +21,7 @@ class V1Settings:
     """Settings of the v1 registry.
 
     Attributes:
-        endpoints: what `X-Docker-Endpoints` says; "" for the address that the client used.
+        endpoints: what `X-Docker-Endpoints` says, a line each; none for the address that the client used.
         host: scheme and authority of the addresses that events name; "" for those that the client used (`http.host`).
         body_idle_seconds: how long a body may pause between two pieces.
         patience_seconds: so long a client is kept waiting for what is made of an image, before it is told to ask again
@@ -33,9 +34,10 @@ class V1Settings:
         debug: whether `_ping` tells of host, command line and versions.
         flavor: what `_ping` then calls the settings; docker-registry's has several in one file.
         cors: what pages of other origins may do; None for nothing.
+        index: the index elsewhere that says who may do what; None where this registry is its own (standalone).
     """
 
-    endpoints: str = ""
+    endpoints: tuple[str, ...] = ()
     host: str = ""
     body_idle_seconds: float = BODY_IDLE_SECONDS
     patience_seconds: float = PATIENCE_SECONDS
@@ -46,3 +48,4 @@ class V1Settings:
     debug: bool = False
     flavor: str = "portside"
     cors: Cors | None = None
+    index: V1IndexSettings | None = None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from aiohttp.web import BaseRequest
 
+from backends.auth.index_tokens import IndexGrants
 from backends.auth.v1_tokens import V1Grants
 from backends.model.actions import Action
 from backends.model.names import ImageId, canonical_name
@@ -26,6 +27,7 @@ PUSH_LOOK_SECONDS = 2.0
 """A push asks for dozens of images; for these, other repositories are looked at once in so many seconds."""
 
 _CONTENTS = ("/layer", "/ancestry")
+_OF_ONE_REPOSITORY = (V1Grants, IndexGrants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class CallerSight:
     def sees_others(self) -> bool:
         """Whether other repositories count than the token's."""
         grants = self.rights.identity.grants
-        return not isinstance(grants, V1Grants) or self._pushes_by(grants)
+        return not isinstance(grants, _OF_ONE_REPOSITORY) or self._pushes_by(grants)
 
     def may_pull(self, owner: V1Name) -> bool:
         """Whether the caller may pull a repository."""
@@ -86,17 +88,17 @@ class CallerSight:
     @property
     def _first(self) -> str:
         grants = self.rights.identity.grants
-        return grants.repository if isinstance(grants, V1Grants) else ""
+        return grants.repository if isinstance(grants, _OF_ONE_REPOSITORY) else ""
 
     def _may_pull(self, name: str) -> bool:
         rights, grants = self.rights, self.rights.identity.grants
-        if not isinstance(grants, V1Grants) or name == grants.repository:
+        if not isinstance(grants, _OF_ONE_REPOSITORY) or name == grants.repository:
             return rights.may_pull(name)
         if not self._pushes_by(grants):
             return False
         return rights.control.decide(rights.identity, Action.PULL, canonical_name(name)).is_allowed
 
-    def _pushes_by(self, grants: V1Grants) -> bool:
+    def _pushes_by(self, grants: V1Grants | IndexGrants) -> bool:
         return self.is_push and grants.knows_others and grants.access == "write"
 
 

@@ -22,7 +22,7 @@ from backends.auth.access_control import AccessControl, Unauthenticated
 from backends.auth.identity import ANONYMOUS, Identity
 from backends.auth.observing import AuthObserver
 from backends.auth.rules import USERS_ALL, is_somebody
-from backends.auth.schemes import Busy
+from backends.auth.schemes import Busy, Failure
 from backends.http.request_info import client_agent, forwarded_scheme, remote_address
 from backends.model.actions import Action
 from backends.model.errors import RegistryError
@@ -176,7 +176,9 @@ class AccessGate:
         except Unauthenticated as wrong:
             self._observer.failed(wrong.scheme, wrong.failure)
             user = f" for {wrong.user[:200]}" if wrong.user else ""
-            _log.warning(
+            _log.log(
+                # A token that is good for something else is no attempt: Docker shows its token for a push to look, too.
+                logging.INFO if wrong.failure is Failure.SCOPE else logging.WARNING,
                 "wrong credentials%s from %s, to %s: %s (%s)",
                 user,
                 asked.caller.address,

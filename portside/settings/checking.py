@@ -188,6 +188,13 @@ def _tls_remarks(settings: Settings | None) -> Iterator[Remark]:
 
 def _access_remarks(settings: Settings | None) -> Iterator[Remark]:
     """Yields what is wrong with files of access control; a file of users that is missing is made by a start."""
+    if settings is not None and settings.v1.index is not None:
+        from portside.v1_index import read_index_files  # noqa: PLC0415 - only here
+
+        try:
+            read_index_files(settings.v1.index)
+        except Problem as problem:
+            yield from remarks_of(Kind.REFUSED, [str(problem)])
     if settings is None or settings.access is None:
         return
     from portside.settings.access_files import read_access_files, read_upstream_password  # noqa: PLC0415 - only here

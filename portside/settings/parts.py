@@ -29,6 +29,7 @@ from proxy.settings import ProxySettings, UpstreamCredentials, UpstreamSettings
 
 if TYPE_CHECKING:
     from backends.auth.settings import AccessSettings
+    from backends.auth.v1_index_settings import V1IndexSettings
     from backends.http.cors import Cors
     from backends.model.conversion.policy import ConversionPolicy
     from backends.notify.settings import NotifySettings
@@ -97,7 +98,7 @@ def make_settings(
             delete_enabled=config.storage.delete.enabled,
         ),
         v1=V1Settings(
-            endpoints=http.host.partition("://")[2].partition("/")[0],
+            endpoints=gateway.v1.endpoints or _authority(http.host),
             host=http.host,
             body_idle_seconds=gateway.bodytimeout,
             patience_seconds=patience,
@@ -108,6 +109,7 @@ def make_settings(
             debug=gateway.v1.debug,
             flavor=gateway.v1.flavor,
             cors=_cors(config),
+            index=_index(role, config),
         ),
         v2=V2Settings(
             prefix=http.prefix,
@@ -219,6 +221,20 @@ def _conversions(config: Config) -> ConversionPolicy | None:
     rules = tuple(ConversionRule(each.repositories, each.convert) for each in asked.rules)
     policy = ConversionPolicy(parse_platform(asked.platform), rules)
     return policy if policy != ALL_CONVERSIONS else None
+
+
+def _authority(host: str) -> tuple[str, ...]:
+    """Returns what `http.host` says that clients connect to."""
+    authority = host.partition("://")[2].partition("/")[0]
+    return (authority,) if authority else ()
+
+
+def _index(role: Role, config: Config) -> V1IndexSettings | None:
+    if config.gateway.v1.standalone:
+        return None
+    from portside.settings.v1_index import make_index  # noqa: PLC0415 - few have one
+
+    return make_index(role, config)
 
 
 def _cors(config: Config) -> Cors | None:

@@ -47,9 +47,14 @@ def v1_remarks(config: Config, role: Role, steps: Sequence[Step]) -> list[Remark
 def access_remarks(config: Config, role: Role, listeners: Sequence[Listener]) -> list[Remark]:
     """Returns what is to be said of access control."""
     gateway = config.gateway
+    of_index = []
+    if not gateway.v1.standalone or gateway.v1.index or gateway.v1.privilegedkey or gateway.v1.indexca:
+        from portside.settings.v1_index import index_remarks  # noqa: PLC0415 - few have one
+
+        of_index = index_remarks(config, role)
     sections = (config.auth, gateway.auth, gateway.v2.credentials)
     if not gateway.access and all(section is None for section in sections):
-        return []
+        return of_index
     from portside.settings.access import access_remarks as remarks  # noqa: PLC0415 - as above
 
-    return remarks(config, role, listeners)
+    return [*of_index, *remarks(config, role, listeners)]

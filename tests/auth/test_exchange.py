@@ -300,7 +300,7 @@ async def test_a_server_that_is_not_there_is_said_to_be(
     async with asking("https://127.0.0.1:1/token?a=b", certificate, clock) as exchange:
         with pytest.raises(Busy, match="cannot be asked now"):
             await exchange.get_token(ALICE, PULL, address=HERE)
-    assert "https://127.0.0.1/token cannot be asked: it cannot be reached (Connection refused)" in caplog.text
+    assert "https://127.0.0.1:1/token cannot be asked: it cannot be reached (Connection refused)" in caplog.text
 
 
 async def test_tokens_that_are_of_no_use_here_are_the_servers_fault_and_said(

@@ -5,6 +5,7 @@ Invariant: a tag is moved only to an image that was found whole.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -25,6 +26,7 @@ from backends.registry.v1.images import Images
 from backends.registry.v1.sight import Sight
 from backends.registry.yielding import yielding
 from backends.storage import layout
+from backends.storage.completion import run_to_completion
 from backends.storage.driver import PathNotFound
 from backends.storage.locks import Locks
 from backends.storage.storage import Storage
@@ -198,6 +200,15 @@ class Repositories:
             return
         with suppress(PathNotFound):
             await self._driver.delete(path)
+
+    async def keep_images_list(self, name: V1Name, ids: Sequence[str]) -> None:
+        """Keeps the list of images that an index has of a repository, as docker-registry does; nobody here reads it."""
+        path, content = layout.v1_images_list(name.namespace, name.stored), json.dumps(list(ids)).encode("ascii")
+        with suppress(PathNotFound):
+            if await self._driver.read(path) == content:
+                return
+        async with shared_lock(self._locks, layout.repository_lock(name.text)):
+            await run_to_completion(self._driver.write(path, content))
 
     async def names_of_v1_alone(self) -> Sequence[V1Name]:
         """Returns the names that v2 cannot have, sorted as their folders are."""

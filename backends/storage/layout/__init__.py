@@ -9,7 +9,7 @@
             _manifests/tags/<tag>/index/<alg>/<hex>/link        what it has ever named
             _uploads/<uuid>/{data,startedat,owner,progress}     the last two are ours; distribution passes over them
     <root>/images/<id>/{json,layer,ancestry,_checksum}          as docker-registry 0.9.1 writes it
-    <root>/repositories/<ns>/<repo>/{tag_<t>,tag<t>_json,json,_index_images}
+    <root>/repositories/<ns>/<repo>/{tag_<t>,tag<t>_json,json,_index_images,_images_list,_private}
     <root>/docker/registry/portside/primary/                    ours, and truth: never delete
         schema1/<name>/_signed/<alg>/<hex>                      signed schema 1 documents as pushed
         tags/<name>/_tags/<tag>                                 what a tag names that both generations have files of

@@ -136,5 +136,9 @@ def v1_index_images(namespace: str, repository_name: str) -> str:
     return f"{v1_repository(namespace, repository_name)}/_index_images"
 
 
+def v1_images_list(namespace: str, repository_name: str) -> str:
+    return f"{v1_repository(namespace, repository_name)}/_images_list"
+
+
 def v1_private(namespace: str, repository_name: str) -> str:
     return f"{v1_repository(namespace, repository_name)}/_private"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -24,6 +25,7 @@ from portside.settings.schema.values import (
     Network,
     Size,
     SocketPath,
+    listed,
     lower,
 )
 from portside.tls.contexts import ClientAuth, TlsVersion
@@ -90,6 +92,28 @@ class V1Backend(Backend):
     mirroring: Mirroring | None = None
     xaccelredirect: str = ""
     storageredirect: bool = False
+    standalone: bool = True
+    index: str = ""
+    indexca: str = ""
+    privilegedkey: str = ""
+    endpoints: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
+
+    @field_validator("index")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
+            raise ValueError("write it like https://index.example.com")
+        if parts.username is not None or parts.query or parts.fragment or not value.isascii() or " " in value:
+            raise ValueError("it must be an address alone, without user, password and query")
+        return value.rstrip("/")
+
+    @field_validator("endpoints")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(each.isascii() and each.isprintable() and each and "/" not in each for each in value):
+            raise ValueError("each is what clients connect to, like registry.example.com:5000, without https://")
+        return value
 
     @field_validator("flavor")
     @classmethod

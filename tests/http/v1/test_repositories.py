@@ -82,7 +82,7 @@ async def test_the_endpoint_is_what_the_client_used_or_what_is_set(registry: Run
         )
         assert (await peer.read_head()).value("X-Docker-Endpoints") == "hub.test:5000"
     storage = open_folder(root)
-    async with running_v1(storage, V1Settings(endpoints="registry.test")) as other:
+    async with running_v1(storage, V1Settings(endpoints=("registry.test",))) as other:
         told = await other.ask("GET", "/v1/repositories/ns/r/images")
         assert told.value("X-Docker-Endpoints") == "registry.test"
     await storage.close()

@@ -1,0 +1,132 @@
+"""Asking one server, which the operator has named, a question by GET: a token server, an index.
+
+What is sent is somebody's password or token. So TLS certificates are verified, no redirect is followed, no cookie is
+kept, and an answer is read up to a bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import aiohttp
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+from backends.resolving import OwnResolver, reason_of
+
+RETRY_SECONDS = 5
+"""In so many seconds clients are told to come again where the server does not say."""
+_MAX_RETRY = 60
+
+
+class Answered(NamedTuple):
+    """An answer.
+
+    Attributes:
+        status: its status.
+        headers: its headers.
+        content: its body, of a 200 alone.
+    """
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    content: bytes
+
+
+class Asking:
+    """Connections to the server. Used inside one running event loop.
+
+    Args:
+        url: the server's address; it decides whether there is TLS.
+        at_once: questions that are asked at the same time.
+        ca: a PEM file that its certificate is checked against; "" for the system's.
+    """
+
+    def __init__(self, url: URL, *, at_once: int, ca: str = "") -> None:
+        self._url = url
+        self._at_once = at_once
+        self._ca = ca
+        self._resolver = OwnResolver()
+        self._session: aiohttp.ClientSession | None = None
+        self._opening = asyncio.Lock()
+
+    async def get(self, url: URL, headers: Mapping[str, str], *, most: int) -> Answered:
+        """Returns what is answered; it may take for ever, which the caller bounds.
+
+        Args:
+            url: what is asked for.
+            headers: with the credentials.
+            most: so many bytes a body may have.
+
+        Raises:
+            aiohttp.ClientError, OSError, ValueError: nothing that can be used; `reason` says why.
+        """
+        session = await self._get_session()
+        async with session.get(url, headers=headers, allow_redirects=False) as answer:
+            content = await _read(answer, most) if answer.status == HTTPStatus.OK else b""
+            return Answered(answer.status, answer.headers, content)
+
+    async def close(self) -> None:
+        """Ends what is being asked."""
+        if self._session is not None:
+            await self._session.close()
+        await self._resolver.close()
+
+    async def _get_session(self) -> aiohttp.ClientSession:
+        async with self._opening:
+            if self._session is None:
+                tls: ssl.SSLContext | bool = True
+                if self._url.scheme == "https":  # made in a thread, since the system's authorities are many
+                    tls = await asyncio.to_thread(ssl.create_default_context, cafile=self._ca or None)
+                self._session = aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(
+                        ssl=tls, limit=self._at_once, resolver=self._resolver, ttl_dns_cache=10
+                    ),
+                    timeout=aiohttp.ClientTimeout(total=None),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    auto_decompress=False,
+                    skip_auto_headers=("Accept-Encoding",),
+                )
+            return self._session
+
+
+async def _read(answer: aiohttp.ClientResponse, most: int) -> bytes:
+    content = bytearray()
+    async for piece in answer.content.iter_any():
+        content += piece
+        if len(content) > most:
+            raise ValueError(f"its answer is longer than {most} bytes")
+    return bytes(content)
+
+
+def reason(error: Exception) -> str:
+    """Returns why a question was not answered, for the end of a sentence about the server."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return f"its certificate is not trusted ({error.certificate_error})"
+        case aiohttp.ClientConnectorError():
+            return f"it cannot be reached ({reason_of(error.os_error)})"
+        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError():
+            return "its answer ends too early"
+        case aiohttp.ClientError():
+            return f"its answer is not valid HTTP ({type(error).__name__})"
+        case _:
+            return str(error)
+
+
+def shown(url: URL) -> str:
+    """Returns an address for the log: without a query, which may hold a secret."""
+    parts = urlsplit(str(url))
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+
+
+def retry_after(answer: Answered) -> int:
+    """Returns in how many seconds the server wants to be asked again."""
+    said = answer.headers.get("Retry-After", "")
+    return min(max(int(said), 1), _MAX_RETRY) if said.isascii() and said.isdigit() else RETRY_SECONDS
