@@ -41,6 +41,9 @@ def index_remarks(config: Config, role: Role) -> list[Remark]:
     elif _is_exposed(v1.index):
         why = "the tokens of clients go to another machine over plain http, where whoever listens can use them"
         found.append(Remark(Kind.DANGEROUS, "gateway.v1.index", f"gateway.v1.index is not https: {why}"))
+    if v1.mirroring is not None and _is_here(role, config):
+        why = "a mirror gives what its source gives to everybody, and the index would not be asked about that"
+        found.append(refused("gateway.v1.mirroring", f"{why}; remove it, or gateway.v1.standalone"))
     if v1.indexca and not v1.index.startswith("https://"):
         found.append(ignored("gateway.v1.indexca", "has no effect: gateway.v1.index is not https"))
     if role is Role.V2 or (role is Role.SERVE and _is_here(role, config) and not config.gateway.v2.upstream):

@@ -98,7 +98,7 @@ async def test_the_settings_host_stands_before_the_prefix_unless_it_has_a_path(t
     ):
         text = f"{{version: 0.1, http: {{prefix: {PREFIX}/, host: '{host}'}}}}"
         settings = loader(tmp_path)(Role.V2, text)
-        assert (settings.v2.prefix, settings.v1.endpoints) == (PREFIX, "r.example")
+        assert (settings.v2.prefix, settings.v1.endpoints) == (PREFIX, ("r.example",))
         async with registry_below(tmp_path / "root", host=settings.v2.host) as client:
             answer = await client.ask("POST", f"{ROOT}/blobs/uploads/")
             assert answer["Location"].startswith(expected)

@@ -159,7 +159,7 @@ def test_every_part_gets_what_the_file_says_about_it(load: Load) -> None:
     assert settings.v1_storage == StorageSettings("filesystem", "/old")
     assert (settings.runs_v1, settings.runs_v2) == (True, False)
     assert settings.roots == (settings.storage, settings.v1_storage)
-    assert settings.v1.endpoints == "registry.example:5000"
+    assert settings.v1.endpoints == ("registry.example:5000",)
     assert settings.gates.delete_enabled
     assert settings.gates.read_only
     assert settings.v2.relative_urls

@@ -47,6 +47,7 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
             "debug": ("gateway.v1.debug", True),
             "flavor": ("gateway.v1.flavor", "prod"),
             "cors": ("gateway.v1.cors.origins", "https://ui.example"),
+            "index": ("gateway.v1.standalone", False),
         },
     ),
     (
@@ -206,7 +207,9 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
 
 
 ELSEWHERE = {"gateway": {"access": "/rules", "v2": {"upstream": "http://elsewhere"}}}
-CACHED = {
+BESIDE: dict[type, dict[str, Any]] = {
+    UpstreamSettings: ELSEWHERE,
+    V1Settings: {"gateway": {"access": "/rules", "v1": {"index": "https://index.example"}}},
     CacheSettings: {"storage": {"filesystem": {}, "cache": {"blobdescriptor": "inmemory"}}, "redis": {"addr": "r:1"}},
     RedisSettings: {"storage": {"filesystem": {}, "cache": {"blobdescriptor": "redis"}}, "redis": {"addr": "r:1"}},
 }
@@ -231,7 +234,7 @@ def test_no_value_is_without_a_key(kind: type, keys: Mapping[str, object]) -> No
     ids=[f"{kind.__name__}.{name}" for kind, _, keys in KEYS for name in keys],
 )
 def test_its_key_reaches_it(load: Load, kind: type, part: Part, name: str, key: str, value: object) -> None:
-    document: dict[str, Any] = {"version": 0.1, **(ELSEWHERE if kind is UpstreamSettings else CACHED.get(kind, {}))}
+    document: dict[str, Any] = {"version": 0.1, **BESIDE.get(kind, {})}
     before, after = (
         getattr(part(load(Role.SERVE, yaml.safe_dump(each))), name) for each in (document, put(document, key, value))
     )
