@@ -54,6 +54,21 @@ ROUTES: Sequence[Route] = (
     Route(
         "/v1/images/{image}/ancestry", {"GET": Operation(Action.PULL, images.get_ancestry)}, name="v1_image_ancestry"
     ),
+    # As docker-registry has it, a tag may have the name of what else there is: `tags/images` is one.
+    Route(
+        "/v1/repositories/{name*}/tags/{tag}/json",
+        {"GET": Operation(Action.PULL, tags.get_tag_json)},
+        name="v1_tag_json",
+    ),
+    Route(
+        "/v1/repositories/{name*}/tags/{tag}",
+        {
+            "GET": Operation(Action.PULL, tags.get_tag),
+            "PUT": Operation(Action.PUSH, tags.put_tag),
+            "DELETE": Operation(Action.DELETE, tags.delete_tag),
+        },
+        name="v1_tag",
+    ),
     Route(
         "/v1/repositories/{name*}/images",
         {
@@ -76,20 +91,6 @@ ROUTES: Sequence[Route] = (
             "PUT": Operation(Action.PUSH, repositories.put_properties),
         },
         name="v1_properties",
-    ),
-    Route(
-        "/v1/repositories/{name*}/tags/{tag}/json",
-        {"GET": Operation(Action.PULL, tags.get_tag_json)},
-        name="v1_tag_json",
-    ),
-    Route(
-        "/v1/repositories/{name*}/tags/{tag}",
-        {
-            "GET": Operation(Action.PULL, tags.get_tag),
-            "PUT": Operation(Action.PUSH, tags.put_tag),
-            "DELETE": Operation(Action.DELETE, tags.delete_tag),
-        },
-        name="v1_tag",
     ),
     Route(
         "/v1/repositories/{name*}/tags",

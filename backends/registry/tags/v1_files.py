@@ -67,9 +67,10 @@ class V1Files:
     async def is_tag(self, name: V1Name, text: str) -> bool:
         """Whether what may be a tag by the name of its file is one, and one that v2 could have too.
 
-        The description of the tag `_x` lies in `tag_x_json`.
+        The description of the tag `_x` lies in `tag_x_json`. Others are not read, since a page costs what its names
+        cost: they may name nothing.
         """
-        return is_tag(text) and (not text.endswith(_DESCRIPTION) or await self._is_tag(name, text))
+        return is_tag(text) and (not text.endswith(_DESCRIPTION) or await self._names_image(name, text))
 
     async def page(self, name: V1Name, *, after: str, limit: int) -> Sequence[str]:
         """Returns the first tags after a text ("" for the beginning) that v2 could have too, sorted bytewise."""
@@ -123,14 +124,14 @@ class V1Files:
             PathNotFound: there is no such tag.
         """
         path = layout.v1_tag(name.namespace, name.stored, tag)
-        if tag.endswith(_DESCRIPTION) and not await self._is_tag(name, tag):  # it says who set another tag
+        if tag.endswith(_DESCRIPTION) and not await self._names_image(name, tag):  # it says who set another tag
             raise PathNotFound(path)
         await self._driver.delete(path)
         for note in await self._notes(name, tag):
             with suppress(PathNotFound, InvalidPath):
                 await self._driver.delete(note)
 
-    async def _is_tag(self, name: V1Name, text: str) -> bool:
+    async def _names_image(self, name: V1Name, text: str) -> bool:
         """Whether a file with the name of a tag's names an image."""
         try:
             await self.read(name, text)
@@ -142,7 +143,7 @@ class V1Files:
         """Returns the files that say who set a tag, but for one that is a tag itself: that of `_x` is `x_json`."""
         notes: list[str] = []
         twin = layout.v1_twin(tag)
-        if twin == tag or not await self._is_tag(name, twin):
+        if twin == tag or not await self._names_image(name, twin):
             notes.append(layout.v1_tag_json(name.namespace, name.stored, tag))
         if tag == LATEST:
             notes.append(layout.v1_repository_json(name.namespace, name.stored))
