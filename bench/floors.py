@@ -237,6 +237,19 @@ ROWS = (
         ),
     ),
     Row(
+        "v1.push",
+        "push of chains of small layers by the v1 protocol",
+        (
+            Metric(
+                "v1.push.cpu",
+                "v1 push of small layers: CPU an image",
+                "ms",
+                Better.LESS,
+                (Bound(PORTSIDE, BEFORE, 1.05),),
+            ),
+        ),
+    ),
+    Row(
         "convert.first",
         "a v1 image asked for as schema 2 for the first time",
         (

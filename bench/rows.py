@@ -21,6 +21,7 @@ from bench.moving import grown, idle, move
 from bench.programs import Programs
 from bench.scale import EIGHT, MIB, RATE, Scale
 from bench.told import measure_told
+from bench.v1_push import measure_v1_push
 
 Samples = dict[str, dict[str, list[float]]]
 """Figures of each round: by metric, by contestant."""
@@ -205,6 +206,16 @@ def _convert(bench: Bench, row: Row) -> Figures:
             yield from ((PORTSIDE, figures) for figures in measures[row.name.partition(".")[2]]())
 
 
+def _v1(bench: Bench, _: Row) -> Figures:
+    """Pushes of small layers by the v1 protocol: what a push costs beside its bytes."""
+    speakers = [each for each in bench.registries if each.name in {*EARLIER, *EARLIER.values()}]
+    for number in range(bench.scale.rounds + 1):
+        for contestant in speakers:
+            spent = measure_v1_push(contestant)
+            if number > 0:
+                yield contestant.name, {"cpu": spent * 1e3}
+
+
 def _listings(bench: Bench, _: Row) -> Figures:
     names = [each.name for each in bench.registries if each.name in {REFERENCE, PORTSIDE, BEFORE}]
     folder = bench.folder / "listings"
@@ -224,4 +235,5 @@ _MEASURES: Mapping[str, Callable[[Bench, Row], Figures]] = {
     "told": _told,
     "convert": _convert,
     "auth": _auth,
+    "v1": _v1,
 }

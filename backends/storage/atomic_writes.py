@@ -139,6 +139,22 @@ class AtomicWrites:
             self.sync_found(path)
             return True
 
+    def clear(self, path: str, names: Sequence[str]) -> None:
+        """Removes files of a folder, and the folder if nothing else is in it; none of this survives a power cut."""
+        with contextlib.suppress(FileNotFoundError), self.parent(path) as (above, own_name):
+            folder = os.open(own_name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+            try:
+                for name in names:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=folder)
+            finally:
+                os.close(folder)
+            try:
+                os.rmdir(own_name, dir_fd=above)
+            except OSError as error:
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise
+
     def sync_found(self, *paths: str, but: str = "") -> None:
         """Makes what exists at these paths, or does not exist there, survive a power cut.
 

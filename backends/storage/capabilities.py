@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -234,3 +235,41 @@ async def remove_empty(driver: StorageDriver, path: str) -> bool:
     except PathNotFound:
         return True
     return False
+
+
+@runtime_checkable
+class ChangesSeveral(Protocol):
+    """A driver that makes several small changes for the price of one wait."""
+
+    async def write_several(self, files: Sequence[tuple[str, bytes]]) -> None:
+        """Writes files, each as `write` does, in this order: what the first failure leaves is the ones before it."""
+        ...
+
+    async def clear(self, folder: str, names: Sequence[str]) -> None:
+        """Removes files of a folder, and then the folder if nothing else is in it.
+
+        What is not there need not be removed; what is removed may be there again after a power cut.
+        """
+        ...
+
+
+async def write_several(driver: StorageDriver, files: Sequence[tuple[str, bytes]]) -> None:
+    """Writes several files in this order: as `ChangesSeveral` says, with any driver."""
+    several = capability(driver, ChangesSeveral)
+    if several is not None:
+        await several.write_several(files)
+        return
+    for path, content in files:
+        await driver.write(path, content)
+
+
+async def clear(driver: StorageDriver, folder: str, names: Sequence[str]) -> None:
+    """Removes files of a folder, and the folder if it is empty then: as `ChangesSeveral` says, with any driver."""
+    several = capability(driver, ChangesSeveral)
+    if several is not None:
+        await several.clear(folder, names)
+        return
+    for name in names:
+        with suppress(PathNotFound):
+            await driver.delete(f"{folder}/{name}", durable=False)
+    await remove_empty(driver, folder)

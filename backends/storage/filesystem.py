@@ -316,6 +316,20 @@ class FilesystemDriver:
         with map_os_errors(path):
             return self._atomic.remove_empty(path)
 
+    async def write_several(self, files: Sequence[tuple[str, bytes]]) -> None:
+        await self.submit(self._write_several, files)
+
+    def _write_several(self, files: Sequence[tuple[str, bytes]]) -> None:
+        for path, content in files:
+            self._write(path, content, durable=True)
+
+    async def clear(self, folder: str, names: Sequence[str]) -> None:
+        await self.submit(self._clear, folder, names)
+
+    def _clear(self, folder: str, names: Sequence[str]) -> None:
+        with map_os_errors(folder):
+            self._atomic.clear(folder, names)
+
     # itself
 
     async def measure_room(self) -> Sequence[Room]:

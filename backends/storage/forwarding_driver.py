@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
-from backends.storage.driver import FileInfo, Reader, StorageDriver, Tee, Writer
+from backends.storage.capabilities import remove_empty
+from backends.storage.driver import FileInfo, PathNotFound, Reader, StorageDriver, Tee, Writer
 
 
 class ForwardingDriver:
@@ -46,3 +48,15 @@ class ForwardingDriver:
 
     async def close(self) -> None:
         await self.driver.close()
+
+    # a capability that every wrapper has, so that what it changes of `write` and `delete` holds here, too
+
+    async def write_several(self, files: Sequence[tuple[str, bytes]]) -> None:
+        for path, content in files:
+            await self.write(path, content)
+
+    async def clear(self, folder: str, names: Sequence[str]) -> None:
+        for name in names:
+            with suppress(PathNotFound):
+                await self.delete(f"{folder}/{name}", durable=False)
+        await remove_empty(self, folder)

@@ -48,6 +48,14 @@ class ReadOnlyDriver(ForwardingDriver):
     async def remove_empty(self, path: str) -> bool:
         _refuse(path)
 
+    @override
+    async def write_several(self, files: Sequence[tuple[str, bytes]]) -> None:
+        _refuse(files[0][0])
+
+    @override
+    async def clear(self, folder: str, names: Sequence[str]) -> None:
+        _refuse(folder)
+
 
 def _refuse(path: str) -> NoReturn:
     raise StorageReadOnly(f"{path} is not changed: this only reads")

@@ -7,6 +7,7 @@ from time import perf_counter
 
 from typing_extensions import override
 
+from backends.storage.capabilities import clear, write_several
 from backends.storage.driver import FileInfo, StorageDriver
 from backends.storage.forwarding_driver import ForwardingDriver
 from portside.observe.metrics import Metrics
@@ -76,5 +77,21 @@ class MeteredDriver(ForwardingDriver):
         began = perf_counter()
         try:
             await self.driver.delete(path, durable=durable)
+        finally:
+            self._delete.add(began)
+
+    @override
+    async def write_several(self, files: Sequence[tuple[str, bytes]]) -> None:
+        began = perf_counter()
+        try:
+            await write_several(self.driver, files)
+        finally:
+            self._write.add(began)
+
+    @override
+    async def clear(self, folder: str, names: Sequence[str]) -> None:
+        began = perf_counter()
+        try:
+            await clear(self.driver, folder, names)
         finally:
             self._delete.add(began)

@@ -103,6 +103,21 @@ async def test_a_small_file_that_does_not_fit_leaves_the_old_one_and_no_trace(sm
     assert await driver.read("/new/folders/above/file") == bytes(100_000)
 
 
+async def test_of_several_files_those_before_the_one_that_does_not_fit_are_there(
+    small_disk: Path, opening: Open
+) -> None:
+    driver = opening(small_disk)
+    await driver.write("/a/first", b"old")
+    filler = fill_up(small_disk)
+    with pytest.raises(StorageFull):
+        await driver.write_several([("/a/second", bytes(100_000)), ("/a/third", b"")])
+    assert await driver.list("/a") == ("first",)
+    assert not leftovers(small_disk)
+    await driver.clear("/a", ["first", "second"])
+    assert not (small_disk / "a").exists()
+    filler.unlink()
+
+
 async def test_a_disk_without_inodes_is_full_too(tmp_path: Path, opening: Open) -> None:
     with mounted_tmpfs(tmp_path / "disk", inodes=40) as disk:
         driver = opening(disk)

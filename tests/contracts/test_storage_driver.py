@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.storage.capabilities import after_name, list_page, list_pages, remove_empty
+from backends.storage.capabilities import after_name, clear, list_page, list_pages, remove_empty, write_several
 from backends.storage.driver import Chunk, PathNotFound, Reader, StorageDriver, StorageError
 from backends.storage.filesystem import FilesystemDriver
 from backends.storage.inmemory import InMemoryDriver
@@ -177,6 +177,44 @@ async def test_a_folder_goes_only_while_no_file_is_in_it(reopen: Reopen) -> None
         await reopen().stat("/top")
     assert await remove_empty(driver, "/top")
     assert await remove_empty(driver, "/none/at/all")
+
+
+async def test_several_files_are_written_in_their_order(reopen: Reopen) -> None:
+    driver = reopen()
+    await write_several(driver, [("/a/b/one", b"1"), ("/a/two", b"2"), ("/a/b/one", b"later")])
+    assert [await reopen().read(path) for path in ("/a/b/one", "/a/two")] == [b"later", b"2"]
+    await write_several(driver, [])
+    assert list(await driver.list("/a")) == ["b", "two"]
+
+
+async def test_a_folder_is_cleared_of_what_is_named_and_goes_when_that_was_all(reopen: Reopen) -> None:
+    driver = reopen()
+    for name in ("one", "two", "three"):
+        await driver.write(f"/top/folder/{name}", b"")
+    await clear(driver, "/top/folder", ["one", "three", "absent"])
+    assert list(await reopen().list("/top/folder")) == ["two"]
+    await clear(driver, "/top/folder", ["two"])
+    with pytest.raises(PathNotFound):
+        await reopen().stat("/top/folder")
+    await clear(driver, "/top/folder", ["two"])
+    await clear(driver, "/none/at/all", ["two"])
+
+
+async def test_what_is_put_into_a_folder_while_it_is_cleared_is_there(reopen: Reopen) -> None:
+    first, second = reopen(), reopen()
+
+    async def clear_it() -> None:
+        for _ in range(60):
+            await clear(second, "/top/a", ["old"])
+
+    async def write() -> None:
+        for number in range(30):
+            await first.write(f"/top/a/{number}", b"")
+            await first.write("/top/a/old", b"")
+            assert await second.read(f"/top/a/{number}") == b""
+            await first.delete(f"/top/a/{number}")
+
+    await asyncio.gather(clear_it(), clear_it(), write())
 
 
 async def test_what_is_put_into_a_folder_while_it_is_removed_is_there(reopen: Reopen) -> None:

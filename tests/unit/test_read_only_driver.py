@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from backends.storage.capabilities import LinksFiles, RemovesEmptyFolders, SweepsTemporary, capability
+from backends.storage.capabilities import ChangesSeveral, LinksFiles, RemovesEmptyFolders, SweepsTemporary, capability
 from backends.storage.driver import StorageReadOnly
 from backends.storage.inmemory import InMemoryDriver
 from backends.storage.read_only_driver import ReadOnlyDriver
@@ -21,6 +21,8 @@ CHANGES: dict[str, Callable[[ReadOnlyDriver], Awaitable[object]]] = {
     "repair": lambda driver: driver.repair("/a/b", "/a/c"),
     "sweep": lambda driver: driver.sweep_temporary(older_than=0, dry_run=True),
     "remove": lambda driver: driver.remove_empty("/a"),
+    "write several": lambda driver: driver.write_several([("/a/b", b"new"), ("/a/c", b"")]),
+    "clear": lambda driver: driver.clear("/a", ["b"]),
 }
 
 
@@ -36,7 +38,7 @@ async def test_whatever_changes_something_is_refused(change: Callable[[ReadOnlyD
     assert await driver.list("/a") == ["b"]
 
 
-@pytest.mark.parametrize("kind", [LinksFiles, RemovesEmptyFolders, SweepsTemporary])
+@pytest.mark.parametrize("kind", [ChangesSeveral, LinksFiles, RemovesEmptyFolders, SweepsTemporary])
 def test_no_capability_goes_past_it(kind: type[object]) -> None:
     driver = ReadOnlyDriver(InMemoryDriver())
     assert capability(driver, kind) is driver

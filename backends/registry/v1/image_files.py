@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from backends.model.image_places import ImageCopy, ImagePlace
 from backends.model.names import ImageId
@@ -18,10 +19,26 @@ from backends.registry.blobs import Blobs
 from backends.registry.no_room import exists
 from backends.registry.v1.staging import Candidate, Staging
 from backends.storage import layout
-from backends.storage.capabilities import LinksFiles, capability
+from backends.storage.capabilities import LinksFiles, capability, write_several
 from backends.storage.driver import PathNotFound, Reader, StorageDriver, StorageFull
 
 _log = logging.getLogger("portside.v1")
+
+
+class Look(NamedTuple):
+    """What there is of an image.
+
+    Attributes:
+        has_json: it has a JSON.
+        is_marked: docker-registry has begun it, and not finished.
+    """
+
+    has_json: bool
+    is_marked: bool
+
+    @property
+    def is_complete(self) -> bool:
+        return self.has_json and not self.is_marked
 
 
 class LayerGone(Exception):  # noqa: N818 - a finding, not a fault
@@ -83,9 +100,20 @@ class ImageFiles:
 
     # reading
 
+    async def look(self, place: ImagePlace, *, is_new: bool = False) -> Look:
+        """Looks at what there is of an image.
+
+        Args:
+            place: of the image.
+            is_new: whether there is probably nothing: then one look will do.
+        """
+        if is_new and not await exists(self._driver, layout.v1_image(place)):
+            return Look(has_json=False, is_marked=False)
+        return Look(has_json=await self.has_json(place), is_marked=await self.is_marked(place))
+
     async def is_complete(self, place: ImagePlace) -> bool:
         """Whether an image is visible; it may have lost its layer."""
-        return not await self.is_marked(place) and await self.has_json(place)
+        return await self.has_json(place) and not await self.is_marked(place)
 
     async def has_json(self, place: ImagePlace) -> bool:
         """Whether an image has a JSON; unless it is marked, it is complete then."""
@@ -144,7 +172,9 @@ class ImageFiles:
         """Makes sure that an existing image survives a power cut: its maker may have been killed since."""
         await self._driver.ensure_durable(layout.v1_image_json(place))
 
-    async def make(self, place: ImagePlace, candidate: Candidate, *, payload: str, lineage: Lineage) -> None:
+    async def make(
+        self, place: ImagePlace, candidate: Candidate, *, payload: str, lineage: Lineage, found: Look
+    ) -> None:
         """Makes an image of a candidate: what is small first, then the blob and its second name, the JSON last.
 
         Args:
@@ -152,17 +182,16 @@ class ImageFiles:
             candidate: its JSON, and the layer, which is staged.
             payload: their payload checksum, in hex.
             lineage: the image and its ancestors.
+            found: what there is of it, and nobody else changes.
 
         Raises:
             LayerGone: the candidate's layer is not staged any more.
             StorageFull: nothing is left of what was begun here.
         """
-        await self._clear_unfinished(place)
-        is_new = not await self.has_json(place)
+        is_new = await self._clear_unfinished(place, found)
         is_new_blob = await self._blobs.size(candidate.digest) is None
         try:
-            await self._write_lineage(place, lineage)
-            await self._driver.write(layout.v1_image_checksum(place), dump_json([f"sha256:{payload}"]))
+            await self._write_small(place, lineage, payload)
             await self._commit_layer(candidate)
             await self._name_layer(place, candidate)
             await self._driver.write(layout.v1_image_json(place), candidate.content)
@@ -181,12 +210,10 @@ class ImageFiles:
             StorageFull: nothing is left of what was begun here.
         """
         place = image.place
-        await self._clear_unfinished(place)
-        is_new = not await self.has_json(place)
+        is_new = await self._clear_unfinished(place, await self.look(place))
         try:
             if is_new:
-                await self._write_lineage(place, image.lineage)
-                await self._driver.write(layout.v1_image_checksum(place), dump_json([f"sha256:{image.payload}"]))
+                await self._write_small(place, image.lineage, image.payload)
             await image.put_layer(layout.v1_image_layer(place))
             if is_new:
                 await self._driver.write(layout.v1_image_json(place), image.content)
@@ -195,10 +222,15 @@ class ImageFiles:
                 await self._forget(layout.v1_image(place))
             raise
 
-    async def _write_lineage(self, place: ImagePlace, lineage: Lineage) -> None:
+    async def _write_small(self, place: ImagePlace, lineage: Lineage, payload: str) -> None:
+        """Writes all but the layer and the JSON."""
+        files = [
+            (layout.v1_image_ancestry(place), dump_json(list(lineage.ids))),
+            (layout.v1_image_checksum(place), dump_json([f"sha256:{payload}"])),
+        ]
         if isinstance(place, ImageCopy):
-            await self._driver.write(layout.v1_shared_ancestors(place), dump_json(list(lineage.shared)))
-        await self._driver.write(layout.v1_image_ancestry(place), dump_json(list(lineage.ids)))
+            files.insert(0, (layout.v1_shared_ancestors(place), dump_json(list(lineage.shared))))
+        await write_several(self._driver, files)
 
     async def _commit_layer(self, candidate: Candidate) -> None:
         layer = self._staging.layer(candidate.staged, candidate.name)
@@ -207,15 +239,20 @@ class ImageFiles:
         except PathNotFound:
             raise LayerGone(layer) from None
 
-    async def _clear_unfinished(self, place: ImagePlace) -> None:
+    async def _clear_unfinished(self, place: ImagePlace, found: Look) -> bool:
         """Removes JSON and mark of an upload that docker-registry began, in this order: it is never complete.
 
         Both are gone before the layer gets its second name: docker-registry would truncate a layer beside a mark, and
         with it the blob.
+
+        Returns:
+            whether there is no JSON then.
         """
-        if await self.is_marked(place):
-            await self._forget(layout.v1_image_json(place))
-            await self._forget(layout.v1_image_mark(place))
+        if not found.is_marked:
+            return not found.has_json
+        await self._forget(layout.v1_image_json(place))
+        await self._forget(layout.v1_image_mark(place))
+        return True
 
     async def _name_layer(self, place: ImagePlace, candidate: Candidate) -> None:
         """Gives a blob its second name as this image's layer: one file by hard link, else a copy."""

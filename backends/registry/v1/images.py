@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from backends.model.actor import Actor
 from backends.model.descriptors import Descriptor
-from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.image_places import ImageCopy, ImagePlace, id_at
 from backends.model.media_types import OCTET_STREAM
@@ -33,7 +32,7 @@ from backends.registry.hashing import RunningHash
 from backends.registry.image_copies import Copies
 from backends.registry.layers.layer_blobs import LayerBlobs
 from backends.registry.low_room import require_room
-from backends.registry.v1.image_files import ImageFiles, LayerGone, Lineage, StoredElsewhere
+from backends.registry.v1.image_files import ImageFiles, LayerGone, Lineage, Look, StoredElsewhere
 from backends.registry.v1.seeing import IsTaken, Seeing
 from backends.registry.v1.sight import Sight
 from backends.registry.v1.staging import Candidate, Staging
@@ -48,6 +47,13 @@ if TYPE_CHECKING:
     from backends.registry.layers.upload_meter import UploadMeter
 
 _log = logging.getLogger("portside.v1")
+
+
+class ImageAbsent(RegistryError):  # noqa: N818 - a finding
+    """There is nothing of an image, not even the beginning of its push."""
+
+    def __init__(self) -> None:
+        super().__init__(ErrorCode.IMAGE_UNKNOWN, "Image not found")
 
 
 class State(Enum):
@@ -129,6 +135,9 @@ class Images:
             RegistryError: IMAGE_UNKNOWN or IMAGE_UPLOADING; also when what is stored is damaged.
         """
         await self.require_complete(place)
+        return await self._places(place)
+
+    async def _places(self, place: ImagePlace) -> Sequence[ImagePlace]:
         try:
             return await self._copies.places(place)
         except (PathNotFound, ValueError) as error:
@@ -148,21 +157,29 @@ class Images:
 
     async def state(self, place: ImagePlace) -> State:
         """Returns how far an image has come."""
-        if await self._files.is_marked(place):
-            return State.UPLOADING
-        if await self._files.has_json(place):
+        found = await self._files.look(place)
+        if found.is_complete:
             return State.COMPLETE
-        return State.UPLOADING if await self._staging.is_announced(place) else State.ABSENT
+        return State.UPLOADING if found.is_marked or await self._staging.is_announced(place) else State.ABSENT
 
     async def require_complete(self, place: ImagePlace) -> None:
         """Raises what docker-registry answers for an image that cannot be read."""
         match await self.state(place):
             case State.ABSENT:
-                raise _unknown()
+                raise ImageAbsent
             case State.UPLOADING:
                 raise _uploading()
             case State.COMPLETE:
                 return
+
+    async def require_whole(self, place: ImagePlace) -> None:
+        """Raises that too of an image that has lost its layer."""
+        await self.require_complete(place)
+        if await self._files.layer_size(place) is None:
+            raise RegistryError(
+                ErrorCode.IMAGE_UNKNOWN,
+                f"Image not found: {id_at(place)} has lost its layer; PUT its layer and its checksum again",
+            )
 
     async def get(self, place: ImagePlace) -> StoredImage:
         """Returns a complete image.
@@ -223,24 +240,31 @@ class Images:
 
     # pushing
 
-    async def put_json(self, image: ImageJson, sight: Sight | None = None) -> None:
+    async def put_json(self, image: ImageJson, sight: Sight | None = None, *, has_parent: bool = False) -> None:
         """Stages an image's JSON.
 
         Args:
             image: the JSON.
             sight: what its client sees; None where access is not controlled. So it is below.
+            has_parent: whether its parent was found already.
 
         Raises:
             RegistryError: IMAGE_EXISTS; or its parent is not here; or there is little room left.
         """
         staged = self._seeing.staged_at(image.image_id, sight)
-        if image.parent is not None and await self.seen_state(image.parent, sight) is State.ABSENT:
+        if image.parent is not None and not has_parent and not await self._is_begun(image.parent, sight):
             raise RegistryError(ErrorCode.IMAGE_INVALID, "Image depends on a non existing parent")
         async with exclusive_lock(self._locks, layout.v1_image_lock(staged)):
-            if await self.seen_state(image.image_id, sight) is State.COMPLETE:
+            if await self._seeing.place(image.image_id, sight) is not None:
                 raise _exists()
             require_room(self._room)
             await run_to_completion(self._staging.announce(staged, image.content))
+
+    async def _is_begun(self, image_id: ImageId, sight: Sight | None) -> bool:
+        """Whether a client sees an image, or that it is being pushed."""
+        if sight is None and await self._files.has_json(image_id):
+            return True
+        return await self.seen_state(image_id, sight) is not State.ABSENT
 
     async def put_layer(self, image_id: ImageId, chunks: AsyncIterator[Chunk], sight: Sight | None = None) -> None:
         """Receives a layer for the JSON that was put before.
@@ -287,16 +311,14 @@ class Images:
             RegistryError: CHECKSUM_MISMATCH, IMAGE_UNKNOWN; IMAGE_EXISTS when it was set already.
         """
         staged = self._seeing.staged_at(image_id, sight)
-        state = await self.seen_state(image_id, sight)
-        if state is State.ABSENT:
-            raise _unknown()
-        candidate = await self._staging.candidate(staged, payload)
-        if candidate is None:
-            raise _set_already() if state is State.COMPLETE else _mismatch()
         async with self._owner_stays(staged), AsyncExitStack() as held:
-            for lock in (*map(layout.v1_image_lock, _once(staged, image_id)), layout.blob_lock(candidate.digest)):
+            for lock in map(layout.v1_image_lock, _once(staged, image_id)):
                 await held.enter_async_context(exclusive_lock(self._locks, lock))
-            work = self._complete(staged, payload, candidate.digest, sight=sight, is_taken=is_taken)
+            candidate = await self._staging.candidate(staged, payload)
+            if candidate is None:
+                raise _no_candidate(await self.seen_state(image_id, sight))
+            await held.enter_async_context(exclusive_lock(self._locks, layout.blob_lock(candidate.digest)))
+            work = self._complete(candidate, payload, sight=sight, is_taken=is_taken)
             telling = of_v1_layer(self._events, image_id, candidate.digest, candidate.size, actor=actor)
             await carry_out(work, Change.PUSHED, f"image {image_id}", "", actor=actor, telling=telling)
 
@@ -341,27 +363,24 @@ class Images:
         await self._files.ensure_durable(place)
 
     async def _complete(
-        self, staged: ImagePlace, payload: str, digest: Digest, *, sight: Sight | None, is_taken: IsTaken | None
+        self, candidate: Candidate, payload: str, *, sight: Sight | None, is_taken: IsTaken | None
     ) -> None:
-        image_id = id_at(staged)
-        candidate = await self._staging.candidate(staged, payload)
-        if candidate is None or candidate.digest != digest:
-            seen = await self._seeing.place(image_id, sight)
-            await self._staging.tidy(staged)
-            raise _set_already() if seen is not None and await self._files.is_whole(seen) else _mismatch()
-        place: ImagePlace = image_id
+        """Makes a candidate the image; the locks of all that this changes are held."""
+        staged = candidate.staged
+        place: ImagePlace = id_at(staged)
         lineage = None
         if sight is not None:
             lineage = await self._lineage(candidate, sight)
             place = await self._seeing.destination(lineage, payload, sight, is_taken=is_taken)
-        whole = await self._files.is_whole(place)
+        found = await self._files.look(place, is_new=True)
+        whole = found.is_complete and await self._files.layer_size(place) is not None
         if whole:
             await self._files.ensure_durable(place)
         try:
             async with self._noted(staged, place, payload):
                 if not whole:
                     lineage = lineage or await self._lineage(candidate, sight)
-                    await self._make(place, candidate, payload, lineage)
+                    await self._make(place, candidate, payload, lineage, found)
         except StorageFull:
             await self._staging.give_up(staged, candidate)
             raise
@@ -369,8 +388,8 @@ class Images:
             await self._layers().learn(candidate.digest, candidate.size, candidate.facts, is_v1=True)
         if self._layers is not None or self._events.wanted:
             await self._layer_blobs.note(payload, Descriptor(OCTET_STREAM, candidate.digest, candidate.size))
-        same = not whole or f"sha256:{payload}" in (await self.get(place)).checksums
-        await self._staging.finish(staged, candidate, payload)
+        same = not whole or f"sha256:{payload}" in await self._files.read_checksums(place)
+        await self._staging.finish(candidate, payload)
         if not same:
             raise _set_already()
 
@@ -386,9 +405,9 @@ class Images:
                 await self._copies.note_pushed(staged, payload)
             yield
 
-    async def _make(self, place: ImagePlace, candidate: Candidate, payload: str, lineage: Lineage) -> None:
+    async def _make(self, place: ImagePlace, candidate: Candidate, payload: str, lineage: Lineage, found: Look) -> None:
         try:
-            await self._files.make(place, candidate, payload=payload, lineage=lineage)
+            await self._files.make(place, candidate, payload=payload, lineage=lineage, found=found)
         except LayerGone:
             raise _mismatch() from None
 
@@ -401,7 +420,7 @@ class Images:
                 raise RegistryError(ErrorCode.IMAGE_INVALID, "the image's ancestry is circular")
             place = await self._seeing.place(parent, sight)
             if place is not None:
-                rest = await self.places(place)
+                rest = await self._places(place)
                 found = list(map(id_at, rest))
                 if sight is not None and any(
                     isinstance(each, ImageCopy) and each.owner != sight.owner for each in rest
@@ -459,3 +478,14 @@ def _set_already() -> RegistryError:
 
 def _mismatch() -> RegistryError:
     return RegistryError(ErrorCode.CHECKSUM_MISMATCH, "Checksum mismatch")
+
+
+def _no_candidate(state: State) -> RegistryError:
+    """Returns what is said of a checksum for which nothing was pushed, by how far its image has come."""
+    match state:
+        case State.ABSENT:
+            return _unknown()
+        case State.UPLOADING:
+            return _mismatch()
+        case State.COMPLETE:
+            return _set_already()

@@ -92,11 +92,7 @@ class Repositories:
         """
         places = await self._places(image_id, sight)
         async for place in yielding(places):
-            if (await self._images.get(place)).layer_size is None:
-                raise RegistryError(
-                    ErrorCode.IMAGE_UNKNOWN,
-                    f"Image not found: {id_at(place)} has lost its layer; PUT its layer and its checksum again",
-                )
+            await self._images.require_whole(place)
         # A client that found an image here did not send it; a killed process may not have come to sync its folder.
         await self._driver.ensure_durable(*map(layout.v1_image_json, places))
         telling = None

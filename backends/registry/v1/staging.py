@@ -7,6 +7,9 @@ Any number of clients may push one id at once, to different processes, with the 
 share a file: each announcement of a JSON and each received layer is a file with a name of its own, and for each pair of
 them a *candidate* is recorded under its payload checksum, by which `PUT checksum` says which pair it means.
 
+What is staged need not survive a power cut: it ends every push, and clients begin a push again with its JSON. The bytes
+of a layer are synced all the same, since they become the blob.
+
 When one of them has become the image, the other announcements and candidates of the same content stay until their
 clients ask for them: their pushes succeed too. Everything else is removed.
 """
@@ -19,7 +22,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -27,8 +30,10 @@ from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
 from backends.model.image_places import ImagePlace
 from backends.registry.hashing import RunningHash
+from backends.registry.no_room import exists
 from backends.registry.noted_layer import note_of, noted_facts
 from backends.storage import layout
+from backends.storage.capabilities import clear
 from backends.storage.completion import run_to_completion
 from backends.storage.driver import Chunk, PathNotFound, StorageDriver, StorageFull, Writer
 from backends.storage.locks import LockHeld
@@ -64,6 +69,7 @@ class Candidate:
         digest: of the layer, without the JSON.
         size: of the layer in bytes.
         facts: what was found out about the layer while it was received; None for nothing.
+        beside: all that was staged with it when it was found.
     """
 
     staged: ImagePlace
@@ -72,10 +78,21 @@ class Candidate:
     digest: Digest
     size: int
     facts: LayerFacts | None = None
+    beside: tuple[Entry, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
+    """A staged file: an announced JSON, a candidate, or a layer.
+
+    Attributes:
+        kind: `json`, `payload`, `layer`.
+        key: of a JSON its sha256, of a candidate its payload checksum.
+        name: of the announcement, or of the layer.
+        since: nanoseconds since the epoch.
+        file: its name in the folder.
+    """
+
     kind: str
     key: str
     name: str
@@ -98,15 +115,20 @@ class Staging:
 
     async def announce(self, place: ImagePlace, content: bytes) -> None:
         """Records a JSON whose layer is to come; called while the image's lock is held."""
-        entries = await self._entries(place, "json")
-        for old in entries[ANNOUNCEMENTS - 1 :]:
-            await self._forget(place, old.file)
+        if await self._is_begun(place):
+            entries = await self._entries(place, "json")
+            for old in entries[ANNOUNCEMENTS - 1 :]:
+                await self._forget(place, old.file)
         key = sha256(content).hexdigest()
-        await self._driver.write(layout.v1_staged(place, f"json-{key}-{_new_name()}"), content)
+        await self._driver.write(layout.v1_staged(place, f"json-{key}-{_new_name()}"), content, durable=False)
 
     async def is_announced(self, place: ImagePlace) -> bool:
         """Whether somebody is pushing this image, or has begun to."""
-        return bool(await self._entries(place, "json"))
+        return await self._is_begun(place) and bool(await self._entries(place, "json"))
+
+    async def _is_begun(self, place: ImagePlace) -> bool:
+        """Whether anything is staged: a look is cheaper than an empty listing."""
+        return await exists(self._driver, layout.v1_staging(place))
 
     async def texts(self, place: ImagePlace) -> Sequence[bytes]:
         """Returns the JSON texts that were announced, the newest first."""
@@ -161,14 +183,15 @@ class Staging:
 
     async def candidate(self, place: ImagePlace, payload: str) -> Candidate | None:
         """Returns the newest candidate with this payload checksum (hex)."""
-        for entry in await self._entries(place, "payload"):
-            if entry.key != payload:
+        entries = await self._entries(place)
+        for entry in entries:
+            if entry.kind != "payload" or entry.key != payload:
                 continue
             try:
                 note = json.loads(await self._driver.read(layout.v1_staged(place, entry.file)))
                 facts = noted_facts(note)
                 digest, content = parse_digest(note["digest"]), note["json"].encode()
-                return Candidate(place, entry.name, content, digest, int(note["size"]), facts)
+                return Candidate(place, entry.name, content, digest, int(note["size"]), facts, tuple(entries))
             except (PathNotFound, ValueError, KeyError, TypeError, RegistryError):
                 continue  # taken meanwhile, or not ours
         return None
@@ -181,16 +204,21 @@ class Staging:
         """Removes a layer that came too late to be needed; its candidate stays."""
         await self._forget(place, f"layer-{name}")
 
-    async def finish(self, place: ImagePlace, candidate: Candidate, payload: str) -> None:
-        """Removes what a push has used, and all that no client will ask for, now that the image is there."""
-        await self._forget(place, f"payload-{payload}-{candidate.name}")
-        await self._forget_announcement(place, candidate.content)
+    async def finish(self, candidate: Candidate, payload: str) -> None:
+        """Removes what a push has used, and all that no client will ask for, now that the image is there.
+
+        What came since the candidate was found is somebody's who will ask for it, or is purged with its age.
+        """
+        key = sha256(candidate.content).hexdigest()
+        announced = [entry.file for entry in candidate.beside if entry.kind == "json" and entry.key == key]
+        # Each client has made one, and they are interchangeable; the oldest goes.
+        used = {f"payload-{payload}-{candidate.name}", *announced[-1:]}
         before = time.time_ns() - FORGOTTEN_SECONDS * 1_000_000_000
-        for entry in await self._entries(place):
+        for entry in candidate.beside:
             other_content = entry.kind == "payload" and entry.key != payload
             if entry.kind == "layer" or other_content or entry.since < before:
-                await self._forget(place, entry.file)
-        await self.tidy(place)
+                used.add(entry.file)
+        await clear(self._driver, layout.v1_staging(candidate.staged), sorted(used))
 
     async def tidy(self, place: ImagePlace) -> None:
         """Removes the folder when it is empty; the image's lock is held, so nothing is added meanwhile."""
@@ -204,7 +232,7 @@ class Staging:
             async with self._locks.hold(layout.v1_image_lock(place)):
                 await self.tidy(place)
 
-    async def _entries(self, place: ImagePlace, kind: str | None = None) -> Sequence[_Entry]:
+    async def _entries(self, place: ImagePlace, kind: str | None = None) -> Sequence[Entry]:
         """Returns what is staged, the newest first."""
         try:
             files = await self._driver.list(layout.v1_staging(place))
@@ -212,7 +240,7 @@ class Staging:
             return ()
         matches = [match for file in files if (match := _ENTRY.fullmatch(file)) is not None]
         entries = [
-            _Entry(match["kind"] or "layer", match["key"] or "", match["name"], int(match["time"]), match[0])
+            Entry(match["kind"] or "layer", match["key"] or "", match["name"], int(match["time"]), match[0])
             for match in matches
         ]
         wanted = [entry for entry in entries if kind is None or entry.kind == kind]
@@ -267,7 +295,7 @@ class StagedLayer:
             if meter is not None:
                 meter.take(chunks)
 
-        writer = await driver.writer(layout.v1_staged(place, f"layer-{name}"), tee=tee)
+        writer = await driver.writer(layout.v1_staged(place, f"layer-{name}"), durable=False, tee=tee)
         try:
             yield cls(driver, writer, blob, payloads, meter, place=place, name=name)
         finally:
@@ -283,7 +311,7 @@ class StagedLayer:
         for text, payload in self._payloads.items():
             note = {"digest": digest, "size": self._writer.size, "json": text.decode(), **note_of(facts)}
             entry = f"payload-{payload.value.hexdigest()}-{self.name}"
-            await self._driver.write(layout.v1_staged(self._place, entry), json.dumps(note).encode())
+            await self._driver.write(layout.v1_staged(self._place, entry), json.dumps(note).encode(), durable=False)
 
 
 def layer_of(file: str) -> str | None:

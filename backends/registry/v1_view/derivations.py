@@ -36,6 +36,7 @@ from backends.registry.v1_view.derived_images import DerivedImage, DerivedImages
 from backends.registry.v1_view.layer_bytes import LayerBytes
 from backends.registry.v1_view.viewer import Viewer
 from backends.storage import layout
+from backends.storage.capabilities import KnowsAbsence, capability
 from backends.storage.driver import PathNotFound
 
 MAX_CHAIN = 512
@@ -43,6 +44,8 @@ MAX_CHAIN = 512
 
 MADE = 8192
 """So many topmost images a process remembers to have made."""
+
+_MADE_OF_MANIFESTS = (layout.DERIVED_V1_IMAGES, layout.DERIVED_V1_CLAIMS, layout.DERIVED_V1_SOURCES)
 
 _log = logging.getLogger("portside.v1")
 
@@ -92,6 +95,7 @@ class Derivations:
         self._writes = writes
         self._claims_ids = claims_ids
         self._impossible = KnownImpossible()
+        self._knows = capability(shared.driver, KnowsAbsence)
         self._made: Cache[tuple[ImageId, ImageSource], bool] = Cache(bound=MADE)
 
     def _open(self, name: RepositoryName) -> Repository:
@@ -184,16 +188,22 @@ class Derivations:
 
     # by id
 
+    def _are_absent(self) -> bool:
+        """Whether surely no image was made of any manifest; it costs no look."""
+        return self._knows is not None and self._knows.are_absent(_MADE_OF_MANIFESTS)
+
     async def find(self, image_id: ImageId) -> DerivedImage | None:
         """Returns an image that was made of a manifest, by a hash as its id; None where there is none."""
-        return await self._images.find(image_id)
+        return None if self._are_absent() else await self._images.find(image_id)
 
     async def find_claimed(self, image_id: ImageId) -> DerivedImage | None:
         """Returns the image that a schema 1 manifest claims an id for; None where there is none."""
-        return await self._claims.find(image_id)
+        return None if self._are_absent() else await self._claims.find(image_id)
 
     async def is_taken(self, image_id: ImageId) -> bool:
         """Whether an id belongs to an image that was made of a manifest."""
+        if self._are_absent():
+            return False
         return await self._images.find(image_id) is not None or await self._claims.is_taken(image_id)
 
     async def ancestry(self, image_id: ImageId, viewer: Viewer) -> Sequence[DerivedImage]:
@@ -203,6 +213,8 @@ class Derivations:
             ImpossibleConversion: a layer of it is gone.
             StillWorking: it is still being made.
         """
+        if self._are_absent():
+            return ()
         sources = await self._images.sources(image_id)
         images = await self._walk(image_id) if self._are_made(image_id, sources) else ()
         if not images and sources:  # or somebody has removed what was made

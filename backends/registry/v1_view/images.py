@@ -14,10 +14,10 @@ from backends.model.actor import Actor
 from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.descriptors import Descriptor
 from backends.model.errors import ErrorCode, RegistryError
-from backends.model.image_places import ImageCopy, ImagePlace, id_at
+from backends.model.image_places import ImageCopy, ImagePlace
 from backends.model.names import ImageId
 from backends.model.v1images import ImageJson
-from backends.registry.v1.images import Images, State, StoredImage
+from backends.registry.v1.images import ImageAbsent, Images, State, StoredImage
 from backends.registry.v1.sight import Sight
 from backends.registry.v1_view.derivations import Derivations
 from backends.registry.v1_view.derived_images import DerivedImage
@@ -119,9 +119,9 @@ class ViewedImages:
 
         Nor where there is a pushed one, whatever was wrong with that: a claim is for another image then.
         """
-        image, is_shared = None, not isinstance(place, ImageCopy)
-        if is_shared and error.code is ErrorCode.IMAGE_UNKNOWN and await self._pushed.state(place) is State.ABSENT:
-            image = await self._view.find_claimed(id_at(place))
+        image = None
+        if isinstance(error, ImageAbsent) and not isinstance(place, ImageCopy):
+            image = await self._view.find_claimed(place)
         if image is None:
             raise error
         return image
@@ -178,9 +178,11 @@ class ViewedImages:
         """
         if await self._view.is_taken(image.image_id) and await self._may_read_made(image.image_id, sight):
             raise RegistryError(ErrorCode.IMAGE_EXISTS, "Image already exists")
-        if image.parent is not None:
+        # One that is there whole, with all below it, is an ordinary image, whether or not it was made of a manifest.
+        has_parent = image.parent is not None and sight is None and await self._pushed.is_whole(image.parent)
+        if image.parent is not None and not has_parent:
             await self.pin(image.parent, actor=actor, sight=sight)
-        await self._pushed.put_json(image, sight)
+        await self._pushed.put_json(image, sight, has_parent=has_parent)
 
     async def put_layer(self, image_id: ImageId, chunks: AsyncIterator[Chunk], sight: Sight | None = None) -> None:
         """Receives a layer, as `Images.put_layer` does."""
