@@ -24,6 +24,7 @@ from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import RepositoryName, canonical_name, parse_repository_name
 from backends.model.v1names import V1Name, parse_v1_name
+from backends.registry.changed_repositories import ChangedRepositories
 from backends.registry.changes import Change, carry_out
 from backends.registry.events import Events, of_all_removed
 from backends.registry.exclusive_lock import exclusive_lock
@@ -72,14 +73,18 @@ class Deletions:
         v1_storage: v1's, which may be the same.
         tags: of both.
         events: who is told.
+        changes: where it is written down for a search.
     """
 
-    def __init__(self, storage: Storage, v1_storage: Storage, tags: Tags, events: Events) -> None:
+    def __init__(
+        self, storage: Storage, v1_storage: Storage, tags: Tags, events: Events, changes: ChangedRepositories
+    ) -> None:
         self._driver = storage.driver
         self._locks = storage.locks
         self._v1_driver = v1_storage.driver
         self._tags = tags
         self._events = events
+        self._changes = changes
 
     async def sides(self, name: str) -> Sides:
         """Returns what a name stands for, as v2 or v1 writes it.
@@ -154,7 +159,8 @@ class Deletions:
             # To whom it is told, a name is one repository: if v1 has it too, it goes with v1's.
             is_last = v1 is None or not await self._is_in_v1(v1)
         telling = of_all_removed(self._events, name, tags=tags, manifests=manifests, repository=is_last)
-        await carry_out(self._remove(name), Change.DELETED, "everything", name, actor=actor, telling=telling)
+        work = self._changes.noted(name, self._remove(name))
+        await carry_out(work, Change.DELETED, "everything", name, actor=actor, telling=telling)
         return True
 
     async def _remove(self, name: RepositoryName) -> None:

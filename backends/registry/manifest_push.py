@@ -9,7 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import suppress
 
 from backends.model.actor import Actor
@@ -92,7 +92,7 @@ class ManifestPush:
         async with exclusive_lock(self._shared.locks, layout.blob_lock(self._digest)):
             if tag is None:
                 async with undone_without_room(self._driver, *self._made()):
-                    await self._store(self._telling())
+                    await self._store(self._shared.changes.noted(self._name, self._write()), self._telling())
             else:
                 await self._store_with_tag(tag)
             # Not taken back for want of room: the tags before name the manifest already.
@@ -139,7 +139,7 @@ class ManifestPush:
 
         try:
             async with undone_without_room(self._driver, *self._made(), unless=is_set):
-                await self._store(None)
+                await self._store(self._write(), None)
                 await self._set_tag(tag)
         except BaseException:
             await run_to_completion(self._tell_what_stays(tag))
@@ -153,9 +153,9 @@ class ManifestPush:
         if not await self._shared.tags.is_set(self._name, tag, self._digest):
             await telling.record(Change.PUSHED.action, actor=self._actor)
 
-    async def _store(self, telling: Telling | None) -> None:
+    async def _store(self, work: Awaitable[None], telling: Telling | None) -> None:
         what = f"manifest {self._digest}"
-        await carry_out(self._write(), Change.PUSHED, what, self._name, actor=self._actor, telling=telling)
+        await carry_out(work, Change.PUSHED, what, self._name, actor=self._actor, telling=telling)
 
     async def _set_tag(self, tag: TagName) -> None:
         await self._shared.tags.move(self._name, tag, self._digest, actor=self._actor, telling=self._telling(tag))

@@ -22,6 +22,7 @@ from backends.registry.shared import Shared
 from backends.registry.unknown import blob_unknown, manifest_unknown
 from backends.storage import layout
 from backends.storage.capabilities import remove_empty
+from backends.storage.completion import run_to_completion
 from backends.storage.driver import PathNotFound
 
 PATIENCE_SECONDS = 30.0
@@ -142,7 +143,8 @@ class Removal:
 
     async def _leave_if_empty(self) -> None:
         """Takes a repository without manifests and tags out of the catalog and search."""
-        await remove_empty(self._driver, layout.manifests(self._name))
+        leaving = remove_empty(self._driver, layout.manifests(self._name))
+        await run_to_completion(self._shared.changes.noted(self._name, leaving))
 
     async def tag(self, tag: TagName) -> None:
         """Removes a tag; the manifest stays, by its digest.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from backends.model.conversion.policy import ConversionPolicy
 from backends.registry.blobs import Blobs
+from backends.registry.changed_repositories import ChangedRepositories
 from backends.registry.derived.conversions import Conversions
 from backends.registry.events import Events
 from backends.registry.manifests import Manifests
@@ -32,3 +33,4 @@ class Shared:
     events: Events
     conversion_policy: ConversionPolicy
     conversions: Conversions
+    changes: ChangedRepositories

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from backends.model.conversion.policy import ALL_CONVERSIONS, ConversionPolicy
 from backends.model.names import RepositoryName
 from backends.registry.blobs import Blobs
 from backends.registry.catalog import list_repositories
+from backends.registry.changed_repositories import ChangedRepositories
 from backends.registry.derived.conversions import Conversions
 from backends.registry.events import NO_EVENTS, Events
 from backends.registry.facts import Facts, FactsInMemory
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from backends.registry.deleting import Deletions
     from backends.registry.layers.layers import Layers
     from backends.registry.layers.observer import LayerObserver
+    from backends.registry.search.service import Search
     from backends.registry.v1_view.service import V1View
 
 NAMES_AT_ONCE = 1000
@@ -78,6 +80,7 @@ class Store:
         layer_observer: as above.
         names: which repository a name stands for.
         conversions: what tags name, in other forms.
+        changes: where it is written down for a search which repositories have changed.
         tags: of both.
         v1_copies: which of v1's images are a repository's own.
         v1_images: v1's images by id.
@@ -108,7 +111,8 @@ class Store:
         self.uploads = Uploads(storage, self.blobs, events, lambda: self.layers)
         self.names = Names(storage.driver, self.v1_storage.driver)
         self.v1_copies = Copies(self.v1_storage.driver, are_kept=own_images)
-        self.tags = Tags(storage, self.v1_storage, events, copies=self.v1_copies)
+        self.changes = ChangedRepositories(storage.driver)
+        self.tags = Tags(storage, self.v1_storage, events, copies=self.v1_copies, changes=self.changes)
         self._facts = facts or FactsInMemory()
         self._layer_settings = layer_settings
         self.layer_observer = layer_observer
@@ -140,6 +144,7 @@ class Store:
             events,
             conversion_policy,
             self.conversions,
+            self.changes,
         )
         self.v1_images = V1Images(
             self.v1_storage,
@@ -175,6 +180,8 @@ class Store:
 
     async def close(self) -> None:
         """Ends the work that goes on in the background; called before the storages are closed."""
+        if "search" in self.__dict__:
+            await self.search.close()
         await self.conversions.close()
         if "layers" in self.__dict__:
             await self.layers.close()
@@ -184,7 +191,7 @@ class Store:
         """Deletes whole repositories of both."""
         from backends.registry.deleting import Deletions  # noqa: PLC0415 - few ever do
 
-        return Deletions(self.storage, self.v1_storage, self.tags, self.events)
+        return Deletions(self.storage, self.v1_storage, self.tags, self.events, self.changes)
 
     @cached_property
     def v1_view(self) -> V1View:
@@ -222,25 +229,12 @@ class Store:
             return ours
         return sorted({*ours, *theirs}, key=lambda name: name.split("/"))[:limit]
 
-    async def search(self, term: str, *, visible: Visible | None = None) -> Sequence[str]:
-        """Returns the names of repositories of both registries that contain a term, whatever its case; sorted.
+    @cached_property
+    def search(self) -> Search:
+        """Finds repositories of both by their names and descriptions."""
+        from backends.registry.search.described import Described  # noqa: PLC0415 - few installations are searched
+        from backends.registry.search.service import Search  # noqa: PLC0415
 
-        Args:
-            term: what they contain.
-            visible: which there are for whoever asks; None for all.
-        """
-        wanted = term.lower()
-        found = [name async for name in self._names(visible) if wanted in name.lower()]
-        found += [
-            name.text
-            for name in await self.v1_repositories.names_of_v1_alone()
-            if wanted in name.text.lower() and (visible is None or visible.allows(name.canonical))
-        ]
-        return sorted(found)
-
-    async def _names(self, visible: Visible | None) -> AsyncIterator[str]:
-        after = ""
-        while names := await self.list_repositories(after=after, limit=NAMES_AT_ONCE, visible=visible):
-            for name in names:
-                yield name
-            after = names[-1]
+        driver, v1_driver = self.storage.driver, self.v1_storage.driver
+        described = Described(driver, v1_driver, tags=self.tags, blobs=self.blobs)
+        return Search(self.storage, self.v1_storage, described=described, changes=self.changes, writes=self._writes)

@@ -107,6 +107,22 @@ class Room:
 
 
 @runtime_checkable
+class AppendsLines(Protocol):
+    """A driver in which several processes may add to the end of one small file, without a lock."""
+
+    async def append(self, path: str, line: bytes) -> int:
+        """Adds to the end of a file that is there, by one write; it need not survive a power cut.
+
+        Returns:
+            the size of the file then, in bytes.
+
+        Raises:
+            PathNotFound: there is no such file.
+        """
+        ...
+
+
+@runtime_checkable
 class MeasuresRoom(Protocol):
     """A driver that knows how much room is left."""
 

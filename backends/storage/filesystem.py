@@ -236,6 +236,20 @@ class FilesystemDriver:
                 for fd in made:  # of attempts that failed
                     os.close(fd)
 
+    async def append(self, path: str, line: bytes) -> int:
+        return await self.submit(self._append, path, line)
+
+    def _append(self, path: str, line: bytes) -> int:
+        with map_os_errors(path):
+            fd = self._opener.open(path[1:].encode(), os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+            try:
+                if not stat_module.S_ISREG(os.fstat(fd).st_mode):
+                    raise PathNotFound(path)
+                os.write(fd, line)
+                return os.fstat(fd).st_size
+            finally:
+                os.close(fd)
+
     async def move(self, source: str, target: str) -> None:
         await self.submit(self._move, source, target)
 

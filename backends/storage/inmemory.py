@@ -48,6 +48,12 @@ class InMemoryDriver:
         file = self._files[path] = _File(bytearray())
         return MemoryWriter(file, tee)
 
+    async def append(self, path: str, line: bytes) -> int:
+        file = self._file(path)
+        file.content += line
+        file.modified = time.time()
+        return len(file.content)
+
     async def stat(self, path: str) -> FileInfo:
         file = self._files.get(path)
         if file is not None:

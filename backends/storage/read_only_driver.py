@@ -39,6 +39,9 @@ class ReadOnlyDriver(ForwardingDriver):
     async def link(self, source: str, target: str) -> bool:  # noqa: ARG002 - as `LinksFiles` has it
         _refuse(target)
 
+    async def append(self, path: str, line: bytes) -> int:  # noqa: ARG002 - as `AppendsLines` has it
+        _refuse(path)
+
     async def repair(self, source: str, target: str) -> int | None:  # noqa: ARG002 - as above
         _refuse(target)
 

@@ -33,6 +33,7 @@ class V1Settings:
         issue: what `GET /` says.
         debug: whether `_ping` tells of host, command line and versions.
         flavor: what `_ping` then calls the settings; docker-registry's has several in one file.
+        search: whether `/v1/search` is there.
         cors: what pages of other origins may do; None for nothing.
         index: the index elsewhere that says who may do what; None where this registry is its own (standalone).
     """
@@ -47,5 +48,6 @@ class V1Settings:
     issue: str = ISSUE
     debug: bool = False
     flavor: str = "portside"
+    search: bool = True
     cors: Cors | None = None
     index: V1IndexSettings | None = None

@@ -288,6 +288,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "gateway.v1.issue": "What GET / of the v1 registry says.",
     "gateway.v1.debug": "Whether _ping tells whoever asks of the host, the command line and the versions of all parts.",
     "gateway.v1.flavor": "What _ping then calls the settings, in X-Docker-Registry-Config.",
+    "gateway.v1.search": "Whether repositories can be searched for (docker search).",
     "gateway.v1.cors": "What pages of other origins may do from a browser.",
     "gateway.v1.cors.origins": "Their scheme, host and port, such as https://ui.example.com; * for all.",
     "gateway.v1.cors.methods": "The methods that they may use.",

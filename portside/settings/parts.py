@@ -108,6 +108,7 @@ def make_settings(
             issue=gateway.v1.issue,
             debug=gateway.v1.debug,
             flavor=gateway.v1.flavor,
+            search=gateway.v1.search,
             cors=_cors(config),
             index=_index(role, config),
         ),

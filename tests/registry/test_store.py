@@ -15,7 +15,7 @@ from backends.storage.driver import PathNotFound
 from backends.storage.factory import open_memory
 from backends.storage.storage import Storage
 from tests.support.actors import ACTOR
-from tests.support.stores import put_image
+from tests.support.stores import names_found, put_image
 from tests.support.v1pushes import push, read_layer
 from tests.support.v1server import make_pushed
 
@@ -56,20 +56,23 @@ async def test_each_generation_s_tree_is_on_its_root_whole(reopen: Reopen, two: 
 @pytest.mark.parametrize("two", [False, True], ids=["one root", "two roots"])
 async def test_search_finds_the_names_of_both(reopen: Reopen, two: bool) -> None:  # noqa: FBT001 - a case
     store, _, _ = roots(reopen, two=two)
-    assert await store.search("") == []
+    assert await names_found(store, "") == []
     await put_image(store, RepositoryName("team/new"), TagName("latest"))
     await put_image(store, RepositoryName("other/app"), None)
     await push_v1(store)
-    assert await store.search("") == ["other/app", "team/new", "team/old"]
-    assert await store.search("TEAM") == ["team/new", "team/old"]
-    assert await store.search("nothing") == []
+    assert await names_found(store, "") == ["other/app", "team/new", "team/old"]
+    assert await names_found(store, "TEAM") == ["team/new", "team/old"]
+    assert await names_found(store, "nothing") == []
+    await store.close()
 
 
 async def test_search_finds_names_beyond_one_page_of_the_catalog() -> None:
     storage = open_memory()
     for number in range(NAMES_AT_ONCE + 2):
         await storage.driver.write(f"{layout.REPOSITORIES}/n{number:05}/_manifests/x", b"")
-    assert len(await Store(storage).search("n0")) == NAMES_AT_ONCE + 2
+    store = Store(storage)
+    assert len(await names_found(store, "n0")) == NAMES_AT_ONCE + 2
+    await store.close()
 
 
 async def test_what_is_deleted_is_logged_with_who_did_it(reopen: Reopen, caplog: pytest.LogCaptureFixture) -> None:

@@ -159,6 +159,8 @@ async def gated(
     settings = V1Settings()
 
     async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(nothing.close)
+        stack.push_async_callback(store.close)
         registries = [
             V1Registry(store, settings, gates=checks, access=access("v1"), nothing=nothing, tokens=v1_tokens).handle,
             V2Registry(store, V2Settings(), gates=checks, access=access("v2"), nothing=nothing).handle,

@@ -76,6 +76,7 @@ async def open_place(way: str, root: Path, outside: Path, validation: Validation
     v1, v2 = V1Registry(store, V1Settings(), gates=gates), V2Registry(store, V2Settings(), gates=gates)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(storage.close)
+        stack.push_async_callback(store.close)
         if way == "in the proxy":
             proxy = Proxy(ProxySettings(), {Backend.V1: InProcess(v1.handle), Backend.V2: InProcess(v2.handle)})
         else:

@@ -46,6 +46,7 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
             "issue": ("gateway.v1.issue", "a registry"),
             "debug": ("gateway.v1.debug", True),
             "flavor": ("gateway.v1.flavor", "prod"),
+            "search": ("gateway.v1.search", False),
             "cors": ("gateway.v1.cors.origins", "https://ui.example"),
             "index": ("gateway.v1.standalone", False),
         },

@@ -30,6 +30,7 @@ from backends.model.names import ImageId, RepositoryName, TagName, canonical_nam
 from backends.model.targets import Target, V1Target, V2Target
 from backends.model.v1images import describe_agent
 from backends.model.v1names import V1Name, v1_name
+from backends.registry.changed_repositories import ChangedRepositories
 from backends.registry.changes import Change, carry_out
 from backends.registry.events import Events, Telling, of_removed, of_v1_removed
 from backends.registry.exclusive_lock import exclusive_lock, shared_lock
@@ -53,14 +54,24 @@ class Tags:
         v1_storage: where v1's are.
         events: where deletions are told; who moves a tag says what is told of it.
         copies: which images are a repository's own.
+        changes: where it is written down for a search that a repository has changed.
     """
 
-    def __init__(self, storage: Storage, v1_storage: Storage, events: Events, *, copies: Copies) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        v1_storage: Storage,
+        events: Events,
+        *,
+        copies: Copies,
+        changes: ChangedRepositories,
+    ) -> None:
         self._driver = storage.driver
         self._v1_driver = v1_storage.driver
         self._locks = storage.locks
         self._events = events
         self._copies = copies
+        self._changes = changes
         self._files = TagFiles(storage.driver, v1_storage.driver, self._copies)
         self._listing = TagListing(storage.driver, v1_storage.driver, self._files)
 
@@ -228,6 +239,7 @@ class Tags:
         write = partial(self._files.links.write, name, tag, digest)
         async with self._lock(at):
             work = self._files.write(at, V2Target(digest), write, writer=actor.agent, now=time.time_ns())
+            work = self._changes.noted(name, work)
             await carry_out(work, Change.PUSHED, f"tag {tag} for {digest}", name, actor=actor, telling=telling)
 
     async def delete(self, name: RepositoryName, tag: TagName, *, actor: Actor) -> None:
@@ -315,6 +327,7 @@ class Tags:
             if require is not None:
                 await require()
             work = self._files.write(at, V1Target(image_id), write, writer=actor.agent, now=time.time_ns())
+            work = self._changes.noted(name.v2 or name.text, work)
             what = f"tag {tag} for image {image_id}"
             await carry_out(work, Change.PUSHED, what, name.text, actor=actor, telling=telling)
 
@@ -341,9 +354,8 @@ class Tags:
             is_last = name.v2 is None or not await self._files.links.are_there(name.v2)
             tags = [tag for tag in await self._files.files.names(name) if await self._files.files.see(name, tag)]
             telling = of_v1_removed(self._events, name, tags, repository=is_last)
-        await carry_out(
-            self._delete_all_of_v1(name), Change.DELETED, "all tags", name.text, actor=actor, telling=telling
-        )
+        work = self._changes.noted(name.v2 or name.text, self._delete_all_of_v1(name))
+        await carry_out(work, Change.DELETED, "all tags", name.text, actor=actor, telling=telling)
 
     async def _delete_all_of_v1(self, name: V1Name) -> None:
         """Removes a repository, its tags first. What a killed process has left of its own images goes the next time."""
@@ -372,6 +384,10 @@ class Tags:
 
     async def _leave(self, tag: Tag) -> None:
         """Takes a repository without tags out of listings and search, in each generation."""
+        v1_name = "" if tag.v1 is None else tag.v1.v2 or tag.v1.text
+        await run_to_completion(self._changes.noted(tag.v2 or v1_name, self._leave_if_empty(tag)))
+
+    async def _leave_if_empty(self, tag: Tag) -> None:
         if tag.v2 is not None:
             await remove_empty(self._driver, layout.manifests(tag.v2))
         v1 = tag.v1

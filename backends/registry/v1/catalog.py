@@ -43,6 +43,18 @@ async def list_v1_repositories(
     return list(merge(official, others, key=_components))[:limit]
 
 
+async def list_v1_alone(driver: StorageDriver) -> AsyncIterator[V1Name]:
+    """Yields the repositories that have a tag of v1 and a name that v2 cannot hold, as their folders are sorted.
+
+    Args:
+        driver: v1's root.
+    """
+    async for page in _pages(driver, layout.V1_REPOSITORIES, "", None):
+        for namespace in page:
+            async for name in _in_namespace(driver, namespace, "", FOLDERS_AT_ONCE, None, in_v2=False):
+                yield name
+
+
 async def _first(names: AsyncIterator[RepositoryName], limit: int) -> AsyncIterator[RepositoryName]:
     count = 0
     async for name in names:
@@ -80,20 +92,29 @@ async def _of_others(
 
 
 async def _in_namespace(
-    driver: StorageDriver, namespace: str, start: str, at_once: int, visible: Visible | None
+    driver: StorageDriver, namespace: str, start: str, at_once: int, visible: Visible | None, *, in_v2: bool = True
 ) -> AsyncIterator[V1Name]:
-    """Yields the repositories of a namespace that have tags, as their folders are sorted."""
+    """Yields the repositories of a namespace that have tags, as their folders are sorted.
+
+    Args:
+        driver: v1's root.
+        namespace: its folder.
+        start: the first entry, as `list_pages` has it.
+        at_once: how many are looked into together.
+        visible: which there are for whoever asks; None for all.
+        in_v2: those that v2 can have; else the others.
+    """
     folder = f"{layout.V1_REPOSITORIES}/{namespace}"
     if unescape_v1(namespace) is None:
         return
     known = visible.below((namespace,)) if visible is not None else None
     async for page in _pages(driver, folder, start, known):
-        # What v2 cannot have is not looked at, and neither is what only looks like a repository's folder.
+        # What is not asked for is not looked at, and neither is what only looks like a repository's folder.
         entries = [
             (entry, name)
             for entry in page
             if (name := layout.v1_name_of(namespace, entry)) is not None
-            and name.v2 is not None
+            and (name.v2 is not None) is in_v2
             and (visible is None or visible.allows(name.canonical))
         ]
         for first in range(0, len(entries), at_once):

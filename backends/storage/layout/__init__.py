@@ -54,6 +54,8 @@
         v1-layer-files/<2>/<id>                                 the same of an image without one: size, time, digest
         layers-read                                             when the last whole pass over all layers began
         facts-key                                               seals what others keep for us (fact_key.py)
+        search/names                                            all repositories and their descriptions (search/)
+        search/changes                                          those that have changed since, a line for each change
     <root>/docker/registry/portside/tmp/                        temporary files before their rename; removed when old
     <root>/docker/registry/portside/locks                       empty; each lock is a byte of it; never delete
     <root>/docker/registry/portside/{purged,room-sought}        empty; their times say when the purger was at it last

@@ -11,6 +11,9 @@ HOLDERS = f"{INDEX}/holders"
 REFERRERS_BUILT = f"{INDEX}/referrers-built"
 LAYERS_READ = f"{INDEX}/layers-read"
 FACTS_KEY = f"{INDEX}/facts-key"
+SEARCH = f"{INDEX}/search"
+SEARCH_NAMES = f"{SEARCH}/names"
+SEARCH_CHANGES = f"{SEARCH}/changes"
 
 
 def all_referrers(name: RepositoryName) -> str:

@@ -93,6 +93,9 @@ LAYER_READER_LOCK = "layer reader"
 PURGER_LOCK = "purger"
 """Held to look for abandoned uploads."""
 
+SEARCH_LOCK = "search"
+"""Held to write the index of a search."""
+
 FACTS_KEY_LOCK = "facts key"
 """Held to make the key."""
 

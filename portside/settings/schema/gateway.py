@@ -88,6 +88,7 @@ class V1Backend(Backend):
     issue: str = V1Settings().issue
     debug: bool = V1Settings().debug
     flavor: str = V1Settings().flavor
+    search: bool = V1Settings().search
     cors: Cors | None = None
     mirroring: Mirroring | None = None
     xaccelredirect: str = ""
