@@ -31,6 +31,7 @@ from proxy.routing import Backend
 
 if TYPE_CHECKING:
     from backends.registry.facts import Facts
+    from backends.v1.mirror.mirror import Mirror
     from backends.web.access import AccessGate
     from portside.access_control import Access
     from portside.notifying import Notifications
@@ -76,8 +77,30 @@ def _has_own_images(settings: Settings) -> bool:
     return place.driver == "filesystem" and Path(f"{place.root}{layout.V1_COPIES}").is_dir()
 
 
+def make_mirror(settings: Settings, store: Store) -> Mirror | None:
+    """Returns what has images from the registry that v1 mirrors; None where it mirrors none.
+
+    Raises:
+        Problem: its CA or its password cannot be read.
+    """
+    if settings.mirroring is None or not settings.runs_v1:
+        return None
+    from backends.auth.followed_file import UnusableFile  # noqa: PLC0415 - few registries are mirrors
+    from backends.v1.mirror.mirror import Mirror  # noqa: PLC0415
+
+    try:
+        return Mirror(settings.mirroring, store)
+    except UnusableFile as error:
+        raise Problem(str(error)) from None
+    except OSError as error:  # ssl's own errors are among them
+        raise Problem(
+            f"gateway.v1.mirroring.ca: {settings.mirroring.ca} cannot be used ({error.strerror or error}); name a PEM"
+            " file that holds the CA of the registry that is mirrored"
+        ) from None
+
+
 def make_registries(
-    settings: Settings, store: Store, access: Access | None, index: IndexAccess | None
+    settings: Settings, store: Store, access: Access | None, index: IndexAccess | None, mirror: Mirror | None
 ) -> dict[Backend, Handler]:
     """Returns the registries of this process over their store.
 
@@ -86,6 +109,7 @@ def make_registries(
         store: what they keep.
         access: who may do what; None where everybody may do everything, as far as no index says otherwise.
         index: what v1 asks instead; None where it is its own.
+        mirror: has what v1 does not have from another registry; None where it mirrors none.
     """
     registries: dict[Backend, Handler] = {}
     gates = make_gates(settings.gates)
@@ -110,6 +134,7 @@ def make_registries(
             access=_v1_gate(access, index, store),
             nothing=nothing,
             tokens=access.v1_tokens if access is not None and index is None else None,
+            mirror=mirror,
         ).handle
     return registries
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from aiohttp.web import BaseRequest, StreamResponse
 
     from backends.registry.store import Store
+    from backends.v1.mirror.mirror import Mirror
     from portside.access_control import Access, PreparedAccess
     from portside.caching import Caching
     from portside.notifying import Notifications
@@ -59,6 +60,7 @@ class Parts:
     caching: Caching | None
     access_control: Access | None
     index: IndexAccess | None
+    mirror: Mirror | None
 
     def change(self, values: ServiceChange) -> None:
         """Takes over what was reloaded."""
@@ -89,6 +91,8 @@ class Parts:
             await self.access_control.close()
         if self.index is not None:
             await self.index.close()
+        if self.mirror is not None:
+            await self.mirror.close()
         if self.store is not None:
             await self.store.close()
         if self.notifications is not None:
@@ -127,7 +131,7 @@ async def build(
     storages: list[Storage] = []
     registries: dict[Backend, Handler] = {}
     background: list[Callable[[], Coroutine[Any, Any, None]]] = []
-    store, notifications, caching, control, index = None, None, None, None, None
+    store, notifications, caching, control, index, mirror = None, None, None, None, None, None
     if settings.roots:
         from portside import registries as here  # noqa: PLC0415 - not where requests are only forwarded
 
@@ -138,7 +142,8 @@ async def build(
         store = here.make_store(settings, storages, notifications, facts, metrics)
         control = _access(settings, prepared, storages[0], metrics, voice)
         index = _index(settings, control, metrics)
-        registries = here.make_registries(settings, store, control, index)
+        mirror = here.make_mirror(settings, store)
+        registries = here.make_registries(settings, store, control, index, mirror)
         background += [purger.watch for purger in here.make_purgers(settings, storages, metrics)]
         background += [indexer.watch for indexer in here.make_indexers(settings, storages, metrics, started=started)]
         background += [reader.watch for reader in here.make_layer_readers(settings, store, started=started)]
@@ -215,6 +220,7 @@ async def build(
         caching,
         control,
         index,
+        mirror,
     )
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from backends.registry.layers.layers import Layers
     from backends.registry.layers.observer import LayerObserver
     from backends.registry.search.service import Search
+    from backends.registry.v1.mirrored_images import MirroredImages
     from backends.registry.v1_view.service import V1View
 
 NAMES_AT_ONCE = 1000
@@ -146,9 +147,10 @@ class Store:
             self.conversions,
             self.changes,
         )
+        self._v1_blobs = self.blobs if self.shares_root else Blobs(self.v1_storage.driver)
         self.v1_images = V1Images(
             self.v1_storage,
-            self.blobs if self.shares_root else Blobs(self.v1_storage.driver),
+            self._v1_blobs,
             events,
             layers=lambda: self.layers,
             copies=self.v1_copies,
@@ -171,6 +173,13 @@ class Store:
             writes=self._writes,
             observer=self.layer_observer,
         )
+
+    @cached_property
+    def mirrored_images(self) -> MirroredImages:
+        """Images of v1 that come from the registry that this one mirrors."""
+        from backends.registry.v1.mirrored_images import MirroredImages  # noqa: PLC0415 - few registries are mirrors
+
+        return MirroredImages(self.v1_storage, self._v1_blobs, lambda: self.layers)
 
     async def drain(self) -> None:
         """Tells those who wait for a conversion, or for a layer, to ask again: soon others answer, not this process."""

@@ -77,7 +77,10 @@ class FileInfo:
 
 
 class Reader(Protocol):
-    """An open file: what it reads does not change, not even by deletion (but see `LinksFiles.repair`)."""
+    """An open file: what it reads does not change, not even by deletion (but see `LinksFiles.repair`).
+
+    Of one that a `Writer` still appends to, it reads what has been flushed since it was opened, too.
+    """
 
     @property
     def size(self) -> int: ...

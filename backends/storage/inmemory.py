@@ -132,8 +132,8 @@ class MemoryReader:
 
     async def chunks(self, offset: int, length: int) -> AsyncGenerator[Chunk, None]:
         end = offset + length
-        if end > self._size:
-            raise StorageError(f"{self._path} ends at {self._size} bytes where {end} were expected")
+        if end > len(self._content):
+            raise StorageError(f"{self._path} ends at {len(self._content)} bytes where {end} were expected")
         for start in range(offset, end, READ_SIZE):
             yield bytes(self._content[start : min(start + READ_SIZE, end)])
 

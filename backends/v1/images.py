@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import aclosing
+from typing import Protocol
 
 from aiohttp.web import BaseRequest, StreamResponse
 from multidict import CIMultiDict
 
 from backends.http.receiving import body_chunks
 from backends.http.request_info import client_agent
-from backends.http.sending import respond, send_content
+from backends.http.sending import Content, respond, send_content
 from backends.model.clients import parse_user_agent
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.media_types import OCTET_STREAM
 from backends.model.names import ImageId
 from backends.model.ranges import Unsatisfiable
 from backends.model.v1images import dump_json, parse_image_json, parse_payload_checksum
+from backends.registry.v1.images import StoredImage
 from backends.v1.headers import cache
 from backends.v1.parts import Parts, done
 
@@ -27,6 +30,11 @@ FIRST_WITH_PAYLOAD_CHECKSUM = (0, 10)
 async def get_json(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
     """Sends an image's JSON to the byte, with the size and the checksums of its layer."""
     stored = await parts.store.v1_view.images.get(image, parts.viewer(request))
+    return send_json(request, stored)
+
+
+def send_json(request: BaseRequest, stored: StoredImage) -> StreamResponse:
+    """Sends an image's JSON that was found."""
     if _unchanged(request):
         return _not_modified(request)
     headers = CIMultiDict(cache(time.time()))
@@ -40,6 +48,8 @@ async def get_json(parts: Parts, request: BaseRequest, image: ImageId) -> Stream
 async def put_json(parts: Parts, request: BaseRequest, image: ImageId) -> StreamResponse:
     """Takes an image's JSON; its layer follows."""
     document = parse_image_json(await parts.body(request), image)
+    if document.parent is not None:
+        await parts.bring(document.parent, request)
     if parts.settings.index is not None:
         from backends.v1.index_mode import require_listed  # noqa: PLC0415 - only beside an index
 
@@ -55,6 +65,17 @@ async def get_layer(parts: Parts, request: BaseRequest, image: ImageId) -> Strea
     end of the file.
     """
     reader = await parts.store.v1_view.images.open_layer(image, parts.viewer(request))
+    return await send_layer(parts, request, image, reader)
+
+
+class Layer(Content, Protocol):
+    """A layer that was found."""
+
+    def close(self) -> None: ...
+
+
+async def send_layer(parts: Parts, request: BaseRequest, image: ImageId, reader: Layer) -> StreamResponse:
+    """Sends a layer that was found, and closes it."""
     headers = {**cache(time.time()), "Content-Type": OCTET_STREAM, "Accept-Ranges": "bytes"}
     try:
         if parts.store.events.wanted:
@@ -92,6 +113,11 @@ async def get_ancestry(parts: Parts, request: BaseRequest, image: ImageId) -> St
     """Sends the ids from an image to its base."""
     ancestry = await parts.store.v1_view.images.ancestry(image, parts.viewer(request))
     parts.told(request, ancestry)
+    return send_ancestry(request, ancestry)
+
+
+def send_ancestry(request: BaseRequest, ancestry: Sequence[ImageId]) -> StreamResponse:
+    """Sends the ids from an image to its base that were found."""
     if _unchanged(request):
         return _not_modified(request)
     return respond(request, 200, cache(time.time()), dump_json(list(ancestry)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp.web import BaseRequest, StreamResponse
 
@@ -15,7 +15,7 @@ from backends.http.sending import respond
 from backends.model.actor import Actor
 from backends.model.clients import parse_user_agent
 from backends.model.descriptors import Platform
-from backends.model.errors import ErrorCode
+from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId
 from backends.model.v1images import dump_json
 from backends.registry.store import Store
@@ -34,6 +34,14 @@ MAX_JSON_BYTES = 4 * 1024 * 1024
 """Larger JSON bodies are refused with 413."""
 
 
+class BringsImages(Protocol):
+    """Has images from elsewhere."""
+
+    async def bring(self, image_id: ImageId, request: BaseRequest) -> None:
+        """Has an image come here with all its ancestors, if it is there."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What the handlers work with.
@@ -43,12 +51,27 @@ class Parts:
         settings: the registry's.
         receiving: how many layers are being received.
         tokens: issues tokens to clients; None where there is no access control.
+        mirror: has images from the registry that is mirrored; None where none is.
     """
 
     store: Store
     settings: V1Settings
     receiving: BodyLimit
     tokens: V1Tokens | None = None
+    mirror: BringsImages | None = None
+
+    async def bring(self, image: ImageId, request: BaseRequest) -> None:
+        """Has an image come here that a push builds on, or names, and that only the mirrored registry has.
+
+        Docker pushes no image that it finds here, and it finds what a mirror has elsewhere.
+        """
+        if self.mirror is None:
+            return
+        try:
+            await self.store.v1_view.images.get(image, self.viewer(request))
+        except RegistryError as error:
+            if error.code is ErrorCode.IMAGE_UNKNOWN:
+                await self.mirror.bring(image, request)
 
     def endpoints(self, request: BaseRequest) -> Sequence[str]:
         """The addresses for everything that follows: by itself the one that the client used."""

@@ -24,6 +24,7 @@ from backends.web.waiting import asking_again
 
 if TYPE_CHECKING:
     from backends.auth.v1_tokens import V1Tokens
+    from backends.v1.mirror.mirror import Mirror
     from backends.web.access import AccessGate
 
 
@@ -37,6 +38,7 @@ class Registry:
         access: who may; None where everybody may everything.
         nothing: a store with nothing in it, for callers who may not know what there is.
         tokens: issues tokens to clients; None where there is no access control.
+        mirror: has what is not here from another registry; None where this is no mirror.
 
     Attributes:
         handle: the handler (aiohttp's low-level server interface).
@@ -51,10 +53,16 @@ class Registry:
         access: AccessGate | None = None,
         nothing: Store | None = None,
         tokens: V1Tokens | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
-        parts = Parts(store, settings, BodyLimit(settings.uploads_at_once), tokens)
+        parts = Parts(store, settings, BodyLimit(settings.uploads_at_once), tokens, mirror)
+        routes = ROUTES if settings.index is None else routes_beside_an_index()
+        if mirror is not None:
+            from backends.v1.mirror.handlers import mirrored  # noqa: PLC0415 - few registries are mirrors
+
+            routes = mirrored(routes, mirror)
         dispatcher = Dispatcher(
-            ROUTES if settings.index is None else routes_beside_an_index(),
+            routes,
             PARSERS,
             parts,
             gates=gates,

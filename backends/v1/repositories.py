@@ -36,6 +36,11 @@ async def put_images(parts: Parts, request: BaseRequest, name: V1Name) -> Stream
 async def get_images(parts: Parts, request: BaseRequest, name: V1Name) -> StreamResponse:
     """Begins a pull."""
     content = await parts.store.v1_view.repositories.images(name, parts.viewer(request))
+    return await send_images(parts, request, name, content)
+
+
+async def send_images(parts: Parts, request: BaseRequest, name: V1Name, content: bytes) -> StreamResponse:
+    """Sends a list of images that was found."""
     if parts.store.events.wanted:
         from backends.v1.pulls import tell_repository  # noqa: PLC0415 - only where events are wanted
 

@@ -12,6 +12,7 @@ from backends.model.names import ImageId, is_image_id
 from backends.model.targets import target_text
 from backends.model.v1images import parse_body
 from backends.model.v1names import V1Name, require_new_name, require_new_tag
+from backends.registry.v1_view.repositories import TaggedImage
 from backends.v1.parts import Parts, answer, done
 
 UNDESCRIBED = {
@@ -32,6 +33,11 @@ async def get_tags(parts: Parts, request: BaseRequest, name: V1Name) -> StreamRe
 async def get_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) -> StreamResponse:
     """Sends the id that a tag names."""
     tagged = await parts.store.v1_view.repositories.tag(name, tag, parts.viewer(request))
+    return await send_tag(parts, request, name, tag, tagged)
+
+
+async def send_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str, tagged: TaggedImage) -> StreamResponse:
+    """Sends the id that was found."""
     if parts.store.events.wanted:
         from backends.v1.pulls import tell_tag  # noqa: PLC0415 - only where events are wanted
 
@@ -52,6 +58,7 @@ async def put_tag(parts: Parts, request: BaseRequest, name: V1Name, tag: str) ->
     require_new_tag(tag)
     if not is_image_id(image_id):
         raise RegistryError(ErrorCode.IMAGE_UNKNOWN, "Image not found")
+    await parts.bring(ImageId(image_id), request)
     actor, now = parts.actor(request), int(time.time())
     await parts.store.v1_view.repositories.put_tag(
         name, tag, ImageId(image_id), viewer=parts.viewer(request), actor=actor, now=now

@@ -174,6 +174,11 @@ class Staging:
         await self._drop(place, candidate.name, [candidate.content], ended=True)
         await self.tidy(place)
 
+    async def discard(self, place: ImagePlace, candidate: Candidate) -> None:
+        """Removes a candidate that nobody has announced."""
+        await self._drop(place, candidate.name, [candidate.content], ended=False)
+        await self.tidy_if_free(place)
+
     async def _forget_announcement(self, place: ImagePlace, text: bytes) -> None:
         """Removes one announcement of a text: each client has made one, and they are interchangeable."""
         key = sha256(text).hexdigest()
@@ -272,6 +277,14 @@ class StagedLayer:
         self._meter = meter
         self._place = place
         self.name = name
+
+    async def flush(self) -> None:
+        """Has readers see what has been received so far."""
+        await self._writer.flush()
+
+    def payload(self, text: bytes) -> str:
+        """Returns the payload checksum of a text and all that was received, in hex."""
+        return self._payloads[text].value.hexdigest()
 
     @classmethod
     @asynccontextmanager

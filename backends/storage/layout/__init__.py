@@ -28,6 +28,7 @@
             json-<sha256>-<name>                                    its JSON as announced, a file for each announcement
             layer-<name>                                            a layer, growing or whole
             payload-<hex>-<name>                                    layer <name> and its JSON have this checksum
+            mirrored                                                layer <name> comes from the registry that v1 mirrors
         v1/staged-copies/<ns>/<repo>/<id>/                      the same where access is controlled, by repository
         v1/repositories/<ns>/<repo>/<id>/                       a repository's own (model/image_places.py):
             {json,layer,ancestry,_checksum}                         as in images/<id>, which is another's image
@@ -52,6 +53,7 @@
         layers/<alg>/<2>/<hex>                                  what a layer is, by its digest (layers/)
         v1-layers/<2>/<hex>                                     by a v1 image's payload checksum: its layer's digest
         v1-layer-files/<2>/<id>                                 the same of an image without one: size, time, digest
+        v1-mirrored/<ns>/<repo>/{images,tags,tag_<t>}           what the registry that v1 mirrors has said last
         layers-read                                             when the last whole pass over all layers began
         facts-key                                               seals what others keep for us (fact_key.py)
         search/names                                            all repositories and their descriptions (search/)

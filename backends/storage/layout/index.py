@@ -5,6 +5,8 @@ from __future__ import annotations
 from backends.model.digest import Digest, parse_digest
 from backends.model.errors import RegistryError
 from backends.model.names import ImageId, RepositoryName
+from backends.model.v1names import escape_v1
+from backends.storage.layout.v1 import V1_TAG
 
 INDEX = "/docker/registry/portside/index"
 HOLDERS = f"{INDEX}/holders"
@@ -51,6 +53,23 @@ def layer_facts(digest: Digest) -> str:
 def v1_layer_file(image_id: ImageId) -> str:
     """Where it is noted which blob the file of a v1 image's layer is."""
     return f"{INDEX}/v1-layer-files/{image_id[:2]}/{image_id}"
+
+
+def v1_mirrored(namespace: str, repository_name: str) -> str:
+    """The folder of what a mirror was told of a repository; takes the names as `v1_repository` does."""
+    return f"{INDEX}/v1-mirrored/{escape_v1(namespace)}/{escape_v1(repository_name)}"
+
+
+def v1_mirrored_images(namespace: str, repository_name: str) -> str:
+    return f"{v1_mirrored(namespace, repository_name)}/images"
+
+
+def v1_mirrored_tags(namespace: str, repository_name: str) -> str:
+    return f"{v1_mirrored(namespace, repository_name)}/tags"
+
+
+def v1_mirrored_tag(namespace: str, repository_name: str, tag_name: str) -> str:
+    return f"{v1_mirrored(namespace, repository_name)}/{V1_TAG}{escape_v1(tag_name)}"
 
 
 def v1_layer_blob(payload: str) -> str:

@@ -79,6 +79,11 @@ def v1_layer_lock(place: ImagePlace, layer: str) -> str:
     return f"v1 layer {place} {layer}"
 
 
+def v1_mirror_lock(image_id: ImageId) -> str:
+    """Held to have a v1 image from the registry that is mirrored; before the locks of images and layers."""
+    return f"v1 mirror {image_id}"
+
+
 def v1_images_lock(namespace: str, repository_name: str) -> str:
     """Held to merge a list of images into a v1 repository's; takes the names as `v1_repository` does."""
     return f"v1 images {escape_v1(namespace)}/{escape_v1(repository_name)}"

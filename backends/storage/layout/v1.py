@@ -79,6 +79,11 @@ def v1_staged(place: ImagePlace, entry: str) -> str:
     return f"{v1_staging(place)}/{entry}"
 
 
+def v1_mirrored_layer(image_id: ImageId) -> str:
+    """Where it is noted which staged layer of an image comes from the registry that v1 mirrors."""
+    return v1_staged(image_id, "mirrored")
+
+
 def _copy(tree: str, copy: ImageCopy) -> str:
     return f"{tree}/{escape_v1(copy.owner.namespace)}/{escape_v1(copy.owner.stored)}/{copy.image_id}"
 
