@@ -1,0 +1,59 @@
+"""`portside v1 check`: what is below `portside v1` beside running the registry."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from portside.commands.options import DATA, fail, options, say
+
+CANNOT_LOOK = 2
+"""The status of `check` where it could not look: 0 is sound, 1 is that something is wrong."""
+
+STOPPED = 130
+"""The status of what was stopped before its end, as shells have it for Ctrl-C."""
+
+
+@click.command(short_help="Look whether a v1 volume is sound; change nothing.")
+@click.argument("names", metavar="[CONFIG] [NAME]...", nargs=-1)
+@options(DATA)
+@click.option("--quick", is_flag=True, help="Names and small files only: no layer is read.")
+@click.option("--rate", metavar="SIZE", help="Read so much a second at most: 50MB.  [default: as fast as the disk is]")
+@click.option("--json", "as_json", is_flag=True, help="For machines, a line for each finding.")
+def check(names: tuple[str, ...], data: str | None, quick: bool, rate: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
+    """Look whether a v1 volume is sound, beside running servers or without any; nothing is changed.
+
+    It says what is wrong and how it is mended, a line each, then how much it has looked at. With NAMEs of repositories
+    it looks only at these and the images that they need. The status is 0 where nothing is wrong (there may be notes),
+    1 where something is, 2 where it could not look. docs/v1-check.md explains each finding.
+
+    \b
+    portside v1 check --data /tmp/registry
+    portside v1 check portside.yml team/app
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    from portside.problems import Problem  # noqa: PLC0415
+    from portside.settings.places import settings_path  # noqa: PLC0415
+    from portside.settings.sizes import parse_size  # noqa: PLC0415
+    from portside.v1_check.command import Request, is_terminal  # noqa: PLC0415
+    from portside.v1_check.command import check as look  # noqa: PLC0415
+
+    config = None
+    if names and (names[0].endswith((".yml", ".yaml")) or Path(names[0]).is_file()):
+        config, names = Path(names[0]), names[1:]
+    try:
+        pace = None if rate is None else parse_size(rate)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--rate") from None
+    if pace == 0:
+        raise click.BadParameter("nothing would ever be read", param_hint="--rate")
+    request = Request(
+        config or settings_path(os.environ), os.environ, {"data": data}, names, quick, pace, as_json=as_json
+    )
+    try:
+        outcome = look(request, say=say, is_terminal=is_terminal())
+    except Problem as problem:
+        fail(str(problem), status=CANNOT_LOOK)
+    sys.exit(1 if outcome.wrong else 0 if outcome.is_whole else STOPPED)
