@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -39,21 +40,27 @@ def check(names: tuple[str, ...], data: str | None, quick: bool, rate: str | Non
     from portside.settings.sizes import parse_size  # noqa: PLC0415
     from portside.v1_check.command import Request, is_terminal  # noqa: PLC0415
     from portside.v1_check.command import check as look  # noqa: PLC0415
+    from portside.v1_check.reading import Pace, Stopped  # noqa: PLC0415
 
     config = None
     if names and (names[0].endswith((".yml", ".yaml")) or Path(names[0]).is_file()):
         config, names = Path(names[0]), names[1:]
     try:
-        pace = None if rate is None else parse_size(rate)
+        most = None if rate is None else parse_size(rate)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--rate") from None
-    if pace == 0:
+    if most == 0:
         raise click.BadParameter("nothing would ever be read", param_hint="--rate")
     request = Request(
-        config or settings_path(os.environ), os.environ, {"data": data}, names, quick, pace, as_json=as_json
+        config or settings_path(os.environ), os.environ, {"data": data}, names, quick=quick, as_json=as_json
     )
+    pace = Pace(most)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: pace.stop())
     try:
-        outcome = look(request, say=say, is_terminal=is_terminal())
+        outcome = look(request, pace, say=say, is_terminal=is_terminal())
     except Problem as problem:
         fail(str(problem), status=CANNOT_LOOK)
+    except Stopped:
+        fail("stopped before anything was found out", status=STOPPED)
     sys.exit(1 if outcome.wrong else 0 if outcome.is_whole else STOPPED)

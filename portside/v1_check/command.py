@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from backends.storage import layout
@@ -41,7 +38,6 @@ class Request:
         flags: as for `load_settings`.
         names: the repositories that are looked at; none for the whole volume.
         quick: whether layers are left unread.
-        rate: how many bytes a second are read; None for as many as the disk gives.
         as_json: for machines.
     """
 
@@ -50,7 +46,6 @@ class Request:
     flags: Mapping[str, Any]
     names: Sequence[str]
     quick: bool
-    rate: int | None
     as_json: bool
 
 
@@ -67,16 +62,18 @@ class Outcome:
     is_whole: bool
 
 
-def check(request: Request, *, say: Callable[[str], None], is_terminal: bool) -> Outcome:
+def check(request: Request, pace: Pace, *, say: Callable[[str], None], is_terminal: bool) -> Outcome:
     """Looks at a volume, and says what it finds, a line each.
 
     Args:
         request: what is asked for.
+        pace: how fast, and how long.
         say: prints a line.
         is_terminal: whether progress can be drawn on stderr.
 
     Raises:
         Problem: it cannot be looked at.
+        Stopped: it was stopped before it had found out anything.
     """
     settings = load_settings(Role.V1, request.config, request.environment, request.flags)
     folder = require_folders([settings.v1_storage], [layout.V1_REPOSITORIES, layout.V1_IMAGES])
@@ -86,10 +83,10 @@ def check(request: Request, *, say: Callable[[str], None], is_terminal: bool) ->
         raise Problem(f"there is no repository {', '.join(missing)} of v1 on {volume.root}")
     report = _Report(volume.user.uid, say, as_json=request.as_json)
     progress = Progress(is_terminal=is_terminal, is_quiet=request.as_json)
-    structure = check_structure(volume, scope)
+    structure = check_structure(volume, scope, pace)
     report.tell(structure.findings)
     layers = [] if request.quick else find_layers(volume, structure.images)
-    is_whole = _read_layers(volume, layers, Pace(request.rate), report, progress)
+    is_whole = _read_layers(volume, layers, pace, report, progress)
     report.sum_up(volume, structure, layers, progress, is_whole=is_whole, quick=request.quick)
     return Outcome(report.wrong, is_whole)
 
@@ -110,7 +107,6 @@ def _read_layers(volume: Volume, layers: Sequence[Layer], pace: Pace, report: _R
     with (
         progress.reading(len(layers), sum(layer.size for layer in layers)),
         ThreadPoolExecutor(at_once) as threads,
-        _stopping(pace),
     ):
         work: set[Future[Sequence[Finding]]] = set()
         try:
@@ -137,21 +133,6 @@ def _take(work: set[Future[Sequence[Finding]]], report: _Report, progress: Progr
             progress.pause()
             report.tell(findings)
     return left
-
-
-@contextmanager
-def _stopping(pace: Pace) -> Iterator[None]:
-    """While this is entered, Ctrl-C and SIGTERM end the reading, and what was found is still said."""
-
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal calls it
-        pace.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Report:

@@ -33,6 +33,15 @@ class Pace:
         """Ends the reading in all threads."""
         self._stopped.set()
 
+    def rest(self, seconds: float) -> None:
+        """Waits.
+
+        Raises:
+            Stopped
+        """
+        if self._stopped.wait(seconds):
+            raise Stopped
+
     def take(self, size: int) -> None:
         """Waits until so many bytes may be read.
 
@@ -45,8 +54,7 @@ class Pace:
                 now = time.monotonic()
                 self._next = max(self._next, now) + size / self._rate
                 seconds = self._next - now - size / self._rate
-        if self._stopped.wait(seconds) if seconds > 0 else self._stopped.is_set():
-            raise Stopped
+        self.rest(max(0.0, seconds))
 
 
 def read_pieces(volume: Volume, path: str, pace: Pace, passed: Callable[[int], None]) -> Iterator[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +9,7 @@ from backends.model.image_places import ImagePlace
 from portside.v1_check.findings import Finding
 from portside.v1_check.image_checks import check_image
 from portside.v1_check.images import Images
+from portside.v1_check.reading import Pace
 from portside.v1_check.repository_checks import Folder, check_repository, tags_of
 from portside.v1_check.staged import check_staged, staged_folders
 from portside.v1_check.volume import Volume
@@ -75,33 +75,36 @@ class Structure:
     repositories: int
 
 
-def check_structure(volume: Volume, scope: Scope, *, rest: Callable[[float], None] = time.sleep) -> Structure:
+def check_structure(volume: Volume, scope: Scope, pace: Pace) -> Structure:
     """Looks at names, small files and what they say of each other.
 
     Args:
         volume: where.
         scope: at what.
-        rest: waits so many seconds.
+        pace: how long.
+
+    Raises:
+        Stopped: it was told to.
     """
     images = Images(volume)
     needed, tags = _needed(images, scope.folders)
     found = list(needed)
     if scope.everything:
         found += [place for place in places(volume) if place not in needed]
-    suspects = _suspects(images, _looks(volume, scope, found, needed))
-    findings = [finding for _, some in settle(volume, suspects, rest=rest) for finding in some]
+    suspects = _suspects(images, _looks(volume, scope, found, needed), pace)
+    findings = [finding for _, some in settle(volume, suspects, pace) for finding in some]
     return Structure(findings, found, tags, len(scope.folders))
 
 
 def settle(
-    volume: Volume, suspects: Sequence[tuple[Look, Sequence[Finding]]], *, rest: Callable[[float], None]
+    volume: Volume, suspects: Sequence[tuple[Look, Sequence[Finding]]], pace: Pace
 ) -> Sequence[tuple[Look, Sequence[Finding]]]:
     """Looks again at what was found until it stays as it is; what does not is being changed."""
     settled: list[tuple[Look, Sequence[Finding]]] = []
     for seconds in SETTLING_SECONDS:
         if not suspects:
             break
-        rest(seconds)
+        pace.rest(seconds)
         images = Images(volume)
         unsettled: list[tuple[Look, Sequence[Finding]]] = []
         for look, before in suspects:
@@ -156,8 +159,13 @@ def _staged_look(folder: str) -> Look:
     return lambda images: check_staged(images.volume, folder)
 
 
-def _suspects(images: Images, looks: Iterable[Look]) -> list[tuple[Look, Sequence[Finding]]]:
-    return [(look, found) for look in looks if (found := list(look(images)))]
+def _suspects(images: Images, looks: Iterable[Look], pace: Pace) -> list[tuple[Look, Sequence[Finding]]]:
+    found: list[tuple[Look, Sequence[Finding]]] = []
+    for look in looks:
+        pace.rest(0)
+        if some := list(look(images)):
+            found.append((look, some))
+    return found
 
 
 def scope_of(volume: Volume, names: Sequence[str]) -> tuple[Scope, Sequence[str]]:

@@ -19,6 +19,7 @@ from backends.storage import layout
 from portside.v1_check import structure
 from portside.v1_check.command import Outcome, Request, check
 from portside.v1_check.findings import Kind
+from portside.v1_check.reading import Pace
 from tests.support.tarsum import TarSumVersion, tarsum
 from tests.support.v1_volumes import pushed_by, write_images, write_tags
 from tests.support.v1server import Pushed
@@ -43,8 +44,8 @@ def root(tmp_path: Path) -> Path:
 
 def _check(root: Path, *names: str, quick: bool = False) -> tuple[Outcome, list[dict[str, Any]], dict[str, Any]]:
     lines: list[str] = []
-    request = Request(None, {}, {"data": str(root)}, names, quick, None, as_json=True)
-    outcome = check(request, say=lines.append, is_terminal=False)
+    request = Request(None, {}, {"data": str(root)}, names, quick=quick, as_json=True)
+    outcome = check(request, Pace(None), say=lines.append, is_terminal=False)
     *findings, summary = map(json.loads, lines)
     return outcome, findings, summary
 
