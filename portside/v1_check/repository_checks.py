@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from backends.model.image_places import ImageCopy, ImagePlace
 from backends.model.names import ImageId, is_image_id
-from backends.model.v1images import V1Name, load_json
+from backends.model.v1images import load_json
+from backends.model.v1names import V1Name
 from backends.storage import layout
 from portside.v1_check.findings import Evidence, Finding, Kind
 from portside.v1_check.images import Images, State
@@ -43,7 +44,7 @@ class Folder:
     @property
     def name(self) -> V1Name | None:
         """The repository; None where no name leads here."""
-        return layout.v1_name_at(self.namespace, self.entry)
+        return layout.v1_name_of(self.namespace, self.entry)
 
 
 def tags_of(images: Images, folder: Folder) -> Mapping[str, ImagePlace]:
@@ -132,7 +133,7 @@ def _check_tag(
         what = "has blanks around its image id, which docker-registry 0.9.1 sends to clients"
         yield Finding(Kind.TAG_SPACED, where, what, text.evidence)
     tag_name = layout.v1_tag_of(entry)
-    if tag_name is None or layout.V1_TAG + layout.escape_v1(tag_name) != entry:
+    if tag_name is None:
         what = "is a tag to which no name leads: neither docker-registry 0.9.1 nor Portside finds it"
         yield Finding(Kind.NAME_UNREACHABLE, where, what, text.evidence)
     else:

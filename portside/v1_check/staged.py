@@ -49,7 +49,7 @@ def _owner(folder: str) -> str:
     if not folder.startswith(layout.V1_STAGED_COPIES + "/"):
         return ""
     namespace, entry, _ = folder.removeprefix(layout.V1_STAGED_COPIES + "/").split("/")
-    name = layout.v1_name_at(namespace, entry)
+    name = layout.v1_name_of(namespace, entry)
     return f" to {name.text}" if name is not None else ""
 
 

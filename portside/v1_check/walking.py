@@ -29,7 +29,7 @@ def own_images(volume: Volume) -> Iterator[ImageCopy]:
     """Yields the images that repositories have for themselves (ADR 20)."""
     for namespace in _names(volume, layout.V1_COPIES):
         for entry in _names(volume, f"{layout.V1_COPIES}/{namespace}"):
-            name = layout.v1_name_at(namespace, entry)
+            name = layout.v1_name_of(namespace, entry)
             if name is not None:
                 for image_id in filter(is_image_id, _names(volume, layout.v1_copies(name))):
                     yield ImageCopy(name, ImageId(image_id))
@@ -48,7 +48,7 @@ def check_folders(volume: Volume) -> Iterator[Finding]:
     for namespace in _names(volume, layout.V1_COPIES):
         for entry in _names(volume, f"{layout.V1_COPIES}/{namespace}"):
             path = f"{layout.V1_COPIES}/{namespace}/{entry}"
-            if layout.v1_name_at(namespace, entry) is None:
+            if layout.v1_name_of(namespace, entry) is None:
                 yield unknown(path.lstrip("/"), entry)
                 continue
             for image_id in _names(volume, path):

@@ -20,7 +20,7 @@ import pytest
 from backends.model.digest import Digest
 from backends.model.image_places import ImageCopy
 from backends.model.names import ImageId
-from backends.model.v1images import parse_v1_name
+from backends.model.v1names import parse_v1_name
 from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.factory import open_folder

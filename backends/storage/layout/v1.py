@@ -147,16 +147,3 @@ def v1_images_list(namespace: str, repository_name: str) -> str:
 
 def v1_private(namespace: str, repository_name: str) -> str:
     return f"{v1_repository(namespace, repository_name)}/_private"
-
-
-def v1_name_at(namespace: str, entry: str) -> V1Name | None:
-    """Returns the repository whose folder `<namespace>/<entry>` is; None where no name leads there."""
-    if not namespace.isascii() or not entry.isascii():
-        return None
-    name = V1Name(_unescape(namespace), unquote_plus(_unescape(entry)))
-    return name if escape_v1(name.namespace) == namespace and escape_v1(name.stored) == entry else None
-
-
-def _unescape(component: str) -> str:
-    text = unquote_plus(component)
-    return {"%2E%2E": "..", "%2E": "."}.get(text, text)
