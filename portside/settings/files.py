@@ -32,6 +32,7 @@ _YAML_WORDS = {
     "found unexpected end of stream": "a quotation mark is not closed",
     "expected ',' or ']'": "a list in [ ] is not closed, or lacks a comma",
     "expected ',' or '}'": "a section in { } is not closed, or lacks a comma",
+    "could not determine a constructor": "a tag (!!name) stands for an object of a program's; write the value itself",
     "cannot start any token": "text that begins with a special character needs quotes",
 }
 
@@ -49,12 +50,14 @@ class SettingsFile:
         raw: what it holds.
         node: where in it everything stands.
         remarks: what is odd about it as YAML.
+        text: as it stands there.
     """
 
     path: Path | None
     raw: dict[str, Any]
     node: yaml.Node | None
     remarks: tuple[Remark, ...]
+    text: str = ""
 
 
 def read_file(path: Path | None) -> SettingsFile:
@@ -66,7 +69,8 @@ def read_file(path: Path | None) -> SettingsFile:
     if path is None:
         return SettingsFile(None, {}, None, ())
     try:
-        document = parse_document(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        document = parse_document(text)
     except OSError as error:
         raise SettingsProblem(
             f"the settings file {path} cannot be read ({error.strerror}): {_unreadable_file(error)}"
@@ -82,7 +86,7 @@ def read_file(path: Path | None) -> SettingsFile:
     raw = document.value
     if raw is not None and not isinstance(raw, dict):
         raise SettingsProblem(f"the settings file {path} must hold keys such as storage: and http:, not a list or text")
-    return SettingsFile(path, raw or {}, document.node, tuple(_oddities(document)))
+    return SettingsFile(path, raw or {}, document.node, tuple(_oddities(document)), text)
 
 
 def _oddities(document: Document) -> Iterator[Remark]:

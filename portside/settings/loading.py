@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from portside.settings.conflicts import conflicts
+from portside.settings.docker_registry.recognizing import has_variables, is_docker_registry_s
 from portside.settings.environment import apply_environment
 from portside.settings.files import SettingsFile, SettingsProblem, read_file
 from portside.settings.listeners import V1 as DEFAULT_V1
@@ -30,13 +31,17 @@ from portside.settings.schema.config import Config
 from portside.settings.settings import Role, Settings
 from portside.settings.unsupported import notes as unsupported_notes
 from portside.settings.unsupported import refusals, unknown_keys, variable_refusals
-from portside.settings.v1_environment import LISTENING, V1Environment, v1_environment, v1_refusals
 from portside.settings.validation import Profile, pattern_mistakes, signing_key_mistakes, validation_notes
 from portside.settings.yaml_values import is_empty
 
 if TYPE_CHECKING:
     from portside.observe.mail import MailSettings
+    from portside.settings.docker_registry.older import Older
 
+LISTENING = frozenset({"REGISTRY_HOST", "REGISTRY_PORT"})
+"""docker-registry's, whose names look like distribution's."""
+_V1_ELSEWHERE = "gateway.v1.upstream"
+_V1_ELSEWHERE_BY = "REGISTRY_GATEWAY_V1_UPSTREAM"
 _UNKNOWN = "is not a known variable and is ignored"
 
 __all__ = ["Role", "Settings", "SettingsProblem", "load_settings", "settings_path"]
@@ -79,24 +84,21 @@ def load_settings(role: Role, path: Path | None, environment: Mapping[str, str],
 
 def examine(role: Role, file: SettingsFile, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Examined:
     """Puts file, environment and flags together; the arguments are those of `load_settings`."""
+    file, older_file = _of_whom(role, file)
     raw = file.raw
     # distribution loads no file without a version
     profile = Profile.OCI if is_empty(raw.get("version")) else Profile.DISTRIBUTION
-    older = V1Environment()
-    if role is Role.V1:
-        older = v1_environment(environment)
-        for dotted, value in older.values.items():
-            _put(raw, dotted, value)
-    elif role is Role.SERVE:
-        older.mistakes += v1_refusals(environment)
-        if environment.get("STORAGE_PATH"):
-            older.notes.append("only `portside v1` uses STORAGE_PATH; name the folder with --data")
-    remarks = [*file.remarks, *remarks_of(Kind.IGNORED, older.notes)]
+    remarks = [*file.remarks]
+    older = _read_older(role, file, older_file, environment)
+    if older is not None:
+        _put_older(raw, older)
+        remarks += [each for each in older.remarks if each.kind is Kind.IGNORED]
     overrides = apply_environment(raw, environment, Config)
     remarks += overrides.remarks
-    if role is Role.V1 or not _get(raw, "gateway.v1.upstream"):
-        remarks += remarks_of(Kind.REFUSED, older.mistakes)
-    unknown = [name for name in overrides.unknown if role is not Role.V1 or name not in LISTENING]
+    if older is not None and (role is Role.V1 or not _get(raw, _V1_ELSEWHERE)):
+        remarks += [each for each in older.remarks if each.kind is Kind.REFUSED]
+    taken = LISTENING if older is not None and older.takes_address else ()
+    unknown = [name for name in overrides.unknown if name not in taken]
     protecting = variable_refusals(unknown)
     remarks += protecting
     for name in sorted({*unknown} - {each.path for each in protecting}):
@@ -105,28 +107,70 @@ def examine(role: Role, file: SettingsFile, environment: Mapping[str, str], flag
         if value is not None:
             _put_flag(raw, role, dotted, value)
     remarks += [*refusals(raw), *unsupported_notes(raw), *older_names(raw), *unknown_keys(raw)]
+    variables = {**(older.variables if older is not None else {}), **overrides.applied}
     settings = None
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
         mistakes = [describe_mistake(found) for found in error.errors(include_url=False)]
-        remarks += [_with_variable(each, overrides.applied) for each in mistakes]
+        origins = {**(older.origins if older is not None else {}), **overrides.applied}
+        remarks += [_with_origin(each, origins) for each in mistakes]
     else:
         settings, more = _settings(role, config, profile)
         # What a part says of a value of its own goes before what is said of every value of its kind.
         told = {each.path for each in more}
         remarks = [each for each in remarks if each.kind is not Kind.DANGEROUS or each.path not in told] + more
     if settings is None or any(each.kind is Kind.REFUSED for each in remarks):
-        return Examined(None, tuple(remarks), overrides.applied)
-    settings = replace(settings, notes=_notes(remarks), source=file.path)
-    return Examined(settings, tuple(remarks), overrides.applied)
+        return Examined(None, tuple(remarks), variables)
+    source = file.path if older is None else file.path or older.path
+    settings = replace(settings, notes=_notes(remarks), source=source)
+    return Examined(settings, tuple(remarks), variables)
 
 
-def _with_variable(mistake: Remark, variables: Mapping[str, str]) -> Remark:
-    """Names the variable that a mistake is in, which nobody would find in the file."""
-    for key, variable in variables.items():
+def _of_whom(role: Role, file: SettingsFile) -> tuple[SettingsFile, SettingsFile | None]:
+    """Returns Portside's file and docker-registry's, of which one at most was named.
+
+    Raises:
+        SettingsProblem: it is docker-registry's, and the role is not its registry.
+    """
+    if not is_docker_registry_s(file.raw):
+        return file, None
+    if role is not Role.V1:
+        raise SettingsProblem(
+            f"{file.path} is docker-registry's file, not Portside's: use `portside v1 {file.path}`, or name it to"
+            f" `portside serve` by DOCKER_REGISTRY_CONFIG; `portside v1 config check {file.path}` explains it"
+        )
+    return SettingsFile(None, {}, None, ()), file
+
+
+def _read_older(
+    role: Role, file: SettingsFile, older_file: SettingsFile | None, environment: Mapping[str, str]
+) -> Older | None:
+    """Returns what is said to docker-registry; None where nothing is, or its registry is not run here."""
+    if role not in {Role.V1, Role.SERVE} or (older_file is None and not has_variables(environment)):
+        return None
+    if role is Role.SERVE and (_get(file.raw, _V1_ELSEWHERE) or environment.get(_V1_ELSEWHERE_BY)):
+        return None
+    from portside.settings.docker_registry.older import read_older  # noqa: PLC0415 - only where there is some of it
+
+    return read_older(role, older_file, environment, has_file=file.path is not None)
+
+
+def _put_older(raw: dict[str, Any], older: Older) -> None:
+    """Writes docker-registry's settings into the file: what somebody decided, and defaults where the file has none."""
+    in_memory = "inmemory" in (_get(raw, "storage") or ())
+    for dotted, value in older.defaults.items():
+        if is_empty(_get(raw, dotted)) and not (in_memory and dotted.startswith("storage.")):
+            _put(raw, dotted, value)
+    for dotted, value in older.values.items():
+        _put(raw, dotted, value)
+
+
+def _with_origin(mistake: Remark, origins: Mapping[str, str]) -> Remark:
+    """Names what a mistake was set by, where nobody would find it in the file: a variable, docker-registry's file."""
+    for key, origin in origins.items():
         if f"{mistake.path}.".startswith(f"{key}."):
-            return replace(mistake, text=f"{mistake.text}, set by {variable}")
+            return replace(mistake, text=f"{mistake.text}, set by {origin}")
     return mistake
 
 

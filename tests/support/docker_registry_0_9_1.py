@@ -69,14 +69,14 @@ def find_python_2_7() -> Path:
         found.append(Path(in_path))
     for python in found:
         asked = subprocess.run(
-            [python, "-c", "import pip, ssl"], env=_environment(), capture_output=True, check=False, timeout=30
+            [python, "-c", "import pip, ssl"], env=original_environment(), capture_output=True, check=False, timeout=30
         )
         if asked.returncode == 0:
             return python
     pytest.skip("no Python 2.7 with pip is installed, on which docker-registry 0.9.1 runs: pyenv install 2.7.18")
 
 
-def _environment(base: Path | None = None) -> dict[str, str]:
+def original_environment(base: Path | None = None) -> dict[str, str]:
     """What a Python 2.7 is started with: nothing of ours is in its path, and none of our variables are its settings."""
     passed = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
     kept = {name: value for name, value in os.environ.items() if name in passed or name.startswith("PIP_")}
@@ -120,7 +120,7 @@ def _why_not() -> str | None:
         try:
             done = subprocess.run(
                 [find_python_2_7(), "-m", "pip", "install", *options, *PACKAGES],
-                env=_environment(partial),
+                env=original_environment(partial),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 check=False,
@@ -191,7 +191,7 @@ class OriginalRegistry:
             self._process = subprocess.Popen(
                 [python, "-c", _GUNICORN, *served, "docker_registry.wsgi:application"],
                 cwd=self.folder,
-                env={**_environment(base), **always, **self.variables},
+                env={**original_environment(base), **always, **self.variables},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -93,7 +93,8 @@ def test_docker_registry_s_variables_are_honoured_by_v1_alone(load: Load) -> Non
     assert settings.roots == (StorageSettings("filesystem", "/registry"),)
     assert roots(settings) == [("v1", "127.0.0.1:5555", False)]
     assert (settings.log.level, settings.workers, settings.drain_seconds) == ("warn", 4, 3600)
-    assert settings.notes == ()
+    (note,) = settings.notes  # the flavor dev has debug on
+    assert note.startswith("gateway.v1.debug is on")
     assert load(Role.V2, None, older).storage.root == "data"
     assert roots(load(Role.V1, None, {"REGISTRY_PORT": "tcp://10.0.0.1:5000"})) == [("v1", "127.0.0.1:5081", False)]
 
@@ -113,10 +114,8 @@ NOT_HONOURED = {
     "STORAGE_REDIRECT": "true",
     "CACHE_REDIS_HOST": "redis",
     "CACHE_LRU_REDIS_HOST": "redis",
-    "SMTP_HOST": "mail",
     "BUGSNAG": "hunter2",
     "NEW_RELIC_LICENSE_KEY": "hunter2",
-    "CORS_ORIGINS": "['*']",
     "LOGLEVEL": "loud",
     "GUNICORN_ACCESS_LOG_FILE": "/var/log/access",
 }
@@ -131,11 +130,13 @@ def test_docker_registry_s_variables_without_an_effect_are_named(load: Load, nam
 
 
 UNSAFE: list[tuple[str, str, str]] = [
-    *[("STANDALONE", value, "without it") for value in ("false", "False", "no", "0", "1", "", "maybe", "{")],
-    *[("SETTINGS_FLAVOR", value, "in S3") for value in ("s3", "prod", "cloudfronts3", "ceph-s3")],
-    *[("SETTINGS_FLAVOR", value, "no driver for") for value in ("azureblob", "gcs", "swift", "glance", "oss")],
-    *[("SETTINGS_FLAVOR", value, "does not know") for value in ("mine", "Dev")],
-    ("DOCKER_REGISTRY_CONFIG", "/config.yml", "docs/settings.md"),
+    *[("STANDALONE", value, "without it") for value in ("false", "False", "no", "0", "1", "", "maybe")],
+    ("STANDALONE", "{", "not valid YAML"),
+    *[("SETTINGS_FLAVOR", value, "driver s3 is not supp") for value in ("s3", "prod", "cloudfronts3", "ceph-s3")],
+    *[("SETTINGS_FLAVOR", value, "is not supported yet") for value in ("azureblob", "gcs", "swift", "glance", "oss")],
+    *[("SETTINGS_FLAVOR", value, "is not a flavor of") for value in ("mine", "Dev")],
+    ("DOCKER_REGISTRY_CONFIG", "/absent/config.yml", "cannot be read"),
+    ("DOCKER_REGISTRY_CONFIG", "absent.yml", "a relative name counts from /docker-registry/config"),
     ("MIRROR_SOURCE", "https://registry-1.docker.io", "mirroring"),
     ("GUNICORN_USER", "www-data", "start it as that user"),
     ("GUNICORN_GROUP", "www-data", "start it as that group"),
@@ -180,6 +181,18 @@ def test_a_mistake_in_docker_registry_s_environment_names_the_variable(load: Loa
     assert mistake.startswith(f"{name}: {value!r} is not a ")
 
 
-def test_serve_says_that_it_does_not_take_docker_registry_s_data_folder(load: Load) -> None:
-    (note,) = load(Role.SERVE, None, {"STORAGE_PATH": "/registry"}).notes
-    assert note.startswith("only `portside v1` uses STORAGE_PATH")
+def test_serve_takes_docker_registry_s_data_folder_where_no_file_says_another(load: Load) -> None:
+    """Who puts Portside's image in the place of the old one finds his images; it speaks TLS as ever."""
+    alone = load(Role.SERVE, None, {"STORAGE_PATH": "/registry"})
+    assert (alone.storage.root, alone.v1_storage.root, alone.notes) == ("/registry", "/registry", ())
+    assert roots(alone)[0] == ("proxy", ":::5000", True)
+    beside = load(Role.SERVE, "storage: {filesystem: {rootdirectory: /file}}", {"STORAGE_PATH": "/registry"})
+    assert beside.storage.root == "/file"
+    (note,) = beside.notes
+    assert note.startswith("STORAGE_PATH has no effect beside a settings file")
+
+
+def test_variables_that_others_use_too_mean_nothing_to_serve(load: Load) -> None:
+    usual = load(Role.SERVE, None, {})
+    others = {"DEBUG": "true", "LOGLEVEL": "debug", "SMTP_HOST": "mail", "CACHE_REDIS_HOST": "redis"}
+    assert load(Role.SERVE, None, others) == usual

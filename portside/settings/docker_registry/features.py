@@ -1,0 +1,103 @@
+"""What becomes of the keys of a feature that has several: tokens, mirrors, addresses, browsers, mail. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from portside.settings.docker_registry.flavors import Value
+from portside.settings.docker_registry.outcomes import Outcome, refuse, used, useless
+
+_HUB = "https://index.docker.io"
+_CORS = {
+    "origins": "origins",
+    "methods": "methods",
+    "headers": "headers",
+    "expose_headers": "exposeheaders",
+    "supports_credentials": "credentials",
+    "max_age": "maxage",
+}
+_OTHER_CORS = ("send_wildcard", "always_send", "automatic_options", "vary_header", "resources")
+
+Get = Callable[[str], Value]
+
+
+def tokens(get: Get) -> Iterator[Outcome]:
+    """Who asks for tokens: nobody where the registry is its own index."""
+    standalone, disabled = get("standalone"), get("disable_token_auth")
+    endpoint, key = get("index_endpoint"), get("privileged_key")
+    if standalone.broken:
+        return
+    if standalone.value is True or disabled.value is True:
+        if endpoint.told and endpoint.value:
+            yield useless(endpoint, "this registry is its own index")
+        if key.value:
+            yield useless(key, "no tokens are asked for, so no signature can stand for one")
+        return
+    yield refuse(
+        standalone,
+        "checking tokens at an index is not supported yet; remove it or set it to true to serve everyone without it"
+        if standalone.chosen
+        else "it is not set, so tokens would be asked for at an index, which is not supported yet; write"
+        " standalone: true to serve everyone without them",
+    )
+
+
+def mirrored(get: Get) -> Iterator[Outcome]:
+    """Another registry that this one is a mirror of."""
+    source = get("mirroring.source")
+    if source.value:
+        yield refuse(source, "mirroring another registry is not supported yet; remove it")
+
+
+def elsewhere(get: Get) -> Iterator[Outcome]:
+    """Layers that others send, and where clients are told to go."""
+    redirect, accel, endpoints = get("storage_redirect"), get("nginx_x_accel_redirect"), get("registry_endpoints")
+    if redirect.value:
+        yield useless(redirect, "a file system has no addresses to redirect to")
+    if accel.value:
+        yield useless(accel, "layers are sent by Portside itself")
+    if endpoints.value:
+        yield useless(endpoints, "clients are told the address that they use; http.host names another")
+
+
+def browsers(get: Get) -> Iterator[Outcome]:
+    """Pages of other origins."""
+    origins = get("cors.origins")
+    becomes: dict[str, Any] = {}
+    for key, ours in _CORS.items():
+        value = get(f"cors.{key}")
+        if value.value is None or value.broken:
+            continue
+        if not origins.value:
+            if value.told:
+                yield useless(value, "no origins are named, so no page of another origin may read anything")
+            continue
+        becomes = {f"gateway.v1.cors.{ours}": bool(value.value) if key == "supports_credentials" else value.value}
+        yield used(value, becomes)
+    for key in _OTHER_CORS:
+        value = get(f"cors.{key}")
+        if value.value is not None:
+            yield useless(value, "what browsers need is sent in any case")
+
+
+def mail(get: Get) -> Iterator[Outcome]:
+    """Mail about errors."""
+    host, port = get("email_exceptions.smtp_host"), get("email_exceptions.smtp_port")
+    secure = get("email_exceptions.smtp_secure")
+    if not host.value:
+        return
+    name = str(host.value)
+    place = f"[{name}]" if ":" in name else name
+    smtp = {
+        "addr": f"{place}:{port.value}" if port.value else place,
+        "username": str(get("email_exceptions.smtp_login").value or ""),
+        "password": str(get("email_exceptions.smtp_password").value or ""),
+        "insecure": not secure.value,
+    }
+    options = {
+        "smtp": {key: value for key, value in smtp.items() if value != ""},
+        "from": str(get("email_exceptions.from_addr").value or ""),
+        "to": [str(get("email_exceptions.to_addr").value or "")],
+    }
+    yield used(host, {"log.hooks": [{"type": "mail", "levels": ["error"], "options": options}]})

@@ -1,0 +1,175 @@
+"""What docker-registry's file and variables say, put into Portside's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from portside.settings.docker_registry.flavors import Flavor, Source
+from portside.settings.docker_registry.outcomes import Outcome
+from portside.settings.docker_registry.program import USUAL_PORT, translate_program
+from portside.settings.docker_registry.reading import CONFIG, FLAVOR, Chosen, choose
+from portside.settings.docker_registry.translating import translate
+from portside.settings.files import SettingsFile
+from portside.settings.remarks import Kind, Remark
+from portside.settings.settings import Role
+
+_ADDRESS = "http.addr"
+_PLACE = "STORAGE_PATH"
+# Where the v1 registry is beside others, these say that docker-registry's settings are meant: no other program's
+# variables have these names, or it would be unsafe to pass them over.
+_MEANT = (CONFIG, FLAVOR, "STANDALONE", "MIRROR_SOURCE")
+# Whoever sets one of them, and has it in no `_env:` of an own file, expects something of it.
+_EXPECTED = (
+    "STORAGE_PATH",
+    "STANDALONE",
+    "INDEX_ENDPOINT",
+    "PRIVILEGED_KEY",
+    "SEARCH_BACKEND",
+    "MIRROR_SOURCE",
+    "LOGLEVEL",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Older:
+    """All of it.
+
+    Attributes:
+        path: the file that was read; None for none.
+        flavor: the name of the flavor, or "".
+        settings: what the flavor holds; None where it cannot be used.
+        outcomes: what becomes of each key and variable.
+        values: Portside's settings that somebody decided, by dotted path; they go before Portside's file.
+        defaults: settings that a flavor brings along; Portside's file goes before them.
+        origins: what decided each of the values, in a person's words.
+        variables: variables by the setting that they decide.
+        remarks: what keeps it from starting, and what has no effect.
+        takes_address: whether `REGISTRY_HOST` and `REGISTRY_PORT` are obeyed.
+    """
+
+    path: Path | None = None
+    flavor: str = ""
+    settings: Flavor | None = None
+    outcomes: tuple[Outcome, ...] = ()
+    values: dict[str, Any] = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+    remarks: tuple[Remark, ...] = ()
+    takes_address: bool = False
+
+
+def read_older(
+    role: Role, older_file: SettingsFile | None, environment: Mapping[str, str], *, has_file: bool = False
+) -> Older:
+    """Reads what docker-registry's file and variables say to the v1 registry.
+
+    Args:
+        role: V1, or SERVE.
+        older_file: docker-registry's file, where the argument names one.
+        environment: all variables.
+        has_file: whether a file of Portside's is read too.
+    """
+    meant = role is Role.V1 or any(name in environment for name in _MEANT)
+    if not meant and not (environment.get(_PLACE) and not has_file):
+        return _program_alone(environment)
+    chosen = choose(older_file, environment)
+    outcomes: list[Outcome] = []
+    if chosen.flavor is not None:
+        outcomes += translate(chosen.flavor, chosen.name if chosen.asked else "")
+    else:
+        outcomes.append(_unusable(chosen))
+    if older_file is not None and environment.get(CONFIG):
+        why = f"has no effect: {older_file.path} was named instead"
+        outcomes.append(Outcome("", Kind.IGNORED, CONFIG, told=True, why=why))
+    if chosen.path is not None:
+        outcomes += _unexpected(outcomes, environment, chosen.path)
+    outcomes += translate_program(environment)
+    values, defaults, origins, variables = _settings(outcomes, chosen.path, asked=chosen.asked)
+    if chosen.asked and (role is Role.V1 or not has_file):
+        defaults.setdefault(_ADDRESS, f":{USUAL_PORT}")
+    return Older(
+        path=chosen.path,
+        flavor=chosen.name,
+        settings=chosen.flavor,
+        outcomes=tuple(outcomes),
+        values=values,
+        defaults=defaults,
+        origins=origins,
+        variables=variables,
+        remarks=tuple(_remarks(outcomes, chosen.path)),
+        takes_address=True,
+    )
+
+
+def subject_of(outcome: Outcome, path: Path | None) -> str:
+    """Returns what a sentence about it begins with: the variable, the key and where it stands, or the flavor."""
+    if outcome.source is Source.VARIABLE and outcome.variable:
+        return outcome.variable
+    if path is None:
+        return FLAVOR
+    return f"{outcome.key} (line {outcome.line} of {path})" if outcome.line else outcome.key
+
+
+def _unusable(chosen: Chosen) -> Outcome:
+    if chosen.subject in {CONFIG, FLAVOR}:
+        return Outcome("", Kind.REFUSED, chosen.subject, why=chosen.mistake)
+    return Outcome(chosen.subject, Kind.REFUSED, source=Source.DEFAULT, why=chosen.mistake)
+
+
+def _program_alone(environment: Mapping[str, str]) -> Older:
+    """Returns what is unsafe to pass over, where docker-registry's settings are not meant."""
+    refused = [each for each in translate_program(environment) if each.kind is Kind.REFUSED]
+    refused = [
+        each for each in refused if each.variable.startswith(("GUNICORN_OPTS", "GUNICORN_USER", "GUNICORN_GROUP"))
+    ]
+    remarks = _remarks(refused, None)
+    if environment.get(_PLACE):
+        why = f"has no effect beside a settings file; name the folder there or with --data, or set {FLAVOR}"
+        remarks.append(Remark(Kind.IGNORED, _PLACE, f"{_PLACE} {why}"))
+    return Older(outcomes=tuple(refused), remarks=tuple(remarks))
+
+
+def _unexpected(outcomes: Iterable[Outcome], environment: Mapping[str, str], path: Path) -> list[Outcome]:
+    """Returns variables that the official image's settings obey, and the file does not."""
+    named = {each.variable for each in outcomes}
+    why = f"has no effect: {path} does not name it (_env:NAME) in this flavor"
+    return [
+        Outcome("", Kind.IGNORED, name, told=True, why=why)
+        for name in _EXPECTED
+        if environment.get(name) and name not in named
+    ]
+
+
+def _settings(
+    outcomes: Iterable[Outcome], path: Path | None, *, asked: bool
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, str], dict[str, str]]:
+    values: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    variables: dict[str, str] = {}
+    for each in outcomes:
+        for dotted, value in each.becomes.items():
+            if each.chosen:
+                values[dotted] = value
+                origins[dotted] = subject_of(each, path)
+                if each.source is Source.VARIABLE:
+                    variables[dotted] = each.variable
+            elif asked:
+                defaults[dotted] = value
+    return values, defaults, origins, variables
+
+
+def _remarks(outcomes: Iterable[Outcome], path: Path | None) -> list[Remark]:
+    remarks = []
+    for each in outcomes:
+        subject = subject_of(each, path)
+        name = each.variable if each.source is Source.VARIABLE else ""
+        if each.kind is Kind.REFUSED:
+            remarks.append(Remark(Kind.REFUSED, name, f"{subject}: {each.why}"))
+        elif each.kind is Kind.IGNORED and each.told:
+            remarks.append(Remark(Kind.IGNORED, name, f"{subject} {each.why}"))
+    return remarks

@@ -1,0 +1,280 @@
+"""What docker-registry's file and variables become: settings, what has no effect, what keeps it from starting."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portside.settings.docker_registry.document import parse
+from portside.settings.docker_registry.recognizing import is_docker_registry_s
+from portside.settings.loading import Role, Settings, SettingsProblem, load_settings
+from tests.support.settings_files import Load, mistakes_of, roots
+
+FILES = Path(__file__).parents[1] / "data" / "config" / "v1"
+LOCAL = {"SETTINGS_FLAVOR": "local"}
+FLAVOR = "storage: local, standalone: true"
+
+MAIL = (
+    "email_exceptions: {smtp_host: mail.example, smtp_port: 587, smtp_login: u, smtp_password: p, smtp_secure: true,"
+    " from_addr: a@b, to_addr: c@d}"
+)
+BECOMES: list[tuple[str, Callable[[Settings], object], object]] = [
+    ("storage_path: /srv/r", lambda s: s.storage.root, "/srv/r"),
+    ("storage_path: 755", lambda s: s.storage.root, "755"),
+    ("", lambda s: s.storage.root, "./tmp"),
+    ("storage: FILE, storage_path: /f", lambda s: s.v1_storage.root, "/f"),
+    ("storage: dumb", lambda s: s.storage.driver, "inmemory"),
+    ("loglevel: Critical", lambda s: s.log.level, "error"),
+    ("loglevel: warning", lambda s: s.log.level, "warn"),
+    ("loglevel:", lambda s: s.log.level, "info"),
+    ("issue: hello", lambda s: s.v1.issue, "hello"),
+    ("debug: yes", lambda s: s.v1.debug, True),
+    ("debug: 'false'", lambda s: s.v1.debug, True),  # text, which Python takes for true
+    ("debug: 0", lambda s: s.v1.debug, False),
+    ("issue: x", lambda s: s.v1.flavor, "dev"),
+    ("cors: {origins: 'https://ui.example'}", lambda s: s.v1.cors and s.v1.cors.origins, ("https://ui.example",)),
+    ("cors: {headers: [X-A]}", lambda s: s.v1.cors, None),
+    (
+        "cors: {origins: ['https://a', 'https://b'], methods: [GET], headers: X-A, expose_headers: [X-B], max_age: 60}",
+        lambda s: (
+            s.v1.cors and (s.v1.cors.methods, s.v1.cors.headers, s.v1.cors.expose_headers, s.v1.cors.max_age_seconds)
+        ),
+        (("GET",), ("X-A",), ("X-B",), 60),
+    ),
+    ("standalone: false, disable_token_auth: true", lambda s: s.role, Role.V1),
+    (
+        MAIL,
+        lambda s: [(m.host, m.port, m.username, m.password, m.insecure, m.sender, m.to) for m in s.log.mail],
+        [("mail.example", 587, "u", "p", False, "a@b", ("c@d",))],
+    ),
+    (
+        "email_exceptions: {smtp_host: 'fd00::1', to_addr: c@d}",
+        lambda s: [(m.host, m.port, m.insecure) for m in s.log.mail],
+        [("fd00::1", 25, True)],
+    ),
+    ("email_exceptions: {smtp_port: 25, to_addr: c@d}", lambda s: s.log.mail, ()),
+]
+
+
+@pytest.mark.parametrize(("keys", "look", "expected"), BECOMES)
+def test_a_key_of_a_flavor_becomes_a_setting(
+    load: Load, keys: str, look: Callable[[Settings], object], expected: object
+) -> None:
+    assert look(load(Role.V1, f"dev: {{{FLAVOR}, {keys}}}")) == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "flavor", "root", "level"),
+    [
+        ({}, "dev", "/tmp/registry", "debug"),
+        (LOCAL, "local", "/tmp/registry", "info"),
+        ({**LOCAL, "STORAGE_PATH": "/registry", "LOGLEVEL": "error"}, "local", "/registry", "error"),
+        ({"SETTINGS_FLAVOR": "test", "LOGLEVEL": ""}, "test", "./tmp/test", "info"),
+    ],
+)
+def test_flavors_bring_their_defaults_by_file_and_without(
+    load: Load, environment: dict[str, str], flavor: str, root: str, level: str
+) -> None:
+    by_file = load_settings(Role.V1, FILES / "flavors.yml", environment, {})
+    without = load(Role.V1, None, {"SETTINGS_FLAVOR": "dev", **environment})
+    for settings in (by_file, without):
+        assert (settings.v1.flavor, settings.storage.root, settings.log.level) == (flavor, root, level)
+        assert roots(settings) == [("v1", ":5000", False)]
+        assert settings.v1.debug is (flavor != "local")
+    assert by_file.source == FILES / "flavors.yml"
+
+
+def test_a_file_without_flavors_is_read_for_an_empty_one(load: Load) -> None:
+    settings = load_settings(Role.V1, FILES / "flat.yml", {"SETTINGS_FLAVOR": "", "STORAGE_PATH": "/flat"}, {})
+    assert settings.storage.root == "/flat"
+    (mistake,) = mistakes_of(load, Role.V1, (FILES / "flat.yml").read_text())
+    assert "set SETTINGS_FLAVOR to nothing (SETTINGS_FLAVOR=)" in mistake
+
+
+def test_serve_runs_its_v1_part_by_the_file_that_the_variable_names(load: Load) -> None:
+    named = {"DOCKER_REGISTRY_CONFIG": str(FILES / "plain.yml"), "SETTINGS_FLAVOR": "prod"}
+    settings = load(Role.SERVE, None, named)
+    assert (settings.storage.root, settings.v1_storage.root, settings.log.level) == (
+        "/srv/docker",
+        "/srv/docker",
+        "warn",
+    )
+    # As docker-registry: plain HTTP on its port, told at start.
+    assert roots(settings)[0] == ("proxy", ":5000", False)
+    assert any(note.startswith(":5000 speaks plain HTTP") for note in settings.notes)
+    certs = load(Role.SERVE, None, named, {"gateway.certs": "/c"})
+    assert roots(certs)[0] == ("proxy", ":5000", True)
+    assert load(Role.V2, None, named).storage.root == "data"
+    elsewhere = load(Role.SERVE, "gateway: {v1: {upstream: 'http://r'}}", named)
+    assert elsewhere.storage.root == "data"
+
+
+def test_what_somebody_decided_goes_before_portside_s_file_and_defaults_behind_it(load: Load) -> None:
+    file = "{storage: {filesystem: {rootdirectory: /file}}, log: {level: error}, http: {addr: ':1'}}"
+    settings = load(Role.V1, file, {**LOCAL, "LOGLEVEL": "warn"})
+    assert (settings.storage.root, settings.log.level, roots(settings)[0][1]) == ("/file", "warn", ":1")
+    settings = load(Role.V1, file, {**LOCAL, "STORAGE_PATH": "/variable", "REGISTRY_PORT": "2"})
+    assert (settings.storage.root, settings.log.level, roots(settings)[0][1]) == ("/variable", "error", ":2")
+    settings = load(Role.V1, file, {**LOCAL, "STORAGE_PATH": "/a"}, {"data": "/flag"})
+    assert settings.storage.root == "/flag"
+    assert load(Role.V1, "{storage: inmemory}", LOCAL).storage.driver == "inmemory"
+    assert load(Role.V1, "{storage: {delete: {enabled: true}}}", LOCAL).storage.root == "/tmp/registry"
+
+
+def test_gunicorn_s_certificate_is_portside_s(load: Load) -> None:
+    options = "[--certfile, /c/server.crt, '--keyfile=/c/server.key', --preload]"
+    settings = load(Role.V1, None, {**LOCAL, "GUNICORN_OPTS": options})
+    (listener,) = settings.listeners
+    assert listener.tls is not None
+    assert [str(each) for each in listener.tls.files] == ["/c/server.crt", "/c/server.key"]
+
+
+MISTAKES: list[tuple[str, list[str]]] = [
+    (
+        "dev: {storage: s3, standalone: true}",
+        ["storage (line 1 of", "driver s3 is not supported yet", "storage: local"],
+    ),
+    ("dev: {storage: gcs, standalone: true}", ["driver gcs is not supported yet"]),
+    ("dev: {storage: floppy, standalone: true}", ["there is no storage driver 'floppy'"]),
+    ("dev: {storage_path: /x, standalone: true}", ["it must name where the data is"]),
+    ("dev:\n  storage: local\n  standalone: false", ["standalone (line 3 of", "not supported yet"]),
+    ("dev: {storage: local}", ["standalone", "it is not set", "standalone: true"]),
+    ("dev: {storage: local, standalone: 1}", ["standalone (line 1 of"]),
+    ("local: {storage: local}", ["SETTINGS_FLAVOR", "has no flavor 'dev'; use one of local"]),
+    ("{dev: local, local: {storage: local}}", ["SETTINGS_FLAVOR", "is not a section"]),
+    ("dev: {storage: local}\n---\ndev: {}", ["not valid YAML for docker-registry", "it must be one document"]),
+    ("dev: {storage: local, loglevel: 2014-13-45}", ["a value is not what it looks like"]),
+    ("dev: {storage: local, standalone: true, mirroring: {source: 'http://m'}}", ["mirroring.source (line 1"]),
+    ("dev: &a {storage: local, dev: *a}", ["a section contains itself"]),
+    (
+        "dev: {storage: local, standalone: true, cors: {origins: '*', supports_credentials: true}}",
+        ["origins must be named"],
+    ),
+    (
+        "dev: {storage: local, standalone: true, cors: {origins: 'https://a', max_age: soon}}",
+        ["cors.max_age (line 1 of"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), MISTAKES)
+def test_what_cannot_be_served_keeps_it_from_starting_with_one_sentence(
+    load: Load, text: str, words: list[str]
+) -> None:
+    (mistake,) = mistakes_of(load, Role.V1, text)
+    assert [word for word in words if word not in mistake] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        ("*b", "must be in quotes"),
+        ("!!python/name:os.system", "a tag (!!name) stands for an object"),
+    ],
+)
+def test_a_file_that_is_no_yaml_is_told_with_its_line(load: Load, value: str, word: str) -> None:
+    with pytest.raises(SettingsProblem, match=re.escape(word)) as caught:
+        load(Role.V1, f"dev:\n  storage: local\n  loglevel: {value}\n")
+    assert "at line 3" in str(caught.value) or "at line 4" in str(caught.value)
+
+
+@given(st.text())
+def test_any_text_is_a_value_or_no_yaml(text: str) -> None:
+    with contextlib.suppress(yaml.YAMLError, RecursionError):
+        parse(text)
+
+
+def test_all_mistakes_are_told_at_once(load: Load) -> None:
+    text = "dev:\n  storage: s3\n  mirroring: {source: 'http://m'}\n"
+    found = mistakes_of(load, Role.V1, text, environment={"GUNICORN_WORKERS": "0", "REGISTRY_PORT": "x"})
+    assert [each.split()[0].rstrip(":") for each in found] == [
+        "storage",
+        "standalone",
+        "mirroring.source",
+        "REGISTRY_PORT",
+        "GUNICORN_WORKERS",
+    ]
+
+
+WITHOUT_EFFECT = {
+    "sqlalchemy_index_database: sqlite:////x": "has no database",
+    "cache: {host: redis}": "nothing is cached in Redis",
+    "cache_lru: {host: redis, port: 1}": "nothing is cached in Redis",
+    "search_backend: my.module": "search is built in",
+    "bugsnag: abc": "nothing is reported",
+    "secret_key: abc": "no session cookies",
+    "smtp_host: mail": "it belongs below email_exceptions",
+    "include: other.yml": "includes no other files",
+    "s3_bucket: b": "another storage driver",
+    "unheard_of: 1": "has no key unheard_of either",
+    "loglevel: loud": "'loud' is not one of",
+    "index_endpoint: https://i": "its own index",
+    "cors: {origins: '*', send_wildcard: true}": "sent in any case",
+}
+
+
+@pytest.mark.parametrize("keys", WITHOUT_EFFECT)
+def test_what_has_no_effect_is_said_at_start_with_its_line(load: Load, keys: str) -> None:
+    (note,) = load(Role.V1, f"dev:\n  {{{FLAVOR},\n   {keys}}}").notes
+    assert "(line 3 of " in note
+    assert WITHOUT_EFFECT[keys] in note
+    assert " has no effect: " in note
+
+
+def test_a_file_that_leaves_everything_to_variables_says_nothing_at_start(load: Load) -> None:
+    assert load_settings(Role.V1, FILES / "flavors.yml", LOCAL, {}).notes == ()
+
+
+def test_a_variable_that_the_file_does_not_name_is_told(load: Load) -> None:
+    settings = load_settings(Role.V1, FILES / "plain.yml", {"SETTINGS_FLAVOR": "prod", "STORAGE_PATH": "/x"}, {})
+    assert settings.storage.root == "/srv/docker"
+    assert any(note.startswith("STORAGE_PATH has no effect: ") for note in settings.notes)
+
+
+@pytest.mark.parametrize("role", [Role.SERVE, Role.PROXY, Role.V2])
+@pytest.mark.parametrize("name", ["flavors.yml", "plain.yml", "mirror.yml", "flat.yml", "merges.yml", "scalars.yml"])
+def test_others_say_whose_file_it_is(role: Role, name: str) -> None:
+    with pytest.raises(Exception, match=r"is docker-registry's file.*portside v1 config check"):
+        load_settings(role, FILES / name, {}, {})
+
+
+PORTSIDE_S = [
+    "version: 0.1\nstorage: inmemory\nhttp: {addr: ':1'}\n",
+    "storage: inmemory\nloglevel: info\n",
+    "gateway: {v1: {addr: ':1'}}\n",
+    "middleware: {storage: redirect}\n",
+    "x-common: &c {level: debug}\nlog: *c\n",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", PORTSIDE_S)
+def test_distribution_s_and_portside_s_files_are_never_taken_for_it(text: str) -> None:
+    assert not is_docker_registry_s(yaml.safe_load(text) or {})
+
+
+def test_a_file_of_distribution_s_that_the_variable_names_is_told(load: Load, tmp_path: Path) -> None:
+    path = tmp_path / "distribution.yml"
+    path.write_text("version: 0.1\nstorage: {filesystem: {rootdirectory: /x}}\n")
+    (mistake,) = mistakes_of(load, Role.V1, None, environment={"DOCKER_REGISTRY_CONFIG": str(path)})
+    assert "has no flavor 'dev'" in mistake
+
+
+def test_no_secret_is_told(load: Load, tmp_path: Path) -> None:
+    secret: dict[str, Any] = {
+        "SMTP_HOST": "mail",
+        "SMTP_PASSWORD": "hunter2",
+        "SMTP_TO_ADDR": "nobody",
+        "BUGSNAG": "hunter2",
+    }
+    settings = load(Role.V1, None, {**LOCAL, **secret, "CACHE_REDIS_PASSWORD": "hunter2"})
+    assert settings.notes
+    assert not any("hunter2" in note for note in settings.notes)
