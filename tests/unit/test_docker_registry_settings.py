@@ -26,6 +26,7 @@ MAIL = (
     "email_exceptions: {smtp_host: mail.example, smtp_port: 587, smtp_login: u, smtp_password: p, smtp_secure: true,"
     " from_addr: a@b, to_addr: c@d}"
 )
+INDEX = "standalone: false, index_endpoint: 'https://i.example//', privileged_key: /key.pem"
 BECOMES: list[tuple[str, Callable[[Settings], object], object]] = [
     ("storage_path: /srv/r", lambda s: s.storage.root, "/srv/r"),
     ("storage_path: 755", lambda s: s.storage.root, "755"),
@@ -42,6 +43,27 @@ BECOMES: list[tuple[str, Callable[[Settings], object], object]] = [
     ("issue: x", lambda s: s.v1.flavor, "dev"),
     ("cors: {origins: 'https://ui.example'}", lambda s: s.v1.cors and s.v1.cors.origins, ("https://ui.example",)),
     ("cors: {headers: [X-A]}", lambda s: s.v1.cors, None),
+    ("search_backend: sqlalchemy", lambda s: s.v1.search, True),
+    ("search_backend: ''", lambda s: s.v1.search, False),
+    ("", lambda s: s.v1.search, False),
+    ("search_backend: my.module", lambda s: s.v1.search, True),
+    ("registry_endpoints: r.example:5000", lambda s: s.v1.endpoints, ("r.example:5000",)),
+    ("registry_endpoints: [a, b]", lambda s: s.v1.endpoints, ("a", "b")),
+    ("nginx_x_accel_redirect: /accel", lambda s: s.v1.accel_prefix, "/accel"),
+    ("storage_redirect: yes", lambda s: s.v1.redirects_layers, True),
+    ("storage_redirect: ''", lambda s: s.v1.redirects_layers, False),
+    ("index_endpoint: 'https://i'", lambda s: s.v1.index, None),
+    (
+        INDEX,
+        lambda s: s.v1.index and (s.v1.index.url, s.v1.index.privileged_key),
+        ("https://i.example", Path("/key.pem")),
+    ),
+    (
+        "mirroring: {source: 'https://m', source_index: 'https://i', tags_cache_ttl: 60}",
+        lambda s: s.mirroring and (s.mirroring.source, s.mirroring.source_index, s.mirroring.tags_seconds),
+        ("https://m", "https://i", 60.0),
+    ),
+    ("mirroring: {source: , source_index: 'https://i'}", lambda s: s.mirroring, None),
     (
         "cors: {origins: ['https://a', 'https://b'], methods: [GET], headers: X-A, expose_headers: [X-B], max_age: 60}",
         lambda s: (
@@ -49,7 +71,7 @@ BECOMES: list[tuple[str, Callable[[Settings], object], object]] = [
         ),
         (("GET",), ("X-A",), ("X-B",), 60),
     ),
-    ("standalone: false, disable_token_auth: true", lambda s: s.role, Role.V1),
+    ("standalone: false, disable_token_auth: true", lambda s: s.v1.index, None),
     (
         MAIL,
         lambda s: [(m.host, m.port, m.username, m.password, m.insecure, m.sender, m.to) for m in s.log.mail],
@@ -145,14 +167,19 @@ MISTAKES: list[tuple[str, list[str]]] = [
     ("dev: {storage: gcs, standalone: true}", ["driver gcs is not supported yet"]),
     ("dev: {storage: floppy, standalone: true}", ["there is no storage driver 'floppy'"]),
     ("dev: {storage_path: /x, standalone: true}", ["it must name where the data is"]),
-    ("dev:\n  storage: local\n  standalone: false", ["standalone (line 3 of", "not supported yet"]),
+    ("dev:\n  storage: local\n  standalone: false", ["standalone (line 3 of", "named nowhere", "standalone: true"]),
     ("dev: {storage: local}", ["standalone", "it is not set", "standalone: true"]),
-    ("dev: {storage: local, standalone: 1}", ["standalone (line 1 of"]),
+    ("dev: {storage: local, standalone: 1}", ["standalone (line 1 of", "it is not true"]),
+    (
+        "dev: {storage: local, index_endpoint: 'https://index.docker.io/'}",
+        ["which there is no more", "standalone: true"],
+    ),
+    ("dev: {storage: local, index_endpoint: 'ftp://i'}", ["gateway.v1.index", "index_endpoint (line 1 of"]),
     ("local: {storage: local}", ["SETTINGS_FLAVOR", "has no flavor 'dev'; use one of local"]),
     ("{dev: local, local: {storage: local}}", ["SETTINGS_FLAVOR", "is not a section"]),
     ("dev: {storage: local}\n---\ndev: {}", ["not valid YAML for docker-registry", "it must be one document"]),
     ("dev: {storage: local, loglevel: 2014-13-45}", ["a value is not what it looks like"]),
-    ("dev: {storage: local, standalone: true, mirroring: {source: 'http://m'}}", ["mirroring.source (line 1"]),
+    ("dev: {storage: local, standalone: true, mirroring: {source: m}}", ["https://registry:5000", "source (line 1 of"]),
     ("dev: &a {storage: local, dev: *a}", ["a section contains itself"]),
     (
         "dev: {storage: local, standalone: true, cors: {origins: '*', supports_credentials: true}}",
@@ -193,14 +220,14 @@ def test_any_text_is_a_value_or_no_yaml(text: str) -> None:
 
 
 def test_all_mistakes_are_told_at_once(load: Load) -> None:
-    text = "dev:\n  storage: s3\n  mirroring: {source: 'http://m'}\n"
+    text = "dev:\n  storage: s3\n  mirroring: {source: m}\n"
     found = mistakes_of(load, Role.V1, text, environment={"GUNICORN_WORKERS": "0", "REGISTRY_PORT": "x"})
     assert [each.split()[0].rstrip(":") for each in found] == [
         "storage",
         "standalone",
-        "mirroring.source",
         "REGISTRY_PORT",
         "GUNICORN_WORKERS",
+        "gateway.v1.mirroring.source",
     ]
 
 
@@ -208,7 +235,6 @@ WITHOUT_EFFECT = {
     "sqlalchemy_index_database: sqlite:////x": "has no database",
     "cache: {host: redis}": "nothing is cached in Redis",
     "cache_lru: {host: redis, port: 1}": "nothing is cached in Redis",
-    "search_backend: my.module": "search is built in",
     "bugsnag: abc": "nothing is reported",
     "secret_key: abc": "no session cookies",
     "smtp_host: mail": "it belongs below email_exceptions",

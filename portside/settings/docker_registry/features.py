@@ -17,48 +17,63 @@ _CORS = {
     "supports_credentials": "credentials",
     "max_age": "maxage",
 }
+_MIRROR = {"source": "source", "source_index": "sourceindex", "tags_cache_ttl": "tagscachettl"}
 _OTHER_CORS = ("send_wildcard", "always_send", "automatic_options", "vary_header", "resources")
 
 Get = Callable[[str], Value]
 
 
 def tokens(get: Get) -> Iterator[Outcome]:
-    """Who asks for tokens: nobody where the registry is its own index."""
+    """Who asks for tokens: nobody where the registry is its own index, else the index of another program."""
     standalone, disabled = get("standalone"), get("disable_token_auth")
     endpoint, key = get("index_endpoint"), get("privileged_key")
     if standalone.broken:
         return
     if standalone.value is True or disabled.value is True:
+        decides = standalone if standalone.value is True else disabled
+        yield used(decides, {"gateway.v1.standalone": True})
+        if decides is disabled:
+            yield useless(standalone, "disable_token_auth is true, and without tokens the registry is its own index")
         if endpoint.told and endpoint.value:
             yield useless(endpoint, "this registry is its own index")
         if key.value:
             yield useless(key, "no tokens are asked for, so no signature can stand for one")
         return
-    yield refuse(
-        standalone,
-        "checking tokens at an index is not supported yet; remove it or set it to true to serve everyone without it"
-        if standalone.chosen
-        else "it is not set, so tokens would be asked for at an index, which is not supported yet; write"
-        " standalone: true to serve everyone without them",
-    )
+    index = str(endpoint.value or "").strip("/")
+    mend = "write standalone: true to serve everyone without tokens, or name an index of your own as index_endpoint"
+    if index in {"", _HUB}:
+        what = "is not true" if standalone.chosen else "is not set"
+        which = "Docker's own, which there is no more" if index else "named nowhere"
+        yield refuse(standalone, f"it {what}, so tokens would be checked at an index, and that is {which}; {mend}")
+        return
+    yield used(standalone, {"gateway.v1.standalone": False})
+    yield used(endpoint, {"gateway.v1.index": index})
+    if key.value:
+        yield used(key, {"gateway.v1.privilegedkey": str(key.value)})
 
 
 def mirrored(get: Get) -> Iterator[Outcome]:
     """Another registry that this one is a mirror of."""
     source = get("mirroring.source")
-    if source.value:
-        yield refuse(source, "mirroring another registry is not supported yet; remove it")
+    for key, ours in _MIRROR.items():
+        value = get(f"mirroring.{key}")
+        if not source.value:
+            if value.told and value.value:
+                yield useless(value, "no source is named, so nothing is mirrored")
+        elif value.value is not None:
+            text = f"{value.value}s" if key == "tags_cache_ttl" else str(value.value)
+            yield used(value, {f"gateway.v1.mirroring.{ours}": text})
 
 
 def elsewhere(get: Get) -> Iterator[Outcome]:
     """Layers that others send, and where clients are told to go."""
     redirect, accel, endpoints = get("storage_redirect"), get("nginx_x_accel_redirect"), get("registry_endpoints")
     if redirect.value:
-        yield useless(redirect, "a file system has no addresses to redirect to")
+        yield used(redirect, {"gateway.v1.storageredirect": True})
     if accel.value:
-        yield useless(accel, "layers are sent by Portside itself")
+        yield used(accel, {"gateway.v1.xaccelredirect": str(accel.value)})
     if endpoints.value:
-        yield useless(endpoints, "clients are told the address that they use; http.host names another")
+        yield used(endpoints, {"gateway.v1.endpoints": endpoints.value})
 
 
 def browsers(get: Get) -> Iterator[Outcome]:

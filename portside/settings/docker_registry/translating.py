@@ -136,7 +136,9 @@ def _root_and_ping(get: Callable[[str], Value]) -> Iterator[Outcome]:
 def _search(get: Callable[[str], Value]) -> Iterator[Outcome]:
     backend = get("search_backend")
     if backend.value and str(backend.value).lower() != "sqlalchemy":
-        yield useless(backend, "search is built in")
+        yield used(backend, {"gateway.v1.search": True}, "search is built in, and no module is loaded for it")
+    elif not backend.broken:
+        yield used(backend, {"gateway.v1.search": bool(backend.value)})
 
 
 def _useless(get: Callable[[str], Value]) -> Iterator[Outcome]:
