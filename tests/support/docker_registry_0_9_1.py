@@ -53,9 +53,13 @@ PACKAGES: Final = (
     "simplejson==3.6.2",
     "six==1.16.0",
 )
+NOT_HERE: Final = "docker-registry 0.9.1 does not run here: "
+"""How a skip begins that is allowed everywhere (`tests/conftest.py`): not every system has a Python 2.7 any more."""
+
 _BUILT_WITH: Final = "gcc swig libssl-dev liblzma-dev"
 _GUNICORN: Final = "from gunicorn.app.wsgiapp import run; run()"
 _INSTALL_S: Final = 540.0
+_TRIED_AGAIN_S: Final = 600.0
 _READY_S: Final = 30.0
 _END_S: Final = 10.0
 
@@ -73,7 +77,7 @@ def find_python_2_7() -> Path:
         )
         if asked.returncode == 0:
             return python
-    pytest.skip("no Python 2.7 with pip is installed, on which docker-registry 0.9.1 runs: pyenv install 2.7.18")
+    pytest.skip(f"{NOT_HERE}no Python 2.7 with pip is installed (pyenv install 2.7.18)")
 
 
 def original_environment(base: Path | None = None) -> dict[str, str]:
@@ -90,7 +94,7 @@ def install_packages() -> Path:
     A skip says why they cannot be had; the reason is kept for the other tests of this process.
     """
     if (reason := _why_not()) is not None:
-        pytest.skip(reason)
+        pytest.skip(NOT_HERE + reason)
     return _folder()
 
 
@@ -109,29 +113,42 @@ def _why_not() -> str | None:
         CACHE.mkdir(parents=True, exist_ok=True)
         lock = (CACHE / f"{folder.name}.lock").open("w")
     except OSError as error:
-        return f"the packages of docker-registry 0.9.1 cannot be kept: {error}"
+        return f"its packages cannot be kept: {error}"
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if folder.exists():  # another process has made it meanwhile
-            return None
-        partial = folder.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        options = ["--user", "--no-deps", "--no-cache-dir", "--disable-pip-version-check", "--retries", "1"]
-        try:
-            done = subprocess.run(
-                [find_python_2_7(), "-m", "pip", "install", *options, *PACKAGES],
-                env=original_environment(partial),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                check=False,
-                timeout=_INSTALL_S,
-            )
-        except subprocess.TimeoutExpired:
-            return f"the packages of docker-registry 0.9.1 are not installed after {_INSTALL_S:.0f} s"
-        if done.returncode != 0:
-            told = done.stdout.decode(errors="replace")[-600:]
-            return f"the packages of docker-registry 0.9.1 cannot be installed (they want {_BUILT_WITH}): {told}"
-        partial.rename(folder)
+        return None if folder.exists() else _install(folder)  # another process may have made it meanwhile
+
+
+def _install(folder: Path) -> str | None:
+    """Installs the packages; a failure is told to whoever asks within ten minutes, without a second try."""
+    failed = folder.with_suffix(".failed")
+    if failed.exists() and time.time() - failed.stat().st_mtime < _TRIED_AGAIN_S:
+        return failed.read_text()
+    reason = _pip(folder)
+    if reason is not None:
+        failed.write_text(reason)
+    return reason
+
+
+def _pip(folder: Path) -> str | None:
+    partial = folder.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    options = ["--user", "--no-deps", "--no-cache-dir", "--disable-pip-version-check", "--retries", "1"]
+    try:
+        done = subprocess.run(
+            [find_python_2_7(), "-m", "pip", "install", *options, *PACKAGES],
+            env=original_environment(partial),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            timeout=_INSTALL_S,
+        )
+    except subprocess.TimeoutExpired:
+        return f"its packages are not installed after {_INSTALL_S:.0f} s"
+    if done.returncode != 0:
+        told = done.stdout.decode(errors="replace")[-600:]
+        return f"its packages cannot be installed (they want {_BUILT_WITH}): {told}"
+    partial.rename(folder)
     return None
 
 
