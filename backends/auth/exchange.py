@@ -29,7 +29,7 @@ from yarl import URL
 from backends.auth.asking import RETRY_SECONDS, Asking, reason, retry_after, shown
 from backends.auth.credentials import Basic, Bearer
 from backends.auth.identity import Caller, Identity
-from backends.auth.schemes import Busy, Failure, Scheme, Wanted, WrongCredentials
+from backends.auth.schemes import Busy, Failure, Scheme, Wanted, WrongCredentials, scopes_of
 from backends.auth.slowing import Slowing
 from backends.auth.turns import FairTurns
 from backends.model.cache import Cache
@@ -223,7 +223,7 @@ class Exchange:
         return kept
 
     async def _ask(self, credentials: Basic | None, wanted: Sequence[Wanted], address: str) -> _Kept:
-        query = [("service", self._service), *(("scope", one.scope) for one in wanted)]
+        query = [("service", self._service), *(("scope", scope) for scope in scopes_of(wanted))]
         headers = {"User-Agent": "Portside", "Accept": "application/json"}
         if credentials is not None:
             query.append(("account", credentials.user))

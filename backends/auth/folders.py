@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from backends.auth.globs import Glob, parse_name_glob
+from backends.auth.globs import Glob, compile_names
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class _Folder:
 
 def is_whole_folder(pattern: Glob) -> bool:
     """Whether a pattern such as `team/**` or `*/old/**` fits all that is below a folder."""
-    head, _, last = pattern.text.rpartition("/")
+    head, _, last = pattern.pattern.rpartition("/")
     return last == "**" and "**" not in head
 
 
@@ -66,13 +66,12 @@ class Folders:
 
     def _add(self, pattern: Glob) -> None:
         folder = self._root
-        for component in pattern.text.split("/"):
+        for component in pattern.pattern.split("/"):
             if "**" in component:
                 folder.is_open = True
                 return
-            if "*" not in component:
-                folder = folder.texts.setdefault(component, _Folder())
+            glob = compile_names(component)
+            if glob.fits is None:
+                folder = folder.texts.setdefault(glob.head, _Folder())
                 continue
-            glob = parse_name_glob(component)
-            assert glob.fits is not None
             folder = folder.wild.setdefault(component, (glob.fits, _Folder()))[1]

@@ -3,6 +3,8 @@
 In a repository's name `*` fits within one component and `**` across them: `team/*` fits `team/app` and not
 `team/app/cache`. Users and claims have no components that all issuers agree on, so there `*` fits anything.
 
+What only v1 allows in a name stands there as in an address, by `%` and two digits: `team/a%20b`, and `%2A` is a star.
+
 However many wildcards a pattern has, a match takes time in proportion to the text: callers choose the text.
 """
 
@@ -10,15 +12,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from backends.model.names import canonical_name
+from backends.model.names import LIBRARY, canonical_name
+from backends.model.v1names import is_plain
 
 MAX_PATTERN = 511
 """So long is the longest name that v1 can ask for."""
 
 _WILD = re.compile(r"(\*+)")
-_COMPONENT_CHARACTERS = re.compile(r"[A-Za-z0-9._*-]+", re.ASCII)
+_COMPONENT_CHARACTERS = re.compile(r"(?:[A-Za-z0-9._*-]|%[0-9A-Fa-f]{2})+", re.ASCII)
+_ESCAPED = re.compile(r"%(..)")
+_STAR = "\0"
+"""Stands in a pattern for a star that is no wildcard."""
 _WILD_LETTERS = {"*": "a._-", "**": "a._-/"}
 _V2_COMPONENT = re.compile(r"[a-z0-9]")
 
@@ -29,11 +35,13 @@ class Glob:
 
     Attributes:
         text: as it was written.
+        pattern: the same without escapes.
         head: what stands before the first wildcard; all of it where there is none.
-        fits: whether a text fits; None where the pattern is a text, which fits only itself.
+        fits: whether a text fits; None where the pattern is a text, the `head`, which fits only itself.
     """
 
     text: str
+    pattern: str
     head: str
     fits: Callable[[str], bool] | None
 
@@ -55,17 +63,33 @@ def parse_name_glob(text: str) -> Glob:
     Raises:
         ValueError: no repository can have such a name; the sentence says how to mend it.
     """
-    _require_possible(text)
-    runs = set(_WILD.findall(text))
+    _require_written(text)
+    pattern = _ESCAPED.sub(_unescaped, text)
+    _require_possible(text, pattern)
+    return replace(compile_names(pattern), text=text)
+
+
+def compile_names(pattern: str) -> Glob:
+    """Makes a pattern of repositories' names of one without escapes, such as a component of `Glob.pattern`."""
+    runs = set(_WILD.findall(pattern))
     if len(runs) <= 1:
-        return _compile(text, "**" if "**" in runs else "*", "." if "**" in runs else "[^/]")
-    return Glob(text, text.partition("*")[0], _Mixed(text))
+        return _compile(pattern, "**" if "**" in runs else "*", "." if "**" in runs else "[^/]")
+    return Glob(pattern, pattern, _literal(pattern.partition("*")[0]), _Mixed(pattern))
 
 
-def _require_possible(text: str) -> None:
+def _unescaped(escape: re.Match[str]) -> str:
+    letter = chr(int(escape[1], 16))
+    return _STAR if letter == "*" else letter
+
+
+def _literal(pattern: str) -> str:
+    return pattern.replace(_STAR, "*")
+
+
+def _require_written(text: str) -> None:
     if not text:
         raise ValueError("an empty name fits no repository; leave out `on` for every repository")
-    if len(text) > MAX_PATTERN:
+    if len(_ESCAPED.sub("x", text)) > MAX_PATTERN:
         raise ValueError(f"a pattern has at most {MAX_PATTERN} characters, this one has {len(text)}")
     if "://" in text:
         raise ValueError(f"`{text}` is an address; write only the repository's name, such as `team/app`")
@@ -82,18 +106,26 @@ def _require_possible(text: str) -> None:
         if component in {".", ".."} or _COMPONENT_CHARACTERS.fullmatch(component) is None:
             raise ValueError(
                 f"`{text}` fits no name: it has letters, digits, `.`, `_`, `-` and `/`, and as wildcards `*` (within a"
-                " component) and `**` (across them)"
+                " component) and `**` (across them); what else v1 allows is written as in an address, `%20` for a space"
             )
-    if text.startswith("library/"):
-        rest = text.removeprefix("library/")
+
+
+def _require_possible(text: str, pattern: str) -> None:
+    if not is_plain(_literal(pattern)) or pattern.startswith("/") or pattern.endswith("/"):
+        raise ValueError(f"`{text}` fits no name: these are printable ASCII, and neither begin nor end with a slash")
+    namespace, slash, rest = pattern.partition("/")
+    if slash and namespace in {"%2E", "%2E%2E"}:
+        raise ValueError(f"`{text}` fits no name: docker-registry takes {namespace} for dots; write it with one % less")
+    if namespace == LIBRARY and slash:
         if rest == "**":
             raise ValueError("`library/x` is the repository `x` here; write `*` for all names without a `/`")
-        if canonical_name(text) != text:
-            raise ValueError(f"`{text}` is the repository `{rest}` here, for every client; write `{rest}`")
+        if canonical_name(pattern) != pattern:
+            shown = text.partition("/")[2] or rest
+            raise ValueError(f"`{text}` is the repository `{shown}` here, for every client; write `{shown}`")
 
 
 def can_fit_v2(pattern: str) -> bool:
-    """Whether a name of v2's grammar can fit; what does not is for names that only docker-registry's volumes have."""
+    """Whether a name of v2's grammar can fit a pattern without escapes; what does not is for names of v1 alone."""
     # The grammar as an automaton: where a component begins ("/"), in a word ("a"), and behind each separator.
     tokens = _tokens(pattern)
     reached, waiting = set[tuple[int, str]](), [(0, "/")]
@@ -130,17 +162,17 @@ def _tokens(pattern: str) -> Sequence[str]:
 
 def _compile(text: str, wildcard: str, anything: str) -> Glob:
     # Of one kind of wildcard, the first place where a literal fits is as good as any later one: nothing is tried twice.
-    head, *literals = text.split(wildcard)
+    head, *literals = map(_literal, text.split(wildcard))
     if not literals:
-        return Glob(text, text, None)
+        return Glob(text, text, head, None)
     if literals == [""]:  # `team/*`, `team/**`: most patterns are like this
         if anything == ".":
-            return Glob(text, head, lambda name: name.startswith(head))
-        return Glob(text, head, lambda name: name.startswith(head) and name.find("/", len(head)) < 0)
+            return Glob(text, text, head, lambda name: name.startswith(head))
+        return Glob(text, text, head, lambda name: name.startswith(head) and name.find("/", len(head)) < 0)
     *middle, last = map(re.escape, literals)
     steps = "".join(f"(?>{anything}*?{each})" for each in middle)
     matches = re.compile(f"{re.escape(head)}{steps}{anything}*{last}", re.DOTALL).fullmatch
-    return Glob(text, head, lambda name: matches(name) is not None)
+    return Glob(text, text, head, lambda name: matches(name) is not None)
 
 
 class _Mixed:
@@ -156,7 +188,8 @@ class _Mixed:
             elif each == "**":
                 self._across |= 1 << place
             else:
-                self._letters[each] = self._letters.get(each, 0) | 1 << place
+                letter = _literal(each)
+                self._letters[letter] = self._letters.get(letter, 0) | 1 << place
         self._wild = self._within | self._across
         self._end = 1 << len(tokens)
 

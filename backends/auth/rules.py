@@ -204,7 +204,7 @@ class Rule:
 
 def _one_fits(patterns: Sequence[Glob], values: Sequence[str] | frozenset[str]) -> bool:
     return any(
-        value == pattern.text if pattern.fits is None else pattern.fits(value)
+        value == pattern.head if pattern.fits is None else pattern.fits(value)
         for pattern in patterns
         for value in values
     )
@@ -347,7 +347,7 @@ class _Names:
         for rule in rules:
             for glob in rule.on or ():
                 if glob.fits is None:
-                    self._exact.setdefault(glob.text, rule)
+                    self._exact.setdefault(glob.head, rule)
                 else:  # by the first component, where it has no wildcard: few are in question for a name
                     head, slash, _ = glob.head.partition("/")
                     self._below.setdefault(head if slash else "", []).append((glob, rule))

@@ -354,9 +354,9 @@ class _Reader:
             glob = self._parsed(parse_name_glob, each)
             if glob is None:
                 continue
-            if not can_fit_v2(each.value):
-                why = "; v2 has no capital letters" if can_fit_v2(each.value.lower()) else ""
-                only = f"`{each.value}` fits no name that v2 allows, only such in old volumes of docker-registry{why}"
+            if not can_fit_v2(glob.pattern):
+                why = "; v2 has no capital letters" if can_fit_v2(glob.pattern.lower()) else ""
+                only = f"`{each.value}` fits no name that v2 allows, only such as v1 does{why}"
                 self._remarks.append((each.line, only))
             globs[each.value] = glob
         return tuple(globs.values())

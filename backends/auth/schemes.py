@@ -81,6 +81,11 @@ class Wanted:
         return f"{self.kind}:{self.name}:{','.join(self.actions)}"
 
 
+def scopes_of(wanted: Sequence[Wanted]) -> Sequence[str]:
+    """Returns what token servers are asked for; no scope can hold a name with its separators, as v1 allows them."""
+    return [one.scope for one in wanted if not set(one.name) & set(" :,")]
+
+
 class Scheme(Protocol):
     """A way to say who one is."""
 

@@ -19,7 +19,7 @@ from backends.auth.credentials import Bearer, Credentials
 from backends.auth.followed_file import FollowedFile
 from backends.auth.identity import Caller, Identity
 from backends.auth.keys import KeySet, join, parse_bundle, parse_jwks
-from backends.auth.schemes import Failure, Wanted, WrongCredentials
+from backends.auth.schemes import Failure, Wanted, WrongCredentials, scopes_of
 from backends.auth.signed_token import SignedToken, WrongToken, parse_token
 from backends.auth.token_settings import TokenSettings
 from backends.model.cache import Cache
@@ -88,7 +88,7 @@ class TokenScheme:
         """Returns the challenge as distribution writes it: where to get a token, for what, and what was wrong."""
         settings = self._settings
         realm = _redirected(caller, settings.auto_redirect_path) if settings.auto_redirect else settings.realm
-        return bearer(realm, settings.service, [one.scope for one in wanted], error)
+        return bearer(realm, settings.service, scopes_of(wanted), error)
 
     def _read(self, text: str, now: float) -> tuple[Identity, float]:
         """Returns whom a token names, and until when.

@@ -37,7 +37,7 @@ def test_check_says_what_a_file_grants_and_what_is_worth_a_look(folder: Path) ->
         "users: may not delete base (line 6)",
         "users: may push acme/** with some tokens (line 7)",
         (
-            "access.yml:9: remark: `Team/app` fits no name that v2 allows, only such in old volumes of docker-registry;"
+            "access.yml:9: remark: `Team/app` fits no name that v2 allows, only such as v1 does;"
             " v2 has no capital letters"
         ),
     ]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from backends.auth.globs import can_fit_v2, parse_glob, parse_name_glob
@@ -21,6 +21,7 @@ from backends.auth.rules_text import parse_rules
 from backends.model.actions import Action
 from backends.model.errors import RegistryError
 from backends.model.names import parse_repository_name
+from backends.model.v1names import parse_v1_name
 
 ACTIONS = (Action.PULL, Action.PUSH, Action.DELETE)
 Entry = dict[str, Any]
@@ -354,7 +355,7 @@ def test_a_pattern_fits_what_its_description_fits(pattern: str) -> None:
     except ValueError:
         assume(False)
         raise
-    found = [name for name in NAMES_OF_PATTERNS if (name == glob.text if glob.fits is None else glob.fits(name))]
+    found = [name for name in NAMES_OF_PATTERNS if (name == glob.head if glob.fits is None else glob.fits(name))]
     assert found == [name for name in NAMES_OF_PATTERNS if fits(pattern, name, stops="/")]
 
 
@@ -362,17 +363,18 @@ def test_a_pattern_fits_what_its_description_fits(pattern: str) -> None:
 def test_a_star_fits_any_text_of_users_and_claims(pattern: str) -> None:
     assume("**" not in pattern)
     glob = parse_glob(pattern)
-    found = [text for text in OTHER_TEXTS if (text == glob.text if glob.fits is None else glob.fits(text))]
+    found = [text for text in OTHER_TEXTS if (text == glob.head if glob.fits is None else glob.fits(text))]
     assert found == [text for text in OTHER_TEXTS if fits(pattern, text, stops="")]
 
 
 @given(st.text("ab0._-/*A", min_size=1, max_size=8))
 def test_whether_v2_can_have_such_a_name(pattern: str) -> None:
     try:
-        parse_name_glob(pattern)
+        glob = parse_name_glob(pattern)
     except ValueError:
         assume(False)
-    assert can_fit_v2(pattern) is _some_name_fits(pattern)
+        raise
+    assert can_fit_v2(glob.pattern) is _some_name_fits(pattern)
 
 
 def _some_name_fits(pattern: str) -> bool:
@@ -429,3 +431,42 @@ def test_what_is_remembered_is_bounded_and_what_is_hot_stays() -> None:
         if number % 1000 == 0:
             assert rules.decide(ANONYMOUS, Action.PULL, "hot") is first
     assert len(rules._young) + len(rules._old) <= 2 * REMEMBERED
+
+
+def written(name: str) -> str:
+    """A name of v1 as a rule may have it: each character that is not a letter or a digit escaped."""
+    return "".join(each if each.isalnum() else f"%{ord(each):02x}" for each in name)
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=30))
+@example("a*b")
+@example("a**b/c")
+@example("../r")
+@example("a//b")
+def test_every_name_of_v1_can_be_named_by_a_rule(text: str) -> None:
+    try:
+        name = parse_v1_name(text).canonical
+    except RegistryError:
+        assume(False)
+        raise
+    glob = parse_name_glob(written(name))
+    assert (glob.fits, glob.head) == (None, name)
+    wild = parse_name_glob(f"{written(name)}/*")
+    assert wild.fits is not None
+    assert (wild.fits(f"{name}/x"), wild.fits(f"{name}/x/y"), wild.fits(name)) == (True, False, False)
+    mixed = parse_name_glob(f"**{written(name)}*")
+    assert mixed.fits is not None
+    assert mixed.fits(f"{name}a")
+    assert not mixed.fits(f"{name[:-1]}")
+
+
+@given(st.lists(st.sampled_from(["a+b", "a b", "a%20b", "a%2Bb", "a*b", "a**b", "axb"]), min_size=1, unique=True))
+def test_a_rule_for_one_of_several_names_that_look_alike_fits_no_other(denied: list[str]) -> None:
+    lines = [
+        "- {allow: push, to: users}",
+        *(f"- {{deny: pull, to: users, on: 't/{written(each)}'}}" for each in denied),
+    ]
+    rules = parse_rules("\n".join(lines))
+    for name in ("a+b", "a b", "a%20b", "a%2Bb", "a*b", "a**b", "axb", "axxb"):
+        for action in (Action.PULL, Action.PUSH):
+            assert rules.decide(Identity("alice", "htpasswd"), action, f"t/{name}").is_allowed == (name not in denied)

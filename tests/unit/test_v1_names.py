@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from backends.auth.schemes import Wanted, scopes_of
 from backends.auth.v1_tokens import _canonical as repository_of_token
 from backends.auth.v1_tokens import token_header
 from backends.model.errors import RegistryError
@@ -241,3 +242,9 @@ def test_v2_and_v1_agree_which_name_is_which(text: str) -> None:
     else:
         assert name.v2 == text
         assert parse_v1_name(text) == name
+
+
+def test_a_token_server_is_never_asked_for_what_a_name_smuggles_in() -> None:
+    names = ["team/app_", "x:pull repository:secret", "a b", "a,b", "Team/App"]
+    wanted = [Wanted("repository", name, ("pull",)) for name in names]
+    assert scopes_of(wanted) == ["repository:team/app_:pull", "repository:Team/App:pull"]
