@@ -72,12 +72,13 @@ def _run_v1(config: Path | None, addr: str | None, unix: str | None, data: str |
 
 v1 = RunningGroup(
     _run_v1,
-    {"check": ("portside.commands.v1", "check")},
+    {"check": ("portside.commands.v1", "check"), "config": ("portside.commands.v1_config", "config")},
     name="v1",
     short_help="Only the v1 registry (docker-registry 0.9.1's).",
     help="""Run only the v1 registry: docker-registry 0.9.1's protocol and volume, by default on 127.0.0.1:5081.
 
-    docker-registry's STORAGE_PATH, REGISTRY_HOST, REGISTRY_PORT, LOGLEVEL and GUNICORN_WORKERS have effect.
+    CONFIG may be docker-registry's own file. Its variables have effect: SETTINGS_FLAVOR, DOCKER_REGISTRY_CONFIG,
+    STORAGE_PATH, REGISTRY_HOST, REGISTRY_PORT and the others (docs/v1-configuration.md).
     """,
 )
 """Where its subcommands are, by name: the module and the attribute."""

@@ -34,7 +34,7 @@ def tokens(get: Get) -> Iterator[Outcome]:
         yield used(decides, {"gateway.v1.standalone": True})
         if decides is disabled:
             yield useless(standalone, "disable_token_auth is true, and without tokens the registry is its own index")
-        if endpoint.told and endpoint.value:
+        if endpoint.value:
             yield useless(endpoint, "this registry is its own index")
         if key.value:
             yield useless(key, "no tokens are asked for, so no signature can stand for one")

@@ -85,6 +85,15 @@ class Flavor:
     def __iter__(self) -> Iterator[str]:
         return iter(str(key) for key in self._section)
 
+    def values(self) -> Iterator[Value]:
+        """Yields the value of each key, and of each key in a section instead of the section's."""
+        for key in self:
+            value = self.get(key)
+            if isinstance(value.value, Flavor):
+                yield from (value.value.get(inside) for inside in value.value)
+            else:
+                yield value
+
     def get(self, key: str) -> Value:
         """Returns what is behind a key; of one that is absent the value is None, as there."""
         entry = self._section.get(key)

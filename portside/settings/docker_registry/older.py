@@ -85,8 +85,8 @@ def read_older(
     if older_file is not None and environment.get(CONFIG):
         why = f"has no effect: {older_file.path} was named instead"
         outcomes.append(Outcome("", Kind.IGNORED, CONFIG, told=True, why=why))
-    if chosen.path is not None:
-        outcomes += _unexpected(outcomes, environment, chosen.path)
+    if chosen.path is not None and chosen.flavor is not None:
+        outcomes += _unexpected(chosen.flavor, environment, chosen.path)
     outcomes += translate_program(environment)
     values, defaults, origins, variables = _settings(outcomes, chosen.path, asked=chosen.asked)
     if chosen.asked and (role is Role.V1 or not has_file):
@@ -133,9 +133,9 @@ def _program_alone(environment: Mapping[str, str]) -> Older:
     return Older(outcomes=tuple(refused), remarks=tuple(remarks))
 
 
-def _unexpected(outcomes: Iterable[Outcome], environment: Mapping[str, str], path: Path) -> list[Outcome]:
+def _unexpected(flavor: Flavor, environment: Mapping[str, str], path: Path) -> list[Outcome]:
     """Returns variables that the official image's settings obey, and the file does not."""
-    named = {each.variable for each in outcomes}
+    named = {each.variable for each in flavor.values()}
     why = f"has no effect: {path} does not name it (_env:NAME) in this flavor"
     return [
         Outcome("", Kind.IGNORED, name, told=True, why=why)
