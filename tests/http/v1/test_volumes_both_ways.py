@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -96,7 +96,9 @@ def portside_table(root: Path) -> Table:
     return Table("volume", {}, {"storage": {"filesystem": {"rootdirectory": str(root)}}}, {})
 
 
-def test_portside_reads_all_that_0_9_1_has_written(tmp_path: Path, record_property: pytest.RecordProperty) -> None:
+def test_portside_reads_all_that_0_9_1_has_written(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     root, steps = tmp_path / "volume", reads()
     with docker_registry_0_9_1(tmp_path / "theirs", root=root) as registry:
         write_everything(registry.port)
@@ -115,7 +117,9 @@ def test_portside_reads_all_that_0_9_1_has_written(tmp_path: Path, record_proper
     assert_only(found, LEFT_BY_0_9_1)
 
 
-def test_0_9_1_reads_all_that_portside_has_written(tmp_path: Path, record_property: pytest.RecordProperty) -> None:
+def test_0_9_1_reads_all_that_portside_has_written(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     root, steps = tmp_path / "volume", reads()
     (tmp_path / "ours").mkdir()
     with serving("v1", portside_table(root), tmp_path / "ours") as port:
@@ -167,7 +171,7 @@ def pull(port: int, name: str, tag: str) -> list[Pushed]:
 
 
 def test_both_write_one_volume_in_turns_and_pull_all_of_it(
-    tmp_path: Path, record_property: pytest.RecordProperty
+    tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     root, base, pushed = (
         tmp_path / "volume",
