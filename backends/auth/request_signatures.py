@@ -22,17 +22,27 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from backends.auth.credentials import Credentials, IndexToken
 from backends.auth.followed_file import FollowedFile
-from backends.auth.identity import Caller, Identity, Signed
+from backends.auth.identity import Caller, Grants, Identity, Signed
 from backends.auth.index_tokens import IndexGrants, repository_of
-from backends.auth.keys import MIN_RSA_BITS
 from backends.auth.schemes import Wanted
+from backends.model.actions import Action
 
 USER = "privileged"
+MIN_BITS = 2048
+"""Of the key; docker-registry takes no other."""
 MAX_SIGNATURE = 4096
 """Characters of the header."""
 
 _KEY = "gateway.v1.privilegedkey"
 _log = logging.getLogger("portside.auth.signature")
+
+
+class Unlimited:
+    """The `Grants` of a signature that names no repository: the rules alone limit it."""
+
+    def allow(self, action: Action, name: str) -> bool:  # noqa: ARG002 - as all grants
+        """Whether they reach an action: any."""
+        return True
 
 
 class SignatureScheme:
@@ -54,7 +64,7 @@ class SignatureScheme:
         """Returns who has signed a request; a token beside the signature says for which repository it is."""
         if caller.signed is None or not _is_signed(await self._key.get(), caller.method, caller.signed):
             return None
-        grants = None
+        grants: Grants = Unlimited()
         if isinstance(credentials, IndexToken):
             try:
                 grants = IndexGrants(repository_of(credentials), "")
@@ -102,6 +112,6 @@ def _parse_key(content: bytes) -> rsa.RSAPublicKey:
         key = serialization.load_pem_public_key(content)
     except (ValueError, UnsupportedAlgorithm):
         raise ValueError("it is not a public key in PEM") from None
-    if not isinstance(key, rsa.RSAPublicKey) or key.key_size < MIN_RSA_BITS:
-        raise ValueError(f"it is not an RSA public key of {MIN_RSA_BITS} bits and more")
+    if not isinstance(key, rsa.RSAPublicKey) or key.key_size < MIN_BITS:
+        raise ValueError(f"it is not an RSA public key of {MIN_BITS} bits and more")
     return key

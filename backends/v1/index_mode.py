@@ -18,9 +18,11 @@ from backends.auth.rules import is_somebody
 from backends.auth.schemes import Busy
 from backends.model.actions import Action
 from backends.model.errors import ErrorCode, RegistryError
+from backends.model.image_places import ImageCopy
 from backends.model.names import ImageId
 from backends.model.v1images import ImageJson
 from backends.model.v1names import V1Name
+from backends.registry.image_copies import Copies
 from backends.registry.store import Store
 from backends.v1.sight import CallerSight
 from backends.web.operations import ImageAccess
@@ -36,10 +38,12 @@ class IndexSight:
 
     Attributes:
         sight: what its repository holds.
+        copies: know what the repository has pushed itself, of which the index need not be asked.
         index: what is asked about other images; None for those who read.
     """
 
     sight: CallerSight
+    copies: Copies
     index: Index | None
 
     @property
@@ -60,7 +64,12 @@ class IndexSight:
         """Whether the repository holds the shared image of this id, or a push may rest on it."""
         if await self.sight.may_read(image_id):
             return True
-        return self.index is not None and await _answer(self.index.lets_have(image_id))
+        if self.index is None:
+            return False
+        owner = self.owner
+        if owner is not None and await self.copies.has_pushed(ImageCopy(owner, image_id)):
+            return True
+        return await _answer(self.index.lets_have(image_id))
 
     async def may_read_made(self, image_id: ImageId) -> bool:
         """Whether the repository has a manifest of which an image with this id was made."""
@@ -71,12 +80,14 @@ class IndexSight:
         self.sight.told(ancestry)
 
 
-def index_sight_of(request: BaseRequest, rights: Rights, sight: CallerSight) -> IndexSight | CallerSight:
+def index_sight_of(
+    request: BaseRequest, rights: Rights, sight: CallerSight, copies: Copies
+) -> IndexSight | CallerSight:
     """Returns what a request's caller sees, who may have shown an index's token."""
     grants = rights.identity.grants
     if not isinstance(grants, IndexGrants):
         return sight
-    return IndexSight(replace(sight, is_push=False), grants.index if request.method == "PUT" else None)
+    return IndexSight(replace(sight, is_push=False), copies, grants.index if request.method == "PUT" else None)
 
 
 @dataclass(frozen=True, slots=True)

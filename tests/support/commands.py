@@ -99,7 +99,11 @@ def running_command(
         wrapper: a command before it, such as `unshare`.
         port: on loopback; one that says nothing is ready when it listens there.
     """
-    last = ("listening ",) if arguments[0] == "proxy" else ("no access control is", "access control: ")
+    last = (
+        ("listening ",)
+        if arguments[0] == "proxy"
+        else ("no access control is", "access control: ", "access control of v1: ")
+    )
     with starting_command(*arguments, folder=folder, environment=environment, wrapper=wrapper) as running:
         deadline = time.monotonic() + _READY_S
         while not (_accepts(port) if port else any(each in running.err.read_text() for each in last)):

@@ -3,110 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from backends.auth import index_server
-from backends.auth.rules import Rules
 from backends.auth.rules_text import parse_rules
-from backends.auth.v1_index_settings import V1IndexSettings
-from backends.registry.store import Store
 from backends.storage import layout
-from backends.storage.factory import open_memory
-from backends.storage.storage import Storage
-from backends.v1.registry import Registry
-from backends.v1.settings import V1Settings
-from backends.web.gates import make_gates
-from backends.web.settings import GateSettings
-from portside.v1_index import IndexAccess
-from tests.support.certificate import CertificateFiles, make_certificate
+from tests.support.certificate import make_certificate
 from tests.support.gated import basic
-from tests.support.loopback import serve
-from tests.support.serving_here import Answer, Client
-from tests.support.small_index import Listed, SmallIndex, header, paths, small_index
+from tests.support.index_mode import MINE, BesideIndex, beside_index
+from tests.support.serving_here import Answer
+from tests.support.small_index import Listed, SmallIndex, header, paths
 from tests.support.v1server import Pushed, make_pushed
 
 BASE = make_pushed("a", layer=b"the layer of the base")
 APP = make_pushed("b", parent=BASE.id, layer=b"the layer of the app")
 OTHER = make_pushed("c", layer=b"of another repository")
-MINE = "team/app"
-
-
-@dataclass(frozen=True, slots=True)
-class Here:
-    """The registry and its index."""
-
-    client: Client
-    index: SmallIndex
-    store: Store
-    storage: Storage
-
-    def may(self, access: str, repository: str = MINE) -> dict[str, str]:
-        return header(self.index.give(repository, access))
-
-    async def ask(self, method: str, target: str, headers: dict[str, str], body: bytes | None = None) -> Answer:
-        return await self.client.ask(method, target, headers, body=body)
-
-    async def put_image(self, image: Pushed, headers: dict[str, str]) -> list[tuple[int, bytes]]:
-        """The three steps, up to the first that fails."""
-        told = []
-        checksum = {"X-Docker-Checksum-Payload": image.payload}
-        for part, more, body in (("json", {}, image.json), ("layer", {}, image.layer), ("checksum", checksum, b"")):
-            answer = await self.ask("PUT", f"/v1/images/{image.id}/{part}", {**headers, **more}, body)
-            told.append((answer.status, answer.body))
-            if answer.status != 200:
-                break
-        return told
-
-    async def push(self, repository: str, *images: Pushed) -> None:
-        """Pushes an image with all it rests on."""
-        listed = self.index.repositories.setdefault(repository, Listed())
-        listed.ids += [each.id for each in images]
-        headers = self.may("write", repository)
-        for image in images:
-            assert await self.put_image(image, headers) == [(200, b"true")] * 3
-        tag = json.dumps(images[-1].id).encode()
-        answer = await self.ask("PUT", f"/v1/repositories/{repository}/tags/t", headers, tag)
-        assert answer.status == 200, answer
-
-
-@contextlib.asynccontextmanager
-async def served(
-    index: SmallIndex,
-    *,
-    files: CertificateFiles | None = None,
-    ca: Path | None = None,
-    key: Path | None = None,
-    rules: Callable[[], Rules] | None = None,
-    storage: Storage | None = None,
-) -> AsyncIterator[Here]:
-    storage = storage or open_memory()
-    store, nothing = Store(storage, own_images=True), Store(open_memory(), own_images=True)
-    with small_index(index, files):
-        settings = V1IndexSettings(index.url, ca, key)
-        access = IndexAccess(settings, rules, None)
-        registry = Registry(
-            store,
-            V1Settings(index=settings),
-            gates=make_gates(GateSettings(delete_enabled=True)),
-            access=access.gate(store),
-            nothing=nothing,
-        )
-        async with serve(registry.handle) as port:
-            yield Here(Client("127.0.0.1", port), index, store, storage)
-        await access.close()
-    await store.close()
 
 
 @pytest.fixture
-async def here() -> AsyncIterator[Here]:
-    async with served(SmallIndex(registry="registry.test")) as running:
+async def here() -> AsyncIterator[BesideIndex]:
+    async with beside_index(SmallIndex(registry="registry.test")) as running:
         yield running
 
 
@@ -122,7 +43,7 @@ def told(answer: Answer) -> tuple[int, object]:
 # what there is
 
 
-async def test_it_says_that_it_does_not_stand_alone_and_what_is_the_index_s_is_not_here(here: Here) -> None:
+async def test_it_says_that_it_does_not_stand_alone_and_what_is_the_index_s_is_not_here(here: BesideIndex) -> None:
     for path in ("/v1/_ping", "/_ping"):
         assert (await here.ask("GET", path, {}))["X-Docker-Registry-Standalone"] == "False"
     for method, path, status in (
@@ -168,7 +89,7 @@ ACCESS = {"GET": "read", "HEAD": "read", "PUT": "write", "DELETE": "delete"}
 
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
-async def test_nothing_is_done_without_a_token_that_the_index_takes(here: Here, method: str, path: str) -> None:
+async def test_nothing_is_done_without_a_token_that_the_index_takes(here: BesideIndex, method: str, path: str) -> None:
     await here.push(MINE, BASE)
     good = here.index.give(MINE, ACCESS[method])
     altered = here.index.give(MINE, ACCESS[method], given="other")
@@ -200,7 +121,7 @@ async def test_nothing_is_done_without_a_token_that_the_index_takes(here: Here, 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
 @pytest.mark.parametrize("access", ["read", "write", "delete", "all", ""])
 async def test_a_token_is_for_the_methods_of_its_access_and_one_without_for_all(
-    here: Here, method: str, path: str, access: str
+    here: BesideIndex, method: str, path: str, access: str
 ) -> None:
     await here.push(MINE, BASE)
     token = here.index.give(MINE, access)
@@ -215,7 +136,7 @@ async def test_a_token_is_for_the_methods_of_its_access_and_one_without_for_all(
 
 
 @pytest.mark.parametrize(("method", "path"), [each for each in GUARDED if "repositories" in each[1]])
-async def test_a_token_of_one_repository_is_for_no_other(here: Here, method: str, path: str) -> None:
+async def test_a_token_of_one_repository_is_for_no_other(here: BesideIndex, method: str, path: str) -> None:
     await here.push(MINE, BASE)
     await here.push("team/other", OTHER)
     answer = await here.ask(method, path, here.may(ACCESS[method], "team/other"), b"{}" if method == "PUT" else None)
@@ -224,7 +145,7 @@ async def test_a_token_of_one_repository_is_for_no_other(here: Here, method: str
 
 @pytest.mark.parametrize("written", ["Token {}", "Token Token {}", "token {}", "TOKEN token {}"])
 async def test_a_token_is_read_however_a_client_writes_it_and_the_index_sees_it_unchanged(
-    here: Here, written: str
+    here: BesideIndex, written: str
 ) -> None:
     await here.push(MINE, BASE)
     here.index.asked.clear()
@@ -235,14 +156,14 @@ async def test_a_token_is_read_however_a_client_writes_it_and_the_index_sees_it_
     ]
 
 
-async def test_head_is_a_read(here: Here) -> None:
+async def test_head_is_a_read(here: BesideIndex) -> None:
     await here.push(MINE, BASE)
     for part in ("json", "layer", "ancestry"):
         assert (await here.ask("HEAD", f"/v1/images/{BASE.id}/{part}", here.may("read"))).status == 200
 
 
 @pytest.mark.parametrize("name", ["library/app", "app", "a/b/c", "ns/r%2Bx", "n.s/R_x"])
-async def test_names_are_compared_as_the_original_writes_them(here: Here, name: str) -> None:
+async def test_names_are_compared_as_the_original_writes_them(here: BesideIndex, name: str) -> None:
     written = {"app": "library/app", "a/b/c": "a/b%2Fc"}.get(name, name)
     answer = await here.ask("GET", f"/v1/repositories/{name}/tags", here.may("read", written))
     assert (answer.status, answer.json) == (404, {"error": "Repository not found"})
@@ -252,7 +173,7 @@ async def test_names_are_compared_as_the_original_writes_them(here: Here, name: 
 # images
 
 
-async def test_what_was_pushed_with_one_token_is_pulled_with_another(here: Here) -> None:
+async def test_what_was_pushed_with_one_token_is_pulled_with_another(here: BesideIndex) -> None:
     await here.push(MINE, BASE, APP)
     reader = here.may("read")
     assert (await here.ask("GET", f"/v1/repositories/{MINE}/tags/t", reader)).json == APP.id
@@ -264,7 +185,7 @@ async def test_what_was_pushed_with_one_token_is_pulled_with_another(here: Here)
     assert kept == json.dumps([BASE.id, APP.id]).encode()  # as Python 2's json writes it, too
 
 
-async def test_an_image_that_the_index_does_not_list_is_refused(here: Here) -> None:
+async def test_an_image_that_the_index_does_not_list_is_refused(here: BesideIndex) -> None:
     here.index.repositories[MINE] = Listed([BASE.id])
     writer = here.may("write")
     refused = (400, b'{"error": "This image does not belong to the repository"}')
@@ -274,13 +195,13 @@ async def test_an_image_that_the_index_does_not_list_is_refused(here: Here) -> N
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"id": "x"}', b'{"a": 1}'])
-async def test_a_bad_body_is_told_before_the_list(here: Here, body: bytes) -> None:
+async def test_a_bad_body_is_told_before_the_list(here: BesideIndex, body: bytes) -> None:
     answer = await here.ask("PUT", f"/v1/images/{OTHER.id}/json", here.may("write"), body)
     assert answer.status == 400
     assert "belong" not in answer.json["error"]
 
 
-async def test_a_parent_is_one_that_the_index_lets_the_caller_build_upon(here: Here) -> None:
+async def test_a_parent_is_one_that_the_index_lets_the_caller_build_upon(here: BesideIndex) -> None:
     await here.push("team/base", BASE)
     here.index.repositories[MINE] = Listed([APP.id])
     unauthorized = (400, b'{"error": "Image depends on an unauthorized parent"}')
@@ -302,7 +223,7 @@ async def test_a_parent_is_one_that_the_index_lets_the_caller_build_upon(here: H
     assert paths(here.index.asked)[:2] == [f"GET {MINE}/images", f"GET {MINE}/layer/{'e' * 64}/access"]
 
 
-async def test_knowing_an_id_of_another_repository_does_not_give_its_layer(here: Here) -> None:
+async def test_knowing_an_id_of_another_repository_does_not_give_its_layer(here: BesideIndex) -> None:
     await here.push("team/other", OTHER)
     absent = await here.ask("GET", f"/v1/images/{'f' * 64}/json", here.may("read"))
     assert (absent.status, absent.json) == (404, {"error": "Image not found"})
@@ -319,7 +240,7 @@ async def test_knowing_an_id_of_another_repository_does_not_give_its_layer(here:
     assert (await here.put_image(mine, here.may("write")))[0][0] in {200, 409}
 
 
-async def test_of_a_private_repository_the_index_is_asked_about_each_image(here: Here) -> None:
+async def test_of_a_private_repository_the_index_is_asked_about_each_image(here: BesideIndex) -> None:
     await here.push(MINE, BASE, APP)
     answer = await here.ask("PUT", f"/v1/repositories/{MINE}/properties", here.may("write"), b'{"access": "private"}')
     assert answer.status == 200
@@ -341,7 +262,7 @@ async def test_of_a_private_repository_the_index_is_asked_about_each_image(here:
 
 
 async def test_the_index_is_not_asked_again_for_a_moment_and_a_revoked_token_ends_within_seconds(
-    here: Here, monkeypatch: pytest.MonkeyPatch
+    here: BesideIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index_server, "GRANTED_SECONDS", 0.5)
     await here.push(MINE, BASE)
@@ -356,7 +277,7 @@ async def test_the_index_is_not_asked_again_for_a_moment_and_a_revoked_token_end
     assert index_server.REFUSED_SECONDS <= 3
 
 
-async def test_many_at_once_ask_the_index_once(here: Here) -> None:
+async def test_many_at_once_ask_the_index_once(here: BesideIndex) -> None:
     await here.push(MINE, BASE)
     here.index.delay = 0.3
     here.index.asked.clear()
@@ -390,7 +311,7 @@ LIES = [
 
 @pytest.mark.parametrize(("status", "headers", "body", "wanted"), LIES)
 async def test_an_index_that_says_nothing_useful_lets_nobody_in(
-    here: Here, status: int, headers: dict[str, str], body: bytes, wanted: int, caplog: pytest.LogCaptureFixture
+    here: BesideIndex, status: int, headers: dict[str, str], body: bytes, wanted: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     here.index.answers = (status, headers, body)
@@ -412,7 +333,7 @@ async def test_an_index_that_says_nothing_useful_lets_nobody_in(
     assert "SIGNATURE" not in caplog.text
 
 
-async def test_a_slow_index_is_waited_for_so_long(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_index_is_waited_for_so_long(here: BesideIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_server, "TIMEOUT_SECONDS", 0.2)
     here.index.delay = 0.6
     answer = await here.ask("GET", f"/v1/repositories/{MINE}/properties", here.may("read"))
@@ -422,7 +343,7 @@ async def test_a_slow_index_is_waited_for_so_long(here: Here, monkeypatch: pytes
 
 
 async def test_an_index_that_is_down_in_the_middle_of_a_push_or_pull_ends_it_with_503(
-    here: Here, monkeypatch: pytest.MonkeyPatch
+    here: BesideIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await here.push(MINE, BASE)
     await here.ask("PUT", f"/v1/repositories/{MINE}/properties", here.may("write"), b'{"access": "private"}')
@@ -439,7 +360,9 @@ async def test_an_index_that_is_down_in_the_middle_of_a_push_or_pull_ends_it_wit
     assert await here.put_image(APP, writer) == [(200, b"true")] * 3
 
 
-async def test_a_crowd_at_a_slow_index_is_told_to_come_again(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_crowd_at_a_slow_index_is_told_to_come_again(
+    here: BesideIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(index_server, "WAITING", 8)
     here.index.delay = 0.5
     answers = await asyncio.gather(
@@ -453,7 +376,7 @@ async def test_a_crowd_at_a_slow_index_is_told_to_come_again(here: Here, monkeyp
 async def test_the_index_s_certificate_is_verified(tmp_path: Path) -> None:
     certificate = make_certificate(tmp_path)
     for ca, status in ((certificate.ca, 200), (None, 503)):
-        async with served(SmallIndex(), files=certificate, ca=ca) as here:
+        async with beside_index(SmallIndex(), files=certificate, ca=ca) as here:
             answer = await here.ask("GET", f"/v1/repositories/{MINE}/properties", here.may("read"))
             assert answer.status == status
             assert bool(here.index.asked) == (status == 200)
@@ -471,7 +394,7 @@ RULES = """
 
 async def test_rules_and_index_must_both_allow() -> None:
     rules = parse_rules(RULES)
-    async with served(SmallIndex(), rules=lambda: rules) as here:
+    async with beside_index(SmallIndex(), rules=lambda: rules) as here:
         await here.push(MINE, BASE)
         for name, nobody, reader, writer in (
             (MINE, 401, 200, 200),
