@@ -61,6 +61,7 @@ class SmallIndex:
         asked: what arrived.
         answers: what it answers to registries, instead of what is so: status, headers and body.
         delay: seconds before each answer.
+        gives: the repository and the access that it writes into tokens, instead of what was asked for; None for these.
     """
 
     registry: str = ""
@@ -70,6 +71,7 @@ class SmallIndex:
     asked: list[Asked] = field(default_factory=list)
     answers: tuple[int, dict[str, str], bytes] | None = None
     delay: float = 0.0
+    gives: tuple[str, str] | None = None
     url: str = ""
     _given: dict[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -177,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
         if access == "write":
             listed = index.repositories.setdefault(name, Listed(owner=user))
             listed.ids += [each["id"] for each in json.loads(body) if each["id"] not in listed.ids]
-        token = f"Token {index.give(name, access)}"
+        token = f"Token {index.give(*(index.gives or (name, access)))}"
         told = {"X-Docker-Token": token, "WWW-Authenticate": token, "X-Docker-Endpoints": index.registry}
         if access == "read":
             assert listed is not None
