@@ -73,15 +73,17 @@ def parse_image_json(content: bytes, image_id: ImageId) -> ImageJson:
 def parse_ancestry(content: bytes) -> tuple[ImageId, ...]:
     """Parses a stored ancestry, newest first.
 
+    docker-registry wrote an id twice when an image was pushed anew as its own parent; it is taken once.
+
     Raises:
-        ValueError: it is not a list of ids, is too long, or has one twice.
+        ValueError: it is not a list of ids, or is too long.
     """
     ids = load_json(content)
-    if not isinstance(ids, list) or not 1 <= len(ids) <= MAX_ANCESTRY or len(set(map(str, ids))) != len(ids):
-        raise ValueError("an ancestry is a list of different ids")
+    if not isinstance(ids, list) or not 1 <= len(ids) <= MAX_ANCESTRY:
+        raise ValueError(f"an ancestry is a list of 1 to {MAX_ANCESTRY} ids")
     if not all(isinstance(image_id, str) and is_image_id(image_id) for image_id in ids):
         raise ValueError("an ancestry holds ids only")
-    return tuple(ids)
+    return tuple(dict.fromkeys(ids))
 
 
 def parse_payload_checksum(text: str) -> str | None:

@@ -16,6 +16,7 @@ from backends.model.digest import Digest
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId
 from backends.registry.blobs import Blobs
+from backends.registry.v1 import staging
 from backends.registry.v1.images import Images, State
 from backends.registry.v1.staging import ANNOUNCEMENTS, TEXTS
 from backends.storage import layout
@@ -151,6 +152,32 @@ async def test_a_checksum_can_be_set_once_for_each_push(storage: Storage) -> Non
         with pytest.raises(RegistryError, match=message) as raised:
             await step(images, BASE)
         assert raised.value.status == 409
+
+
+async def test_an_announcement_that_was_left_behind_goes_with_its_age(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = images_over(storage)
+    await put_json(images, BASE)  # of a client that does not come back
+    await push(images, [BASE])
+    await put_layer(images, BASE)  # it may still
+    with monkeypatch.context() as later:
+        later.setattr(staging, "FORGOTTEN_SECONDS", -1)
+        with pytest.raises(RegistryError, match="Image already exists") as raised:
+            await put_layer(images, BASE)
+    assert raised.value.status == 409
+    assert await read_layer(images, BASE) == BASE.layer
+
+
+async def test_an_announcement_waits_for_its_layer_however_long_where_there_is_no_image(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = images_over(storage)
+    await put_json(images, BASE)
+    monkeypatch.setattr(staging, "FORGOTTEN_SECONDS", -1)
+    await put_layer(images, BASE)
+    await put_checksum(images, BASE)
+    await assert_whole(images, BASE)
 
 
 async def test_two_with_different_json_have_a_candidate_each_and_the_first_owns_the_id(

@@ -188,6 +188,10 @@ def test_an_ancestry_that_was_written_is_read(chain: list[str]) -> None:
     assert parse_ancestry(json.dumps(chain, indent=3).encode() + b"\n") == tuple(chain)
 
 
+def test_an_id_that_docker_registry_wrote_twice_is_taken_once() -> None:
+    assert parse_ancestry(dump_json([A, A, B])) == (A, B)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -198,7 +202,6 @@ def test_an_ancestry_that_was_written_is_read(chain: list[str]) -> None:
         b"[1]",
         b'["../x"]',
         b"[" * 100_000,
-        dump_json([A, B, A]),
         dump_json([A, [B]]),
         dump_json([f"{number:064x}" for number in range(MAX_ANCESTRY + 1)]),
     ],

@@ -435,12 +435,14 @@ class Images:
 
     async def _pending_texts(self, image_id: ImageId, sight: Sight | None) -> Sequence[bytes]:
         """Returns the JSON texts of an image whose layer may still come, the newest first, at least one."""
-        texts = await self._staging.texts(self._seeing.staged_at(image_id, sight))
-        if texts:
+        texts, are_awaited = await self._staging.texts(self._seeing.staged_at(image_id, sight))
+        if texts and are_awaited:
             return texts
         place = await self._seeing.place(image_id, sight)
         if place is not None and await self._files.is_whole(place):
             raise _exists()
+        if texts:
+            return texts
         if place is None and (sight is not None or await self.state(image_id) is State.ABSENT):
             raise _unknown()
         try:  # begun with docker-registry, or it has lost its layer since

@@ -130,14 +130,16 @@ class Staging:
         """Whether anything is staged: a look is cheaper than an empty listing."""
         return await exists(self._driver, layout.v1_staging(place))
 
-    async def texts(self, place: ImagePlace) -> Sequence[bytes]:
-        """Returns the JSON texts that were announced, the newest first."""
+    async def texts(self, place: ImagePlace) -> tuple[Sequence[bytes], bool]:
+        """Returns the JSON texts that were announced, the newest first, and whether a client may still come back."""
         texts: dict[str, bytes] = {}
+        newest = 0
         for entry in await self._entries(place, "json"):
+            newest = max(newest, entry.since)
             if entry.key not in texts and len(texts) < TEXTS:
                 with suppress(PathNotFound):
                     texts[entry.key] = await self._driver.read(layout.v1_staged(place, entry.file))
-        return list(texts.values())
+        return list(texts.values()), newest >= _forgotten()
 
     @asynccontextmanager
     async def begin_layer(self, place: ImagePlace, texts: Sequence[bytes]) -> AsyncIterator[StagedLayer]:
@@ -218,7 +220,7 @@ class Staging:
         announced = [entry.file for entry in candidate.beside if entry.kind == "json" and entry.key == key]
         # Each client has made one, and they are interchangeable; the oldest goes.
         used = {f"payload-{payload}-{candidate.name}", *announced[-1:]}
-        before = time.time_ns() - FORGOTTEN_SECONDS * 1_000_000_000
+        before = _forgotten()
         for entry in candidate.beside:
             other_content = entry.kind == "payload" and entry.key != payload
             if entry.kind == "layer" or other_content or entry.since < before:
@@ -331,6 +333,11 @@ def layer_of(file: str) -> str | None:
     """Returns the name of the layer that a staged file is; None when it is another file."""
     match = _ENTRY.fullmatch(file)
     return match["name"] if match is not None and match["kind"] is None else None
+
+
+def _forgotten() -> int:
+    """Returns the time before which a client was last heard of that is not waited for, as names have it."""
+    return time.time_ns() - FORGOTTEN_SECONDS * 1_000_000_000
 
 
 def _new_name() -> str:
