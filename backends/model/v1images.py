@@ -119,6 +119,19 @@ def merge_index_images(stored: Sequence[Any], new: Sequence[Any]) -> list[dict[s
     return list(merged.values())
 
 
+def load_index_images(content: bytes) -> list[Any]:
+    """Returns a stored list of images; nothing where there is none that can be read.
+
+    docker-registry 0.9.1 writes it in place without a lock: where two pushes to a repository end at once, a rest of the
+    longer list stays behind the shorter one. From then on that goes to every pull, and every push is answered 500.
+    """
+    try:
+        listed, _ = json.JSONDecoder().raw_decode(content.decode("utf-8").lstrip())
+    except (ValueError, RecursionError):
+        return []
+    return listed if isinstance(listed, list) else []
+
+
 def _has_id(entry: Any) -> bool:
     return isinstance(entry, Mapping) and isinstance(entry.get("id"), str)
 
@@ -129,7 +142,9 @@ def without_tags(content: bytes) -> bytes:
     Docker takes it for a tag of that image, even when the tag has long moved on (FORMATS section 1.3).
     """
     listed = load_json(content)
-    if not isinstance(listed, list) or not any(isinstance(entry, Mapping) and "Tag" in entry for entry in listed):
+    if not isinstance(listed, list):
+        return dump_json(load_index_images(content))
+    if not any(isinstance(entry, Mapping) and "Tag" in entry for entry in listed):
         return content
     kept = [
         {key: entry[key] for key in entry if key != "Tag"} if isinstance(entry, Mapping) else entry for entry in listed

@@ -28,7 +28,11 @@ class Kind(Enum):
     CHAIN_TOO_LONG = "chain-too-long", True, "Delete the tags that need it; no client can pull it."
     TAG_DANGLING = "tag-dangling", True, "Push the tag again, or delete it."
     TAG_INVALID = "tag-invalid", True, "Push the tag again, or remove {where}."
-    INDEX_INVALID = "index-invalid", True, "Remove {where}, then push a tag of the repository again."
+    INDEX_INVALID = (
+        "index-invalid",
+        True,
+        "The next push to Portside mends it; for docker-registry, remove {where} and push again.",
+    )
     NOT_READABLE = "not-readable", True, "Give it to the registry's user: chown {user} {where}"
     LINK_OUTSIDE = "link-outside", True, "Put what the link names in its place."
     NAME_UNREACHABLE = "name-unreachable", True, "Rename it as docker-registry 0.9.1 would have named it."

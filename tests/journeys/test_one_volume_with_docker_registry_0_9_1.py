@@ -242,6 +242,31 @@ async def test_tags_are_moved_and_deleted_by_both_at_once(
     assert (await portside.ask("GET", "/v1/repositories/team/app/tags")).told == (404, "Repository not found")
 
 
+@pytest.mark.timeout(STEP_S)
+async def test_a_list_of_images_that_docker_registry_has_broken_is_mended_by_a_push_to_portside(
+    original: OriginalRegistry, portside: RunningRegistry
+) -> None:
+    theirs = RunningRegistry(original.port)
+    chain = _chain("0", "1")
+    await theirs.push("team/app", "1", chain)
+    listed = original.root / "repositories/team/app/_index_images"
+    first = json.loads(listed.read_text())
+    listed.write_text(json.dumps(first) + '0000"}]')  # as two of its workers leave it that write at once
+    target = "/v1/repositories/team/app/images"
+    assert b'0000"}]' in (await theirs.ask("GET", target)).body
+    announced = json.dumps([{"id": chain[1].id}]).encode()
+    assert (await theirs.ask("PUT", target, body=announced)).status == 500
+    assert {kind for _, kind, _ in await _findings(original.root)} == {"index-invalid"}
+
+    assert (await portside.ask("GET", target)).json == first
+    assert (await portside.ask("PUT", target, body=announced)).status == 204
+    for registry in (theirs, portside):
+        answer = await registry.ask("GET", target)
+        assert sorted(each["id"] for each in answer.json) == sorted(each.id for each in chain)
+    assert (await theirs.ask("PUT", target, body=announced)).status == 204
+    assert await _findings(original.root) == set()
+
+
 # the search database
 
 

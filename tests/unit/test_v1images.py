@@ -16,6 +16,7 @@ from backends.model.v1images import (
     MAX_ANCESTRY,
     describe_agent,
     dump_json,
+    load_index_images,
     load_json,
     merge_index_images,
     parse_ancestry,
@@ -188,6 +189,26 @@ def test_an_ancestry_that_was_written_is_read(chain: list[str]) -> None:
     assert parse_ancestry(json.dumps(chain, indent=3).encode() + b"\n") == tuple(chain)
 
 
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        (b'[{"id": "x"}]', [{"id": "x"}]),
+        (b'[{"id": "x"}]123"}, {"id": "y"}]', [{"id": "x"}]),
+        (b' [] [{"id": "x"}]', []),
+        (b'[{"id": "x"}', []),
+        (b'{"id": "x"}', []),
+        (b"", []),
+        (b"\xff", []),
+        (b"[" * 100_000, []),
+    ],
+)
+def test_a_list_of_images_that_two_have_written_at_once_is_the_first_that_is_whole(
+    stored: bytes, expected: list[Any]
+) -> None:
+    assert load_index_images(stored) == expected
+    assert json.loads(without_tags(stored)) == expected
+
+
 def test_an_id_that_docker_registry_wrote_twice_is_taken_once() -> None:
     assert parse_ancestry(dump_json([A, A, B])) == (A, B)
 
@@ -283,8 +304,8 @@ def test_an_entry_without_an_id_is_refused(entry: Any) -> None:
         (b'[{"id":"x"}]', b'[{"id":"x"}]'),
         (b'[{"id":"x","Tag":"b"},{"id":"y"}]', b'[{"id": "x"}, {"id": "y"}]'),
         (b'[{"id":"x","Tag":"a"},{"id":"x","Tag":"b"}]', b'[{"id": "x"}]'),
-        (b"no json", b"no json"),
-        (b'{"Tag": 1}', b'{"Tag": 1}'),
+        (b"no json", b"[]"),
+        (b'{"Tag": 1}', b"[]"),
         (b'[5, {"Tag": "b", "id": "x"}]', b'[5, {"id": "x"}]'),
     ],
 )

@@ -15,7 +15,7 @@ from backends.model.actor import Actor
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.image_places import ImageCopy, ImagePlace, id_at
 from backends.model.names import ImageId
-from backends.model.v1images import dump_json, load_json, merge_index_images, without_tags
+from backends.model.v1images import dump_json, load_index_images, merge_index_images, without_tags
 from backends.model.v1names import V1Name, is_plain
 from backends.registry.changes import Change, carry_out
 from backends.registry.events import Events, of_v1_image
@@ -158,12 +158,12 @@ class Repositories:
     async def _put_images(self, name: V1Name, body: bytes, announced: Sequence[Any]) -> None:
         path = layout.v1_index_images(name.namespace, name.stored)
         try:
-            stored = load_json(await self._driver.read(path))
+            stored = load_index_images(await self._driver.read(path))
         except PathNotFound:
             await self._driver.write(path, body)
             return
         if announced:
-            merged = merge_index_images(stored if isinstance(stored, list) else [], announced)
+            merged = merge_index_images(stored, announced)
             await self._driver.write(path, dump_json(merged))
         else:
             await self._driver.ensure_durable(path)

@@ -18,7 +18,7 @@ from backends.model.conversion.impossible import ImpossibleConversion
 from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId, RepositoryName, TagName, is_tag
 from backends.model.targets import Target, V1Target, V2Target
-from backends.model.v1images import dump_json, load_json
+from backends.model.v1images import dump_json, load_index_images
 from backends.model.v1names import V1Name
 from backends.registry.still_working import StillWorking
 from backends.registry.tags.service import Tags
@@ -192,8 +192,7 @@ class ViewedRepositories:
             if error.code is not ErrorCode.NAME_UNKNOWN:
                 raise
             content = b"[]"
-        listed = load_json(content)
-        announced = listed if isinstance(listed, list) else []
+        announced = load_index_images(content)
         known = {entry.get("id") for entry in announced if isinstance(entry, Mapping)}
         try:
             tagged = await self.tags(name, viewer)
