@@ -186,11 +186,12 @@ def _purged_from(storages: Sequence[Storage], number: int) -> Sequence[Source]:
     # Only the process that purges needs these, and no sooner than a while after its start.
     from backends.registry.abandoned_uploads import AbandonedUploads  # noqa: PLC0415
     from backends.registry.derived.unused import UnusedDerivations  # noqa: PLC0415
+    from backends.registry.layer_lists.old_lists import OldLists  # noqa: PLC0415
     from backends.registry.v1.abandoned_images import AbandonedImages  # noqa: PLC0415
     from backends.registry.v1_view.unused import UnusedV1Images  # noqa: PLC0415
 
     storage = storages[number]
-    left = (AbandonedUploads(storage), AbandonedImages(storage))
+    left = (AbandonedUploads(storage), AbandonedImages(storage), OldLists(storage))
     return left if number else (*left, UnusedDerivations(storage, storages[-1]), UnusedV1Images(storage))
 
 

@@ -61,7 +61,12 @@ def add_outer_headers(request: BaseRequest, response: StreamResponse) -> None:
 
 
 async def send_content(
-    request: BaseRequest, content: Content, headers: Mapping[str, str], *, ranges_of_head: bool = False
+    request: BaseRequest,
+    content: Content,
+    headers: Mapping[str, str],
+    *,
+    ranges_of_head: bool = False,
+    with_ranges: bool = True,
 ) -> StreamResponse:
     """Answers GET and HEAD with a file's bytes, honouring `Range`.
 
@@ -70,12 +75,14 @@ async def send_content(
         content: what to send; the code that opened it closes it.
         headers: of an answer with the whole content, `Content-Type` among them.
         ranges_of_head: honour `Range` of a HEAD too, as docker-registry does; RFC 9110 section 14.2 ignores it.
+        with_ranges: honour `Range` at all.
 
     Raises:
         Unsatisfiable: the ranges lie outside the content; each protocol has its own answer to that.
     """
     size = content.size
-    asked = _asked(request, headers, size) if request.method == "GET" or ranges_of_head else None
+    honoured = with_ranges and (request.method == "GET" or ranges_of_head)
+    asked = _asked(request, headers, size) if honoured else None
     if isinstance(asked, tuple):
         return await _send_parts(request, content, headers, asked)
     status = 200

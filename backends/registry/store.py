@@ -210,6 +210,7 @@ class Store:
         return V1View(
             self._shared,
             self.v1_storage,
+            storage=self.storage,
             images=self.v1_images,
             repositories=self.v1_repositories,
             layers=lambda: self.layers,

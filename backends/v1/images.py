@@ -35,8 +35,8 @@ async def get_json(parts: Parts, request: BaseRequest, image: ImageId) -> Stream
 
 def send_json(request: BaseRequest, stored: StoredImage) -> StreamResponse:
     """Sends an image's JSON that was found."""
-    if _unchanged(request):
-        return _not_modified(request)
+    if unchanged(request):
+        return not_modified(request)
     headers = CIMultiDict(cache(time.time()))
     if stored.layer_size is not None:
         headers["X-Docker-Size"] = str(stored.layer_size)
@@ -82,8 +82,8 @@ async def send_layer(parts: Parts, request: BaseRequest, image: ImageId, reader:
             from backends.v1.pulls import tell_layer  # noqa: PLC0415 - only where events are wanted
 
             await tell_layer(parts, request, image, reader.size)
-        if _unchanged(request):
-            return _not_modified(request)
+        if unchanged(request):
+            return not_modified(request)
         if parts.settings.accel_prefix or parts.settings.redirects_layers:
             from backends.v1.elsewhere import send_elsewhere  # noqa: PLC0415 - only where others serve layers
 
@@ -118,8 +118,8 @@ async def get_ancestry(parts: Parts, request: BaseRequest, image: ImageId) -> St
 
 def send_ancestry(request: BaseRequest, ancestry: Sequence[ImageId]) -> StreamResponse:
     """Sends the ids from an image to its base that were found."""
-    if _unchanged(request):
-        return _not_modified(request)
+    if unchanged(request):
+        return not_modified(request)
     return respond(request, 200, cache(time.time()), dump_json(list(ancestry)))
 
 
@@ -141,11 +141,12 @@ async def put_checksum(parts: Parts, request: BaseRequest, image: ImageId) -> St
     return done(request)
 
 
-def _unchanged(request: BaseRequest) -> bool:
-    """An image never changes, so any copy that a client has is good (docker-registry asks no further either)."""
+def unchanged(request: BaseRequest) -> bool:
+    """Whether a client has a copy. An image never changes, so any is good (docker-registry asks no further either)."""
     return "If-Modified-Since" in request.headers
 
 
-def _not_modified(request: BaseRequest) -> StreamResponse:
+def not_modified(request: BaseRequest) -> StreamResponse:
+    """Answers that a client's copy is good."""
     headers = cache(time.time())
     return respond(request, 304, {name: headers[name] for name in ("Server", "Cache-Control", "Expires")})

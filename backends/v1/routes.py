@@ -8,7 +8,7 @@ from dataclasses import replace
 from backends.model.actions import Action
 from backends.model.v1images import parse_image_id
 from backends.model.v1names import parse_v1_name, parse_v1_tag
-from backends.v1 import images, repositories, search, session, tags
+from backends.v1 import files, images, repositories, search, session, tags
 from backends.v1.accesses import touches_for_deletion, touches_the_registry
 from backends.web.dispatch import Parser, Route
 from backends.web.operations import Operation
@@ -69,6 +69,8 @@ ROUTES: Sequence[Route] = (
         },
         name="v1_tag",
     ),
+    Route("/v1/images/{image}/files", {"GET": Operation(Action.PULL, files.get_files)}, name="v1_image_files"),
+    Route("/v1/images/{image}/diff", {"GET": Operation(Action.PULL, files.get_diff)}, name="v1_image_diff"),
     Route(
         "/v1/repositories/{name*}/images",
         {

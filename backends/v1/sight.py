@@ -26,7 +26,7 @@ from backends.web.rights import Rights
 PUSH_LOOK_SECONDS = 2.0
 """A push asks for dozens of images; for these, other repositories are looked at once in so many seconds."""
 
-_CONTENTS = ("/layer", "/ancestry")
+_CONTENTS = ("/layer", "/ancestry", "/files", "/diff")
 _OF_ONE_REPOSITORY = (V1Grants, IndexGrants)
 
 

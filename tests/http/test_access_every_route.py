@@ -33,6 +33,8 @@ NEEDS: Mapping[str, str] = {
     f"PUT /v1/images/{IMAGE}/layer": PUSH_IMAGE,
     f"PUT /v1/images/{IMAGE}/checksum": PUSH_IMAGE,
     f"GET /v1/images/{IMAGE}/ancestry": PULL_IMAGE,
+    f"GET /v1/images/{IMAGE}/files": PULL_IMAGE,
+    f"GET /v1/images/{IMAGE}/diff": PULL_IMAGE,
     f"GET /v1/repositories/{APP}/images": PULL,
     f"PUT /v1/repositories/{APP}/images": PUSH,
     f"DELETE /v1/repositories/{APP}/images": DELETE,

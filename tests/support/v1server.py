@@ -114,11 +114,11 @@ class RunningRegistry:
 
 @contextlib.asynccontextmanager
 async def running_v1(
-    storage: Storage, settings: V1Settings | None = None, *, gates: GateSettings | None = None
+    storage: Storage, settings: V1Settings | None = None, *, gates: GateSettings | None = None, **of_store: Any
 ) -> AsyncIterator[RunningRegistry]:
-    """Runs a registry over a storage; several over one storage are as several processes."""
+    """Runs a registry over a storage; several over one storage are as several processes; `of_store` is for `Store`."""
     gate = make_gates(gates or GateSettings(delete_enabled=True))
-    store = Store(storage)
+    store = Store(storage, **of_store)
     async with serve(Registry(store, settings or V1Settings(), gates=gate).handle) as port:
         yield RunningRegistry(port)
     await store.close()

@@ -8,7 +8,6 @@ before it.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, aclosing, suppress
@@ -20,7 +19,7 @@ from backends.model.v1images import parse_stored_checksums
 from backends.registry.facts import Facts
 from backends.registry.hashing import RunningHash
 from backends.registry.layers.errors import UnreadableLayer
-from backends.registry.layers.flights import Flights, Progress, alone
+from backends.registry.layers.flights import Progress, alone
 from backends.registry.layers.looking import look_at
 from backends.registry.layers.metering import Meter
 from backends.registry.layers.notes import KeptGzips, LayerNotes
@@ -29,6 +28,7 @@ from backends.registry.layers.reading import LayerSource, Pace, StoredBytes, bat
 from backends.registry.layers.settings import LayerSettings
 from backends.registry.layers.threads import Threads
 from backends.registry.layers.transcoding import Transcoder
+from backends.registry.layers.turns import Turns
 from backends.registry.layers.upload_meter import UploadMeter
 from backends.registry.low_room import require_room
 from backends.storage import layout
@@ -37,9 +37,6 @@ from backends.storage.driver import Chunk, FileInfo, PathNotFound, StorageError,
 from backends.storage.storage import Storage
 
 DEFAULTS = LayerSettings()
-
-BELOW = 5
-"""By how much the kernel prefers requests to layers that somebody waits for."""
 
 BACKGROUND_BELOW = 19
 REST = 1.0
@@ -56,6 +53,11 @@ class Layers:
         settings: what reading a layer may cost.
         writes: whether anything may be written.
         observer: is told what was done.
+
+    Attributes:
+        settings: as above.
+        turns: where layers are read, for whoever else reads them.
+        writes: as above.
     """
 
     def __init__(
@@ -72,17 +74,16 @@ class Layers:
         self._storage = storage
         self._v1_storage = v1_storage
         self._facts = facts
-        self._writes = writes
+        self.writes = writes
         self._observer = observer or NoObserver()
         self._notes = LayerNotes(storage.driver, writes=writes)
         shared = v1_storage is storage
         self._v1_notes = self._notes if shared else LayerNotes(v1_storage.driver, writes=writes)
         self._gzips = KeptGzips(storage)
-        self._flights = Flights()
-        self._slots = asyncio.Semaphore(settings.at_once)
-        self._threads = Threads(settings.at_once, below=BELOW)
+        self.turns = Turns(settings)
+        self._flights, self._slots = self.turns.flights, self.turns.slots
+        self._threads, self._demand = self.turns.threads, self.turns.demand
         self._background_threads = Threads(1, below=BACKGROUND_BELOW)
-        self._demand = Pace(self._threads)
         self._background = Pace(self._threads, self._background_threads, rest=REST)
 
     # facts
@@ -312,7 +313,7 @@ class Layers:
     async def _make_gzip(
         self, digest: Digest, source: LayerSource, diff_id: Digest | None, progress: Progress, *, is_twice: bool
     ) -> StoredLayer:
-        if not self._writes:
+        if not self.writes:
             raise UnreadableLayer("it would have to be stored in gzip, and nothing is written here", damaged=False)
         require_room(
             self._storage.room,

@@ -189,6 +189,9 @@ class ImageFiles:
             StorageFull: nothing is left of what was begun here.
         """
         is_new = await self._clear_unfinished(place, found)
+        if not is_new:  # it has lost its layer: what was listed of that may not be true of this one
+            await self._forget(layout.v1_image_files(place))
+            await self._forget(layout.v1_image_diff(place))
         is_new_blob = await self._blobs.size(candidate.digest) is None
         try:
             await self._write_small(place, lineage, payload)

@@ -91,6 +91,21 @@ class ViewedImages:
         """Whether a client sees an image with an id; where there is none at all, no repository is looked at."""
         return await self._pushed.place(image_id, sight) is not None or await sight.may_read_made(image_id)
 
+    async def which(self, image_id: ImageId, sight: Sight | None) -> DerivedImage | ImagePlace:
+        """Returns the complete image that a client gets for an id, or where it is; whether it has its layer, or not.
+
+        Raises:
+            RegistryError: IMAGE_UNKNOWN or IMAGE_UPLOADING.
+        """
+        image = await self._find(image_id, sight)
+        if isinstance(image, DerivedImage):
+            return image
+        try:
+            await self._pushed.require_complete(image)
+        except RegistryError as error:
+            return await self._claimed(image, error)
+        return image
+
     async def _find(self, image_id: ImageId, sight: Sight | None) -> DerivedImage | ImagePlace:
         """Returns the image that a client gets for an id, or where it is.
 

@@ -22,6 +22,7 @@ from backends.storage.storage import Storage
 if TYPE_CHECKING:
     from backends.registry.layers.layers import Layers
     from backends.registry.v1_view.holders import Holders
+    from backends.registry.v1_view.listed_images import ListedImages
     from backends.registry.v1_view.made_images import MadeImages
 
 
@@ -31,6 +32,7 @@ class V1View:
     Args:
         shared: what v2's repositories work with.
         v1_storage: v1's root, which may be the same.
+        storage: v2's root.
         images: those that were pushed by v1.
         repositories: likewise.
         layers: returns what is known of layers; asked for when something was made of a manifest.
@@ -47,6 +49,7 @@ class V1View:
         shared: Shared,
         v1_storage: Storage,
         *,
+        storage: Storage,
         images: Images,
         repositories: Repositories,
         layers: Callable[[], Layers],
@@ -65,6 +68,11 @@ class V1View:
         )
         derivations = Derivations(shared, derived, claims, contents, writes=writes, claims_ids=claims_ids)
         pinning = Pinning(v1_storage.driver, images, derivations, contents)
+        self._derivations = derivations
+        self._contents = contents
+        self._layers = layers
+        self._storage = storage
+        self._v1_storage = v1_storage
         self._shared = shared
         self._v1_driver = v1_storage.driver
         self._pushed = images
@@ -73,6 +81,22 @@ class V1View:
         self._claims = claims
         self.images = ViewedImages(images, derivations, contents, pinning)
         self.repositories = ViewedRepositories(repositories, shared.tags, derivations, self.images)
+
+    @cached_property
+    def lists(self) -> ListedImages:
+        """What images hold and change; few ever ask."""
+        from backends.registry.layer_lists.lists import LayerLists  # noqa: PLC0415 - only where somebody asks
+        from backends.registry.v1_view.listed_images import ListedImages  # noqa: PLC0415
+
+        return ListedImages(
+            self.images,
+            self._pushed,
+            self._derivations,
+            self._contents,
+            LayerLists(self._layers()),
+            storage=self._storage,
+            v1_storage=self._v1_storage,
+        )
 
     @cached_property
     def tagged(self) -> Holders:

@@ -9,6 +9,7 @@
             _manifests/tags/<tag>/index/<alg>/<hex>/link        what it has ever named
             _uploads/<uuid>/{data,startedat,owner,progress}     the last two are ours; distribution passes over them
     <root>/images/<id>/{json,layer,ancestry,_checksum}          as docker-registry 0.9.1 writes it
+    <root>/images/<id>/{_files,_diff}                           likewise: lists of a layer's files, made when asked for
     <root>/repositories/<ns>/<repo>/{tag_<t>,tag<t>_json,json,_index_images,_images_list,_private}
     <root>/docker/registry/portside/primary/                    ours, and truth: never delete
         schema1/<name>/_signed/<alg>/<hex>                      signed schema 1 documents as pushed
@@ -53,6 +54,7 @@
         layers/<alg>/<2>/<hex>                                  what a layer is, by its digest (layers/)
         v1-layers/<2>/<hex>                                     by a v1 image's payload checksum: its layer's digest
         v1-layer-files/<2>/<id>                                 the same of an image without one: size, time, digest
+        layer-lists/<2>/<hex>                                   lists of files of what docker-registry does not know
         v1-mirrored/<ns>/<repo>/{images,tags,tag_<t>}           what the registry that v1 mirrors has said last
         layers-read                                             when the last whole pass over all layers began
         facts-key                                               seals what others keep for us (fact_key.py)

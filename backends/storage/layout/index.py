@@ -11,6 +11,7 @@ from backends.storage.layout.v1 import V1_TAG
 INDEX = "/docker/registry/portside/index"
 HOLDERS = f"{INDEX}/holders"
 REFERRERS_BUILT = f"{INDEX}/referrers-built"
+LAYER_LISTS = f"{INDEX}/layer-lists"
 LAYERS_READ = f"{INDEX}/layers-read"
 FACTS_KEY = f"{INDEX}/facts-key"
 SEARCH = f"{INDEX}/search"
@@ -75,3 +76,8 @@ def v1_mirrored_tag(namespace: str, repository_name: str, tag_name: str) -> str:
 def v1_layer_blob(payload: str) -> str:
     """Where it is noted which blob a v1 image's layer is; takes the image's payload checksum, in hex."""
     return f"{INDEX}/v1-layers/{payload[:2]}/{payload}"
+
+
+def layer_list(key: str) -> str:
+    """A list of files or of changes that has no place beside a v1 image; takes the sha256 of what it is of, in hex."""
+    return f"{LAYER_LISTS}/{key[:2]}/{key}"

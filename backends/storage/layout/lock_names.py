@@ -64,6 +64,11 @@ def gzip_lock(digest: Digest) -> str:
     return f"gzip {digest}"
 
 
+def layer_list_lock(path: str) -> str:
+    """Held to make a list of a layer's files; takes its path. That of a diff before those of the layers' files."""
+    return f"layer list {path.rpartition('/')[2]}"
+
+
 def derived_v1_lock(image_id: ImageId) -> str:
     """Held to add a layer to a v1 image that was made of a manifest."""
     return f"derived v1 {image_id}"

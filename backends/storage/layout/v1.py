@@ -41,6 +41,16 @@ def v1_image_checksum(place: ImagePlace) -> str:
     return f"{v1_image(place)}/_checksum"
 
 
+def v1_image_files(place: ImagePlace) -> str:
+    """Where the list of the files in an image's layer is kept, once somebody has asked for it."""
+    return f"{v1_image(place)}/_files"
+
+
+def v1_image_diff(place: ImagePlace) -> str:
+    """Likewise, what its layer changes of those below it."""
+    return f"{v1_image(place)}/_diff"
+
+
 def v1_image_mark(place: ImagePlace) -> str:
     """The mark `_inprogress`: its presence says that the upload has not finished."""
     return f"{v1_image(place)}/_inprogress"
