@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from portside.server.listening import BoundListener, Listener, TcpAddress, show_address
 from portside.settings.settings import Role, Settings
-from portside.tls.contexts import ClientAuth
+from portside.tls.contexts import ClientAuth, TlsProfile
 
 if TYPE_CHECKING:
     from backends.auth.settings import AccessSettings
@@ -55,6 +55,8 @@ def announce(
         # distribution's words, which the 2015 guide shows.
         where = "debug server listening %s%s" if found.listener.name == "metrics" else "listening on %s%s"
         tls = ", tls" if found.listener.tls is not None else ""
+        if found.listener.tls is not None and found.listener.tls.profile is TlsProfile.LEGACY:
+            tls = ", tls (legacy profile)"
         _log.info(where, found.text, tls, extra={"listener": found.listener.name})
     for check in _checks(settings):
         _log.info("%s", check)
@@ -172,10 +174,12 @@ def _tell_of_certificates(settings: Settings, bound: Sequence[BoundListener], ma
     from portside.tls.describing import describe  # noqa: PLC0415 - slow to import
     from portside.tls.renewal import warnings_about  # noqa: PLC0415
 
+    told: set[tuple[str, tuple[Path, ...]]] = set()
     for found in bound:
         tls = found.listener.tls
-        if tls is None:
+        if tls is None or (found.listener.name, tls.files) in told:
             continue
+        told.add((found.listener.name, tls.files))
         for warning in warnings_about(tls):
             _log.warning("%s", warning)
         if made is None or made.ca is None or not isinstance(found.listener.address, TcpAddress):

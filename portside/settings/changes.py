@@ -82,8 +82,9 @@ def compare(now: Settings, read: Settings) -> Changes:
 
 
 def _match(listener: Listener, read: tuple[Listener, ...]) -> Listener | None:
-    """The listener of the same part and kind; all of a kind have the same TLS settings."""
-    return next((each for each in read if each.name == listener.name and bool(each.tls) == bool(listener.tls)), None)
+    """The listener of the same part and kind: that at its address, or the first, which has the section's settings."""
+    alike = [each for each in read if each.name == listener.name and bool(each.tls) == bool(listener.tls)]
+    return next((each for each in alike if each.address == listener.address), alike[0] if alike else None)
 
 
 def _differing(one: SectionValues, other: SectionValues, above: str) -> Iterator[str]:

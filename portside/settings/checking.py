@@ -20,7 +20,7 @@ from portside.settings.remarks import Kind, Remark, remarks_of
 from portside.settings.schema.storage import DRIVERS
 from portside.settings.settings import Role, Settings
 from portside.settings.walking import step
-from portside.tls.contexts import TlsVersion
+from portside.tls.contexts import TlsProfile, TlsVersion
 
 _OF_ENVIRONMENT = " (environment)"
 _MERGE = "tag:yaml.org,2002:merge"
@@ -211,7 +211,7 @@ def _cautions(settings: Settings | None) -> Iterator[Remark]:
     if settings is None:
         return
     for tls in dict.fromkeys(each.tls for each in settings.listeners if each.tls is not None):
-        if tls.minimum in {TlsVersion.TLS_1_0, TlsVersion.TLS_1_1}:
+        if tls.minimum in {TlsVersion.TLS_1_0, TlsVersion.TLS_1_1} and tls.profile is TlsProfile.DEFAULT:
             key = f"{_tls_key(settings)}.minimumtls"
             why = "it has been broken, and every Docker since 1.0.1 speaks tls1.2"
             yield Remark(Kind.DANGEROUS, key, f"{key} is {tls.minimum.value}: {why}")

@@ -8,15 +8,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from portside.server.listening import Listener, TcpAddress, UnixAddress, parse_address
 from portside.settings.remarks import Kind, Remark
 from portside.settings.schema.config import Config
-from portside.settings.schema.gateway import Backend
-from portside.tls.contexts import CertificateChain, TlsSettings
+from portside.settings.schema.gateway import Backend, GatewayTls
+from portside.tls.contexts import CertificateChain, TlsProfile, TlsSettings, TlsVersion
 
 PROXY = "[::]:5000"
 V1 = "127.0.0.1:5081"
@@ -53,7 +53,9 @@ def proxy_ports(config: Config, *, with_registries: bool) -> Ports:
         text = f"{addr} speaks plain HTTP, since http.addr is set and http.tls is not"
         ports.notes.append(Remark(Kind.DANGEROUS, "http.addr", text))
     _add(ports, config, "proxy", addr, tls)
+    _tell_of_profile(ports, addr, tls, "gateway.tls.profile" if _is_set(gateway.tls) else "http.tls.profile")
     _add(ports, config, "proxy", gateway.plain.addr, None)
+    _add_legacy(ports, config, tls)
     _add(ports, config, "proxy", gateway.unix and f"unix:{gateway.unix}", None)
     if not with_registries and not (gateway.v1.upstream or gateway.v2.upstream):
         ports.mistakes.append(
@@ -81,7 +83,9 @@ def registry_ports(config: Config, name: str, backend: Backend, *, default: str)
     addr = backend.addr if backend.addr is not None else config.http.addr
     if backend.addr is None and not addr and not backend.unix:
         addr = default
-    _add(ports, config, name, addr, _http_tls(config))
+    tls = _http_tls(config)
+    _add(ports, config, name, addr, tls)
+    _tell_of_profile(ports, addr, tls, "http.tls.profile")
     _add(ports, config, name, backend.unix and f"unix:{backend.unix}", None)
     if not ports.listeners:
         ports.mistakes.append(f"gateway.{name}.addr, gateway.{name}.unix: the registry needs one of them")
@@ -104,6 +108,46 @@ def _add(ports: Ports, config: Config, name: str, addr: str, tls: TlsSettings | 
             optional=not asked,
         )
     )
+
+
+def _add_legacy(ports: Ports, config: Config, tls: TlsSettings | None) -> None:
+    """Adds the address for clients that speak no TLS 1.2; the others keep what they have."""
+    addr = config.gateway.legacytls.addr
+    if not addr:
+        return
+    if tls is None:
+        ports.mistakes.append(
+            "gateway.legacytls.addr: the proxy has no certificate, since http.addr is set and http.tls is not;"
+            " name one with http.tls, or have one made with gateway.certs"
+        )
+    elif isinstance(parse_address(addr), UnixAddress):
+        ports.mistakes.append("gateway.legacytls.addr: nobody speaks TLS on a unix socket; write it like :5443")
+    else:
+        _add(
+            ports,
+            config,
+            "proxy",
+            addr,
+            replace(tls, minimum=TlsVersion.TLS_1_0, ciphers=(), profile=TlsProfile.LEGACY),
+        )
+        ports.notes.append(_legacy_note("gateway.legacytls.addr", addr))
+
+
+def _is_set(tls: GatewayTls) -> bool:
+    return "profile" in tls.model_fields_set
+
+
+def _tell_of_profile(ports: Ports, addr: str, tls: TlsSettings | None, key: str) -> None:
+    if tls is not None and tls.profile is TlsProfile.LEGACY and addr and not addr.startswith("unix:"):
+        ports.notes.append(_legacy_note(key, addr))
+
+
+def _legacy_note(key: str, addr: str) -> Remark:
+    text = (
+        f"{key}: {addr} has the legacy profile of TLS: TLS 1.0 and 1.1, CBC, RSA key exchange and SHA-1, which whoever"
+        " is on the way can attack; let only old clients reach it (docs/old-tls.md)"
+    )
+    return Remark(Kind.DANGEROUS, key, text)
 
 
 def _add_metrics(ports: Ports, config: Config, default: str) -> None:
@@ -170,14 +214,21 @@ def _proxy_tls(config: Config) -> tuple[TlsSettings | None, Path | None]:
 def _tls(config: Config, chains: tuple[CertificateChain, ...], *, ours: bool) -> TlsSettings:
     """Each key is `gateway.tls`'s where it is named there (for the proxy), otherwise `http.tls`'s."""
 
-    def of(key: str) -> Any:
+    def section(key: str) -> Any:
         own = config.gateway.tls
-        return getattr(own if ours and key in own.model_fields_set else config.http.tls, key)
+        return own if ours and key in own.model_fields_set else config.http.tls
 
+    def of(key: str) -> Any:
+        return getattr(section(key), key)
+
+    minimum = of("minimumtls")
+    if of("profile") is TlsProfile.LEGACY and "minimumtls" not in section("minimumtls").model_fields_set:
+        minimum = TlsVersion.TLS_1_0
     return TlsSettings(
         chains=chains,
-        minimum=of("minimumtls"),
+        minimum=minimum,
         ciphers=of("ciphersuites"),
         client_cas=tuple(map(Path, of("clientcas"))),
         client_auth=of("clientauth"),
+        profile=of("profile"),
     )

@@ -30,6 +30,13 @@ class TlsVersion(Enum):
     TLS_1_3 = "tls1.3"
 
 
+class TlsProfile(Enum):
+    """Which clients are thought of (`http.tls.profile`): all since Docker 1.0.1, or those that speak no TLS 1.2 too."""
+
+    DEFAULT = "default"
+    LEGACY = "legacy"
+
+
 class ClientAuth(Enum):
     """What is asked of a client when there are client CAs, by distribution's names (`http.tls.clientauth`)."""
 
@@ -60,6 +67,7 @@ class TlsSettings:
             means a good default. TLS 1.3 suites are accepted and have no effect, as in distribution.
         client_cas: PEM files; when there are any, clients are asked for a certificate.
         client_auth: whether a client without a certificate is refused.
+        profile: whether it is for clients from before TLS 1.2; what it means is in `minimum` already.
         reload_seconds: how often the files are looked at.
     """
 
@@ -68,6 +76,7 @@ class TlsSettings:
     ciphers: tuple[str, ...] = ()
     client_cas: tuple[Path, ...] = ()
     client_auth: ClientAuth = ClientAuth.REQUIRE
+    profile: TlsProfile = TlsProfile.DEFAULT
     reload_seconds: float = 5.0
 
     @property
@@ -105,6 +114,11 @@ _GO_SUITES = {
 _TLS13_SUITES = frozenset({"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"})
 # AES-128-GCM first: the cheapest, and what every client back to Docker 1.0 speaks.
 _DEFAULT_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+# What clients without TLS 1.2 have: CBC, key exchange by RSA; nothing without a certificate, which AES alone would add.
+_OLD_CIPHERS = ":ECDHE+AES:kRSA+AES:!aNULL:!PSK:!SRP"
+_OLD_VERSIONS = frozenset({TlsVersion.TLS_1_0, TlsVersion.TLS_1_1})
+# They sign with SHA-1, which OpenSSL permits at this level alone.
+_OLD_LEVEL = ":@SECLEVEL=0"
 
 
 def build_context(settings: TlsSettings) -> ssl.SSLContext:
@@ -123,10 +137,8 @@ def build_context(settings: TlsSettings) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     ciphers = _ciphers(settings.ciphers)
-    if settings.minimum in {TlsVersion.TLS_1_0, TlsVersion.TLS_1_1}:
-        ciphers += (
-            f"{'' if settings.ciphers else ':ECDHE+AES:AES'}:@SECLEVEL=0"  # they have no others, and sign with SHA-1
-        )
+    if settings.minimum in _OLD_VERSIONS or settings.profile is TlsProfile.LEGACY:
+        ciphers += ("" if settings.ciphers else _OLD_CIPHERS) + _OLD_LEVEL
     try:
         context.set_ciphers(ciphers)
     except ssl.SSLError:

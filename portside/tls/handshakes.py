@@ -35,7 +35,8 @@ _REASONS = {
     "TLSV1_ALERT_USER_CANCELLED": "remote error: the user cancelled",
     "TLSV1_UNRECOGNIZED_NAME": "remote error: unrecognized name",
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the client sent no certificate, and one is required",
-    "UNSUPPORTED_PROTOCOL": "the client speaks only versions of TLS older than the configured minimum",
+    "UNSUPPORTED_PROTOCOL": "the client speaks only versions of TLS older than the configured minimum"
+    " (docs/old-tls.md)",
     "NO_SHARED_CIPHER": "the client and this server have no cipher in common",
     "NO_SHARED_SIGNATURE_ALGORITHMS": "the client and this server have no signature algorithm in common",
     "NO_SUITABLE_SIGNATURE_ALGORITHM": "the client accepts no signature that the certificate's key can make",

@@ -28,7 +28,7 @@ from portside.settings.schema.values import (
     listed,
     lower,
 )
-from portside.tls.contexts import ClientAuth, TlsVersion
+from portside.tls.contexts import ClientAuth, TlsProfile, TlsVersion
 from proxy.settings import CONNECT_SECONDS, READ_SECONDS, ProxySettings, Rule
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class GatewayTls(Section):
     certificates: tuple[Pair, ...] = ()
     clientcas: tuple[str, ...] = ()
     clientauth: ClientAuth = ClientAuth.REQUIRE
+    profile: TlsProfile = TlsProfile.DEFAULT
     minimumtls: TlsVersion = TlsVersion.TLS_1_2
     ciphersuites: tuple[str, ...] = ()
 
@@ -150,6 +151,10 @@ class Plain(Section):
     addr: AddressText = ""
 
 
+class LegacyTls(Section):
+    addr: AddressText = ""
+
+
 class LowRoom(Section):
     percent: float = Field(default=RoomSettings().percent, ge=0, le=100)
     bytes: Size = RoomSettings().least_bytes
@@ -175,6 +180,7 @@ class Index(Section):
 class Gateway(Section):
     addr: AddressText = ""
     plain: Plain = Plain()
+    legacytls: LegacyTls = LegacyTls()
     unix: SocketPath = ""
     tls: GatewayTls = GatewayTls()
     certs: str = "certs"

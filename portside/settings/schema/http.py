@@ -10,7 +10,7 @@ from backends.http.paths import parse_prefix
 from backends.http.settings import FRAMING
 from portside.settings.schema.section import Section, lazy
 from portside.settings.schema.values import AddressText, DrainTime, Headers
-from portside.tls.contexts import ClientAuth, TlsVersion
+from portside.tls.contexts import ClientAuth, TlsProfile, TlsVersion
 
 if TYPE_CHECKING:
     from portside.settings.schema.http_options import Http2, LetsEncrypt, PlainHttp2
@@ -25,6 +25,7 @@ class Tls(Section):
     key: str = ""
     clientcas: tuple[str, ...] = ()
     clientauth: ClientAuth = ClientAuth.REQUIRE
+    profile: TlsProfile = TlsProfile.DEFAULT
     minimumtls: TlsVersion = TlsVersion.TLS_1_2
     ciphersuites: tuple[str, ...] = ()
     letsencrypt: LetsEncrypt | None = None
