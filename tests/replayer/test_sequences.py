@@ -19,6 +19,12 @@ from tests.support.docker import VERSIONS, Outcome
 from tests.support.scenarios import Script, content_of, play
 from tests.support.standin import StandIn
 
+KNEW_LAYERS = (
+    ("1.10.3", "realv1_push"),
+    ("1.12.6", "realv1_push"),
+    ("1.13.1", "realv1_push"),
+    ("1.13.1", "push_v1_setup"),
+)
 # Captures that show a state of the captured daemon, which other runs had left behind, or a race.
 NOT_REPLAYED = {
     "1.0.1-pull_both_all": "the command line refused -a; nothing was sent",
@@ -32,9 +38,20 @@ NOT_REPLAYED = {
     "1.13.1-push_v1_layer503": "the daemon knew two of the three layers",
     "20.10.24-pull_tls_v2": "the daemon had this very reference, so HEAD was all it asked",
     **{
-        f"{version}-push_v1_otherendpoint": "the capture did not see the other endpoint; test_endpoints.py does"
+        f"{version}-{verb}_v1_otherendpoint": "what was asked of the other endpoint is not in the capture"
         for version in VERSIONS
+        for verb in ("push", "pull")
     },
+    **{
+        f"{version}-pull_v1_{missing}": "the registry had lost the tag"
+        for version in ("1.0.1", "1.3.3", "1.5.0", "1.6.2")
+        for missing in ("notoken", "noendpoints")
+    },
+    **{f"{version}-{run}": "the daemon knew the layers from another repository" for version, run in KNEW_LAYERS},
+    "1.10.3-push_v1_setup": "the daemon knew two of the three layers",
+    "1.12.6-push_v1_setup": "the daemon knew two of the three layers",
+    "1.13.1-pull_v2all_404text_noapi": "another release pulled at the same time",
+    "1.13.1-push_v2all_404html_noapi": "the daemon knew two of the three layers",
 }
 
 # Captures in which two things ran at the same time; what was sent is compared, not the order.

@@ -216,19 +216,19 @@ def injected_v2(scenario: str, status: int, host: str) -> Answer | None:
     if match := re.search(r"v2all_404(\w+?)_(api|noapi)$", scenario):
         body = {"err": _NAME_UNKNOWN, "html": _HTML, "text": b"404 page not found"}[match[1]]
         return Answer(status, (*(API if match[2] == "api" else ()), ("Content-Type", "text/plain")), body)
-    plain_v1 = re.search(r"_(v1|neither|v1ping|tls_v1)(_|$)", scenario) or scenario.startswith("real_")
+    plain_v1 = re.search(r"_(v1|neither|v1ping|tls_v1)(_|$)", scenario) or scenario.startswith(("real_", "realv1_"))
     if status == 404 and plain_v1 and not re.search(r"missing_tag", scenario.removeprefix("pull_v1_missing")):
         return Answer(status, (("Content-Type", "text/html"),), _HTML)
     return None
 
 
-def content_of(run: Run) -> Content:
-    """The repository that the run's command names, with its images."""
+def content_of(run: Run, *, image_of: str = "team/ml") -> Content:
+    """The repository that the run's command names, with its images, which are made of a word."""
     pulls_all_of_one = len([line for line in run.lines if "/ancestry" in line]) == 1
     name = repository_of(run)
     if name == "team/mod":
-        return Content(run.version, name, {"a": make_image("team/mod", layers=1)})
-    image = make_image("team/ml")
+        return Content(run.version, name, {"a": make_image(image_of.replace("ml", "mod"), layers=1)})
+    image = make_image(image_of)
     both = {"a": image.parent(), "b": image}
     return Content(run.version, name, {"b": image} if pulls_all_of_one else both)
 
