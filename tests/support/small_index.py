@@ -124,6 +124,7 @@ def small_index(index: SmallIndex, files: CertificateFiles | None = None, *, por
 class _Handler(BaseHTTPRequestHandler):
     served: SmallIndex
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     @override
     def log_message(self, *_: object) -> None:
