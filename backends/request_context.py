@@ -56,5 +56,8 @@ CONTINUED = RequestKey("portside.continued", bool)
 USER = RequestKey("portside.user", str)
 """Who the caller is, once it has shown that; not there where there is no access control, or it has not."""
 
+SCOPES = RequestKey("portside.scopes", tuple[str, ...])
+"""What a request needs at a registry elsewhere, as token servers read it: `repository:team/app:pull`."""
+
 CLIENT_CERTIFICATE = RequestKey("portside.client_certificate", Mapping[str, Any])
 """The client's certificate, as our own proxy in another process has verified it and proved that it did."""

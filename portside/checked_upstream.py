@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 from aiohttp.web import BaseRequest, StreamResponse
 from yarl import URL
 
+from backends import request_context
 from backends.http.body_limit import BodyLimit
 from backends.http.request_info import parse_query
 from backends.model.actions import Action
@@ -32,7 +33,8 @@ from backends.v2.settings import V2Settings
 from backends.web.access import AccessGate
 from backends.web.dispatch import Dispatcher, Route
 from backends.web.errors import render_errors
-from backends.web.operations import Operation, OperationHandler
+from backends.web.operations import Operation, OperationHandler, Values
+from backends.web.refusals import wanted_of
 from backends.web.rights import visible_to
 from proxy.forwarding import Forwarder
 from proxy.proxy import InProcess
@@ -117,6 +119,7 @@ def _handler(operation: Operation) -> OperationHandler:
     async def handle(parts: _Behind | Parts, request: BaseRequest, **values: object) -> StreamResponse:
         if isinstance(parts, Parts):
             return await own(parts, request, **values)
+        request[request_context.SCOPES] = _scopes(operation, values, request)
         if own in _ANSWERED_HERE:
             return await own(parts.empty, request, **values)
         if own is catalog.list_catalog:
@@ -126,6 +129,11 @@ def _handler(operation: Operation) -> OperationHandler:
         return await parts.forwarder.handle(request)
 
     return handle
+
+
+def _scopes(operation: Operation, values: Values, request: BaseRequest) -> tuple[str, ...]:
+    """Returns what a request needs at the registry, as its token server reads it: what was judged, and no more."""
+    return tuple(each.scope for each in wanted_of(operation.accesses(values, request)))
 
 
 _ANSWERED_HERE = frozenset({token.get_token, base.get_root})

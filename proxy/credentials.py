@@ -9,10 +9,14 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backends.auth.followed_file import FollowedFile
 from proxy.headers import Header
 from proxy.settings import UpstreamCredentials
+
+if TYPE_CHECKING:
+    from proxy.upstream_tokens import UpstreamTokens
 
 LONGEST = 4096
 
@@ -59,22 +63,50 @@ class OwnCredentials:
     Args:
         settings: user and file; both empty where the registry is shown nothing.
         key: what messages call them: `gateway.v2.credentials`.
+        ca: a PEM file of the CA that the registry's certificate is checked against; "" for the system's.
 
     Raises:
         UnusableFile: there is no password.
     """
 
-    def __init__(self, settings: UpstreamCredentials, *, key: str) -> None:
+    def __init__(self, settings: UpstreamCredentials, *, key: str, ca: str = "") -> None:
         self._user = settings.user
         self._key = key
         self._file = password_file(settings.password_file, key=key) if settings.password_file else None
+        self._tokens: UpstreamTokens | None = None
+        if settings.realm:
+            from proxy.upstream_tokens import UpstreamTokens  # noqa: PLC0415 - few registries have a token server
 
-    async def headers(self) -> list[Header]:
-        """Returns what a request to the registry gets."""
+            self._tokens = UpstreamTokens(settings.realm, settings.service, ca=ca, key=key)
+
+    async def headers(self, scopes: Sequence[str]) -> list[Header]:
+        """Returns what a request to the registry gets.
+
+        Args:
+            scopes: what it needs there, as token servers read it.
+
+        Raises:
+            RegistryError: UNAVAILABLE: there is no token for it.
+        """
         if self._file is None:
             return []
+        if self._tokens is not None:
+            token = await self._tokens.get(scopes, self._user, await self._file.get())
+            return [("Authorization", f"Bearer {token}")]
         shown = b64encode(self._user.encode() + b":" + await self._file.get()).decode()
         return [("Authorization", f"Basic {shown}")]
+
+    def may_ask_again(self, scopes: Sequence[str]) -> bool:
+        """Whether what was refused may be taken when it is asked again: a token may have ended before its time."""
+        if self._tokens is None:
+            return False
+        self._tokens.forget(scopes)
+        return True
+
+    async def close(self) -> None:
+        """Closes the connections to the token server."""
+        if self._tokens is not None:
+            await self._tokens.close()
 
     def refused(self, challenges: Sequence[str], *, where: str) -> str:
         """Returns what is to be said of an answer 401.
@@ -84,10 +116,15 @@ class OwnCredentials:
             where: the registry.
         """
         schemes = {value.partition(" ")[0].lower() for value in challenges}
-        if "bearer" in schemes and "basic" not in schemes:
+        if self._tokens is not None:
             mend = (
-                "it wants tokens of a token server (Bearer), and credentials end here only in front of registries that"
-                f" take Basic; remove {self._key}, so that clients' own credentials and its challenges pass through"
+                "it does not take the tokens of its token server; compare realm and service with its WWW-Authenticate,"
+                f" and give the user of {self._key} the rights that the proxy is to have there"
+            )
+        elif "bearer" in schemes and "basic" not in schemes:
+            mend = (
+                "it wants tokens of a token server (Bearer); if you trust that with the password, name it with"
+                f" {self._key}.realm and .service as its WWW-Authenticate has them"
             )
         elif self._file is None:
             mend = f"it wants credentials; name user and passwordfile below {self._key}"

@@ -53,6 +53,7 @@ SMALL_BODY = 64 * 1024
 PROBE_SECONDS = 3.0
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 _NO_BODY = frozenset({204, 304})
+_CATALOG = ("registry:catalog:*",)
 _AUTOMATIC = frozenset({"User-Agent", "Accept", "Accept-Encoding", "Content-Type"})
 
 _log = logging.getLogger("portside.proxy")
@@ -99,7 +100,7 @@ class Forwarder:
         self._where = f"the {backend.value} registry at {settings.address}"
         key = f"gateway.{backend.value}.credentials"
         own = settings.credentials
-        self._credentials = OwnCredentials(own, key=key) if own is not None else None
+        self._credentials = OwnCredentials(own, key=key, ca=settings.ca) if own is not None else None
         self._refused = ""
         self._doubts = AddressDoubts()
         self._resolver = OwnResolver()
@@ -139,6 +140,8 @@ class Forwarder:
             require_expectation(request)
             answer = await self._ask(request, body)
             if self._credentials is not None:
+                if answer.status == HTTPStatus.UNAUTHORIZED and body is None:
+                    answer = await self._ask_again(request, answer, self._credentials)
                 self._require_welcome(answer, self._credentials)
             small = await _small_body(request, answer)
         except RegistryError as error:
@@ -182,7 +185,8 @@ class Forwarder:
             drop_authorization=request_context.DROP_AUTHORIZATION in request,
         )
         if self._credentials is not None:
-            headers = [each for each in headers if each[0].lower() in PASSED] + await self._credentials.headers()
+            own = await self._credentials.headers(request.get(request_context.SCOPES, ()))
+            headers = [each for each in headers if each[0].lower() in PASSED] + own
         session = self._pooled if request.method in _REPEATABLE and body is None else self._fresh
         target = _ascii(origin_form(request.raw_path))
         if self._certificate_key is not None:
@@ -195,6 +199,15 @@ class Forwarder:
             expect100=expects,
             allow_redirects=False,
         )
+
+    async def _ask_again(
+        self, request: web.BaseRequest, answer: aiohttp.ClientResponse, own: OwnCredentials
+    ) -> aiohttp.ClientResponse:
+        """Asks once more with another token, where there may be one: nothing was done, and no body is gone."""
+        if not own.may_ask_again(request.get(request_context.SCOPES, ())):
+            return answer
+        answer.close()
+        return await self._ask(request, None)
 
     def _require_welcome(self, answer: aiohttp.ClientResponse, own: OwnCredentials) -> None:
         """Requires that the registry takes the proxy's own credentials: it would ask clients for what is not theirs.
@@ -222,7 +235,7 @@ class Forwarder:
         Raises:
             RegistryError: UNAVAILABLE: there is no such page to be had.
         """
-        own = await self._credentials.headers() if self._credentials is not None else []
+        own = await self._credentials.headers(_CATALOG) if self._credentials is not None else []
         try:
             async with self._pooled.get(
                 URL(self._origin + target, encoded=True), headers=CIMultiDict(own), allow_redirects=False
@@ -328,7 +341,7 @@ class Forwarder:
         """Whether the registry answers now."""
         path = f"{self._settings.prefix}/v2/" if self._backend is Backend.V2 else "/v1/_ping"
         try:
-            own = await self._credentials.headers() if self._credentials is not None else []
+            own = await self._credentials.headers(()) if self._credentials is not None else []
             async with self._fresh.get(
                 URL(self._origin + path, encoded=True),
                 headers=CIMultiDict(own),
@@ -367,6 +380,8 @@ class Forwarder:
         await self._pooled.close()
         await self._fresh.close()
         await self._resolver.close()
+        if self._credentials is not None:
+            await self._credentials.close()
 
 
 def _findings(body: bytes) -> str:

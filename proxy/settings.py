@@ -32,10 +32,14 @@ class UpstreamCredentials:
     Attributes:
         user: its name there; "" where the registry is shown nothing.
         password_file: the path of what holds its password; "" where the registry is shown nothing.
+        realm: the registry's token server, which alone is shown the password then; "" where it takes Basic.
+        service: what the registry is called there.
     """
 
     user: str = ""
     password_file: str = ""
+    realm: str = ""
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,19 @@ import aiohttp
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from backends.model.strict_json import parse_json
 from backends.resolving import OwnResolver, reason_of
 
 RETRY_SECONDS = 5
 """In so many seconds clients are told to come again where the server does not say."""
 _MAX_RETRY = 60
+
+DEFAULT_SECONDS = 60
+"""How long a token holds whose server does not say."""
+MAX_SECONDS = 300
+"""A token is kept no longer, as a password that was found right: who is struck off is out by then."""
+EARLY_SECONDS = 5
+"""A token is asked for again a little before it ends."""
 
 
 class Answered(NamedTuple):
@@ -45,12 +53,14 @@ class Asking:
         url: the server's address; it decides whether there is TLS.
         at_once: questions that are asked at the same time.
         ca: a PEM file that its certificate is checked against; "" for the system's.
+        more_ca: a PEM file of a CA that is trusted beside these; "" for none.
     """
 
-    def __init__(self, url: URL, *, at_once: int, ca: str = "") -> None:
+    def __init__(self, url: URL, *, at_once: int, ca: str = "", more_ca: str = "") -> None:
         self._url = url
         self._at_once = at_once
         self._ca = ca
+        self._more_ca = more_ca
         self._resolver = OwnResolver()
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
@@ -82,7 +92,7 @@ class Asking:
             if self._session is None:
                 tls: ssl.SSLContext | bool = True
                 if self._url.scheme == "https":  # made in a thread, since the system's authorities are many
-                    tls = await asyncio.to_thread(ssl.create_default_context, cafile=self._ca or None)
+                    tls = await asyncio.to_thread(_context, self._ca, self._more_ca)
                 self._session = aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(
                         ssl=tls, limit=self._at_once, resolver=self._resolver, ttl_dns_cache=10
@@ -93,6 +103,13 @@ class Asking:
                     skip_auto_headers=("Accept-Encoding",),
                 )
             return self._session
+
+
+def _context(ca: str, more_ca: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca or None)
+    if more_ca:
+        context.load_verify_locations(more_ca)
+    return context
 
 
 async def _read(answer: aiohttp.ClientResponse, most: int) -> bytes:
@@ -130,3 +147,20 @@ def retry_after(answer: Answered) -> int:
     """Returns in how many seconds the server wants to be asked again."""
     said = answer.headers.get("Retry-After", "")
     return min(max(int(said), 1), _MAX_RETRY) if said.isascii() and said.isdigit() else RETRY_SECONDS
+
+
+def parse_token_answer(content: bytes) -> tuple[str, float]:
+    """Returns the token of an answer, and for how many seconds it may be kept."""
+    try:
+        says = parse_json(content)
+    except ValueError:
+        raise ValueError("its answer is not JSON") from None
+    if not isinstance(says, dict):
+        raise ValueError("its answer is not a JSON object")
+    token = says.get("token") or says.get("access_token")
+    if not isinstance(token, str) or not token:
+        raise ValueError("its answer has no token")
+    seconds = says.get("expires_in")
+    if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds <= 0:
+        seconds = DEFAULT_SECONDS
+    return token, min(max(0, seconds - EARLY_SECONDS), MAX_SECONDS)

@@ -26,7 +26,7 @@ from http import HTTPStatus
 import aiohttp
 from yarl import URL
 
-from backends.auth.asking import RETRY_SECONDS, Asking, reason, retry_after, shown
+from backends.auth.asking import RETRY_SECONDS, Asking, parse_token_answer, reason, retry_after, shown
 from backends.auth.credentials import Basic, Bearer
 from backends.auth.identity import Caller, Identity
 from backends.auth.schemes import Busy, Failure, Scheme, Wanted, WrongCredentials, scopes_of
@@ -34,7 +34,6 @@ from backends.auth.slowing import Slowing
 from backends.auth.turns import FairTurns
 from backends.model.cache import Cache
 from backends.model.networks import client_of
-from backends.model.strict_json import parse_json
 
 TIMEOUT_SECONDS = 10.0
 AT_ONCE = 16
@@ -45,13 +44,6 @@ SHARE = 0.5
 """So much of that may be one client's."""
 REMEMBERED = 4096
 REFUSED_SECONDS = 10.0
-DEFAULT_SECONDS = 60
-"""How long a token holds whose server does not say."""
-MAX_SECONDS = 300
-"""A token is kept no longer, as a password that was found right: who is struck off is out by then."""
-EARLY_SECONDS = 5
-"""A token is asked for again a little before it ends."""
-
 MAX_ANSWER = 64 * 1024
 _WRONG = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 """What servers say of a wrong password."""
@@ -238,7 +230,7 @@ class Exchange:
             raise Busy(retry_after(answer), "the token server asks to come again later")
         if answer.status != HTTPStatus.OK:
             raise ValueError(f"it answers {answer.status}")
-        token, seconds = _parse_answer(answer.content)
+        token, seconds = parse_token_answer(answer.content)
         if credentials is not None:
             self._slowing.succeeded(address, credentials.user)
         return _Kept(token, self._clock() + seconds)
@@ -246,20 +238,3 @@ class Exchange:
     def _unavailable(self, why: str) -> Busy:
         _log.error("the token server %s cannot be asked: %s", shown(self._url), why)
         return Busy(RETRY_SECONDS, "the token server cannot be asked now", failure=Failure.UNAVAILABLE)
-
-
-def _parse_answer(content: bytes) -> tuple[str, float]:
-    """Returns the token of an answer, and for how many seconds it may be kept."""
-    try:
-        says = parse_json(content)
-    except ValueError:
-        raise ValueError("its answer is not JSON") from None
-    if not isinstance(says, dict):
-        raise ValueError("its answer is not a JSON object")
-    token = says.get("token") or says.get("access_token")
-    if not isinstance(token, str) or not token:
-        raise ValueError("its answer has no token")
-    seconds = says.get("expires_in")
-    if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds <= 0:
-        seconds = DEFAULT_SECONDS
-    return token, min(max(0, seconds - EARLY_SECONDS), MAX_SECONDS)

@@ -28,19 +28,8 @@ class Asked(NamedTuple):
     request: BaseRequest
 
     def wanted(self) -> Sequence[Wanted]:
-        """Returns what credentials must reach, by the names that the client used; distribution's own lists."""
-        wanted: dict[Wanted, None] = {}
-        for access in self.operation.accesses(self.named, self.request):
-            match access:
-                case RepositoryAccess(action=Action.PUSH):
-                    wanted[Wanted("repository", access.name, ("pull", "push"))] = None
-                case RepositoryAccess():
-                    wanted[Wanted("repository", access.name, (access.action.value,))] = None
-                case RegistryAccess(action=Action.CATALOG | Action.SEARCH):
-                    wanted[Wanted("registry", "catalog", ("*",))] = None
-                case RegistryAccess() | ImageAccess():
-                    pass  # to log in takes no right; of an image of v1 nobody knows the repository
-        return tuple(wanted)
+        """Returns what credentials must reach, by the names that the client used."""
+        return wanted_of(self.operation.accesses(self.named, self.request))
 
     def needed(self) -> Sequence[Wanted]:
         """Returns the same by canonical names: by these it is decided."""
@@ -61,6 +50,22 @@ class Asked(NamedTuple):
                 return "log in"
             case RegistryAccess():
                 return "list repositories"
+
+
+def wanted_of(accesses: Sequence[Access]) -> Sequence[Wanted]:
+    """Returns what credentials must reach for all of this; distribution's own lists."""
+    wanted: dict[Wanted, None] = {}
+    for access in accesses:
+        match access:
+            case RepositoryAccess(action=Action.PUSH):
+                wanted[Wanted("repository", access.name, ("pull", "push"))] = None
+            case RepositoryAccess():
+                wanted[Wanted("repository", access.name, (access.action.value,))] = None
+            case RegistryAccess(action=Action.CATALOG | Action.SEARCH):
+                wanted[Wanted("registry", "catalog", ("*",))] = None
+            case RegistryAccess() | ImageAccess():
+                pass  # to log in takes no right; of an image of v1 nobody knows the repository
+    return tuple(wanted)
 
 
 def unauthorized(asked: Asked, challenges: Sequence[str]) -> RegistryError:

@@ -318,6 +318,8 @@ DESCRIPTIONS: Mapping[str, str] = {
     "gateway.v2.credentials": "The proxy's own at the upstream, for which it asks clients itself.",
     "gateway.v2.credentials.user": "Its name there.",
     "gateway.v2.credentials.passwordfile": "A file that holds its password.",
+    "gateway.v2.credentials.realm": "The token server of a registry that wants tokens; it alone is shown the password.",
+    "gateway.v2.credentials.service": "What that registry is called there.",
     "gateway.v2.credentials.none": "Whether the upstream is shown nothing instead.",
     "gateway.v2.credentials.unencrypted": "Whether they may go to another machine over plain http.",
     "gateway.metrics": "A listener for metrics and health, without access control.",

@@ -52,7 +52,11 @@ def make_credentials(backend: V2Backend) -> UpstreamCredentials | None:
     asked = backend.credentials
     if asked is None:
         return None
-    return UpstreamCredentials() if asked.none else UpstreamCredentials(asked.user, asked.passwordfile)
+    return (
+        UpstreamCredentials()
+        if asked.none
+        else UpstreamCredentials(asked.user, asked.passwordfile, asked.realm, asked.service)
+    )
 
 
 def _pair_mistakes(backend: V2Backend) -> Iterator[Remark]:
@@ -60,7 +64,7 @@ def _pair_mistakes(backend: V2Backend) -> Iterator[Remark]:
     if asked is None:
         return
     if asked.none:
-        if asked.user or asked.passwordfile:
+        if asked.user or asked.passwordfile or asked.realm:
             yield refused(
                 f"{KEY}.none", "it says that there are no credentials, and there are; remove one or the other"
             )
@@ -70,7 +74,11 @@ def _pair_mistakes(backend: V2Backend) -> Iterator[Remark]:
         yield refused(KEY, why)
     if ":" in asked.user or not asked.user.isprintable():
         yield refused(f"{KEY}.user", "it must have no colon and no control characters, or no registry could read it")
-    if not asked.unencrypted and not _is_private(backend.upstream):
+    if bool(asked.realm) != bool(asked.service):
+        why = "name realm and service, as the registry's WWW-Authenticate has them, or neither where it takes Basic"
+        yield refused(KEY, why)
+    # The registry itself is shown tokens then, which do what the password does for a while.
+    if not asked.unencrypted and not (_is_private(backend.upstream) and _is_private(asked.realm)):
         why = (
             "the password would go to another machine over plain http; use https, or write unencrypted: true where"
             " nobody else is on the way"
