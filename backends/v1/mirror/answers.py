@@ -191,5 +191,5 @@ def decode_remembered(content: bytes) -> Remembered:
     try:
         said = json.loads(content)
         return Remembered(said["value"], float(said["asked"]))
-    except (KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError("it is damaged") from None

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from backends.registry.v1.mirrored_images import Arriving
 from backends.storage.factory import open_folder, open_memory
 from backends.storage.storage import Storage
+from backends.v1.mirror.downloads import Flight
 from tests.support.trees import read_tree
-from tests.support.v1mirror import Source, dribbles, running_mirror, running_source, says, until
+from tests.support.v1mirror import Say, Source, dribbles, running_mirror, running_source, says, until
 from tests.support.v1server import RunningRegistry, make_pushed, running_v1
 
 BASE = make_pushed("a", layer=bytes(range(256)) * 2000)
@@ -213,14 +215,22 @@ async def test_what_was_pushed_here_goes_first_and_stays_here(storage: Storage, 
     assert {each.partition(" ")[0] for each in source.asked} == {"GET"}
 
 
+async def test_a_push_that_begins_with_its_json_builds_on_the_source_too(storage: Storage, source: Source) -> None:
+    child = make_pushed("e", parent=TOP.id, layer=b"child")
+    async with running_mirror(storage, source.address) as mirror:
+        await mirror.push("team/app", "v1", [child])
+        nobodys = make_pushed("f", parent="d" * 64)
+        assert (await mirror.put_json(nobodys)).told == (400, "Image depends on a non existing parent")
+
+
 async def test_a_push_builds_on_what_only_the_source_has(storage: Storage, source: Source, tmp_path: Path) -> None:
     child = make_pushed("e", parent=TOP.id, layer=b"child")
     async with running_mirror(storage, source.address) as mirror:
         # Docker finds TOP and BASE here, and sends neither.
+        put = await mirror.ask("PUT", "/v1/repositories/team/app/tags/top", body=json.dumps(TOP.id).encode())
+        assert put.status == 200
         await mirror.push("team/app", "v1", [child])
         assert (await mirror.ask("GET", f"/v1/images/{child.id}/ancestry")).json == [child.id, TOP.id, BASE.id]
-        put = await mirror.ask("PUT", "/v1/repositories/team/app/tags/base", body=json.dumps(TOP.id).encode())
-        assert put.status == 200
         unknown = json.dumps("f" * 64).encode()
         assert (await mirror.ask("PUT", "/v1/repositories/team/app/tags/x", body=unknown)).status == 404
     async with running_v1(storage) as alone:
@@ -306,6 +316,18 @@ async def test_an_image_is_not_here_before_its_ancestors(storage: Storage, sourc
 WRONG = make_pushed("a", layer=BASE.layer[:-1] + b"!")
 
 
+def chunked(layer: bytes) -> Say:
+    async def say(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        await response.write(layer)
+        await response.write_eof()
+        return response
+
+    return say
+
+
 async def lies_about(source: Source, what: str) -> None:
     folder = f"/v1/images/{BASE.id}"
     match what:
@@ -319,15 +341,7 @@ async def lies_about(source: Source, what: str) -> None:
         case "more than the size":
             source.has(BASE, layer=says(BASE.layer + b"more"))
         case "no size":
-
-            async def chunked(request: web.BaseRequest) -> web.StreamResponse:
-                response = web.StreamResponse()
-                response.enable_chunked_encoding()
-                await response.prepare(request)
-                await response.write(BASE.layer)
-                return response
-
-            source.has(BASE, layer=chunked, size="")
+            source.has(BASE, layer=chunked(BASE.layer), size="")
         case "a size that is none":
             source.has(BASE, size="-5")
         case "another id":
@@ -340,8 +354,10 @@ async def lies_about(source: Source, what: str) -> None:
             source.pages[f"{folder}/ancestry"] = says(b"[]")
         case "an endless JSON":
             source.pages[f"{folder}/json"] = says(b" " * (9 * 1024 * 1024))
-        case "another host":
-            source.pages[f"{folder}/layer"] = says(b"", 302, headers={"Location": "http://192.0.2.1/layer"})
+        case "a few bytes less, in chunks":
+            source.has(BASE, layer=chunked(BASE.layer[:-3]), checksum="")
+        case "a few bytes more, in chunks":
+            source.has(BASE, layer=chunked(BASE.layer + b"!"), checksum="")
         case _:
             raise AssertionError(what)
 
@@ -360,7 +376,8 @@ async def lies_about(source: Source, what: str) -> None:
         "another ancestry",
         "an ancestry of nothing",
         "an endless JSON",
-        "another host",
+        "a few bytes less, in chunks",
+        "a few bytes more, in chunks",
     ],
 )
 async def test_nobody_gets_a_whole_layer_that_is_not_what_was_announced(
@@ -378,6 +395,51 @@ async def test_nobody_gets_a_whole_layer_that_is_not_what_was_announced(
                 assert head.status in {404, 503}
         await until(lambda: not staged(tmp_path / "mirror"))
         assert images_of(tmp_path / "mirror") == []
+
+
+async def test_in_chunks_it_is_believed_by_the_length_that_its_json_had(storage: Storage, source: Source) -> None:
+    source.has(BASE, layer=chunked(BASE.layer), checksum="")
+    async with running_mirror(storage, source.address) as mirror:
+        assert (await mirror.ask("GET", LAYER)).body == BASE.layer
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_redirect_to_another_host_is_not_followed(storage: Storage, source: Source, scheme: str) -> None:
+    async with running_source(says(BASE.json)) as other:
+        there = other.address.replace("http", scheme)
+        for image, to in ((BASE, f"{there}/x"), (TOP, f"//{there.partition('//')[2]}/x")):
+            for end in ("json", "layer", "ancestry"):
+                source.pages[f"/v1/images/{image.id}/{end}"] = says(b"", 302, headers={"Location": to})
+        source.pages["/v1/repositories/library/app/images"] = says(b"", 307, headers={"Location": f"{there}/x"})
+        async with running_mirror(storage, source.address) as mirror:
+            for path in (*(f"/v1/images/{image.id}/json" for image in (BASE, TOP)), "/v1/repositories/app/images"):
+                assert (await mirror.ask("GET", path)).status == 404
+        assert other.asked == []
+
+
+async def test_an_image_that_has_lost_its_layer_gets_it_back_if_it_is_the_same(
+    storage: Storage, source: Source, tmp_path: Path
+) -> None:
+    other = make_pushed("a", layer=b"of another image", comment="another")
+    async with running_mirror(storage, source.address) as mirror:
+        for image, status in ((other, 404), (BASE, 200)):
+            folder = tmp_path / "mirror" / "images" / BASE.id
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "json").write_bytes(image.json)
+            (folder / "ancestry").write_text(json.dumps([BASE.id]))
+            assert (await mirror.ask("GET", f"/v1/images/{BASE.id}/json")).body == image.json
+            assert (await mirror.ask("GET", LAYER)).status == status
+            await until(lambda: not staged(tmp_path / "mirror"))
+            assert (folder / "json").read_bytes() == image.json
+            assert (folder / "layer").exists() is (status == 200)
+
+
+async def test_what_is_not_verified_is_not_read_to_its_end() -> None:
+    flight = Flight()
+    flight.arriving, flight.received = Arriving("name", 10), 10  # as another process's file says
+    assert flight.readable == 9
+    flight.end_whole()
+    assert flight.readable == 10
 
 
 async def test_a_source_without_checksums_is_believed_by_the_length(
