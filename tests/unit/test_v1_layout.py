@@ -55,7 +55,7 @@ def test_what_describes_a_tag_lies_beside_it() -> None:
 
 @pytest.mark.parametrize(
     "entry",
-    ["json", "taglatest_json", "_index_images", "_private", "tag", "tag_\u00e4", "tag_\udcff", "tag_a%2bb", "tag_%00"],
+    ["json", "taglatest_json", "_index_images", "_private", "tag", "tag_\u00e4", "tag_\udcff", "tag_a%2bb", "tag_a~b"],
 )
 def test_other_files_are_no_tags(entry: str) -> None:
     assert layout.v1_tag_of(entry) is None

@@ -6,9 +6,10 @@ from hashlib import sha256
 from urllib.parse import unquote_plus
 
 from backends.model.cache import Cache
+from backends.model.errors import RegistryError
 from backends.model.image_places import ImageCopy, ImagePlace
 from backends.model.names import ImageId
-from backends.model.v1names import V1Name, escape_v1, quote_v1, unescape_v1
+from backends.model.v1names import V1Name, escape_v1, parse_v1_name, parse_v1_tag, quote_v1, unescape_v1
 from backends.storage.layout.primary import PRIMARY
 
 V1_IMAGES = "/images"
@@ -122,6 +123,24 @@ def v1_name_of(namespace_entry: str, entry: str) -> V1Name | None:
     return V1Name(namespace, repository)
 
 
+def v1_older_name_of(namespace_entry: str, entry: str) -> V1Name | None:
+    """Returns the repository that a folder is of that docker-registry made up to 0.8.0; None when it is of none.
+
+    It escaped what stands behind the namespace once only, and the namespace not at all. What 0.9.1 takes for a folder
+    of its own is one.
+    """
+    if v1_name_of(namespace_entry, entry) is not None:
+        return None
+    namespace = unescape_v1(namespace_entry) or namespace_entry
+    repository = unquote_plus(entry)
+    if "/" in namespace or repository.endswith("/") or quote_v1(repository) != entry:
+        return None
+    try:
+        return parse_v1_name(f"{namespace}/{repository}")
+    except RegistryError:
+        return None
+
+
 def v1_tag(namespace: str, repository_name: str, tag_name: str) -> str:
     return f"{v1_repository(namespace, repository_name)}/{V1_TAG}{escape_v1(tag_name)}"
 
@@ -129,6 +148,16 @@ def v1_tag(namespace: str, repository_name: str, tag_name: str) -> str:
 def v1_tag_of(entry: str) -> str | None:
     """Returns the tag that a file of a repository's folder is for; None when it is for none."""
     return unescape_v1(entry.removeprefix(V1_TAG)) if entry.startswith(V1_TAG) else None
+
+
+def v1_older_tag_of(entry: str) -> str | None:
+    """Returns the tag that a file is for that docker-registry made up to 0.8.0, unescaped; None when it is for none."""
+    if not entry.startswith(V1_TAG) or v1_tag_of(entry) is not None:
+        return None
+    try:
+        return parse_v1_tag(entry.removeprefix(V1_TAG))
+    except RegistryError:
+        return None
 
 
 def v1_twin(tag_name: str) -> str:
