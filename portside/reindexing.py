@@ -19,6 +19,7 @@ from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageError
 from backends.storage.factory import StorageSettings, open_storage
 from portside.problems import Problem
+from portside.settings.docker_registry.recognizing import is_meant
 from portside.settings.loading import Role, load_settings
 from portside.volumes import require_volume
 
@@ -43,7 +44,9 @@ def reindex(
     Raises:
         Problem: it cannot; the sentence says why.
     """
-    storage = load_settings(Role.V2, config, environment, flags).storage
+    # Where docker-registry's variables say where the data is, a registry of v2 alone would not look at them.
+    role = Role.SERVE if config is None and is_meant(environment) else Role.V2
+    storage = load_settings(role, config, environment, flags).storage
     require_volume(storage, (layout.REPOSITORIES,), command="portside reindex")
     try:
         progress = asyncio.run(_reindex(storage, say))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -304,3 +306,15 @@ def test_no_secret_is_told(load: Load, tmp_path: Path) -> None:
     settings = load(Role.V1, None, {**LOCAL, **secret, "CACHE_REDIS_PASSWORD": "hunter2"})
     assert settings.notes
     assert not any("hunter2" in note for note in settings.notes)
+
+
+def test_what_reads_it_is_imported_where_there_is_some_of_it(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from portside.settings.loading import Role, load_settings;"
+        " load_settings(Role.V1, None, {}, {});"
+        " print('portside.settings.docker_registry.older' in sys.modules);"
+        " load_settings(Role.V1, None, {'STORAGE_PATH': '/x'}, {});"
+        " print('portside.settings.docker_registry.older' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["False", "True"]

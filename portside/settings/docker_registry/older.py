@@ -11,6 +11,7 @@ from portside.settings.docker_registry.flavors import Flavor, Source
 from portside.settings.docker_registry.outcomes import Outcome
 from portside.settings.docker_registry.program import USUAL_PORT, translate_program
 from portside.settings.docker_registry.reading import CONFIG, FLAVOR, Chosen, choose
+from portside.settings.docker_registry.recognizing import is_meant
 from portside.settings.docker_registry.translating import translate
 from portside.settings.files import SettingsFile
 from portside.settings.remarks import Kind, Remark
@@ -18,9 +19,6 @@ from portside.settings.settings import Role
 
 _ADDRESS = "http.addr"
 _PLACE = "STORAGE_PATH"
-# Where the v1 registry is beside others, these say that docker-registry's settings are meant: no other program's
-# variables have these names, or it would be unsafe to pass them over.
-_MEANT = (CONFIG, FLAVOR, "STANDALONE", "MIRROR_SOURCE")
 # Whoever sets one of them, and has it in no `_env:` of an own file, expects something of it.
 _EXPECTED = (
     "STORAGE_PATH",
@@ -73,8 +71,7 @@ def read_older(
         environment: all variables.
         has_file: whether a file of Portside's is read too.
     """
-    meant = role is Role.V1 or any(name in environment for name in _MEANT)
-    if not meant and not (environment.get(_PLACE) and not has_file):
+    if role is not Role.V1 and not is_meant(environment, has_file=has_file):
         return _program_alone(environment)
     chosen = choose(older_file, environment)
     outcomes: list[Outcome] = []
