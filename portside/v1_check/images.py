@@ -11,7 +11,7 @@ from backends.model.names import ImageId, is_image_id
 from backends.model.v1images import MAX_ANCESTRY, load_json, parse_stored_checksums
 from backends.storage import layout
 from portside.v1_check.findings import Evidence, Finding, Kind
-from portside.v1_check.volume import Gone, Text, Unreadable, Volume
+from portside.v1_check.volume import Gone, Unreadable, Volume
 
 
 class State(Enum):
@@ -29,20 +29,15 @@ class Known:
 
     Attributes:
         state: how far it has come.
-        json: its JSON; None where it has none, or none that can be read.
+        evidence: the file of its JSON as it was; None where it has none, or none that can be read.
         parent: where its parent is, or should be; None for a base.
         problem: what is wrong with its JSON.
     """
 
     state: State
-    json: Text | None = None
+    evidence: Evidence = None
     parent: ImagePlace | None = None
     problem: Finding | None = None
-
-    @property
-    def evidence(self) -> Evidence:
-        """The file of its JSON as it was."""
-        return self.json.evidence if self.json is not None else None
 
 
 class Images:
@@ -107,17 +102,17 @@ class Images:
         document = load_json(text.content)
         if not isinstance(document, Mapping) or not document:
             what = "is not an object of JSON"
-            return Known(state, text, problem=Finding(Kind.JSON_INVALID, where, what, text.evidence))
+            return Known(state, text.evidence, problem=Finding(Kind.JSON_INVALID, where, what, text.evidence))
         if document.get("id") != id_at(place):
             what = f"is of another image, {str(document.get('id'))[:70]!r}"
-            return Known(state, text, problem=Finding(Kind.JSON_OTHER_ID, where, what, text.evidence))
+            return Known(state, text.evidence, problem=Finding(Kind.JSON_OTHER_ID, where, what, text.evidence))
         parent = document.get("parent")
         if not parent:
-            return Known(state, text)
+            return Known(state, text.evidence)
         if not isinstance(parent, str) or not is_image_id(parent):
             what = f"names a parent that is no image id, {str(parent)[:70]!r}"
-            return Known(state, text, problem=Finding(Kind.JSON_INVALID, where, what, text.evidence))
-        return Known(state, text, self._parent(place, ImageId(parent)))
+            return Known(state, text.evidence, problem=Finding(Kind.JSON_INVALID, where, what, text.evidence))
+        return Known(state, text.evidence, self._parent(place, ImageId(parent)))
 
     def _parent(self, place: ImagePlace, parent: ImageId) -> ImagePlace:
         """Returns where a parent is: of a repository's own image, where it was when that was made (ADR 20)."""

@@ -105,15 +105,19 @@ def _expected(volume: Volume, place: ImagePlace) -> _Expected | None:
     """Returns what is recorded of an image; None where it is not complete, or not readable."""
     images = Images(volume)
     known = images.known(place)
-    if known.state is not State.COMPLETE or known.json is None:
+    if known.state is not State.COMPLETE or known.evidence is None:
         return None
-    evidence = [known.json.evidence]
+    try:
+        text = volume.read(layout.v1_image_json(place))
+    except (Gone, Unreadable):
+        return None
+    evidence = [text.evidence]
     for path in (layout.v1_image_checksum(place), layout.v1_image_layer(place)):
         try:
             evidence.append(evidence_of(volume.stat(path)))
         except (Gone, Unreadable):
             evidence.append(None)
-    return _Expected(known.json.content, stored_checksums(images, place), tuple(evidence))
+    return _Expected(text.content, stored_checksums(images, place), tuple(evidence))
 
 
 def _compare(
