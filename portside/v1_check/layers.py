@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -25,6 +26,9 @@ from portside.v1_check.volume import Gone, Unreadable, Volume, evidence_of
 
 ATTEMPTS = 3
 """So often a layer is read whose files change meanwhile."""
+
+QUIET_SECONDS = 1.0
+"""What was changed so lately may still be written to: it is read again after so long."""
 
 _VERSIONS = {version.value: version for version in Version}
 
@@ -91,14 +95,22 @@ def check_layer(volume: Volume, layer: Layer, pace: Pace, passed: Callable[[int]
             return ()
         except Unreadable as error:
             findings = [error.finding]
-        if not findings or all(_expected(volume, place) == before[place] for place in layer.places):
+        if not findings:
+            return ()
+        if all(_expected(volume, place) == before[place] for place in layer.places) and not _is_young(before):
             return findings
+        pace.rest(QUIET_SECONDS)
         passed = _ignore
     return ()  # it is being changed all the time
 
 
 def _ignore(size: int) -> None:
     """Counts bytes that are read again for nobody."""
+
+
+def _is_young(expected: Mapping[ImagePlace, _Expected | None]) -> bool:
+    files = [each for some in expected.values() if some is not None for each in some.evidence if each is not None]
+    return time.time_ns() - max((modified for _, modified, _ in files), default=0) < QUIET_SECONDS * 1e9
 
 
 def _expected(volume: Volume, place: ImagePlace) -> _Expected | None:

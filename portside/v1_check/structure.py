@@ -101,22 +101,21 @@ def settle(
 ) -> Sequence[tuple[Look, Sequence[Finding]]]:
     """Looks again at what was found until it stays as it is; what does not is being changed."""
     settled: list[tuple[Look, Sequence[Finding]]] = []
-    for seconds in SETTLING_SECONDS:
+    for number, seconds in enumerate(SETTLING_SECONDS, 1):
         if not suspects:
             break
         pace.rest(seconds)
         images = Images(volume)
         unsettled: list[tuple[Look, Sequence[Finding]]] = []
         for look, before in suspects:
-            now, seen = list(look(images)), set(map(_key, before))
-            if all(_key(finding) in seen for finding in now):
-                settled.append((look, now))
-            elif now:
+            seen = set(map(_key, before))
+            now = list(look(images))
+            same = [finding for finding in now if _key(finding) in seen]
+            if len(same) == len(now) or number == len(SETTLING_SECONDS):
+                settled.append((look, same))
+            else:
                 unsettled.append((look, now))
         suspects = unsettled
-    for look, before in suspects:  # what was there each time, though something beside it has changed
-        now, seen = list(look(Images(volume))), set(map(_key, before))
-        settled.append((look, [finding for finding in now if _key(finding) in seen]))
     return settled
 
 

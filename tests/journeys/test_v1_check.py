@@ -7,7 +7,8 @@ import gzip
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 
 from backends.model.names import ImageId
 from backends.storage import layout
-from portside.v1_check import structure
+from portside.v1_check import layers, structure
 from portside.v1_check.command import Outcome, Request, check
 from portside.v1_check.findings import Kind
 from portside.v1_check.reading import Pace
@@ -32,6 +33,7 @@ UNKNOWN = "f" * 64
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks again after a moment that is long enough for who is alone."""
     monkeypatch.setattr(structure, "SETTLING_SECONDS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(layers, "QUIET_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -404,3 +406,48 @@ def test_layers_with_several_names_are_read_once(root: Path) -> None:
     outcome, findings, summary = _check(root)
     assert (outcome.wrong, findings) == (0, [])
     assert summary["bytes"] == sum(len(each.layer) for each in (BASE, MIDDLE, TOP))
+
+
+@contextlib.contextmanager
+def _rewriting(path: Path, content: bytes) -> Iterator[None]:
+    """Someone writes a file in place, again and again: half of the time it is empty."""
+    ended = threading.Event()
+
+    def rewrite() -> None:
+        while not ended.is_set():
+            path.write_bytes(b"")
+            ended.wait(0.004)
+            path.write_bytes(content)
+            ended.wait(0.004)
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        writer.join()
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        (f"{APP}/tag_latest", TOP.id.encode()),
+        (f"{APP}/_index_images", b"[]"),
+        (_image(TOP, "json"), TOP.json),
+        (_image(TOP, "ancestry"), json.dumps([TOP.id, MIDDLE.id, BASE.id]).encode()),
+        (_image(TOP, "layer"), TOP.layer),
+        (_image(TOP, "_checksum"), json.dumps([TOP.payload]).encode()),
+    ],
+    ids=lambda value: value.rpartition("/")[2] if isinstance(value, str) else "",
+)
+def test_what_is_being_written_is_no_damage(
+    root: Path, path: str, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(structure, "SETTLING_SECONDS", (0.3, 0.3, 0.3))
+    monkeypatch.setattr(layers, "QUIET_SECONDS", 0.3)
+    with _rewriting(root / path, content):
+        for _ in range(3):
+            outcome, findings, _ = _check(root)
+            assert outcome.wrong == 0, findings
+    assert _found(root) == set()

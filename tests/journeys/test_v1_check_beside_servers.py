@@ -24,7 +24,7 @@ from backends.model.v1names import parse_v1_name
 from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.factory import open_folder
-from portside.v1_check import structure
+from portside.v1_check import layers, structure
 from portside.v1_check.command import Request, check
 from portside.v1_check.reading import Pace
 from tests.support.commands import portside
@@ -59,6 +59,7 @@ def _look(root: Path) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(structure, "SETTLING_SECONDS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(layers, "QUIET_SECONDS", 0.01)
 
 
 @contextlib.asynccontextmanager
