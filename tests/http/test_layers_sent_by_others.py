@@ -8,11 +8,16 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import bcrypt
 import pytest
 
+from tests.support import loopback
+from tests.support.gated import basic
 from tests.support.ports import free_port
 from tests.support.programs import find_program, running
-from tests.support.v1server import Answer, RunningRegistry, make_pushed
+from tests.support.serving_here import Client
+from tests.support.v1_session import Session
+from tests.support.v1server import RunningRegistry, make_pushed
 
 pytestmark = pytest.mark.real
 
@@ -39,12 +44,16 @@ def nginx_of(server: str, folder: Path) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def accelerated(folder: Path, *, trusted: str = "127.0.0.1") -> AsyncIterator[tuple[RunningRegistry, int]]:
+async def accelerated(
+    folder: Path, *, trusted: str = "127.0.0.1", more: str = ""
+) -> AsyncIterator[tuple[RunningRegistry, int]]:
     """The registry through nginx, as the page has both, and the registry's own port."""
     front, port = free_port(), free_port()
     settings = folder / "portside.yml"
     text = block("v1-mirror.md", "yaml accel").replace("/var/lib/portside", str(folder / "data"))
-    settings.write_text(text.replace("127.0.0.1:5081", f"127.0.0.1:{port}").replace("[127.0.0.1]", f"[{trusted}]"))
+    settings.write_text(
+        text.replace("127.0.0.1:5081", f"127.0.0.1:{port}").replace("[127.0.0.1]", f"[{trusted}]") + more
+    )
     server = block("v1-mirror.md", "nginx accel").replace("/var/lib/portside", str(folder / "data"))
     server = server.replace("listen 5000", f"listen 127.0.0.1:{front}").replace(":5081", f":{port}")
     program = [sys.executable, "-m", "portside.cli", "v1", str(settings)]
@@ -55,7 +64,7 @@ async def accelerated(folder: Path, *, trusted: str = "127.0.0.1") -> AsyncItera
         yield RunningRegistry(front), port
 
 
-def by_nginx(answer: Answer) -> bool:
+def by_nginx(answer: loopback.Answer) -> bool:
     return "nginx" in (answer.value("Server") or "") and answer.value("ETag") is not None
 
 
@@ -120,3 +129,29 @@ async def test_clients_are_redirected_to_the_nginx_beside(tmp_path: Path) -> Non
             assert (await other.ask("GET", hidden)).status == 404
         assert (await registry.ask("GET", f"/v1/images/{EMPTY.id}/layer")).status == 200
         assert (await registry.ask("GET", LAYER, "If-Modified-Since: now")).status == 304
+
+
+async def test_who_may_not_have_a_layer_is_not_sent_to_it(tmp_path: Path) -> None:
+    """Also a repository's own image, which lies elsewhere, is sent from here."""
+    users = tmp_path / "users"
+    hashed = [f"{name}:{bcrypt.hashpw(name.encode(), bcrypt.gensalt(4)).decode()}\n" for name in ("alice", "bob")]
+    users.write_text("".join(hashed))
+    rules = tmp_path / "rules.yml"
+    rules.write_text("- {allow: push, to: alice, on: alice/**}\n- {allow: push, to: bob, on: bob/**}\n")
+    more = f"  access: {rules}\nauth: {{htpasswd: {{realm: here, path: {users}}}}}\n"
+    async with accelerated(tmp_path, more=more) as (registry, port):
+        itself, nginx = Client("127.0.0.1", port), Client("127.0.0.1", registry.port)
+        own = make_pushed("a", layer=b"another with the same id")
+        for name, image in (("alice", BASE), ("bob", own)):
+            pushing = Session(itself, basic(name, name))
+            await pushing.push(f"{name}/app", "latest", [image])
+            pulling = Session(nginx, basic(name, name))
+            assert (await pulling.begin_pull(f"{name}/app")).status == 200
+            got = await pulling.part(image, "layer")
+            assert (got.status, got.body) == (200, image.layer)
+            assert by_nginx(got) == (image is BASE)
+            # The other's is not to be had, in any way.
+            others = await Session(nginx, basic(name, name)).begin_pull("bob/app" if name == "alice" else "alice/app")
+            assert others.status in {403, 404}
+        assert (await Session(nginx, basic("nobody", "x")).begin_pull("alice/app")).status == 401
+        assert (await registry.ask("GET", LAYER)).status == 401

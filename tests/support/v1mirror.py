@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,11 +122,11 @@ def dribbles(pieces: Sequence[bytes], goes_on: Callable[[int], Awaitable[None]],
 
 
 @contextlib.asynccontextmanager
-async def running_source(usual: Say | None = None) -> AsyncIterator[Source]:
+async def running_source(usual: Say | None = None, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Source]:
     """Runs one."""
     source = Source(usual=usual)
-    async with serve(source.handle) as port:
-        source.address = f"http://127.0.0.1:{port}"
+    async with serve(source.handle, tls=tls) as port:
+        source.address = f"{'http' if tls is None else 'https'}://127.0.0.1:{port}"
         yield source
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from aiohttp import web
 from backends.registry.v1.mirrored_images import Arriving
 from backends.storage.factory import open_folder, open_memory
 from backends.storage.storage import Storage
+from backends.v1.mirror import upstream
 from backends.v1.mirror.downloads import Flight
+from tests.support.certificate import make_certificate
 from tests.support.trees import read_tree
 from tests.support.v1mirror import Say, Source, dribbles, running_mirror, running_source, says, until
 from tests.support.v1server import RunningRegistry, make_pushed, running_v1
@@ -534,3 +537,71 @@ async def test_in_memory_it_is_a_mirror_too(source: Source) -> None:
         for image in (TOP, BASE):
             for _ in range(2):
                 assert (await mirror.ask("GET", f"/v1/images/{image.id}/layer")).body == image.layer
+
+
+async def test_a_certificate_is_checked(storage: Storage, tmp_path: Path) -> None:
+    made = [tmp_path / "one", tmp_path / "other"]
+    for folder in made:
+        folder.mkdir()
+    files, others = (make_certificate(folder) for folder in made)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(files.chain, files.key)
+    async with running_source(tls=tls) as source:
+        source.has(BASE)
+        for ca, status in (("", 404), (str(others.ca), 404), (str(files.ca), 200)):
+            async with running_mirror(storage, source.address, ca=ca) as mirror:
+                assert (await mirror.ask("GET", f"/v1/images/{BASE.id}/json")).status == status
+        assert source.asked == [f"GET /v1/images/{BASE.id}/json"]
+
+
+async def test_a_mirror_that_ends_leaves_nothing_of_what_arrives(
+    storage: Storage, source: Source, tmp_path: Path
+) -> None:
+    never = asyncio.Event()
+
+    async def stops(number: int) -> None:
+        if number:
+            await never.wait()
+
+    source.has(BASE, layer=dribbles([BASE.layer[:100_000], BASE.layer[100_000:]], stops))
+    async with running_mirror(storage, source.address) as mirror:
+        async with mirror.connection() as peer:
+            await peer.send(f"GET {LAYER} HTTP/1.1\r\nHost: {mirror.authority}\r\n\r\n")
+            await peer.read_head()
+            assert await peer.reader.readexactly(100_000) == BASE.layer[:100_000]
+            peer.leave()
+        # It goes on without its client, for the next one.
+        await asyncio.sleep(0.2)
+        assert staged(tmp_path / "mirror")
+    assert not staged(tmp_path / "mirror")
+    assert images_of(tmp_path / "mirror") == []
+    never.set()
+
+
+async def test_a_source_that_says_nothing_is_not_waited_for_longer_than_its_time(
+    storage: Storage, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "SMALL_SECONDS", 0.3)
+    never = asyncio.Event()
+
+    async def silent(_: web.BaseRequest) -> web.StreamResponse:
+        await never.wait()
+        raise AssertionError
+
+    source.pages[f"/v1/images/{TOP.id}/json"] = silent
+    source.pages[f"/v1/images/{BASE.id}/json"] = dribbles([BASE.json[:5], BASE.json[5:]], asyncio.sleep)
+    async with running_mirror(storage, source.address) as mirror:
+        for image in (TOP, BASE):
+            async with asyncio.timeout(5):
+                assert (await mirror.ask("GET", f"/v1/images/{image.id}/json")).status == 404
+        assert (await mirror.ask("GET", "/v1/repositories/app/tags/latest")).json == TOP.id
+
+
+async def test_a_source_that_cannot_be_reached_is_let_be_for_a_while(storage: Storage) -> None:
+    tried = 0
+    async with running_mirror(storage, "http://no-such-host.invalid") as mirror:
+        async with asyncio.timeout(15):
+            for number in range(100):
+                assert (await mirror.ask("GET", f"/v1/images/{number:064x}/json")).status == 404
+                tried += 1
+    assert tried == 100

@@ -10,6 +10,7 @@ import json
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +20,11 @@ import yaml
 from backends.storage.factory import open_folder
 from tests.support.docker import Docker
 from tests.support.docker_registry_0_9_1 import docker_registry_0_9_1
+from tests.support.http_calls import Caller
 from tests.support.images import make_image
 from tests.support.mounts import mounted_tmpfs
 from tests.support.ports import free_port
+from tests.support.portside import Form, running_portside
 from tests.support.programs import running
 from tests.support.trees import read_files, read_tree
 from tests.support.v1mirror import dribbles, running_mirror, running_source, until
@@ -270,3 +273,38 @@ def test_what_it_cannot_use_keeps_it_from_starting(tmp_path: Path) -> None:
         assert done.returncode != 0
         assert says in done.stderr + done.stdout
         assert "Traceback" not in done.stderr
+
+
+async def test_v2_sees_nothing_of_what_v1_mirrors(tmp_path: Path) -> None:
+    image = make_image("seen-by-v1")
+    with portside_v1(tmp_path / "source") as source:
+        assert docker("1.5.0", source.port).push(NAME, "b", image).ok
+        more = {"gateway": {"v1": {"mirroring": {"source": f"http://127.0.0.1:{source.port}"}}}}
+        with (
+            tempfile.TemporaryDirectory(prefix="ps-") as folder,
+            running_portside(Form.TWO, Path(folder), more) as here,
+        ):
+            for version in ("1.5.0", "1.6.2", "1.9.1", "1.12.6"):
+                pulled = Docker(version, here.address).pull(NAME, "b")
+                assert (pulled.ok, pulled.protocol.endswith("v1")) == (True, True), (version, pulled.output)
+            asking = Caller(here.address, "docker/29.0.0")
+            assert asking.send("GET", "/v2/_catalog").body == b'{"repositories":[]}\n'
+            assert asking.send("GET", f"/v2/{NAME}/tags/list").status == 404
+            assert asking.send("GET", f"/v2/{NAME}/manifests/b").status == 404
+            # Once somebody pushes there, both see the same.
+            assert Docker("1.5.0", here.address).push(NAME, "mine", image).ok
+            assert json.loads(asking.send("GET", f"/v2/{NAME}/tags/list").body)["tags"] == ["mine"]
+            assert asking.send("GET", f"/v2/{NAME}/manifests/mine").status == 200
+
+
+def test_what_is_off_is_not_imported(tmp_path: Path) -> None:
+    """A registry that is no mirror pays nothing for one."""
+    code = (
+        "import sys, asyncio\n"
+        "from backends.v1.registry import Registry\nfrom backends.v1.settings import V1Settings\n"
+        "from backends.registry.store import Store\nfrom backends.storage.factory import open_memory\n"
+        "Registry(Store(open_memory()), V1Settings())\n"
+        "print([name for name in sys.modules if 'mirror' in name or name.endswith('v1.elsewhere')])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == "[]\n"
