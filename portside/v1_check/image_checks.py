@@ -17,7 +17,7 @@ from portside.v1_check.showing import show_age
 from portside.v1_check.volume import Gone, Text, Unreadable, evidence_of
 
 _FILES = frozenset({"json", "layer", "ancestry", "_checksum", "_inprogress", "_files", "_diff"})
-_OF_COPIES = frozenset({"json", "layer", "ancestry", "_checksum", "shared", "pushed"})
+_OF_COPIES = frozenset({"json", "layer", "ancestry", "_checksum", "_files", "_diff", "shared", "pushed"})
 _TARSUM = "tarsum"
 
 

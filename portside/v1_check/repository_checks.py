@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from backends.model.image_places import ImageCopy, ImagePlace
 from backends.model.names import ImageId, is_image_id
 from backends.model.v1images import load_json
-from backends.model.v1names import V1Name
+from backends.model.v1names import V1Name, escape_v1
 from backends.storage import layout
 from portside.v1_check.findings import Evidence, Finding, Kind
 from portside.v1_check.images import Images, State
@@ -83,7 +83,9 @@ def check_repository(images: Images, folder: Folder) -> Iterator[Finding]:
         return
     if folder.name is None:
         what = "is a folder to which no name of a repository leads: neither docker-registry 0.9.1 nor Portside finds it"
-        yield Finding(Kind.NAME_UNREACHABLE, where, what, evidence_of(info))
+        older = layout.v1_older_name_of(folder.namespace, folder.entry)
+        target = None if older is None else layout.v1_repository(older.namespace, older.stored)
+        yield Finding(Kind.NAME_UNREACHABLE, where, what, evidence_of(info), _renaming(images, target))
     if not images.volume.user.may(info, 3):
         what = f"belongs to uid {info.st_uid}: uid {images.volume.user.uid} can change no tag in it"
         yield Finding(Kind.NOT_WRITABLE, where, what, evidence_of(info))
@@ -135,7 +137,9 @@ def _check_tag(
     tag_name = layout.v1_tag_of(entry)
     if tag_name is None:
         what = "is a tag to which no name leads: neither docker-registry 0.9.1 nor Portside finds it"
-        yield Finding(Kind.NAME_UNREACHABLE, where, what, text.evidence)
+        older_tag = layout.v1_older_tag_of(entry)
+        target = None if older_tag is None else f"{folder.path}/{layout.V1_TAG}{escape_v1(older_tag)}"
+        yield Finding(Kind.NAME_UNREACHABLE, where, what, text.evidence, _renaming(images, target))
     else:
         if entry != layout.V1_TAG + tag_name:
             what = (
@@ -152,6 +156,15 @@ def _check_tag(
     if state is not State.COMPLETE:
         why = ", and is being pushed" if images.is_announced(place) else ""
         yield Finding(Kind.TAG_DANGLING, where, f"names image {place}, which {state.value}{why}", text.evidence)
+
+
+def _renaming(images: Images, target: str | None) -> str | None:
+    """Says what becomes of a name that docker-registry escaped otherwise up to 0.8.0, if it is such a one."""
+    if target is None:
+        return None
+    if images.volume.is_there(target):
+        return f"{target.lstrip('/')} is there too: put into one what is in both."
+    return f"Portside renames it to {target.lstrip('/')} when it starts; for docker-registry, rename it so."
 
 
 def _check_description(

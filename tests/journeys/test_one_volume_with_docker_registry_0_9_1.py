@@ -182,6 +182,50 @@ async def test_what_one_has_begun_the_other_finishes(original: OriginalRegistry,
     assert await _findings(original.root) == set()
 
 
+@pytest.mark.timeout(STEP_S)
+async def test_what_docker_registry_leaves_of_what_it_takes_is_told(original: OriginalRegistry) -> None:
+    theirs = RunningRegistry(original.port)
+    app = "repositories/team/app"
+    base, top = _chain("0", "1")
+    await theirs.push("team/app", "latest", [base, top])
+    assert await _findings(original.root) == set()
+
+    # tags that it takes and cannot list
+    await _tag(theirs, "team/app", "_x", top)
+    await _tag(theirs, "team/app", "a%20b", top)
+    # an image that is pushed anew as its own parent, and one that no push has ended, with a tag
+    own = make_pushed("a")
+    assert (await theirs.put_json(own)).status == 200
+    again = Pushed(own.id, json.dumps({"id": own.id, "parent": own.id}).encode(), own.layer)
+    await theirs.push_images([again])
+    begun = make_pushed("b")
+    assert (await theirs.put_json(begun)).status == 200
+    await _tag(theirs, "team/app", "begun", begun)
+    # a layer that breaks off in the middle, and an id that nobody pushes
+    cut = make_pushed("c", layer=b"layer" * 1000)
+    assert (await theirs.put_json(cut)).status == 200
+    async with theirs.connection() as peer:
+        head = f"PUT /v1/images/{cut.id}/layer HTTP/1.1\r\nHost: {theirs.authority}\r\nContent-Length: 5000\r\n\r\n"
+        await peer.send(head.encode() + cut.layer[:100])
+    body = json.dumps([{"id": "d" * 64}]).encode()
+    assert (await theirs.ask("PUT", "/v1/repositories/team/other/", body=body)).status == 200
+    assert (
+        await theirs.ask("PUT", "/v1/repositories/team/other/properties", body=b'{"access": "private"}')
+    ).status == 200
+
+    assert await _findings(original.root) == {
+        ("note", "tag-phantom", f"{app}/tag_x_json"),
+        ("note", "tag-ambiguous", f"{app}/tag_a+b"),
+        ("note", "ancestry-repeats", f"images/{own.id}/ancestry"),
+        ("wrong", "parent-cycle", f"images/{own.id}"),
+        ("note", "half-pushed", f"images/{begun.id}"),
+        ("wrong", "tag-dangling", f"{app}/tag_begun"),
+        ("note", "half-pushed", f"images/{cut.id}"),
+        ("note", "index-names-absent", "repositories/team/other/_index_images"),
+        ("note", "private", "repositories/team/other/_private"),
+    }
+
+
 # both at once: what docs/v1-registry.md calls safe
 
 

@@ -21,6 +21,8 @@ from portside.v1_check import layers, structure
 from portside.v1_check.command import Outcome, Request, check
 from portside.v1_check.findings import Kind
 from portside.v1_check.reading import Pace
+from tests.support.images import make_image
+from tests.support.old_volumes import write_0_9_1
 from tests.support.tarsum import TarSumVersion, tarsum
 from tests.support.v1_volumes import pushed_by, write_images, write_tags
 from tests.support.v1server import Pushed
@@ -377,6 +379,45 @@ def test_it_says_who_needs_what_is_lost_and_how_it_is_mended(root: Path) -> None
         "what": "has lost its layer; team/app:latest (and 1 more tags) needs it",
         "mend": "Push the image again with a Docker that has it.",
     }
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [("repositories/team/b%2Fc", "repositories/team/b%252Fc"), (f"{APP}/tag_a b", f"{APP}/tag_a+b")],
+)
+def test_it_says_how_a_name_of_before_0_8_1_is_called_now(root: Path, path: str, target: str) -> None:
+    _write(path if "tag_" in path else f"{path}/tag_x", TOP.id)(root)
+    _, findings, _ = _check(root)
+    (finding,) = (each for each in findings if each["kind"] == "name-unreachable")
+    assert finding["mend"] == f"Portside renames it to {target} when it starts; for docker-registry, rename it so."
+    _write(target if "tag_" in path else f"{target}/tag_x", TOP.id)(root)
+    _, findings, _ = _check(root)
+    (finding,) = (each for each in findings if each["kind"] == "name-unreachable")
+    assert finding["mend"] == f"{target} is there too: put into one what is in both."
+
+
+@pytest.mark.parametrize("checksums", [True, False])
+def test_volumes_of_all_times_have_nothing_wrong(tmp_path: Path, checksums: bool) -> None:  # noqa: FBT001 - a table
+    for number, newer in enumerate((False, True)):
+        chain = make_image(f"{number}").v1_chain(final_newline=newer, closing_blocks=newer)
+        write_0_9_1(tmp_path, f"team/app{number}", "latest", chain, checksums=checksums)
+    outcome, findings, summary = _check(tmp_path)
+    assert outcome.wrong == 0
+    assert {each["kind"] for each in findings} == (set() if checksums else {"checksum-missing"})
+    assert summary["images"] > 2
+
+
+def test_v1_may_have_a_root_of_its_own(root: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.yml"
+    config.write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path / 'v2'}}}}}\n"
+        f"gateway: {{v1: {{storagepath: {root}}}}}\n"
+    )
+    _write(_image(TOP, "layer"), "x")(root)
+    lines: list[str] = []
+    request = Request(config, {}, {}, (), quick=False, as_json=True)
+    assert check(request, Pace(None), say=lines.append, is_terminal=False).wrong == 1
+    assert json.loads(lines[-1])["root"] == str(root)
 
 
 def test_only_what_a_named_repository_needs_is_looked_at(root: Path) -> None:
