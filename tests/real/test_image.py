@@ -83,6 +83,32 @@ def test_one_container_as_the_readme_starts_it(docker: Docker, image: str, conta
     docker.run("volume", "rm", "data", "certs")
 
 
+def test_one_container_in_the_place_of_docker_registry_s(
+    docker: Docker, image: str, container: str, tmp_path: Path
+) -> None:
+    """As docs/v1-configuration.md starts it: with the variables and the folder of the old image, by plain HTTP."""
+    (step,) = steps("sh container", "docs/v1-configuration.md")
+    _, command, *arguments = step.words.split()
+    port, folder = free_port(), tmp_path / "registry"
+    folder.mkdir()
+    os.chown(folder, 5000, 5000)
+    here = {
+        "5000:5000": f"127.0.0.1:{port}:5000",
+        "/srv/registry:/registry": f"{folder}:/registry",
+        "portside": image,
+    }
+    docker.run(command, "--name", container, *HARDENED, *(here.get(word, word) for word in arguments))
+    wait_until_healthy(docker, container)
+    address = Address("localhost", port)
+    for version, statement in (("1.0.1", "ok v1"), ("1.5.0", "ok v1"), ("20.10.24", "ok v2")):
+        name = f"team/by-{version}"
+        assert OldDocker(version, address).push(name, "b", make_image(name)).statement == statement
+        assert OldDocker("1.3.3", address).pull(name, "b").ok
+    assert list((folder / "images").iterdir())
+    assert list((folder / "repositories/team").iterdir())
+    assert "listening on :5000" in docker.run("logs", container)
+
+
 def test_one_container_and_a_file_of_users(docker: Docker, image: str, container: str, tmp_path: Path) -> None:
     """As docs/access-control.md starts it; the password comes by stdin, where there is no terminal."""
     make_user, serve = (shlex.split(each.words)[1:] for each in steps("sh container", "docs/access-control.md"))
