@@ -1,9 +1,10 @@
 """The two files of the index as values: all repositories as they were, and what has been changed since. PURE.
 
-`names` is a line of JSON, the names in bytewise order, an empty line, and a line for each of them: `=` and its
-description, or `?` where that is to be looked up again. It says which file of changes goes with it, and from where on.
-`changes` is a line with that file's own name, then the name of a repository for each change. Neither is synced: what a
-power cut left of `names` does not have its checksum, and what it left of `changes` is too short, or has another name.
+`names` is a line with a checksum of the rest, a line of JSON, the names in bytewise order, an empty line, and a line
+for each of them: `=` and its description, or `?` where that is to be looked up again. It says which file of changes
+goes with it, and from where on. `changes` is a line with that file's own name, then the name of a repository for each
+change. Neither is synced: what a power cut left of `names` does not have its checksum, and what it left of `changes` is
+too short, or has another name.
 """
 
 from __future__ import annotations
@@ -95,7 +96,6 @@ def _place(names: list[str], name: str) -> int:
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
     """Writes it as it lies on disk."""
-    body = "\n".join([*snapshot.names, "", *snapshot.descriptions]).encode()
     head = {
         "version": VERSION,
         "changes": snapshot.changes,
@@ -104,20 +104,21 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
         "took": snapshot.took,
         "described": snapshot.described,
         "count": len(snapshot.names),
-        "checksum": zlib.crc32(body),
     }
-    return json.dumps(head).encode() + b"\n" + body
+    content = "\n".join([json.dumps(head), *snapshot.names, "", *snapshot.descriptions]).encode()
+    return _checksum(content) + b"\n" + content
 
 
 def decode_snapshot(content: bytes) -> Snapshot | None:
     """Reads it; None where it is damaged, or of another version."""
-    line, _, body = content.partition(b"\n")
+    checksum, _, rest = content.partition(b"\n")
+    if checksum != _checksum(rest):
+        return None
+    line, _, body = rest.partition(b"\n")
     try:
         head = json.loads(line)
-        if head["version"] != VERSION or head["checksum"] != zlib.crc32(body):
-            return None
         lines, count = body.decode().split("\n"), head["count"]
-        if len(lines) != 2 * count + 1 or lines[count]:
+        if head["version"] != VERSION or len(lines) != 2 * count + 1 or lines[count]:
             return None
         return Snapshot(
             lines[:count],
@@ -130,6 +131,10 @@ def decode_snapshot(content: bytes) -> Snapshot | None:
         )
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
+
+
+def _checksum(content: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(content)
 
 
 @dataclass(frozen=True, slots=True)
