@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,30 @@ def test_loopback_needs_no_name(docker: Docker, served: Served) -> None:
     docker.run("push", name)
     docker.run("rmi", "-f", name)
     docker.run("pull", name)
+
+
+def test_a_search_finds_an_image_by_its_name_and_by_what_it_says_that_it_is(
+    docker: Docker, served: Served, tmp_path: Path
+) -> None:
+    word = f"word{uuid.uuid4().hex[:8]}"
+    archive = tmp_path / "empty.tar"
+    archive.write_bytes(bytes(10_240))
+    described = f"LABEL org.opencontainers.image.description='Prints {word} \x1b[31m'"
+    assert docker.run("search", f"{served.loopback}/{word}").splitlines()[1:] == []
+    for name in ("app", f"{word}-app"):
+        reference = f"{served.loopback}/search/{name}:latest"
+        docker.run("import", "--change", described, str(archive), reference)
+        docker.run("push", reference)
+    deadline = time.monotonic() + 10
+    while "search/app" not in docker.run("search", f"{served.loopback}/{word}") and time.monotonic() < deadline:
+        time.sleep(0.2)  # descriptions are read a moment after the push
+    for name, found in ((word, [f"search/{word}-app", "search/app"]), ("library/nothing", [])):
+        lines = docker.run("search", f"{served.loopback}/{name}").splitlines()
+        assert lines[0].split() == ["NAME", "DESCRIPTION", "STARS", "OFFICIAL", "AUTOMATED"]
+        assert [line.split()[0] for line in lines[1:]] == found
+        assert all(f"Prints {word} [31m" in line and line.isprintable() for line in lines[1:])
+    limited = docker.run("search", "--limit", "1", f"{served.loopback}/{word}").splitlines()
+    assert len(limited) == 2
 
 
 def test_a_pushed_image_runs(docker: Docker, served: Served, base_image: str) -> None:
