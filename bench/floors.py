@@ -137,6 +137,7 @@ def _page(name: str, title: str, bounds: tuple[Bound, ...]) -> Metric:
 
 
 _PLACES = (("start", "start"), ("middle", "middle"), ("end", "end"))
+_FOUND = ("some", "all", "none")
 _TAGS = (Bound(PORTSIDE, REFERENCE, 1 / 8, 1 / 18),)
 _CATALOG = {  # distribution walks from the beginning to the page, so its first page is as good as a page can be
     "start": (Bound(PORTSIDE, REFERENCE, 1, 1 / 2),),
@@ -299,6 +300,7 @@ ROWS = (
             _page("tags_pushed", "of tags, after a push", _TAGS),
             *(_page(f"catalog_{place}", f"of the catalog, {where}", _CATALOG[place]) for place, where in _PLACES),
             *(_page(f"referrers_{place}", f"of referrers, {where}", (_absolute(20, 5),)) for place, where in _PLACES),
+            *(_page(f"search_{which}", f"of a search that finds {which}", (_absolute(50, 5),)) for which in _FOUND),
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""What a page of a long listing costs: at its start, in its middle, at its end, and right after a push.
+"""What a page of a long listing costs: at its start, in its middle, at its end, right after a push; and a search.
 
 Each registry is started anew and given tags of one repository, other repositories and, if it is Portside, referrers of
 one manifest, in the layout on disk. distribution 2.8.2 has no pages of tags (it sends all of them) and no referrers.
@@ -28,6 +28,13 @@ PAGE = 100
 PAGES = 7
 """Of each kind in a round; their median counts."""
 
+SEARCHES: Mapping[str, Sequence[str]] = {
+    "search_some": [f"/v1/search?q=r0{number:03}&n=25" for number in range(PAGES)],
+    "search_all": [f"/v1/search?q=&n=25&page={number + 1}" for number in range(PAGES)],
+    "search_none": [f"/v1/search?q=absent-{number}&n=25" for number in range(PAGES)],
+}
+"""As docker asks: for a term that some of the names have, for all there are, for a term that none has."""
+
 
 def measure_listings(
     folder: Path, credentials: Credentials, programs: Programs, load: Load, *, names: Sequence[str], scale: Scale
@@ -51,6 +58,13 @@ def measure_listings(
                 figures = {kind: _page(connection, paths) for kind, paths in pages.items()}
                 figures["tags_pushed"] = _pushed(connection, contents, number)
                 if number > 0:  # the first one reads what is kept afterwards
+                    yield contestant.name, figures
+        # Last, for descriptions are looked up in the background afterwards.
+        searched = [each for each in asked if each[0].name != REFERENCE]
+        for number in range(scale.rounds + 1):
+            for contestant, connection, _ in searched:
+                figures = {kind: _page(connection, paths) for kind, paths in SEARCHES.items()}
+                if number > 0:  # the first one makes the index
                     yield contestant.name, figures
 
 
