@@ -62,6 +62,9 @@ MATCHED_AT_ONCE = 1000
 WRITES = 20
 """So many times it is written, at most, while all its descriptions are looked up."""
 
+NOTED_AS_GONE = 64
+"""So many that another program has removed a search notes for all processes; of more, the storage is gone through."""
+
 CHECKED_CHANGES = 256
 """So many changed repositories are looked up by every search; of more, only those that it shows."""
 
@@ -127,7 +130,7 @@ class Search:
         self._first: asyncio.Task[_State] | None = None
         self._upkeep: asyncio.Task[None] | None = None
         self._rests_until = 0.0
-        self._saw_dead = False
+        self._misses_many = False
 
     async def find(self, term: str, *, start: int, limit: int, visible: Visible | None = None) -> Found:
         """Returns a page of the repositories whose names or descriptions have a term in them, as `match` orders them.
@@ -146,17 +149,27 @@ class Search:
         snapshot = await self._with_changes(state)
         places = await _matching(snapshot, term, visible)
         results: list[tuple[str, str]] = []
-        dead = 0
+        gone: list[str] = []
         while start < len(places) and len(results) < limit:
             some = places[start : start + limit - len(results)]
             start += len(some)
             there = await which_exist(self._driver, self._v1_driver, [snapshot.names[place] for place in some])
-            alive = [place for place, is_there in zip(some, there, strict=True) if is_there]
-            dead += len(some) - len(alive)
-            results += [(snapshot.names[place], snapshot.descriptions[place][1:]) for place in alive]
-        self._saw_dead = self._saw_dead or dead > 0
+            for place, is_there in zip(some, there, strict=True):
+                if is_there:
+                    results.append((snapshot.names[place], snapshot.descriptions[place][1:]))
+                else:
+                    gone.append(snapshot.names[place])
+        await self._note(gone, state)
         self._keep_up(state)
-        return Found(len(places) - dead, results)
+        return Found(len(places) - len(gone), results)
+
+    async def _note(self, gone: Sequence[str], state: _State) -> None:
+        """Has every process know what another program has removed, so that all pages of a search agree."""
+        if state.changes is None or len(gone) > NOTED_AS_GONE:
+            self._misses_many = self._misses_many or bool(gone)
+        else:
+            for name in gone:
+                await self._changes.note(name)
 
     async def close(self) -> None:
         """Ends what goes on in the background."""
@@ -235,7 +248,7 @@ class Search:
 
     def _is_due(self, snapshot: Snapshot) -> bool:
         age = time.time() - snapshot.began
-        return self._saw_dead or not 0 <= age < max(EVERY_SECONDS, TIMES_AS_LONG * snapshot.took)
+        return self._misses_many or not 0 <= age < max(EVERY_SECONDS, TIMES_AS_LONG * snapshot.took)
 
     def _is_behind(self, state: _State) -> bool:
         return bool(state.changed()) or next(state.snapshot.undescribed(), None) is not None
@@ -290,7 +303,7 @@ class Search:
             (time.monotonic() - started) / (1 + rest),
             described,
         )
-        self._saw_dead = False
+        self._misses_many = False
         await self._write(snapshot)
         return snapshot
 
