@@ -293,6 +293,27 @@ def test_where_it_cannot_look_the_status_is_2(root: Path, tmp_path: Path, argume
     assert sentence in done.stderr
 
 
+def test_a_volume_of_v2_alone_has_nothing_of_v1(tmp_path: Path) -> None:
+    (tmp_path / "docker/registry/v2/repositories").mkdir(parents=True)
+    done = portside("v1", "check", "--data", tmp_path, folder=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"{tmp_path}: 0 repositories, 0 tags, 0 images")
+
+
+def test_on_a_terminal_it_shows_how_far_it_is(large: Path) -> None:
+    ours, theirs = os.openpty()
+    program = [sys.executable, "-m", "portside.cli", "v1", "check", "--data", str(large), "--rate", "64MiB"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=theirs, text=True) as process:
+        out, _ = process.communicate(timeout=30)
+    os.close(theirs)
+    drawn = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert process.returncode == 0
+    assert out.count("\n") == 1
+    assert "of 64.0 MiB" in drawn
+    assert drawn.endswith("\r\033[K")
+
+
 @pytest.mark.parametrize("rate", ["fast", "0"])
 def test_a_rate_that_is_none_is_told(root: Path, tmp_path: Path, rate: str) -> None:
     done = portside("v1", "check", "--data", root, "--rate", rate, folder=tmp_path)
