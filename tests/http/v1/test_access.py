@@ -17,6 +17,7 @@ from tests.support.gated import PASSWORD, Gated, Passwords, basic, gated
 from tests.support.pushed_examples import expected_v1, push_example
 from tests.support.schema1_pushes import push_schema1
 from tests.support.serving_here import Answer
+from tests.support.tars import tar_of
 from tests.support.v1_session import Session
 from tests.support.v1server import Pushed, make_pushed
 
@@ -410,3 +411,44 @@ async def test_many_pull_and_push_at_once_each_what_is_theirs(here: Gated) -> No
         assert await session(here, user).pull(name, f"{number}") == own
 
     await asyncio.gather(*[work(user, number) for user in ("alice", "bob") for number in range(1, 6)])
+
+
+# lists of files
+
+
+LISTED = make_pushed("1", layer=tar_of("etc/secret"))
+ON_IT = make_pushed("2", parent=LISTED.id, layer=tar_of("etc/secret", "new"))
+
+
+async def test_what_an_image_changes_tells_nothing_of_images_below_that_one_may_not_read(here: Gated) -> None:
+    """bob has built on what all may read; since then it is alice's alone. What is in it, his image must not tell."""
+    await session(here, "both").push("alice/base", "1", [LISTED])
+    await session(here, "both").push("bob/app", "1", [LISTED, ON_IT])
+    for user, name in (("bob", "bob/app"), ("both", "bob/app")):
+        reader = session(here, user)
+        await reader.begin_pull(name)
+        for part in ("files", "diff"):
+            assert (await reader.part(ON_IT, part)).status == 200
+    own = session(here, "both")
+    await own.begin_push("bob/other", [])
+    pushed = make_pushed("3", parent=LISTED.id, layer=tar_of("etc/secret", "mine"))
+    assert await own.put_image(pushed) == [200, 200, 200]  # pushed, and in no tag
+    await session(here, "both").begin_deletion("bob/app")
+    gone = await here.v1.ask("DELETE", "/v1/repositories/bob/app/", basic("both"))
+    assert gone.status == 200
+    reader = session(here, "bob")
+    await reader.begin_pull("bob/other")
+    assert (await reader.part(LISTED, "json")).status == 404
+    for part, status in (("json", 200), ("files", 200), ("diff", 404)):
+        assert (await reader.part(pushed, part)).status == status, part
+    assert (await reader.part(pushed, "diff")).json == {"error": "Image not found"}
+
+
+@pytest.mark.parametrize("part", ["files", "diff"])
+async def test_a_token_to_push_lists_no_files_of_other_repositories(here: Gated, part: str) -> None:
+    """It finds what need not be sent again, and no content: as with layers."""
+    await session(here, "both").push("alice/base", "1", [LISTED])
+    pusher = await begun(here, "both", "bob/app")
+    assert (await pusher.part(LISTED, "json")).status == 200
+    for each in ("layer", part):
+        assert (await pusher.part(LISTED, each)).status == 404
