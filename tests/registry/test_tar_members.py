@@ -110,6 +110,14 @@ def test_values_that_are_no_utf_8_are_passed_over_as_they_are() -> None:
     assert [(each.name, each.size) for each in read(archive)] == [(b"f", 1)]
 
 
+def test_of_two_headers_about_one_member_the_first_counts() -> None:
+    long = member("long", b"by GNU tar", type=b"L")
+    pax = member("pax", b"15 path=by PAX\n", type=tarfile.XHDTYPE)
+    for headers, name in (((long, pax), b"by GNU tar"), ((pax, long), b"by PAX")):
+        before = b"".join(info.tobuf(tarfile.GNU_FORMAT) + content.ljust(BLOCK, b"\0") for info, content in headers)
+        assert [each.name for each in read(before + make_tar([member("f", b"y")]))] == [name]
+
+
 def test_a_name_is_bytes() -> None:
     info, _ = member("x")
     raw = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
