@@ -90,6 +90,7 @@ def examine(role: Role, file: SettingsFile, environment: Mapping[str, str], flag
     profile = Profile.OCI if is_empty(raw.get("version")) else Profile.DISTRIBUTION
     remarks = [*file.remarks]
     older = _read_older(role, file, older_file, environment)
+    has_address = not is_empty(_get(raw, "http.addr"))
     if older is not None:
         _put_older(raw, older)
         remarks += [each for each in older.remarks if each.kind is Kind.IGNORED]
@@ -117,6 +118,8 @@ def examine(role: Role, file: SettingsFile, environment: Mapping[str, str], flag
         remarks += [_with_origin(each, origins) for each in mistakes]
     else:
         settings, more = _settings(role, config, profile)
+        if older is not None and older.takes_address and not has_address:
+            more = [_as_docker_registry(each, overrides.applied) for each in more]
         # What a part says of a value of its own goes before what is said of every value of its kind.
         told = {each.path for each in more}
         remarks = [each for each in remarks if each.kind is not Kind.DANGEROUS or each.path not in told] + more
@@ -164,6 +167,15 @@ def _put_older(raw: dict[str, Any], older: Older) -> None:
             _put(raw, dotted, value)
     for dotted, value in older.values.items():
         _put(raw, dotted, value)
+
+
+def _as_docker_registry(remark: Remark, variables: Mapping[str, str]) -> Remark:
+    """Says of plain HTTP where it comes from, if nobody has written http.addr."""
+    if remark.path != "http.addr" or remark.kind is not Kind.DANGEROUS or "http.addr" in variables:
+        return remark
+    addr = remark.text.partition(" ")[0]
+    why = "speaks plain HTTP, as docker-registry does: for TLS, name http.tls or gateway.certs"
+    return replace(remark, text=f"{addr} {why}")
 
 
 def _with_origin(mistake: Remark, origins: Mapping[str, str]) -> Remark:

@@ -114,8 +114,8 @@ _GO_SUITES = {
 _TLS13_SUITES = frozenset({"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"})
 # AES-128-GCM first: the cheapest, and what every client back to Docker 1.0 speaks.
 _DEFAULT_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-# What clients without TLS 1.2 have: CBC, key exchange by RSA; nothing without a certificate, which AES alone would add.
-_OLD_CIPHERS = ":ECDHE+AES:kRSA+AES:!aNULL:!PSK:!SRP"
+# What clients without TLS 1.2 have: CBC, key exchange by RSA. AES alone would add suites without any certificate.
+_OLD_CIPHERS = ":ECDHE+AES:kRSA+AES"
 _OLD_VERSIONS = frozenset({TlsVersion.TLS_1_0, TlsVersion.TLS_1_1})
 # They sign with SHA-1, which OpenSSL permits at this level alone.
 _OLD_LEVEL = ":@SECLEVEL=0"

@@ -133,7 +133,9 @@ def test_serve_runs_its_v1_part_by_the_file_that_the_variable_names(load: Load) 
     )
     # As docker-registry: plain HTTP on its port, told at start.
     assert roots(settings)[0] == ("proxy", ":5000", False)
-    assert any(note.startswith(":5000 speaks plain HTTP") for note in settings.notes)
+    assert any(note.startswith(":5000 speaks plain HTTP, as docker-registry does") for note in settings.notes)
+    own = load(Role.SERVE, "http: {addr: ':1'}", named)
+    assert any(note.startswith(":1 speaks plain HTTP, since http.addr is set") for note in own.notes)
     certs = load(Role.SERVE, None, named, {"gateway.certs": "/c"})
     assert roots(certs)[0] == ("proxy", ":5000", True)
     assert load(Role.V2, None, named).storage.root == "data"
@@ -151,6 +153,11 @@ def test_what_somebody_decided_goes_before_portside_s_file_and_defaults_behind_i
     assert settings.storage.root == "/flag"
     assert load(Role.V1, "{storage: inmemory}", LOCAL).storage.driver == "inmemory"
     assert load(Role.V1, "{storage: {delete: {enabled: true}}}", LOCAL).storage.root == "/tmp/registry"
+
+
+def test_a_variable_that_is_set_to_nothing_decides_too(load: Load) -> None:
+    settings = load(Role.V1, "{gateway: {v1: {search: true, debug: true}}}", {**LOCAL, "SEARCH_BACKEND": ""})
+    assert (settings.v1.search, settings.v1.debug) == (False, True)
 
 
 def test_gunicorn_s_certificate_is_portside_s(load: Load) -> None:
