@@ -15,6 +15,7 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import canonical_name
 from backends.web.operations import Access, ImageAccess, Operation, RegistryAccess, RepositoryAccess, Values
 
+MAX_SAID = 1000
 NOBODY = "-"
 """What the command `explain` calls somebody without a name."""
 
@@ -94,6 +95,18 @@ def come_again(busy: Busy) -> RegistryError:
     return RegistryError(code, busy.reason, headers={"Retry-After": str(busy.retry_after)})
 
 
+def _said(identity: Identity) -> str:
+    """Returns what the command is told of groups and claims that came with somebody's credentials, if that is short."""
+    groups = [f" --group {quote(each)}" for each in sorted(identity.groups)]
+    claims = [
+        f" --claim {quote(f'{name}={value}')}"
+        for name, values in sorted(identity.claims.items())
+        for value in sorted(values)
+    ]
+    said = "".join([*groups, *claims])
+    return said if len(said) <= MAX_SAID else " and the groups and claims of its token (--group, --claim)"
+
+
 def denied(identity: Identity, access: RepositoryAccess | ImageAccess) -> RegistryError:
     """Returns the answer to somebody whom the rules forbid to change something; docker shows its message."""
     user, action = identity.user or "a caller without a name", access.action.value
@@ -102,7 +115,7 @@ def denied(identity: Identity, access: RepositoryAccess | ImageAccess) -> Regist
         facts = {"user": identity.user, "action": action, "image": access.image}
     else:
         name = canonical_name(access.name)
-        command = f"portside access explain {quote(identity.user or NOBODY)} {action} {quote(name)}"
+        command = f"portside access explain {quote(identity.user or NOBODY)} {action} {quote(name)}{_said(identity)}"
         sentence = (
             f"{user} may not {action} {name}: this registry's rules do not allow it;"
             f" its operator sees why with {command}"
