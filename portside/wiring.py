@@ -148,7 +148,7 @@ async def build(
         background += [indexer.watch for indexer in here.make_indexers(settings, storages, metrics, started=started)]
         background += [reader.watch for reader in here.make_layer_readers(settings, store, started=started)]
         background += [renamer.watch for renamer in here.make_v1_renamers(settings, store)]
-    elif settings.access is not None and settings.proxy.v2 is not None and settings.proxy.v2.credentials is not None:
+    elif settings.access is not None and _asks_for_others(settings):
         from backends.storage.factory import open_memory  # noqa: PLC0415 - few proxies ask clients themselves
 
         control = _access(settings, prepared, open_memory(), metrics, voice)
@@ -329,19 +329,37 @@ def _certificate_key(settings: Settings) -> bytes | None:
     return derive_key(settings.certificate_secret)
 
 
+def _asks_for_others(settings: Settings) -> bool:
+    """Whether clients are asked here for a registry elsewhere."""
+    return any(each is not None and each.credentials is not None for each in (settings.proxy.v1, settings.proxy.v2))
+
+
 def _checked(
     settings: Settings, elsewhere: Mapping[Backend, Forwarder], control: Access | None
 ) -> dict[Backend, Upstream]:
-    """Returns the registry elsewhere that clients are let into by this process, where there is one."""
-    if settings.proxy.v2 is None or settings.proxy.v2.credentials is None:
+    """Returns the registries elsewhere that clients are let into by this process, where there are some."""
+    if not _asks_for_others(settings):
         return {}
-    from portside.checked_upstream import CheckedUpstream  # noqa: PLC0415 - few proxies ask clients themselves
-    from portside.registries import make_nothing, v2_gate  # noqa: PLC0415
+    from portside.registries import make_nothing, v2_gate  # noqa: PLC0415 - few proxies ask clients themselves
 
     if control is None:
         raise AssertionError("credentials for whoever asks")  # never serve so
-    access, nothing = v2_gate(control), make_nothing(settings)
-    return {Backend.V2: CheckedUpstream(elsewhere[Backend.V2], settings.v2, access=access, nothing=nothing)}
+    nothing = make_nothing(settings)
+    found: dict[Backend, Upstream] = {}
+    if settings.proxy.v1 is not None and settings.proxy.v1.credentials is not None:
+        from portside.checked_v1_upstream import CheckedV1Upstream, may_touch_image  # noqa: PLC0415 - as above
+
+        gate = control.gate("v1", may_touch_image)
+        found[Backend.V1] = CheckedV1Upstream(
+            elsewhere[Backend.V1], settings.v1, access=gate, nothing=nothing, tokens=control.v1_tokens
+        )
+    if settings.proxy.v2 is not None and settings.proxy.v2.credentials is not None:
+        from portside.checked_upstream import CheckedUpstream  # noqa: PLC0415 - as above
+
+        found[Backend.V2] = CheckedUpstream(
+            elsewhere[Backend.V2], settings.v2, access=v2_gate(control), nothing=nothing
+        )
+    return found
 
 
 def _elsewhere(settings: Settings) -> dict[Backend, Forwarder]:

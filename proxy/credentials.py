@@ -45,6 +45,14 @@ PASSED = frozenset(
 )
 """What the registry sees of a client's headers, and of what the proxy says about it."""
 
+PASSED_TO_V1 = PASSED | {
+    "x-docker-checksum",
+    "x-docker-checksum-payload",
+    "x-docker-endpoints",
+    "x-docker-token",  # which only says that one is wanted
+}
+"""The same of a v1 registry; never a signature of docker-registry's, which stands for a right there."""
+
 KEPT = frozenset(
     {
         "authentication-info",

@@ -40,7 +40,7 @@ from backends.http.text import printable
 from backends.model.errors import ErrorCode, RegistryError
 from backends.resolving import OwnResolver
 from proxy.answers import registry_error
-from proxy.credentials import KEPT, PASSED, OwnCredentials
+from proxy.credentials import KEPT, PASSED, PASSED_TO_V1, OwnCredentials
 from proxy.headers import Addresses, Header, request_headers, response_headers
 from proxy.receiving import ClientBody, nothing
 from proxy.replying import reply
@@ -101,6 +101,7 @@ class Forwarder:
         key = f"gateway.{backend.value}.credentials"
         own = settings.credentials
         self._credentials = OwnCredentials(own, key=key, ca=settings.ca) if own is not None else None
+        self._passed = PASSED_TO_V1 if backend is Backend.V1 else PASSED
         self._refused = ""
         self._doubts = AddressDoubts()
         self._resolver = OwnResolver()
@@ -186,7 +187,7 @@ class Forwarder:
         )
         if self._credentials is not None:
             own = await self._credentials.headers(request.get(request_context.SCOPES, ()))
-            headers = [each for each in headers if each[0].lower() in PASSED] + own
+            headers = [each for each in headers if each[0].lower() in self._passed] + own
         session = self._pooled if request.method in _REPEATABLE and body is None else self._fresh
         target = _ascii(origin_form(request.raw_path))
         if self._certificate_key is not None:

@@ -104,13 +104,18 @@ async def _token(parts: Parts, request: BaseRequest, name: V1Name, access: V1Acc
     if parts.tokens is None or rights is None:
         value = unbound_token(f"{quote_v1(name.namespace)}/{name.stored}", access)
     else:
-        value = await _bound_token(parts.tokens, rights.identity, name, access)
+        value = await bound_token(parts.tokens, rights.identity, name, access)
     headers = CIMultiDict({**STD, "X-Docker-Token": value, "WWW-Authenticate": value})
     headers.extend(("X-Docker-Endpoints", each) for each in parts.endpoints(request))
     return headers
 
 
-async def _bound_token(tokens: V1Tokens, identity: Identity, name: V1Name, access: V1Access) -> str:
+async def bound_token(tokens: V1Tokens, identity: Identity, name: V1Name, access: V1Access) -> str:
+    """Returns a token for somebody who begins something in a repository.
+
+    Raises:
+        RegistryError: DENIED: there is more to say of them than a token has room for.
+    """
     try:
         return await tokens.issue(identity, name, access)
     except ValueError as error:

@@ -20,7 +20,7 @@ from portside.settings.schema.auth import Auth, GatewayAuth, Silly
 from portside.settings.schema.config import Config
 from portside.settings.schema.section import Section, keys_of
 from portside.settings.settings import Role
-from portside.settings.upstream_credentials import credential_mistakes, ends_here
+from portside.settings.upstream_credentials import REGISTRIES, credential_mistakes, ends_here
 from portside.settings.yaml_values import plain
 
 
@@ -108,8 +108,9 @@ def _identities(config: Config, role: Role, listeners: Sequence[Listener]) -> It
             others=[name for name, section in others.items() if section is not None],
         )
     if several.certificates is not None:
-        v2 = config.gateway.v2.upstream and not ends_here(config, role)
-        elsewhere = role in {Role.SERVE, Role.PROXY} and bool(config.gateway.v1.upstream or v2)
+        v1 = config.gateway.v1.upstream and not ends_here(config, role, "v1")
+        v2 = config.gateway.v2.upstream and not ends_here(config, role, "v2")
+        elsewhere = role in {Role.SERVE, Role.PROXY} and bool(v1 or v2)
         yield from certificate_mistakes(
             several.certificates, listeners, role=role, secret=config.http.secret, elsewhere=elsewhere
         )
@@ -130,15 +131,15 @@ def _elsewhere(config: Config, role: Role) -> Iterator[Remark]:
     """Yields a remark where requests go to a registry that asks by its own settings."""
     if make_access(config) is None:
         return
-    if role is Role.PROXY and not ends_here(config, role):
+    if role is Role.PROXY and not any(ends_here(config, role, each) for each in REGISTRIES):
         if config.gateway.auth is not None and config.gateway.auth.certificates is not None:
             return  # it verifies them, and tells the registries
         key = "gateway.access" if config.gateway.access else "auth" if config.auth is not None else "gateway.auth"
         yield ignored(key, "has no effect on the proxy: it passes credentials on, and the registries behind it ask")
         return
-    for name, backend in (("v1", config.gateway.v1), ("v2", config.gateway.v2)):
-        ends = name == "v2" and ends_here(config, role)
-        if role in {Role.SERVE, Role.PROXY} and backend.upstream and not ends:
+    for name in REGISTRIES:
+        backend = config.gateway.v1 if name == "v1" else config.gateway.v2
+        if role in {Role.SERVE, Role.PROXY} and backend.upstream and not ends_here(config, role, name):
             key = f"gateway.{name}.upstream"
             why = "who may do what is decided there, by its own settings, and not by these"
             yield Remark(Kind.DANGEROUS, key, f"{key} is elsewhere: {why}")

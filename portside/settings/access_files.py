@@ -41,21 +41,22 @@ def read_access_files(asked: AccessSettings) -> RulesFile | None:
 
 
 def read_upstream_password(asked: ProxySettings) -> None:
-    """Looks at the file of the proxy's own password at a registry elsewhere, where there is one.
+    """Looks at the files of the proxy's own passwords at registries elsewhere, where there are some.
 
     Raises:
-        Problem: it cannot be used.
+        Problem: one cannot be used.
     """
-    own = asked.v2.credentials if asked.v2 is not None else None
-    if own is None or not own.password_file:
-        return
-    from backends.auth.followed_file import UnusableFile  # noqa: PLC0415 - where it is wanted
-    from proxy.credentials import password_file  # noqa: PLC0415
+    for name, upstream in (("v1", asked.v1), ("v2", asked.v2)):
+        own = upstream.credentials if upstream is not None else None
+        if own is None or not own.password_file:
+            continue
+        from backends.auth.followed_file import UnusableFile  # noqa: PLC0415 - where it is wanted
+        from proxy.credentials import password_file  # noqa: PLC0415
 
-    try:
-        password_file(own.password_file, key="gateway.v2.credentials")
-    except UnusableFile as error:
-        raise Problem(str(error)) from None
+        try:
+            password_file(own.password_file, key=f"gateway.{name}.credentials")
+        except UnusableFile as error:
+            raise Problem(str(error)) from None
 
 
 def _look_at_issuer(issuer: OpenIdSettings) -> None:

@@ -20,7 +20,7 @@ from portside.observe.logging import LogSettings
 from portside.server.listening import Limits
 from portside.settings.listeners import Ports
 from portside.settings.schema.config import Config
-from portside.settings.schema.gateway import Backend, V2Backend
+from portside.settings.schema.gateway import Backend
 from portside.settings.schema.section import values_of
 from portside.settings.schema.storage import Filesystem
 from portside.settings.settings import Role, Settings
@@ -185,7 +185,9 @@ def _notifications(role: Role, config: Config, ports: Ports, notes: list[str]) -
 def _access(role: Role, config: Config) -> AccessSettings | None:
     if config.auth is None and config.gateway.auth is None and not config.gateway.access:
         return None
-    if role is Role.PROXY and not (config.gateway.v2.upstream and config.gateway.v2.credentials is not None):
+    if role is Role.PROXY and not any(
+        each.upstream and each.credentials is not None for each in (config.gateway.v1, config.gateway.v2)
+    ):
         return None
     from portside.settings.access import make_access  # noqa: PLC0415 - few have access control
 
@@ -324,7 +326,7 @@ def _upstream(backend: Backend, config: Config) -> UpstreamSettings | None:
 
 
 def _credentials(backend: Backend) -> UpstreamCredentials | None:
-    if not isinstance(backend, V2Backend) or backend.credentials is None:
+    if backend.credentials is None:
         return None
     from portside.settings.upstream_credentials import make_credentials  # noqa: PLC0415 - few proxies have some
 

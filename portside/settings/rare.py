@@ -52,7 +52,7 @@ def access_remarks(config: Config, role: Role, listeners: Sequence[Listener]) ->
         from portside.settings.v1_index import index_remarks  # noqa: PLC0415 - few have one
 
         of_index = index_remarks(config, role)
-    sections = (config.auth, gateway.auth, gateway.v2.credentials)
+    sections = (config.auth, gateway.auth, gateway.v1.credentials, gateway.v2.credentials)
     if not gateway.access and all(section is None for section in sections):
         return of_index
     from portside.settings.access import access_remarks as remarks  # noqa: PLC0415 - as above

@@ -28,10 +28,6 @@ WITHOUT_EFFECT: Mapping[str, tuple[str, object]] = {
 }
 
 REFUSED = {
-    "gateway.v1.credentials": (
-        "clients of v1 get tokens of their registry, so their credentials always pass through to one that is elsewhere;"
-        " remove it"
-    ),
     "proxy.remoteurl": "pull-through caching is not supported yet; remove proxy",
     "http.clientcas": "it belongs below http.tls; here it would be ignored, and everyone would be let in",
     "http.tls.letsencrypt.cachefile": (
@@ -51,7 +47,6 @@ _STORAGE = frozenset({"cache", "delete", "maintenance", "redirect", "tag"}) | DR
 _BEYOND_THE_SCHEMA = (
     *(f"storage.{driver}" for driver in sorted(OTHER_DRIVERS)),
     "http.clientcas",
-    "gateway.v1.credentials",
 )
 
 

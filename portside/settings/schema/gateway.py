@@ -74,6 +74,12 @@ class Backend(Section):
     connecttimeout: Duration = CONNECT_SECONDS
     readtimeout: Duration = READ_SECONDS
     storagepath: str = ""
+    credentials: Credentials | None = None
+
+    @field_validator("credentials")
+    @classmethod
+    def _none_where_nothing_is_said(cls, value: Credentials | None) -> Credentials | None:
+        return value if value is not None and value.model_fields_set else None
 
     @field_validator("upstream")
     @classmethod
@@ -132,15 +138,6 @@ class V1Backend(Backend):
         return value.rstrip("/")
 
 
-class V2Backend(Backend):
-    credentials: Credentials | None = None
-
-    @field_validator("credentials")
-    @classmethod
-    def _none_where_nothing_is_said(cls, value: Credentials | None) -> Credentials | None:
-        return value if value is not None and value.model_fields_set else None
-
-
 class Metrics(Section):
     without = frozenset({"addr"})
 
@@ -192,7 +189,7 @@ class Gateway(Section):
     auth: GatewayAuth | None = None
     access: str = ""
     v1: V1Backend = V1Backend()
-    v2: V2Backend = V2Backend()
+    v2: Backend = Backend()
     metrics: Metrics = Metrics()
     lowroom: LowRoom = LowRoom()
     index: Index = Index()

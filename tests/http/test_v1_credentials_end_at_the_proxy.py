@@ -1,0 +1,202 @@
+"""Clients' credentials end at the proxy in front of docker-registry 0.9.1, which nginx guards with one password."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import pytest
+import yaml
+
+from tests.support.certificate import make_certificate
+from tests.support.commands import RunningCommand, portside, running_command
+from tests.support.docker import Docker
+from tests.support.docker_registry_0_9_1 import docker_registry_0_9_1
+from tests.support.gated import basic
+from tests.support.images import make_image
+from tests.support.ports import free_port
+from tests.support.programs import find_program, running
+from tests.support.serving_here import Client
+from tests.support.upstreams import Peer, spoken_by_hand
+from tests.support.v1_calls import Login
+from tests.support.v1_session import Session
+from tests.support.v1server import make_pushed
+from tests.support.wire import Address
+
+PASSWORD = "behind the proxy"
+BASE = make_pushed("a", layer=b"the layer of the base")
+APP = make_pushed("b", parent=BASE.id, layer=b"the layer of the app")
+NAME = "team/app"
+
+
+def hashed(password: str) -> str:
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$")
+
+
+def me(name: str) -> dict[str, str]:
+    return basic(name, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A registry that one user may use, and what a proxy in front of it is told."""
+
+    folder: Path
+    upstream: str
+
+    def settings(self, gateway: dict[str, Any] | None = None, **credentials: Any) -> dict[str, Any]:
+        own = credentials or {"user": "portside", "passwordfile": str(self.folder / "password")}
+        return {
+            "http": {"addr": "127.0.0.1:0", "secret": "of the proxies"},
+            "gateway": {
+                "workers": 2,
+                "auth": {"htpasswd": {"realm": "front", "path": str(self.folder / "front.htpasswd")}},
+                "v1": {"upstream": self.upstream, "credentials": own},
+                **(gateway or {}),
+            },
+        }
+
+    @contextmanager
+    def proxy(self, settings: dict[str, Any] | None = None) -> Iterator[tuple[RunningCommand, Client]]:
+        with running_command("proxy", self.write(settings or self.settings()), folder=self.folder) as command:
+            yield command, Client("127.0.0.1", command.port("proxy"))
+
+    def write(self, settings: dict[str, Any]) -> Path:
+        (self.folder / "front.htpasswd").write_text("".join(f"{each}:{hashed(each)}\n" for each in ("alice", "bob")))
+        (self.folder / "password").write_text(f"{PASSWORD}\n")
+        path = self.folder / "proxy.yml"
+        path.write_text(yaml.safe_dump(settings))
+        return path
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    port, users = free_port(), tmp_path / "behind.htpasswd"
+    users.write_text(f"portside:{{PLAIN}}{PASSWORD}\n")
+    config = tmp_path / "nginx.conf"
+    with docker_registry_0_9_1(tmp_path / "original") as original:
+        config.write_text(
+            f"""
+            daemon off; user root; error_log stderr; pid {tmp_path}/nginx.pid; events {{}}
+            http {{
+                access_log {tmp_path}/nginx.log; client_max_body_size 0; client_body_temp_path {tmp_path};
+                proxy_temp_path {tmp_path}; fastcgi_temp_path {tmp_path}; uwsgi_temp_path {tmp_path};
+                scgi_temp_path {tmp_path};
+                server {{
+                    listen 127.0.0.1:{port};
+                    location / {{
+                        auth_basic "behind"; auth_basic_user_file {users};
+                        proxy_pass http://{original.authority};
+                        proxy_set_header Host $http_host; proxy_set_header Authorization "";
+                    }}
+                    location /v1/_ping {{ proxy_pass http://{original.authority}; }}
+                }}
+            }}
+            """
+        )
+        with running([find_program("nginx"), "-c", str(config), "-p", str(tmp_path)], tmp_path / "n.log", port=port):
+            yield Site(tmp_path, f"http://127.0.0.1:{port}")
+
+
+@pytest.mark.real
+async def test_who_has_logged_in_at_the_proxy_uses_the_registry_as_its_user(site: Site) -> None:
+    with site.proxy() as (command, client):
+        assert (await client.ask("GET", "/v1/_ping"))["X-Docker-Registry-Standalone"] == "False"
+        for headers, status in (({}, 401), (basic("portside", PASSWORD), 401), (me("alice"), 200)):
+            assert (await client.ask("GET", "/v1/users/", headers)).status == status
+        assert (await client.ask("POST", "/v1/users/", me("alice"), body=b"{}")).status == 401
+        assert await Session(client, me("alice")).push(NAME, "t", [BASE, APP]) == [BASE.id, APP.id]
+        pulled = await Session(client, me("bob")).pull(NAME, "t")
+        assert [(each.id, each.json, each.layer) for each in pulled] == [
+            (each.id, each.json, each.layer) for each in (BASE, APP)
+        ]
+        reading = Session(client, me("bob"))
+        begun = await reading.begin_pull(NAME)
+        assert begun["X-Docker-Endpoints"] == client.authority
+        assert begun.head.values("X-Docker-Token") == begun.head.values("WWW-Authenticate") == [reading.token]
+        assert (await reading.put_image(make_pushed("c")))[0] == 403
+        assert (await reading.put_tag(NAME, "x", APP)).status == 401
+        for path in (f"/v1/images/{APP.id}/layer", f"/v1/repositories/{NAME}/tags", "/v1/search?q=app"):
+            refused = await client.ask("GET", path)
+            assert refused.status == 401
+            assert "behind" not in str(refused.head)
+        assert (await client.ask("GET", "/v1/search?q=app", me("bob"))).json["num_results"] == 1
+        assert (await client.ask("DELETE", f"/v1/repositories/{NAME}/", me("alice"))).status == 200
+        said = command.err.read_text() + command.out.read_text()
+    assert PASSWORD not in said
+    assert {line.split()[2] for line in (site.folder / "nginx.log").read_text().splitlines()} <= {"portside", "-"}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("version", ["1.0.1", "1.3.3", "1.5.0"])
+async def test_old_docker_logs_in_pushes_and_pulls(site: Site, version: str) -> None:
+    files = make_certificate(site.folder)
+    settings = site.settings(
+        {"addr": "127.0.0.1:0", "tls": {"certificates": [{"certificate": str(files.chain), "key": str(files.key)}]}}
+    )
+    del settings["http"]["addr"]
+    with site.proxy(settings) as (command, _):
+        address = Address("localhost", command.port("proxy"), files.ca)
+        login = Login("alice", "alice")
+        assert Docker(version, address).login(login).output == "Login Succeeded"
+        pushed = Docker(version, address, login=login).push(NAME, "b", make_image(NAME))
+        assert pushed.statement == "ok v1", pushed.output
+        pulled = Docker(version, address, login=Login("bob", "bob")).pull(NAME, "b")
+        assert pulled.statement == "ok v1", pulled.output
+        for stranger in (None, Login("alice", "wrong")):
+            assert not Docker(version, address, login=stranger).pull(NAME, "b").ok
+            assert not Docker(version, address, login=stranger).push(NAME, "c", make_image(NAME)).ok
+
+
+async def test_nothing_of_a_client_s_identity_passes_and_nothing_of_the_registry_s_comes_back(tmp_path: Path) -> None:
+    heads = []
+
+    async def converse(peer: Peer) -> None:
+        while True:
+            heads.append(await peer.read_head())
+            told = ("X-Docker-Token: theirs", "WWW-Authenticate: theirs", "Set-Cookie: session=1")
+            await peer.answer("200 OK", *told, body=b"[]")
+
+    async with spoken_by_hand(converse) as registry:
+        with Site(tmp_path, registry.address).proxy() as (_, client):
+            sent = {**me("alice"), "X-Docker-Token": "true", "X-Signature": "data=x", "Cookie": "a=b", "X-User": "root"}
+            begun = await client.ask("GET", f"/v1/repositories/{NAME}/images", sent)
+            refused = await client.ask("GET", "/v1/elsewhere", me("alice"))
+    (head,) = heads
+    shown = dict(head.headers)
+    assert shown["Authorization"] == basic("portside", PASSWORD)["Authorization"]
+    assert shown["X-Docker-Token"] == "true"
+    assert not {"X-Signature", "Cookie", "X-User"} & shown.keys()
+    assert begun.status == 200
+    assert "theirs" not in str(begun.head)
+    assert "session" not in str(begun.head)
+    assert refused.status == 404, "no route, no request"
+
+
+MISTAKES = [
+    ({"gateway": {"access": "RULES"}}, "could not be kept in front of a v1 registry elsewhere"),
+    ({"gateway": {"auth": None}}, "say who may: auth, gateway.auth"),
+    ({"http": {"secret": ""}}, "http.secret: it must be set"),
+    ({"realm": "https://auth.example/token", "service": "s"}, "takes Basic, and no tokens"),
+    ({"upstream": "http://registry.example"}, "over plain http"),
+    ({"user": ""}, "name both user and passwordfile"),
+]
+
+
+@pytest.mark.parametrize(("change", "sentence"), MISTAKES)
+def test_what_would_give_away_too_much_does_not_start(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
+    settings = Site(tmp_path, change.get("upstream", "https://registry.example")).settings()
+    (tmp_path / "rules.yml").write_text("- {allow: pull, to: alice}\n")
+    for name, value in change.get("gateway", {}).items():
+        settings["gateway"][name] = str(tmp_path / "rules.yml") if value == "RULES" else value
+    settings["http"] |= change.get("http", {})
+    own = {name: value for name, value in change.items() if name in {"realm", "service", "user"}}
+    settings["gateway"]["v1"]["credentials"] |= own
+    path = Site(tmp_path, "").write(settings)
+    done = portside("proxy", path, folder=tmp_path)
+    assert done.returncode != 0
+    assert sentence in done.stderr
