@@ -8,6 +8,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -135,3 +136,14 @@ async def until(true: Callable[[], bool], *, seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
         while not true():  # noqa: ASYNC110 - what another task does tells nobody
             await asyncio.sleep(0.01)
+
+
+def staged(folder: Path) -> list[str]:
+    """What is staged of v1's images on a volume that is being written to."""
+    root = folder / "docker/registry/portside/primary/v1/staging"
+    found: list[str] = []
+    with contextlib.suppress(FileNotFoundError):
+        for image in root.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found += [f"{image.name}/{each.name}" for each in image.iterdir()]
+    return found

@@ -158,6 +158,13 @@ def test_search_merges_by_the_name_that_access_goes_by() -> None:
             {"name": "x/y", "star_count": 1, "description": ""},
         ],
     }
+    page = {**OURS, "num_results": 70, "num_pages": 70, "page": 2, "page_size": 1}
+    assert merge_found(page, json.dumps(theirs).encode()) == {
+        **merged,
+        **page,
+        "num_results": 71,
+        "results": merged["results"],
+    }
     many = {"results": [{"name": f"n{number}"} for number in range(2 * MOST_FOUND)]}
     assert merge_found(OURS, json.dumps(many).encode())["num_results"] == MOST_FOUND + 1
 

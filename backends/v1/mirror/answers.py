@@ -152,7 +152,9 @@ def merge_found(ours: Mapping[str, Any], content: bytes) -> dict[str, Any]:
     for each in results[:MOST_FOUND]:
         if isinstance(each, Mapping) and isinstance(each.get("name"), str) and each["name"]:
             found[canonical_name(each["name"])] = {**each, "description": _text(each.get("description"))}
-    return {**ours, "num_results": len(found), "results": list(found.values())}
+    # Ours may be a page of more.
+    total = ours["num_results"] + len(found) - len(ours["results"])
+    return {**ours, "num_results": total, "results": list(found.values())}
 
 
 def _text(value: Any) -> str:

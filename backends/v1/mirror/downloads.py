@@ -40,6 +40,9 @@ FLUSH_BYTES = 1024 * 1024
 LOOK_SECONDS = 0.1
 """So often another process's layer is looked at."""
 
+END_SECONDS = 3.0
+"""So long the end of the process waits for images whose layers have arrived."""
+
 STUCK_SECONDS = 600.0
 """So long another process is waited for that makes no progress: the source may have sent both in a circle."""
 
@@ -89,6 +92,11 @@ class Flight:
     async def wait(self) -> None:
         """Waits for more."""
         await self._changed.wait()
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether all of it is here, and is what its image's JSON was announced with."""
+        return self.arriving is not None and self.arriving.is_verified
 
     @property
     def readable(self) -> int:
@@ -183,7 +191,10 @@ class Downloads:
         await asyncio.shield(self._join(image_id, behalf).ended)
 
     async def close(self) -> None:
-        """Ends what arrives; nothing of it is left."""
+        """Ends what arrives; nothing of it is left. What has arrived, and is verified, is made an image first."""
+        arrived = [flight.ended for flight in self._flights.values() if flight.is_verified]
+        if arrived:
+            await asyncio.wait(arrived, timeout=END_SECONDS)
         tasks = [*self._tasks]
         for task in tasks:
             task.cancel()

@@ -17,8 +17,9 @@ from backends.storage.storage import Storage
 from backends.v1.mirror import upstream
 from backends.v1.mirror.downloads import Flight
 from tests.support.certificate import make_certificate
-from tests.support.trees import read_tree
-from tests.support.v1mirror import Say, Source, dribbles, running_mirror, running_source, says, until
+from tests.support.gated import PASSWORD, Passwords, basic, gated
+from tests.support.v1_session import Session
+from tests.support.v1mirror import Say, Source, dribbles, running_mirror, running_source, says, staged, until
 from tests.support.v1server import RunningRegistry, make_pushed, running_v1
 
 BASE = make_pushed("a", layer=bytes(range(256)) * 2000)
@@ -50,10 +51,6 @@ async def source() -> AsyncIterator[Source]:
 def images_of(folder: Path) -> list[str]:
     """The ids of images of which anything is there."""
     return sorted(each.name for each in folder.glob("images/*"))
-
-
-def staged(folder: Path) -> list[str]:
-    return [path for path in read_tree(folder) if "/staging/" in path]
 
 
 async def has_whole(folder: Path, image_id: str) -> None:
@@ -605,3 +602,34 @@ async def test_a_source_that_cannot_be_reached_is_let_be_for_a_while(storage: St
                 assert (await mirror.ask("GET", f"/v1/images/{number:064x}/json")).status == 404
                 tried += 1
     assert tried == 100
+
+
+async def test_a_source_with_access_control_shows_what_the_mirrors_user_may_pull(
+    storage: Storage, tmp_path: Path
+) -> None:
+    rules = "- {allow: push, to: alice, on: [mine/**, secret/**]}\n- {allow: pull, to: mirror, on: mine/**}\n"
+    secret = make_pushed("f", layer=b"secret")
+    (tmp_path / "password").write_text(PASSWORD)
+    async with gated(Passwords(), rules=rules) as here:
+        for name, images in (("mine/app", [BASE, TOP]), ("secret/app", [secret])):
+            await Session(here.v1, basic("alice")).push(name, "latest", images)
+        more = {"user": "mirror", "password_file": str(tmp_path / "password")}
+        async with running_mirror(storage, f"http://{here.v1.authority}", **more) as mirror:
+            assert {each["id"] for each in (await mirror.ask("GET", "/v1/repositories/mine/app/images")).json} == {
+                BASE.id,
+                TOP.id,
+            }
+            assert (await mirror.ask("GET", "/v1/repositories/mine/app/tags/latest")).json == TOP.id
+            for image in (TOP, BASE):
+                assert (await mirror.ask("GET", f"/v1/images/{image.id}/layer")).body == image.layer
+            for path in ("repositories/secret/app/images", "repositories/secret/app/tags", f"images/{secret.id}/layer"):
+                assert (await mirror.ask("GET", f"/v1/{path}")).status == 404
+
+
+async def test_what_a_client_has_got_whole_is_here_when_the_mirror_ends(
+    storage: Storage, source: Source, tmp_path: Path
+) -> None:
+    async with running_mirror(storage, source.address) as mirror:
+        assert (await mirror.ask("GET", f"/v1/images/{TOP.id}/layer")).body == TOP.layer
+    assert images_of(tmp_path / "mirror") == [BASE.id, TOP.id]
+    assert not staged(tmp_path / "mirror")

@@ -26,8 +26,8 @@ from tests.support.mounts import mounted_tmpfs
 from tests.support.ports import free_port
 from tests.support.portside import Form, running_portside
 from tests.support.programs import running
-from tests.support.trees import read_files, read_tree
-from tests.support.v1mirror import dribbles, running_mirror, running_source, until
+from tests.support.trees import read_files
+from tests.support.v1mirror import dribbles, running_mirror, running_source, staged, until
 from tests.support.v1server import Answer, RunningRegistry, make_pushed
 from tests.support.wire import Address
 
@@ -38,9 +38,9 @@ NAME = "team/app"
 AWAY = "http://127.0.0.1:9"
 
 
-def settings_of(folder: Path, port: int, *, source: str = "", workers: int = 1) -> Path:
+def settings_of(folder: Path, port: int, *, source: str = "", workers: int = 1, ca: str = "") -> Path:
     """Writes the settings of `portside v1`, of a mirror where a source is given."""
-    mirroring = {"mirroring": {"source": source, "tagscachettl": 0}} if source else {}
+    mirroring = {"mirroring": {"source": source, "tagscachettl": 0, "ca": ca}} if source else {}
     settings = {
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
         "http": {"addr": f"127.0.0.1:{port}"},
@@ -53,10 +53,10 @@ def settings_of(folder: Path, port: int, *, source: str = "", workers: int = 1) 
 
 
 @contextlib.contextmanager
-def portside_v1(folder: Path, *, source: str = "", workers: int = 1) -> Iterator[RunningRegistry]:
+def portside_v1(folder: Path, *, source: str = "", workers: int = 1, ca: str = "") -> Iterator[RunningRegistry]:
     """Runs `portside v1`, as a mirror where a source is given."""
     port = free_port()
-    file = settings_of(folder, port, source=source, workers=workers)
+    file = settings_of(folder, port, source=source, workers=workers, ca=ca)
     with running([sys.executable, "-m", "portside.cli", "v1", str(file)], folder / "portside.log", port=port):
         yield RunningRegistry(port)
 
@@ -221,7 +221,7 @@ async def test_a_mirror_that_is_killed_in_the_middle_of_a_layer_begins_it_anew(t
         with portside_v1(tmp_path / "mirror", source=source.address, workers=2) as mirror:
             assert (await mirror.ask("GET", f"/v1/images/{large.id}/layer")).body == large.layer
             await until((data / "images" / large.id / "json").exists)
-            await until(lambda: not [path for path in read_tree(data) if f"/staging/{large.id}" in path])
+            await until(lambda: not staged(data))
     assert_sound(data)
 
 
@@ -248,7 +248,8 @@ async def test_a_full_disk_ends_a_download_and_leaves_nothing(tmp_path: Path) ->
                 for _ in range(2):
                     with pytest.raises(asyncio.IncompleteReadError):
                         await mirror.ask("GET", f"/v1/images/{large.id}/layer")
-                    await until(lambda: read_files(disk) == before)
+                    await until(lambda: not staged(disk))
+                    assert read_files(disk) == before
                 assert (await mirror.ask("GET", f"/v1/images/{BASE.id}/layer")).body == BASE.layer
                 assert (await mirror.ask("GET", "/v1/repositories/app/tags/latest")).json == BASE.id
                 await until((disk / "images" / BASE.id / "json").exists)
@@ -295,6 +296,22 @@ async def test_v2_sees_nothing_of_what_v1_mirrors(tmp_path: Path) -> None:
             assert Docker("1.5.0", here.address).push(NAME, "mine", image).ok
             assert json.loads(asking.send("GET", f"/v2/{NAME}/tags/list").body)["tags"] == ["mine"]
             assert asking.send("GET", f"/v2/{NAME}/manifests/mine").status == 200
+
+
+def test_what_v2_clients_pushed_to_the_source_is_mirrored_as_v1_sees_it_there(tmp_path: Path) -> None:
+    image = make_image("pushed-by-v2")
+    with tempfile.TemporaryDirectory(prefix="ps-") as folder, running_portside(Form.ONE, Path(folder)) as source:
+        assert Docker("1.12.6", source.address).push(NAME, "b", image).protocol == "v2"
+        expected = Docker("1.5.0", source.address).pull(NAME, "b").pulled[0].layers
+        assert source.address.ca is not None
+        place = f"https://localhost:{source.address.port}"
+        with portside_v1(tmp_path / "mirror", source=place, ca=str(source.address.ca)) as mirror:
+            pulled = docker("1.5.0", mirror.port).pull(NAME, "b")
+            assert pulled.ok, pulled.output
+            assert pulled.pulled[0].layers == expected
+    with portside_v1(tmp_path / "mirror", source=AWAY) as mirror:
+        assert docker("1.3.3", mirror.port).pull(NAME, "b").pulled[0].layers == expected
+    assert_sound(tmp_path / "mirror" / "data")
 
 
 def test_what_is_off_is_not_imported(tmp_path: Path) -> None:
