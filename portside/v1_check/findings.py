@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from enum import Enum
 
@@ -87,4 +88,4 @@ class Finding:
     def mending(self, user: int) -> str:
         """Returns how it is mended; user is the uid of the registry."""
         text = self.kind.mend if self.mend is None else self.mend
-        return text.replace("{where}", self.where).replace("{user}", str(user))
+        return text.replace("{where}", shlex.quote(self.where)).replace("{user}", str(user))

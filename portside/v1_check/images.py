@@ -88,16 +88,16 @@ class Images:
         return any(map(self.volume.is_there, made))
 
     def _look(self, place: ImagePlace) -> Known:
-        marked = isinstance(place, str) and self.volume.is_there(layout.v1_image_mark(place))
         try:
             text = self.volume.read(layout.v1_image_json(place))
         except Gone:
+            marked = self._is_marked(place)
             there = marked or self.volume.is_there(layout.v1_image(place))
             state = State.HALF_PUSHED if marked else State.UNFINISHED if there else State.ABSENT
             return Known(state)
         except Unreadable as error:
             return Known(State.COMPLETE, problem=error.finding)
-        state = State.HALF_PUSHED if marked else State.COMPLETE
+        state = State.HALF_PUSHED if self._is_marked(place) else State.COMPLETE
         where = layout.v1_image_json(place).lstrip("/")
         document = load_json(text.content)
         if not isinstance(document, Mapping) or not document:
@@ -113,6 +113,9 @@ class Images:
             what = f"names a parent that is no image id, {str(parent)[:70]!r}"
             return Known(state, text.evidence, problem=Finding(Kind.JSON_INVALID, where, what, text.evidence))
         return Known(state, text.evidence, self._parent(place, ImageId(parent)))
+
+    def _is_marked(self, place: ImagePlace) -> bool:
+        return isinstance(place, str) and self.volume.is_there(layout.v1_image_mark(place))
 
     def _parent(self, place: ImagePlace, parent: ImageId) -> ImagePlace:
         """Returns where a parent is: of a repository's own image, where it was when that was made (ADR 20)."""

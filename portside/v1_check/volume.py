@@ -14,6 +14,9 @@ from portside.v1_check.findings import Evidence, Finding, Kind
 MAX_TEXT = 16 * 1024 * 1024
 """So much of a file of JSON is read: no registry writes a larger one."""
 
+FOLDERS = 1024
+"""Of so many folders and links it is remembered where they are: a folder's files are looked at one after the other."""
+
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a fifo must not keep it waiting
 
 
@@ -67,6 +70,7 @@ class Volume:
     def __init__(self, root: Path, user: User) -> None:
         self.root = os.path.realpath(root)
         self.user = user
+        self._folders: dict[str, str] = {}
 
     def place(self, path: str) -> str:
         """Returns where a path of `layout` is on this machine."""
@@ -95,6 +99,7 @@ class Volume:
             Gone, Unreadable: it leads out of the volume.
         """
         where = self.place(path)
+        self._require_inside(path.rpartition("/")[0])
         try:
             info = os.lstat(where)
             if stat.S_ISLNK(info.st_mode):
@@ -149,7 +154,11 @@ class Volume:
         return True
 
     def _require_inside(self, path: str) -> None:
-        target = os.path.realpath(self.place(path))
+        if len(self._folders) >= FOLDERS:
+            self._folders.clear()
+        target = self._folders.get(path)
+        if target is None:
+            target = self._folders[path] = os.path.realpath(self.place(path))
         if target != self.root and not target.startswith(self.root + os.sep):
             what = f"is a link that leads out of the volume, to {target}: no registry follows it"
             raise Unreadable(Finding(Kind.LINK_OUTSIDE, _shown(path), what))

@@ -297,6 +297,10 @@ CASES: Mapping[str, tuple[Change, set[tuple[str, str]]]] = {
         _all(_link(_image(TOP, "layer"), "/etc/hostname"), _link(f"{APP}/tag_new", "/etc/hostname")),
         {("link-outside", _image(TOP, "layer")), ("link-outside", f"{APP}/tag_new")},
     ),
+    "a folder that leads out of the volume": (
+        _all(_remove(_image(TOP)), _link(_image(TOP), "/etc"), _remove(f"{APP}/_index_images")),
+        {("link-outside", _image(TOP))},
+    ),
     "a link within the volume": (_link(f"{APP}/tag_v1", "tag_latest"), set()),
     "a link that leads nowhere": (_link(_image(TOP, "layer"), "nowhere"), {("layer-missing", _image(TOP))}),
     "files that nobody knows": (
@@ -418,6 +422,12 @@ def test_v1_may_have_a_root_of_its_own(root: Path, tmp_path: Path) -> None:
     request = Request(config, {}, {}, (), quick=False, as_json=True)
     assert check(request, Pace(None), say=lines.append, is_terminal=False).wrong == 1
     assert json.loads(lines[-1])["root"] == str(root)
+
+
+def test_what_can_be_pasted_is_quoted(root: Path) -> None:
+    _tag("$(x)", "no id")(root)
+    _, findings, _ = _check(root)
+    assert f"remove '{APP}/tag_$(x)'" in next(each["mend"] for each in findings if each["kind"] == "tag-invalid")
 
 
 def test_only_what_a_named_repository_needs_is_looked_at(root: Path) -> None:
