@@ -216,6 +216,17 @@ def test_tags_that_are_no_twins_have_locks_of_their_own(one: str, other: str) ->
         assert layout.tag_lock("ns/r", one) != layout.tag_lock("ns/r", other)
 
 
+@given(texts, tags, texts, tags)
+@example("a:b/c", "d", "a", "b/c:d")
+@example("t/a:b", "c", "t/a", "b:c")
+@example("t/a%3Ab", "c", "t/a:b", "c")
+def test_the_lock_of_a_tag_is_of_one_repository(one: str, its: str, other: str, others: str) -> None:
+    found = names_of([one, other])
+    if len(set(found)) == 2:
+        first, second = (layout.tag_lock(name.canonical, tag) for name, tag in zip(found, (its, others), strict=True))
+        assert first != second
+
+
 @pytest.mark.parametrize("make", [quote_v1, escape_v1])
 def test_it_escapes_as_python_2_did(make: Callable[[str], str]) -> None:
     """What `urllib.quote_plus` of Python 2.7.18 makes of all printable ASCII, written down from a run of it."""
