@@ -141,3 +141,20 @@ def test_a_search_finds_what_was_pushed_by_v1(version: str, portside_address: Ad
     assert_ends(outcome, "search", version)
     if outcome.ok:
         assert name in outcome.found
+
+
+@pytest.mark.parametrize("version", ["1.0.1", "1.3.3", "1.5.0"])
+@pytest.mark.parametrize("name", ["{}_", "_{}", "{}-", "a..{}", "x_.{}", "team/{}_"])
+def test_names_that_only_old_docker_allowed_are_pushed_and_pulled(
+    version: str, name: str, portside_address: Address
+) -> None:
+    name = name.format(uuid.uuid4().hex[:8])
+    image = make_image(name)
+    pushed = Docker(version, portside_address).push(name, "b", image)
+    assert (pushed.ok, pushed.protocol) == (True, "v1"), pushed.output
+    again = Docker(version, portside_address).push(name, "c_", image)
+    assert again.ok, again.output
+    for tag in ("b", "c_"):
+        pulled = Docker(version, portside_address).pull(name, tag)
+        assert (pulled.ok, pulled.protocol) == (True, "v1"), pulled.output
+        assert_same(pulled, image, version)

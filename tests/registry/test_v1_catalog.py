@@ -28,6 +28,8 @@ from tests.support.stores import names_found
 
 component = st.sampled_from(["a", "b", "a-b", "a.b", "a_b", "ab", "0", "library", "z"])
 names = st.lists(component, min_size=1, max_size=3).map("/".join)
+awkward = st.sampled_from(["a_", "_a", "A", "a b", "a+b", "a%2Fb", "a%252F", "~", "..", "%", "a..b", "-"])
+v1_names = st.lists(component | awkward, min_size=1, max_size=3).map("/".join)
 afters = names | st.text(alphabet="ab-./_z", max_size=6)
 IMAGE = b"f" * 64
 
@@ -42,7 +44,9 @@ async def make_v1(driver: StorageDriver, name: V1Name, entry: str = "tag_1") -> 
 
 
 @pytest.mark.parametrize("two", [False, True], ids=["one root", "two roots"])
-@given(st.sets(names, max_size=8), st.sets(names, max_size=8), afters, st.integers(1, 5), st.sampled_from([1, 2, 256]))
+@given(
+    st.sets(names, max_size=8), st.sets(v1_names, max_size=8), afters, st.integers(1, 5), st.sampled_from([1, 2, 256])
+)
 @settings(max_examples=150, deadline=None)
 async def test_pages_are_slices_of_the_whole(
     two: bool,  # noqa: FBT001 - a case
@@ -61,7 +65,10 @@ async def test_pages_are_slices_of_the_whole(
         await make_v1(store.v1_storage.driver, parse_v1_name(f"{name}/announced"), "_index_images")
     await make_v1(store.v1_storage.driver, V1Name("Team", "app_"))
     await make_v1(store.v1_storage.driver, V1Name("a", "x_"))
-    whole = sorted({*v2, *(parse_v1_name(name).canonical for name in v1)}, key=lambda name: name.split("/"))
+    parsed = [parse_v1_name(name) for name in v1]
+    in_v2 = {name.canonical for name in parsed if name.v2 is not None}
+    of_v1_alone = {name.text for name in parsed if name.v2 is None}
+    whole = sorted({*v2, *in_v2}, key=lambda name: name.split("/"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(catalog, "NAMES_AT_ONCE", at_once)
         patch.setattr(catalog, "FOLDERS_AT_ONCE", at_once)
@@ -71,7 +78,7 @@ async def test_pages_are_slices_of_the_whole(
         while page := await store.list_repositories(after=met[-1] if met else "", limit=limit):
             met += page
         assert met == whole
-    assert await names_found(store, "") == sorted([*whole, "Team/app_", "a/x_"])
+    assert await names_found(store, "") == sorted({*whole, *of_v1_alone, "Team/app_", "a/x_"})
 
 
 patterns = st.sampled_from(
@@ -100,7 +107,7 @@ rules_files = st.lists(
 @pytest.mark.parametrize("two", [False, True], ids=["one root", "two roots"])
 @given(
     st.sets(names, max_size=8),
-    st.sets(names, max_size=8),
+    st.sets(v1_names, max_size=8),
     rules_files,
     afters,
     st.integers(1, 5),
@@ -126,7 +133,9 @@ async def test_pages_are_slices_of_what_may_be_pulled(
         await make(storage.driver, name)
     for name in [*v1, "Team/b", "a/x_"]:
         await make_v1(store.v1_storage.driver, parse_v1_name(name))
-    whole = sorted({*v2, *(parse_v1_name(name).canonical for name in v1)}, key=lambda name: name.split("/"))
+    parsed = [parse_v1_name(name) for name in v1]
+    in_v2 = {name.canonical for name in parsed if name.v2 is not None}
+    whole = sorted({*v2, *in_v2}, key=lambda name: name.split("/"))
     shown = [name for name in whole if scope.allows(name)]
     with pytest.MonkeyPatch.context() as patch:
         for module in (catalog, v2_catalog):
@@ -138,7 +147,8 @@ async def test_pages_are_slices_of_what_may_be_pulled(
         while page := await store.list_repositories(after=met[-1] if met else "", limit=limit, visible=scope):
             met += page
         assert met == shown
-    of_v1 = [name for name in ("Team/b", "a/x_") if scope.allows(name)]
+    alone = {name for name in (*parsed, parse_v1_name("Team/b"), parse_v1_name("a/x_")) if name.v2 is None}
+    of_v1 = [name.text for name in alone if scope.allows(name.canonical)]
     assert await names_found(store, "", visible=scope) == sorted([*shown, *of_v1])
 
 
