@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 BLOCK = 512
 LONG_NAME, LONG_LINK = b"L", b"K"
@@ -24,7 +24,8 @@ _WITHOUT_CONTENT = frozenset({b"1", b"2", b"3", b"4", DIRECTORY, b"6"})
 _GNU_TYPES = frozenset({LONG_NAME, LONG_LINK, SPARSE})
 _GNU_MAGIC = b"ustar  \0"
 _ZEROS = bytes(BLOCK)
-_SPACES = b" " * 8
+_BLANK_CHECKSUM = 8 * 0x20
+"""The field counts as blanks in its own sum."""
 _OCTAL = re.compile(rb"[+-]?[0-7]+")
 _WHOLE = re.compile(rb"\s*([+-]?[0-9]{1,40})\s*")
 _DECIMAL = re.compile(rb"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
@@ -74,10 +75,9 @@ def parse_header(block: bytes) -> TarHeader:
         BadHeader: it is none.
     """
     checksum = _number(block[148:156])
-    blanked = block[:148] + _SPACES + block[156:]
-    unsigned = sum(blanked)
-    signed = unsigned - 256 * sum(byte >> 7 for byte in blanked)  # as some old programs took them
-    if checksum not in {unsigned, signed}:
+    unsigned = sum(block) - sum(block[148:156]) + _BLANK_CHECKSUM
+    # Some old programs took each byte for a signed one.
+    if checksum != unsigned and checksum != unsigned - 256 * sum(byte >> 7 for byte in block[:148] + block[156:]):
         raise BadHeader("its checksum is another one")
     kind = block[156:157]
     name = _text(block[:100])
@@ -91,19 +91,17 @@ def parse_header(block: bytes) -> TarHeader:
     size = _number(block[124:136])
     if size < 0:
         raise BadHeader("its size is below zero")
-    header = TarHeader(
+    is_sparse = kind == SPARSE
+    return TarHeader(
         name,
         kind,
-        size,
-        0,
+        _number(block[483:495]) if is_sparse else size,
+        size if is_sparse else _stored(kind, size),
         _number(block[136:148]),
         _number(block[100:108]),
         _number(block[108:116]),
         _number(block[116:124]),
     )
-    if kind == SPARSE:
-        return replace(header, size=_number(block[483:495]), stored=size)
-    return replace(header, stored=_stored(kind, size))
 
 
 def continues_sparse(block: bytes, *, is_first: bool) -> bool:
