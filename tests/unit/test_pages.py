@@ -23,7 +23,8 @@ from portside.settings.yaml_values import parse_yaml
 from tests.support.pages import FENCE, PAGES, TOP, Block, blocks
 from tests.support.settings_files import Load
 
-ROLES = {role.value: role for role in Role}
+ROLES = {**{role.value: role for role in Role}, "mirror": Role.V1, "accel": Role.V1}
+"""By the word behind `yaml`; other tests find the last two by it."""
 OTHERS = {"kubernetes", "traefik", "fragment"}
 RULES = "rules"
 """Rules of access: tests/unit/test_access_rules_page.py asks them questions."""
