@@ -16,6 +16,7 @@ from backends.registry.purging import PurgeSettings
 from backends.registry.redis.settings import RedisSettings
 from backends.storage.factory import StorageSettings
 from backends.storage.room import RoomSettings
+from backends.v1.mirror.settings import MirrorSettings
 from backends.v1.settings import V1Settings
 from backends.v2.settings import V2Settings
 from backends.web.settings import GateSettings
@@ -49,6 +50,20 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
             "search": ("gateway.v1.search", False),
             "cors": ("gateway.v1.cors.origins", "https://ui.example"),
             "index": ("gateway.v1.standalone", False),
+            "accel_prefix": ("gateway.v1.xaccelredirect", "/accel"),
+            "redirects_layers": ("gateway.v1.storageredirect", True),
+        },
+    ),
+    (
+        MirrorSettings,
+        lambda s: s.mirroring,
+        {
+            "source": ("gateway.v1.mirroring.source", "https://other.example"),
+            "source_index": ("gateway.v1.mirroring.sourceindex", "https://index.example"),
+            "tags_seconds": ("gateway.v1.mirroring.tagscachettl", "1m"),
+            "ca": ("gateway.v1.mirroring.ca", "/ca.pem"),
+            "user": ("gateway.v1.mirroring.user", "other"),
+            "password_file": ("gateway.v1.mirroring.passwordfile", "/other"),
         },
     ),
     (
@@ -211,6 +226,9 @@ ELSEWHERE = {"gateway": {"access": "/rules", "v2": {"upstream": "http://elsewher
 BESIDE: dict[type, dict[str, Any]] = {
     UpstreamSettings: ELSEWHERE,
     V1Settings: {"gateway": {"access": "/rules", "v1": {"index": "https://index.example"}}},
+    MirrorSettings: {
+        "gateway": {"v1": {"mirroring": {"source": "https://r.example", "user": "mirror", "passwordfile": "/password"}}}
+    },
     CacheSettings: {"storage": {"filesystem": {}, "cache": {"blobdescriptor": "inmemory"}}, "redis": {"addr": "r:1"}},
     RedisSettings: {"storage": {"filesystem": {}, "cache": {"blobdescriptor": "redis"}}, "redis": {"addr": "r:1"}},
 }
@@ -245,7 +263,7 @@ def test_its_key_reaches_it(load: Load, kind: type, part: Part, name: str, key: 
 def test_without_a_file_every_part_has_its_own_defaults(load: Load) -> None:
     settings = load(Role.SERVE)
     for kind, part, _ in KEYS:
-        if kind not in {UpstreamSettings, CacheSettings, RedisSettings}:
+        if kind not in {UpstreamSettings, CacheSettings, RedisSettings, MirrorSettings}:
             assert part(settings) == kind()
     upstream = load(Role.PROXY, "gateway: {v1: {upstream: 'http://a'}, v2: {upstream: 'http://b'}}").proxy
     assert (upstream.v1, upstream.v2) == (UpstreamSettings("http://a"), UpstreamSettings("http://b"))
