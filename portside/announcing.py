@@ -37,7 +37,7 @@ def announce(
         settings: what was asked for.
         bound: what listens.
         made: the folder of certificates, when it is ours to fill.
-        unread: a sentence for each settings file that was not read.
+        unread: a sentence for each settings file that was not read, and each volume that is not served.
     """
     if settings.source is not None:
         _log.info("settings from %s", settings.source.absolute())

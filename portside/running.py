@@ -21,7 +21,7 @@ from portside.live_settings import LiveSettings
 from portside.observe.logging import log_directly, log_what_python_prints
 from portside.problems import Problem
 from portside.server.listening import BoundListener, bind
-from portside.settings.places import unread
+from portside.settings.places import unread, unserved
 from portside.settings.settings import Role, Settings
 
 if TYPE_CHECKING:
@@ -163,7 +163,10 @@ def _serve(
             workers=asked.workers or len(os.sched_getaffinity(0)),
             drain_seconds=asked.drain_seconds,
             on_ready=lambda: announce(
-                asked, bound, live.made, unread=unread(asked.source, os.environ, named=live.named)
+                asked,
+                bound,
+                live.made,
+                unread=(*unread(asked.source, os.environ, named=live.named), *_unserved(asked)),
             ),
             on_worker_end=folder.worker_ended if folder is not None else None,
             on_tick=tick,
@@ -172,6 +175,12 @@ def _serve(
     finally:
         if folder is not None:
             folder.remove()
+
+
+def _unserved(settings: Settings) -> Iterator[str]:
+    """Looks for a volume where docker-registry's image had it, if nobody has named a folder."""
+    if settings.runs_v1 and settings.values["storage"]["filesystem"] is None:
+        yield from unserved(place.root for place in settings.roots if place.driver == "filesystem")
 
 
 @contextlib.contextmanager

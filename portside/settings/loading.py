@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from portside.observe.mail import MailSettings
     from portside.settings.docker_registry.older import Older
 
-LISTENING = frozenset({"REGISTRY_HOST", "REGISTRY_PORT"})
+LISTENING = frozenset({"REGISTRY_HOST", "REGISTRY_ADDRESS", "REGISTRY_PORT"})
 """docker-registry's, whose names look like distribution's."""
 _V1_ELSEWHERE = "gateway.v1.upstream"
 _V1_ELSEWHERE_BY = "REGISTRY_GATEWAY_V1_UPSTREAM"

@@ -8,11 +8,12 @@ these places may be that of another registry on the same machine, Debian's for e
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 NAMED = "REGISTRY_CONFIGURATION_PATH"
 LISTED = "PORTSIDE_CONFIG_PATHS"
+DOCKER_REGISTRY_S_VOLUME = "/tmp/registry"  # noqa: S108 - where its image kept the data
 DISTRIBUTION_S = ("/etc/distribution/config.yml", "/etc/docker/registry/config.yml")
 
 
@@ -38,6 +39,20 @@ def unread(source: Path | None, environment: Mapping[str, str], *, named: bool) 
         if Path(each) != source and os.path.exists(each):  # noqa: PTH110 - as text
             instead = f", but {source}" if source is not None else ""
             yield f"{each} is there and was not read{instead}: to have it read, name it as the argument"
+
+
+def unserved(roots: Iterable[str], *, volume: str = DOCKER_REGISTRY_S_VOLUME) -> Iterator[str]:
+    """Yields a sentence where docker-registry's images are in the place that its image had for them, and not served.
+
+    Args:
+        roots: the folders that are.
+        volume: the place.
+    """
+    if os.path.isdir(f"{volume}/images") and Path(volume) not in map(Path, roots):  # noqa: PTH112 - as text
+        yield (
+            f"{volume} holds images of docker-registry and is not served: if they are meant, set SETTINGS_FLAVOR=dev,"
+            " as its image had it, or name the folder with --data"
+        )
 
 
 def _may_be_there(path: str) -> bool:

@@ -107,6 +107,16 @@ def test_one_container_in_the_place_of_docker_registry_s(
     assert list((folder / "images").iterdir())
     assert list((folder / "repositories/team").iterdir())
     assert "listening on :5000" in docker.run("logs", container)
+    # And where the old image had its data without any variable.
+    docker.run("rm", "-f", container)
+    published = ("-p", f"127.0.0.1:{port}:5000", "-v", f"{folder}:/tmp/registry")
+    docker.run("run", "-d", "--name", container, *published, image)
+    wait_until_healthy(docker, container)
+    assert "/tmp/registry holds images of docker-registry and is not served" in docker.run("logs", container)
+    docker.run("rm", "-f", container)
+    docker.run("run", "-d", "--name", container, *HARDENED, *published, "-e", "SETTINGS_FLAVOR=dev", image)
+    wait_until_healthy(docker, container)
+    assert OldDocker("1.3.3", address).pull("team/by-1.0.1", "b").ok
 
 
 def test_one_container_and_a_file_of_users(docker: Docker, image: str, container: str, tmp_path: Path) -> None:

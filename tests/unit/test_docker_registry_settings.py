@@ -160,6 +160,29 @@ def test_a_variable_that_is_set_to_nothing_decides_too(load: Load) -> None:
     assert (settings.v1.search, settings.v1.debug) == (False, True)
 
 
+def test_the_variables_of_centos_s_package_are_taken(load: Load) -> None:
+    """Its /etc/sysconfig/docker-registry, behind an nginx that asks for passwords: nobody else may reach it."""
+    packaged = {
+        "DOCKER_REGISTRY_CONFIG": str(FILES / "plain.yml"),
+        "SETTINGS_FLAVOR": "prod",
+        "REGISTRY_ADDRESS": "127.0.0.1",
+        "REGISTRY_PORT": "5000",
+        "GUNICORN_WORKERS": "8",
+    }
+    for role in (Role.V1, Role.SERVE):
+        settings = load(role, None, packaged)
+        assert (roots(settings)[0][1], settings.workers) == ("127.0.0.1:5000", 8)
+        assert not any("REGISTRY_ADDRESS" in note for note in settings.notes)
+    assert roots(load(Role.V1, None, {**packaged, "REGISTRY_HOST": "127.0.0.2"}))[0][1] == "127.0.0.2:5000"
+
+
+def test_a_file_of_before_merge_keys_is_told_what_it_lacks(load: Load) -> None:
+    (mistake,) = mistakes_of(load, Role.V1, (FILES / "unmerged.yml").read_text())
+    assert mistake.startswith("standalone")
+    assert "is not set" in mistake
+    assert "write standalone: true" in mistake
+
+
 def test_gunicorn_s_certificate_is_portside_s(load: Load) -> None:
     options = "[--certfile, /c/server.crt, '--keyfile=/c/server.key', --preload]"
     settings = load(Role.V1, None, {**LOCAL, "GUNICORN_OPTS": options})

@@ -9,7 +9,7 @@ import pytest
 from portside.settings import places
 from portside.settings.files import SettingsProblem, read_file
 from portside.settings.loading import Role
-from portside.settings.places import settings_path, unread
+from portside.settings.places import settings_path, unread, unserved
 from tests.support.settings_files import Load
 
 
@@ -48,6 +48,15 @@ def test_a_file_that_is_not_read_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     newer.touch()
     (said,) = unread(newer, listed, named=False)
     assert said.startswith(f"{older} is there and was not read, but {newer}: ")
+
+
+def test_a_volume_of_docker_registry_s_that_is_not_served_is_named(tmp_path: Path) -> None:
+    volume = tmp_path / "registry"
+    assert list(unserved(["data"], volume=str(volume))) == []
+    (volume / "images").mkdir(parents=True)
+    (said,) = unserved(["data"], volume=str(volume))
+    assert said.startswith(f"{volume} holds images of docker-registry and is not served")
+    assert list(unserved([f"{volume}/"], volume=str(volume))) == []
 
 
 ROOTS = [

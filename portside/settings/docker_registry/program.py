@@ -17,6 +17,8 @@ from portside.settings.docker_registry.outcomes import Outcome, of_variable
 from portside.settings.remarks import Kind
 
 USUAL_PORT = 5000
+PACKAGED_HOST = "REGISTRY_ADDRESS"
+"""What Fedora's and CentOS' package calls REGISTRY_HOST in /etc/sysconfig/docker-registry."""
 MAX_PORT = 65535
 MAX_WORKERS = 256
 _PAIR = {"--certfile": "http.tls.certificate", "--keyfile": "http.tls.key"}
@@ -58,7 +60,8 @@ def translate_program(environment: Mapping[str, str]) -> list[Outcome]:
 
 
 def _address(environment: Mapping[str, str]) -> Iterator[Outcome]:
-    host, port = _text(environment, "REGISTRY_HOST"), _text(environment, "REGISTRY_PORT")
+    named = "REGISTRY_HOST" if _text(environment, "REGISTRY_HOST") else PACKAGED_HOST
+    host, port = _text(environment, named), _text(environment, "REGISTRY_PORT")
     if "://" in port:  # Kubernetes' word on a service called registry
         port = ""
     elif port and not (_is_number(port) and int(port) <= MAX_PORT):
@@ -67,7 +70,7 @@ def _address(environment: Mapping[str, str]) -> Iterator[Outcome]:
     if host or port:
         addr = f"{f'[{host}]' if ':' in host else host}:{port or USUAL_PORT}"
         if host:
-            yield of_variable("REGISTRY_HOST", Kind.USED, becomes={"http.addr": addr})
+            yield of_variable(named, Kind.USED, becomes={"http.addr": addr})
         if port:
             yield of_variable("REGISTRY_PORT", Kind.USED, becomes={"http.addr": addr})
 
