@@ -2,7 +2,7 @@
 
 The holder of a token sees what its repository holds, as everywhere (`sight.py`). Beyond that the index is asked: of a
 private repository about each image that is read, and of a push about each image that it rests on without its
-repository having it. So neither side gives away what the other one would not.
+repository having it, if that is public. So neither side gives away what the other one would not.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.image_places import ImageCopy
 from backends.model.names import ImageId
 from backends.model.v1images import ImageJson
-from backends.model.v1names import V1Name
-from backends.registry.image_copies import Copies
+from backends.model.v1names import V1Name, parse_v1_name
 from backends.registry.store import Store
-from backends.v1.sight import CallerSight
+from backends.v1.sight import PUSH_LOOK_SECONDS, CallerSight
 from backends.web.operations import ImageAccess
 from backends.web.refusals import come_again
 from backends.web.rights import Rights, rights_of
@@ -38,12 +37,12 @@ class IndexSight:
 
     Attributes:
         sight: what its repository holds.
-        copies: know what the repository has pushed itself, of which the index need not be asked.
+        store: knows what the repository has pushed itself, of which the index need not be asked, and what is public.
         index: what is asked about other images; None for those who read.
     """
 
     sight: CallerSight
-    copies: Copies
+    store: Store
     index: Index | None
 
     @property
@@ -67,9 +66,26 @@ class IndexSight:
         if self.index is None:
             return False
         owner = self.owner
-        if owner is not None and await self.copies.has_pushed(ImageCopy(owner, image_id)):
+        if owner is not None and await self.store.v1_copies.has_pushed(ImageCopy(owner, image_id)):
             return True
-        return await _answer(self.index.lets_have(image_id))
+        return await _answer(self.index.lets_have(image_id)) and await self._is_public(image_id)
+
+    async def _is_public(self, image_id: ImageId) -> bool:
+        """Whether a repository holds an image that is not marked private.
+
+        An index may go by its list of a repository, which is what somebody has announced who pushes there. So its word
+        alone gives nobody what only private repositories hold.
+        """
+        private: set[str] = set()
+        while True:
+            name = await self.store.v1_view.tagged.holder(
+                image_id, lambda each: each not in private, max_age=PUSH_LOOK_SECONDS
+            )
+            if name is None:
+                return False
+            if not await self.store.v1_repositories.is_private(parse_v1_name(name)):
+                return True
+            private.add(name)
 
     async def may_read_made(self, image_id: ImageId) -> bool:
         """Whether the repository has a manifest of which an image with this id was made."""
@@ -80,14 +96,12 @@ class IndexSight:
         self.sight.told(ancestry)
 
 
-def index_sight_of(
-    request: BaseRequest, rights: Rights, sight: CallerSight, copies: Copies
-) -> IndexSight | CallerSight:
+def index_sight_of(request: BaseRequest, rights: Rights, sight: CallerSight, store: Store) -> IndexSight | CallerSight:
     """Returns what a request's caller sees, who may have shown an index's token."""
     grants = rights.identity.grants
     if not isinstance(grants, IndexGrants):
         return sight
-    return IndexSight(replace(sight, is_push=False), copies, grants.index if request.method == "PUT" else None)
+    return IndexSight(replace(sight, is_push=False), store, grants.index if request.method == "PUT" else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ class Parts:
             return sight
         from backends.v1.index_mode import index_sight_of  # noqa: PLC0415 - only beside an index
 
-        return index_sight_of(request, rights, sight, self.store.v1_copies)
+        return index_sight_of(request, rights, sight, self.store)
 
     async def body(self, request: BaseRequest) -> bytes:
         """Returns a JSON body whole, within the limit."""

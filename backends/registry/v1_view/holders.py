@@ -74,7 +74,11 @@ class Holders:
         self._last: Cache[ImageId, str] = Cache(bound=REMEMBERED)
 
     async def is_held(self, image_id: ImageId, among: Among, *, first: str = "", max_age: float = 0.0) -> bool:
-        """Whether one of some repositories holds an image.
+        """Whether one of some repositories holds an image; the arguments are those of `holder`."""
+        return await self.holder(image_id, among, first=first, max_age=max_age) is not None
+
+    async def holder(self, image_id: ImageId, among: Among, *, first: str = "", max_age: float = 0.0) -> str | None:
+        """Returns one of some repositories that holds an image, by its canonical name; None where none does.
 
         Args:
             image_id: the image; one that is not complete is held by none.
@@ -86,24 +90,25 @@ class Holders:
             StorageError: one of them cannot be read, and none of the others holds it.
         """
         if first and among(first) and await self.holds(first, image_id):
-            return True
+            return first
         last = _found(self._last, image_id)
         if last is not None and last != first and among(last) and await self._holds_as_known(last, image_id):
-            return True
-        if await self._one_holds_as_known(image_id, among):
-            return True
+            return last
+        known = await self._one_holds_as_known(image_id, among)
+        if known is not None:
+            return known
         # Only these: neither the answer nor its time depends on what others have.
         failed: StorageError | None = None
         async for name in yielding([name for name in await self._held.names() if among(name)]):
             try:
                 if name != first and await self.holds(name, image_id, max_age=max_age):
                     self._last.put(image_id, name)
-                    return True
+                    return name
             except StorageError as error:  # another may hold it, all the same
                 failed = error
         if failed is not None:
             raise failed
-        return False
+        return None
 
     async def holds(self, name: str, image_id: ImageId, *, max_age: float = 0.0) -> bool:
         """Whether a repository holds an image; takes its canonical name."""
@@ -125,12 +130,12 @@ class Holders:
 
     # as known, and still so
 
-    async def _one_holds_as_known(self, image_id: ImageId, among: Among) -> bool:
+    async def _one_holds_as_known(self, image_id: ImageId, among: Among) -> str | None:
         async for name in yielding(list(self._known.with_image(image_id))):
             if among(name) and await self._holds_as_known(name, image_id):
                 self._last.put(image_id, name)
-                return True
-        return False
+                return name
+        return None
 
     async def _holds_as_known(self, name: str, image_id: ImageId) -> bool:
         hinted = _found(self._hints, (name, image_id))

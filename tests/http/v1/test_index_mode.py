@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import pytest
 from backends.auth import index_server
 from backends.auth.rules_text import parse_rules
 from backends.storage import layout
+from backends.v1 import index_mode
+from backends.v1.routes import routes_beside_an_index
 from tests.support.certificate import make_certificate
 from tests.support.gated import basic
 from tests.support.index_mode import MINE, BesideIndex, beside_index
@@ -85,6 +88,7 @@ GUARDED = [
     ("DELETE", f"/v1/repositories/{MINE}/tags"),
     ("DELETE", f"/v1/repositories/{MINE}/"),
 ]
+PRIVATE = b'{"access": "private"}'
 ACCESS = {"GET": "read", "HEAD": "read", "PUT": "write", "DELETE": "delete"}
 
 
@@ -201,7 +205,10 @@ async def test_a_bad_body_is_told_before_the_list(here: BesideIndex, body: bytes
     assert "belong" not in answer.json["error"]
 
 
-async def test_a_parent_is_one_that_the_index_lets_the_caller_build_upon(here: BesideIndex) -> None:
+async def test_a_parent_is_one_that_the_index_lets_the_caller_build_upon(
+    here: BesideIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_mode, "PUSH_LOOK_SECONDS", 0.0)  # Docker pushes again what was missed
     await here.push("team/base", BASE)
     here.index.repositories[MINE] = Listed([APP.id])
     unauthorized = (400, b'{"error": "Image depends on an unauthorized parent"}')
@@ -416,3 +423,77 @@ async def test_rules_and_index_must_both_allow() -> None:
         put = await here.put_image(OTHER, here.may("write", "elsewhere/x"))
         assert [each[0] for each in put] == [403]
         assert (await here.ask("GET", f"/v1/images/{BASE.id}/json", here.may("read", "public/x"))).status == 404
+
+
+# every route, those to come included
+
+
+OPEN = frozenset({"v1_ping", "v1_root"})
+OF_THE_INDEX = frozenset({"v1_users", "v1_images", "v1_auth"})
+
+
+def filled(pattern: str, name: str, image: str) -> str:
+    """A path of a route."""
+    values = {"name*": name, "image": image, "tag": "t", "user": "bob"}
+    return re.sub(r"\{([^}]+)\}", lambda place: values[place[1]], pattern)
+
+
+def operations() -> Iterator[tuple[str, str, str]]:
+    """Yields the name of each route, its pattern, and each method that it takes."""
+    for route in routes_beside_an_index():
+        for method in sorted({*route.operations, *({"HEAD"} if "GET" in route.operations else ())}):
+            yield route.name, route.pattern, method
+
+
+async def test_every_route_wants_a_token_but_those_that_are_open(here: BesideIndex) -> None:
+    await here.push(MINE, BASE)
+    for route, pattern, method in operations():
+        path = filled(pattern, MINE, BASE.id)
+        body = b"{}" if method in {"PUT", "POST"} else None
+        here.index.asked.clear()
+        answer = await here.ask(method, path, {}, body)
+        wanted = 200 if route in OPEN else 404 if route in OF_THE_INDEX else 401
+        if method == "DELETE" and route in OPEN | OF_THE_INDEX:
+            wanted = 404
+        assert answer.status == wanted, (method, path, answer)
+        assert here.index.asked == []
+
+
+@pytest.mark.parametrize("access", ["read", "write", "delete", "all"])
+async def test_a_token_of_one_repository_learns_nothing_of_another_that_is_private(access: str) -> None:
+    """By every route, with what is hidden there and not there, the answers are the same.
+
+    So they are, although the index believes whoever announces an id in a repository of theirs.
+    """
+    hidden = "team/hidden"
+    async with beside_index(SmallIndex()) as full, beside_index(SmallIndex()) as bare:
+        await full.push(hidden, OTHER)
+        await full.ask("PUT", f"/v1/repositories/{hidden}/properties", full.may("write", hidden), PRIVATE)
+        for each in (full, bare):
+            await each.push(MINE, BASE)
+            each.index.repositories[MINE].ids.append(OTHER.id)
+        compared = 0
+        for _, pattern, method in operations():
+            for name in (hidden, MINE):
+                path = filled(pattern, name, OTHER.id)
+                body = OTHER.json if path.endswith("/json") else f'"{OTHER.id}"'.encode()
+                sent = body if method in {"PUT", "POST"} else None
+                said = []
+                for each in (full, bare):
+                    answer = await each.ask(method, path, each.may(access), sent)
+                    said.append((answer.status, answer.body.replace(each.index.url.encode(), b"")))
+                assert said[0] == said[1], (method, path)
+                compared += 1
+        assert compared > 40
+
+
+async def test_what_is_announced_of_a_private_repository_is_pushed_anew_and_stays_one_s_own() -> None:
+    async with beside_index(SmallIndex()) as here:
+        await here.push("team/hidden", OTHER)
+        writer = here.may("write", "team/hidden")
+        await here.ask("PUT", "/v1/repositories/team/hidden/properties", writer, PRIVATE)
+        mine = Pushed(OTHER.id, OTHER.json, b"my own bytes")
+        await here.push(MINE, mine)
+        for name, image in ((MINE, mine), ("team/hidden", OTHER)):
+            answer = await here.ask("GET", f"/v1/images/{OTHER.id}/layer", here.may("read", name))
+            assert answer.body == image.layer
