@@ -17,13 +17,31 @@ from tests.support.actors import ACTOR
 from tests.support.v1_awkward_names import NAMES, TAGS
 
 printable = st.characters(min_codepoint=32, max_codepoint=126)
-names = st.sampled_from(["a b", "a+b", "a%20b", "a%2Bb", "library/a b", "x", "library/x", *NAMES[:-1]]) | st.text(
-    printable, min_size=1, max_size=12
-).filter(lambda text: text.strip("/") != "" and not text.startswith("/"))
-tags = st.sampled_from(["_x", "x_json", "__x", "_x_json", *TAGS]) | st.text(
-    printable.filter(lambda each: each != "/"), min_size=1, max_size=8
+any_name = st.text(printable, min_size=1, max_size=12).filter(lambda text: text.strip("/") and text[0] != "/")
+any_tag = st.text(printable.filter(lambda each: each != "/"), min_size=1, max_size=8)
+some_names = st.sampled_from(
+    [
+        ["a b", "a+b", "a%20b", "a%2Bb"],
+        ["x", "library/x", "X", "library/X"],
+        ["../r", "%2E%2E/r", "./r"],
+        ["a/b/c", "a/b%2Fc", "a/b//c"],
+        ["team/app", "team/app_", "team/App"],
+    ]
+) | st.lists(any_name | st.sampled_from(NAMES[:-1]), min_size=1, max_size=3)
+some_tags = st.sampled_from(
+    [
+        ["_x", "x_json"],
+        ["__x", "_x_json", "x_json_json"],
+        ["..", "%2E%2E", "."],
+        ["a b", "a+b", "a%20b"],
+        ["latest", "_"],
+    ]
+) | st.lists(any_tag | st.sampled_from(TAGS), min_size=1, max_size=3)
+steps = st.tuples(some_names, some_tags).flatmap(
+    lambda pools: st.lists(
+        st.tuples(st.sampled_from(["move", "move", "delete", "all"]), *map(st.sampled_from, pools)), max_size=15
+    )
 )
-steps = st.lists(st.tuples(st.sampled_from(["move", "move", "delete", "all"]), names, tags), max_size=25)
 
 
 @given(steps)
