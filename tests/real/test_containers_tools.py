@@ -93,8 +93,10 @@ def push_and_pull(tool: str, program: str, served: Served, folder: Path) -> None
         run(*store, "pull", *trust, f"docker://{name}:{tag}")
     if program == "podman":
         with trusted(served.host, served.ca, Path("/etc/containers/certs.d")):  # search takes no --cert-dir
-            found = run(*store, "search", f"{served.host}/{name.rpartition('/')[2]}")
-        assert name.partition("/")[2] in found
+            found = run(*store, "search", "--limit", "5", f"{served.host}/{name.rpartition('/')[2]}")
+            everything = run(*store, "search", "--limit", "100", f"{served.host}/")
+        assert [line.split()[0] for line in found.splitlines()[1:]] == [name]
+        assert name in everything
 
 
 def test_crane_copies_and_lists(served: Served, tmp_path: Path) -> None:

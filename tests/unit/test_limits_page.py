@@ -30,6 +30,7 @@ from backends.model.conversion.schema1 import MAX_MANIFEST_BYTES
 from backends.model.conversion.upward import MAX_IMAGES as MAX_CHAIN
 from backends.model.conversion.upward import MAX_TEXTS
 from backends.model.conversion.v1_chain import MAX_ENTRIES
+from backends.model.descriptions import MAX_DESCRIPTION
 from backends.model.descriptors import MAX_SIZE
 from backends.model.names import MAX_REPOSITORY_NAME
 from backends.model.ranges import MAX_OFFSET, MAX_RANGES
@@ -45,6 +46,7 @@ from backends.registry.still_working import PATIENCE_SECONDS
 from backends.registry.v1_view import choosing
 from backends.registry.v1_view.chains import MAX_CLAIMED
 from backends.v1.parts import MAX_JSON_BYTES
+from backends.v1.search import MOST_RESULTS
 from backends.v2.manifests import MAX_BYTES, MAX_TAGS
 from backends.v2.referrers import MAX_ARTIFACT_TYPE, PAGE
 from backends.v2.settings import V2Settings
@@ -124,6 +126,8 @@ SAID = [
     ("a page of the catalog", f"{V2Settings().catalog_max_entries}"),
     ("a page of tags", f"{V2Settings().tags_max} "),
     ("a page of referrers", f"{PAGE},"),
+    ("results of a search", f"{MOST_RESULTS}"),
+    ("a description of a search", f"{MAX_DESCRIPTION} characters"),
     ("ranges in one GET", f"{MAX_RANGES}"),
     ("`Content-Range` of a chunk", f"up to {MAX_OFFSET}"),
 ]
