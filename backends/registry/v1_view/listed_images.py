@@ -95,8 +95,10 @@ class ListedImages:
         if isinstance(image, DerivedImage):
             with impossible_is_unknown():
                 made = await self._view.ancestry(image.image_id, viewer)
+            if not made:  # one below it is gone
+                raise _unknown()
             await _require_all(made, lambda each: _may_read_made(each, sight))
-            return made or [image]
+            return made
         places = await self._pushed.places(image)
         await _require_all(places[1:], lambda each: self._may_read(each, image, sight))
         return places
@@ -145,7 +147,7 @@ class _Patience:
 async def _require_all(images: Sequence[DerivedImage | ImagePlace], may: Callable[..., Awaitable[bool]]) -> None:
     for image in images:
         if not await may(image):
-            raise RegistryError(ErrorCode.IMAGE_UNKNOWN, "Image not found")
+            raise _unknown()
 
 
 async def _may_read_made(image: DerivedImage, sight: Sight | None) -> bool:
@@ -158,7 +160,11 @@ async def _refused() -> AsyncIterator[None]:
     try:
         yield
     except PathNotFound:
-        raise RegistryError(ErrorCode.IMAGE_UNKNOWN, "Image not found") from None
+        raise _unknown() from None
     except UnreadableLayer as error:
         sentence = NOT_A_TAR if error.damaged else f"the files of this layer are not listed: {error}"
         raise RegistryError(ErrorCode.IMAGE_INVALID, sentence) from None
+
+
+def _unknown() -> RegistryError:
+    return RegistryError(ErrorCode.IMAGE_UNKNOWN, "Image not found")

@@ -29,6 +29,7 @@ from tests.support.drivers import ForwardingDriver, wrapped
 from tests.support.formats import digest_of
 from tests.support.layers import Compression, pack
 from tests.support.pushed_examples import ZSTD, Layer, gzip_layer, push_image
+from tests.support.schema1_pushes import push_schema1
 from tests.support.tars import changes_of, make_tar, member, row, tar_of
 from tests.support.trees import read_tree
 from tests.support.v1server import Answer, Pushed, RunningRegistry, make_pushed, running_v1
@@ -338,3 +339,16 @@ async def test_images_of_manifests_are_listed_and_no_file_of_the_original_s_is_m
     assert not await old.remove(found[0], before=time.time() - 3600)
     assert [await old.remove(each, before=time.time() + 3600) for each in found] == [True] * len(found)
     assert (await registry.ask("GET", part(ids[0], "files"))).body == again[0].body
+
+
+async def test_images_of_schema_1_are_listed_too(registry: RunningRegistry, store: Store) -> None:
+    chain = (
+        make_pushed("1", layer=tar_of("a", "./b")),
+        make_pushed("2", parent="1" * 64, layer=tar_of("a", "./.wh.b")),
+    )
+    await push_schema1(store, NAME, "1", chain)
+    top = (await registry.ask("GET", f"/v1/repositories/{NAME}/tags/1")).json
+    ids = (await registry.ask("GET", part(top, "ancestry"))).json
+    files = [(await registry.ask("GET", part(each, "files"))).json for each in ids]
+    assert files == [[row("a"), row("/b", deleted=True)], [row("a"), row("/b")]]
+    assert (await registry.ask("GET", part(top, "diff"))).json == changes_of(files)
