@@ -46,20 +46,34 @@ class Progress:
         finally:
             self.pause()
 
+    def looked(self, number: int, total: int) -> None:
+        """Says how many folders of repositories and images have been looked at."""
+        if self._is_due():
+            self._say(number / total, f"{number} of {total} repositories and images")
+
     def passed(self, size: int) -> None:
         """Counts bytes."""
         with self._lock:
             self.bytes += size
-            if self._is_quiet or time.monotonic() - self._told < (DRAWN_SECONDS if self._is_terminal else TOLD_SECONDS):
+            if not self._is_due():
                 return
-            self._told = time.monotonic()
             layers, total = self._total
             where = f"{show_size(self.bytes)} of {show_size(total)}, {self.layers} of {layers} layers"
+        self._say(self.bytes / max(total, 1), where)
+
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        if self._is_quiet or now - self._told < (DRAWN_SECONDS if self._is_terminal else TOLD_SECONDS):
+            return False
+        self._told = now
+        return True
+
+    def _say(self, share: float, where: str) -> None:
         if self._is_terminal:
-            share = min(1.0, self.bytes / max(total, 1))
+            share = min(1.0, share)
             click.echo(f"\r\033[K[{'#' * round(share * 30):30}] {share:4.0%}  {where}", nl=False, err=True)
         else:
-            click.echo(f"{where} are read", err=True)
+            click.echo(f"{where} are done", err=True)
 
     def layer_done(self) -> None:
         """Counts a layer."""

@@ -75,13 +75,14 @@ class Structure:
     repositories: int
 
 
-def check_structure(volume: Volume, scope: Scope, pace: Pace) -> Structure:
+def check_structure(volume: Volume, scope: Scope, pace: Pace, looked: Callable[[int, int], None]) -> Structure:
     """Looks at names, small files and what they say of each other.
 
     Args:
         volume: where.
         scope: at what.
         pace: how long.
+        looked: told how many folders it has looked at, and of how many.
 
     Raises:
         Stopped: it was told to.
@@ -91,7 +92,7 @@ def check_structure(volume: Volume, scope: Scope, pace: Pace) -> Structure:
     found = list(needed)
     if scope.everything:
         found += [place for place in places(volume) if place not in needed]
-    suspects = _suspects(images, _looks(volume, scope, found, needed), pace)
+    suspects = _suspects(images, list(_looks(volume, scope, found, needed)), pace, looked)
     findings = [finding for _, some in settle(volume, suspects, pace) for finding in some]
     return Structure(findings, found, tags, len(scope.folders))
 
@@ -158,10 +159,13 @@ def _staged_look(folder: str) -> Look:
     return lambda images: check_staged(images.volume, folder)
 
 
-def _suspects(images: Images, looks: Iterable[Look], pace: Pace) -> list[tuple[Look, Sequence[Finding]]]:
+def _suspects(
+    images: Images, looks: Sequence[Look], pace: Pace, looked: Callable[[int, int], None]
+) -> list[tuple[Look, Sequence[Finding]]]:
     found: list[tuple[Look, Sequence[Finding]]] = []
-    for look in looks:
+    for number, look in enumerate(looks, 1):
         pace.rest(0)
+        looked(number, len(looks))
         if some := list(look(images)):
             found.append((look, some))
     return found

@@ -24,7 +24,7 @@ from backends.model.v1names import parse_v1_name
 from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.factory import open_folder
-from portside.v1_check import layers, structure
+from portside.v1_check import layers, progress, structure
 from portside.v1_check.command import Request, check
 from portside.v1_check.reading import Pace
 from tests.support.commands import portside
@@ -291,6 +291,25 @@ def test_where_it_cannot_look_the_status_is_2(root: Path, tmp_path: Path, argume
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("portside: ")
     assert sentence in done.stderr
+
+
+def test_how_far_it_is_goes_to_stderr_now_and_then(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "TOLD_SECONDS", 0.0)
+    lines: list[str] = []
+    request = Request(None, {}, {"data": str(root)}, (), quick=False, as_json=False)
+    check(request, Pace(None), say=lines.append, is_terminal=False)
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "1 of 6 repositories and images are done"
+    assert told[-1].startswith("496 bytes of 496 bytes, ")
+    assert len(lines) == 1
+
+
+def test_help_names_it_beside_the_options_of_the_registry(tmp_path: Path) -> None:
+    done = portside("v1", "--help", folder=tmp_path)
+    assert done.stdout.index("--addr") < done.stdout.index("check")
+    assert "portside v1 check --data /tmp/registry" in portside("v1", "check", "--help", folder=tmp_path).stdout
 
 
 def test_a_volume_of_v2_alone_has_nothing_of_v1(tmp_path: Path) -> None:
