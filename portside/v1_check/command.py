@@ -76,9 +76,11 @@ def check(request: Request, pace: Pace, *, say: Callable[[str], None], is_termin
         Stopped: it was stopped before it had found out anything.
     """
     settings = load_settings(Role.V1, request.config, request.environment, request.flags)
-    folder = require_folders(
-        [settings.v1_storage], [layout.V1_REPOSITORIES, layout.V1_IMAGES, layout.PRIMARY, layout.V2]
-    )
+    trees = [layout.V1_REPOSITORIES, layout.V1_IMAGES, layout.PRIMARY, layout.V2]
+    try:
+        folder = require_folders([settings.v1_storage], trees)
+    except PermissionError as error:
+        raise Problem(f"{error.filename} cannot be read: {error.strerror}; run this as the registry's user") from None
     volume = Volume(Path(settings.v1_storage.root), _user(folder))
     scope, missing = scope_of(volume, request.names)
     if missing:

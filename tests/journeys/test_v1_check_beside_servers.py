@@ -11,9 +11,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -237,21 +239,30 @@ def test_root_looks_for_the_user_whose_volume_it_is(root: Path) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 def test_who_is_not_root_is_told_what_it_cannot_read(root: Path) -> None:
-    for path in (root, *root.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    parent = root
-    while parent != Path("/"):
-        parent.chmod(parent.stat().st_mode | 0o755)
-        parent = parent.parent
-    (root / f"images/{CHAIN[0].id}").chmod(0o700)
-    program = [sys.executable, "-m", "portside.cli", "v1", "check", "--data", str(root), "--json"]
-    done = subprocess.run(
-        program, capture_output=True, text=True, user=NOBODY, group=NOBODY, extra_groups=[], check=False
-    )
-    findings = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == 1, done.stderr
-    wrong = {(each["kind"], each["where"]) for each in findings if each["level"] == "wrong"}
-    assert ("not-readable", f"images/{CHAIN[0].id}") in wrong
+    def look(place: Path) -> subprocess.CompletedProcess[str]:
+        program = [sys.executable, "-m", "portside.cli", "v1", "check", "--data", str(place), "--json"]
+        return subprocess.run(
+            program, capture_output=True, text=True, user=NOBODY, group=NOBODY, extra_groups=[], check=False
+        )
+
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # pytest's own are closed to others
+        Path(folder).chmod(0o755)
+        place = Path(folder) / "volume"
+        shutil.copytree(root, place)
+        for path in (place, *place.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        (place / f"images/{CHAIN[0].id}").chmod(0o700)
+        done = look(place)
+        assert (done.returncode, done.stderr) == (1, "")
+        findings = [json.loads(line) for line in done.stdout.splitlines()]
+        wrong = {(each["kind"], each["where"]) for each in findings if each["level"] == "wrong"}
+        assert ("not-readable", f"images/{CHAIN[0].id}") in wrong
+
+        place.chmod(0o700)
+        done = look(place)
+        assert (done.returncode, done.stdout) == (2, "")
+        (line,) = done.stderr.splitlines()
+        assert "cannot be read: Permission denied; run this as the registry's user" in line
 
 
 # as a command
@@ -357,11 +368,21 @@ def test_it_reads_no_faster_than_it_is_told_to(large: Path, tmp_path: Path) -> N
     assert 1.8 < time.monotonic() - begun < 10
 
 
+def _wait_until_it_reads(process: subprocess.Popen[Any]) -> None:
+    """Waits until a check has a layer open."""
+    for _ in range(600):
+        with contextlib.suppress(OSError):
+            if any(each.readlink().name == "layer" for each in Path(f"/proc/{process.pid}/fd").iterdir()):
+                return
+        time.sleep(0.05)
+    pytest.fail("it reads no layer")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_can_be_stopped_and_says_how_far_it_was(large: Path, number: signal.Signals) -> None:
     program = [sys.executable, "-m", "portside.cli", "v1", "check", "--data", str(large), "--rate", "2MiB"]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(2.5)
+        _wait_until_it_reads(process)
         process.send_signal(number)
         out, err = process.communicate(timeout=10)
     assert (process.returncode, err) == (130, "")
@@ -372,7 +393,7 @@ def test_a_check_that_is_killed_leaves_nothing(large: Path) -> None:
     before = _state(large)
     program = [sys.executable, "-m", "portside.cli", "v1", "check", "--data", str(large), "--rate", "2MiB"]
     with subprocess.Popen(program, stdout=subprocess.DEVNULL) as process:
-        time.sleep(1.5)
+        _wait_until_it_reads(process)
         process.kill()
     assert _state(large) == before
 
