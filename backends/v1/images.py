@@ -19,7 +19,7 @@ from backends.model.media_types import OCTET_STREAM
 from backends.model.names import ImageId
 from backends.model.ranges import Unsatisfiable
 from backends.model.v1images import dump_json, parse_image_json, parse_payload_checksum
-from backends.registry.v1.images import StoredImage
+from backends.registry.v1.stored_images import StoredImage
 from backends.v1.headers import cache
 from backends.v1.parts import Parts, done
 

@@ -20,7 +20,7 @@ from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.v1names import V1Name
 from backends.registry.deleting import Contents, Sides
 from backends.registry.store import Store
-from backends.registry.v1.images import State
+from backends.registry.v1.stored_images import State
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageDriver
 from backends.storage.factory import open_memory

@@ -23,7 +23,7 @@ from backends.model.v1names import V1Name, parse_v1_name
 from backends.registry.layers_pass import LayersPass
 from backends.registry.no_room import exists
 from backends.registry.store import Store
-from backends.registry.v1.images import State
+from backends.registry.v1.stored_images import State
 from backends.registry.v1_view.viewer import Viewer
 from backends.storage import layout
 from backends.storage.driver import FileInfo, PathNotFound, StorageDriver, StorageFull

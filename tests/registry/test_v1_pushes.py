@@ -17,8 +17,9 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.names import ImageId
 from backends.registry.blobs import Blobs
 from backends.registry.v1 import staging
-from backends.registry.v1.images import Images, State
+from backends.registry.v1.images import Images
 from backends.registry.v1.staging import ANNOUNCEMENTS, TEXTS
+from backends.registry.v1.stored_images import State
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageFull
 from backends.storage.storage import Storage

@@ -16,7 +16,7 @@ from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.targets import V1Target
 from backends.model.v1names import parse_v1_name
 from backends.registry.store import Store
-from backends.registry.v1.images import State
+from backends.registry.v1.stored_images import State
 from backends.storage import layout
 from backends.storage.driver import PathNotFound
 from tests.support.actors import ACTOR

@@ -1,4 +1,4 @@
-"""v1 images: staged by id while they are pushed, visible once their JSON has its final name.
+"""v1 images being pushed: staged by id, visible once their JSON has its final name; read as `stored_images` says.
 
 A push is three requests, json, layer and checksum. `staging` keeps what arrives; `PUT checksum` names the candidate
 that becomes the image, which one request at a time makes (`image_files`).
@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from backends.model.actor import Actor
@@ -30,15 +28,15 @@ from backends.registry.events import NO_EVENTS, Events, of_v1_layer
 from backends.registry.exclusive_lock import exclusive_lock, shared_lock
 from backends.registry.hashing import RunningHash
 from backends.registry.image_copies import Copies
-from backends.registry.layers.layer_blobs import LayerBlobs
 from backends.registry.low_room import require_room
 from backends.registry.v1.image_files import ImageFiles, LayerGone, Lineage, Look, StoredElsewhere
-from backends.registry.v1.seeing import IsTaken, Seeing
+from backends.registry.v1.seeing import IsTaken
 from backends.registry.v1.sight import Sight
 from backends.registry.v1.staging import Candidate, Staging
+from backends.registry.v1.stored_images import State, StoredImages, unknown
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import Chunk, PathNotFound, Reader, StorageError, StorageFull
+from backends.storage.driver import Chunk, PathNotFound, StorageFull
 from backends.storage.locks import Locks
 from backends.storage.storage import Storage
 
@@ -49,31 +47,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("portside.v1")
 
 
-class ImageAbsent(RegistryError):  # noqa: N818 - a finding
-    """There is nothing of an image, not even the beginning of its push."""
-
-    def __init__(self) -> None:
-        super().__init__(ErrorCode.IMAGE_UNKNOWN, "Image not found")
-
-
-class State(Enum):
-    """How far an image has come."""
-
-    ABSENT = "absent"
-    UPLOADING = "uploading"
-    COMPLETE = "complete"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredImage:
-    """A complete image's JSON, the size of its layer in bytes (None: it has lost it), and its checksums."""
-
-    content: bytes
-    layer_size: int | None
-    checksums: Sequence[str]
-
-
-class Images:
+class Images(StoredImages):
     """All v1 images over one storage.
 
     Args:
@@ -99,146 +73,14 @@ class Images:
         self._repository_locks = repository_locks or storage.locks
         self._room = storage.room
         self._layers = layers
-        self._staging = Staging(storage, self._begin_meter if layers is not None else None)
-        self._files = ImageFiles(storage.driver, blobs, self._staging)
-        self._copies = copies or Copies(storage.driver)
-        self._seeing = Seeing(self._files, self._copies)
         self._events = events
-        self._layer_blobs = LayerBlobs(storage.driver)
+        staging = Staging(storage, self._begin_meter if layers is not None else None)
+        files = ImageFiles(storage.driver, blobs, staging)
+        super().__init__(storage.driver, staging=staging, files=files, copies=copies or Copies(storage.driver))
 
     def _begin_meter(self, stored: RunningHash) -> UploadMeter:
         assert self._layers is not None
         return self._layers().begin_meter(stored)
-
-    # which
-
-    async def own(self, image_id: ImageId, sight: Sight) -> ImageCopy | None:
-        """Returns the copy of an image that the repository has which a client names; None for none."""
-        return await self._seeing.own(image_id, sight)
-
-    async def place(self, image_id: ImageId, sight: Sight | None) -> ImagePlace | None:
-        """Returns where the complete image is that a client sees; None where it sees none."""
-        return await self._seeing.place(image_id, sight)
-
-    async def sees(self, place: ImagePlace, sight: Sight | None) -> bool:
-        """Whether a client sees the complete image at a place."""
-        return await self._seeing.sees(place, sight)
-
-    async def absent(self, image_id: ImageId, sight: Sight) -> RegistryError:
-        """Returns what a client is told of an image that it does not see: whether its repository's push has begun."""
-        return _unknown() if await self.seen_state(image_id, sight) is State.ABSENT else _uploading()
-
-    async def places(self, place: ImagePlace) -> Sequence[ImagePlace]:
-        """Returns where a complete image and its ancestors are, its own first.
-
-        Raises:
-            RegistryError: IMAGE_UNKNOWN or IMAGE_UPLOADING; also when what is stored is damaged.
-        """
-        await self.require_complete(place)
-        return await self._places(place)
-
-    async def _places(self, place: ImagePlace) -> Sequence[ImagePlace]:
-        try:
-            return await self._copies.places(place)
-        except (PathNotFound, ValueError) as error:
-            raise _no_ancestry(place, error) from None
-
-    async def seen_state(self, image_id: ImageId, sight: Sight | None) -> State:
-        """Returns how far an image has come, as a client sees it."""
-        if sight is None:
-            return await self.state(image_id)
-        if await self._seeing.place(image_id, sight) is not None:
-            return State.COMPLETE
-        if sight.owner is not None and await self._staging.is_announced(ImageCopy(sight.owner, image_id)):
-            return State.UPLOADING
-        return State.ABSENT
-
-    # reading
-
-    async def state(self, place: ImagePlace) -> State:
-        """Returns how far an image has come."""
-        found = await self._files.look(place)
-        if found.is_complete:
-            return State.COMPLETE
-        return State.UPLOADING if found.is_marked or await self._staging.is_announced(place) else State.ABSENT
-
-    async def require_complete(self, place: ImagePlace) -> None:
-        """Raises what docker-registry answers for an image that cannot be read."""
-        match await self.state(place):
-            case State.ABSENT:
-                raise ImageAbsent
-            case State.UPLOADING:
-                raise _uploading()
-            case State.COMPLETE:
-                return
-
-    async def require_whole(self, place: ImagePlace) -> None:
-        """Raises that too of an image that has lost its layer."""
-        await self.require_complete(place)
-        if await self._files.layer_size(place) is None:
-            raise RegistryError(
-                ErrorCode.IMAGE_UNKNOWN,
-                f"Image not found: {id_at(place)} has lost its layer; PUT its layer and its checksum again",
-            )
-
-    async def get(self, place: ImagePlace) -> StoredImage:
-        """Returns a complete image.
-
-        Raises:
-            RegistryError: IMAGE_UNKNOWN or IMAGE_UPLOADING.
-        """
-        await self.require_complete(place)
-        try:
-            content = await self._files.read_json(place)
-        except PathNotFound:
-            raise _unknown() from None
-        checksums = await self._files.read_checksums(place)
-        return StoredImage(content, await self._files.layer_size(place), checksums)
-
-    async def open_layer(self, place: ImagePlace) -> Reader:
-        """Opens a complete image's layer.
-
-        Raises:
-            RegistryError: IMAGE_UNKNOWN or IMAGE_UPLOADING.
-        """
-        await self.require_complete(place)
-        try:
-            return await self._files.open_layer(place)
-        except PathNotFound:
-            raise _unknown() from None
-
-    async def known_layer_blob(self, place: ImagePlace) -> Descriptor | None:
-        """Returns digest and size of a complete image's layer, if they were noted and can be read."""
-        try:
-            return await self._layer_blobs.find(await self._files.read_checksums(place))
-        except StorageError:  # it is only told of a pull, which does not fail for that
-            return None
-
-    async def layer_blob(self, place: ImagePlace) -> Descriptor | None:
-        """Returns digest and size of a complete image's layer; None when it has lost it. May read all of it."""
-        checksums = await self._files.read_checksums(place)
-        known = await self._layer_blobs.find(checksums)
-        size = await self._files.layer_size(place)
-        if size is None or (known is not None and known.size == size):
-            return known
-        try:
-            return await self._layer_blobs.measure(place, checksums, size)
-        except PathNotFound:
-            return None
-
-    async def ancestry(self, place: ImagePlace) -> Sequence[ImageId]:
-        """Returns the ids from a complete image to its base, its own first.
-
-        Raises:
-            RegistryError: IMAGE_UNKNOWN or IMAGE_UPLOADING; also when what is stored is damaged.
-        """
-        await self.require_complete(place)
-        try:
-            return await self._files.read_ancestry(place)
-        except (PathNotFound, ValueError) as error:
-            raise _no_ancestry(place, error) from None
-
-    # pushing
 
     async def put_json(self, image: ImageJson, sight: Sight | None = None, *, has_parent: bool = False) -> None:
         """Stages an image's JSON.
@@ -339,7 +181,7 @@ class Images:
                 return
             parent = image.own_parent
             if parent is not None and not await self._copies.has(parent):
-                raise _unknown()
+                raise unknown()
             require_room(self._room)
             work = self._make_of_stored(image)
             await carry_out(work, Change.PUSHED, f"image {image.place}", "", actor=actor)
@@ -353,14 +195,6 @@ class Images:
         if not isinstance(place, ImageCopy):
             return nullcontext()
         return shared_lock(self._repository_locks, layout.repository_lock(place.owner.text))
-
-    async def is_whole(self, place: ImagePlace) -> bool:
-        """Whether an image is complete and has its layer."""
-        return await self._files.is_whole(place)
-
-    async def ensure_durable(self, place: ImagePlace) -> None:
-        """Makes sure that a complete image survives a power cut."""
-        await self._files.ensure_durable(place)
 
     async def _complete(
         self, candidate: Candidate, payload: str, *, sight: Sight | None, is_taken: IsTaken | None
@@ -420,7 +254,7 @@ class Images:
                 raise RegistryError(ErrorCode.IMAGE_INVALID, "the image's ancestry is circular")
             place = await self._seeing.place(parent, sight)
             if place is not None:
-                rest = await self._places(place)
+                rest = await self._places_of_complete(place)
                 found = list(map(id_at, rest))
                 if sight is not None and any(
                     isinstance(each, ImageCopy) and each.owner != sight.owner for each in rest
@@ -444,30 +278,17 @@ class Images:
         if texts:
             return texts
         if place is None and (sight is not None or await self.state(image_id) is State.ABSENT):
-            raise _unknown()
+            raise unknown()
         try:  # begun with docker-registry, or it has lost its layer since
             content = await self._files.read_json(image_id if place is None else place)
         except PathNotFound:
-            raise _unknown() from None
+            raise unknown() from None
         return [parse_image_json(content, image_id).content]
 
 
 def _once(staged: ImagePlace, image_id: ImageId) -> Sequence[ImagePlace]:
     """Returns where an image may be when it is made, each place once."""
     return [image_id] if staged == image_id else [staged, image_id]
-
-
-def _no_ancestry(place: ImagePlace, error: Exception) -> RegistryError:
-    _log.warning("image %s has no ancestry that can be read: %s", place, error)
-    return _unknown()
-
-
-def _unknown() -> RegistryError:
-    return RegistryError(ErrorCode.IMAGE_UNKNOWN, "Image not found")
-
-
-def _uploading() -> RegistryError:
-    return RegistryError(ErrorCode.IMAGE_UPLOADING, "Image is being uploaded, retry later")
 
 
 def _exists() -> RegistryError:
@@ -486,7 +307,7 @@ def _no_candidate(state: State) -> RegistryError:
     """Returns what is said of a checksum for which nothing was pushed, by how far its image has come."""
     match state:
         case State.ABSENT:
-            return _unknown()
+            return unknown()
         case State.UPLOADING:
             return _mismatch()
         case State.COMPLETE:

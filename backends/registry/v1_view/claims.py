@@ -19,7 +19,8 @@ from backends.model.names import ImageId, parse_repository_name
 from backends.model.v1images import load_json
 from backends.registry.exclusive_lock import exclusive_lock
 from backends.registry.layers.errors import UnreadableLayer
-from backends.registry.v1.images import Images, State
+from backends.registry.v1.images import Images
+from backends.registry.v1.stored_images import State
 from backends.registry.v1_view.derived_images import (
     DerivedImage,
     DerivedImages,

@@ -17,8 +17,9 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.image_places import ImageCopy, ImagePlace
 from backends.model.names import ImageId
 from backends.model.v1images import ImageJson
-from backends.registry.v1.images import ImageAbsent, Images, State, StoredImage
+from backends.registry.v1.images import Images
 from backends.registry.v1.sight import Sight
+from backends.registry.v1.stored_images import ImageAbsent, State, StoredImage
 from backends.registry.v1_view.derivations import Derivations
 from backends.registry.v1_view.derived_images import DerivedImage
 from backends.registry.v1_view.layer_bytes import LayerBytes

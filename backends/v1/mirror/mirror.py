@@ -18,7 +18,7 @@ from backends.model.clients import MAX_AGENT
 from backends.model.names import ImageId
 from backends.model.v1names import V1Name
 from backends.registry.store import Store
-from backends.registry.v1.images import StoredImage
+from backends.registry.v1.stored_images import StoredImage
 from backends.storage import layout
 from backends.v1.mirror.answers import may_ask, merge_found
 from backends.v1.mirror.downloads import ArrivingLayer, Downloads, NotThere
