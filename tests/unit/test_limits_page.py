@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.auth import exchange
+from backends.auth import exchange, index_server
 from backends.auth.certificate_chains import MAX_CHAIN as MAX_CHAIN_OF_TOKEN
 from backends.auth.claim_texts import MAX_CLAIMS
 from backends.auth.claim_texts import MAX_DEPTH as MAX_CLAIM_DEPTH
@@ -18,6 +18,7 @@ from backends.auth.password_file import MAX_FILE
 from backends.auth.passwords import LONGEST_WAIT_SECONDS
 from backends.auth.remote_keys import MAX_BYTES as MAX_KEY_BYTES
 from backends.auth.remote_keys import MAX_KEYS
+from backends.auth.request_signatures import MAX_SIGNATURE
 from backends.auth.slowing import AT_ONCE, RECOVERY_SECONDS
 from backends.http.asking_again import REDIRECTS
 from backends.http.certificate_header import MAX_HEADER as MAX_CERTIFICATE
@@ -54,6 +55,7 @@ from portside.server.accepting import FIRST_BYTE_SECONDS
 from portside.server.grammar import MAX_AUTHORIZATION, MAX_HEADER_COUNT, MAX_HEADERS, MAX_LINE
 from portside.server.listening import SEND_SECONDS
 from portside.server.serving import KEEPALIVE_SECONDS
+from proxy import upstream_tokens
 
 TEXT = (Path(__file__).parents[2] / "docs/limits.md").read_text()
 ROWS = {cells[1].strip(): cells[2] for line in TEXT.splitlines() if len(cells := line.split("|")) > 3}
@@ -82,6 +84,23 @@ SAID = [
     (
         "questions to the token server in each worker ([for old clients](token-server.md#old-clients))",
         f"{exchange.AT_ONCE} at once, {exchange.WAITING} in all",
+    ),
+    (
+        "questions to an index of v1 in each worker ([an index elsewhere](v1-index.md))",
+        f"{index_server.AT_ONCE} at once, {index_server.WAITING} in all",
+    ),
+    (
+        "its list of a repository's images",
+        f"{index_server.MAX_LIST // MIB} MiB, within {index_server.TIMEOUT_SECONDS:g} s",
+    ),
+    (
+        "how long what it grants is believed; what it refuses",
+        f"{index_server.GRANTED_SECONDS:g} s; {index_server.REFUSED_SECONDS:g} s",
+    ),
+    ("a signature of a request (`X-Signature`)", f"{MAX_SIGNATURE // KIB} KiB"),
+    (
+        "what a token server answers the proxy ([tokens of an upstream](foreign-registries.md))",
+        f"{upstream_tokens.MAX_ANSWER // KIB} KiB, within {upstream_tokens.TIMEOUT_SECONDS:g} s",
     ),
     ("its answer", f"{exchange.MAX_ANSWER // KIB} KiB, within {exchange.TIMEOUT_SECONDS:g} s"),
     ("an htpasswd file", f"{MAX_FILE // MIB} MiB, 64 KiB a line"),
