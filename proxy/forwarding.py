@@ -28,6 +28,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from backends import request_context
+from backends.http.accel import NOT_BY_NGINX, is_for_layer
 from backends.http.address_doubts import AddressDoubts
 from backends.http.certificate_header import HEADER as CERTIFICATE_HEADER
 from backends.http.certificate_header import asked_for, seal
@@ -185,6 +186,9 @@ class Forwarder:
             trusted=request_context.TRUSTED_PEER in request,
             drop_authorization=request_context.DROP_AUTHORIZATION in request,
         )
+        is_trusted = request_context.TRUSTED_PEER in request
+        if self._backend is Backend.V1 and not is_trusted and is_for_layer(request.raw_path):
+            headers.append((NOT_BY_NGINX, "no"))
         if self._credentials is not None:
             own = await self._credentials.headers(request.get(request_context.SCOPES, ()))
             headers = [each for each in headers if each[0].lower() in self._passed] + own

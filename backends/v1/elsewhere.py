@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from aiohttp.web import BaseRequest, StreamResponse
 
 from backends import request_context
+from backends.http.accel import NOT_BY_NGINX
 from backends.http.sending import respond
 from backends.model.names import ImageId
 from backends.storage.capabilities import GivesUrls, capability
@@ -32,7 +33,7 @@ async def send_elsewhere(
     """
     settings = parts.settings
     # Anybody else would get an empty layer, and learn where the files are.
-    by_nginx = bool(settings.accel_prefix) and request.get(request_context.TRUSTED_PEER, False)
+    by_nginx = bool(settings.accel_prefix) and _is_from_nginx(request)
     if not size or not (by_nginx or settings.redirects_layers):
         return None
     path = await parts.store.v1_view.images.layer_file(image, parts.viewer(request))
@@ -46,3 +47,7 @@ async def send_elsewhere(
     if url is None:
         return None
     return respond(request, 302, {**STD, "Location": url}, b"")
+
+
+def _is_from_nginx(request: BaseRequest) -> bool:
+    return request.get(request_context.TRUSTED_PEER, False) and NOT_BY_NGINX not in request.headers

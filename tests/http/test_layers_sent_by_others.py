@@ -155,3 +155,24 @@ async def test_who_may_not_have_a_layer_is_not_sent_to_it(tmp_path: Path) -> Non
             assert others.status in {403, 404}
         assert (await Session(nginx, basic("nobody", "x")).begin_pull("alice/app")).status == 401
         assert (await registry.ask("GET", LAYER)).status == 401
+
+
+@pytest.mark.parametrize("trusted", ["127.0.0.1", "192.0.2.1"])
+async def test_behind_our_own_proxy_it_counts_who_asks_that(tmp_path: Path, trusted: str) -> None:
+    port = free_port()
+    async with accelerated(tmp_path) as (_, behind):
+        settings = tmp_path / "proxy.yml"
+        settings.write_text(
+            f"gateway: {{addr: '127.0.0.1:{free_port()}', certs: {tmp_path}/made, plain: {{addr: '127.0.0.1:{port}'}},"
+            f" trustedproxies: [{trusted}], v1: {{upstream: 'http://127.0.0.1:{behind}'}},"
+            f" v2: {{upstream: 'http://127.0.0.1:9'}}, metrics: {{addr: ''}}}}\n"
+        )
+        program = [sys.executable, "-m", "portside.cli", "proxy", str(settings)]
+        with running(program, tmp_path / "proxy.log", port=port):
+            asked = RunningRegistry(port)
+            await RunningRegistry(behind).push("library/app", "latest", [BASE])
+            answer = await asked.ask("GET", LAYER)
+            if trusted == "127.0.0.1":
+                assert (answer.body, answer.value("X-Accel-Redirect")) == (b"", f"/accel/images/{BASE.id}/layer")
+            else:
+                assert (answer.body, answer.value("X-Accel-Redirect")) == (BASE.layer, None)
