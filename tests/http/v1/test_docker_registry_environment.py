@@ -115,6 +115,10 @@ def test_old_and_new_clients_are_served_by_the_old_image_s_variables(tmp_path: P
         assert not (tmp_path / "data").exists()
         health = portside("health", folder=tmp_path, environment=environment)
         assert (health.returncode, health.stderr) == (0, "")
+        reindexed = portside("reindex", folder=tmp_path, environment=environment)
+        assert f"the index of {root} is complete" in reindexed.stdout
+        checked = portside("v1", "check", folder=tmp_path, environment=environment)
+        assert checked.returncode == 0, checked.stdout
         assert running.end() == 0
 
 
