@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 from backends.model.image_places import ImageCopy, ImagePlace
@@ -16,7 +16,7 @@ from portside.v1_check.findings import Evidence, Finding, Kind
 from portside.v1_check.images import Images, State
 from portside.v1_check.leftovers import unknown
 from portside.v1_check.showing import show_age
-from portside.v1_check.volume import Gone, Unreadable, evidence_of
+from portside.v1_check.volume import Gone, Text, Unreadable, evidence_of
 
 _DESCRIPTION = re.compile(r"tag(?P<tag>.*)_json", re.DOTALL)
 _KNOWN = frozenset({"json", "_index_images", "_images_list", "_private"})
@@ -112,12 +112,8 @@ def _check_tag(
 ) -> Iterator[Finding]:
     path = f"{folder.path}/{entry}"
     where = path.lstrip("/")
-    try:
-        text = images.volume.read(path)
-    except Gone:
-        return
-    except Unreadable as error:
-        yield error.finding
+    text = yield from _read(images, path)
+    if text is None:
         return
     content = text.content.decode("utf-8", "replace")
     if not is_image_id(content.strip()):
@@ -171,12 +167,8 @@ def _check_description(
     images: Images, folder: Folder, entry: str, tag: str, entries: Mapping[str, os.DirEntry[str]]
 ) -> Iterator[Finding]:
     path = f"{folder.path}/{entry}"
-    try:
-        text = images.volume.read(path)
-    except Gone:
-        return
-    except Unreadable as error:
-        yield error.finding
+    text = yield from _read(images, path)
+    if text is None:
         return
     if not isinstance(load_json(text.content), Mapping):
         yield Finding(Kind.DESCRIPTION_INVALID, path.lstrip("/"), "is not an object of JSON", text.evidence)
@@ -188,12 +180,8 @@ def _check_description(
 def _check_index(images: Images, folder: Folder) -> Iterator[Finding]:
     path = f"{folder.path}/_index_images"
     where = path.lstrip("/")
-    try:
-        text = images.volume.read(path)
-    except Gone:
-        return
-    except Unreadable as error:
-        yield error.finding
+    text = yield from _read(images, path)
+    if text is None:
         return
     listed = load_json(text.content)
     if not isinstance(listed, list):
@@ -211,6 +199,17 @@ def _check_index(images: Images, folder: Folder) -> Iterator[Finding]:
         more = f" and {len(absent) - _SHOWN_IDS} more" if len(absent) > _SHOWN_IDS else ""
         what = f"names what is not there, {shown}{more}: of a push that did not end, {show_age(text.modified)}"
         yield Finding(Kind.INDEX_NAMES_ABSENT, where, what, text.evidence)
+
+
+def _read(images: Images, path: str) -> Generator[Finding, None, Text | None]:
+    """Returns what is in a file; None where it is gone or cannot be read, which is a finding."""
+    try:
+        return images.volume.read(path)
+    except Gone:
+        return None
+    except Unreadable as error:
+        yield error.finding
+        return None
 
 
 def _evidence(images: Images, path: str) -> Evidence:
