@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.registry.store import Store
 from backends.storage.factory import open_folder
 from backends.web.settings import GateSettings
 from tests.support.v1server import RunningRegistry, running_v1
@@ -29,4 +30,14 @@ async def registry(root: Path, gates: GateSettings) -> AsyncIterator[RunningRegi
     storage = open_folder(root)
     async with running_v1(storage, gates=gates) as running:
         yield running
+    await storage.close()
+
+
+@pytest.fixture
+async def store(root: Path) -> AsyncIterator[Store]:
+    """The store of another process over the same folder."""
+    storage = open_folder(root)
+    opened = Store(storage)
+    yield opened
+    await opened.close()
     await storage.close()

@@ -7,7 +7,7 @@ import json
 import re
 import tarfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from pathlib import Path
@@ -301,15 +301,6 @@ NAME = RepositoryName("team/app")
 
 def _zstd_layer(content: bytes) -> Layer:
     return Layer(pack(content, Compression.ZSTD), digest_of(content), ZSTD)
-
-
-@pytest.fixture
-async def store(root: Path) -> AsyncIterator[Store]:
-    storage = open_folder(root)
-    opened = Store(storage)
-    yield opened
-    await opened.close()
-    await storage.close()
 
 
 async def test_images_of_manifests_are_listed_and_no_file_of_the_original_s_is_made(

@@ -43,16 +43,6 @@ EMPTY = example("empty-layer/empty.tar.gz")
 TAR = b"\0" * 511 + b"\1" + b"\0" * 1024
 
 
-@pytest.fixture
-async def store(root: Path) -> AsyncIterator[Store]:
-    """The store of another process, which pushes."""
-    storage = open_folder(root)
-    opened = Store(storage)
-    yield opened
-    await opened.close()
-    await storage.close()
-
-
 async def ids_of(registry: RunningRegistry, top: str) -> list[str]:
     """The ids of a chain, base first."""
     answer = await registry.ask("GET", f"/v1/images/{top}/ancestry")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 
@@ -13,7 +12,6 @@ from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.targets import V1Target, V2Target
 from backends.registry.store import Store
 from backends.storage import layout
-from backends.storage.factory import open_folder
 from tests.support.actors import ACTOR
 from tests.support.formats import example
 from tests.support.pushed_examples import expected_v1, push_example
@@ -33,16 +31,6 @@ BASE = make_pushed("a", layer=layer("base"), created="2015-01-01T00:00:00Z")
 STEP = make_pushed("b", parent=BASE.id, layer=EMPTY, created="2015-01-01T00:00:01Z", throwaway=True)
 TOP = make_pushed("c", parent=STEP.id, layer=layer("top"), created="2015-01-01T00:00:02Z")
 CHAIN = (BASE, STEP, TOP)
-
-
-@pytest.fixture
-async def store(root: Path) -> AsyncIterator[Store]:
-    """The store of another process, which pushes."""
-    storage = open_folder(root)
-    opened = Store(storage)
-    yield opened
-    await opened.close()
-    await storage.close()
 
 
 async def pulled(registry: RunningRegistry, *, name: str = NAME, tag: str = "1.0") -> list[Pushed]:
