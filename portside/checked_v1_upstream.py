@@ -8,7 +8,8 @@ asked: clients log in here, get tokens of ours for what they begin, and the regi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 
 from aiohttp.web import BaseRequest, StreamResponse
@@ -27,14 +28,14 @@ from backends.v1.parts import Parts
 from backends.v1.routes import PARSERS, ROUTES
 from backends.v1.settings import V1Settings
 from backends.web.access import AccessGate
-from backends.web.dispatch import Dispatcher, Route
+from backends.web.dispatch import Dispatcher
 from backends.web.errors import render_errors
-from backends.web.operations import ImageAccess, Operation, OperationHandler
+from backends.web.operations import ImageAccess, Operation, OperationHandler, Values
 from backends.web.rights import Rights, rights_of
+from portside.checked_upstream import CheckedUpstream, forwarding_routes
 from proxy.forwarding import Forwarder
-from proxy.proxy import InProcess
 
-_ANSWERED_HERE = frozenset(
+_ANSWERED_HERE: frozenset[OperationHandler] = frozenset(
     {session.get_ping, session.get_root, session.get_users, session.post_user, session.put_user, repositories.put_auth}
 )
 _TOKENS: Mapping[OperationHandler, V1Access] = {
@@ -56,8 +57,10 @@ async def may_touch_image(rights: Rights, access: ImageAccess) -> bool:
     return is_somebody(rights.identity)
 
 
-class CheckedV1Upstream:
-    """An upstream whose clients are asked who they are before their requests go on.
+def check_v1_upstream(
+    forwarder: Forwarder, settings: V1Settings, *, access: AccessGate, nothing: Store, tokens: V1Tokens
+) -> CheckedUpstream:
+    """Returns a v1 registry elsewhere whose clients are asked who they are before their requests go on.
 
     Args:
         forwarder: passes them on, with the proxy's own credentials.
@@ -66,79 +69,32 @@ class CheckedV1Upstream:
         nothing: a store with nothing in it.
         tokens: issues tokens to clients.
     """
-
-    def __init__(
-        self, forwarder: Forwarder, settings: V1Settings, *, access: AccessGate, nothing: Store, tokens: V1Tokens
-    ) -> None:
-        empty = Parts(nothing, settings, BodyLimit(settings.uploads_at_once), tokens)
-        dispatcher = Dispatcher(
-            [_forwarding(each) for each in ROUTES],
-            PARSERS,
-            _Behind(forwarder, empty, tokens),
-            gates=(),
-            access=access,
-            nothing=empty,
-            what="this registry",
-            headers={"Server": STD["Server"]},
-        )
-        self._forwarder = forwarder
-        self._here = InProcess(render_errors(dispatcher.handle, render))
-
-    async def handle(self, request: BaseRequest) -> StreamResponse:
-        """Judges a request, and passes it on or answers it."""
-        return await self._here.handle(request)
-
-    async def available(self) -> bool:
-        """Whether the registry answers now."""
-        return await self._forwarder.available()
-
-    async def close(self) -> None:
-        """Closes the connections to the registry."""
-        await self._forwarder.close()
+    empty = Parts(nothing, settings, BodyLimit(settings.uploads_at_once), tokens)
+    dispatcher = Dispatcher(
+        forwarding_routes(ROUTES, partial(_pass_on, tokens), empty=empty, answered_here=_ANSWERED_HERE),
+        PARSERS,
+        forwarder,
+        gates=(),
+        access=access,
+        nothing=empty,
+        what="this registry",
+        headers={"Server": STD["Server"]},
+    )
+    return CheckedUpstream(forwarder, render_errors(dispatcher.handle, render))
 
 
-@dataclass(frozen=True, slots=True)
-class _Behind:
-    """What the handlers of operations that are allowed are given.
-
-    Attributes:
-        forwarder: to the registry.
-        empty: for what is answered here all the same.
-        tokens: issues tokens to clients.
-    """
-
-    forwarder: Forwarder
-    empty: Parts
-    tokens: V1Tokens
-
-
-def _forwarding(route: Route) -> Route:
-    operations = {
-        method: replace(operation, handler=_handler(operation)) for method, operation in route.operations.items()
-    }
-    return replace(route, operations=operations)
-
-
-def _handler(operation: Operation) -> OperationHandler:
-    """Returns what carries out an operation where it is allowed; where all is hidden, its own handler does."""
-    own = operation.handler
-
-    async def handle(parts: _Behind | Parts, request: BaseRequest, **values: object) -> StreamResponse:
-        if isinstance(parts, Parts):
-            return await own(parts, request, **values)
-        if own in _ANSWERED_HERE:
-            return await own(parts.empty, request, **values)
-        access = _TOKENS.get(own)
-        name = values.get("name")
-        if access is not None and isinstance(name, V1Name):
-            await _give_token(parts.tokens, request, name, access)
-        answer = await parts.forwarder.handle(request)
-        if answer.status >= HTTPStatus.BAD_REQUEST and not answer.prepared:  # nothing has begun
-            for header in _OF_A_TOKEN:
-                answer.headers.popall(header, None)
-        return answer
-
-    return handle
+async def _pass_on(
+    tokens: V1Tokens, forwarder: Forwarder, operation: Operation, request: BaseRequest, values: Values
+) -> StreamResponse:
+    access = _TOKENS.get(operation.handler)
+    name = values.get("name")
+    if access is not None and isinstance(name, V1Name):
+        await _give_token(tokens, request, name, access)
+    answer = await forwarder.handle(request)
+    if answer.status >= HTTPStatus.BAD_REQUEST and not answer.prepared:  # nothing has begun
+        for header in _OF_A_TOKEN:
+            answer.headers.popall(header, None)
+    return answer
 
 
 async def _give_token(tokens: V1Tokens, request: BaseRequest, name: V1Name, access: V1Access) -> None:

@@ -347,16 +347,16 @@ def _checked(
     nothing = make_nothing(settings)
     found: dict[Backend, Upstream] = {}
     if settings.proxy.v1 is not None and settings.proxy.v1.credentials is not None:
-        from portside.checked_v1_upstream import CheckedV1Upstream, may_touch_image  # noqa: PLC0415 - as above
+        from portside.checked_v1_upstream import check_v1_upstream, may_touch_image  # noqa: PLC0415 - as above
 
         gate = control.gate("v1", may_touch_image)
-        found[Backend.V1] = CheckedV1Upstream(
+        found[Backend.V1] = check_v1_upstream(
             elsewhere[Backend.V1], settings.v1, access=gate, nothing=nothing, tokens=control.v1_tokens
         )
     if settings.proxy.v2 is not None and settings.proxy.v2.credentials is not None:
-        from portside.checked_upstream import CheckedUpstream  # noqa: PLC0415 - as above
+        from portside.checked_v2_upstream import check_v2_upstream  # noqa: PLC0415 - as above
 
-        found[Backend.V2] = CheckedUpstream(
+        found[Backend.V2] = check_v2_upstream(
             elsewhere[Backend.V2], settings.v2, access=v2_gate(control), nothing=nothing
         )
     return found
