@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from aiohttp.web import BaseRequest, StreamResponse
 
@@ -12,8 +13,10 @@ from backends.model.names import ImageId, is_image_id
 from backends.model.targets import target_text
 from backends.model.v1images import parse_body
 from backends.model.v1names import V1Name, require_new_name, require_new_tag
-from backends.registry.v1_view.repositories import TaggedImage
 from backends.v1.parts import Parts, answer, done
+
+if TYPE_CHECKING:
+    from backends.registry.v1_view.repositories import TaggedImage
 
 UNDESCRIBED = {
     "arch": "amd64",
