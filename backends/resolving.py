@@ -6,7 +6,6 @@ The event loop's own threads would be waited for at the end, and a lookup that n
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,17 +49,6 @@ class OwnResolver(AbstractResolver):
     async def close(self) -> None:
         """Waits for nothing: a process ends without the threads that hang."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def reason_of(error: OSError) -> str:
-    """Returns why nobody was reached, as the system says it; asyncio puts its own words, and the address, in its place.
-
-    Args:
-        error: `os_error` of aiohttp's.
-    """
-    if isinstance(error, socket.gaierror) or not error.errno:
-        return error.strerror or type(error).__name__
-    return os.strerror(error.errno)
 
 
 def _look_up(host: str, port: int, family: int) -> Sequence[ResolveResult]:

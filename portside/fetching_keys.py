@@ -21,7 +21,8 @@ from backends.auth.remote_keys import MAX_BYTES, Fetched, UnreachableIssuer
 from backends.auth.whole_file import read_whole
 from backends.model.strict_json import parse_json
 from backends.notify.environment_proxy import find_proxy
-from backends.resolving import OwnResolver, reason_of
+from backends.outgoing_requests import read_up_to, why_not_reached
+from backends.resolving import OwnResolver
 
 SECONDS = 10.0
 """For everything: discovery, redirects, keys."""
@@ -115,12 +116,11 @@ async def _read(answer: aiohttp.ClientResponse, url: str) -> Fetched:
         raise UnreachableIssuer(f"{_shown(url)}: it answers {answer.status}{hint}")
     if "Content-Encoding" in answer.headers:
         raise UnreachableIssuer(f"{_shown(url)}: its answer is compressed, unasked")
-    content = bytearray()
-    async for chunk in answer.content.iter_any():
-        content += chunk
-        if len(content) > MAX_BYTES:
-            raise UnreachableIssuer(f"{_shown(url)}: its answer is longer than {MAX_BYTES} bytes")
-    return Fetched(bytes(content), _fresh_seconds(answer.headers.getall("Cache-Control", [])))
+    try:
+        content = await read_up_to(answer, MAX_BYTES)
+    except ValueError as error:
+        raise UnreachableIssuer(f"{_shown(url)}: {error}") from None
+    return Fetched(content, _fresh_seconds(answer.headers.getall("Cache-Control", [])))
 
 
 def _prepare(settings: OpenIdSettings) -> tuple[ssl.SSLContext, str]:
@@ -190,10 +190,8 @@ def _why(error: Exception) -> str:
     match error:
         case TimeoutError():
             return f"it did not answer within {SECONDS:g} seconds"
-        case aiohttp.ClientConnectorCertificateError():
-            return f"its certificate is not trusted ({error.certificate_error})"
         case aiohttp.ClientConnectorError():
-            return f"it cannot be reached ({reason_of(error.os_error)})"
+            return why_not_reached(error)
         case aiohttp.ClientHttpProxyError():
             return f"the proxy of the environment refuses ({error.status})"
         case aiohttp.ClientResponseError():

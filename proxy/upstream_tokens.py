@@ -18,9 +18,10 @@ from http import HTTPStatus
 import aiohttp
 from yarl import URL
 
-from backends.auth.asking import Asking, parse_token_answer, reason, shown
+from backends.auth.asking import Asking, parse_token_answer, shown
 from backends.model.cache import Cache
 from backends.model.errors import ErrorCode, RegistryError
+from backends.outgoing_requests import why_unanswered
 
 TIMEOUT_SECONDS = 10.0
 AT_ONCE = 16
@@ -116,7 +117,7 @@ class UpstreamTokens:
         except TimeoutError:
             raise self._unavailable(f"it did not answer within {TIMEOUT_SECONDS:g} seconds") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._unavailable(reason(error)) from None
+            raise self._unavailable(why_unanswered(error)) from None
         self._trouble = ""
         return _Kept(token, self._clock() + seconds)
 

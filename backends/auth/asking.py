@@ -18,7 +18,8 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from backends.model.strict_json import parse_json
-from backends.resolving import OwnResolver, reason_of
+from backends.outgoing_requests import read_up_to
+from backends.resolving import OwnResolver
 
 RETRY_SECONDS = 5
 """In so many seconds clients are told to come again where the server does not say."""
@@ -74,11 +75,11 @@ class Asking:
             most: so many bytes a body may have.
 
         Raises:
-            aiohttp.ClientError, OSError, ValueError: nothing that can be used; `reason` says why.
+            aiohttp.ClientError, OSError, ValueError: nothing that can be used; `why_unanswered` says why.
         """
         session = await self._get_session()
         async with session.get(url, headers=headers, allow_redirects=False) as answer:
-            content = await _read(answer, most) if answer.status == HTTPStatus.OK else b""
+            content = await read_up_to(answer, most) if answer.status == HTTPStatus.OK else b""
             return Answered(answer.status, answer.headers, content)
 
     async def close(self) -> None:
@@ -110,30 +111,6 @@ def _context(ca: str, more_ca: str) -> ssl.SSLContext:
     if more_ca:
         context.load_verify_locations(more_ca)
     return context
-
-
-async def _read(answer: aiohttp.ClientResponse, most: int) -> bytes:
-    content = bytearray()
-    async for piece in answer.content.iter_any():
-        content += piece
-        if len(content) > most:
-            raise ValueError(f"its answer is longer than {most} bytes")
-    return bytes(content)
-
-
-def reason(error: Exception) -> str:
-    """Returns why a question was not answered, for the end of a sentence about the server."""
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return f"its certificate is not trusted ({error.certificate_error})"
-        case aiohttp.ClientConnectorError():
-            return f"it cannot be reached ({reason_of(error.os_error)})"
-        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError():
-            return "its answer ends too early"
-        case aiohttp.ClientError():
-            return f"its answer is not valid HTTP ({type(error).__name__})"
-        case _:
-            return str(error)
 
 
 def shown(url: URL) -> str:

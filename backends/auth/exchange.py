@@ -26,7 +26,7 @@ from http import HTTPStatus
 import aiohttp
 from yarl import URL
 
-from backends.auth.asking import RETRY_SECONDS, Asking, parse_token_answer, reason, retry_after, shown
+from backends.auth.asking import RETRY_SECONDS, Asking, parse_token_answer, retry_after, shown
 from backends.auth.credentials import Basic, Bearer
 from backends.auth.identity import Caller, Identity
 from backends.auth.schemes import Busy, Failure, Scheme, Wanted, WrongCredentials, scopes_of
@@ -34,6 +34,7 @@ from backends.auth.slowing import Slowing
 from backends.auth.turns import FairTurns
 from backends.model.cache import Cache
 from backends.model.networks import client_of
+from backends.outgoing_requests import why_unanswered
 
 TIMEOUT_SECONDS = 10.0
 AT_ONCE = 16
@@ -210,7 +211,7 @@ class Exchange:
         except TimeoutError:
             raise self._unavailable(f"it did not answer within {TIMEOUT_SECONDS:g} seconds") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._unavailable(reason(error)) from None
+            raise self._unavailable(why_unanswered(error)) from None
         self._kept.put(key, kept)
         return kept
 

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import aiohttp
 from yarl import URL
 
-from backends.auth.asking import RETRY_SECONDS, Answered, Asking, reason, retry_after, shown
+from backends.auth.asking import RETRY_SECONDS, Answered, Asking, retry_after, shown
 from backends.auth.credentials import IndexToken
 from backends.auth.index_tokens import path_at_index
 from backends.auth.schemes import Busy, Failure
@@ -33,6 +33,7 @@ from backends.model.cache import Cache
 from backends.model.names import ImageId
 from backends.model.networks import client_of
 from backends.model.strict_json import parse_json
+from backends.outgoing_requests import why_unanswered
 
 GRANTED_SECONDS = 3.0
 """So long a token, and an image for a token, is taken for granted without asking again."""
@@ -167,7 +168,7 @@ class IndexServer:
         except TimeoutError:
             raise self._unavailable(f"it did not answer within {TIMEOUT_SECONDS:g} seconds") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._unavailable(reason(error)) from None
+            raise self._unavailable(why_unanswered(error)) from None
         if self._trouble:
             self._trouble = ""
             _log.info("the index %s answers again", shown(self._url))

@@ -24,7 +24,8 @@ from yarl import URL
 
 from backends.notify.environment_proxy import find_proxy
 from backends.notify.settings import EndpointSettings, MediaType
-from backends.resolving import OwnResolver, reason_of
+from backends.outgoing_requests import why_not_reached
+from backends.resolving import OwnResolver
 
 KEEPALIVE_SECONDS = 15.0
 USER_AGENT = "Portside"
@@ -140,10 +141,8 @@ class Poster:
         match error:
             case TimeoutError():
                 return f"it did not answer within {self._endpoint.timeout_seconds:g} seconds"
-            case aiohttp.ClientConnectorCertificateError():
-                return f"its certificate is not trusted ({error.certificate_error})"
             case aiohttp.ClientConnectorError():
-                return f"it cannot be reached ({reason_of(error.os_error)})"
+                return why_not_reached(error)
             case aiohttp.ClientHttpProxyError():
                 return f"the proxy of the environment refuses ({error.status})"
             case aiohttp.ClientResponseError():

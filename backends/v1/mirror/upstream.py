@@ -22,7 +22,8 @@ import aiohttp
 from yarl import URL
 
 from backends.auth.followed_file import FollowedFile
-from backends.resolving import OwnResolver, reason_of
+from backends.outgoing_requests import read_up_to, reason_of, why_unanswered
+from backends.resolving import OwnResolver
 from backends.v1.mirror.answers import VIA
 from backends.v1.mirror.settings import MirrorSettings
 
@@ -132,7 +133,7 @@ class Upstream:
         async with self._ask("GET", path, behalf, index=index, seconds=SMALL_SECONDS) as answer:
             if answer is None:
                 return None
-            body = await _read(answer)
+            body = await read_up_to(answer, MAX_ANSWER)
             checksums = answer.headers.getall("X-Docker-Checksum-Payload", ())
             return Reply(body, answer.headers.get("X-Docker-Size"), checksums)
 
@@ -216,15 +217,6 @@ class Upstream:
         return self._unavailable(path, f"its answer is not believed: {why}")
 
 
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    content = bytearray()
-    async for piece in answer.content.iter_any():
-        content += piece
-        if len(content) > MAX_ANSWER:
-            raise ValueError(f"its answer is longer than {MAX_ANSWER} bytes")
-    return bytes(content)
-
-
 def _one_line(content: bytes) -> bytes:
     password = content.removesuffix(b"\n").removesuffix(b"\r")
     if not password or len(password) > _LONGEST or any(byte < 32 or byte == 127 for byte in password):  # noqa: PLR2004 - ASCII's control characters
@@ -240,17 +232,9 @@ def _why_not(status: int) -> str:
 
 def _why(error: Exception) -> str:
     match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return f"its certificate is not trusted ({error.certificate_error})"
-        case aiohttp.ClientConnectorError():
-            return f"it cannot be reached ({reason_of(error.os_error)})"
-        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError():
-            return "its answer ends too early"
         case TimeoutError():
             return "it does not answer in time"
-        case aiohttp.ClientError():
-            return f"its answer is not valid HTTP ({type(error).__name__})"
-        case OSError():
+        case OSError() if not isinstance(error, aiohttp.ClientError):
             return f"the connection broke ({reason_of(error)})"
         case _:
-            return str(error)
+            return why_unanswered(error)
