@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -84,7 +84,7 @@ def prepare_access(settings: Settings) -> PreparedAccess | None:
         own = settings.values["auth"]
         section = "auth" if own is not None and own["htpasswd"] is not None else "gateway.auth"
         table = prepare_password_file(asked.htpasswd, f"{section}.htpasswd.path")
-        users = table.entries if asked.schemes == ("htpasswd",) else None
+        users = {*table.entries, *_users_of_v1(settings)} if asked.schemes == ("htpasswd",) else None
     if prepared.rules is not None:
         _tell_of_unmet_rules(asked, prepared.rules, users)
     return prepared
@@ -96,6 +96,19 @@ def _tell_of_unmet_rules(asked: AccessSettings, file: RulesFile, users: Collecti
 
     for line, what in unmet_rules(file.current(), users=users, has_claims=bool(asked.openid)):
         _log.warning("%s: line %d %s", asked.rules, line, what)
+
+
+def _users_of_v1(settings: Settings) -> Iterator[str]:
+    """Yields whom rules name who show a token of an index elsewhere, or sign their requests."""
+    if settings.v1.index is None:
+        return
+    from backends.auth import index_scheme  # noqa: PLC0415 - few have an index elsewhere
+
+    yield index_scheme.USER
+    if settings.v1.index.privileged_key is not None:
+        from backends.auth import request_signatures  # noqa: PLC0415 - seldom wanted
+
+        yield request_signatures.USER
 
 
 def _make_slots(asked: AccessSettings) -> CheckSlots | None:

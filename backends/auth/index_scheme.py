@@ -1,6 +1,6 @@
 """The scheme of an index's tokens: who shows one may do what the index says, in one repository.
 
-An index names no user. To the rules of this registry, its tokens' holders are the user `index`: both must allow.
+An index names no user. To the rules of this registry, its tokens' holders are the user `v1:index`: both must allow.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from backends.auth.schemes import Failure, Wanted, WrongCredentials
 from backends.model.actions import Action
 from backends.model.names import ImageId
 
-USER = "index"
+USER = "v1:index"
+"""No password file, and nobody who logs in with a password, has a name with a colon."""
 
 CHALLENGE = "Token"
 """As docker-registry 0.9.1; Docker itself does not read it."""

@@ -27,7 +27,8 @@ from backends.auth.index_tokens import IndexGrants, repository_of
 from backends.auth.schemes import Wanted
 from backends.model.actions import Action
 
-USER = "privileged"
+USER = "v1:privileged"
+"""No account is called so, as in `index_scheme.py`."""
 MIN_BITS = 2048
 """Of the key; docker-registry takes no other."""
 MAX_SIGNATURE = 4096

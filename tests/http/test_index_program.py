@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from portside.password_files.hashing import make_hash
 from tests.support.certificate import make_certificate
 from tests.support.commands import portside, running_command
 from tests.support.serving_here import Client
@@ -78,15 +80,19 @@ def test_what_would_serve_the_same_by_v2_to_everybody_does_not_start(tmp_path: P
 
 
 async def test_rules_hold_beside_it_in_one_process(tmp_path: Path, index: SmallIndex) -> None:
-    (tmp_path / "rules.yml").write_text("- {allow: push, to: index, on: team/*}\n")
-    path = written(tmp_path, {"index": index.url}, access=str(tmp_path / "rules.yml"))
+    (tmp_path / "users").write_text(f"index:{make_hash(b'wonder', 4)}\n")
+    (tmp_path / "rules.yml").write_text("- {allow: push, to: [v1:index, carol, v1:privileged], on: team/*}\n")
+    users = {"htpasswd": {"realm": "x", "path": str(tmp_path / "users")}}
+    path = written(tmp_path, {"index": index.url}, access=str(tmp_path / "rules.yml"), auth=users)
     with running_command("serve", path, folder=tmp_path) as command:
+        assert "line 1 names carol, v1:privileged, who are not in the file of users" in command.err.read_text()
         client = Client("127.0.0.1", command.port("proxy"))
         await push(client, index)
         denied = await client.ask("PUT", "/v1/repositories/x/y/tags/t", header(index.give("x/y", "write")), body=b'"x"')
         assert denied.status == 403
-        for headers in ({}, header(index.give(NAME, "read"))):  # nobody can log in to v2 here
-            assert (await client.ask("GET", f"/v2/{NAME}/manifests/t", headers)).status in {401, 403}
+        as_index = {"Authorization": "Basic " + b64encode(b"index:wonder").decode()}  # to be called so opens nothing
+        for headers in ({}, header(index.give(NAME, "read")), as_index):
+            assert (await client.ask("GET", f"/v2/{NAME}/manifests/t", headers)).status in {401, 403, 404}
 
 
 async def test_the_proxy_in_another_process_passes_tokens_on(tmp_path: Path, index: SmallIndex) -> None:

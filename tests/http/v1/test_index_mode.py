@@ -393,9 +393,9 @@ async def test_the_index_s_certificate_is_verified(tmp_path: Path) -> None:
 
 
 RULES = """
-- {allow: push, to: index, on: team/*}
+- {allow: push, to: v1:index, on: team/*}
 - {allow: pull, to: anyone, on: public/*}
-- {deny: push, to: index, on: team/frozen}
+- {deny: push, to: v1:index, on: team/frozen}
 """
 
 

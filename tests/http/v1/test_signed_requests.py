@@ -138,7 +138,7 @@ async def test_without_the_setting_a_signature_is_nothing() -> None:
 
 async def test_rules_hold_for_who_signs_too(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_bytes(pem(KEY))
-    rules = parse_rules("- {allow: [push, delete], to: index}\n- {allow: pull, to: privileged, on: team/*}\n")
+    rules = parse_rules("- {allow: [push, delete], to: v1:index}\n- {allow: pull, to: v1:privileged, on: team/*}\n")
     async with beside_index(SmallIndex(), key=tmp_path / "key.pem", rules=lambda: rules) as here:
         await here.push(MINE, IMAGE)
         await here.push("else/where", OTHER)
