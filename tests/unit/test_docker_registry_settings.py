@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,12 +135,52 @@ def test_serve_runs_its_v1_part_by_the_file_that_the_variable_names(load: Load) 
     # As docker-registry: plain HTTP on its port, told at start.
     assert roots(settings)[0] == ("proxy", ":5000", False)
     assert any(note.startswith(":5000 speaks plain HTTP, as docker-registry does") for note in settings.notes)
-    own = load(Role.SERVE, "http: {addr: ':1'}", named)
-    assert any(note.startswith(":1 speaks plain HTTP, since http.addr is set") for note in own.notes)
     certs = load(Role.SERVE, None, named, {"gateway.certs": "/c"})
     assert roots(certs)[0] == ("proxy", ":5000", True)
     assert load(Role.V2, None, named).storage.root == "data"
     elsewhere = load(Role.SERVE, "gateway: {v1: {upstream: 'http://r'}}", named)
+    assert elsewhere.storage.root == "data"
+
+
+OPENING: list[dict[str, str]] = [
+    {"SETTINGS_FLAVOR": "dev"},
+    {"STANDALONE": "true"},
+    {"MIRROR_SOURCE": "https://other.example"},
+    {"STORAGE_PATH": "/elsewhere"},
+]
+
+
+@pytest.mark.parametrize("variable", OPENING)
+@pytest.mark.parametrize(
+    "text", ["{}", "gateway: {v1: {standalone: false, index: 'https://i'}, v2: {upstream: 'http://r'}}"]
+)
+def test_no_variable_changes_what_serve_does_by_a_file_of_portside_s(
+    load: Load, variable: dict[str, str], text: str
+) -> None:
+    """Other programs have variables of these names; `REGISTRY_PORT` alone would have switched TLS off."""
+    further = {
+        "REGISTRY_HOST": "0.0.0.0",
+        "REGISTRY_PORT": "5000",
+        "DEBUG": "true",
+        "LOGLEVEL": "debug",
+        "CORS_ORIGINS": "*",
+        "GUNICORN_WORKERS": "3",
+        "PRIVILEGED_KEY": "/key.pem",
+        "DISABLE_TOKEN_AUTH": "true",
+    }
+    settings = load(Role.SERVE, text, {**further, **variable})
+    alone = load(Role.SERVE, text)
+    assert replace(settings, notes=()) == replace(alone, notes=())
+    (name,) = variable
+    told = any(note.startswith(f"{name} has no effect beside a settings file") for note in settings.notes)
+    assert told is (name != "STANDALONE")  # true is what the file means too
+
+
+def test_what_is_unsafe_to_pass_over_keeps_serve_from_starting_by_a_file_of_portside_s(load: Load) -> None:
+    asked = {"DOCKER_REGISTRY_CONFIG": str(FILES / "plain.yml"), "STANDALONE": "false", "GUNICORN_OPTS": "[--bind=x]"}
+    mistakes = mistakes_of(load, Role.SERVE, "{}", environment=asked)
+    assert {each.partition(":")[0] for each in mistakes} == set(asked)
+    elsewhere = load(Role.SERVE, "gateway: {v1: {upstream: 'http://r'}}", asked)
     assert elsewhere.storage.root == "data"
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from portside.settings.docker_registry.flavors import Flavor, Source
-from portside.settings.docker_registry.outcomes import Outcome
-from portside.settings.docker_registry.program import USUAL_PORT, translate_program
+from portside.settings.docker_registry.outcomes import Outcome, of_variable
+from portside.settings.docker_registry.program import USUAL_PORT, translate_program, yaml_value
 from portside.settings.docker_registry.reading import CONFIG, FLAVOR, Chosen, choose
 from portside.settings.docker_registry.recognizing import is_meant
 from portside.settings.docker_registry.translating import translate
@@ -18,7 +18,9 @@ from portside.settings.remarks import Kind, Remark
 from portside.settings.settings import Role
 
 _ADDRESS = "http.addr"
-_PLACE = "STORAGE_PATH"
+_STANDALONE = "STANDALONE"
+_PASSED_OVER = (FLAVOR, "STORAGE_PATH", "MIRROR_SOURCE")
+_UNSAFE_TO_PASS_OVER = frozenset({"GUNICORN_OPTS", "GUNICORN_USER", "GUNICORN_GROUP"})
 # Whoever sets one of them, and has it in no `_env:` of an own file, expects something of it.
 _EXPECTED = (
     "STORAGE_PATH",
@@ -69,10 +71,10 @@ def read_older(
         role: V1, or SERVE.
         older_file: docker-registry's file, where the argument names one.
         environment: all variables.
-        has_file: whether a file of Portside's is read too.
+        has_file: whether a file of Portside's is read too, beside which nothing changes what SERVE does.
     """
-    if role is not Role.V1 and not is_meant(environment, has_file=has_file):
-        return _program_alone(environment)
+    if role is not Role.V1 and (has_file or not is_meant(environment)):
+        return _passed_over(environment)
     chosen = choose(older_file, environment)
     outcomes: list[Outcome] = []
     if chosen.flavor is not None:
@@ -86,7 +88,7 @@ def read_older(
         outcomes += _unexpected(chosen.flavor, environment, chosen.path)
     outcomes += translate_program(environment)
     values, defaults, origins, variables = _settings(outcomes, chosen.path, asked=chosen.asked)
-    if chosen.asked and (role is Role.V1 or not has_file):
+    if chosen.asked:
         defaults.setdefault(_ADDRESS, f":{USUAL_PORT}")
     return Older(
         path=chosen.path,
@@ -117,17 +119,31 @@ def _unusable(chosen: Chosen) -> Outcome:
     return Outcome(chosen.subject, Kind.REFUSED, source=Source.DEFAULT, why=chosen.mistake)
 
 
-def _program_alone(environment: Mapping[str, str]) -> Older:
-    """Returns what is unsafe to pass over, where docker-registry's settings are not meant."""
-    refused = [each for each in translate_program(environment) if each.kind is Kind.REFUSED]
-    refused = [
-        each for each in refused if each.variable.startswith(("GUNICORN_OPTS", "GUNICORN_USER", "GUNICORN_GROUP"))
+def _passed_over(environment: Mapping[str, str]) -> Older:
+    """Returns what is said where docker-registry's settings are not read, and what is unsafe to pass over.
+
+    Other programs have variables of these names, so none changes what a file of Portside's says, or leaves unsaid.
+    """
+    outcomes = [
+        each
+        for each in translate_program(environment)
+        if each.kind is Kind.REFUSED and each.variable in _UNSAFE_TO_PASS_OVER
     ]
-    remarks = _remarks(refused, None)
-    if environment.get(_PLACE):
-        why = f"has no effect beside a settings file; name the folder there or with --data, or set {FLAVOR}"
-        remarks.append(Remark(Kind.IGNORED, _PLACE, f"{_PLACE} {why}"))
-    return Older(outcomes=tuple(refused), remarks=tuple(remarks))
+    if environment.get(CONFIG):
+        why = (
+            "a settings file of Portside's is read, and its settings are not mixed with docker-registry's; write these"
+            " into it (portside v1 config check says what they are called) and remove the variable"
+        )
+        outcomes.append(of_variable(CONFIG, Kind.REFUSED, why))
+    if _STANDALONE in environment and yaml_value(environment, _STANDALONE) is not True:
+        why = (
+            "it is not true, so tokens of an index would be wanted; where they are, write gateway.v1.standalone: false"
+            " and gateway.v1.index into the settings file; then remove the variable"
+        )
+        outcomes.append(of_variable(_STANDALONE, Kind.REFUSED, why))
+    why = "has no effect beside a settings file of Portside's, which says what it means itself"
+    outcomes += [of_variable(name, Kind.IGNORED, why) for name in _PASSED_OVER if environment.get(name)]
+    return Older(outcomes=tuple(outcomes), remarks=tuple(_remarks(outcomes, None)))
 
 
 def _unexpected(flavor: Flavor, environment: Mapping[str, str], path: Path) -> list[Outcome]:

@@ -54,7 +54,7 @@ def translate_program(environment: Mapping[str, str]) -> list[Outcome]:
                 "has no effect: the access log goes to stdout, the program's log to stderr",
             )
             for name in _LOG_FILES
-            if _value(environment, name) not in {None, "", "-"}
+            if yaml_value(environment, name) not in {None, "", "-"}
         ),
     ]
 
@@ -89,7 +89,7 @@ def _workers(environment: Mapping[str, str]) -> Iterator[Outcome]:
         else:
             yield of_variable(name, Kind.REFUSED, f"{seconds[:40]!r} is not a number of seconds")
     name = "GUNICORN_SILENT_TIMEOUT"
-    if _value(environment, name) not in {None, ""}:
+    if yaml_value(environment, name) not in {None, ""}:
         why = "has no effect: a worker that is silent is not ended, and a client that is has gateway.bodytimeout"
         yield of_variable(name, Kind.IGNORED, why)
 
@@ -105,7 +105,7 @@ def _rights(environment: Mapping[str, str]) -> Iterator[Outcome]:
 
 def _options(environment: Mapping[str, str]) -> Iterator[Outcome]:
     name = "GUNICORN_OPTS"
-    options = _value(environment, name)
+    options = yaml_value(environment, name)
     if not options:
         return
     if not isinstance(options, list):
@@ -140,12 +140,12 @@ def _is_number(text: str) -> bool:
 
 
 def _text(environment: Mapping[str, str], name: str) -> str:
-    value = _value(environment, name)
+    value = yaml_value(environment, name)
     return "" if value is None else str(value)
 
 
-def _value(environment: Mapping[str, str], name: str) -> Any:
-    """A variable's value, read as YAML, as there."""
+def yaml_value(environment: Mapping[str, str], name: str) -> Any:
+    """Returns a variable's value, read as YAML, as there; its text where that is not valid."""
     try:
         return parse(environment.get(name, ""))
     except (yaml.YAMLError, RecursionError):

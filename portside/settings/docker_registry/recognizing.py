@@ -34,14 +34,9 @@ _PLACE = "STORAGE_PATH"
 _MEANT = ("DOCKER_REGISTRY_CONFIG", "SETTINGS_FLAVOR", "STANDALONE", "MIRROR_SOURCE")
 
 
-def is_meant(environment: Mapping[str, str], *, has_file: bool = False) -> bool:
-    """Whether docker-registry's settings are meant where its registry is one beside others.
-
-    Args:
-        environment: all variables.
-        has_file: whether a file of Portside's says where the data is.
-    """
-    return any(name in environment for name in _MEANT) or bool(environment.get(_PLACE) and not has_file)
+def is_meant(environment: Mapping[str, str]) -> bool:
+    """Whether docker-registry's settings are meant where its registry is one beside others, and no file is read."""
+    return any(name in environment for name in _MEANT) or bool(environment.get(_PLACE))
 
 
 def is_docker_registry_s(raw: Mapping[Any, Any]) -> bool:
