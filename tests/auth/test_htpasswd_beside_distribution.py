@@ -27,12 +27,11 @@ from backends.auth.slowing import Slowing
 from portside.password_files.at_start import prepare_password_file
 from tests.support.gated import gated
 from tests.support.ports import free_port
-from tests.support.programs import find_program, running
+from tests.support.programs import DISTRIBUTION, find_program, running
 from tests.support.serving_here import Client
 
 pytestmark = pytest.mark.real
 
-PROGRAMS = {"2": "docker-registry", "3": "registry"}
 REALM = 'our "realm" \\ ü'
 SALT = b"$2b$04$abcdefghijklmnopqrstuu"
 
@@ -139,7 +138,7 @@ def distribution(edition: str, folder: Path, path: Path) -> Iterator[int]:
     }
     config = folder / "config.yml"
     config.write_text(yaml.safe_dump(settings))
-    with running([find_program(PROGRAMS[edition]), "serve", str(config)], folder / "log", port=port):
+    with running([find_program(DISTRIBUTION[edition]), "serve", str(config)], folder / "log", port=port):
         yield port
 
 
@@ -159,7 +158,7 @@ async def ask_ours(client: Client, path: str, authorization: str | None) -> Said
     return Said(answer.status, ", ".join(challenges) or None, answer["Docker-Distribution-Api-Version"], body)
 
 
-@pytest.mark.parametrize("edition", PROGRAMS)
+@pytest.mark.parametrize("edition", DISTRIBUTION)
 async def test_the_same_users_get_in(tmp_path: Path, edition: str) -> None:
     path = tmp_path / "htpasswd"
     path.write_bytes(b"\n".join(LINES))
@@ -195,7 +194,7 @@ HEADERS = [
 ]
 
 
-@pytest.mark.parametrize("edition", PROGRAMS)
+@pytest.mark.parametrize("edition", DISTRIBUTION)
 async def test_the_others_are_asked_for_credentials_in_the_same_words(tmp_path: Path, edition: str) -> None:
     path = tmp_path / "htpasswd"
     path.write_bytes(b"\n".join(LINES))
@@ -212,7 +211,7 @@ async def test_the_others_are_asked_for_credentials_in_the_same_words(tmp_path: 
                 assert our.challenge == r'Basic realm="our \"realm\" \\ ü"'.encode().decode("latin-1")
 
 
-@pytest.mark.parametrize("edition", PROGRAMS)
+@pytest.mark.parametrize("edition", DISTRIBUTION)
 async def test_a_change_is_seen_at_once_by_both_and_a_broken_file_only_there_keeps_all_out(
     tmp_path: Path, edition: str
 ) -> None:
@@ -241,7 +240,7 @@ async def test_a_change_is_seen_at_once_by_both_and_a_broken_file_only_there_kee
         assert await statuses(bob) == (400, 200)
 
 
-@pytest.mark.parametrize("edition", PROGRAMS)
+@pytest.mark.parametrize("edition", DISTRIBUTION)
 async def test_a_file_that_one_made_at_its_start_is_read_by_the_other(
     tmp_path: Path, edition: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -270,7 +269,7 @@ async def test_a_file_that_one_made_at_its_start_is_read_by_the_other(
     assert shape(made["theirs"]) == shape(made["ours"]) == (0o600, 0o700, "docker:HASH")
 
 
-@pytest.mark.parametrize("edition", PROGRAMS)
+@pytest.mark.parametrize("edition", DISTRIBUTION)
 async def test_apaches_htpasswd_writes_for_both(tmp_path: Path, edition: str) -> None:
     path = tmp_path / "htpasswd"
     _write_by_apaches(path)

@@ -18,13 +18,12 @@ from backends.auth.token import TokenScheme
 from backends.auth.token_settings import TokenSettings
 from tests.support.gated import gated
 from tests.support.ports import free_port
-from tests.support.programs import find_program, running
+from tests.support.programs import DISTRIBUTION, find_program, running
 from tests.support.token_cases import Case, Files, make_cases, write_files
 from tests.support.tokens import ISSUER, SERVICE, Keys
 
 REALM = "https://tokens.example/token?a=b"
 PAGE = Path(__file__).parents[2] / "docs" / "differences.md"
-PROGRAMS = {"2": "docker-registry", "3": "registry"}
 SILENT_3 = frozenset(
     {
         "another's signature under a kid that is known",
@@ -101,9 +100,9 @@ def files(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Files:
 def theirs(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, int]]:
     """Ports of both editions, which run with the files."""
     folder = tmp_path_factory.mktemp("distribution")
-    ports = {edition: free_port() for edition in PROGRAMS}
+    ports = {edition: free_port() for edition in DISTRIBUTION}
     commands = {}
-    for edition, program in PROGRAMS.items():
+    for edition, program in DISTRIBUTION.items():
         token = {"realm": REALM, "service": SERVICE, "issuer": ISSUER, "rootcertbundle": str(files.bundle)}
         settings = {
             "version": 0.1,

@@ -6,118 +6,31 @@ import asyncio
 import re
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bcrypt
 import pytest
-import yaml
 
-from tests.support.commands import RunningCommand, portside, running_command
+from tests.support.asking_proxy import PASSWORD, RULES, Site, hashed, me, push, running_distribution
+from tests.support.commands import portside, running_command
 from tests.support.gated import basic
-from tests.support.ports import free_port
-from tests.support.programs import find_program, running
-from tests.support.serving_here import OCI_MANIFEST, OCTETS, Answer, Client, digest_of
+from tests.support.programs import DISTRIBUTION
+from tests.support.serving_here import OCI_MANIFEST, Client, digest_of
 from tests.support.upstreams import Peer, spoken_by_hand
 
-PROGRAMS = {"2": "docker-registry", "3": "registry"}
-RULES = """
-- {allow: pull, to: anyone, on: public/*}
-- {allow: pull, to: users, on: team/*}
-- {allow: [push, delete], to: alice}
-"""
-CONFIG = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
-PASSWORD = "behind the proxy"
 
-
-def hashed(password: str) -> str:
-    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$")
-
-
-def me(name: str) -> dict[str, str]:
-    return basic(name, name)
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """A registry that one user may use, and what a proxy in front of it is told."""
-
-    folder: Path
-    upstream: str
-
-    @property
-    def password(self) -> Path:
-        return self.folder / "password"
-
-    def settings(self, **credentials: Any) -> dict[str, Any]:
-        own = credentials or {"user": "portside", "passwordfile": str(self.password)}
-        return {
-            "http": {"addr": "127.0.0.1:0", "secret": "of the proxies"},
-            "gateway": {
-                "workers": 2,
-                "auth": {"htpasswd": {"realm": "front", "path": str(self.folder / "front.htpasswd")}},
-                "access": str(self.folder / "rules.yml"),
-                "v2": {"upstream": self.upstream, "credentials": own},
-            },
-        }
-
-    def write(self, settings: dict[str, Any] | None = None) -> Path:
-        (self.folder / "front.htpasswd").write_text("".join(f"{each}:{hashed(each)}\n" for each in ("alice", "bob")))
-        if not (self.folder / "rules.yml").exists():
-            (self.folder / "rules.yml").write_text(RULES)
-        if not self.password.exists():
-            self.password.write_text(f"{PASSWORD}\n")
-        path = self.folder / "proxy.yml"
-        path.write_text(yaml.safe_dump(settings or self.settings()))
-        return path
-
-
-@contextmanager
-def proxy(site: Site, settings: dict[str, Any] | None = None) -> Iterator[tuple[RunningCommand, Client]]:
-    with running_command("proxy", site.write(settings), folder=site.folder) as command:
-        yield command, Client("127.0.0.1", command.port("proxy"))
-
-
-@pytest.fixture(params=PROGRAMS)
+@pytest.fixture(params=DISTRIBUTION)
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
-    program, port = find_program(PROGRAMS[request.param]), free_port()
-    users, config = tmp_path / "behind.htpasswd", tmp_path / "behind.yml"
+    users = tmp_path / "behind.htpasswd"
     users.write_text(f"portside:{hashed(PASSWORD)}\n")
-    settings = {
-        "version": 0.1,
-        "storage": {"filesystem": {"rootdirectory": str(tmp_path / "data")}, "delete": {"enabled": True}},
-        "http": {"addr": f"127.0.0.1:{port}"},
-        "auth": {"htpasswd": {"realm": "behind", "path": str(users)}},
-    }
-    config.write_text(yaml.safe_dump(settings))
-    with running([program, "serve", str(config)], tmp_path / "behind.log", port=port):
-        yield Site(tmp_path, f"http://127.0.0.1:{port}")
-
-
-async def push(client: Client, name: str, tag: str = "1", *, content: bytes = b"layer") -> Answer:
-    """Pushes an image of one layer."""
-    for blob in (CONFIG, content):
-        begun = await client.ask("POST", f"/v2/{name}/blobs/uploads/", me("alice"))
-        assert begun.status == 202, begun
-        mark = "&" if "?" in begun.path else "?"
-        put = await client.ask(
-            "PUT", f"{begun.path}{mark}digest={digest_of(blob)}", {**me("alice"), **OCTETS}, body=blob
-        )
-        assert put.status == 201, put
-    manifest = (
-        f'{{"schemaVersion":2,"mediaType":"{OCI_MANIFEST}","config":{{"mediaType":'
-        f'"application/vnd.oci.image.config.v1+json","size":{len(CONFIG)},"digest":"{digest_of(CONFIG)}"}},"layers":'
-        f'[{{"mediaType":"application/vnd.oci.image.layer.v1.tar","size":{len(content)},"digest":"{digest_of(content)}"}}]}}'
-    ).encode()
-    head = {**me("alice"), "Content-Type": OCI_MANIFEST}
-    return await client.ask("PUT", f"/v2/{name}/manifests/{tag}", head, body=manifest)
+    auth = {"htpasswd": {"realm": "behind", "path": str(users)}}
+    with running_distribution(request.param, tmp_path, auth) as address:
+        yield Site(tmp_path, address)
 
 
 @pytest.mark.real
 async def test_the_proxy_s_own_users_and_rules_decide_about_a_registry_elsewhere(site: Site) -> None:
-    with proxy(site) as (command, client):
+    with site.proxy() as (command, client):
         for name in ("public/base", "secret/plan", "team/app"):
             assert (await push(client, name)).status == 201
         asked = await client.ask("GET", "/v2/")
@@ -153,7 +66,7 @@ async def test_the_proxy_s_own_users_and_rules_decide_about_a_registry_elsewhere
 
 @pytest.mark.real
 async def test_lists_of_a_registry_elsewhere_show_what_may_be_pulled(site: Site) -> None:
-    with proxy(site) as (_, client):
+    with site.proxy() as (_, client):
         for name in ("public/base", "secret/plan", "team/app", "team/web"):
             assert (await push(client, name)).status == 201
         everything = await client.ask("GET", "/v2/_catalog", me("alice"))
@@ -173,7 +86,7 @@ async def test_lists_of_a_registry_elsewhere_show_what_may_be_pulled(site: Site)
 @pytest.mark.real
 async def test_a_mount_reaches_the_registry_only_where_its_source_may_be_pulled(site: Site) -> None:
     (site.folder / "rules.yml").write_text(f"{RULES}- {{allow: push, to: bob, on: team/*}}\n")
-    with proxy(site) as (_, client):
+    with site.proxy() as (_, client):
         for name in ("public/base", "secret/plan"):
             assert (await push(client, name, content=name.encode())).status == 201
         for name, status in (("public/base", 201), ("secret/plan", 202)):
@@ -192,7 +105,7 @@ async def test_a_mount_reaches_the_registry_only_where_its_source_may_be_pulled(
 
 @pytest.mark.real
 async def test_a_new_password_holds_a_second_later_and_a_wrong_one_is_told_once(site: Site) -> None:
-    with proxy(site) as (command, client):
+    with site.proxy() as (command, client):
         assert (await client.ask("GET", "/v2/", me("bob"))).status == 200
         site.password.write_text("wrong\n")
         statuses = set()
@@ -232,7 +145,7 @@ async def test_nothing_of_a_client_s_identity_passes_and_nothing_of_the_proxy_s_
 
     async with spoken_by_hand(converse) as registry:
         site = Site(tmp_path, registry.address)
-        with proxy(site) as (_, client):
+        with site.proxy() as (_, client):
             sent = [
                 *me("bob").items(),
                 ("Cookie", "sid=of-bob"),
@@ -272,7 +185,7 @@ async def test_what_a_registry_wants_and_the_proxy_has_not_is_a_sentence(
 
     async with spoken_by_hand(converse) as registry:
         site = Site(tmp_path, registry.address)
-        with proxy(site, site.settings(**own)) as (_, client):
+        with site.proxy(site.settings(**own)) as (_, client):
             said = await client.ask("GET", "/v2/team/app/tags/list", me("bob"))
     assert said.told == (502, "UNAVAILABLE")
     assert sentence in said.body.decode()
@@ -291,7 +204,7 @@ async def test_a_catalog_without_end_is_refused(tmp_path: Path) -> None:
             await peer.answer("200 OK", 'Link: </v2/_catalog?last=x>; rel="next"', body=body)
 
     async with spoken_by_hand(converse) as registry:
-        with proxy(Site(tmp_path, registry.address)) as (_, client):
+        with Site(tmp_path, registry.address).proxy() as (_, client):
             said = await client.ask("GET", "/v2/_catalog", me("bob"))
     assert said.told == (403, "DENIED")
     assert "too many repositories" in said.body.decode()
@@ -307,7 +220,7 @@ async def test_a_page_of_the_catalog_is_as_large_as_the_profile_has_it(tmp_path:
         site = Site(tmp_path, registry.address)
         settings = site.settings()
         settings["gateway"]["profile"] = "distribution"
-        with proxy(site, settings) as (_, client):
+        with site.proxy(settings) as (_, client):
             said = await client.ask("GET", "/v2/_catalog?n=1001", me("bob"))
     assert said.told == (400, "PAGINATION_NUMBER_INVALID")
 
@@ -408,7 +321,7 @@ async def test_health_says_that_the_registry_does_not_take_the_proxy_s_credentia
     settings = site.settings()
     settings["gateway"]["metrics"] = {"addr": "127.0.0.1:0"}
     site.password.write_text("another\n")
-    with proxy(site, settings) as (command, _):
+    with site.proxy(settings) as (command, _):
         said = await Client("127.0.0.1", command.port("metrics")).ask("GET", "/debug/health")
     assert said.status == 503
     assert "does not take the user and password of gateway.v2.credentials" in said.body.decode()

@@ -3,74 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bcrypt
 import pytest
-import yaml
 
+from tests.support.asking_proxy import PASSWORD, Site, me
 from tests.support.certificate import make_certificate
-from tests.support.commands import RunningCommand, portside, running_command
+from tests.support.commands import portside
 from tests.support.docker import Docker
 from tests.support.docker_registry_0_9_1 import docker_registry_0_9_1
 from tests.support.gated import basic
 from tests.support.images import make_image
 from tests.support.ports import free_port
 from tests.support.programs import find_program, running
-from tests.support.serving_here import Client
 from tests.support.upstreams import Peer, spoken_by_hand
 from tests.support.v1_calls import Login
 from tests.support.v1_session import Session
 from tests.support.v1server import make_pushed
 from tests.support.wire import Address
 
-PASSWORD = "behind the proxy"
 BASE = make_pushed("a", layer=b"the layer of the base")
 APP = make_pushed("b", parent=BASE.id, layer=b"the layer of the app")
 NAME = "team/app"
 
 
-def hashed(password: str) -> str:
-    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$")
-
-
-def me(name: str) -> dict[str, str]:
-    return basic(name, name)
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """A registry that one user may use, and what a proxy in front of it is told."""
-
-    folder: Path
-    upstream: str
-
-    def settings(self, gateway: dict[str, Any] | None = None, **credentials: Any) -> dict[str, Any]:
-        own = credentials or {"user": "portside", "passwordfile": str(self.folder / "password")}
-        return {
-            "http": {"addr": "127.0.0.1:0", "secret": "of the proxies"},
-            "gateway": {
-                "workers": 2,
-                "auth": {"htpasswd": {"realm": "front", "path": str(self.folder / "front.htpasswd")}},
-                "v1": {"upstream": self.upstream, "credentials": own},
-                **(gateway or {}),
-            },
-        }
-
-    @contextmanager
-    def proxy(self, settings: dict[str, Any] | None = None) -> Iterator[tuple[RunningCommand, Client]]:
-        with running_command("proxy", self.write(settings or self.settings()), folder=self.folder) as command:
-            yield command, Client("127.0.0.1", command.port("proxy"))
-
-    def write(self, settings: dict[str, Any]) -> Path:
-        (self.folder / "front.htpasswd").write_text("".join(f"{each}:{hashed(each)}\n" for each in ("alice", "bob")))
-        (self.folder / "password").write_text(f"{PASSWORD}\n")
-        path = self.folder / "proxy.yml"
-        path.write_text(yaml.safe_dump(settings))
-        return path
+def site_of(folder: Path, upstream: str) -> Site:
+    return Site(folder, upstream, "v1")
 
 
 @pytest.fixture
@@ -99,7 +58,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
             """
         )
         with running([find_program("nginx"), "-c", str(config), "-p", str(tmp_path)], tmp_path / "n.log", port=port):
-            yield Site(tmp_path, f"http://127.0.0.1:{port}")
+            yield site_of(tmp_path, f"http://127.0.0.1:{port}")
 
 
 @pytest.mark.real
@@ -135,10 +94,9 @@ async def test_who_has_logged_in_at_the_proxy_uses_the_registry_as_its_user(site
 @pytest.mark.parametrize("version", ["1.0.1", "1.3.3", "1.5.0"])
 async def test_old_docker_logs_in_pushes_and_pulls(site: Site, version: str) -> None:
     files = make_certificate(site.folder)
-    settings = site.settings(
-        {"addr": "127.0.0.1:0", "tls": {"certificates": [{"certificate": str(files.chain), "key": str(files.key)}]}}
-    )
-    del settings["http"]["addr"]
+    settings = site.settings()
+    tls = {"certificates": [{"certificate": str(files.chain), "key": str(files.key)}]}
+    settings["gateway"] |= {"addr": settings["http"].pop("addr"), "tls": tls}
     with site.proxy(settings) as (command, _):
         address = Address("localhost", command.port("proxy"), files.ca)
         login = Login("alice", "alice")
@@ -162,7 +120,7 @@ async def test_nothing_of_a_client_s_identity_passes_and_nothing_of_the_registry
             await peer.answer("200 OK", *told, body=b"[]")
 
     async with spoken_by_hand(converse) as registry:
-        with Site(tmp_path, registry.address).proxy() as (_, client):
+        with site_of(tmp_path, registry.address).proxy() as (_, client):
             sent = {**me("alice"), "X-Docker-Token": "true", "X-Signature": "data=x", "Cookie": "a=b", "X-User": "root"}
             begun = await client.ask("GET", f"/v1/repositories/{NAME}/images", sent)
             refused = await client.ask("GET", "/v1/elsewhere", me("alice"))
@@ -189,14 +147,14 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("change", "sentence"), MISTAKES)
 def test_what_would_give_away_too_much_does_not_start(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
-    settings = Site(tmp_path, change.get("upstream", "https://registry.example")).settings()
+    site = site_of(tmp_path, change.get("upstream", "https://registry.example"))
+    settings = site.settings()
     (tmp_path / "rules.yml").write_text("- {allow: pull, to: alice}\n")
     for name, value in change.get("gateway", {}).items():
         settings["gateway"][name] = str(tmp_path / "rules.yml") if value == "RULES" else value
     settings["http"] |= change.get("http", {})
     own = {name: value for name, value in change.items() if name in {"realm", "service", "user"}}
     settings["gateway"]["v1"]["credentials"] |= own
-    path = Site(tmp_path, "").write(settings)
-    done = portside("proxy", path, folder=tmp_path)
+    done = portside("proxy", site.write(settings), folder=tmp_path)
     assert done.returncode != 0
     assert sentence in done.stderr

@@ -34,6 +34,9 @@ GO_PROGRAMS = {
     "registry": "github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
     "token-server": "github.com/docker/distribution/contrib/token-server@v2.8.2+incompatible",
 }
+DISTRIBUTION = {"2": "docker-registry", "3": "registry"}
+"""Its editions that tests compare with: Debian's 2.8.2, and 3.1.2."""
+
 # Where `apt-get install` of the same name is not what brings it.
 _INSTALL = {
     **{name: f"GOBIN={(CACHE / 'bin' / name).parent} go install {package}" for name, package in GO_PROGRAMS.items()},
