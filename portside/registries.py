@@ -22,6 +22,7 @@ from backends.storage.driver import StorageError
 from backends.storage.factory import StorageSettings, open_storage
 from backends.storage.storage import Storage
 from backends.web.gates import make_gates
+from portside.folders import is_folder
 from portside.observe.layer_metrics import LayerMetrics
 from portside.observe.metrics import Metrics
 from portside.observe.requests import Handler
@@ -75,7 +76,7 @@ def make_store(
 def _has_own_images(settings: Settings) -> bool:
     """Whether repositories have images of v1 for themselves, from a time when access was controlled."""
     place = settings.roots[-1]
-    return place.driver == "filesystem" and Path(f"{place.root}{layout.V1_COPIES}").is_dir()
+    return place.driver == "filesystem" and is_folder(Path(f"{place.root}{layout.V1_COPIES}"))
 
 
 def make_mirror(settings: Settings, store: Store) -> Mirror | None:

@@ -16,6 +16,7 @@ from backends.registry.events import NO_EVENTS, Events
 from backends.storage.driver import StorageError
 from backends.storage.factory import StorageSettings, open_memory, open_storage
 from backends.storage.storage import Storage
+from portside.folders import is_folder
 from portside.problems import Problem
 
 if TYPE_CHECKING:
@@ -48,16 +49,16 @@ def require_folders(places: Sequence[StorageSettings], folders: Sequence[str]) -
         the first of them.
 
     Raises:
-        Problem: there is none.
+        Problem: there is none, or it cannot be looked at.
     """
     for storage in places:
         if storage.driver != "filesystem":
             raise Problem("storage inmemory lives in the server's process; there is no volume to work on")
         for folder in folders:
-            if (path := Path(storage.root) / folder.lstrip("/")).is_dir():
+            if is_folder(path := Path(storage.root) / folder.lstrip("/")):
                 return path
     roots = " and ".join(dict.fromkeys(str(Path(storage.root).absolute()) for storage in places))
-    if not any(Path(storage.root).is_dir() for storage in places):
+    if not any(is_folder(Path(storage.root)) for storage in places):
         what = f"there is no folder {roots}"
     else:
         what = f"{roots} {'have' if ' and ' in roots else 'has'} no repositories"
@@ -139,6 +140,6 @@ def _open_to_read(settings: StorageSettings) -> Storage:
     from backends.storage.read_only_driver import ReadOnlyDriver  # noqa: PLC0415
 
     memory = open_memory()
-    if settings.driver != "filesystem" or not Path(settings.root).is_dir():
+    if settings.driver != "filesystem" or not is_folder(Path(settings.root)):
         return replace(memory, driver=ReadOnlyDriver(memory.driver))
     return replace(memory, driver=ReadOnlyDriver(_open(settings).driver))

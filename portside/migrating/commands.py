@@ -12,6 +12,7 @@ from backends.model.conversion.policy import ALL_CONVERSIONS
 from backends.model.errors import RegistryError
 from backends.storage import layout
 from backends.storage.driver import StorageError, StorageFull
+from portside.folders import is_folder
 from portside.migrating.as_json import plan_as_json
 from portside.migrating.names import NameMap, parse_map
 from portside.migrating.planning import MigrationPlan, State, plan_migration
@@ -120,8 +121,8 @@ def run(task: Task) -> bool:
     owned = require_folders(task.settings.roots[-1:], (layout.V1_REPOSITORIES,))
     require_owner(owned, command=COMMAND)
     v2 = Path(task.settings.roots[0].root)
-    if v2.is_dir():
-        require_owner(v2 / "docker" if (v2 / "docker").is_dir() else v2, command=COMMAND)
+    if is_folder(v2):
+        require_owner(v2 / "docker" if is_folder(v2 / "docker") else v2, command=COMMAND)
     return _run(_migrate(task))
 
 

@@ -77,10 +77,7 @@ def check(request: Request, pace: Pace, *, say: Callable[[str], None], is_termin
     """
     settings = load_settings(Role.V1, request.config, request.environment, request.flags)
     trees = [layout.V1_REPOSITORIES, layout.V1_IMAGES, layout.PRIMARY, layout.V2]
-    try:
-        folder = require_folders([settings.v1_storage], trees)
-    except PermissionError as error:
-        raise Problem(f"{error.filename} cannot be read: {error.strerror}; run this as the registry's user") from None
+    folder = require_folders([settings.v1_storage], trees)
     volume = Volume(Path(settings.v1_storage.root), _user(folder))
     scope, missing = scope_of(volume, request.names)
     if missing:
