@@ -179,19 +179,19 @@ class Forwarder:
     async def _send(
         self, request: web.BaseRequest, body: ClientBody | None, *, expects: bool
     ) -> aiohttp.ClientResponse:
+        is_trusted = request_context.TRUSTED_PEER in request
         headers = request_headers(
             list(request.headers.items()),
             peer=request.remote or "",
             scheme=client_scheme(request),
-            trusted=request_context.TRUSTED_PEER in request,
+            trusted=is_trusted,
             drop_authorization=request_context.DROP_AUTHORIZATION in request,
         )
-        is_trusted = request_context.TRUSTED_PEER in request
-        if self._backend is Backend.V1 and not is_trusted and is_for_layer(request.raw_path):
-            headers.append((NOT_BY_NGINX, "no"))
         if self._credentials is not None:
             own = await self._credentials.headers(request.get(request_context.SCOPES, ()))
             headers = [each for each in headers if each[0].lower() in self._passed] + own
+        if self._backend is Backend.V1 and not is_trusted and is_for_layer(request.raw_path):
+            headers.append((NOT_BY_NGINX, "no"))
         session = self._pooled if request.method in _REPEATABLE and body is None else self._fresh
         target = _ascii(origin_form(request.raw_path))
         if self._certificate_key is not None:

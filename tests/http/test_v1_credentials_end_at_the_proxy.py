@@ -135,6 +135,26 @@ async def test_nothing_of_a_client_s_identity_passes_and_nothing_of_the_registry
     assert refused.status == 404, "no route, no request"
 
 
+@pytest.mark.parametrize("trusted", ["127.0.0.1", "192.0.2.1"])
+async def test_the_registry_is_told_that_no_nginx_asks_for_a_layer(tmp_path: Path, trusted: str) -> None:
+    """A registry that has nginx send layers would answer with an empty body, which is an empty layer to a client."""
+    heads = []
+
+    async def converse(peer: Peer) -> None:
+        while True:
+            heads.append(await peer.read_head())
+            await peer.answer("200 OK", body=b"layer")
+
+    async with spoken_by_hand(converse) as registry:
+        site = site_of(tmp_path, registry.address)
+        settings = site.settings()
+        settings["gateway"]["trustedproxies"] = [trusted]
+        with site.proxy(settings) as (_, client):
+            assert (await client.ask("GET", f"/v1/images/{APP.id}/layer", me("alice"))).body == b"layer"
+    (head,) = heads
+    assert ("X-Portside-Accel" in dict(head.headers)) is (trusted != "127.0.0.1")
+
+
 MISTAKES = [
     ({"gateway": {"access": "RULES"}}, "could not be kept in front of a v1 registry elsewhere"),
     ({"gateway": {"auth": None}}, "say who may: auth, gateway.auth"),
