@@ -32,7 +32,6 @@ from proxy.routing import Backend
 
 if TYPE_CHECKING:
     from backends.registry.facts import Facts
-    from backends.registry.v1.older_names import OlderNames
     from backends.v1.mirror.mirror import Mirror
     from backends.web.access import AccessGate
     from portside.access_control import Access
@@ -205,15 +204,6 @@ def make_indexers(
         return ()
     on_manifest = metrics.count_indexed if metrics is not None else None
     return [Indexer(storages[0], settings.indexing, started=started, on_manifest=on_manifest)]
-
-
-def make_v1_renamers(settings: Settings, store: Store) -> Sequence[OlderNames]:
-    """Returns what gives old names of a v1 volume new ones; nothing is written to a registry that is read-only."""
-    if settings.gates.read_only or not settings.runs_v1:
-        return ()
-    from backends.registry.v1.older_names import OlderNames  # noqa: PLC0415 - only where v1 is served
-
-    return [OlderNames(store.storage, store.v1_storage)]
 
 
 def make_layer_readers(settings: Settings, store: Store, *, started: float) -> Sequence[LayersReader]:

@@ -147,7 +147,6 @@ async def build(
         background += [purger.watch for purger in here.make_purgers(settings, storages, metrics)]
         background += [indexer.watch for indexer in here.make_indexers(settings, storages, metrics, started=started)]
         background += [reader.watch for reader in here.make_layer_readers(settings, store, started=started)]
-        background += [renamer.watch for renamer in here.make_v1_renamers(settings, store)]
     elif settings.access is not None and _asks_for_others(settings):
         from backends.storage.factory import open_memory  # noqa: PLC0415 - few proxies ask clients themselves
 

@@ -72,7 +72,11 @@ def _run_v1(config: Path | None, addr: str | None, unix: str | None, data: str |
 
 v1 = RunningGroup(
     _run_v1,
-    {"check": ("portside.commands.v1", "check"), "config": ("portside.commands.v1_config", "config")},
+    {
+        "check": ("portside.commands.v1", "check"),
+        "config": ("portside.commands.v1_config", "config"),
+        "rename": ("portside.commands.v1", "rename"),
+    },
     name="v1",
     short_help="Only the v1 registry (docker-registry 0.9.1's).",
     help="""Run only the v1 registry: docker-registry 0.9.1's protocol and volume, by default on 127.0.0.1:5081.

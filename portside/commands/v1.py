@@ -1,4 +1,4 @@
-"""`portside v1 check`: what is below `portside v1` beside running the registry."""
+"""`portside v1 check` and `rename`: what is below `portside v1` beside running the registry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from portside.commands.options import DATA, fail, options, say
+from portside.commands.options import CONFIG, DATA, fail, options, say
 
 CANNOT_LOOK = 2
 """The status of `check` where it could not look: 0 is sound, 1 is that something is wrong."""
@@ -64,3 +64,26 @@ def check(names: tuple[str, ...], data: str | None, quick: bool, rate: str | Non
     except Stopped:
         fail("stopped before anything was found out", status=STOPPED)
     sys.exit(1 if outcome.wrong else 0 if outcome.is_whole else STOPPED)
+
+
+@click.command(short_help="Rename what docker-registry wrote before 0.8.1, so that it is found.")
+@options(CONFIG, DATA)
+@click.option("--dry-run", is_flag=True, help="Only say what would be renamed.")
+def rename(config: Path | None, data: str | None, dry_run: bool) -> None:  # noqa: FBT001 - click's flags
+    """Give repositories and tags that docker-registry wrote before 0.8.1 the names that 0.9.1 and Portside read.
+
+    Only names that Docker itself never pushed are concerned; `portside v1 check` says whether there are some. Servers
+    may run beside it, docker-registry 0.9.1 too; those before 0.8.1 find nothing of it afterwards. docs/v1-names.md
+    has more. Run it as the user that the registry runs as.
+
+    \b
+    portside v1 rename --data /tmp/registry --dry-run
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    from portside.problems import Problem  # noqa: PLC0415
+    from portside.settings.places import settings_path  # noqa: PLC0415
+    from portside.v1_renaming import rename_older  # noqa: PLC0415
+
+    try:
+        say(rename_older(config or settings_path(os.environ), os.environ, {"data": data}, say=say, dry_run=dry_run))
+    except Problem as problem:
+        fail(str(problem))

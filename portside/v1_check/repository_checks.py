@@ -158,9 +158,8 @@ def _renaming(images: Images, target: str | None) -> str | None:
     """Says what becomes of a name that docker-registry escaped otherwise up to 0.8.0, if it is such a one."""
     if target is None:
         return None
-    if images.volume.is_there(target):
-        return f"{target.lstrip('/')} is there too: put into one what is in both."
-    return f"Portside renames it to {target.lstrip('/')} when it starts; for docker-registry, rename it so."
+    also = ", which is there too: what both have stays as it is there" if images.volume.is_there(target) else ""
+    return f"`portside v1 rename` makes it {target.lstrip('/')}{also}."
 
 
 def _check_description(

@@ -15,6 +15,7 @@ from backends.storage.factory import open_folder
 from portside.v1_check import structure
 from portside.v1_check.command import Request, check
 from portside.v1_check.reading import Pace
+from portside.v1_renaming import rename_older
 from tests.support.docker_registry_0_9_1 import OriginalRegistry, docker_registry_0_9_1
 from tests.support.layers import Compression, pack
 from tests.support.v1server import Answer, Pushed, RunningRegistry, make_pushed, running_v1
@@ -339,6 +340,31 @@ async def test_the_search_database_goes_stale_and_is_built_anew_once_it_is_delet
 
 
 # whose files they are
+
+
+@pytest.mark.timeout(STEP_S)
+async def test_names_of_before_0_8_1_are_renamed_while_both_serve(
+    original: OriginalRegistry, portside: RunningRegistry
+) -> None:
+    theirs = RunningRegistry(original.port)
+    (image,) = _chain("0")
+    await _push(theirs, "team/app", "latest", [image], new=1)
+    old = original.root / "repositories/team/b%2Fc"
+    old.mkdir()
+    for file in (old / "tag_latest", old.parent / "app/tag_a~b"):
+        file.write_text(image.id)
+        (file.parent / f"{file.name.replace('_', '', 1)}_json").write_text('{"last_update": 1400000000}')
+    for registry in (theirs, portside):
+        assert (await registry.ask("GET", "/v1/repositories/team/b/c/tags/latest")).status == 404
+    lines: list[str] = []
+    flags = {"data": str(original.root)}
+    done = await asyncio.to_thread(rename_older, None, {}, flags, say=lines.append, dry_run=False)
+    assert "1 repositories and 1 tags renamed; 0 stay" in done, lines
+    for registry in (theirs, portside):
+        assert (await registry.ask("GET", "/v1/repositories/team/b/c/tags")).json == {"latest": image.id}
+        assert (await registry.ask("GET", "/v1/repositories/team/app/tags/a~b")).json == image.id
+    await _tag(theirs, "team/b/c", "latest", image)
+    await _delete(portside, "team/b/c/tags/latest")
 
 
 @pytest.mark.timeout(STEP_S)

@@ -393,11 +393,12 @@ def test_it_says_how_a_name_of_before_0_8_1_is_called_now(root: Path, path: str,
     _write(path if "tag_" in path else f"{path}/tag_x", TOP.id)(root)
     _, findings, _ = _check(root)
     (finding,) = (each for each in findings if each["kind"] == "name-unreachable")
-    assert finding["mend"] == f"Portside renames it to {target} when it starts; for docker-registry, rename it so."
+    assert finding["mend"] == f"`portside v1 rename` makes it {target}."
     _write(target if "tag_" in path else f"{target}/tag_x", TOP.id)(root)
     _, findings, _ = _check(root)
     (finding,) = (each for each in findings if each["kind"] == "name-unreachable")
-    assert finding["mend"] == f"{target} is there too: put into one what is in both."
+    also = "which is there too: what both have stays as it is there"
+    assert finding["mend"] == f"`portside v1 rename` makes it {target}, {also}."
 
 
 @pytest.mark.parametrize("checksums", [True, False])

@@ -16,6 +16,8 @@ from backends.registry.store import Store
 from backends.registry.v1.older_names import OlderNames, Renamed
 from backends.storage import layout
 from backends.storage.factory import open_folder
+from tests.support.actors import ACTOR
+from tests.support.commands import portside
 from tests.support.pushed_examples import push_example
 from tests.support.trees import read_tree, write_tree
 from tests.support.v1_volumes import write_images
@@ -40,7 +42,11 @@ async def tags_of(store: Store, name: str) -> dict[str, str]:
 async def renamed(root: Path) -> tuple[Renamed, Store]:
     storage = open_folder(root)
     store = Store(storage)
-    return await OlderNames(store.storage, store.v1_storage).run(), store
+    return await renamed_in(store), store
+
+
+async def renamed_in(store: Store, *, dry_run: bool = False) -> Renamed:
+    return await OlderNames(store.storage, store.v1_storage, say=lambda _: None, dry_run=dry_run).rename()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +70,7 @@ async def test_a_repository_that_was_escaped_once_is_read(tmp_path: Path, folder
     assert json.loads(await store.v1_repositories.images(parse_v1_name(name))) == [{"id": IMAGE.id}]
     assert not (tmp_path / "repositories" / folder).exists()
     before = read_tree(tmp_path)
-    assert await OlderNames(store.storage, store.v1_storage).run() == Renamed()
+    assert await renamed_in(store) == Renamed()
     assert read_tree(tmp_path) == before
     await store.storage.close()
 
@@ -133,28 +139,11 @@ async def test_a_tag_that_v2_has_moved_on_stays_where_it_is(tmp_path: Path) -> N
     await push_example(store, name, "latest", "schema2-image")
     pushed = await store.tags.target(name, "latest")
     for _ in range(2):
-        assert await OlderNames(store.storage, store.v1_storage).run() == Renamed(left=1)
+        assert await renamed_in(store) == Renamed(left=1)
         assert await store.tags.target(name, "latest") == pushed
         assert (await tags_of(store, "team/b/c"))["old"] == IMAGE.id
         assert (tmp_path / "repositories/team/b%2Fc/tag_latest").read_text() == IMAGE.id
     await store.close()
-    await storage.close()
-
-
-async def test_it_is_done_once_for_a_volume(tmp_path: Path) -> None:
-    write_images(tmp_path, [IMAGE])
-    write_tree(tmp_path, old_repository("team/b%2Fc", "latest"))
-    storage = open_folder(tmp_path)
-    store = Store(storage)
-    assert await OlderNames(store.storage, store.v1_storage).tick()
-    assert await tags_of(store, "team/b/c") == {"latest": IMAGE.id}
-    write_tree(tmp_path, old_repository("team/d%2Fe", "latest"))
-    assert await OlderNames(store.storage, store.v1_storage).tick()
-    with pytest.raises(RegistryError):
-        await tags_of(store, "team/d/e")
-    (tmp_path / layout.V1_NAMES_READ[1:]).unlink()
-    assert await OlderNames(store.storage, store.v1_storage).tick()
-    assert await tags_of(store, "team/d/e") == {"latest": IMAGE.id}
     await storage.close()
 
 
@@ -177,11 +166,11 @@ async def test_broken_off_anywhere_the_next_one_ends_it(
 
     monkeypatch.setattr(storage.driver, "write", write)
     try:
-        await OlderNames(store.storage, store.v1_storage).run()
+        await renamed_in(store)
     except KeyboardInterrupt:
         assert (tmp_path / "repositories/team/b%2Fc/tag_latest").exists()
     monkeypatch.undo()
-    await OlderNames(store.storage, store.v1_storage).run()
+    await renamed_in(store)
     assert await tags_of(store, "team/b/c") == {"latest": IMAGE.id, "a~b": IMAGE.id}
     assert not (tmp_path / "repositories/team/b%2Fc").exists()
     await storage.close()
@@ -209,3 +198,79 @@ def test_a_file_is_of_one_tag_at_most(text: str) -> None:
     assert now is None or older is None
     if now is None:
         assert older in {text, "..", "."}
+
+
+async def test_a_tag_that_begins_with_an_underscore_keeps_who_set_it(tmp_path: Path) -> None:
+    write_images(tmp_path, [IMAGE])
+    write_tree(tmp_path, old_repository("team/app", "_a~b") | old_repository("team/b%2Fc", "_x"))
+    done, store = await renamed(tmp_path)
+    assert done == Renamed(repositories=1, tags=1)
+    for name, tag in (("team/app", "_a~b"), ("team/b/c", "_x")):
+        assert await tags_of(store, name) == {tag: IMAGE.id}
+        assert await store.v1_repositories.description(parse_v1_name(name), tag) == {"last_update": 1400000000}
+    assert await renamed_in(store) == Renamed()
+    await store.storage.close()
+
+
+async def test_what_a_client_has_deleted_does_not_come_back(tmp_path: Path) -> None:
+    write_images(tmp_path, [IMAGE])
+    too_long = "t" * 248 + "~~"
+    write_tree(tmp_path, old_repository("team/b%2Fc", "old") | {f"repositories/team/b%2Fc/tag_{too_long}": IMAGE.id})
+    done, store = await renamed(tmp_path)
+    assert done == Renamed(left=1)
+    await store.v1_repositories.delete_tag(parse_v1_name("team/b/c"), "old", actor=ACTOR)
+    assert await renamed_in(store) == Renamed(left=1)
+    with pytest.raises(RegistryError):
+        await tags_of(store, "team/b/c")
+    assert (tmp_path / f"repositories/team/b%2Fc/tag_{too_long}").exists()
+    await store.storage.close()
+
+
+async def test_only_what_docker_registry_wrote_goes(tmp_path: Path) -> None:
+    write_images(tmp_path, [IMAGE])
+    write_tree(
+        tmp_path,
+        {
+            **old_repository("team/b%2Fc", "latest"),
+            "repositories/team/b%2Fc/notes": "mine",
+            "repositories/team/b%2Fc/json/file": "a folder where a file would be",
+            "repositories/team/b%252Fc/json": "{}",
+            "repositories/team/put+aside/notes": "mine",
+        },
+    )
+    done, store = await renamed(tmp_path)
+    assert done == Renamed(left=1)
+    assert await tags_of(store, "team/b/c") == {"latest": IMAGE.id}
+    for mine in ("team/b%2Fc/notes", "team/b%2Fc/json/file", "team/put+aside/notes"):
+        assert (tmp_path / "repositories" / mine).exists()
+    await store.storage.close()
+
+
+async def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
+    write_images(tmp_path, [IMAGE])
+    write_tree(tmp_path, old_repository("team/b%2Fc", "latest") | old_repository("team/app", "a~b"))
+    storage = open_folder(tmp_path)
+    store = Store(storage)
+    before = read_tree(tmp_path / "repositories")
+    assert await renamed_in(store, dry_run=True) == Renamed(repositories=1, tags=1)
+    assert read_tree(tmp_path / "repositories") == before
+    assert await renamed_in(store) == Renamed(repositories=1, tags=1)
+    await storage.close()
+
+
+def test_the_command_says_each_new_name(tmp_path: Path) -> None:
+    write_images(tmp_path / "data", [IMAGE])
+    write_tree(tmp_path / "data", old_repository("team/b%2Fc", "a~b"))
+    tried = portside("v1", "rename", "--data", tmp_path / "data", "--dry-run", folder=tmp_path)
+    assert (tried.returncode, tried.stderr) == (0, "")
+    assert "/repositories/team/b%2Fc/tag_a~b becomes /repositories/team/b%252Fc/tag_a%7Eb\n" in tried.stdout
+    assert "would be: 1 repositories and 0 tags renamed; 0 stay" in tried.stdout
+    assert (tmp_path / "data/repositories/team/b%2Fc/tag_a~b").exists()
+    assert not (tmp_path / "data/docker").exists()
+    done = portside("v1", "rename", "--data", tmp_path / "data", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.replace("/data: ", "/data: would be: ") == tried.stdout
+    assert (tmp_path / "data/repositories/team/b%252Fc/tag_a%7Eb").read_text() == IMAGE.id
+    refused = portside("v1", "rename", "--data", tmp_path / "none", folder=tmp_path)
+    assert refused.returncode == 1
+    assert "there is no folder" in refused.stderr

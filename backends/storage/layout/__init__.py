@@ -57,7 +57,6 @@
         layer-lists/<2>/<hex>                                   lists of files of what docker-registry does not know
         v1-mirrored/<ns>/<repo>/{images,tags,tag_<t>}           what the registry that v1 mirrors has said last
         layers-read                                             when the last whole pass over all layers began
-        v1-names-read                                           when names were sought that 0.9.1 cannot read
         facts-key                                               seals what others keep for us (fact_key.py)
         search/names                                            all repositories and their descriptions (search/)
         search/changes                                          those that have changed since, a line for each change

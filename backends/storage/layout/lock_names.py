@@ -100,9 +100,6 @@ INDEXER_LOCK = "indexer"
 LAYER_READER_LOCK = "layer reader"
 """Held to read the layers of an old volume in the background."""
 
-V1_NAMES_LOCK = "v1 names"
-"""Held to look for names that docker-registry wrote before 0.8.1."""
-
 PURGER_LOCK = "purger"
 """Held to look for abandoned uploads."""
 
