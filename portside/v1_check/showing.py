@@ -22,10 +22,11 @@ def show_age(since: float) -> str:
 
 
 def finding_line(finding: Finding, user: int) -> str:
-    """Returns a line that says what is the matter, and how it is mended."""
+    """Returns one line that says what is the matter and how it is mended; a name of a file may have several."""
     mend = finding.mending(user)
     level = "wrong" if finding.kind.is_wrong else "note"
-    return f"{level:5}  {finding.kind.text}: {finding.where} {finding.what}.{' ' + mend if mend else ''}"
+    line = f"{level:5}  {finding.kind.text}: {finding.where} {finding.what}.{' ' + mend if mend else ''}"
+    return line.replace("\n", "?")
 
 
 def finding_facts(finding: Finding, user: int) -> Mapping[str, Any]:

@@ -287,6 +287,22 @@ def test_the_command_says_what_it_found_and_what_it_looked_at(root: Path, tmp_pa
     assert summary == f"{root}: 1 repositories, 1 tags, 3 images, no layer read; 1 is wrong, 0 notes"
 
 
+def test_names_that_no_registry_writes_are_a_line_each(root: Path, tmp_path: Path) -> None:
+    for name in (b"images/\xff", b"images/a\nwrong  b: c", b"repositories/team/\xff", b"repositories/\xfe/app"):
+        (root / os.fsdecode(name)).mkdir(parents=True)
+    (root / "repositories/team/app" / os.fsdecode(b"tag_\xff")).write_text(CHAIN[0].id)
+    done = portside("v1", "check", "--data", root, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    wheres = {line.split(": ")[1].partition(" ")[0] for line in done.stdout.splitlines()[:-1]}
+    assert wheres == {
+        "images/?",
+        "images/a?wrong",
+        "repositories/team/?",
+        "repositories/?/app",
+        "repositories/team/app/tag_?",
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

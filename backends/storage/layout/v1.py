@@ -129,7 +129,7 @@ def v1_older_name_of(namespace_entry: str, entry: str) -> V1Name | None:
     It escaped what stands behind the namespace once only, and the namespace not at all. What 0.9.1 takes for a folder
     of its own is one.
     """
-    if v1_name_of(namespace_entry, entry) is not None:
+    if not entry.isascii() or v1_name_of(namespace_entry, entry) is not None:  # it may be no UTF-8 either
         return None
     namespace = unescape_v1(namespace_entry) or namespace_entry
     repository = unquote_plus(entry)
