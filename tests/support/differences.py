@@ -19,10 +19,8 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.client import HTTPException, HTTPResponse, IncompleteRead
 from pathlib import Path
 from string import Template
 from typing import Any, Final
@@ -30,12 +28,10 @@ from typing import Any, Final
 import yaml
 
 from tests.support import difference_contents as contents
+from tests.support.exact_requests import exchange, written
 
 DATA: Final = Path(__file__).parents[1] / "data" / "differences"
-HOST: Final = "registry.example:5000"
 
-_TIMEOUT_S: Final = 20.0
-_SENDS_LENGTH: Final = frozenset({"POST", "PUT", "PATCH"})
 _NOT_COMPARED: Final = frozenset({"date"})
 _CHARSET: Final = "; charset=utf-8"
 _UPLOAD: Final = re.compile(r"(/blobs/uploads/)([^/?]+)(\?_state=[^&]*)?")
@@ -161,7 +157,10 @@ class Talk:
 
     def send(self, step: Step) -> Received:
         """Sends one request on a connection of its own."""
-        received = _exchange(self._port, _written(step, self._fill), of=step.method)
+        headers = [(name, self._fill(str(value))) for name, value in step.headers]
+        start = f"{step.method} {self._fill(step.target)} {step.version}"
+        head, body = written(start, headers, body=step.body, pieces=step.pieces)
+        received = _exchange(self._port, head + body, of=step.method)
         location = received.headers.get("location", ("",))[0]
         if _UPLOAD.search(location):
             self._said["upload"] = re.sub(r"^\w+://[^/]+", "", location)
@@ -176,39 +175,14 @@ class Talk:
         return first + mark + rest.replace("?", "&") if text.startswith("$") else filled
 
 
-def _written(step: Step, fill: Any) -> bytes:
-    lines = [f"{step.method} {fill(step.target)} {step.version}"]
-    given = {name.lower() for name, _ in step.headers}
-    if "host" not in given:
-        lines.append(f"Host: {HOST}")
-    lines += [f"{name}: {fill(str(value))}" for name, value in step.headers]
-    body = step.body or b""
-    if step.pieces is not None:
-        lines.append("Transfer-Encoding: chunked")
-        body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in (*step.pieces, b""))
-    elif "content-length" not in given and (step.body is not None or step.method in _SENDS_LENGTH):
-        lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + body
-
-
 def _exchange(port: int, request: bytes, *, of: str) -> Received:
-    with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S) as connection:
-        try:
-            connection.sendall(request)
-            response = HTTPResponse(connection, method=of)
-            response.begin()
-        except (HTTPException, ConnectionError):
-            return Received("no answer")
-        try:
-            body = response.read()
-        except IncompleteRead:
-            return Received(f"{response.status} cut off")
-        headers: dict[str, tuple[str, ...]] = {}
-        shown: dict[str, str] = {}
-        for name, value in response.getheaders():
-            headers[name.lower()] = (*headers.get(name.lower(), ()), value)
-            shown[name.lower()] = name
-        return Received(str(response.status), headers, shown, body)
+    answer = exchange(port, request, method=of)
+    if answer.status.endswith("cut off"):
+        return Received(answer.status)
+    headers: dict[str, tuple[str, ...]] = {}
+    for name, value in answer.headers:
+        headers[name.lower()] = (*headers.get(name.lower(), ()), value)
+    return Received(answer.status, headers, {name.lower(): name for name, _ in answer.headers}, answer.body)
 
 
 def compare(theirs: Received, ours: Received) -> frozenset[str]:

@@ -23,24 +23,20 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.client import HTTPException, HTTPResponse, IncompleteRead
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
+from tests.support.exact_requests import exchange, written
 from tests.support.v1_contents import NAMED, fill, image_json, payload
 from tests.support.v1server import DOCKER
 
 DATA: Final = Path(__file__).parents[1] / "data" / "differences-v1"
 RULES: Final = "everywhere.yaml"
-HOST: Final = "registry.example:5000"
 
-_TIMEOUT_S: Final = 20.0
-_SENDS_LENGTH: Final = frozenset({"POST", "PUT"})
 _NOT_COMPARED: Final = frozenset({"date", "connection", "content-length"})
 _CHANGING: Final = (
     (re.compile(r"signature=[A-Z0-9]{16},"), "signature=S,"),
@@ -197,30 +193,15 @@ def _list(value: Any) -> list[Any]:
 
 def send(port: int, step: Step) -> Received:
     """Sends one request on a connection of its own."""
-    with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S) as connection:
-        try:
-            connection.sendall(_written(step))
-            if step.cut is not None:
-                connection.shutdown(socket.SHUT_WR)
-        except ConnectionError:
-            pass  # it may have answered before it has read everything
-        try:
-            response = HTTPResponse(connection, method=step.method)
-            response.begin()
-        except (HTTPException, ConnectionError):
-            return Received("no answer")
-        cut_off = ""
-        try:
-            body = response.read()
-        except IncompleteRead as error:
-            body, cut_off = error.partial, " cut off"
+    head, body = _written(step)
+    answer = exchange(port, head + body[: step.cut], method=step.method, ends=step.cut is not None)
     headers: dict[str, list[str]] = {}
-    for name, value in response.getheaders():
-        if name == "Content-Length" and (step.method == "HEAD" or int(value) == len(body)):
+    for name, value in answer.headers:
+        if name == "Content-Length" and (step.method == "HEAD" or int(value) == len(answer.body)):
             continue
         if name not in {"Date", "Connection"}:
             headers.setdefault(name, []).append(_without_what_changes(value))
-    return Received(f"{response.status}{cut_off}", headers, _UPDATED.sub(rb'last_update\1": 1400000000', body))
+    return Received(answer.status, headers, _UPDATED.sub(rb'last_update\1": 1400000000', answer.body))
 
 
 def _without_what_changes(value: str) -> str:
@@ -229,21 +210,12 @@ def _without_what_changes(value: str) -> str:
     return value
 
 
-def _written(step: Step) -> bytes:
-    lines = [f"{step.method} {step.target} HTTP/1.1"]
-    given = {name.lower() for name, _ in step.headers}
-    if "host" not in given:
-        lines.append(f"Host: {HOST}")
-    if "user-agent" not in given:
-        lines.append(f"User-Agent: {DOCKER}")
-    lines += ["Connection: close", *(f"{name}: {value}" for name, value in step.headers)]
-    body = step.body or b""
-    if step.pieces is not None:
-        lines.append("Transfer-Encoding: chunked")
-        body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in (*filter(None, step.pieces), b""))
-    elif not given & {"content-length", "transfer-encoding"} and (step.body or step.method in _SENDS_LENGTH):
-        lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + body[: step.cut]
+def _written(step: Step) -> tuple[bytes, bytes]:
+    headers = [("Connection", "close"), *step.headers]
+    if not any(name.lower() == "user-agent" for name, _ in step.headers):
+        headers.insert(0, ("User-Agent", DOCKER))
+    pieces = None if step.pieces is None else [piece for piece in step.pieces if piece]
+    return written(f"{step.method} {step.target} HTTP/1.1", headers, body=step.body or None, pieces=pieces)
 
 
 def compare(theirs: Received, ours: Received) -> frozenset[str]:
