@@ -89,6 +89,7 @@ class Listener:
     Attributes:
         name: by which `Services.handlers` finds its handler: "proxy", "v1", "v2", "metrics".
         tls: None for plain HTTP.
+        for_old_clients: whether it is there for clients that speak no TLS 1.2, beside others of its part.
         trusted_peer: X-Forwarded-* of every peer is believed (a unix socket of our own proxy).
         trusted_networks: the same, for peers with an address in these networks.
         optional: a default that was not asked for: skipped where another program already listens there.
@@ -98,6 +99,7 @@ class Listener:
     name: str
     address: Address
     tls: TlsSettings | None = None
+    for_old_clients: bool = False
     trusted_peer: bool = False
     trusted_networks: tuple[Network, ...] = ()
     optional: bool = False

@@ -82,9 +82,13 @@ def compare(now: Settings, read: Settings) -> Changes:
 
 
 def _match(listener: Listener, read: tuple[Listener, ...]) -> Listener | None:
-    """The listener of the same part and kind: that at its address, or the first, which has the section's settings."""
+    """The listener of the same part and kind; all of a kind have the same TLS settings.
+
+    Where none is for old clients any more, one that was has what the others have; these never get theirs.
+    """
     alike = [each for each in read if each.name == listener.name and bool(each.tls) == bool(listener.tls)]
-    return next((each for each in alike if each.address == listener.address), alike[0] if alike else None)
+    kinds = (listener.for_old_clients, False)
+    return next((each for kind in kinds for each in alike if each.for_old_clients is kind), None)
 
 
 def _differing(one: SectionValues, other: SectionValues, above: str) -> Iterator[str]:

@@ -93,7 +93,16 @@ def registry_ports(config: Config, name: str, backend: Backend, *, default: str)
     return _checked(ports)
 
 
-def _add(ports: Ports, config: Config, name: str, addr: str, tls: TlsSettings | None, *, asked: bool = True) -> None:
+def _add(
+    ports: Ports,
+    config: Config,
+    name: str,
+    addr: str,
+    tls: TlsSettings | None,
+    *,
+    asked: bool = True,
+    for_old_clients: bool = False,
+) -> None:
     if not addr:
         return
     address = parse_address(addr)
@@ -103,6 +112,7 @@ def _add(ports: Ports, config: Config, name: str, addr: str, tls: TlsSettings | 
             name,
             address,
             None if unix else tls,
+            for_old_clients=for_old_clients,
             trusted_peer=unix,
             trusted_networks=config.gateway.trustedproxies,
             optional=not asked,
@@ -123,13 +133,8 @@ def _add_legacy(ports: Ports, config: Config, tls: TlsSettings | None) -> None:
     elif isinstance(parse_address(addr), UnixAddress):
         ports.mistakes.append("gateway.legacytls.addr: nobody speaks TLS on a unix socket; write it like :5443")
     else:
-        _add(
-            ports,
-            config,
-            "proxy",
-            addr,
-            replace(tls, minimum=TlsVersion.TLS_1_0, ciphers=(), profile=TlsProfile.LEGACY),
-        )
+        legacy = replace(tls, minimum=TlsVersion.TLS_1_0, ciphers=(), profile=TlsProfile.LEGACY)
+        _add(ports, config, "proxy", addr, legacy, for_old_clients=True)
         ports.notes.append(_legacy_note("gateway.legacytls.addr", addr))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from portside.settings.changes import compare
 from portside.settings.checking import check
 from portside.settings.loading import Role
 from portside.settings.remarks import Kind
@@ -36,6 +37,27 @@ def test_a_profile_is_that_of_one_listener(
     tls = load(role, text).listeners[listener].tls
     assert tls is not None
     assert (tls.minimum.value, tls.profile.value) == (minimum, profile)
+
+
+BOTH = "{addr: ':5000', legacytls: {addr: ':5443'}}"
+RELOADED = [
+    (BOTH, BOTH, ["default", "legacy"]),
+    (BOTH, "{addr: ':5443', legacytls: {addr: ':5000'}}", ["default", "legacy"]),
+    (BOTH, "{addr: ':1', legacytls: {addr: ':2'}}", ["default", "legacy"]),
+    (BOTH, "{addr: ':5443'}", ["default", "default"]),
+    (BOTH, "{addr: 'unix:/x', legacytls: {addr: ':5000'}}", ["default", "legacy"]),
+    (BOTH, "{addr: ':5000', tls: {profile: legacy}, legacytls: {addr: ':5443'}}", ["legacy", "legacy"]),
+    ("{addr: ':5000'}", "{addr: ':1', legacytls: {addr: ':5000'}}", ["default"]),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "profiles"), RELOADED)
+def test_a_reload_gives_the_profile_to_no_other_listener(
+    load: Load, before: str, after: str, profiles: list[str]
+) -> None:
+    """An address needs a restart: what listens at an old one has what is said of it, and not of who has it then."""
+    settings = compare(load(Role.SERVE, f"gateway: {before}"), load(Role.SERVE, f"gateway: {after}")).settings
+    assert [each.tls.profile.value for each in settings.listeners if each.tls is not None] == profiles
 
 
 @pytest.mark.parametrize(
