@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
 
 from backends.auth.credentials import MAX_HEADER, MAX_TOKEN, IndexToken
 from backends.model.actions import Action
@@ -86,9 +86,14 @@ def path_at_index(token: IndexToken) -> str:
 
 def _halves(text: str) -> tuple[str, str]:
     halves = text.split("/")
-    if len(halves) != 2 or not all(_PART.fullmatch(half) and half.strip(".") for half in halves):  # noqa: PLR2004
+    if len(halves) != 2 or not all(_PART.fullmatch(half) and _leads_down(half) for half in halves):  # noqa: PLR2004
         raise ValueError("the token names no repository of the form namespace/repository")
     return halves[0], halves[1]
+
+
+def _leads_down(half: str) -> bool:
+    """Whether a part of an address leads to what is below, also for who decodes `%2E` and `%2F` before looking."""
+    return all(part.strip(".") for part in unquote(half).split("/"))
 
 
 def fits_method(access: str, method: str) -> bool:
