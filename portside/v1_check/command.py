@@ -19,7 +19,7 @@ from portside.v1_check.findings import Finding
 from portside.v1_check.layers import Layer, check_layer, find_layers
 from portside.v1_check.progress import Progress
 from portside.v1_check.reading import Pace, Stopped
-from portside.v1_check.showing import finding_facts, finding_line
+from portside.v1_check.showing import counted, finding_facts, finding_line
 from portside.v1_check.structure import Structure, check_structure, scope_of
 from portside.v1_check.volume import User, Volume
 from portside.volumes import require_folders
@@ -182,16 +182,16 @@ class _Report:
             }
             self._say(json.dumps(facts))
             return
-        read = f"{progress.layers} layers ({show_size(progress.bytes)}) read"
+        read = f"{counted(progress.layers, 'layer')} ({show_size(progress.bytes)}) read"
         if quick:
             read = "no layer read"
         elif not is_whole:
             read += f" of {len(layers)}, then stopped"
         verdict = f"{self.wrong or 'nothing'} {'is' if self.wrong <= 1 else 'are'} wrong"
-        images = f"{structure.tags} tags, {len(structure.images)} images"
+        images = f"{counted(structure.tags, 'tag')}, {counted(len(structure.images), 'image')}"
         self._say(
-            f"{volume.root}: {structure.repositories} repositories, {images}, {read};"
-            f" {verdict}, {self.notes} {'note' if self.notes == 1 else 'notes'}"
+            f"{volume.root}: {counted(structure.repositories, 'repository', 'repositories')}, {images}, {read};"
+            f" {verdict}, {counted(self.notes, 'note')}"
         )
 
 

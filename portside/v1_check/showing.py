@@ -38,3 +38,8 @@ def finding_facts(finding: Finding, user: int) -> Mapping[str, Any]:
         "what": finding.what,
         "mend": finding.mending(user) or None,
     }
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Returns how many there are of what a noun names; its plural, where that is not the noun with an s."""
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"

@@ -11,6 +11,7 @@ from portside.v1_check.image_checks import check_image
 from portside.v1_check.images import Images
 from portside.v1_check.reading import Pace
 from portside.v1_check.repository_checks import Folder, check_repository, tags_of
+from portside.v1_check.showing import counted
 from portside.v1_check.staged import check_staged, staged_folders
 from portside.v1_check.volume import Volume
 from portside.v1_check.walking import check_folders, places, repositories
@@ -33,7 +34,7 @@ class Needed:
     def by(self, place: ImagePlace) -> str | None:
         """Returns which tags need an image, for people; None where none does."""
         first, more = self._first.get(place), self._count.get(place, 0) - 1
-        return f"{first} (and {more} more tags)" if first is not None and more > 0 else first
+        return f"{first} (and {counted(more, 'more tag')})" if first is not None and more > 0 else first
 
     def __iter__(self) -> Iterator[ImagePlace]:
         return iter(self._first)

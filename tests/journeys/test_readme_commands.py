@@ -66,6 +66,9 @@ def test_commands_for_operators(step: Step, tmp_path: Path) -> None:
         f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path / 'data'}}}}}\n"
         "notifications: {endpoints: [{name: builds, url: 'http://127.0.0.1:9/'}]}\n"
     )
+    (tmp_path / "registry.yml").write_text(
+        f"dev: {{standalone: true, storage: local, storage_path: {tmp_path / 'data'}}}\n"
+    )
     with running_portside(Form.ONE, tmp_path) as server:
         address = {"REGISTRY_GATEWAY_ADDR": f"127.0.0.1:{server.address.port}"}
         done = portside(*words(step), folder=tmp_path, environment=address)

@@ -380,7 +380,7 @@ def test_it_says_who_needs_what_is_lost_and_how_it_is_mended(root: Path) -> None
         "level": "wrong",
         "kind": "layer-missing",
         "where": _image(BASE),
-        "what": "has lost its layer; team/app:latest (and 1 more tags) needs it",
+        "what": "has lost its layer; team/app:latest (and 1 more tag) needs it",
         "mend": "Push the image again with a Docker that has it.",
     }
 

@@ -284,7 +284,7 @@ def test_the_command_says_what_it_found_and_what_it_looked_at(root: Path, tmp_pa
         f"wrong  layer-missing: images/{CHAIN[0].id} has lost its layer; team/app:latest needs it."
         " Push the image again with a Docker that has it."
     )
-    assert summary == f"{root}: 1 repositories, 1 tags, 3 images, no layer read; 1 is wrong, 0 notes"
+    assert summary == f"{root}: 1 repository, 1 tag, 3 images, no layer read; 1 is wrong, 0 notes"
 
 
 def test_names_that_no_registry_writes_are_a_line_each(root: Path, tmp_path: Path) -> None:
