@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from backends.storage.addresses import Step
 from backends.v1.mirror.settings import MirrorSettings
+from portside.settings.exposure import is_exposed
 from portside.settings.remarks import Remark, ignored, refused
 from portside.settings.schema.config import Config
 from portside.settings.schema.mirroring import Mirroring
@@ -87,7 +86,7 @@ def _mirror_remarks(config: Config, role: Role, asked: Mirroring) -> Iterator[Re
         yield refused(f"{KEY}.user", "it must have no colon and no control characters, or no registry could read it")
     if asked.user and not asked.unencrypted:
         for key, place in (("source", asked.source), ("sourceindex", asked.sourceindex)):
-            if place and not _is_private(place):
+            if is_exposed(place):
                 why = (
                     "the password would go to another machine over plain http; use https, or write unencrypted: true"
                     " where nobody else is on the way"
@@ -105,14 +104,3 @@ def _why_elsewhere(role: Role, config: Config) -> str:
     if role is Role.SERVE and config.gateway.v1.upstream:
         return "has no effect: gateway.v1.upstream is elsewhere, and it is decided there"
     return ""
-
-
-def _is_private(place: str) -> bool:
-    """Whether nobody on the way can read what goes there."""
-    if place.startswith("https://"):
-        return True
-    host = urlsplit(place).hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import Literal
-from urllib.parse import urlsplit
 
 from backends.auth.settings import AccessSettings
+from portside.settings.exposure import is_exposed
 from portside.settings.remarks import Remark, ignored, refused
 from portside.settings.schema.config import Config
 from portside.settings.schema.gateway import Backend
@@ -109,20 +108,9 @@ def _pair_mistakes(key: str, backend: Backend) -> Iterator[Remark]:
         why = "name realm and service, as the registry's WWW-Authenticate has them, or neither where it takes Basic"
         yield refused(key, why)
     # The registry itself is shown tokens then, which do what the password does for a while.
-    if not asked.unencrypted and not (_is_private(backend.upstream) and _is_private(asked.realm)):
+    if not asked.unencrypted and (is_exposed(backend.upstream) or is_exposed(asked.realm)):
         why = (
             "the password would go to another machine over plain http; use https, or write unencrypted: true where"
             " nobody else is on the way"
         )
         yield refused(key, why)
-
-
-def _is_private(upstream: str) -> bool:
-    """Whether nobody on the way can read what goes there."""
-    if not upstream.startswith("http://"):
-        return True
-    host = urlsplit(upstream).hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

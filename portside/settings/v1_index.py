@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from backends.auth.v1_index_settings import V1IndexSettings
 from portside.settings.access import make_access
+from portside.settings.exposure import is_exposed
 from portside.settings.remarks import Kind, Remark, ignored, refused
 from portside.settings.schema.config import Config
 from portside.settings.settings import Role
@@ -38,7 +37,7 @@ def index_remarks(config: Config, role: Role) -> list[Remark]:
     if not v1.index:
         why = "the index says who may do what where the registry is not standalone; name it like https://index.example.com"
         found.append(refused("gateway.v1.index", why))
-    elif _is_exposed(v1.index):
+    elif is_exposed(v1.index):
         why = "the tokens of clients go to another machine over plain http, where whoever listens can use them"
         found.append(Remark(Kind.DANGEROUS, "gateway.v1.index", f"gateway.v1.index is not https: {why}"))
     if v1.mirroring is not None and _is_here(role, config):
@@ -67,14 +66,3 @@ def _open_to_v2(config: Config) -> list[Remark]:
         " auth, gateway.auth or gateway.access, or run portside v1 alone"
     )
     return [refused(_KEY, why)]
-
-
-def _is_exposed(url: str) -> bool:
-    """Whether somebody on the way can read what goes there."""
-    if not url.startswith("http://"):
-        return False
-    host = urlsplit(url).hostname or ""
-    try:
-        return host != "localhost" and not ip_address(host).is_loopback
-    except ValueError:
-        return True
