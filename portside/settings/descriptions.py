@@ -316,7 +316,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "gateway.v1.mirroring.passwordfile": "A file that holds its password.",
     "gateway.v1.mirroring.unencrypted": "Whether the password may go to another machine over plain http.",
     "gateway.v1.xaccelredirect": "The internal location of nginx over the data folder, which it is sent to for layers.",
-    "gateway.v1.storageredirect": "Whether v1's layers are had from where middleware.storage says.",
+    "gateway.v1.storageredirect": "Whether clients are sent for v1's layers to where middleware.storage says.",
     "gateway.v1.standalone": "Whether the v1 registry is its own index; if not, tokens of another index are wanted.",
     "gateway.v1.index": "The address of that index, which is asked about every token.",
     "gateway.v1.indexca": "A PEM file that its certificate is checked against.",
