@@ -6,7 +6,6 @@ from backends.model.digest import Digest
 from backends.model.image_places import ImagePlace
 from backends.model.names import ImageId, RepositoryName, UploadId, canonical_name
 from backends.model.v1names import escape_v1
-from backends.storage.layout.v1 import v1_twin
 
 
 def repository_lock(name: str) -> str:
@@ -25,11 +24,11 @@ def upload_lock(name: RepositoryName, upload_id: UploadId) -> str:
 def tag_lock(name: str, tag_name: str) -> str:
     """Held to move or delete a tag; takes the repository's canonical name, so that v1 and v2 agree.
 
-    Tags of which one's file is the other's description share it (`v1_twin`).
+    Tags of which one's file is the other's description share it, a row of twins (`v1_twin`) that ends without `_`.
     """
-    while tag_name.startswith("_"):
-        tag_name = v1_twin(tag_name)
-    return f"tag {name.replace('%', '%25').replace(':', '%3A')}:{tag_name}"
+    bare = tag_name.lstrip("_")
+    last_twin = (bare or "json") + "_json" * (len(tag_name) - len(bare))
+    return f"tag {name.replace('%', '%25').replace(':', '%3A')}:{last_twin}"
 
 
 def blob_lock(digest: Digest) -> str:
