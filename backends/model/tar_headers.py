@@ -17,6 +17,8 @@ BLOCK = 512
 LONG_NAME, LONG_LINK = b"L", b"K"
 SPARSE = b"S"
 PAX, PAX_SOLARIS, PAX_GLOBAL = b"x", b"X", b"g"
+PAX_KEYS = frozenset({b"path", b"size", b"mtime", b"uid", b"gid"})
+"""Of PAX records, those that say what is read here."""
 DIRECTORY = b"5"
 OLD_FILE = b"\0"
 

@@ -14,6 +14,7 @@ from backends.model.tar_headers import (
     LONG_NAME,
     PAX,
     PAX_GLOBAL,
+    PAX_KEYS,
     PAX_SOLARIS,
     SPARSE,
     BadHeader,
@@ -154,6 +155,6 @@ class TarMembers:
         return header
 
     def _add_global(self, records: Mapping[bytes, bytes]) -> None:
-        self._global = {**self._global, **records}
+        self._global = {**self._global, **{key: records[key] for key in PAX_KEYS & records.keys()}}
         if sum(len(key) + len(value) for key, value in self._global.items()) > EXTRA_BYTES:
             raise NotATar("its headers are too long")
