@@ -163,7 +163,8 @@ def test_an_archive_ends_where_tarfile_ends_it(archive: bytes, names: Sequence[b
 def _long(kind: bytes, size: int, *, times: int = 1) -> bytes:
     info, _ = member("long", type=kind)
     info.size = size
-    return (info.tobuf(tarfile.GNU_FORMAT) + bytes(-(-size // BLOCK) * BLOCK)) * times + WHOLE
+    content = min(size, 2 * EXTRA_BYTES)  # nobody reads what is too long
+    return (info.tobuf(tarfile.GNU_FORMAT) + bytes(-(-content // BLOCK) * BLOCK)) * times + WHOLE
 
 
 @pytest.mark.parametrize(
