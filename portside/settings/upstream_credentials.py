@@ -45,12 +45,7 @@ def credential_mistakes(config: Config, role: Role, access: AccessSettings | Non
         if access is None:
             why = "whoever reaches the proxy could do what this user may; say who may: auth, gateway.auth"
             yield refused(key, why if registry == "v1" else f"{why}, gateway.access")
-        elif (
-            registry == "v2"
-            and access.makes_own_tokens
-            and not config.http.secret
-            and (role is Role.PROXY or config.gateway.v1.upstream)
-        ):
+        elif registry == "v2" and access.makes_own_tokens and _has_no_key(config, role):
             why = (
                 "it must be set: where rules may let in anyone, the proxy gives tokens, and has no data to keep a key"
                 " with"
@@ -74,6 +69,12 @@ def _backend(config: Config, registry: Registry) -> Backend:
     return config.gateway.v1 if registry == "v1" else config.gateway.v2
 
 
+def _has_no_key(config: Config, role: Role) -> bool:
+    """Whether there is nothing that all workers could make tokens with: no secret, and no data to keep a key with."""
+    gateway = config.gateway
+    return not config.http.secret and (role is Role.PROXY or bool(gateway.v1.upstream and gateway.v2.upstream))
+
+
 def _mistakes_of_v1(key: str, config: Config, role: Role, access: AccessSettings | None) -> Iterator[Remark]:
     if access is not None and access.rules is not None:
         why = (
@@ -84,7 +85,7 @@ def _mistakes_of_v1(key: str, config: Config, role: Role, access: AccessSettings
     asked = config.gateway.v1.credentials
     if asked is not None and asked.realm:
         yield refused(f"{key}.realm", "a v1 registry takes Basic, and no tokens of a token server; remove it")
-    if not config.http.secret and role is Role.PROXY:
+    if _has_no_key(config, role):
         why = "it must be set: clients of v1 are given tokens, and the proxy has no data to keep a key with"
         yield refused("http.secret", why)
 

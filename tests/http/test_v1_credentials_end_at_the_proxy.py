@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from portside.settings.loading import Role
 from tests.support.asking_proxy import PASSWORD, Site, me
 from tests.support.certificate import make_certificate
 from tests.support.commands import portside
@@ -17,6 +19,7 @@ from tests.support.gated import basic
 from tests.support.images import make_image
 from tests.support.ports import free_port
 from tests.support.programs import find_program, running
+from tests.support.settings_files import loader, mistakes_of
 from tests.support.upstreams import Peer, spoken_by_hand
 from tests.support.v1_calls import Login
 from tests.support.v1_session import Session
@@ -178,3 +181,12 @@ def test_what_would_give_away_too_much_does_not_start(tmp_path: Path, change: di
     done = portside("proxy", site.write(settings), folder=tmp_path)
     assert done.returncode != 0
     assert sentence in done.stderr
+
+
+def test_serve_without_a_registry_of_its_own_wants_a_secret_too(tmp_path: Path) -> None:
+    """Each of its workers would make a key for tokens in its own memory, and refuse those of the others."""
+    settings = site_of(tmp_path, "https://registry.example").settings()
+    settings["http"]["secret"] = ""
+    settings["gateway"]["v2"] = {"upstream": "https://other.example"}
+    (mistake,) = mistakes_of(loader(tmp_path), Role.SERVE, yaml.safe_dump(settings))
+    assert mistake.startswith("http.secret: it must be set")
