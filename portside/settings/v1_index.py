@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from backends.auth.v1_index_settings import V1IndexSettings
 from portside.settings.access import make_access
@@ -43,7 +44,7 @@ def index_remarks(config: Config, role: Role) -> list[Remark]:
     if v1.mirroring is not None and _is_here(role, config):
         why = "a mirror gives what its source gives to everybody, and the index would not be asked about that"
         found.append(refused("gateway.v1.mirroring", f"{why}; remove it, or gateway.v1.standalone"))
-    if v1.indexca and not v1.index.startswith("https://"):
+    if v1.indexca and urlsplit(v1.index).scheme != "https":
         found.append(ignored("gateway.v1.indexca", "has no effect: gateway.v1.index is not https"))
     if role is Role.V2 or (role is Role.SERVE and _is_here(role, config) and not config.gateway.v2.upstream):
         found += _open_to_v2(config)

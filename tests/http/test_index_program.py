@@ -142,6 +142,7 @@ def test_what_is_worth_a_second_look_is_said(tmp_path: Path) -> None:
     ca = make_certificate(tmp_path).ca
     for v1, sentence in (
         ({"index": "http://index.test"}, "gateway.v1.index is not https: the tokens of clients go to another machine"),
+        ({"index": "HTTP://index.test"}, "gateway.v1.index is not https: the tokens of clients go to another machine"),
         ({"index": "http://127.0.0.1:1", "indexca": str(ca)}, "gateway.v1.indexca has no effect"),
         ({"standalone": True, "index": "https://index.test"}, "gateway.v1.index has no effect"),
         ({"standalone": True, "privilegedkey": str(key)}, "gateway.v1.privilegedkey has no effect"),

@@ -104,7 +104,7 @@ class Upstream:
         self._said: dict[str, float] = {}
         self._resolver = OwnResolver()
         tls: ssl.SSLContext | bool = True
-        if self._source.startswith("https://") or self._index.startswith("https://"):
+        if any(URL(each).scheme == "https" for each in (self._source, self._index)):
             tls = ssl.create_default_context(cafile=settings.ca or None)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls, limit=AT_ONCE, resolver=self._resolver),

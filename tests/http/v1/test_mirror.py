@@ -548,7 +548,7 @@ async def test_a_certificate_is_checked(storage: Storage, tmp_path: Path) -> Non
     async with running_source(tls=tls) as source:
         source.has(BASE)
         for ca, status in (("", 404), (str(others.ca), 404), (str(files.ca), 200)):
-            async with running_mirror(storage, source.address, ca=ca) as mirror:
+            async with running_mirror(storage, source.address.replace("https", "HTTPS"), ca=ca) as mirror:
                 assert (await mirror.ask("GET", f"/v1/images/{BASE.id}/json")).status == status
         assert source.asked == [f"GET /v1/images/{BASE.id}/json"]
 
