@@ -481,7 +481,8 @@ async def test_a_token_of_one_repository_learns_nothing_of_another_that_is_priva
                 said = []
                 for each in (full, bare):
                     answer = await each.ask(method, path, each.may(access), sent)
-                    said.append((answer.status, answer.body.replace(each.index.url.encode(), b"")))
+                    told = re.sub(rb'(?<="last_update": )\d+', b"now", answer.body)  # both were pushed by themselves
+                    said.append((answer.status, told.replace(each.index.url.encode(), b"")))
                 assert said[0] == said[1], (method, path)
                 compared += 1
         assert compared > 40
