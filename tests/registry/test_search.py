@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,26 @@ async def described(store: Store, name: str) -> str:
         store.search._rests_until = 0.0
         await asyncio.sleep(0.02)
     raise AssertionError("the index is not up to date after a long time")
+
+
+async def test_of_many_searches_only_a_few_hold_all_names(reopen: Reopen, monkeypatch: pytest.MonkeyPatch) -> None:
+    holding, most = 0, 0
+
+    matching = service._matching
+
+    async def slowly(*arguments: Any) -> Sequence[int]:
+        nonlocal holding, most
+        holding, most = holding + 1, max(most, holding + 1)
+        await asyncio.sleep(0.001)
+        holding -= 1
+        return await matching(*arguments)
+
+    monkeypatch.setattr(service, "_matching", slowly)
+    async with stores(reopen, 1) as (store,):
+        await put_image(store, NAME, LATEST)
+        found = await asyncio.gather(*(store.search.find("app", start=0, limit=1) for _ in range(30)))
+    assert {each.total for each in found} == {1}
+    assert most == service.SEARCHES_AT_ONCE
 
 
 async def until_found(store: Store, names: list[str]) -> None:

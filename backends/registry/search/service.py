@@ -56,6 +56,9 @@ REST_BETWEEN, LONGEST_REST_SECONDS = 10.0, 30.0
 AT_ONCE = 200
 """At least so many repositories are looked up before the index is written again."""
 
+SEARCHES_AT_ONCE = 4
+"""So many hold all names in memory. Others wait, and lose nothing by it: most of a search is work of one core."""
+
 MATCHED_AT_ONCE = 1000
 """More names are compared in a thread."""
 
@@ -126,6 +129,7 @@ class Search:
         self._described = described
         self._changes = changes
         self._writes = writes
+        self._turns = asyncio.Semaphore(SEARCHES_AT_ONCE)
         self._unwritten: Snapshot | None = None
         self._first: asyncio.Task[_State] | None = None
         self._upkeep: asyncio.Task[None] | None = None
@@ -145,6 +149,10 @@ class Search:
             StorageError: the storage cannot be read.
             RegistryError: UNAVAILABLE: another process has been making the index for very long.
         """
+        async with self._turns:
+            return await self._find(term, start=start, limit=limit, visible=visible)
+
+    async def _find(self, term: str, *, start: int, limit: int, visible: Visible | None) -> Found:
         state = await self._read() or await self._made_first()
         snapshot = await self._with_changes(state)
         places = await _matching(snapshot, term, visible)
