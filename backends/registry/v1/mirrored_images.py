@@ -143,6 +143,16 @@ class MirroredImages:
             if await self._files.read_json(image.image_id) != image.content:
                 raise NotTheSame("its JSON is not that of the image with this id that is here without a layer")
 
+    async def _require_ancestors(self, lineage: Sequence[ImageId]) -> None:
+        if not lineage:
+            return
+        try:
+            are_here = tuple(await self._files.read_ancestry(lineage[0])) == tuple(lineage)
+        except (PathNotFound, ValueError):
+            are_here = False
+        if not are_here:
+            raise NotTheSame("its ancestors are not those that its parent has here")
+
     async def note(self, image_id: ImageId, arriving: Arriving) -> None:
         """Notes for other processes how far a layer is."""
         said = {"layer": arriving.layer, "size": arriving.size, "verified": arriving.is_verified}
@@ -170,7 +180,7 @@ class MirroredImages:
             lineage: the image and its ancestors.
 
         Raises:
-            NotTheSame: somebody has pushed another with this id meanwhile.
+            NotTheSame: somebody has pushed another with this id meanwhile, or its parent has other ancestors here.
             StorageFull: nothing is left of it.
         """
         image_id = image.image_id
@@ -192,6 +202,7 @@ class MirroredImages:
         if not found.is_complete or await self._files.layer_size(image_id) is None:
             try:
                 await self._require_same(image)
+                await self._require_ancestors(lineage[1:])
                 await self._files.make(
                     image_id, candidate, payload=payload, lineage=Lineage(lineage, list(lineage[1:])), found=found
                 )

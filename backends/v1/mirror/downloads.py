@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -57,16 +57,17 @@ class Flight:
     """An image that arrives.
 
     Attributes:
-        begun: done when it is known which file it is; its result is False where the image is whole already.
+        begun: done when clients may read its file; its result is False where the image is whole already.
         ended: done when the image is made, or is not.
         arriving: the file.
         received: how many bytes of it can be read.
         readers: of it; the last one is used.
         following: how many clients read it.
         waits_for: its parent, while that arrives.
+        lineage: its own, as its child's says it; None where no child of it waited when it began.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lineage: Sequence[ImageId] | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.begun: asyncio.Future[bool] = loop.create_future()
         self.ended: asyncio.Future[None] = loop.create_future()
@@ -75,7 +76,13 @@ class Flight:
         self.readers: list[Reader] = []
         self.following = 0
         self.waits_for: Flight | None = None
+        self.lineage = lineage
         self._changed = asyncio.Event()
+
+    def begin(self) -> None:
+        """Lets clients read its file; an empty one, which has no last byte to keep back, only once it is an image's."""
+        if self.arriving is not None and self.arriving.size:
+            _settle(self.begun, True)
 
     def end_whole(self) -> None:
         """Has those who follow take the rest: what arrived is what its image's JSON was announced with."""
@@ -200,10 +207,10 @@ class Downloads:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _join(self, image_id: ImageId, behalf: Behalf) -> Flight:
+    def _join(self, image_id: ImageId, behalf: Behalf, lineage: Sequence[ImageId] | None = None) -> Flight:
         flight = self._flights.get(image_id)
         if flight is None:
-            flight = self._flights[image_id] = Flight()
+            flight = self._flights[image_id] = Flight(lineage)
             task = asyncio.create_task(self._fly(image_id, flight, behalf), name=f"mirroring {image_id}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -263,7 +270,7 @@ class Downloads:
             received = await self._images.received(image_id, arriving.layer)
             flight.arriving, flight.received = arriving, received
         if flight.readers:
-            _settle(flight.begun, True)
+            flight.begin()
             flight.change()
 
     async def _receive(self, image_id: ImageId, flight: Flight, behalf: Behalf) -> None:
@@ -272,6 +279,8 @@ class Downloads:
             if found is None:
                 raise NotThere("the source does not have it")
             lineage = await self._source.ancestry(found.image, behalf)
+            if flight.lineage is not None and lineage != flight.lineage:  # else there might be no end of ancestors
+                raise NotThere("its ancestry is not what that of its child says")
             async with self._source.layer(image_id, behalf) as answer:
                 if answer is None:
                     raise NotThere("the source does not have its layer")
@@ -286,15 +295,15 @@ class Downloads:
         try:
             await self._verified(image_id, flight)
             if len(lineage) > 1 and not await self._images.is_whole(lineage[1]):
-                await self._fetch_parent(lineage[1], flight, behalf)
+                await self._fetch_parent(lineage[1:], flight, behalf)
             await self._images.make(found.image, payload, lineage)
         except BaseException:
             await asyncio.shield(self._images.drop(found.image, payload))
             raise
         await self._images.forget(image_id)
 
-    async def _fetch_parent(self, parent: ImageId, flight: Flight, behalf: Behalf) -> None:
-        waited_for = self._join(parent, behalf)
+    async def _fetch_parent(self, lineage: Sequence[ImageId], flight: Flight, behalf: Behalf) -> None:
+        waited_for = self._join(lineage[0], behalf, lineage)
         flight.waits_for = waited_for
         above: Flight | None = waited_for
         while above is not None:
@@ -309,7 +318,7 @@ class Downloads:
     async def _begin(self, image_id: ImageId, flight: Flight, arriving: Arriving) -> None:
         flight.arriving = arriving
         flight.readers.append(await self._images.open(image_id, arriving.layer))
-        _settle(flight.begun, True)
+        flight.begin()
 
     async def _verified(self, image_id: ImageId, flight: Flight) -> None:
         assert flight.arriving is not None

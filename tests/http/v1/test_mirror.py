@@ -6,6 +6,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -338,6 +339,8 @@ async def lies_about(source: Source, what: str) -> None:
         case "the bytes of a small one":
             small = make_pushed("a", layer=b"small")
             source.has(small, layer=says(b"wrong"))
+        case "an empty one":
+            source.has(BASE, layer=says(b""), size="0")
         case "the size":
             source.has(BASE, size="17")
         case "more than the size":
@@ -369,6 +372,7 @@ async def lies_about(source: Source, what: str) -> None:
     [
         "the bytes",
         "the bytes of a small one",
+        "an empty one",
         "the size",
         "more than the size",
         "no size",
@@ -397,6 +401,44 @@ async def test_nobody_gets_a_whole_layer_that_is_not_what_was_announced(
                 assert head.status in {404, 503}
         await until(lambda: not staged(tmp_path / "mirror"))
         assert images_of(tmp_path / "mirror") == []
+
+
+async def test_an_empty_layer_is_had_once_its_image_is_here(storage: Storage, source: Source, tmp_path: Path) -> None:
+    empty = make_pushed("a", layer=b"")
+    source.has(empty)
+    async with running_mirror(storage, source.address) as mirror:
+        told = await mirror.ask("GET", LAYER)
+        assert (told.status, told.body) == (200, b"")
+        assert images_of(tmp_path / "mirror") == [empty.id]
+
+
+@pytest.mark.parametrize("is_here", [False, True])
+async def test_no_image_is_made_whose_ancestors_its_parent_does_not_have(
+    storage: Storage, source: Source, tmp_path: Path, *, is_here: bool
+) -> None:
+    async with running_mirror(storage, source.address) as mirror:
+        if is_here:
+            await mirror.ask("GET", LAYER)
+            await has_whole(tmp_path / "mirror", BASE.id)
+        source.pages[f"/v1/images/{TOP.id}/ancestry"] = says(json.dumps([TOP.id, BASE.id, OTHER.id]).encode())
+        assert (await mirror.ask("GET", f"/v1/images/{TOP.id}/layer")).body == TOP.layer
+        await until(lambda: not staged(tmp_path / "mirror"))
+        assert images_of(tmp_path / "mirror") == ([BASE.id] if is_here else [])
+
+
+async def test_a_source_without_end_of_ancestors_is_not_believed(
+    storage: Storage, source: Source, tmp_path: Path
+) -> None:
+    endless = [f"{number:064x}" for number in range(100)]
+    for image_id, parent in pairwise(endless):
+        image = make_pushed(image_id, parent=parent, layer=b"layer")
+        source.has(image)
+        source.pages[f"/v1/images/{image_id}/ancestry"] = says(json.dumps([image_id, parent]).encode())
+    async with running_mirror(storage, source.address) as mirror:
+        assert (await mirror.ask("GET", f"/v1/images/{endless[0]}/layer")).body == b"layer"
+        await until(lambda: not staged(tmp_path / "mirror"))
+        assert images_of(tmp_path / "mirror") == []
+    assert source.asked_for("/layer") == 1
 
 
 async def test_in_chunks_it_is_believed_by_the_length_that_its_json_had(storage: Storage, source: Source) -> None:
