@@ -32,6 +32,7 @@ _OCTAL = re.compile(rb"[+-]?[0-7]+")
 _WHOLE = re.compile(rb"\s*([+-]?[0-9]{1,40})\s*")
 _DECIMAL = re.compile(rb"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
 _RECORD = re.compile(rb"([0-9]{1,20}) ([^=]+)=")
+_USED = frozenset({b"path", b"size", b"mtime", b"uid", b"gid"})
 
 
 class BadHeader(ValueError):  # noqa: N818 - a finding, not a fault
@@ -112,14 +113,18 @@ def continues_sparse(block: bytes, *, is_first: bool) -> bool:
 
 
 def parse_pax(content: bytes) -> Mapping[bytes, bytes]:
-    """Parses the records of a PAX header, up to the first that is none."""
+    """Parses the records of a PAX header that say what is read here, up to the first that is none.
+
+    Others are passed over: those of a whole archive are put together with each member's, however many there are.
+    """
     records: dict[bytes, bytes] = {}
     at = 0
     while (match := _RECORD.match(content, at)) is not None:
         end = at + int(match[1])
         if end <= match.end():
             break
-        records[match[2]] = content[match.end() : end - 1]
+        if match[2] in _USED:
+            records[match[2]] = content[match.end() : end - 1]
         at = end
     return records
 
