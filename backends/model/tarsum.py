@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 
 BLOCK = 512
 MAX_EXTENDED = 1024 * 1024
-"""So many bytes the header of one entry may have beside its block: names and attributes."""
+"""So many bytes the headers of one entry may have beside its block, names and attributes; as many those of all."""
 
 MAX_ENTRIES = 5_000_000
 _XATTR = b"SCHILY.xattr."
+_PAX_KEYS = frozenset({b"path", b"linkpath", b"uname", b"gname", b"uid", b"gid", b"size", b"mtime"})
 _LABELS = (
     "name", "mode", "uid", "gid", "size", "mtime", "typeflag", "linkname", "uname", "gname", "devmajor", "devminor",
 )  # fmt: skip
 _REGULAR = frozenset(b"0\x007S")
 _WITHOUT_CONTENT = frozenset(b"123456")
 _DIRECTORY = ord("5")
+_OF_ALL = ord("g")
 
 
 class Version(Enum):
@@ -80,8 +82,9 @@ class _Header:
 
 @dataclass(slots=True)
 class _Extended:
-    """What extended headers say of the next entry."""
+    """What extended headers say of the next entry, or of all that follow."""
 
+    size: int = 0
     pax: dict[bytes, bytes] = field(default_factory=dict)
     name: bytes | None = None
     linkname: bytes | None = None
@@ -145,7 +148,7 @@ class TarSums:
 
     def _read(self) -> Generator[int, bytes | memoryview, None]:
         """Reads a tar: yields how many bytes it wants at once, or, below zero, how many at most of a content."""
-        everywhere: dict[bytes, bytes] = {}
+        everywhere = _Extended()
         extended = _Extended()
         first = True
         while True:
@@ -159,12 +162,14 @@ class TarSums:
                 return  # as Python's tarfile and Go's reader take what stands behind a tar
             first = False
             if header.typeflag in b"xgLK":
-                if not 0 <= header.size <= MAX_EXTENDED:
+                said = everywhere if header.typeflag == _OF_ALL else extended
+                said.size += header.size
+                if header.size < 0 or said.size > MAX_EXTENDED:
                     raise NotATar("an extended header is too long")
                 content = bytes((yield _padded(header.size))) if header.size else b""
-                _extend(header, content[: header.size], extended, everywhere)
+                _extend(header, content[: header.size], said)
                 continue
-            _apply(header, extended, everywhere)
+            _apply(header, extended, everywhere.pax)
             extended = _Extended()
             if header.typeflag == 0 and header.name.endswith(b"/"):
                 header.typeflag = _DIRECTORY  # before USTAR there was no other way to say so
@@ -247,16 +252,16 @@ def _text(field_: bytes) -> bytes:
     return field_.partition(b"\0")[0]
 
 
-def _extend(header: _Header, content: bytes, extended: _Extended, everywhere: dict[bytes, bytes]) -> None:
+def _extend(header: _Header, content: bytes, said: _Extended) -> None:
     match chr(header.typeflag):
         case "L":
-            extended.name = _text(content)
+            said.name = _text(content)
         case "K":
-            extended.linkname = _text(content)
-        case "x":
-            extended.pax.update(_pax(content))
+            said.linkname = _text(content)
         case _:
-            everywhere.update(_pax(content))
+            for key, value in _pax(content):
+                if key in _PAX_KEYS or key.startswith(_XATTR):
+                    said.pax[key] = value
 
 
 def _pax(content: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -265,14 +270,17 @@ def _pax(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     Raises:
         NotATar: they are damaged.
     """
-    while content.strip(b"\0"):
-        digits, _, _ = content.partition(b" ")
-        if not digits.isdigit() or len(digits) > len(str(MAX_EXTENDED)):
+    at, end = 0, len(content.rstrip(b"\0"))
+    while at < end:
+        blank = content.find(b" ", at, at + len(str(MAX_EXTENDED)) + 1)
+        digits = content[at : max(at, blank)]
+        if not digits.isdigit():
             raise NotATar("an extended header is damaged")
-        record, content = content[: int(digits)], content[int(digits) :]
-        key, equals, value = record[len(digits) + 1 :].partition(b"=")
+        after = at + int(digits)
+        key, equals, value = content[blank + 1 : after].partition(b"=")
         if not equals or not value.endswith(b"\n"):
             raise NotATar("an extended header is damaged")
+        at = after
         yield key, value[:-1]
 
 

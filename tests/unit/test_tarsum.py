@@ -8,6 +8,7 @@ import io
 import json
 import random
 import tarfile
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -138,6 +139,29 @@ def test_an_extended_header_is_bounded() -> None:
     entry.pax_headers = {"comment": "x" * MAX_EXTENDED}
     with pytest.raises(NotATar, match="too long"):
         tarsum(_pack((entry, b""), form=tarfile.PAX_FORMAT))
+
+
+def _header(kind: bytes, content: bytes) -> bytes:
+    entry = tarfile.TarInfo("h")
+    entry.type, entry.size = kind, len(content)
+    return entry.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_extended_headers_are_bounded_together(kind: bytes) -> None:
+    record = f"{MAX_EXTENDED // 2 - 1024} SCHILY.xattr.user.{{}}=".encode()
+    halves = [
+        (record.replace(b"{}", b"%d" % number)).ljust(MAX_EXTENDED // 2 - 1025, b"x") + b"\n" for number in range(3)
+    ]
+    with pytest.raises(NotATar, match="too long"):
+        tarsum(b"".join(_header(kind, half) for half in halves) + _pack(HELLO))
+
+
+def test_many_small_records_take_the_time_of_their_bytes() -> None:
+    many = b"6 a=b\n" * (MAX_EXTENDED // 6)
+    began = time.process_time()
+    assert tarsum(_header(tarfile.XHDTYPE, many) + _pack(HELLO)) == tarsum(_pack(HELLO))
+    assert time.process_time() - began < 2.0
 
 
 def test_a_name_of_bytes_that_are_no_text() -> None:
