@@ -44,9 +44,7 @@ async def find_repository(store: Store, reference: Reference) -> Found:
         resolved = await store.names.resolve(name)
         found = Found(resolved, v1_name(resolved), await _names(store, resolved))
     if not await _is_there(store, found):
-        raise Problem(
-            f"there is no repository {reference.text}; GET /v2/_catalog and `docker search` list those that there are"
-        )
+        raise Problem(f"there is no repository {reference.text}; `portside inspect --all` lists those that there are")
     return found
 
 

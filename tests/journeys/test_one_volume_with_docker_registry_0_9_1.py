@@ -359,7 +359,7 @@ async def test_names_of_before_0_8_1_are_renamed_while_both_serve(
     lines: list[str] = []
     flags = {"data": str(original.root)}
     done = await asyncio.to_thread(rename_older, None, {}, flags, say=lines.append, dry_run=False)
-    assert "1 repositories and 1 tags renamed; 0 stay" in done, lines
+    assert "1 repository and 1 tag renamed; 0 stay" in done, lines
     for registry in (theirs, portside):
         assert (await registry.ask("GET", "/v1/repositories/team/b/c/tags")).json == {"latest": image.id}
         assert (await registry.ask("GET", "/v1/repositories/team/app/tags/a~b")).json == image.id

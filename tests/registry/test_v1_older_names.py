@@ -264,7 +264,7 @@ def test_the_command_says_each_new_name(tmp_path: Path) -> None:
     tried = portside("v1", "rename", "--data", tmp_path / "data", "--dry-run", folder=tmp_path)
     assert (tried.returncode, tried.stderr) == (0, "")
     assert "/repositories/team/b%2Fc/tag_a~b becomes /repositories/team/b%252Fc/tag_a%7Eb\n" in tried.stdout
-    assert "would be: 1 repositories and 0 tags renamed; 0 stay" in tried.stdout
+    assert "would be: 1 repository and 0 tags renamed; 0 stay" in tried.stdout
     assert (tmp_path / "data/repositories/team/b%2Fc/tag_a~b").exists()
     assert not (tmp_path / "data/docker").exists()
     done = portside("v1", "rename", "--data", tmp_path / "data", folder=tmp_path)

@@ -50,7 +50,9 @@ class Renamed:
 
     @override
     def __str__(self) -> str:
-        return f"{self.repositories} repositories and {self.tags} tags renamed; {self.left} stay and are not read"
+        repositories = "repository" if self.repositories == 1 else "repositories"
+        tags, stay = "tag" if self.tags == 1 else "tags", "stays and is" if self.left == 1 else "stay and are"
+        return f"{self.repositories} {repositories} and {self.tags} {tags} renamed; {self.left} {stay} not read"
 
 
 class OlderNames:
