@@ -85,7 +85,6 @@ v1 = RunningGroup(
     STORAGE_PATH, REGISTRY_HOST, REGISTRY_PORT and the others (docs/v1-configuration.md).
     """,
 )
-"""Where its subcommands are, by name: the module and the attribute."""
 
 
 @click.command(short_help="Only the v2 registry, by distribution's config.yml.")

@@ -21,8 +21,6 @@ from portside.settings.loading import Examined, examine
 from portside.settings.remarks import Kind
 from portside.settings.settings import Role, Settings
 
-_SECRET = ("password", "secret", "privileged")
-
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -150,6 +148,6 @@ def _shown(key: str, value: Any) -> Any:
         return {name: _shown(str(name), part) for name, part in value.items()}
     if isinstance(value, list):
         return [_shown(key, part) for part in value]
-    if any(word in key for word in _SECRET) and not key.endswith("key"):
+    if key == "password":
         return MASK
     return masked(value) if isinstance(value, str) else value
