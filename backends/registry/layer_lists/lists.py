@@ -20,8 +20,9 @@ from backends.model.image_places import ImagePlace
 from backends.model.v1files import Row
 from backends.registry.layer_lists.changes import Changes, frames
 from backends.registry.layer_lists.making import ListMaker
-from backends.registry.layer_lists.sinks import KeptInMemory, Sink
+from backends.registry.layer_lists.sinks import KeptInMemory, Sink, require_room_in_memory
 from backends.registry.layer_lists.stored import DamagedList, ListReader, changes, rows
+from backends.registry.layers.errors import UnreadableLayer
 from backends.registry.layers.flights import Progress, alone
 from backends.registry.layers.layers import Layers
 from backends.registry.layers.reading import LayerSource, batches
@@ -35,6 +36,9 @@ T = TypeVar("T")
 
 LOOKED_AT = 10_000
 """So many lists a process remembers to have looked through."""
+
+COMPARED_BYTES = 2 * 1024 * 1024 * 1024
+"""So much is read of all lists of a chain, in all passes, to find what an image changes: minutes."""
 
 _log = logging.getLogger("portside.v1")
 
@@ -64,7 +68,11 @@ class KeptList:
 
     storage: Storage
     path: str
-    content: bytes | None = None
+    content: bytearray | None = None
+
+    async def size(self) -> int:
+        """Returns its size in bytes; raises as `open`."""
+        return len(self.content) if self.content is not None else (await self.storage.driver.stat(self.path)).size
 
     async def open(self) -> Reader:
         """Opens it.
@@ -73,7 +81,7 @@ class KeptList:
             PathNotFound: it is gone.
         """
         if self.content is not None:
-            return MemoryReader(bytearray(self.content), "a list of files")
+            return MemoryReader(self.content, "a list of files")
         return await self.storage.driver.open(self.path)
 
 
@@ -138,8 +146,16 @@ class LayerLists:
         wanted = _Wanted(top.storage, (*native, own), f"the list of what {top.what} changes", is_diff=True)
 
         async def make(sink: Sink, progress: Progress) -> None:
-            lists = [await self.files(layer, patience=None) for layer in chain]
-            await self._compare(lists, sink, progress)
+            lists: list[KeptList] = []
+            size = in_memory = 0
+            for layer in chain:
+                kept = await self.files(layer, patience=None)
+                lists.append(kept)
+                size += await kept.size()
+                in_memory += len(kept.content or b"")
+                _require_comparable(size)
+                require_room_in_memory(in_memory)
+            await self._compare(lists, size, sink, progress)
 
         return await self._join(wanted, make, patience)
 
@@ -197,7 +213,7 @@ class LayerLists:
         if not self._layers.writes or wanted.storage.room.is_low:
             memory = KeptInMemory()
             await make(memory, progress)
-            return KeptList(wanted.storage, "", bytes(memory.content))
+            return KeptList(wanted.storage, "", memory.content)
         temporary = f"{layout.TEMPORARY}/{secrets.token_hex(12)}"
         try:
             writer = await driver.writer(temporary)
@@ -238,12 +254,13 @@ class LayerLists:
             while piece := await self._step(lambda: next(pieces, b""), progress):
                 await sink.write(piece)
 
-    async def _compare(self, lists: Sequence[KeptList], sink: Sink, progress: Progress) -> None:
+    async def _compare(self, lists: Sequence[KeptList], size: int, sink: Sink, progress: Progress) -> None:
         top, *below = lists
         found = Changes(has_parent=bool(below))
         async with self._turns.slots:
             await self._each(top, found.count, progress)
             found.counted()
+            _require_comparable(size * found.parts)
             for part in range(found.parts):
                 found.begin(part)
                 await self._each(top, found.want, progress)
@@ -275,6 +292,15 @@ class LayerLists:
         made: list[T] = []
         await self._turns.demand.run(lambda: made.append(work()), progress)
         return made[0]
+
+
+def _require_comparable(size: int) -> None:
+    if size > COMPARED_BYTES:
+        raise UnreadableLayer(
+            f"lists of more than {COMPARED_BYTES} bytes would be gone through to find what it changes; pull the image"
+            " and compare there",
+            damaged=False,
+        )
 
 
 def _ignore(_: Row) -> None:

@@ -29,9 +29,14 @@ class KeptInMemory:
             UnreadableLayer: it is too much.
         """
         self.content += chunk
-        if len(self.content) > MEMORY_BYTES:
-            raise UnreadableLayer(
-                f"its list takes more than {MEMORY_BYTES} bytes, and nothing is written here while this registry is"
-                " read-only or its disk is almost full; ask again when that is over",
-                damaged=False,
-            )
+        require_room_in_memory(len(self.content))
+
+
+def require_room_in_memory(size: int) -> None:
+    """Raises UnreadableLayer where one list, or all that are compared, are too much."""
+    if size > MEMORY_BYTES:
+        raise UnreadableLayer(
+            f"its list takes more than {MEMORY_BYTES} bytes, or those below it do, and nothing is written here while"
+            " this registry is read-only or its disk is almost full; ask again when that is over",
+            damaged=False,
+        )

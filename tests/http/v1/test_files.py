@@ -17,7 +17,9 @@ import pytest
 from typing_extensions import override
 
 from backends.model.names import ImageId, RepositoryName
+from backends.registry.layer_lists import lists as lists_module
 from backends.registry.layer_lists import making, sinks
+from backends.registry.layer_lists.changes import Changes
 from backends.registry.layer_lists.old_lists import OldLists
 from backends.registry.layers.settings import LayerSettings
 from backends.registry.store import Store
@@ -203,6 +205,11 @@ async def test_a_registry_that_writes_nothing_lists_what_is_not_too_much(
         for image in CHAIN:
             assert (await registry.ask("GET", part(image, "files"))).json == FILES[image.id]
         assert (await registry.ask("GET", part(BASE, "diff"))).status == 200
+        lists = [len((await registry.ask("GET", part(image, "files"))).body) for image in CHAIN]
+        monkeypatch.setattr(sinks, "MEMORY_BYTES", sum(lists) - 1)
+        assert (await registry.ask("GET", part(TOP, "diff"))).status == 400
+        monkeypatch.setattr(sinks, "MEMORY_BYTES", sum(lists))
+        assert (await registry.ask("GET", part(MIDDLE, "diff"))).status == 200
         monkeypatch.setattr(sinks, "MEMORY_BYTES", 20)
         told = await registry.ask("GET", part(TOP, "diff"))
         assert told.status == 400
@@ -262,6 +269,21 @@ async def test_what_is_too_long_is_refused_in_one_sentence(
     told = await pushed.ask("GET", part(TOP, "files"))
     assert told.status == 400
     assert "the files of this layer are not listed: it has more than" in told.json["error"]
+
+
+@pytest.mark.parametrize(("at_once", "status"), [(3, 200), (2, 400)])
+async def test_what_would_take_too_long_to_compare_is_refused_in_one_sentence(
+    pushed: RunningRegistry, monkeypatch: pytest.MonkeyPatch, at_once: int, status: int
+) -> None:
+    lists = [len((await pushed.ask("GET", part(image, "files"))).body) for image in CHAIN]
+    monkeypatch.setattr(Changes.__init__, "__kwdefaults__", {"at_once": at_once})
+    monkeypatch.setattr(lists_module, "COMPARED_BYTES", sum(lists))
+    assert (await pushed.ask("GET", part(TOP, "diff"))).status == status
+    monkeypatch.setattr(lists_module, "COMPARED_BYTES", sum(lists) - 1)
+    told = await pushed.ask("GET", part(TOP, "diff"))
+    assert told.status == status  # what is kept is served
+    if status != 200:
+        assert "compare there" in told.json["error"]
 
 
 async def test_a_layer_that_inflates_beyond_measure_is_refused(root: Path) -> None:
