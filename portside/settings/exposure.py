@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 def is_exposed(address: str) -> bool:
     """Whether it goes to another machine over plain HTTP."""
-    parts = urlsplit(address)
-    host = parts.hostname or ""
     try:
+        parts = urlsplit(address)
+        host = parts.hostname or ""
         return parts.scheme == "http" and host != "localhost" and not ip_address(host).is_loopback
     except ValueError:
         return True

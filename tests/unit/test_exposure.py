@@ -19,6 +19,7 @@ ADDRESSES = {
     "HTTP://registry.example": True,
     "http://192.0.2.1:5000": True,
     "http://localhost.example": True,
+    "http://[registry": True,
 }
 
 

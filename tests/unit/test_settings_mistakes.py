@@ -98,6 +98,14 @@ def test_all_mistakes_are_told_at_once_each_with_its_path_and_what_is_allowed(lo
     assert len(mistakes) == len(expected)
 
 
+@pytest.mark.parametrize("upstream", ["https://[registry.example", "http://r:99999", "http://", "HTTP://r"])
+@pytest.mark.parametrize("more", ["", ", credentials: {user: u, passwordfile: p}"])
+def test_an_upstream_is_an_address(load: Load, upstream: str, more: str) -> None:
+    text = f"gateway: {{auth: {{htpasswd: {{realm: r, path: h}}}}, v2: {{upstream: '{upstream}'{more}}}}}"
+    found = mistakes_of(load, Role.PROXY, text)
+    assert [each for each in found if each.startswith("gateway.v2.upstream: write it like unix:/run/")], found
+
+
 def test_secrets_are_never_printed(load: Load) -> None:
     text = """
     http: {secret: [hunter2], headers: {Authorization: ["hunter2\\n"]}, tls: {key: [hunter2]}}

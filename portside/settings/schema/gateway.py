@@ -84,11 +84,21 @@ class Backend(Section):
     @field_validator("upstream")
     @classmethod
     def _place(cls, value: str) -> str:
-        if value and not value.startswith(("unix:/", "http://", "https://")):
+        if value and not _is_place(value):
             raise ValueError("write it like unix:/run/registry.sock or http://registry:5000")
         if "@" in value and not value.startswith("unix:"):
             raise ValueError("it must not have a user or password; the proxy's own go below credentials, beside it")
         return value.rstrip("/")
+
+
+def _is_place(value: str) -> bool:
+    if value.startswith("unix:/"):
+        return True
+    try:
+        parts = urlsplit(value)
+        return value.startswith(("http://", "https://")) and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 class V1Backend(Backend):
