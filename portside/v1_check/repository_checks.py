@@ -19,7 +19,6 @@ from portside.v1_check.showing import show_age
 from portside.v1_check.volume import Gone, Text, Unreadable, evidence_of
 
 _DESCRIPTION = re.compile(r"tag(?P<tag>.*)_json", re.DOTALL)
-_KNOWN = frozenset({"json", "_index_images", "_images_list", "_private"})
 _LATEST = "latest"
 _SHOWN_IDS = 3
 
@@ -94,7 +93,7 @@ def check_repository(images: Images, folder: Folder) -> Iterator[Finding]:
             yield from _check_tag(images, folder, entry, entries)
         elif (match := _DESCRIPTION.fullmatch(entry)) is not None:
             yield from _check_description(images, folder, entry, match["tag"], entries)
-        elif entry not in _KNOWN:
+        elif entry not in layout.V1_REPOSITORY_FILES:
             yield unknown(f"{where}/{entry}", entry)
     if layout.V1_TAG + _LATEST in entries and "json" not in entries:
         what = "has a tag latest and no json: docker-registry 0.9.1 answers 404 when the tag is deleted"

@@ -30,8 +30,6 @@ from backends.storage.driver import InvalidPath, PathNotFound
 from backends.storage.storage import Storage
 
 _INDEX_IMAGES = "_index_images"
-_OF_A_REPOSITORY = frozenset({"json", _INDEX_IMAGES, "_images_list", "_private"})
-"""What a repository's folder has beside tags."""
 
 
 @dataclass(slots=True)
@@ -120,7 +118,7 @@ class OlderNames:
             return
         target = layout.v1_repository(name.namespace, name.stored)
         is_whole = True
-        for entry in sorted(_OF_A_REPOSITORY & entries):
+        for entry in sorted(layout.V1_REPOSITORY_FILES & entries):
             is_whole &= await self._move(f"{folder}/{entry}", f"{target}/{entry}")
         for entry in _without_descriptions(tags):
             is_whole &= await self._move_tag(name, folder, entry, entries)

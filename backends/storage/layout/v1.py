@@ -19,6 +19,8 @@ V1_OWNERS = f"{PRIMARY}/v1/owners"
 V1_STAGING = f"{PRIMARY}/v1/staging"
 V1_STAGED_COPIES = f"{PRIMARY}/v1/staged-copies"
 V1_TAG = "tag_"
+V1_REPOSITORY_FILES = frozenset({"json", "_index_images", "_images_list", "_private"})
+"""What a repository's folder has beside tags."""
 AFTER_V1_TAGS = "tag`"
 
 
