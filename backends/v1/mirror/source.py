@@ -23,7 +23,7 @@ from backends.v1.mirror.answers import (
     repository_path,
     tag_path,
 )
-from backends.v1.mirror.upstream import Behalf, Reply, Unavailable, Upstream
+from backends.v1.mirror.upstream import Behalf, Reply, Upstream
 
 if TYPE_CHECKING:
     import aiohttp
@@ -114,6 +114,3 @@ class Source:
             return parse(reply.body) if len(reply.body) <= LARGE else await asyncio.to_thread(parse, reply.body)
         except ValueError as error:
             raise self._upstream.disbelieve(path, str(error)) from None
-
-
-__all__ = ["Source", "Unavailable"]
