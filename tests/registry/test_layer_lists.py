@@ -93,6 +93,17 @@ def test_a_layer_with_too_many_files_is_not_listed(monkeypatch: pytest.MonkeyPat
     assert not caught.value.damaged
 
 
+def test_marks_count_among_the_files_though_they_are_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise an archive of nothing else would be gone through up to 100 GiB, each with a name of a MiB."""
+    monkeypatch.setattr(making, "MAX_ROWS", 3)
+    listed = ListMaker(LayerSettings(), lambda: False)
+    archive = tar_of("./.wh..wh.plnk", "a", "b")
+    assert [name for name, *_ in json.loads(b"".join([*listed.take([archive]), *listed.end()]))] == ["a", "b"]
+    refused = ListMaker(LayerSettings(), lambda: False)
+    with pytest.raises(UnreadableLayer, match="more than 3 files"):
+        list(refused.take([tar_of(*(f"./.wh..wh.{number}" for number in range(4)))]))
+
+
 def through(parse: Callable[..., Any], content: bytes, step: int = 7) -> None:
     reader = ListReader(parse)
     for at in range(0, len(content), step):

@@ -30,7 +30,7 @@ class ListMaker:
     def __init__(self, settings: LayerSettings, is_stopped: Callable[[], bool]) -> None:
         self._meter = Meter(RunningHash(), settings, is_stopped=is_stopped)
         self._members = TarMembers()
-        self._rows = 0
+        self._met = 0
         self._made = bytearray(b"[")
         self._bytes = 0
 
@@ -62,13 +62,13 @@ class ListMaker:
     def _list(self, raw: Chunk) -> Iterator[bytes]:
         try:
             for member in self._members.take(raw):
+                self._met += 1
                 row = row_of(member)
                 if row is None:
                     continue
-                if self._rows:
+                if self._bytes + len(self._made) > len(b"["):
                     self._made += b", "
                 self._made += encode_row(row)
-                self._rows += 1
                 if len(self._made) >= PIECE_BYTES:
                     yield self._piece()
         except NotATar as error:
@@ -83,7 +83,7 @@ class ListMaker:
         return piece
 
     def _require_bounds(self) -> None:
-        if self._rows > MAX_ROWS or self._bytes + len(self._made) > MAX_LIST_BYTES:
+        if self._met > MAX_ROWS or self._bytes + len(self._made) > MAX_LIST_BYTES:
             raise UnreadableLayer(
                 f"it has more than {MAX_ROWS} files, or their names take more than {MAX_LIST_BYTES} bytes; pull the"
                 " image and list them there",
