@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from backends.storage import layout
 from tests.support.limits import Place
+
+INDEX_OF_SEARCHES = layout.SEARCH.lstrip("/")
 
 TRICKS = [
     "/v2/../outside/secret", "/v2/../../outside/secret", "/v2/%2e%2e/%2e%2e/outside/secret", "/../outside/secret",
@@ -29,10 +32,15 @@ ANSWERED_WITH_NOTHING = {("DELETE", "/v1/repositories/a/../../../outside/images"
 """It asks for the right to delete and changes nothing, whatever the name is."""
 
 
+def tree_of(place: Place) -> dict[str, bytes | None]:
+    """All that is stored, but for the index that a search makes."""
+    return {path: content for path, content in place.tree().items() if not path.startswith(INDEX_OF_SEARCHES)}
+
+
 async def test_a_path_leads_nowhere_but_where_its_grammar_says(place: Place, tmp_path: Path) -> None:
     for name in ("a", "outside"):
         await place.v2.push_image(name, "latest")
-    before = place.tree()
+    before = tree_of(place)
     for trick in TRICKS:
         target = trick.replace("{tmp}", str(tmp_path).lstrip("/"))
         for client in (place.v1, place.v2):
@@ -44,4 +52,4 @@ async def test_a_path_leads_nowhere_but_where_its_grammar_says(place: Place, tmp
                 # 200 where the trick stands in a query
                 quiet = method in {"GET", "HEAD"} or (method, trick) in ANSWERED_WITH_NOTHING
                 assert quiet or answer.status >= 300, (method, trick, answer)
-        assert place.tree() == before, trick
+        assert tree_of(place) == before, trick
