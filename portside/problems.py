@@ -6,6 +6,11 @@ that catches one prints it as it is, without a traceback, and ends with status 1
 
 from __future__ import annotations
 
+from typing import Final
+
+NOT_THERE: Final = "does not exist; put it there, or let `portside certs` make a pair"
+"""What is said of a certificate or a key, by its kind and path."""
+
 
 class Problem(Exception):  # noqa: N818 - a message to a person, not to a programmer
     """Something outside the program must change before it can start; `str()` says what."""

@@ -179,11 +179,13 @@ def _tls_remarks(settings: Settings | None) -> Iterator[Remark]:
         return
     from portside.tls.contexts import build_context  # noqa: PLC0415 - only here
 
+    problems: dict[str, None] = {}  # several listeners have the same files
     for tls in dict.fromkeys(each.tls for each in settings.listeners if each.tls is not None):
         try:
             build_context(tls)
         except Problem as problem:
-            yield Remark(Kind.REFUSED, _tls_key(settings), str(problem))
+            problems[str(problem)] = None
+    yield from (Remark(Kind.REFUSED, _tls_key(settings), each) for each in problems)
 
 
 def _access_remarks(settings: Settings | None) -> Iterator[Remark]:

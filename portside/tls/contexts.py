@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from portside.problems import CertificateProblem, Problem, TlsProblem
+from portside.problems import NOT_THERE, CertificateProblem, Problem, TlsProblem
 from portside.tls.handshakes import AlertingContext
 
 _log = logging.getLogger("portside.tls.contexts")
@@ -181,9 +181,7 @@ def _require_different_keys(chains: Sequence[CertificateChain]) -> None:
 def _load(context: ssl.SSLContext, chain: CertificateChain) -> None:
     for path, what in ((chain.certificate, "certificate"), (chain.key, "key")):
         if not path.exists():
-            raise CertificateProblem(
-                f"the {what} {path} does not exist; put it there, or let `portside certs` make a pair"
-            )
+            raise CertificateProblem(f"the {what} {path} {NOT_THERE}")
 
     def no_password() -> str:
         raise CertificateProblem(f"the key {chain.key} has a passphrase; remove it with `openssl pkey`")

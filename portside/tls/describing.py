@@ -15,7 +15,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
-from portside.problems import CertificateProblem
+from portside.problems import NOT_THERE, CertificateProblem
 from portside.tls.diagnosis import certificate_trouble, key_kind
 
 RENEW_DAYS = 30
@@ -94,7 +94,7 @@ def load_certificate(certificate: Path) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(certificate.read_bytes())
     except FileNotFoundError:
-        raise CertificateProblem(f"the certificate {certificate} does not exist") from None
+        raise CertificateProblem(f"the certificate {certificate} {NOT_THERE}") from None
     except OSError as error:
         raise CertificateProblem(f"the certificate {certificate} cannot be read: {error.strerror}") from None
     except (ValueError, UnsupportedAlgorithm):

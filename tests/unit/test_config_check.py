@@ -142,6 +142,15 @@ def test_unknown_keys_are_named_although_others_are_mistakes(tmp_path: Path) -> 
     ]
 
 
+def test_a_certificate_that_is_missing_is_named_once_with_what_to_do(tmp_path: Path) -> None:
+    pairs = "[{certificate: /none/a.crt, key: /none/a.key}, {certificate: /none/b.crt, key: /none/b.key}]"
+    text = f"gateway: {{legacytls: {{addr: ':5443'}}, tls: {{certificates: {pairs}}}}}\n"
+    starts, lines = look(tmp_path, text, role=Role.SERVE)
+    assert not starts
+    (said,) = (each.text for each in lines if each.verdict is Kind.REFUSED)
+    assert "the certificate /none/a.crt does not exist; put it there" in said
+
+
 def test_certificates_are_read_as_at_a_start(tmp_path: Path) -> None:
     certificate = make_certificate(tmp_path)
     text = f"http: {{tls: {{certificate: {certificate.chain}, key: {certificate.key}}}}}\n"
