@@ -95,12 +95,17 @@ class MirroredImages:
             yield
 
     async def arriving(self, image_id: ImageId) -> Arriving | None:
-        """Returns the layer that arrives in another process; None where none does, or it has ended."""
+        """Returns the layer that arrives in another process; None where none does, or it has ended.
+
+        One that is verified stays what it is while its ancestors arrive, whoever holds it.
+        """
         try:
             said = json.loads(await self._driver.read(layout.v1_mirrored_layer(image_id)))
             found = Arriving(str(said["layer"]), int(said["size"]), bool(said["verified"]))
         except (PathNotFound, ValueError, KeyError, TypeError):
             return None
+        if found.is_verified:
+            return found
         try:
             async with self._locks.hold(layout.v1_layer_lock(image_id, found.layer)):
                 return None  # a killed process has left it

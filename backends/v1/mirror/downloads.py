@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,7 @@ class Flight:
         ended: done when the image is made, or is not.
         arriving: the file.
         received: how many bytes of it can be read.
-        readers: of it; the last one is used.
+        reader: of it.
         following: how many clients read it.
         waits_for: its parent, while that arrives.
         lineage: its own, as its child's says it; None where no child of it waited when it began.
@@ -73,7 +73,7 @@ class Flight:
         self.ended: asyncio.Future[None] = loop.create_future()
         self.arriving: Arriving | None = None
         self.received = 0
-        self.readers: list[Reader] = []
+        self.reader: Reader | None = None
         self.following = 0
         self.waits_for: Flight | None = None
         self.lineage = lineage
@@ -118,10 +118,9 @@ class Flight:
 
     def close_if_left(self) -> None:
         """Lets go of the file when nobody needs it any more."""
-        if self.ended.done() and not self.following:
-            for reader in self.readers:
-                reader.close()
-            self.readers.clear()
+        if self.ended.done() and not self.following and self.reader is not None:
+            self.reader.close()
+            self.reader = None
 
 
 class ArrivingLayer:
@@ -151,7 +150,8 @@ class ArrivingLayer:
                     )
                 await flight.wait()
                 continue
-            async with aclosing(flight.readers[-1].chunks(offset, until - offset)) as chunks:
+            assert flight.reader is not None
+            async with aclosing(flight.reader.chunks(offset, until - offset)) as chunks:
                 async for chunk in chunks:
                     yield chunk
             offset = until
@@ -264,14 +264,16 @@ class Downloads:
         if arriving is None or (flight.arriving is not None and arriving.layer != flight.arriving.layer):
             await asyncio.sleep(LOOK_SECONDS)
             return
-        with suppress(PathNotFound):  # it has just become the image's
-            if not flight.readers:
-                flight.readers.append(await self._images.open(image_id, arriving.layer))
+        try:
             received = await self._images.received(image_id, arriving.layer)
-            flight.arriving, flight.received = arriving, received
-        if flight.readers:
-            flight.begin()
-            flight.change()
+            if flight.reader is None:
+                flight.reader = await self._images.open(image_id, arriving.layer)
+        except PathNotFound:  # it has just become the image's
+            await asyncio.sleep(LOOK_SECONDS)
+            return
+        flight.arriving, flight.received = arriving, received
+        flight.begin()
+        flight.change()
 
     async def _receive(self, image_id: ImageId, flight: Flight, behalf: Behalf) -> None:
         async with self._turns:
@@ -316,8 +318,8 @@ class Downloads:
             flight.waits_for = None
 
     async def _begin(self, image_id: ImageId, flight: Flight, arriving: Arriving) -> None:
+        flight.reader = await self._images.open(image_id, arriving.layer)
         flight.arriving = arriving
-        flight.readers.append(await self._images.open(image_id, arriving.layer))
         flight.begin()
 
     async def _verified(self, image_id: ImageId, flight: Flight) -> None:

@@ -316,6 +316,29 @@ async def test_an_image_is_not_here_before_its_ancestors(storage: Storage, sourc
         assert images_of(tmp_path / "mirror") == [BASE.id, TOP.id]
 
 
+async def test_another_process_sends_what_is_verified_while_ancestors_arrive(
+    storage: Storage, source: Source, tmp_path: Path
+) -> None:
+    goes_on = asyncio.Event()
+
+    async def stall(_: int) -> None:
+        await goes_on.wait()
+
+    source.has(BASE, layer=dribbles([BASE.layer], stall))
+    path = f"/v1/images/{TOP.id}/layer"
+    async with (
+        running_mirror(storage, source.address) as first,
+        running_mirror(open_folder(tmp_path / "mirror"), source.address) as second,  # as another process
+    ):
+        assert (await first.ask("GET", path)).body == TOP.layer
+        async with asyncio.timeout(5):
+            assert (await second.ask("GET", path)).body == TOP.layer
+        assert images_of(tmp_path / "mirror") == []
+        goes_on.set()
+        await has_whole(tmp_path / "mirror", TOP.id)
+    assert source.asked_for(path) == 1
+
+
 WRONG = make_pushed("a", layer=BASE.layer[:-1] + b"!")
 
 
