@@ -169,6 +169,26 @@ def test_search_merges_by_the_name_that_access_goes_by() -> None:
     assert merge_found(OURS, json.dumps(many).encode())["num_results"] == MOST_FOUND + 1
 
 
+def test_nothing_that_is_found_moves_a_terminals_cursor() -> None:
+    """Old Dockers print what they get; a description at the source is of anybody's making."""
+    theirs = [
+        {"name": "x/y", "description": "\x1b[2J clear\r\nme \u202e" + "a" * 200},
+        {"name": "x/\x1b[31m", "description": "red"},
+        {"name": "x/ä", "description": ""},
+    ]
+    merged = merge_found(OURS, json.dumps({"results": theirs}).encode())
+    assert [each["name"] for each in merged["results"]] == ["app", "x/y"]
+    found = merged["results"][1]["description"]
+    assert found.isprintable()
+    assert found.startswith("[2J clear me a")
+    assert merged["num_results"] == 2
+
+
+def test_tags_that_cannot_be_asked_for_are_not_listed() -> None:
+    listed = {"ok": A, "../../x": A, "a\n": A, "": A, "ä": A, "b": "not an id", "a b": B}
+    assert parse_tags(json.dumps(listed).encode()) == {"ok": A, "a b": B}
+
+
 @given(st.floats(0, 1e10), st.floats(-1e6, 1e6), st.floats(0, 1e6))
 def test_what_was_said_holds_for_its_time_and_no_longer(asked: float, later: float, seconds: float) -> None:
     remembered = decode_remembered(Remembered({"latest": A}, asked).encode())

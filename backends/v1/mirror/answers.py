@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from backends.model.descriptions import one_line
 from backends.model.errors import RegistryError
 from backends.model.names import ImageId, canonical_name, is_image_id
 from backends.model.strict_json import parse_json
@@ -23,7 +24,7 @@ from backends.model.v1images import (
     parse_payload_checksum,
 )
 from backends.model.v1images import parse_ancestry as parse_stored_ancestry
-from backends.model.v1names import V1Name
+from backends.model.v1names import V1Name, is_plain
 
 VIA = "1.1 portside-mirror"
 MOST_HOPS = 3
@@ -113,7 +114,7 @@ def parse_tags(content: bytes) -> dict[str, str]:
     return {
         tag: image_id
         for tag, image_id in listed.items()
-        if tag.isascii() and tag.isprintable() and isinstance(image_id, str) and is_image_id(image_id)
+        if tag and is_plain(tag) and "/" not in tag and isinstance(image_id, str) and is_image_id(image_id)
     }
 
 
@@ -143,15 +144,19 @@ def parse_description(content: bytes) -> dict[str, Any]:
 
 
 def merge_found(ours: Mapping[str, Any], content: bytes) -> dict[str, Any]:
-    """Returns results of a search with those of the source: of one name the source's, then the others that it has."""
+    """Returns results of a search with those of the source: of one name the source's, then the others that it has.
+
+    Clients write names and descriptions to terminals as they get them.
+    """
     theirs = _parse(content)
     results = theirs.get("results") if isinstance(theirs, Mapping) else None
     if not isinstance(results, list):
         raise ValueError("it is not the result of a search")
     found = {canonical_name(each["name"]): each for each in ours["results"]}
     for each in results[:MOST_FOUND]:
-        if isinstance(each, Mapping) and isinstance(each.get("name"), str) and each["name"]:
-            found[canonical_name(each["name"])] = {**each, "description": _text(each.get("description"))}
+        name = each.get("name") if isinstance(each, Mapping) else None
+        if isinstance(name, str) and name and is_plain(name):
+            found[canonical_name(name)] = {**each, "description": one_line(_text(each.get("description")))}
     # Ours may be a page of more.
     total = ours["num_results"] + len(found) - len(ours["results"])
     return {**ours, "num_results": total, "results": list(found.values())}

@@ -53,6 +53,10 @@ class NotThere(Exception):  # noqa: N818 - a finding, not a fault
     """The source does not have an image, or not so that it can be believed."""
 
 
+class NotBelieved(NotThere):
+    """What the source sends of a layer is not what it said; operators are told, once a minute."""
+
+
 class Flight:
     """An image that arrives.
 
@@ -220,8 +224,10 @@ class Downloads:
         error: BaseException | None = None
         try:
             await self._arrive(image_id, flight, behalf)
-        except (Unavailable, ValueError, NotTheSame) as why:
+        except Unavailable as why:
             error = NotThere(str(why))
+        except (ValueError, NotTheSame, NotBelieved) as why:
+            error = NotThere(str(self._source.disbelieve_layer(image_id, str(why))))
         except asyncio.CancelledError:
             error = NotThere("this process ends")
             raise
@@ -293,7 +299,7 @@ class Downloads:
                         await layer.receive(pieces)
                     payload = layer.payload(found.image.content)
                     if found.checksums and payload not in found.checksums:
-                        raise NotThere("its layer is not the one that its JSON was announced with")
+                        raise NotBelieved("its layer is not the one that its JSON was announced with")
         try:
             await self._verified(image_id, flight)
             if len(lineage) > 1 and not await self._images.is_whole(lineage[1]):
@@ -310,7 +316,7 @@ class Downloads:
         above: Flight | None = waited_for
         while above is not None:
             if above is flight:
-                raise NotThere("it is its own ancestor")
+                raise NotBelieved("it is its own ancestor")
             above = above.waits_for
         try:
             await asyncio.shield(waited_for.ended)
@@ -354,13 +360,13 @@ async def _flushing(
         if reading is not None:
             reading.cancel()
     if total != size or await answer.content.readany():
-        raise NotThere(f"its layer is not of {size} bytes, as was announced")
+        raise NotBelieved(f"its layer is not of {size} bytes, as was announced")
 
 
 def _size(found: Announced, length: str | None) -> int:
     sizes = {*([] if length is None else [parse_size(length)]), *([] if found.size is None else [found.size])}
     if len(sizes) != 1:
-        raise NotThere("the source does not say how large its layer is" if not sizes else "it names two sizes")
+        raise NotBelieved("the source does not say how large its layer is" if not sizes else "it names two sizes")
     return sizes.pop()
 
 

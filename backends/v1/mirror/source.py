@@ -23,7 +23,7 @@ from backends.v1.mirror.answers import (
     repository_path,
     tag_path,
 )
-from backends.v1.mirror.upstream import Behalf, Reply, Upstream
+from backends.v1.mirror.upstream import Behalf, Reply, Unavailable, Upstream
 
 if TYPE_CHECKING:
     import aiohttp
@@ -79,6 +79,10 @@ class Source:
     def layer(self, image_id: ImageId, behalf: Behalf) -> AbstractAsyncContextManager[aiohttp.ClientResponse | None]:
         """Opens a layer."""
         return self._upstream.open(f"/v1/images/{image_id}/layer", behalf)
+
+    def disbelieve_layer(self, image_id: ImageId, why: str) -> Unavailable:
+        """Says in the log why a layer that came is not taken."""
+        return self._upstream.disbelieve(f"/v1/images/{image_id}/layer", why)
 
     async def images(self, name: V1Name, behalf: Behalf) -> list[dict[str, Any]] | None:
         """Returns the list of images of a repository."""

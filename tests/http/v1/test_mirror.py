@@ -410,7 +410,7 @@ async def lies_about(source: Source, what: str) -> None:
     ],
 )
 async def test_nobody_gets_a_whole_layer_that_is_not_what_was_announced(
-    storage: Storage, source: Source, tmp_path: Path, what: str
+    storage: Storage, source: Source, tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await lies_about(source, what)
     async with running_mirror(storage, source.address) as mirror:
@@ -424,6 +424,7 @@ async def test_nobody_gets_a_whole_layer_that_is_not_what_was_announced(
                 assert head.status in {404, 503}
         await until(lambda: not staged(tmp_path / "mirror"))
         assert images_of(tmp_path / "mirror") == []
+    assert "is not had from the registry that is mirrored" in caplog.text, "operators are told why"
 
 
 async def test_an_empty_layer_is_had_once_its_image_is_here(storage: Storage, source: Source, tmp_path: Path) -> None:
