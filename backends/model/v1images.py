@@ -20,6 +20,10 @@ from backends.model.strict_json import parse_json
 MAX_ANCESTRY = 1024
 """No client makes a tenth of it; a longer chain is a mistake or an attack."""
 
+LONGEST_CHECKSUM = 256
+MOST_CHECKSUMS = 16
+"""What `_checksum` says is bounded by: one has two entries at most, of 150 characters."""
+
 _PAYLOAD = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
 _AGENT_PAIR = re.compile(r"([^\s/]+)/([^\s/]+)")
 
@@ -93,12 +97,17 @@ def parse_payload_checksum(text: str) -> str | None:
 
 
 def parse_stored_checksums(content: bytes) -> Sequence[str]:
-    """Returns the checksums of a stored `_checksum`; old volumes hold plain text there."""
+    """Returns the checksums of a stored `_checksum`; old volumes hold plain text there.
+
+    They go out as headers: what is longer than any checksum would break the answer for clients and proxies.
+    """
     found = load_json(content)
     if found is None:
         found = content.decode("ascii", "replace").strip()
     entries = found if isinstance(found, list) else [found]
-    return [entry for entry in entries if isinstance(entry, str) and entry.isprintable()]
+    return [
+        entry for entry in entries if isinstance(entry, str) and entry.isprintable() and len(entry) <= LONGEST_CHECKSUM
+    ][:MOST_CHECKSUMS]
 
 
 def merge_index_images(stored: Sequence[Any], new: Sequence[Any]) -> list[dict[str, Any]]:

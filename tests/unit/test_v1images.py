@@ -240,7 +240,9 @@ def test_an_ancestry_that_is_none_or_endless_is_refused(content: bytes) -> None:
         (b'"tarsum+sha256:cd"', ["tarsum+sha256:cd"]),
         (b"tarsum+sha256:cd\n", ["tarsum+sha256:cd"]),
         (b'["a\\r\\nX-Evil: 1", 5, null, "sha256:ab"]', ["sha256:ab"]),
-        (b"[" * 100_000, ["[" * 100_000]),
+        (b"[" * 100_000, []),
+        (dump_json(["a" * 300, "sha256:ab"]), ["sha256:ab"]),
+        (dump_json(["sha256:ab"] * 100_000), ["sha256:ab"] * 16),
     ],
 )
 def test_every_form_of_stored_checksums_is_read(content: bytes, checksums: list[str]) -> None:
