@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 from backends.model.errors import RegistryError
 from backends.model.names import RepositoryName, canonical_name, parse_repository_name
@@ -59,7 +60,7 @@ def _v1_only(name: V1Name) -> Names:
     canonical = canonical_name(name.text)
     note = (
         "v2 cannot have this name, so only clients of v1 pull from it;"
-        f" portside migrate run --map {canonical}=NEW makes v2 images of it under another one"
+        f" portside migrate run --map {quote(f'{canonical}=NEW')} makes v2 images of it under another one"
     )
     return Names(canonical, name.text, is_v1_only=True, note=note)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from shlex import quote
 
 from typing_extensions import override
 
@@ -43,7 +44,8 @@ class NameMap:
         """Returns where a v1 tag is to be.
 
         Raises:
-            ValueError: v2 cannot have its name, and the map says no other; the sentence says what to do.
+            ValueError: v2 cannot have its name, and the map says no other; the sentence says what to do, in words
+                that a shell takes as they are: docker-registry took names with blanks and signs that shells obey.
         """
         old = canonical_name(name.text)
         mapped = self.tags.get((old, tag))
@@ -51,9 +53,10 @@ class NameMap:
             return mapped
         new = self.repositories.get(old) or name.v2
         if new is None:
-            raise ValueError(f"v2 cannot have the name {old}; give it another one: --map {old}=NEW")
+            raise ValueError(f"v2 cannot have the name {old}; give it another one: --map {quote(f'{old}=NEW')}")
         if not is_tag(tag):
-            raise ValueError(f"v2 cannot have the tag {tag}; give it another one: --map {old}:{tag}={new}:NEW")
+            pair = quote(f"{old}:{tag}={new}:NEW")
+            raise ValueError(f"v2 cannot have the tag {tag}; give it another one: --map {pair}")
         return Place(new, TagName(tag))
 
     def unused(self, places: Iterable[tuple[V1Name, str]]) -> list[str]:

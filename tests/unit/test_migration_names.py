@@ -35,6 +35,9 @@ def test_a_tag_is_where_its_name_or_the_map_says(name: str, tag: str, lines: lis
         ("team/app_", "1", "v2 cannot have the name team/app_"),
         ("team/app", "1+b", "--map team/app:1+b=team/app:NEW"),
         ("team/app", ".x", "v2 cannot have the tag .x"),
+        ("team/a b;c", "1", "--map 'team/a b;c=NEW'"),  # a shell takes it as one word
+        ("team/app", "<x>", "--map 'team/app:<x>=team/app:NEW'"),
+        ("team/it's", "1", """--map 'team/it'"'"'s=NEW'"""),
     ],
 )
 def test_what_v2_cannot_have_needs_a_new_name(name: str, tag: str, what: str) -> None:
