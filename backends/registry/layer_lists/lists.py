@@ -28,7 +28,7 @@ from backends.registry.layers.layers import Layers
 from backends.registry.layers.reading import LayerSource, batches
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import PathNotFound, Reader, StorageError, StorageReadOnly
+from backends.storage.driver import InvalidPath, PathNotFound, Reader, StorageError, StorageReadOnly
 from backends.storage.inmemory import MemoryReader
 from backends.storage.storage import Storage
 
@@ -177,7 +177,7 @@ class LayerLists:
     async def _is_known(self, storage: Storage, path: str) -> bool:
         try:
             file = await storage.driver.stat(path)
-        except PathNotFound:
+        except (PathNotFound, InvalidPath):
             return False
         return (path, file.size, file.modified) in self._looked_at
 
@@ -188,7 +188,7 @@ class LayerLists:
             try:
                 before = await wanted.storage.driver.stat(path)
                 await self._read(found, ListReader(changes if wanted.is_diff else rows(_ignore)), progress)
-            except PathNotFound:
+            except (PathNotFound, InvalidPath):
                 continue
             except DamagedList as error:
                 _log.warning("%s is damaged on disk (%s); it is made again", path, error)
@@ -233,7 +233,7 @@ class LayerLists:
         for path in wanted.paths:
             try:
                 await driver.move(temporary, path)
-            except StorageReadOnly:
+            except (StorageReadOnly, PathNotFound, InvalidPath):  # a folder or a link that nobody follows is there
                 if path == wanted.paths[-1]:
                     raise
                 _log.debug("%s cannot be written; it is kept in Portside's own folder", path)

@@ -171,6 +171,27 @@ async def test_what_is_damaged_is_made_again(pushed: RunningRegistry, root: Path
     assert (told.status, told.body, kept.read_bytes()) == (200, good, good)
 
 
+@pytest.mark.parametrize("strange", ["a folder", "a link in a circle", "a link that leads out"])
+@pytest.mark.parametrize("name", ["files", "diff"])
+async def test_what_is_there_and_no_file_stops_no_list(
+    pushed: RunningRegistry, root: Path, name: str, strange: str
+) -> None:
+    good = (await pushed.ask("GET", part(TOP, name))).body
+    kept = root / "images" / TOP.id / f"_{name}"
+    kept.unlink()
+    match strange:
+        case "a folder":
+            kept.mkdir()
+        case "a link in a circle":
+            kept.symlink_to(kept.name)
+        case _:
+            kept.symlink_to("/etc/hostname")
+    for _ in range(2):
+        told = await pushed.ask("GET", part(TOP, name))
+        assert (told.status, told.body) == (200, good)
+    assert bool(kept_lists(read_tree(root))) == kept.is_dir(), "a link is replaced"
+
+
 class _ForeignFolders(ForwardingDriver):
     """A driver whose volume has images of another owner's, in whose folders nothing can be written."""
 
