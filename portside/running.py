@@ -110,7 +110,6 @@ def _import_what_serves(role: Role) -> None:
         if role is not Role.PROXY:
             import portside.registries  # noqa: PLC0415
         if role in {Role.SERVE, Role.V1}:
-            import backends.registry.v1.older_names  # noqa: PLC0415
             import backends.v1.registry  # noqa: PLC0415
         if role in {Role.SERVE, Role.V2}:
             import backends.v2.registry  # noqa: F401, PLC0415
