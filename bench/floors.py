@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 REFERENCE = "n+d2"
+DISTRIBUTION = "d3"
 STATIC = "static"
+PEERS = (REFERENCE, DISTRIBUTION, STATIC)
+"""Whom Portside is compared with."""
 PORTSIDE = "portside"
 ROLES = "roles"
 BEFORE = "before"
@@ -160,6 +163,33 @@ ROWS = (
     _moved("pull.eight", "pull by 8 clients", _PULL),
     _moved("push.one", "push one large blob", _PUSH),
     _moved("push.eight", "push by 8 clients", _PUSH),
+    Row(
+        "connect",
+        "a new TLS connection, GET /v2/, and its end",
+        (
+            Metric(
+                "connect.cpu",
+                "new connection and GET /v2/: CPU",
+                "s/10k",
+                Better.LESS,
+                (Bound(PORTSIDE, DISTRIBUTION, 1, 0.9),),
+            ),
+            Metric("connect.rate", "new connections", "1/s", Better.MORE),
+        ),
+    ),
+    Row(
+        "connect-one",
+        "the same, with one worker each",
+        (
+            Metric(
+                "connect-one.cpu",
+                "new connection, one worker: CPU",
+                "s/10k",
+                Better.LESS,
+                (Bound(PORTSIDE, DISTRIBUTION, 1, 0.8),),
+            ),
+        ),
+    ),
     Row(
         "latency",
         "manifest by tag, 500 a second",

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from bench.contestants import HOST, Contestant, Credentials, free_port
-from bench.floors import BEFORE, BEFORE_ROLES, PORTSIDE, REFERENCE, ROLES, STATIC
+from bench.floors import BEFORE, BEFORE_ROLES, DISTRIBUTION, PORTSIDE, REFERENCE, ROLES, STATIC
 from bench.programs import Programs
 
 RECIPE = r"""
@@ -58,6 +58,19 @@ def nginx_and_distribution(folder: Path, credentials: Credentials, programs: Pro
         ),
     }
     return Contestant(REFERENCE, port, credentials, folder, folder / "data", commands)
+
+
+def distribution(folder: Path, credentials: Credentials, programs: Programs) -> Contestant:
+    """distribution 3 with its own TLS and its default configuration."""
+    port = free_port()
+    settings = {
+        **_storage(folder),
+        "log": {"fields": {"service": "registry"}},
+        "http": {**_front(port, credentials), "headers": {"X-Content-Type-Options": ["nosniff"]}},
+        "health": {"storagedriver": {"enabled": True, "interval": "10s", "threshold": 3}},
+    }
+    commands = {"registry": (programs.distribution, "serve", _written(folder / "registry.yml", settings))}
+    return Contestant(DISTRIBUTION, port, credentials, folder, folder / "data", commands)
 
 
 def static_files(folder: Path, credentials: Credentials, programs: Programs) -> Contestant:
@@ -127,12 +140,43 @@ def _before(make: Callable[..., Contestant], name: str) -> Callable[[Path, Crede
 
 CONTESTANTS: Mapping[str, Callable[[Path, Credentials, Programs], Contestant]] = {
     REFERENCE: nginx_and_distribution,
+    DISTRIBUTION: distribution,
     STATIC: static_files,
     PORTSIDE: portside,
     ROLES: roles,
     BEFORE: _before(portside, BEFORE),
     BEFORE_ROLES: _before(roles, BEFORE_ROLES),
 }
+
+
+def _one_worker_of_distribution(folder: Path, credentials: Credentials, programs: Programs) -> Contestant:
+    made = distribution(folder, credentials, programs)
+    made.commands = {name: ("env", "GOMAXPROCS=1", *command) for name, command in made.commands.items()}
+    return made
+
+
+def _one_worker_of_nginx(folder: Path, credentials: Credentials, programs: Programs) -> Contestant:
+    made = static_files(folder, credentials, programs)
+    configuration = folder / "nginx.conf"
+    configuration.write_text(configuration.read_text().replace("worker_processes auto;", "worker_processes 1;"))
+    return made
+
+
+def _one_worker(name: str) -> Callable[[Path, Credentials, Programs], Contestant]:
+    def make(folder: Path, credentials: Credentials, programs: Programs) -> Contestant:
+        program = programs.before if name == BEFORE else programs.portside
+        return portside(folder, credentials, replace(programs, portside=program), name=name, gateway={"workers": 1})
+
+    return make
+
+
+WITH_ONE_WORKER: Mapping[str, Callable[[Path, Credentials, Programs], Contestant]] = {
+    DISTRIBUTION: _one_worker_of_distribution,
+    STATIC: _one_worker_of_nginx,
+    PORTSIDE: _one_worker(PORTSIDE),
+    BEFORE: _one_worker(BEFORE),
+}
+"""The same with one worker, where that can be set."""
 
 
 def make_contestant(name: str, folder: Path, credentials: Credentials, programs: Programs) -> Contestant:

@@ -15,6 +15,7 @@ INSTALL = {
     "nginx": "apt-get install nginx",
     "docker-registry": "apt-get install docker-registry",
     "go": "apt-get install golang-go",
+    "registry": "GOBIN=/usr/local/bin go install github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
 }
 
 
@@ -29,6 +30,7 @@ class Programs:
     Attributes:
         portside: this checkout's.
         before: an earlier build's.
+        distribution: the registry of its third generation.
     """
 
     portside: str
@@ -36,27 +38,30 @@ class Programs:
     nginx: str = ""
     docker_registry: str = ""
     before: str = ""
+    distribution: str = ""
 
 
-def find_programs(folder: Path, *, peers: bool, before: Path | None = None) -> Programs:
+def find_programs(folder: Path, *, peers: bool, distribution: bool, before: Path | None = None) -> Programs:
     """Finds the peers' programs and Portside, and builds the load generator.
 
     Args:
         folder: where the load generator is built.
         peers: whether nginx and docker-registry are needed.
+        distribution: whether distribution 3 is.
         before: the checkout of an earlier build that is measured too.
 
     Raises:
         Hindrance: one is missing, or does not build.
     """
     nginx, registry = (_find("nginx"), _find("docker-registry")) if peers else ("", "")
+    third = _find("registry") if distribution else ""
     load = _build_load(folder)
     if before is None:
-        return Programs(_find_portside(), load, nginx, registry)
+        return Programs(_find_portside(), load, nginx, registry, distribution=third)
     # Two builds are compared only when both are started in the same way.
     here = Path(__file__).resolve().parents[1]
     started = (_launcher(folder / "run-this", here), _launcher(folder / "run-before", before))
-    return Programs(started[0], load, nginx, registry, started[1])
+    return Programs(started[0], load, nginx, registry, started[1], third)
 
 
 def _launcher(path: Path, checkout: Path) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from bench.listings import measure_listings
 from bench.load import Load, Measured
 from bench.logged_in import logged_in
 from bench.moving import grown, idle, move
+from bench.peers import WITH_ONE_WORKER
 from bench.programs import Programs
 from bench.scale import EIGHT, MIB, RATE, Scale
 from bench.told import measure_told
@@ -133,6 +136,42 @@ def _moved(found: Measured) -> dict[str, float]:
     }
 
 
+def _connect(bench: Bench, _: Row) -> Figures:
+    """New connections with one worker a core."""
+    for number in range(bench.scale.rounds + 1):
+        for contestant in bench.contestants:
+            found = _connected(bench, contestant)
+            if number > 0:
+                yield contestant.name, found
+
+
+def _connect_one(bench: Bench, _: Row) -> Figures:
+    """New connections with one worker: contestants of their own, which have no contents."""
+    names = [each.name for each in bench.contestants if each.name in WITH_ONE_WORKER]
+    with contextlib.ExitStack() as stack:
+        running = []
+        for name in names:
+            folder = bench.folder / f"one-worker-{name}"
+            (folder / "data").mkdir(parents=True)
+            contestant = WITH_ONE_WORKER[name](folder, bench.credentials, bench.programs)
+            stack.callback(shutil.rmtree, folder)
+            stack.callback(contestant.stop)
+            contestant.start()
+            running.append(contestant)
+        for number in range(bench.scale.rounds + 1):
+            for contestant in running:
+                found = _connected(bench, contestant)
+                if number > 0:
+                    yield contestant.name, found
+
+
+def _connected(bench: Bench, contestant: Contestant) -> dict[str, float]:
+    duration = f"-seconds={bench.scale.small_seconds}"
+    found = bench.load.measure(contestant, "connects", duration, "-connections=8", "-path=/v2/")
+    count = found.result.requests
+    return {"cpu": found.used.cpu / count * 10_000, "rate": count / found.result.seconds}
+
+
 def _latency(bench: Bench, _: Row) -> Figures:
     for _round in range(bench.scale.rounds):
         for contestant in bench.contestants:
@@ -227,6 +266,8 @@ _MEASURES: Mapping[str, Callable[[Bench, Row], Figures]] = {
     "small": _small,
     "pull": _pull,
     "push": _push,
+    "connect": _connect,
+    "connect-one": _connect_one,
     "latency": _latency,
     "start": _start,
     "memory": _memory,

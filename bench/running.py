@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.contents import check, make_contents, put_in
 from bench.contestants import Contestant, Credentials
-from bench.floors import REFERENCE, STATIC, Row
+from bench.floors import DISTRIBUTION, REFERENCE, STATIC, Row
 from bench.load import Load
 from bench.peers import make_contestant
 from bench.programs import Hindrance, find_programs
@@ -59,7 +59,12 @@ def opened(contestants: Sequence[str], scale: Scale, *, place: Path, before: Pat
         )
     with tempfile.TemporaryDirectory(prefix="portside-bench.", dir=place) as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        programs = find_programs(folder, peers=bool({REFERENCE, STATIC} & set(contestants)), before=before)
+        programs = find_programs(
+            folder,
+            peers=bool({REFERENCE, STATIC} & set(contestants)),
+            distribution=DISTRIBUTION in contestants,
+            before=before,
+        )
         credentials = make_credentials(folder)
         load = Load(programs.load, folder)
         contents = make_contents(load, large=scale.large, several=scale.pulled_each)

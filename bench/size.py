@@ -45,7 +45,7 @@ def run_size(gib: float, *, place: Path, forms: Sequence[str] = (PORTSIDE, ROLES
         raise Hindrance(f"{place} has {free / GIB:.1f} GiB free, too little for {gib:g} GiB; name another with --dir")
     with tempfile.TemporaryDirectory(prefix="portside-size.", dir=place) as name:
         folder = Path(name)
-        programs = find_programs(folder, peers=False)
+        programs = find_programs(folder, peers=False, distribution=False)
         load = Load(programs.load, folder)
         for form in forms:
             yield _through(form, folder, programs, load, size=size)

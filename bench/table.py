@@ -8,7 +8,7 @@ from fractions import Fraction
 from statistics import median
 from typing import Any
 
-from bench.floors import EARLIER, PORTSIDE, REFERENCE, STATIC, Better, Bound, Metric, Verdict, compared, judge
+from bench.floors import EARLIER, PEERS, PORTSIDE, Better, Bound, Metric, Verdict, compared, judge
 
 _ORDER = tuple(Verdict)
 _LARGEST_DENOMINATOR = 20
@@ -66,7 +66,7 @@ def figure(samples: Sequence[float]) -> str:
 def render(lines: Sequence[Line], contestants: Sequence[str]) -> str:
     """Returns the table as text: one row for each line, columns as wide as they must be."""
     before = any(name in contestants for name in EARLIER.values())
-    heads = ["", "unit", *contestants, f"/{REFERENCE}", f"/{STATIC}", *(["/before"] if before else []), "floor", ""]
+    heads = ["", "unit", *contestants, *(f"/{peer}" for peer in PEERS), *(["/before"] if before else []), "floor", ""]
     rows = [heads, *(_cells(line, contestants, before=before) for line in lines)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
     numbers = range(2, len(heads) - 2)
@@ -89,7 +89,7 @@ def as_json(lines: Sequence[Line]) -> list[dict[str, Any]]:
             "subject": line.subject,
             "samples": {name: list(figures) for name, figures in line.samples.items()},
             "medians": line.medians,
-            "ratios": {other: line.ratio(other) for other in (REFERENCE, STATIC, EARLIER[line.subject])},
+            "ratios": {other: line.ratio(other) for other in (*PEERS, EARLIER[line.subject])},
             "floor": _asked(line),
             "verdict": line.verdict.value,
         }
@@ -107,7 +107,7 @@ def number(value: float) -> str:
 def _cells(line: Line, contestants: Sequence[str], *, before: bool) -> list[str]:
     medians = line.medians
     figures = [figure(line.samples[name]) if name in medians else "" for name in contestants]
-    others = (REFERENCE, STATIC, *((EARLIER[line.subject],) if before else ()))
+    others = (*PEERS, *((EARLIER[line.subject],) if before else ()))
     ratios = ["" if (ratio := line.ratio(other)) is None else number(ratio) for other in others]
     title = line.metric.title if line.subject == PORTSIDE else f"  {line.subject}"
     return [title, line.metric.unit, *figures, *ratios, _asked(line), line.verdict.value]

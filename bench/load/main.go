@@ -22,14 +22,15 @@ type verb struct {
 }
 
 var verbs = map[string]verb{
-	"small":   {"the same small request again and again on each of some connections", small},
-	"paced":   {"small requests at a fixed rate, whether the server keeps up or not", paced},
-	"uploads": {"start an upload and cancel it, again and again", uploads},
-	"pull":    {"large bodies by several clients at once", pull},
-	"push":    {"blobs by several clients at once, each in one chunked PATCH", push},
-	"guesses": {"wrong passwords at a rate, until stdin ends", guesses},
-	"digest":  {"the digests of contents", digests},
-	"write":   {"a content to a file", write},
+	"small":    {"the same small request again and again on each of some connections", small},
+	"paced":    {"small requests at a fixed rate, whether the server keeps up or not", paced},
+	"uploads":  {"start an upload and cancel it, again and again", uploads},
+	"pull":     {"large bodies by several clients at once", pull},
+	"push":     {"blobs by several clients at once, each in one chunked PATCH", push},
+	"connects": {"a new connection for each small request, by some at once", connects},
+	"guesses":  {"wrong passwords at a rate, until stdin ends", guesses},
+	"digest":   {"the digests of contents", digests},
+	"write":    {"a content to a file", write},
 }
 
 func main() {

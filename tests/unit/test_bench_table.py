@@ -68,7 +68,7 @@ def test_without_the_contestant_of_a_floor_nothing_is_judged() -> None:
 def test_a_line_below_its_floor_says_so_in_the_table() -> None:
     lines = lines_of(RATE, {REFERENCE: [100.0, 90.0, 110.0], PORTSIDE: [700.0]})
     heads, row = render(lines, (REFERENCE, PORTSIDE)).splitlines()
-    assert heads.split() == ["unit", "n+d2", "portside", "/n+d2", "/static", "floor"]
+    assert heads.split() == ["unit", "n+d2", "portside", "/n+d2", "/d3", "/static", "floor"]
     assert row.split()[2:] == [
         *("1/s", "100", "(90..110)", "700", "(700..700)", "7"),
         *("≥", "8", "n+d2", "below", "floor"),
@@ -118,6 +118,7 @@ def test_every_row_but_those_that_inform_has_a_floor() -> None:
         "convert.push.whole",
         "convert.push.plain",
         "convert.gzip.cpu",
+        "connect.rate",
         "latency.p50",
         "memory.all",
         "memory.growth",
