@@ -14,11 +14,12 @@ from xml.sax.saxutils import escape
 
 import click
 
-from bench.floors import PORTSIDE, REFERENCE, ROLES, STATIC
+from bench.floors import DISTRIBUTION, PORTSIDE, REFERENCE, ROLES, STATIC
 from bench.table import number
 
 NAMES = {
     REFERENCE: "nginx in front of distribution",
+    DISTRIBUTION: "distribution 3, its own TLS",
     STATIC: "nginx, static files",
     PORTSIDE: "Portside",
     ROLES: "Portside, three processes",
