@@ -62,6 +62,13 @@ class Containerd:
         store = ("--snapshotter", "native", "--hosts-dir", str(self.folder / "hosts"))
         return self.ctr("images", "pull", *store, reference, check=check)
 
+    def export(self, reference: str, archive: Path) -> None:
+        """Writes an image to an archive.
+
+        By itself: where the daemon writes it, `ctr` ends now and then before the file is whole.
+        """
+        self.ctr("images", "export", "--local", "--platform", "linux/amd64", str(archive), reference)
+
 
 @contextlib.contextmanager
 def running_containerd(folder: Path) -> Iterator[Containerd]:
