@@ -112,6 +112,12 @@ class Contestant:
         """All its processes."""
         return proc.tree(process.pid for process in self._running.values())
 
+    def workers(self) -> tuple[int, ...]:
+        """Those that were started by others of its processes; all of them where nobody starts any."""
+        started = {process.pid for process in self._running.values()}
+        everything = self.pids()
+        return tuple(pid for pid in everything if pid not in started) or everything
+
     def _answers(self, context: ssl.SSLContext) -> bool:
         with (
             contextlib.suppress(OSError),

@@ -198,6 +198,7 @@ def _memory(bench: Bench, _: Row) -> Figures:
         before = idle(contestant)
         figures = {
             "idle": max(each.resident for each in before.values()) / 1e6,
+            "worker": max(before[pid].share for pid in contestant.workers()) / 1e6,
             "all": sum(each.share for each in before.values()) / 1e6,
         }
         if contestant.name in EARLIER or contestant.name in EARLIER.values():

@@ -114,7 +114,13 @@ def _cells(line: Line, contestants: Sequence[str], *, before: bool) -> list[str]
 
 
 def _asked(line: Line) -> str:
-    return ", ".join(_limit(bound, line.metric.better) for bound in line.bounds)
+    """Every floor; where there are several, those that are not kept say so."""
+    return ", ".join(_limit(bound, line.metric.better) + _broken(line, bound) for bound in line.bounds)
+
+
+def _broken(line: Line, bound: Bound) -> str:
+    below = len(line.bounds) > 1 and judge(line.metric, bound, line.medians) is Verdict.BELOW
+    return " (no)" if below else ""
 
 
 def _limit(bound: Bound, better: Better) -> str:
