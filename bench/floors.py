@@ -173,6 +173,10 @@ ROWS = (
     _moved("pull.eight", "pull by 8 clients", _PULL_EIGHT),
     _moved("push.one", "push one large blob", _PUSH_ONE),
     _moved("push.eight", "push by 8 clients", _PUSH_EIGHT, _PUSH_RATE),
+    _moved("push.one-length", "push one large blob, Content-Length", _PUSH_ONE),
+    _moved("push.eight-length", "push by 8 clients, Content-Length", _PUSH_EIGHT, _PUSH_RATE),
+    _moved("push.real", "push of real layers by 8 clients", _PUSH_EIGHT, _PUSH_RATE),
+    _moved("push.real-put", "push of real layers, one PUT each", _PUSH_EIGHT, _PUSH_RATE),
     Row(
         "connect",
         "a new TLS connection, GET /v2/, and its end",

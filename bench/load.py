@@ -24,6 +24,7 @@ class Result:
     seconds: float
     p50_ms: float
     p99_ms: float
+    p999_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +119,9 @@ class Load:
             after = proc.usage(contestant.pids())
         return Measured(result, proc.used_between(before, after))
 
-    def digests(self, seeds: Sequence[int], *, size: int) -> tuple[str, ...]:
-        """Returns the digests of contents of `size` bytes."""
-        wanted = [f"-seed={seed}" for seed in seeds]
+    def digests(self, seeds: Sequence[int], *, size: int = 0, files: Sequence[Path] = ()) -> tuple[str, ...]:
+        """Returns the digests of contents of `size` bytes, or of gzip files, in turn, with the seeds as their times."""
+        wanted = [*(f"-seed={seed}" for seed in seeds), *(f"-file={file}" for file in files)]
         output = subprocess.check_output([self.program, "digest", f"-size={size}", *wanted], cwd=self.folder)
         return tuple(json.loads(output))
 

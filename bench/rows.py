@@ -11,18 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import proc
-from bench.contents import MANIFEST_TYPE, PUSHED, Contents, blobs_of, forget_pushes
+from bench.contents import MANIFEST_TYPE, Contents, blobs_of, forget_pushes
 from bench.contestants import Contestant, Credentials
 from bench.converting import converting
 from bench.floors import BEFORE, EARLIER, PORTSIDE, REFERENCE, Metric, Row
 from bench.growth import measure_growth
 from bench.listings import measure_listings
-from bench.load import Load, Measured
+from bench.load import Load
 from bench.logged_in import logged_in
 from bench.moving import grown, idle, move
 from bench.peers import WITH_ONE_WORKER
 from bench.programs import Programs
-from bench.scale import EIGHT, MIB, RATE, Scale
+from bench.pushing import PUSHES, measure_push, moved
+from bench.scale import RATE, Scale
 from bench.told import measure_told
 from bench.v1_push import measure_v1_push
 
@@ -108,32 +109,13 @@ def _pull(bench: Bench, row: Row) -> Figures:
         for contestant in bench.contestants:
             found = bench.load.measure(contestant, "pull", f"-clients={len(blobs)}", *paths)
             if number > 0:  # the first one warms up
-                yield contestant.name, _moved(found)
+                yield contestant.name, moved(found)
 
 
 def _push(bench: Bench, row: Row) -> Figures:
-    one = row.name.endswith("one")
-    size = bench.scale.large if one else bench.scale.pushed_each
-    for number in range(bench.scale.rounds + 1):
-        seeds = tuple(itertools.islice(bench.seeds, 1 if one else EIGHT))
-        digests = bench.load.digests(seeds, size=size)
-        known = [*(f"-seed={seed}" for seed in seeds), *(f"-digest={digest}" for digest in digests)]
-        for contestant in bench.registries:
-            found = bench.load.measure(contestant, "push", f"-repository={PUSHED}", f"-size={size}", *known)
-            if number > 0:
-                yield contestant.name, _moved(found)
-            else:
-                paths = [f"-path=/v2/{PUSHED}/blobs/{digest}" for digest in digests]
-                bench.load.measure(contestant, "pull", "-verify", f"-clients={len(paths)}", *paths)
-            forget_pushes(contestant, digests)
-
-
-def _moved(found: Measured) -> dict[str, float]:
-    return {
-        "cpu": found.used.cpu / (found.result.bytes / 1e9),
-        "rate": found.result.bytes / 1e6 / found.result.seconds,
-        "faults": found.used.faults / (found.result.bytes / MIB),
-    }
+    yield from measure_push(
+        PUSHES[row.name], bench.registries, bench.load, bench.scale, folder=bench.folder, seeds=bench.seeds
+    )
 
 
 def _connect(bench: Bench, _: Row) -> Figures:

@@ -26,7 +26,7 @@ var verbs = map[string]verb{
 	"paced":    {"small requests at a fixed rate, whether the server keeps up or not", paced},
 	"uploads":  {"start an upload and cancel it, again and again", uploads},
 	"pull":     {"large bodies by several clients at once", pull},
-	"push":     {"blobs by several clients at once, each in one chunked PATCH", push},
+	"push":     {"blobs by several clients at once, in one chunked PATCH, one with a length, or one PUT", push},
 	"connects": {"a new connection for each small request, by some at once", connects},
 	"guesses":  {"wrong passwords at a rate, until stdin ends", guesses},
 	"digest":   {"the digests of contents", digests},
@@ -76,6 +76,7 @@ type result struct {
 	Seconds  float64 `json:"seconds"`
 	P50      float64 `json:"p50_ms"`
 	P99      float64 `json:"p99_ms"`
+	P999     float64 `json:"p999_ms"`
 }
 
 // timed runs work between the lines described at the top. work fills the result but for its seconds.

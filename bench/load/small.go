@@ -1,17 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
+	"os"
 	"runtime"
 	"sort"
+	"strings"
+	"sync/atomic"
 	"time"
 )
 
-// asking is a small request that is repeated, and the answer it must get.
+// asking is a small request that is repeated, or several in turn, and the answer that each must get.
 type asking struct {
 	server
-	method, path        string
+	method, path, vary  string
 	headers             list
 	length              int64
 	connections, warmup int
@@ -37,7 +41,8 @@ func (a *asking) once(on *connection, request []byte) error {
 		err = fmt.Errorf("%d bytes instead of %d", found.declared, a.length)
 	}
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", a.method, a.path, err)
+		line, _, _ := bytes.Cut(request, []byte("\r\n"))
+		return fmt.Errorf("%s: %w", line, err)
 	}
 	return nil
 }
@@ -62,8 +67,12 @@ func (a *asking) prepare() ([]*connection, []byte, error) {
 	return connections, request, err
 }
 
+// small asks the same again and again; or, with -vary, what a file says, line by line: all of it is asked once before the
+// clock starts, unless it is to be asked for the first time (-once), and then it ends with the file.
 func small(flags *flag.FlagSet, arguments []string) error {
 	var a asking
+	flags.StringVar(&a.vary, "vary", "", "a file of requests: a path on each line, and headers behind tabs")
+	once := flags.Bool("once", false, "ask each of them once and end, however long it takes")
 	if err := a.parse(flags, arguments); err != nil {
 		return err
 	}
@@ -71,23 +80,63 @@ func small(flags *flag.FlagSet, arguments []string) error {
 	if err != nil {
 		return err
 	}
-	return timed(connections, func(found *result) error {
-		end := time.Now().Add(time.Duration(a.seconds * float64(time.Second)))
-		times := make([][]time.Duration, len(connections))
-		err := together(len(connections), func(number int) error {
-			for before := time.Now(); before.Before(end); {
-				if err := a.once(connections[number], request); err != nil {
-					return err
-				}
-				after := time.Now()
-				times[number] = append(times[number], after.Sub(before))
-				before = after
+	requests := [][]byte{request}
+	if a.vary != "" {
+		if requests, err = a.varied(connections[0]); err != nil {
+			return err
+		}
+		if !*once {
+			if _, err = a.all(connections, requests, time.Time{}); err != nil {
+				return err
 			}
-			return nil
-		})
+		}
+	}
+	return timed(connections, func(found *result) error {
+		end := time.Time{}
+		if !*once {
+			end = time.Now().Add(time.Duration(a.seconds * float64(time.Second)))
+		}
+		times, err := a.all(connections, requests, end)
 		found.count(times)
 		return err
 	})
+}
+
+// varied reads what is asked from a file.
+func (a *asking) varied(on *connection) ([][]byte, error) {
+	text, err := os.ReadFile(a.vary)
+	if err != nil {
+		return nil, err
+	}
+	var requests [][]byte
+	for _, line := range strings.Split(strings.TrimSuffix(string(text), "\n"), "\n") {
+		words := strings.Split(line, "\t")
+		requests = append(requests, on.head(a.method, words[0], append(words[1:], a.headers...)...))
+	}
+	return requests, nil
+}
+
+// all asks the requests in turn on all connections: until end, or each once if that is no time.
+func (a *asking) all(connections []*connection, requests [][]byte, end time.Time) ([][]time.Duration, error) {
+	times := make([][]time.Duration, len(connections))
+	var next int64
+	err := together(len(connections), func(number int) error {
+		for before := time.Now(); end.IsZero() || before.Before(end); {
+			turn := int(atomic.AddInt64(&next, 1)) - 1
+			if end.IsZero() && turn >= len(requests) {
+				break
+			}
+			request := requests[turn%len(requests)]
+			if err := a.once(connections[number], request); err != nil {
+				return err
+			}
+			after := time.Now()
+			times[number] = append(times[number], after.Sub(before))
+			before = after
+		}
+		return nil
+	})
+	return times, err
 }
 
 // paced asks at a rate: a request waits for a free connection if there is none, and that waiting counts.
@@ -175,4 +224,5 @@ func (r *result) count(times [][]time.Duration) {
 	sort.Slice(all, func(one, other int) bool { return all[one] < all[other] })
 	r.P50 = float64(all[len(all)/2]) / 1e6
 	r.P99 = float64(all[len(all)*99/100]) / 1e6
+	r.P999 = float64(all[len(all)*999/1000]) / 1e6
 }

@@ -91,16 +91,18 @@ func (c *connection) body(path string, buffer []byte, verify bool) (int64, error
 	return found.length, nil
 }
 
-// push sends one blob for each seed, all at once: POST, one chunked PATCH, PUT. Without -digest the client hashes as it
-// sends.
+// push sends one blob for each seed, all at once: POST, then PATCH and PUT, or one PUT. Without -digest the client hashes
+// as it sends.
 func push(flags *flag.FlagSet, arguments []string) error {
 	var to server
-	var seeds, known list
+	var seeds, known, files list
 	to.flags(flags)
 	flags.Var(&seeds, "seed", "a content's number; may be repeated")
 	flags.Var(&known, "digest", "its digest, in the same order")
-	size := flags.Int64("size", 0, "bytes of each")
+	flags.Var(&files, "file", "a gzip file that it is made of; may be repeated")
+	size := flags.Int64("size", 0, "bytes of each, if they are of no files")
 	repository := flags.String("repository", "", "where to")
+	how := flags.String("how", "chunked", "chunked or length (of a PATCH), or put")
 	if err := flags.Parse(arguments); err != nil {
 		return err
 	}
@@ -108,22 +110,25 @@ func push(flags *flag.FlagSet, arguments []string) error {
 	if err != nil {
 		return err
 	}
+	contents, err := newContents(numbers, *size, files)
+	if err != nil {
+		return err
+	}
 	connections, err := to.connectAll(len(numbers))
 	if err != nil {
 		return err
 	}
-	contents := make([]*content, len(numbers))
-	for number, seed := range numbers {
-		contents[number] = newContent(seed, *size)
-	}
 	return timed(connections, func(found *result) error {
-		found.Requests, found.Bytes = len(numbers), *size*int64(len(numbers))
+		found.Requests = len(numbers)
+		for _, each := range contents {
+			found.Bytes += each.size
+		}
 		return together(len(numbers), func(number int) error {
 			digest := ""
 			if number < len(known) {
 				digest = known[number]
 			}
-			if err := connections[number].upload(*repository, contents[number], digest); err != nil {
+			if err := connections[number].upload(*repository, contents[number], digest, *how); err != nil {
 				return fmt.Errorf("push to %s: %w", *repository, err)
 			}
 			return nil
@@ -131,7 +136,9 @@ func push(flags *flag.FlagSet, arguments []string) error {
 	})
 }
 
-func (c *connection) upload(repository string, content *content, digest string) error {
+// upload sends a blob: as docker does, in one chunked PATCH ("chunked"); as skopeo and podman do, in one PATCH with its
+// length ("length"); as containerd and BuildKit do, in the PUT that ends it ("put").
+func (c *connection) upload(repository string, content *content, digest, how string) error {
 	started, err := c.expect(202, "POST", c.head("POST", "/v2/"+repository+"/blobs/uploads/", "Content-Length: 0"))
 	if err != nil {
 		return err
@@ -140,8 +147,21 @@ func (c *connection) upload(repository string, content *content, digest string) 
 	if err != nil {
 		return err
 	}
-	if _, err = c.out.Write(c.head("PATCH", place, "Transfer-Encoding: chunked",
-		"Content-Type: application/octet-stream")); err != nil {
+	if how == "put" && digest == "" {
+		return fmt.Errorf("the digest must be known before one PUT")
+	}
+	method, begun, end, send := "PATCH", place, []byte(nil), c.raw
+	framing := fmt.Sprintf("Content-Length: %d", content.size)
+	switch how {
+	case "chunked":
+		framing, end, send = "Transfer-Encoding: chunked", []byte("0\r\n\r\n"), c.chunks
+	case "put":
+		method, begun = "PUT", withDigest(place, digest)
+	case "length":
+	default:
+		return fmt.Errorf("nothing is pushed as %q", how)
+	}
+	if _, err = c.out.Write(c.head(method, begun, framing, "Content-Type: application/octet-stream")); err != nil {
 		return err
 	}
 	sum := sha256.New()
@@ -149,12 +169,16 @@ func (c *connection) upload(repository string, content *content, digest string) 
 		if digest == "" {
 			_, _ = sum.Write(block)
 		}
-		return c.chunks(block)
+		return send(block)
 	})
 	if err != nil {
 		return err
 	}
-	patched, err := c.expect(202, "PATCH", []byte("0\r\n\r\n"))
+	if how == "put" {
+		_, err = c.expect(201, method, end)
+		return err
+	}
+	patched, err := c.expect(202, method, end)
 	if err != nil {
 		return err
 	}
@@ -164,12 +188,20 @@ func (c *connection) upload(repository string, content *content, digest string) 
 	if digest == "" {
 		digest = fmt.Sprintf("sha256:%x", sum.Sum(nil))
 	}
+	_, err = c.expect(201, "PUT", c.head("PUT", withDigest(place, digest), "Content-Length: 0"))
+	return err
+}
+
+func withDigest(place, digest string) string {
 	joint := "?"
 	if strings.Contains(place, "?") {
 		joint = "&"
 	}
-	place += joint + "digest=" + strings.Replace(digest, ":", "%3A", 1)
-	_, err = c.expect(201, "PUT", c.head("PUT", place, "Content-Length: 0"))
+	return place + joint + "digest=" + strings.Replace(digest, ":", "%3A", 1)
+}
+
+func (c *connection) raw(block []byte) error {
+	_, err := c.out.Write(block)
 	return err
 }
 

@@ -124,11 +124,14 @@ func (c *connection) spoken() string {
 	return versions[state.Version] + " " + tls.CipherSuiteName(state.CipherSuite)
 }
 
-// head is a request up to its body.
+// head is a request up to its body. A User-Agent takes the place of docker's if it is the first header.
 func (c *connection) head(method, path string, headers ...string) []byte {
-	lines := append([]string{
-		method + " " + path + " HTTP/1.1", "Host: " + c.host, "User-Agent: " + agent, "Accept-Encoding: identity",
-	}, c.more...)
+	lines := []string{method + " " + path + " HTTP/1.1", "Host: " + c.host}
+	if len(headers) == 0 || !strings.HasPrefix(headers[0], "User-Agent: ") {
+		lines = append(lines, "User-Agent: "+agent)
+	}
+	lines = append(lines, "Accept-Encoding: identity")
+	lines = append(lines, c.more...)
 	lines = append(lines, headers...)
 	return []byte(strings.Join(lines, "\r\n") + "\r\n\r\n")
 }

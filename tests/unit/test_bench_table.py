@@ -138,6 +138,10 @@ ASKED = {
     ("pull.eight.cpu", ROLES, STATIC): (1.1, 0.85),
     ("pull.one.faults", PORTSIDE, None): (2, 2),
     ("push.one.cpu", PORTSIDE, DISTRIBUTION): (0.9, 0.75),
+    ("push.one-length.cpu", PORTSIDE, DISTRIBUTION): (0.9, 0.75),
+    ("push.eight-length.cpu", PORTSIDE, DISTRIBUTION): (0.95, 0.8),
+    ("push.real.cpu", PORTSIDE, DISTRIBUTION): (0.95, 0.8),
+    ("push.real-put.cpu", PORTSIDE, DISTRIBUTION): (0.95, 0.8),
     ("push.one.cpu", ROLES, DISTRIBUTION): (1.1, None),
     ("push.eight.cpu", PORTSIDE, DISTRIBUTION): (0.95, 0.8),
     ("push.eight.cpu", ROLES, DISTRIBUTION): (1.1, None),
@@ -168,6 +172,7 @@ def test_every_row_but_those_that_inform_has_a_floor() -> None:
         "pull.one.rate",
         "pull.eight.rate",
         "push.one.rate",
+        "push.one-length.rate",
         "convert.first.cpu",
         # What a second pull may cost is bounded for the whole; each of its requests is shown.
         "convert.again.tag",
