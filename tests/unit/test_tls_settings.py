@@ -24,10 +24,11 @@ def chain(files: CertificateFiles) -> CertificateChain:
     return CertificateChain(files.chain, files.key)
 
 
-def test_clients_choose_the_cipher_and_get_tickets_and_tls_1_2(chain: CertificateChain) -> None:
+def test_clients_choose_the_cipher_and_get_tickets_of_tls_1_2_alone(chain: CertificateChain) -> None:
     context = build_context(TlsSettings((chain,)))
     assert not context.options & ssl.OP_CIPHER_SERVER_PREFERENCE
     assert not context.options & ssl.OP_NO_TICKET
+    assert context.num_tickets == 0
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert "ECDHE-ECDSA-AES128-GCM-SHA256" in {each["name"] for each in context.get_ciphers()}
 
