@@ -219,6 +219,16 @@ ROWS = (
         ),
     ),
     Row(
+        "slow",
+        "small requests while 8 clients push to a slow disk",
+        (
+            Metric("slow.p99", "manifest at 500/s, slow disk: p99", "ms", Better.LESS, (_absolute(10, 5),)),
+            Metric("slow.pauses", "pauses, slow disk: p99.9", "ms", Better.LESS, (_absolute(5, 2.5),)),
+            Metric("slow.quiet", "the same, nobody pushes: p99.9", "ms", Better.LESS),
+            Metric("slow.rate", "push by 8 clients, slow disk", "MB/s", Better.MORE),
+        ),
+    ),
+    Row(
         "start",
         "cold start",
         (Metric("start.ms", "cold start to first answer", "ms", Better.LESS, (_absolute(350, 300),)),),

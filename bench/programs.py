@@ -23,6 +23,10 @@ class Hindrance(Exception):  # noqa: N818 - it is no mistake of anybody's
     """What keeps a measurement from being made: one sentence that says what to do."""
 
 
+class Unavailable(Hindrance):
+    """What keeps one row from being measured on this machine; others can be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Programs:
     """Paths of everything that is started; "" for what no chosen contestant needs.

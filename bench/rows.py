@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import proc
+from bench.beside_pushes import measure_beside_pushes
 from bench.contents import MANIFEST_TYPE, Contents, blobs_of, forget_pushes
 from bench.contestants import Contestant, Credentials
 from bench.converting import converting
@@ -163,6 +164,13 @@ def _latency(bench: Bench, _: Row) -> Figures:
             yield contestant.name, {"p50": found.result.p50_ms, "p99": found.result.p99_ms}
 
 
+def _slow(bench: Bench, _: Row) -> Figures:
+    names = [each.name for each in bench.registries if each.name != REFERENCE]
+    yield from measure_beside_pushes(
+        bench.folder, bench.credentials, bench.programs, bench.load, names=names, scale=bench.scale
+    )
+
+
 def _start(bench: Bench, _: Row) -> Figures:
     for _round in range(bench.scale.rounds):
         for contestant in bench.contestants:
@@ -252,6 +260,7 @@ _MEASURES: Mapping[str, Callable[[Bench, Row], Figures]] = {
     "connect": _connect,
     "connect-one": _connect_one,
     "latency": _latency,
+    "slow": _slow,
     "start": _start,
     "memory": _memory,
     "growth": _growth,

@@ -17,7 +17,7 @@ from bench.contestants import Contestant, Credentials
 from bench.floors import DISTRIBUTION, REFERENCE, STATIC, Row
 from bench.load import Load
 from bench.peers import make_contestant
-from bench.programs import Hindrance, find_programs
+from bench.programs import Hindrance, Unavailable, find_programs
 from bench.rows import Bench, measure_row
 from bench.scale import GIB, Scale
 from bench.table import Line, lines_of
@@ -26,8 +26,8 @@ from portside.tls.certificates import ensure_certificates
 
 def run_bench(
     rows: Sequence[Row], contestants: Sequence[str], scale: Scale, *, place: Path, before: Path | None = None
-) -> list[Line]:
-    """Measures rows.
+) -> tuple[list[Line], list[str]]:
+    """Measures rows; returns their lines, and a sentence for each row that cannot be measured on this machine.
 
     Args:
         rows: which.
@@ -41,12 +41,17 @@ def run_bench(
     """
     with opened(contestants, scale, place=place, before=before) as bench:
         lines: list[Line] = []
+        left_out: list[str] = []
         for row in rows:
             begun = time.perf_counter()
-            samples = measure_row(bench, row)
+            try:
+                samples = measure_row(bench, row)
+            except Unavailable as why:
+                left_out.append(f"row {row.name} was left out: {why}")
+                continue
             tell(f"{row.title} ({time.perf_counter() - begun:.0f} s)")
             lines += [line for metric in row.metrics for line in lines_of(metric, samples[metric.key])]
-        return lines
+        return lines, left_out
 
 
 @contextlib.contextmanager

@@ -27,6 +27,9 @@ class Scale:
         many: tags, repositories, blobs and uploads where a request's cost must not grow.
         converted_each: each layer's tar where images are converted.
         listed_tags, listed_repositories, listed_referrers: so long are listings of which pages are asked for.
+        slow_rounds: rounds while the disk is slow.
+        slow_each: each of eight layers that are pushed to it at once.
+        slow_speed: bytes a second that it takes.
     """
 
     name: str
@@ -43,11 +46,15 @@ class Scale:
     listed_tags: int
     listed_repositories: int
     listed_referrers: int
+    slow_rounds: int
+    slow_each: int
+    slow_speed: int
 
     @property
     def room(self) -> int:
         """Bytes of disk that are needed at once: half of the clients push, and each contestant has the contents."""
-        return CLIENTS // 2 * self.moved_each + 5 * (self.large + EIGHT * (self.pulled_each + self.pushed_each)) + GIB
+        contents = 5 * (self.large + EIGHT * (self.pulled_each + self.pushed_each))
+        return max(CLIENTS // 2 * self.moved_each, EIGHT * self.slow_each) + contents + GIB
 
 
 FULL = Scale(
@@ -65,6 +72,9 @@ FULL = Scale(
     listed_tags=100_000,
     listed_repositories=10_000,
     listed_referrers=100_000,
+    slow_rounds=2,
+    slow_each=256 * MIB,
+    slow_speed=150 * MIB,
 )
 QUICK = Scale(
     "quick",
@@ -81,4 +91,7 @@ QUICK = Scale(
     listed_tags=20_000,
     listed_repositories=2_000,
     listed_referrers=20_000,
+    slow_rounds=1,
+    slow_each=24 * MIB,
+    slow_speed=64 * MIB,
 )
