@@ -106,6 +106,10 @@ def compared(subject: str, against: str | None, medians: Mapping[str, float]) ->
     return medians[subject] / other if other else None
 
 
+NO_WORSE = 1.05
+"""Against an earlier build: what is meant for some requests must not make others dearer."""
+
+
 def _small(name: str, title: str, near_static: tuple[float, float] = (1.25, 0.9)) -> Row:
     cpu = (
         Bound(PORTSIDE, REFERENCE, 1 / 8, 1 / 18),
@@ -122,6 +126,11 @@ def _small(name: str, title: str, near_static: tuple[float, float] = (1.25, 0.9)
             Metric(f"small.{name}.faults", f"{title}: page faults", "each", Better.LESS, (_absolute(0.1, 0.1),)),
         ),
     )
+
+
+def _varied(name: str, title: str, *more: Bound) -> Row:
+    cpu = (*more, Bound(PORTSIDE, DISTRIBUTION, 1, 0.5), Bound(PORTSIDE, BEFORE, NO_WORSE))
+    return Row(f"varied.{name}", title, (Metric(f"varied.{name}.cpu", f"{title}: CPU", "s/10k", Better.LESS, cpu),))
 
 
 def _moved(name: str, title: str, cpu: tuple[Bound, ...], rate: tuple[Bound, ...] = ()) -> Row:
@@ -160,6 +169,7 @@ _PUSH_ONE = (Bound(PORTSIDE, REFERENCE, 1 / 2), Bound(PORTSIDE, DISTRIBUTION, 0.
 _PUSH_EIGHT = (Bound(PORTSIDE, REFERENCE, 1 / 2), Bound(PORTSIDE, DISTRIBUTION, 0.95, 0.8), _ROLES_PUSH)
 _PUSH_RATE = (Bound(PORTSIDE, DISTRIBUTION, 1),)
 _CONVERTED = _absolute(1.15, 1.05)
+_FAR = (Bound(PORTSIDE, REFERENCE, 1 / 8, 1 / 18), Bound(ROLES, REFERENCE, 1 / 3, 1 / 5))
 GROWN = 1.25
 """Many against few: what does not grow differs by noise alone."""
 
@@ -169,6 +179,11 @@ ROWS = (
     _small("digest", "GET manifest by digest"),
     _small("head", "HEAD blob"),
     _small("blob", "GET blob of 4 KiB", (2, 1.25)),
+    _varied("tags", "manifest by 500 tags", *_FAR, Bound(ROLES, BEFORE_ROLES, NO_WORSE)),
+    _varied("agents", "manifest, 300 User-Agents", *_FAR, Bound(ROLES, BEFORE_ROLES, NO_WORSE)),
+    _varied("tokens", "manifest, 300 tokens"),
+    _varied("new", "manifest by new tags", *_FAR, Bound(ROLES, BEFORE_ROLES, NO_WORSE)),
+    _varied("new-blob", "HEAD of new blobs", *_FAR, Bound(ROLES, BEFORE_ROLES, NO_WORSE)),
     _moved("pull.one", "pull one large blob", _PULL_ONE),
     _moved("pull.eight", "pull by 8 clients", _PULL_EIGHT),
     _moved("push.one", "push one large blob", _PUSH_ONE),

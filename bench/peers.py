@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +59,19 @@ def nginx_and_distribution(folder: Path, credentials: Credentials, programs: Pro
     return Contestant(REFERENCE, port, credentials, folder, folder / "data", commands)
 
 
-def distribution(folder: Path, credentials: Credentials, programs: Programs) -> Contestant:
-    """distribution 3 with its own TLS and its default configuration."""
+def distribution(
+    folder: Path, credentials: Credentials, programs: Programs, *, auth: Mapping[str, Any] | None = None
+) -> Contestant:
+    """distribution 3 with its own TLS and its default configuration; with access control, if any."""
     port = free_port()
-    settings = {
+    settings: dict[str, Any] = {
         **_storage(folder),
         "log": {"fields": {"service": "registry"}},
         "http": {**_front(port, credentials), "headers": {"X-Content-Type-Options": ["nosniff"]}},
         "health": {"storagedriver": {"enabled": True, "interval": "10s", "threshold": 3}},
     }
+    if auth is not None:
+        settings["auth"] = dict(auth)
     commands = {"registry": (programs.distribution, "serve", _written(folder / "registry.yml", settings))}
     return Contestant(DISTRIBUTION, port, credentials, folder, folder / "data", commands)
 
@@ -133,9 +136,7 @@ def roles(folder: Path, credentials: Credentials, programs: Programs, *, name: s
 
 
 def _before(make: Callable[..., Contestant], name: str) -> Callable[[Path, Credentials, Programs], Contestant]:
-    return lambda folder, credentials, programs: make(
-        folder, credentials, replace(programs, portside=programs.before), name=name
-    )
+    return lambda folder, credentials, programs: make(folder, credentials, programs.earlier(), name=name)
 
 
 CONTESTANTS: Mapping[str, Callable[[Path, Credentials, Programs], Contestant]] = {
@@ -164,8 +165,8 @@ def _one_worker_of_nginx(folder: Path, credentials: Credentials, programs: Progr
 
 def _one_worker(name: str) -> Callable[[Path, Credentials, Programs], Contestant]:
     def make(folder: Path, credentials: Credentials, programs: Programs) -> Contestant:
-        program = programs.before if name == BEFORE else programs.portside
-        return portside(folder, credentials, replace(programs, portside=program), name=name, gateway={"workers": 1})
+        chosen = programs.earlier() if name == BEFORE else programs
+        return portside(folder, credentials, chosen, name=name, gateway={"workers": 1})
 
     return make
 

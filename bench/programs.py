@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/local/go/bin", "/usr/lib/go/bin")
@@ -43,6 +43,10 @@ class Programs:
     docker_registry: str = ""
     before: str = ""
     distribution: str = ""
+
+    def earlier(self) -> Programs:
+        """Returns the same with the earlier build in the place of this one."""
+        return replace(self, portside=self.before)
 
 
 def find_programs(folder: Path, *, peers: bool, distribution: bool, before: Path | None = None) -> Programs:

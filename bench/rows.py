@@ -27,6 +27,7 @@ from bench.pushing import PUSHES, measure_push, moved
 from bench.scale import RATE, Scale
 from bench.told import measure_told
 from bench.v1_push import measure_v1_push
+from bench.varied import WITH_TOKENS, asked_of, measure_tokens, measure_varied
 
 Samples = dict[str, dict[str, list[float]]]
 """Figures of each round: by metric, by contestant."""
@@ -101,6 +102,16 @@ def _small(bench: Bench, row: Row) -> Figures:
                     "faults": found.used.faults / requests,
                 },
             )
+
+
+def _varied(bench: Bench, row: Row) -> Figures:
+    what = row.name.partition(".")[2]
+    if what == "tokens":
+        names = [each.name for each in bench.contestants if each.name in WITH_TOKENS]
+        yield from measure_tokens(bench.folder, bench.credentials, bench.programs, bench.load, bench.scale, names=names)
+        return
+    asked = asked_of(what, bench.contents, bench.scale)
+    yield from measure_varied(asked, bench.contestants, bench.contents, bench.load, bench.scale, folder=bench.folder)
 
 
 def _pull(bench: Bench, row: Row) -> Figures:
@@ -255,6 +266,7 @@ def _listings(bench: Bench, _: Row) -> Figures:
 
 _MEASURES: Mapping[str, Callable[[Bench, Row], Figures]] = {
     "small": _small,
+    "varied": _varied,
     "pull": _pull,
     "push": _push,
     "connect": _connect,

@@ -19,6 +19,7 @@ class Scale:
         rounds: how often each row goes through its contestants, one after another.
         small_rounds: the same for small requests, which a burst of other work on the machine hits hardest.
         small_seconds: one measurement of a small request.
+        new_requests: requests that nobody has asked before, in one measurement.
         paced_seconds: one measurement at a fixed rate.
         large: the large layer.
         pulled_each: each of eight layers that are pulled at once.
@@ -36,6 +37,7 @@ class Scale:
     rounds: int
     small_rounds: int
     small_seconds: float
+    new_requests: int
     paced_seconds: float
     large: int
     pulled_each: int
@@ -62,6 +64,7 @@ FULL = Scale(
     rounds=5,
     small_rounds=7,
     small_seconds=2,
+    new_requests=2_000,
     paced_seconds=6,
     large=256 * MIB,
     pulled_each=64 * MIB,
@@ -81,6 +84,7 @@ QUICK = Scale(
     rounds=3,
     small_rounds=5,
     small_seconds=0.35,
+    new_requests=600,
     paced_seconds=1,
     large=128 * MIB,
     pulled_each=32 * MIB,
