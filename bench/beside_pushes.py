@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.contents import MANIFEST_TYPE, PUSHED, Contents, blobs_of, forget_pushes, make_contents, put_in
+from bench.contents import MANIFEST_TYPE, PUSHED, Contents, blobs_of, forget_pushes, make_contents, put_image
 from bench.contestants import Contestant, Credentials
 from bench.load import Load
 from bench.peers import make_contestant
@@ -54,7 +54,7 @@ def measure_beside_pushes(
             contestant.folder = logs  # on a disk that is not slow: what is said there is another matter
             stack.callback(contestant.stop)
             contestant.start()
-            put_in(contestant, contents, load)
+            put_image(contestant, contents, load)
             running.append(contestant)
         for _ in range(scale.slow_rounds):
             for contestant in running:

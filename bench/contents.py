@@ -11,13 +11,14 @@ import itertools
 import json
 import shutil
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPSConnection
 
 from bench.contestants import HOST, Contestant
 from bench.load import Load
 from bench.programs import Hindrance
+from bench.scale import EIGHT
 
 REPOSITORY = "bench/image"
 PUSHED = "bench/pushed"
@@ -42,18 +43,12 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
-    """The image: a configuration and a layer of 4 KiB each, one large layer, several others."""
+class Image:
+    """A tag, its manifest, and what that names: the configuration, then the layers."""
 
-    configuration: Blob
-    small: Blob
-    large: Blob
-    several: tuple[Blob, ...]
+    tag: str
+    blobs: tuple[Blob, ...]
     manifest: bytes
-
-    @property
-    def blobs(self) -> tuple[Blob, ...]:
-        return (self.configuration, self.small, self.large, *self.several)
 
     @property
     def manifest_digest(self) -> str:
@@ -61,11 +56,28 @@ class Contents:
 
     @property
     def tag_path(self) -> str:
-        return f"/v2/{REPOSITORY}/manifests/{TAG}"
+        return f"/v2/{REPOSITORY}/manifests/{self.tag}"
 
     @property
     def digest_path(self) -> str:
         return f"/v2/{REPOSITORY}/manifests/{self.manifest_digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Contents(Image):
+    """The image that is asked for: a configuration and a layer of 4 KiB each, one large layer, several others."""
+
+    @property
+    def small(self) -> Blob:
+        return self.blobs[1]
+
+    @property
+    def large(self) -> Blob:
+        return self.blobs[2]
+
+    @property
+    def several(self) -> tuple[Blob, ...]:
+        return self.blobs[3:]
 
 
 def make_contents(load: Load, *, large: int, several: int) -> Contents:
@@ -76,32 +88,45 @@ def make_contents(load: Load, *, large: int, several: int) -> Contents:
         large: bytes of the large layer.
         several: bytes of each of the eight others.
     """
-    configuration, small = _blobs(load, (1, 2), size=SMALL_BYTES)
-    (one,) = _blobs(load, (3,), size=large)
-    others = _blobs(load, range(10, 18), size=several)
+    sizes = [SMALL_BYTES, SMALL_BYTES, large, *[several] * EIGHT]
+    image = make_image(load, tag=TAG, seeds=[1, 2, 3, *range(10, 10 + EIGHT)], sizes=sizes)
+    return Contents(image.tag, image.blobs, image.manifest)
+
+
+def make_image(load: Load, *, tag: str, seeds: Sequence[int], sizes: Sequence[int]) -> Image:
+    """Makes an image of the load generator's contents.
+
+    Args:
+        load: computes digests.
+        tag: its tag.
+        seeds: of its configuration, and of each layer.
+        sizes: the same in bytes.
+    """
+    blobs = tuple(_blobs(load, seeds, sizes))
+    configuration, *layers = blobs
     layer_type = "application/vnd.docker.image.rootfs.diff.tar.gzip"
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
         "config": _descriptor(configuration, "application/vnd.docker.container.image.v1+json"),
-        "layers": [_descriptor(blob, layer_type) for blob in (small, one, *others)],
+        "layers": [_descriptor(blob, layer_type) for blob in layers],
     }
-    return Contents(configuration, small, one, others, json.dumps(manifest, indent=3).encode())
+    return Image(tag, blobs, json.dumps(manifest, indent=3).encode())
 
 
-def put_in(contestant: Contestant, contents: Contents, load: Load) -> None:
-    """Gives a running contestant the contents.
+def put_image(contestant: Contestant, image: Image, load: Load) -> None:
+    """Gives a running contestant an image.
 
     Raises:
-        Hindrance: it refused them.
+        Hindrance: it refused it.
     """
     if not contestant.takes_pushes:
-        _put_files(contestant, contents, load)
+        _put_files(contestant, image, load)
         return
-    for size, blobs in itertools.groupby(contents.blobs, key=lambda blob: blob.size):
+    for size, blobs in itertools.groupby(image.blobs, key=lambda blob: blob.size):
         known = [flag for blob in blobs for flag in (f"-seed={blob.seed}", f"-digest={blob.digest}")]
         load.measure(contestant, "push", f"-repository={REPOSITORY}", f"-size={size}", *known)
-    status, _, body = _ask(contestant, "PUT", contents.tag_path, body=contents.manifest)
+    status, _, body = _ask(contestant, "PUT", image.tag_path, body=image.manifest)
     if status != 201:
         raise Hindrance(f"{contestant.name} answered {status} to the manifest: {body.decode(errors='replace')[:300]}")
 
@@ -151,13 +176,13 @@ def blobs_of(contestant: Contestant) -> tuple[str, ...]:
     return tuple(f"{path.parts[-4]}:{path.parts[-2]}" for path in found)
 
 
-def _put_files(contestant: Contestant, contents: Contents, load: Load) -> None:
+def _put_files(contestant: Contestant, image: Image, load: Load) -> None:
     root = contestant.data / "v2"
     for folder in ("blobs", "manifests"):
-        (root / REPOSITORY / folder).mkdir(parents=True)
-    for path in (contents.tag_path, contents.digest_path):
-        (contestant.data / path.lstrip("/")).write_bytes(contents.manifest)
-    for blob in contents.blobs:
+        (root / REPOSITORY / folder).mkdir(parents=True, exist_ok=True)
+    for path in (image.tag_path, image.digest_path):
+        (contestant.data / path.lstrip("/")).write_bytes(image.manifest)
+    for blob in image.blobs:
         load.write(contestant.data / blob.path.lstrip("/"), seed=blob.seed, size=blob.size)
 
 
@@ -179,9 +204,12 @@ def _ask(
         connection.close()
 
 
-def _blobs(load: Load, seeds: tuple[int, ...] | range, *, size: int) -> tuple[Blob, ...]:
-    digests = load.digests(tuple(seeds), size=size)
-    return tuple(Blob(seed, size, digest) for seed, digest in zip(seeds, digests, strict=True))
+def _blobs(load: Load, seeds: Sequence[int], sizes: Sequence[int]) -> Iterator[Blob]:
+    """Yields blobs; those of one size are made together."""
+    for size, pairs in itertools.groupby(zip(seeds, sizes, strict=True), key=lambda pair: pair[1]):
+        alike = [seed for seed, _ in pairs]
+        for seed, digest in zip(alike, load.digests(alike, size=size), strict=True):
+            yield Blob(seed, size, digest)
 
 
 def _descriptor(blob: Blob, media_type: str) -> dict[str, str | int]:

@@ -186,6 +186,25 @@ ROWS = (
     _varied("new-blob", "HEAD of new blobs", *_FAR, Bound(ROLES, BEFORE_ROLES, NO_WORSE)),
     _moved("pull.one", "pull one large blob", _PULL_ONE),
     _moved("pull.eight", "pull by 8 clients", _PULL_EIGHT),
+    Row(
+        "pull.twenty",
+        "pull of one image by 20 clients",
+        (
+            Metric(
+                "pull.twenty.cpu",
+                "pull of an image by 20 clients: CPU",
+                "ms",
+                Better.LESS,
+                (
+                    Bound(PORTSIDE, REFERENCE, 1 / 2),
+                    Bound(PORTSIDE, DISTRIBUTION, 1, 0.8),
+                    Bound(PORTSIDE, STATIC, 1.1, 0.9),
+                    Bound(ROLES, DISTRIBUTION, 1.25, 1),
+                ),
+            ),
+            Metric("pull.twenty.rate", "pulls of an image", "1/s", Better.MORE),
+        ),
+    ),
     _moved("push.one", "push one large blob", _PUSH_ONE),
     _moved("push.eight", "push by 8 clients", _PUSH_EIGHT, _PUSH_RATE),
     _moved("push.one-length", "push one large blob, Content-Length", _PUSH_ONE),

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
-from bench.contents import MANIFEST_TYPE, REPOSITORY, Contents, make_contents, put_in
+from bench.contents import MANIFEST_TYPE, REPOSITORY, Contents, make_contents, put_image
 from bench.contestants import Contestant, Credentials
 from bench.load import Load
 from bench.peers import portside
@@ -44,7 +44,7 @@ def measure_growth(
             contestant = portside(own, credentials, programs, name=name)
             stack.callback(contestant.stop)
             contestant.start()
-            put_in(contestant, contents, load)
+            put_image(contestant, contents, load)
             fill(contestant.data, contents, count=count)
             pair.append(contestant)
             for verb, arguments in requests.values():  # what is made once and kept may cost what it costs

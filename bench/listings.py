@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPSConnection
 from pathlib import Path
 
-from bench.contents import AGENT, MANIFEST_TYPE, REPOSITORY, Contents, make_contents, put_in
+from bench.contents import AGENT, MANIFEST_TYPE, REPOSITORY, Contents, make_contents, put_image
 from bench.contestants import HOST, Contestant, Credentials
 from bench.floors import REFERENCE
 from bench.load import Load
@@ -47,7 +47,7 @@ def measure_listings(
             contestant = make_contestant(name, folder, credentials, programs)
             stack.callback(contestant.stop)
             contestant.start()
-            put_in(contestant, contents, load)
+            put_image(contestant, contents, load)
             pages = fill(contestant.data, contents, scale=scale, referrers=name != REFERENCE)
             context = ssl.create_default_context(cafile=str(credentials.ca))
             connection = HTTPSConnection(HOST, contestant.port, timeout=120, context=context)

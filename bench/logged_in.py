@@ -14,7 +14,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.contents import MANIFEST_TYPE, PUSHED, Contents, check, forget_pushes, make_contents, put_in
+from bench.contents import MANIFEST_TYPE, PUSHED, Contents, check, forget_pushes, make_contents, put_image
 from bench.contestants import Contestant, Credentials
 from bench.load import Load
 from bench.peers import portside
@@ -52,7 +52,7 @@ def logged_in(
         for contestant in (without, guarded):
             stack.callback(contestant.stop)
             contestant.start()
-            put_in(contestant, contents, load)
+            put_image(contestant, contents, load)
             check(contestant, contents, load)
         yield LoggedIn(without, guarded, contents, load, scale)
 

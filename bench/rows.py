@@ -17,6 +17,7 @@ from bench.contestants import Contestant, Credentials
 from bench.converting import converting
 from bench.floors import BEFORE, EARLIER, PORTSIDE, REFERENCE, Metric, Row
 from bench.growth import measure_growth
+from bench.image_pulls import measure_image_pulls
 from bench.listings import measure_listings
 from bench.load import Load
 from bench.logged_in import logged_in
@@ -115,6 +116,9 @@ def _varied(bench: Bench, row: Row) -> Figures:
 
 
 def _pull(bench: Bench, row: Row) -> Figures:
+    if row.name == "pull.twenty":
+        yield from measure_image_pulls(bench.contestants, bench.load, bench.scale)
+        return
     blobs = [bench.contents.large] if row.name.endswith("one") else list(bench.contents.several)
     paths = [f"-path={blob.path}" for blob in blobs]
     for number in range(bench.scale.rounds + 1):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.contents import check, make_contents, put_in
+from bench.contents import check, make_contents, put_image
 from bench.contestants import Contestant, Credentials
 from bench.floors import DISTRIBUTION, REFERENCE, STATIC, Row
 from bench.load import Load
@@ -79,7 +79,7 @@ def opened(contestants: Sequence[str], scale: Scale, *, place: Path, before: Pat
             contestant = make_contestant(each, folder, credentials, programs)
             stack.callback(contestant.stop)
             contestant.start()
-            put_in(contestant, contents, load)
+            put_image(contestant, contents, load)
             spoken = check(contestant, contents, load)
             seconds = time.perf_counter() - begun
             tell(f"{each} answers rightly, over {spoken}, with {len(contestant.pids())} processes ({seconds:.0f} s)")

@@ -23,6 +23,7 @@ class Scale:
         paced_seconds: one measurement at a fixed rate.
         large: the large layer.
         pulled_each: each of eight layers that are pulled at once.
+        layer_of_ten: each layer of the image that twenty clients pull at once.
         pushed_each: each of eight layers that are pushed at once.
         moved_each: what each of 32 clients moves while memory is watched.
         many: tags, repositories, blobs and uploads where a request's cost must not grow.
@@ -41,6 +42,7 @@ class Scale:
     paced_seconds: float
     large: int
     pulled_each: int
+    layer_of_ten: int
     pushed_each: int
     moved_each: int
     many: int
@@ -68,6 +70,7 @@ FULL = Scale(
     paced_seconds=6,
     large=256 * MIB,
     pulled_each=64 * MIB,
+    layer_of_ten=4 * MIB,
     pushed_each=32 * MIB,
     moved_each=GIB,
     many=20_000,
@@ -88,6 +91,7 @@ QUICK = Scale(
     paced_seconds=1,
     large=128 * MIB,
     pulled_each=32 * MIB,
+    layer_of_ten=2 * MIB,
     pushed_each=16 * MIB,
     moved_each=64 * MIB,
     many=2_000,

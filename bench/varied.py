@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.bearer_tokens import new_signer
-from bench.contents import MANIFEST_TYPE, REPOSITORY, Contents, make_contents, put_in
+from bench.contents import MANIFEST_TYPE, REPOSITORY, Contents, make_contents, put_image
 from bench.contestants import Contestant, Credentials
 from bench.floors import BEFORE, DISTRIBUTION, PORTSIDE
 from bench.load import Load
@@ -118,7 +118,7 @@ def measure_tokens(
             contestant.authorization = signer.header(REPOSITORY, ["pull", "push"], number=TOKENS)
             stack.callback(contestant.stop)
             contestant.start()
-            put_in(contestant, contents, load)
+            put_image(contestant, contents, load)
             contestant.authorization = ""  # each request has its own
             running.append(contestant)
         for _ in range(scale.small_rounds):

@@ -26,6 +26,7 @@ var verbs = map[string]verb{
 	"paced":    {"small requests at a fixed rate, whether the server keeps up or not", paced},
 	"uploads":  {"start an upload and cancel it, again and again", uploads},
 	"pull":     {"large bodies by several clients at once", pull},
+	"images":   {"an image by several clients at once, each request on a new connection", images},
 	"push":     {"blobs by several clients at once, in one chunked PATCH, one with a length, or one PUT", push},
 	"connects": {"a new connection for each small request, by some at once", connects},
 	"guesses":  {"wrong passwords at a rate, until stdin ends", guesses},

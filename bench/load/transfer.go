@@ -54,8 +54,8 @@ func pull(flags *flag.FlagSet, arguments []string) error {
 	})
 }
 
-func (c *connection) body(path string, buffer []byte, verify bool) (int64, error) {
-	if err := c.ask(c.head("GET", path)); err != nil {
+func (c *connection) body(path string, buffer []byte, verify bool, headers ...string) (int64, error) {
+	if err := c.ask(c.head("GET", path, headers...)); err != nil {
 		return 0, err
 	}
 	found, err := c.receive("GET")

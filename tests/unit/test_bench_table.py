@@ -173,6 +173,7 @@ def test_every_row_but_those_that_inform_has_a_floor() -> None:
     assert free == {
         "pull.one.rate",
         "pull.eight.rate",
+        "pull.twenty.rate",
         "push.one.rate",
         "push.one-length.rate",
         "convert.first.cpu",
