@@ -14,18 +14,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import ssl
 import string
 import time
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
-from yarl import URL
 
 from backends import request_context
 from backends.http.accel import NOT_BY_NGINX, is_for_layer
@@ -38,24 +35,30 @@ from backends.http.receiving import expects_continue, require_expectation
 from backends.http.request_info import client_authority, client_scheme, location_origin, path_for_log
 from backends.http.sending import add_outer_headers
 from backends.http.text import printable
+from backends.model.cache import Cache
 from backends.model.errors import ErrorCode, RegistryError
-from backends.resolving import OwnResolver
+from proxy.answer_heads import AnswerHead
 from proxy.answers import registry_error
 from proxy.credentials import KEPT, PASSED, PASSED_TO_V1, OwnCredentials
 from proxy.headers import Addresses, Header, request_headers, response_headers
+from proxy.message_heads import encode_head
+from proxy.passing_back import KEPT_BYTES, Asked, KeptAnswer, KeptHead, make_kept, may_be_kept, takes_kept, weigh
 from proxy.receiving import ClientBody, nothing
 from proxy.replying import reply
 from proxy.routing import Backend, origin_form
 from proxy.settings import HEALTH_PATH, UpstreamSettings
+from proxy.upstream_address import UpstreamAddress
+from proxy.upstream_answers import REPEATABLE, Body, UpstreamAnswer, ask
+from proxy.upstream_failures import UpstreamFailure
+from proxy.upstream_pool import UpstreamPool
 
-READ_BUFFER = 256 * 1024
-MAX_LINE = 65536
 SMALL_BODY = 64 * 1024
 PROBE_SECONDS = 3.0
-_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
-_NO_BODY = frozenset({204, 304})
+HEADS_REMEMBERED = 1024 * 1024
+"""Bytes of requests' heads that are not made again when the same request comes again."""
+_NO_LENGTH = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+"""Methods that say nothing of a length where they have no body."""
 _CATALOG = ("registry:catalog:*",)
-_AUTOMATIC = frozenset({"User-Agent", "Accept", "Accept-Encoding", "Content-Type"})
 
 _log = logging.getLogger("portside.proxy")
 
@@ -95,9 +98,8 @@ class Forwarder:
         self._backend = backend
         self._certificate_key = certificate_key
         self._settings = settings
-        self._unix = settings.address.removeprefix("unix:") if settings.address.startswith("unix:") else ""
-        self._origin = f"http://{backend.value}" if self._unix else settings.address.rstrip("/")
-        self._hidden = urlsplit(self._origin).path
+        self._address = UpstreamAddress(settings, name=backend.value)
+        self._pool = UpstreamPool(self._address, read_seconds=settings.read_seconds)
         self._where = f"the {backend.value} registry at {settings.address}"
         key = f"gateway.{backend.value}.credentials"
         own = settings.credentials
@@ -105,35 +107,8 @@ class Forwarder:
         self._passed = PASSED_TO_V1 if backend is Backend.V1 else PASSED
         self._refused = ""
         self._doubts = AddressDoubts()
-        self._resolver = OwnResolver()
-        self._pooled = self._session(pooled=True)
-        self._fresh = self._session(pooled=False)
-        self._fresh._retry_connection = False  # noqa: SLF001 - the only switch there is; a test sees it act
-
-    def _session(self, *, pooled: bool) -> aiohttp.ClientSession:
-        settings = self._settings
-        connector: aiohttp.BaseConnector
-        if self._unix:
-            connector = aiohttp.UnixConnector(self._unix, limit=0, force_close=not pooled)
-        else:
-            # Its own context also without a CA of its own: aiohttp's default one is made without the system's CAs,
-            # which take a tenth of the cold start to load.
-            tls: ssl.SSLContext | bool = True
-            if self._origin.startswith("https://"):
-                tls = ssl.create_default_context(cafile=settings.ca or None)
-            connector = aiohttp.TCPConnector(ssl=tls, limit=0, force_close=not pooled, resolver=self._resolver)
-        return aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(
-                total=None, connect=settings.connect_seconds, sock_read=settings.read_seconds
-            ),
-            auto_decompress=False,
-            skip_auto_headers=_AUTOMATIC,
-            read_bufsize=READ_BUFFER,
-            max_line_size=MAX_LINE,
-            max_field_size=MAX_LINE,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        self._heads: Cache[object, bytes] = Cache(bound=HEADS_REMEMBERED, weigh=lambda _, head: 1024 + 3 * len(head))
+        self._kept: Cache[Asked, KeptHead | None] = Cache(bound=KEPT_BYTES, weigh=weigh)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Forwards a request and streams the answer back."""
@@ -142,25 +117,36 @@ class Forwarder:
             require_expectation(request)
             answer = await self._ask(request, body)
             if self._credentials is not None:
-                if answer.status == HTTPStatus.UNAUTHORIZED and body is None:
+                if answer.head.status == HTTPStatus.UNAUTHORIZED and body is None:
                     answer = await self._ask_again(request, answer, self._credentials)
                 self._require_welcome(answer, self._credentials)
             small = await _small_body(request, answer)
         except RegistryError as error:
             return self._error(request, error)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            return self._failed(request, body, error)
+        except UpstreamFailure as failure:
+            return self._failed(request, body, failure)
         async with answer:
-            headers = self._headers_back(request, answer)
-            if small is None:
-                return await self._stream_back(request, answer, headers)
-            headers.popall("Content-Length")
-            response = web.Response(status=answer.status, reason=answer.reason, headers=headers, body=small)
-            add_outer_headers(request, response)
-            close_if_out_of_step(request, response)
-            return response
+            return await self._answer(request, answer, small)
 
-    async def _ask(self, request: web.BaseRequest, body: ClientBody | None) -> aiohttp.ClientResponse:
+    async def _answer(
+        self, request: web.BaseRequest, answer: UpstreamAnswer, small: bytes | None
+    ) -> web.StreamResponse:
+        """Gives the client an answer whose body is there, if it is small."""
+        head = answer.head
+        carries = request.method != "HEAD" and not head.has_no_content
+        if small is not None and (kept := self._kept_head(request, head, has_content=bool(small))) is not None:
+            response: web.Response = KeptAnswer(head, kept, small)
+        elif small is None or not carries:
+            return await self._stream_back(request, answer)
+        else:
+            headers = self._headers_back(request, head)
+            headers.popall("Content-Length", None)
+            response = web.Response(status=head.status, reason=head.reason, headers=headers, body=small)
+            add_outer_headers(request, response)
+        close_if_out_of_step(request, response)
+        return response
+
+    async def _ask(self, request: web.BaseRequest, body: ClientBody | None) -> UpstreamAnswer:
         """Sends the request and returns the answer as soon as its head is there."""
         if body is None or not expects_continue(request):
             return await self._send(request, body, expects=False)
@@ -176,9 +162,32 @@ class Forwarder:
         # It said nothing, and nothing of the body was sent: ask again, and send the body without its 100 Continue.
         return await self._send(request, body, expects=False)
 
-    async def _send(
-        self, request: web.BaseRequest, body: ClientBody | None, *, expects: bool
-    ) -> aiohttp.ClientResponse:
+    async def _send(self, request: web.BaseRequest, body: ClientBody | None, *, expects: bool) -> UpstreamAnswer:
+        method = request.method
+        if body is not None:
+            head = await self._head(request, body, expects=expects)
+            sent = Body(body.chunks(), chunked="Content-Length" not in request.headers, expects=expects)
+            return await ask(self._pool, head, method=method, body=sent)
+        if self._credentials is not None or (self._certificate_key is not None and peer_certificate(request)):
+            return await ask(self._pool, await self._head(request, None), method=method)
+        asked = (
+            method,
+            request.raw_path,
+            request.raw_headers,
+            request.remote,
+            request.scheme,
+            request_context.TRUSTED_PEER in request,
+            request_context.DROP_AUTHORIZATION in request,
+        )
+        try:
+            head = self._heads[asked]
+        except KeyError:
+            head = await self._head(request, None)
+            self._heads.put(asked, head)
+        return await ask(self._pool, head, method=method)
+
+    async def _head(self, request: web.BaseRequest, body: ClientBody | None, *, expects: bool = False) -> bytes:
+        """Returns the head that the registry is sent."""
         is_trusted = request_context.TRUSTED_PEER in request
         headers = request_headers(
             list(request.headers.items()),
@@ -192,39 +201,32 @@ class Forwarder:
             headers = [each for each in headers if each[0].lower() in self._passed] + own
         if self._backend is Backend.V1 and not is_trusted and is_for_layer(request.raw_path):
             headers.append((NOT_BY_NGINX, "no"))
-        session = self._pooled if request.method in _REPEATABLE and body is None else self._fresh
-        target = _ascii(origin_form(request.raw_path))
+        target = self._address.hidden + _ascii(origin_form(request.raw_path))
         if self._certificate_key is not None:
-            headers += self._certificate(request, self._hidden + target, self._certificate_key)
-        return await session.request(
-            request.method,
-            URL(self._origin + target, encoded=True),
-            headers=CIMultiDict(headers),
-            data=None if body is None else body.chunks(),
-            expect100=expects,
-            allow_redirects=False,
-        )
+            headers += self._certificate(request, target, self._certificate_key)
+        if "Host" not in request.headers:
+            headers.insert(0, ("Host", self._address.host))
+        return _request_head(request.method, target, headers, body=body, expects=expects)
 
-    async def _ask_again(
-        self, request: web.BaseRequest, answer: aiohttp.ClientResponse, own: OwnCredentials
-    ) -> aiohttp.ClientResponse:
+    async def _ask_again(self, request: web.BaseRequest, answer: UpstreamAnswer, own: OwnCredentials) -> UpstreamAnswer:
         """Asks once more with another token, where there may be one: nothing was done, and no body is gone."""
         if not own.may_ask_again(request.get(request_context.SCOPES, ())):
             return answer
         answer.close()
         return await self._ask(request, None)
 
-    def _require_welcome(self, answer: aiohttp.ClientResponse, own: OwnCredentials) -> None:
+    def _require_welcome(self, answer: UpstreamAnswer, own: OwnCredentials) -> None:
         """Requires that the registry takes the proxy's own credentials: it would ask clients for what is not theirs.
 
         Raises:
             RegistryError: UNAVAILABLE, 502.
         """
-        if answer.status != HTTPStatus.UNAUTHORIZED:
+        if answer.head.status != HTTPStatus.UNAUTHORIZED:
             self._refused = ""
             return
         answer.close()
-        sentence = own.refused(answer.headers.getall("WWW-Authenticate", []), where=self._where)
+        challenges = [value for name, value in answer.head.headers if name.lower() == "www-authenticate"]
+        sentence = own.refused(challenges, where=self._where)
         if sentence != self._refused:
             self._refused = sentence
             _log.error("%s", sentence)
@@ -242,20 +244,25 @@ class Forwarder:
         """
         own = await self._credentials.headers(_CATALOG) if self._credentials is not None else []
         try:
-            async with self._pooled.get(
-                URL(self._origin + target, encoded=True), headers=CIMultiDict(own), allow_redirects=False
-            ) as answer:
+            async with await self._get(target, own) as answer:
                 if self._credentials is not None:
                     self._require_welcome(answer, self._credentials)
                 body = bytearray()
-                while chunk := await answer.content.readany():
+                while chunk := await answer.read():
                     body += chunk
                     if len(body) > most:
                         sentence = f"{self._where} answers with more than {most} bytes"
                         raise RegistryError(ErrorCode.UNAVAILABLE, sentence, status=502)
-                return Page(answer.status, "Link" in answer.headers, bytes(body))
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._unreachable(error) from None
+                has_next = any(name.lower() == "link" for name, _ in answer.head.headers)
+                return Page(answer.head.status, has_next, bytes(body))
+        except UpstreamFailure as failure:
+            raise self._unreachable(failure) from None
+
+    async def _get(self, target: str, headers: list[Header]) -> UpstreamAnswer:
+        """Asks for something for the proxy itself."""
+        named = [("Host", self._address.host), *headers]
+        head = _request_head("GET", self._address.hidden + target, named, body=None)
+        return await ask(self._pool, head, method="GET")
 
     def _certificate(self, request: web.BaseRequest, target: str, key: bytes) -> list[Header]:
         """Returns the header that tells the client's certificate, if it has shown one."""
@@ -269,31 +276,46 @@ class Forwarder:
             _log.warning("%s; the %s registry is told of none", error, self._backend.value)
             return []
 
-    def _headers_back(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
-        passed = response_headers(list(answer.headers.items()), partial(self._addresses, request))
+    def _headers_back(self, request: web.BaseRequest, head: AnswerHead) -> CIMultiDict[str]:
+        passed = response_headers(head.headers, partial(self._addresses, request))
         if self._credentials is not None:
             passed = [each for each in passed if each[0].lower() not in KEPT]
         headers_back = CIMultiDict(passed)
         headers_back.setdefault("Server", "Portside")
         return headers_back
 
+    def _kept_head(self, request: web.BaseRequest, head: AnswerHead, *, has_content: bool) -> KeptHead | None:
+        """Returns what a head becomes for clients of HTTP/1.1, where it is the same for all of them."""
+        if not takes_kept(request) or self._credentials is not None:  # then more is changed in it, further out
+            return None
+        asked = (head, request.get(request_context.RESPONSE_HEADERS), has_content)
+        try:
+            return self._kept[asked]
+        except KeyError:
+            kept = None
+            if may_be_kept(head):
+                response = web.StreamResponse(headers=self._headers_back(request, head))
+                add_outer_headers(request, response)
+                kept = make_kept(head, response.headers, has_content=has_content)
+            self._kept.put(asked, kept)
+            return kept
+
     def _addresses(self, request: web.BaseRequest) -> Addresses:
         settings, host = self._settings, client_authority(request)
         if not settings.host:
             self._doubts.check(request)
         return Addresses(
-            asked=self._origin + origin_form(request.raw_path),
+            asked=self._address.origin + origin_form(request.raw_path),
             host=host,
             client=settings.host or location_origin(request),
             endpoint=settings.host.partition("://")[2] or host,
             rooted=settings.relative_urls,
-            hidden=self._hidden,
+            hidden=self._address.hidden,
         )
 
-    async def _stream_back(
-        self, request: web.BaseRequest, answer: aiohttp.ClientResponse, headers: CIMultiDict[str]
-    ) -> web.StreamResponse:
-        response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
+    async def _stream_back(self, request: web.BaseRequest, answer: UpstreamAnswer) -> web.StreamResponse:
+        head = answer.head
+        response = web.StreamResponse(status=head.status, reason=head.reason, headers=self._headers_back(request, head))
         add_outer_headers(request, response)
         close_if_out_of_step(request, response)
         await response.prepare(request)
@@ -302,61 +324,43 @@ class Forwarder:
         await response.write_eof()
         return response
 
-    async def _next(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> bytes:
+    async def _next(self, request: web.BaseRequest, answer: UpstreamAnswer) -> bytes:
         try:
-            return await answer.content.readany()
-        except (aiohttp.ClientError, TimeoutError) as error:
+            return await answer.read()
+        except UpstreamFailure as failure:
             name, path = self._backend.value, printable(path_for_log(request))
-            _log.error("the %s registry broke off in the middle of %s: %s", name, path, printable(repr(error)))
-            raise break_off(request) from error
+            _log.error("the %s registry failed in the middle of %s: %s", name, path, printable(failure.why))
+            raise break_off(request) from failure
 
-    def _failed(self, request: web.BaseRequest, body: ClientBody | None, error: Exception) -> web.StreamResponse:
+    def _failed(
+        self, request: web.BaseRequest, body: ClientBody | None, failure: UpstreamFailure
+    ) -> web.StreamResponse:
         if body is not None and body.failure is not None:
             return self._error(request, body.failure)
-        return self._error(request, self._unreachable(error))
+        return self._error(request, self._unreachable(failure))
 
-    def _unreachable(self, error: Exception) -> RegistryError:
-        status, why = self._why(error)
+    def _unreachable(self, failure: UpstreamFailure) -> RegistryError:
         detail = (
-            f"{self._where} does not answer: {printable(why)};"
+            f"{self._where} does not answer: {printable(failure.why)};"
             f" start it or correct gateway.{self._backend.value}.upstream"
         )
         _log.error("%s", detail)
-        return RegistryError(ErrorCode.UNAVAILABLE, detail, status=status)
+        return RegistryError(ErrorCode.UNAVAILABLE, detail, status=failure.status)
 
     def _error(self, request: web.BaseRequest, error: RegistryError) -> web.StreamResponse:
         return reply(request, registry_error(self._backend, error))
-
-    def _why(self, error: Exception) -> tuple[int, str]:
-        match error:
-            case aiohttp.ConnectionTimeoutError():
-                return 504, f"no connection within {self._settings.connect_seconds:g} seconds"
-            case TimeoutError():
-                return 504, f"it said nothing for {self._settings.read_seconds:g} seconds"
-            case aiohttp.ClientConnectorCertificateError():
-                return 502, f"its certificate is not trusted ({error.certificate_error})"
-            case aiohttp.ClientConnectorError():
-                return 502, f"it cannot be reached ({error.os_error.strerror or error.os_error})"
-            case aiohttp.ClientResponseError():
-                return 502, f"its answer is not HTTP ({error.message})"
-            case _:
-                return 502, f"it broke off ({str(error) or type(error).__name__})"
 
     async def available(self) -> bool:
         """Whether the registry answers now."""
         path = f"{self._settings.prefix}/v2/" if self._backend is Backend.V2 else "/v1/_ping"
         try:
-            own = await self._credentials.headers(()) if self._credentials is not None else []
-            async with self._fresh.get(
-                URL(self._origin + path, encoded=True),
-                headers=CIMultiDict(own),
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=PROBE_SECONDS),
-            ) as answer:
-                if self._credentials is not None:
-                    self._require_welcome(answer, self._credentials)
-                return answer.status < 500  # noqa: PLR2004 - HTTP's own border between their fault and ours
-        except (aiohttp.ClientError, TimeoutError, RegistryError):
+            async with asyncio.timeout(PROBE_SECONDS):
+                own = await self._credentials.headers(()) if self._credentials is not None else []
+                async with await self._get(path, own) as answer:
+                    if self._credentials is not None:
+                        self._require_welcome(answer, self._credentials)
+                    return answer.head.status < 500  # noqa: PLR2004 - HTTP's own border between their fault and ours
+        except (UpstreamFailure, TimeoutError, RegistryError):
             return False
 
     async def ask_health(self) -> str:
@@ -366,25 +370,22 @@ class Forwarder:
         """
         where = self._where
         try:
-            async with self._fresh.get(
-                URL(self._origin + HEALTH_PATH, encoded=True),
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=PROBE_SECONDS),
-            ) as answer:
-                if answer.status == 200:  # noqa: PLR2004 - well
+            async with asyncio.timeout(PROBE_SECONDS), await self._get(HEALTH_PATH, []) as answer:
+                status = answer.head.status
+                if status == 200:  # noqa: PLR2004 - well
                     return ""
-                found = _findings(await answer.content.read(SMALL_BODY)) if answer.status == 503 else ""  # noqa: PLR2004
-        except (aiohttp.ClientError, TimeoutError) as error:
-            return f"{where} does not answer: {printable(self._why(error)[1])}"
+                found = _findings(await _read_some(answer)) if status == 503 else ""  # noqa: PLR2004
+        except TimeoutError:
+            return f"{where} does not answer: it said nothing for {PROBE_SECONDS:g} seconds"
+        except UpstreamFailure as failure:
+            return f"{where} does not answer: {printable(failure.why)}"
         if found:
             return f"{where} is not well: {printable(found)}"
         return "" if await self.available() else self._refused or f"{where} does not answer its own ping"
 
     async def close(self) -> None:
         """Closes the pooled connections."""
-        await self._pooled.close()
-        await self._fresh.close()
-        await self._resolver.close()
+        await self._pool.close()
         if self._credentials is not None:
             await self._credentials.close()
 
@@ -398,12 +399,39 @@ def _findings(body: bytes) -> str:
     return "; ".join(f"{what}: {reason}" for what, reason in found.items()) if isinstance(found, dict) else ""
 
 
-async def _small_body(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> bytes | None:
+async def _small_body(request: web.BaseRequest, answer: UpstreamAnswer) -> bytes | None:
     """Returns a body that is small and of known length whole, so that head and body are sent in one write."""
-    length = answer.content_length
-    if length is None or length > SMALL_BODY or request.method == "HEAD" or answer.status in _NO_BODY:
+    head = answer.head
+    if request.method == "HEAD" or head.has_no_content:
+        return b""
+    if head.length is None or head.chunked or head.length > SMALL_BODY:
         return None
-    return await answer.read()
+    return await answer.read_whole()
+
+
+async def _read_some(answer: UpstreamAnswer) -> bytes:
+    """Returns a body; as much of it as is looked at."""
+    body = bytearray()
+    while len(body) < SMALL_BODY and (chunk := await answer.read()):
+        body += chunk
+    return bytes(body)
+
+
+def _request_head(
+    method: str, target: str, headers: list[Header], *, body: ClientBody | None, expects: bool = False
+) -> bytes:
+    """Returns the head of a request to a registry, with how its body is framed and its connection is used."""
+    framing: list[Header] = []
+    has_length = any(name.lower() == "content-length" for name, _ in headers)
+    if body is not None and not has_length:
+        framing.append(("Transfer-Encoding", "chunked"))
+    elif not has_length and method not in _NO_LENGTH:
+        framing.append(("Content-Length", "0"))
+    if expects:
+        framing.append(("Expect", "100-continue"))
+    if body is not None or method not in REPEATABLE:
+        framing.append(("Connection", "close"))
+    return encode_head(f"{method} {target} HTTP/1.1", (*headers, *framing)) + b"\r\n"
 
 
 def _ascii(target: str) -> str:

@@ -166,6 +166,9 @@ _REWRITE: Mapping[str, Callable[[str, Addresses], str]] = {
     "x-docker-endpoints": rewrite_endpoints,
 }
 
+ADDRESSES_IN = frozenset(_REWRITE)
+"""The headers of an answer, in lower case, that depend on the address that the client used."""
+
 
 def _shown(target: str, addresses: Addresses) -> str:
     """Returns a path on the registry as the client knows it."""
