@@ -275,6 +275,34 @@ class Client:
             status, _, said = self._ask("PUT", f"/v1/{path}", body, {"User-Agent": OLD_AGENT, **headers})
             _required(status, {200, 204}, said, f"PUT /v1/{path}")
 
+    def v1_image(self, name: str, tag: str) -> str:
+        """Returns the id of a tag's image."""
+        path = f"/v1/repositories/{name}/tags/{tag}"
+        status, _, said = self._ask("GET", path, headers={"User-Agent": OLD_AGENT})
+        return str(json.loads(_required(status, {200}, said, f"GET {path}")))
+
+    def pull_v1(self, name: str, tag: str, sizes: Sequence[int]) -> None:
+        """Pulls an image as Docker 1.5 does: the tag, its ancestry, then JSON and layer of each image.
+
+        Args:
+            name: the repository.
+            tag: its tag.
+            sizes: bytes of each layer that must come.
+        """
+        ids = json.loads(self._get_v1(f"repositories/{name}/images"))
+        image_id = self.v1_image(name, tag)
+        ancestry = json.loads(self._get_v1(f"images/{image_id}/ancestry"))
+        found = []
+        for each in reversed(ancestry):
+            json.loads(self._get_v1(f"images/{each}/json"))
+            found.append(len(self._get_v1(f"images/{each}/layer")))
+        if found != list(sizes) or image_id not in {each["id"] for each in ids}:
+            raise Hindrance(f"a v1 pull of {name}:{tag} found layers of {found} bytes")
+
+    def _get_v1(self, path: str) -> bytes:
+        status, _, said = self._ask("GET", f"/v1/{path}", headers={"User-Agent": OLD_AGENT})
+        return _required(status, {200}, said, f"GET /v1/{path}")
+
     def _ask(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Mapping[str, str], bytes]:

@@ -339,8 +339,22 @@ ROWS = (
                 "v1 push of small layers: CPU an image",
                 "ms",
                 Better.LESS,
-                (Bound(PORTSIDE, BEFORE, 1.05),),
+                (Bound(PORTSIDE, BEFORE, NO_WORSE), Bound(ROLES, BEFORE_ROLES, NO_WORSE)),
             ),
+        ),
+    ),
+    Row(
+        "v1.pull",
+        "pull of chains of small layers by the v1 protocol",
+        (
+            Metric(
+                "v1.pull.cpu",
+                "v1 pull of 8 small layers: CPU",
+                "ms",
+                Better.LESS,
+                (Bound(PORTSIDE, BEFORE, NO_WORSE), Bound(ROLES, BEFORE_ROLES, NO_WORSE)),
+            ),
+            Metric("v1.pull.layer", "v1 layer/v2 blob: CPU of bytes", "ratio", Better.LESS, (_absolute(1.15, 1.05),)),
         ),
     ),
     Row(

@@ -27,7 +27,7 @@ from bench.programs import Programs
 from bench.pushing import PUSHES, measure_push, moved
 from bench.scale import RATE, Scale
 from bench.told import measure_told
-from bench.v1_push import measure_v1_push
+from bench.v1_images import measure_v1_push, v1_images
 from bench.varied import WITH_TOKENS, asked_of, measure_tokens, measure_varied
 
 Samples = dict[str, dict[str, list[float]]]
@@ -251,14 +251,23 @@ def _convert(bench: Bench, row: Row) -> Figures:
             yield from ((PORTSIDE, figures) for figures in measures[row.name.partition(".")[2]]())
 
 
-def _v1(bench: Bench, _: Row) -> Figures:
-    """Pushes of small layers by the v1 protocol: what a push costs beside its bytes."""
+def _v1(bench: Bench, row: Row) -> Figures:
     speakers = [each for each in bench.registries if each.name in {*EARLIER, *EARLIER.values()}]
-    for number in range(bench.scale.rounds + 1):
-        for contestant in speakers:
-            spent = measure_v1_push(contestant)
-            if number > 0:
-                yield contestant.name, {"cpu": spent * 1e3}
+    if row.name == "v1.push":
+        for number in range(bench.scale.rounds + 1):
+            for contestant in speakers:
+                spent = measure_v1_push(contestant)
+                if number > 0:
+                    yield contestant.name, {"cpu": spent * 1e3}
+        return
+    with contextlib.ExitStack() as stack:
+        large = bench.scale.pulled_each
+        held = [(each.name, stack.enter_context(v1_images(each, large=large))) for each in speakers]
+        for number in range(bench.scale.rounds + 1):
+            for name, images in held:
+                figures = {"cpu": images.pull() * 1e3, "layer": images.layer(bench.load, bench.contents)}
+                if number > 0:
+                    yield name, figures
 
 
 def _listings(bench: Bench, _: Row) -> Figures:
