@@ -5,10 +5,18 @@ from __future__ import annotations
 import os
 import socket
 
-import aiohttp
+# Names, not the module: so its client is there (`portside.deferred_modules`) before workers are forked.
+from aiohttp import (
+    ClientConnectorCertificateError,
+    ClientConnectorError,
+    ClientError,
+    ClientPayloadError,
+    ClientResponse,
+    ServerDisconnectedError,
+)
 
 
-async def read_up_to(answer: aiohttp.ClientResponse, most: int) -> bytes:
+async def read_up_to(answer: ClientResponse, most: int) -> bytes:
     """Returns the body of an answer.
 
     Args:
@@ -29,19 +37,19 @@ async def read_up_to(answer: aiohttp.ClientResponse, most: int) -> bytes:
 def why_unanswered(error: Exception) -> str:
     """Returns why there is no answer that can be used, for the end of a sentence about the server."""
     match error:
-        case aiohttp.ClientConnectorError():
+        case ClientConnectorError():
             return why_not_reached(error)
-        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError():
+        case ClientPayloadError() | ServerDisconnectedError():
             return "its answer ends too early"
-        case aiohttp.ClientError():
+        case ClientError():
             return f"its answer is not valid HTTP ({type(error).__name__})"
         case _:
             return str(error)
 
 
-def why_not_reached(error: aiohttp.ClientConnectorError) -> str:
+def why_not_reached(error: ClientConnectorError) -> str:
     """Returns why there is no connection, for the end of a sentence about the server."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+    if isinstance(error, ClientConnectorCertificateError):
         return f"its certificate is not trusted ({error.certificate_error})"
     return f"it cannot be reached ({reason_of(error.os_error)})"
 

@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from portside import __version__
 from portside.announcing import announce
+from portside.deferred_modules import defer_modules, run_module
 from portside.live_settings import LiveSettings
 from portside.observe.logging import log_directly, log_what_python_prints
 from portside.problems import Problem
@@ -83,8 +84,11 @@ def _run(live: LiveSettings, identity: Identity) -> int:
     live.find_certificates()
     prepared = None
     if live.settings.access is not None:
-        from portside.access_control import prepare_access  # noqa: PLC0415 - few have access control
+        with _no_default_cas():
+            from portside.access_control import prepare_access  # noqa: PLC0415 - few have access control
 
+            if live.settings.access.token is not None or live.settings.access.openid:
+                run_module("aiohttp")
         prepared = prepare_access(live.settings)
     if live.settings.v1.index is not None:
         with _no_default_cas():
@@ -101,6 +105,7 @@ def _run(live: LiveSettings, identity: Identity) -> int:
 
 def _import_what_serves(role: Role) -> None:
     """Imports all that a worker of a role needs to serve, before they are forked: so it is done once, and shared."""
+    defer_modules()
     with _no_default_cas():
         import portside.observe.metrics  # noqa: PLC0415
         import portside.server.workers  # noqa: PLC0415
@@ -119,6 +124,29 @@ def _import_what_serves(role: Role) -> None:
     portside.server.working.loop_factory()
 
 
+def _import_what_is_wanted(settings: Settings) -> None:
+    """Imports what few settings ask for, before the fork too."""
+    if settings.cache is not None and settings.cache.redis is not None and settings.runs_v2:
+        from portside.caching import import_redis  # noqa: PLC0415 - it is slow, and an extra
+
+        import_redis()
+    elsewhere = settings.proxy.v1 is not None or settings.proxy.v2 is not None
+    with _no_default_cas():
+        if elsewhere:
+            import proxy.forwarding  # noqa: F401, PLC0415
+        if settings.notifications is not None and settings.notifications.endpoints:
+            import portside.notifying  # noqa: PLC0415
+            import portside.observe.notification_metrics  # noqa: PLC0415
+        if settings.health.configured:
+            import portside.observe.configured_checks  # noqa: PLC0415
+            import portside.observe.stopping  # noqa: F401, PLC0415
+        if settings.mirroring is not None and settings.runs_v1:
+            import backends.v1.mirror.handlers  # noqa: PLC0415
+            import backends.v1.mirror.mirror  # noqa: F401, PLC0415
+        if elsewhere or settings.health.configured:
+            run_module("aiohttp")
+
+
 def _serve(
     live: LiveSettings, bound: tuple[BoundListener, ...], identity: Identity, prepared: PreparedAccess | None
 ) -> int:
@@ -128,18 +156,7 @@ def _serve(
     from portside.server.workers import serve  # noqa: PLC0415
     from portside.wiring import build  # noqa: PLC0415
 
-    cache = live.settings.cache
-    if cache is not None and cache.redis is not None and live.settings.runs_v2:
-        from portside.caching import import_redis  # noqa: PLC0415 - it is slow, and an extra
-
-        import_redis()
-    if live.settings.proxy.v1 or live.settings.proxy.v2:
-        with _no_default_cas():
-            import proxy.forwarding  # noqa: F401, PLC0415
-
-    if live.settings.notifications is not None and live.settings.notifications.endpoints:
-        with _no_default_cas():
-            import portside.notifying  # noqa: F401, PLC0415
+    _import_what_is_wanted(live.settings)
 
     def tick() -> None:
         live.tick()
