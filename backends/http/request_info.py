@@ -12,6 +12,9 @@ from backends.http.masking import masked
 from backends.model.clients import MAX_AGENT
 from backends.model.errors import ErrorCode, RegistryError
 
+UNIX = "unix"
+"""The address of a client of a unix socket that nobody forwards for."""
+
 MAX_FIELDS = 100
 """More fields than any client's query has."""
 
@@ -50,13 +53,16 @@ def forwarded_scheme(request: BaseRequest) -> str:
 
 def remote_address(request: BaseRequest) -> str:
     """Returns the client's IP address: the peer's, or the one that a trusted peer forwards for; `unix` when unknown."""
-    if request_context.TRUSTED_PEER in request:
-        headers = request.headers
-        real = headers.get("X-Real-IP")
-        said = client_ip(real, () if real else headers.getall("X-Forwarded-For", ()))
-        if said:
-            return said
-    return request.remote or "unix"
+    return told_address(request) or request.remote or UNIX
+
+
+def told_address(request: BaseRequest) -> str:
+    """Returns the IP address that a trusted peer forwards for; "" where none says it."""
+    if request_context.TRUSTED_PEER not in request:
+        return ""
+    headers = request.headers
+    real = headers.get("X-Real-IP")
+    return client_ip(real, () if real else headers.getall("X-Forwarded-For", ()))
 
 
 def client_agent(request: BaseRequest) -> str:

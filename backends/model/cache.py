@@ -22,7 +22,7 @@ NOTHING = _Nothing()
 
 
 class Cache(dict[K, V], Generic[K, V]):
-    """A bounded mapping, to be used through `cache[key]`, `put` and `forget`.
+    """A bounded mapping, to be used through `cache[key]`, `find`, `put` and `forget`.
 
     The dictionary itself is the young generation, so what iterates, counts or compares does not see the old one.
     Several threads may use it: where they race, something is made twice or forgotten early.
@@ -70,6 +70,15 @@ class Cache(dict[K, V], Generic[K, V]):
             self._weight = 0
         self[key] = value
         self._weight += weight
+
+    def find(self, key: K) -> V | None:
+        """Returns what is remembered, and None for nothing, without making any: for what is seldom there."""
+        found = self.get(key)
+        if found is None and self._old:
+            found = self._old.get(key)
+            if found is not None:
+                self.put(key, found)
+        return found
 
     def forget(self, key: K) -> V | None:
         """Drops a value; returns it, or None when there was none."""

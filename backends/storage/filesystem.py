@@ -14,9 +14,11 @@ import secrets
 import stat as stat_module
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from backends.dependencies import NOTED, Dependencies, Question, refuse_keeping
 from backends.storage import layout
 from backends.storage.absences import Absences
 from backends.storage.atomic_writes import AtomicWrites
@@ -65,7 +67,7 @@ class FilesystemDriver:
         self._listings = Listings(self._opener)
         self._absences = Absences(self._opener, self.submit)
         is_told = self._opener.cached and tells_changes(str(root))
-        self._kept = KeptFiles(os.fstat(self._root).st_dev) if is_told else None
+        self._kept = KeptFiles(os.fstat(self._root).st_dev, self._opener.open_cached) if is_told else None
         self.boot_id = _boot_id()
 
     # reading
@@ -73,11 +75,14 @@ class FilesystemDriver:
     async def read(self, path: str) -> bytes:
         kept = self._kept
         if kept is not None and (content := kept.content(path)) is not None:
+            if (noted := NOTED.get()) is not None:
+                noted.add_of_storage(kept.still_reads(path, content))
             return content
         if self._opener.cached:
             try:
                 fd = self._opener.open_cached(path[1:].encode())
             except FileNotFoundError:
+                refuse_keeping()
                 raise PathNotFound(path) from None
             if fd >= 0:
                 is_kept = False
@@ -87,8 +92,11 @@ class FilesystemDriver:
                     if 0 <= count < SMALL_READ:
                         content = bytes(memoryview(buffer)[:count])
                         is_kept = kept is not None and kept.keep(path, fd, content)
+                        if (noted := NOTED.get()) is not None:
+                            _note(noted, kept.still_reads(path, content) if kept is not None and is_kept else None)
                         return content
                 except IsADirectoryError:
+                    refuse_keeping()
                     raise PathNotFound(path) from None
                 finally:
                     if not is_kept:
@@ -112,7 +120,10 @@ class FilesystemDriver:
             try:
                 fd = self._opener.open_cached(path[1:].encode())
             except FileNotFoundError:
+                refuse_keeping()
                 raise PathNotFound(path) from None
+        if (noted := NOTED.get()) is not None:
+            _note(noted, self._kept.still_is(path, fd) if self._kept is not None and fd >= 0 else None)
         if fd < 0:
             fd = await self._opened(self._open, path)
         info = os.fstat(fd)
@@ -128,17 +139,22 @@ class FilesystemDriver:
     async def stat(self, path: str) -> FileInfo:
         kept = self._kept
         if kept is not None and (info := kept.info(path)) is not None:
+            if (noted := NOTED.get()) is not None:
+                noted.add_of_storage(kept.still_has(path, info))
             return info
         if self._opener.cached:
             try:
                 fd = self._opener.open_cached(path[1:].encode())
             except FileNotFoundError:
+                refuse_keeping()
                 raise PathNotFound(path) from None
             if fd >= 0:
                 is_kept = False
                 try:
                     info = _info(fd, path)
                     is_kept = kept is not None and kept.keep(path, fd)
+                    if (noted := NOTED.get()) is not None:
+                        _note(noted, kept.still_has(path, info) if kept is not None and is_kept else None)
                     return info
                 finally:
                     if not is_kept:
@@ -154,7 +170,11 @@ class FilesystemDriver:
                 os.close(fd)
 
     def are_absent(self, paths: tuple[str, ...]) -> bool:
-        return self._absences.are_absent(paths)
+        if not self._absences.are_absent(paths):
+            return False
+        if (noted := NOTED.get()) is not None:
+            noted.add_of_storage(partial(self._absences.are_absent, paths))
+        return True
 
     async def list(self, path: str) -> Sequence[str]:
         return await self.submit(self._list, path)
@@ -409,6 +429,14 @@ class FilesystemDriver:
 def _close_opened(future: asyncio.Future[int]) -> None:
     if not future.cancelled() and future.exception() is None:
         os.close(future.result())
+
+
+def _note(noted: Dependencies, question: Question | None) -> None:
+    """Notes what an answer depends on; where nobody can tell later whether it is still so, none is kept."""
+    if question is None:
+        noted.refuse()
+    else:
+        noted.add_of_storage(question)
 
 
 def _info(fd: int, path: str) -> FileInfo:

@@ -5,7 +5,7 @@ can set back. So while an open descriptor shows the time at which it was read, i
 that costs a fraction of opening and reading it anew. Storage is asked at every read all the same: what another process
 has removed is gone for the next.
 
-Whoever renames a folder above changes nothing of the file, so after a second it is read by its path again.
+Whoever renames a folder above changes nothing of the file, so after a second it is looked up by its path again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Callable
 
+from backends.dependencies import Question
 from backends.model.cache import Cache
 from backends.storage.driver import FileInfo
 
@@ -36,10 +38,13 @@ class KeptFiles:
 
     Args:
         device: the one that they must be on: what is mounted below the root may not tell of changes.
+        look_up: opens a path for reading where the kernel can look it up in memory; -1 where that takes a thread, and
+            FileNotFoundError where it is not there.
     """
 
-    def __init__(self, device: int) -> None:
+    def __init__(self, device: int, look_up: Callable[[bytes], int]) -> None:
         self._device = device
+        self._look_up = look_up
         self._kept: Cache[str, _Kept] = Cache(bound=BOUND)
         self._asked: set[str] = set()
         self._asked_until = 0.0
@@ -59,10 +64,74 @@ class KeptFiles:
             kept = self._kept[path]
         except KeyError:
             return None
-        if time.monotonic() < kept.until and os.fstat(kept.fd).st_ctime_ns == kept.changed:
+        if os.fstat(kept.fd).st_ctime_ns == kept.changed and (time.monotonic() < kept.until or self._is_at(path, kept)):
             return kept
         self._kept.forget(path)
         return None
+
+    def _is_at(self, path: str, kept: _Kept) -> bool:
+        """Whether a path still leads to the file that is kept; so it is for another second then."""
+        now = time.monotonic()
+        try:
+            fd = self._look_up(path[1:].encode())
+        except FileNotFoundError:
+            return False
+        if fd < 0:
+            return False
+        try:
+            if not os.path.sameopenfile(fd, kept.fd):
+                return False
+        finally:
+            os.close(fd)
+        kept.until = now + KEPT_SECONDS
+        return True
+
+    def still_reads(self, path: str, content: bytes) -> Question:
+        """Returns the question whether a file surely holds what it held."""
+        find = self._find
+
+        def ask() -> bool:
+            kept = find(path)
+            return kept is not None and kept.content == content
+
+        return ask
+
+    def still_has(self, path: str, info: FileInfo) -> Question:
+        """Returns the question whether a file surely has the size and the time that it had."""
+        find = self._find
+
+        def ask() -> bool:
+            kept = find(path)
+            return kept is not None and kept.info == info
+
+        return ask
+
+    def still_is(self, path: str, fd: int) -> Question | None:
+        """Returns the question whether a file surely is what it was before it was read by a descriptor.
+
+        Args:
+            path: the file.
+            fd: it, open; of what is not kept yet, a second descriptor may be.
+
+        Returns:
+            None where that cannot be known, or is not worth it.
+        """
+        kept = self._find(path)
+        if kept is None:
+            own = os.dup(fd)
+            if not self.keep(path, own):
+                os.close(own)
+                return None
+            kept = self._kept[path]
+        if not os.path.sameopenfile(fd, kept.fd):
+            return None
+        changed, find = kept.changed, self._find
+
+        def ask() -> bool:
+            kept = find(path)
+            return kept is not None and kept.changed == changed
+
+        return ask
 
     def keep(self, path: str, fd: int, content: bytes | None = None) -> bool:
         """Keeps what has just been opened, when it is asked for often and has not changed lately.

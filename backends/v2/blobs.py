@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.dependencies import refuse_keeping
 from backends.http.conditions import is_unchanged
 from backends.http.sending import respond, send_content
 from backends.model.digest import Digest
@@ -67,6 +68,7 @@ async def _redirect(parts: Parts, request: BaseRequest, name: RepositoryName, di
 def _tell(parts: Parts, request: BaseRequest, name: RepositoryName, digest: Digest, size: int) -> None:
     from backends.v2.pulls import tell_blob  # noqa: PLC0415 - only where events are wanted
 
+    refuse_keeping()
     tell_blob(parts, request, name, digest, size)
 
 

@@ -10,6 +10,7 @@ from functools import partial
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from backends.dependencies import refuse_keeping
 from backends.http.conditions import is_unchanged
 from backends.http.provenance import provenance
 from backends.http.receiving import read_body
@@ -65,6 +66,7 @@ async def get_manifest(
     if parts.store.events.wanted:
         from backends.v2.pulls import tell_manifest  # noqa: PLC0415 - only where events are wanted
 
+        refuse_keeping()
         await tell_manifest(parts, request, repository, manifest, tag=tag)
     if whole and isinstance(manifest, StoredManifest):
         return respond(request, 200, headers, manifest.content)
@@ -77,6 +79,7 @@ async def _negotiated(
 ) -> ManifestInfo:
     from backends.v2.negotiated import find_answer  # noqa: PLC0415 - most tags need none of it
 
+    refuse_keeping()
     try:
         return await find_answer(parts, repository, tagged, reader, whole=whole)
     except RegistryError as error:

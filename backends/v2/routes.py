@@ -20,7 +20,7 @@ from backends.model.names import (
 from backends.v2 import base, blobs, catalog, manifests, referrers, repositories, tags, token, uploads
 from backends.v2.accesses import parse_mount_source, touches_its_caller, touches_mount_source
 from backends.web.dispatch import Parser, Route
-from backends.web.operations import Operation
+from backends.web.operations import Again, Operation
 
 _OF_V1 = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*+(?:/[A-Za-z0-9_][A-Za-z0-9._-]*+)?", re.ASCII)
 """Names that clients of v1 could push to docker-registry; v2 has most of them."""
@@ -59,7 +59,7 @@ PARSERS: Mapping[str, Parser] = {
 
 
 ROUTES: Sequence[Route] = (
-    Route("/v2/", {"GET": Operation(Action.LOGIN, base.get_base)}, name="base"),
+    Route("/v2/", {"GET": Operation(Action.LOGIN, base.get_base, again=Again.ALWAYS)}, name="base"),
     Route(
         "/v2/{name*}/manifests/{reference}",
         {
@@ -67,6 +67,7 @@ ROUTES: Sequence[Route] = (
                 Action.PULL,
                 manifests.get_manifest,
                 misnamed={ErrorCode.TAG_INVALID: ErrorCode.MANIFEST_UNKNOWN},
+                again=Again.WHILE_STORED,
             ),
             "PUT": Operation(Action.PUSH, manifests.put_manifest),
             "DELETE": Operation(Action.DELETE, manifests.delete_manifest),
@@ -91,7 +92,7 @@ ROUTES: Sequence[Route] = (
     Route(
         "/v2/{name*}/blobs/{digest}",
         {
-            "GET": Operation(Action.PULL, blobs.get_blob),
+            "GET": Operation(Action.PULL, blobs.get_blob, again=Again.WHILE_STORED),
             "DELETE": Operation(Action.DELETE, blobs.delete_blob),
         },
         name="blob",

@@ -23,7 +23,8 @@ from backends.auth.identity import ANONYMOUS, Identity
 from backends.auth.observing import AuthObserver
 from backends.auth.rules import USERS_ALL, is_somebody
 from backends.auth.schemes import Busy, Failure
-from backends.http.request_info import client_agent, forwarded_scheme, remote_address
+from backends.dependencies import NOTED, Dependencies
+from backends.http.request_info import client_agent, forwarded_scheme, remote_address, told_address
 from backends.model.actions import Action
 from backends.model.errors import RegistryError
 from backends.model.names import canonical_name
@@ -106,7 +107,32 @@ class AccessGate:
         self._note(Rights(control, identity), request)
         if operation.action is Action.LOGIN:
             self._tell(operation, identity, request)
+        if (noted := NOTED.get()) is not None:
+            self._depend(noted, authorization, identity, operation, operation.accesses(values, request), request)
         return True
+
+    def _depend(
+        self,
+        noted: Dependencies,
+        authorization: str,
+        identity: Identity,
+        operation: Operation,
+        accesses: Sequence[Access],
+        request: BaseRequest,
+    ) -> None:
+        """Has the same decided for each request to which the answer is given again, and a login told."""
+        control, are_allowed = self._control, self._are_allowed
+        recall = control.recall
+
+        def ask() -> bool:
+            return recall(authorization) is identity and (
+                _may_do_everything(control, identity) or are_allowed(identity, accesses)
+            )
+
+        noted.add(ask)
+        if operation.action is Action.LOGIN and identity.user:
+            agent, told = client_agent(request), told_address(request)
+            noted.tell(lambda address, _: self._logins.tell(identity, told or address, agent))
 
     async def admit(self, operation: Operation, values: Values, request: BaseRequest) -> Admission:
         """Decides about a request; from here on it carries its caller's rights.

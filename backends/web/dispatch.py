@@ -17,13 +17,14 @@ from urllib.parse import unquote
 from aiohttp.web import BaseRequest, StreamResponse
 
 from backends import request_context
+from backends.dependencies import NOTED, refuse_keeping
 from backends.http.paths import collapse_slashes
 from backends.http.sending import respond
 from backends.model.actions import Action
 from backends.model.cache import Cache
 from backends.model.errors import ErrorCode, RegistryError
 from backends.web.gates import Gate
-from backends.web.operations import Operation, Values
+from backends.web.operations import Again, Operation, Values
 
 if TYPE_CHECKING:
     from backends.web.access import AccessGate
@@ -190,7 +191,11 @@ class Dispatcher:
         if operation.source is not None:
             values = {**values, "source": operation.source(request)}
         parts = self._parts
+        noted = NOTED.get()
+        if noted is not None and operation.again is not Again.NEVER:
+            noted.permit(needs_storage=operation.again is Again.WHILE_STORED)
         if self._access is not None and not self._access.admit_known(operation, values, request):
+            refuse_keeping()
             admission = await self._access.admit(operation, values, request)
             values = admission.values
             if admission.is_hidden:

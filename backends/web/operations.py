@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from aiohttp.web import BaseRequest, StreamResponse
@@ -86,6 +87,14 @@ def touches_what_the_path_names(action: Action, values: Values, request: BaseReq
     return (RegistryAccess(action),)
 
 
+class Again(Enum):
+    """Whether an operation's answer may be given again to a like request (`backends/dependencies.py`)."""
+
+    NEVER = "never"
+    ALWAYS = "it depends on nothing that is stored"
+    WHILE_STORED = "while what it was made of is stored as it was"
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """What one method of a route does.
@@ -98,6 +107,7 @@ class Operation:
             none.
         misnamed: what a parser's error means here, where it is not what the error says: a tag that cannot exist is not
             there for who asks for it, and a mistake only for who pushes it.
+        again: whether its answer may be given again; its handler, and what that asks, may still refuse.
     """
 
     action: Action
@@ -105,6 +115,7 @@ class Operation:
     touches: Touches = touches_what_the_path_names
     source: Callable[[BaseRequest], RepositoryName | None] | None = None
     misnamed: Mapping[ErrorCode, ErrorCode] = field(default_factory=dict)
+    again: Again = Again.NEVER
 
     def accesses(self, values: Values, request: BaseRequest) -> Sequence[Access]:
         """Returns everything that a caller must be allowed, the most specific first."""

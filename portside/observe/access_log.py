@@ -19,7 +19,7 @@ import select
 import stat
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from typing_extensions import override
@@ -80,6 +80,9 @@ class AccessLog:
     Args:
         descriptor: where the lines go; stdout.
         fields: at the end of every line.
+
+    Attributes:
+        tells_requests: whether requests leave lines.
     """
 
     def __init__(self, descriptor: int = 1, *, fields: Mapping[str, Any] | None = None) -> None:
@@ -93,6 +96,7 @@ class AccessLog:
         self._timer: asyncio.TimerHandle | None = None
         self._second = 0
         self._stamp = ""
+        self.tells_requests = True
         self._batches: queue.Queue[list[str] | None] = queue.Queue(MAX_BATCHES)
         self._thread = threading.Thread(target=self._write_all, name="access log", daemon=True)
         self._thread.start()
@@ -114,13 +118,8 @@ class AccessLog:
         """Adds a line. Nothing is formatted that need not be; what a client sent cannot forge a second one."""
         now = int(time.time())
         if now != self._second:
-            self._second = now
-            self._stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now))
-        if "?" in path or "@" in path:
-            path = masked(path)
-        path, agent = path[:LONGEST], agent[:512]
-        if '"' in path or '"' in agent:
-            path, agent = path.replace('"', "\\x22"), agent.replace('"', "\\x22")
+            self._begin_second(now)
+        path, agent = _shown(path, agent)
         who = _names[user] if user else "-"
         text = (
             f'{remote} - {who} [{self._stamp}] "{method} {path} {version}" {status} {size} "-" "{agent}" '
@@ -130,8 +129,46 @@ class AccessLog:
             text = escaped(text)
         self._add(text)
 
+    def lines(
+        self,
+        method: str,
+        path: str,
+        version: str,
+        agent: str,
+        status: int,
+        size: int,
+        route: str,
+        reason: str,
+        user: str = "",
+    ) -> Callable[[str, float], None]:
+        """Returns what adds the lines of a request that comes again and again, each with an address and a duration."""
+        if not self.tells_requests:
+            return _nothing
+        shown, shown_agent = _shown(path, agent)
+        before = f" - {_names[user] if user else '-'} ["
+        between = f'] "{method} {shown} {version}" {status} {size} "-" "{shown_agent}" '
+        after = f' {route} "{reason}"{self._tail}'
+        if not f"{before}{between}{after}".isprintable():
+            return lambda remote, seconds: self.line(
+                remote, method, path, version, agent, status, size, seconds, route, reason, user
+            )
+
+        def add(remote: str, seconds: float) -> None:
+            now = int(time.time())
+            if now != self._second:
+                self._begin_second(now)
+            text = f"{remote}{before}{self._stamp}{between}{seconds:.4f}{after}"
+            self._add(text if remote.isprintable() else escaped(text))
+
+        return add
+
+    def _begin_second(self, now: int) -> None:
+        self._second = now
+        self._stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now))
+
     def tell(self, *, requests: bool) -> None:
         """Has requests leave lines from now on, or none."""
+        self.tells_requests = requests
         if requests:
             self.__dict__.pop("line", None)
         else:
@@ -254,6 +291,24 @@ class JsonAccessLog(AccessLog):
             longest //= 2
         self._add(f"{text[:-1]}{self._end}")
 
+    @override
+    def lines(
+        self,
+        method: str,
+        path: str,
+        version: str,
+        agent: str,
+        status: int,
+        size: int,
+        route: str,
+        reason: str,
+        user: str = "",
+    ) -> Callable[[str, float], None]:
+        """Returns what adds the lines of a request that comes again and again."""
+        return lambda remote, seconds: self.line(
+            remote, method, path, version, agent, status, size, seconds, route, reason, user
+        )
+
     def _rendered(self, message: str, request: Mapping[str, Any]) -> str:
         now = time.time()
         stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1_000_000):06d}Z"
@@ -262,6 +317,16 @@ class JsonAccessLog(AccessLog):
     @override
     def _notice(self, sentence: str) -> str:
         return f"{self._rendered(sentence, {})[:-1]}{self._end}"
+
+
+def _shown(path: str, agent: str) -> tuple[str, str]:
+    """Returns path and User-Agent as they stand in a line."""
+    if "?" in path or "@" in path:
+        path = masked(path)
+    path, agent = path[:LONGEST], agent[:512]
+    if '"' in path or '"' in agent:
+        path, agent = path.replace('"', "\\x22"), agent.replace('"', "\\x22")
+    return path, agent
 
 
 def _name(user: str) -> str:

@@ -214,10 +214,7 @@ class Metrics:
             decided: the proxy's decision: the client's generation, and why.
         """
         self._under_way[listener] -= 1
-        key = (listener, backend, handler or "other", status, METHODS.get(method, "other"))
-        tally = self._tallies.get(key)
-        if tally is None:
-            tally = self._tallies[key] = _Tally()
+        tally = self._tally((listener, backend, handler or "other", status, METHODS.get(method, "other")))
         tally.requests += 1
         tally.seconds += seconds
         tally.received += received
@@ -230,6 +227,46 @@ class Metrics:
             self._decided[route] = self._decided.get(route, 0) + 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+
+    def counting(
+        self,
+        listener: str,
+        backend: str,
+        status: int,
+        method: str,
+        *,
+        sent: int,
+        handler: str = "",
+        decided: tuple[str, str] | None = None,
+    ) -> Callable[[float], None]:
+        """Returns what counts a request without a body that comes again and again, with what is said of it to `end`.
+
+        What is returned is called with the seconds from its head to the end of the handler.
+        """
+        tally = self._tally((listener, backend, handler or "other", status, METHODS.get(method, "other")))
+        nothing, size = bisect_left(SIZES, 0), bisect_left(SIZES, sent)
+        route = None if decided is None else (backend, *decided)
+        decisions = self._decided
+
+        def count(seconds: float) -> None:
+            tally.requests += 1
+            tally.seconds += seconds
+            tally.sent += sent
+            tally.buckets[bisect_left(BUCKETS, seconds)] += 1
+            tally.received_sizes[nothing] += 1
+            tally.sent_sizes[size] += 1
+            if route is not None:
+                decisions[route] = decisions.get(route, 0) + 1
+            if self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+
+        return count
+
+    def _tally(self, key: tuple[str, str, str, int, str]) -> _Tally:
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = _Tally()
+        return tally
 
     def set_room(self, storage: str, room: Room, *, low: bool) -> None:
         """Tells how much room the tightest volume of a storage has."""

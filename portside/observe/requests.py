@@ -9,13 +9,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from time import perf_counter
+from typing import NamedTuple
 
 from aiohttp import HttpVersion10, web
 
 from backends import request_context
+from backends.dependencies import NOTED, Dependencies, refuse_keeping
 from backends.http.configured_headers import ConfiguredHeaders
 from backends.http.connections import break_off
-from backends.http.request_info import client_agent, path_for_log, remote_address
+from backends.http.request_info import client_agent, path_for_log, remote_address, told_address
 from backends.http.sending import add_outer_headers
 from backends.model.errors import ErrorCode, RegistryError
 from backends.v1.errors import render as render_v1
@@ -56,6 +58,7 @@ def observed(
     async def observe(request: web.BaseRequest) -> web.StreamResponse:
         request[request_context.RESPONSE_HEADERS] = headers.current
         if request.raw_path == HEALTH_PATH and health is not None and request.method in {"GET", "HEAD"}:
+            refuse_keeping()
             response = await health(request)
             add_outer_headers(request, response)
             return response
@@ -78,6 +81,10 @@ def observed(
             backend = request.get(request_context.BACKEND, listener) if is_routed else listener
             if sent < 0:
                 sent = request.writer.output_size
+            noted = NOTED.get()
+            if noted is not None and status != CLIENT_GONE:
+                told = Told(listener, backend, status, sent, is_routed=is_routed)
+                _leave_again(noted, request, told, access=access, metrics=metrics)
             if metrics is not None:
                 metrics.end(
                     listener,
@@ -106,6 +113,52 @@ def observed(
                 )
 
     return observe
+
+
+class Told(NamedTuple):
+    """What is told of an answer."""
+
+    listener: str
+    backend: str
+    status: int
+    sent: int
+    is_routed: bool
+
+
+def _leave_again(
+    noted: Dependencies,
+    request: web.BaseRequest,
+    told: Told,
+    *,
+    access: AccessLog | None,
+    metrics: Metrics | None,
+) -> None:
+    """Has each request to which this answer is given again leave what this one leaves."""
+    address = told_address(request)
+    if metrics is not None:
+        count = metrics.counting(
+            told.listener,
+            told.backend,
+            told.status,
+            request.method,
+            sent=told.sent,
+            handler=request.get(request_context.HANDLER, ""),
+            decided=request.get(request_context.DECIDED) if told.is_routed else None,
+        )
+        noted.tell(lambda _, seconds: count(seconds))
+    if access is not None:
+        line = access.lines(
+            request.method,
+            request.raw_path,
+            "HTTP/1.0" if request.version is HttpVersion10 else "HTTP/1.1",
+            client_agent(request) or "-",
+            told.status,
+            told.sent,
+            told.backend,
+            request.get(request_context.ROUTE, ""),
+            request.get(request_context.USER) or "",
+        )
+        noted.tell((lambda _, seconds: line(address, seconds)) if address else line)
 
 
 def _failed(request: web.BaseRequest, listener: str, error: Exception) -> web.StreamResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from backends.dependencies import NOTED
 from backends.http.connections import close_if_out_of_step
 from backends.model.errors import ErrorCode, RegistryError
 from backends.v1.errors import render as render_v1
@@ -28,6 +29,8 @@ def while_healthy(handler: Handler, health: Health, *, mark: str) -> Handler:
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         if not health.stops_requests or request.headers.get(MARK_HEADER) == mark:
+            if (noted := NOTED.get()) is not None:
+                noted.add(lambda: not health.stops_requests)
             return await handler(request)
         render = render_v1 if request.raw_path.startswith("/v1/") else render_v2
         error = RegistryError(ErrorCode.UNAVAILABLE, "health check failed: please see /debug/health")

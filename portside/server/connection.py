@@ -5,22 +5,42 @@
 - A client that has said all it has to say (it shut down its side of a plain connection) still gets its answers.
 - What is not valid HTTP is answered by `grammar`, never by aiohttp, whose page names itself.
 - A head that does not end is refused: aiohttp's parser bounds a header, and how many there are, but not their sum.
+- A request that was answered before is answered again without being read anew (`kept_answers`).
 
-Invariant: after a request that is not valid HTTP nothing more is parsed.
+Invariants:
+- after a request that is not valid HTTP nothing more is parsed;
+- a piece is taken for a request, unread, only while the parser holds nothing: each piece before it was one request
+  without a body, from its first byte to its last; and only while nothing is answered, sent, or about to end.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from time import perf_counter
+from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from typing_extensions import override
 
+from backends.http.request_info import UNIX
 from portside.server.grammar import MAX_AUTHORIZATION, MAX_HEAD, SERVER, HeadTooLong, Violation, explain
+from portside.server.keeping import Candidate, is_one_head, may_be_kept
+from portside.server.kept_answers import KeptAnswers
 from portside.server.sockets import GONE, hangup
+
+
+class Keeper(Protocol):
+    """The server, as far as it keeps answers that may be given again."""
+
+    def answers_for(self, connection: Connection) -> KeptAnswers | None:
+        """Returns those for a connection's peer; None where none are kept."""
+
+    def answered_again(self, connection: Connection) -> None:
+        """Takes note of a request that was answered by one of them."""
+
 
 Refuse = Callable[[web.BaseRequest, Violation], Awaitable[web.StreamResponse]]
 
@@ -34,6 +54,7 @@ class Connection(RequestHandler):
     Args:
         server: the server it belongs to.
         refuse: answers a request that is not valid HTTP.
+        keeper: keeps answers that may be given again; None where none are.
         violation: why every request of this connection is refused, if it is.
         settings: of aiohttp's protocol.
 
@@ -47,13 +68,19 @@ class Connection(RequestHandler):
         may_have_long_head: whether a head may be longer than `MAX_AUTHORIZATION`; if not, none need be measured.
         violation: see above.
         on_lost: called when the connection has ended.
+        candidate: the request that was received last, where its answer may be kept.
     """
 
     __slots__ = (
         "_broken",
         "_head_size",
+        "_is_between",
+        "_keeper",
+        "_kept",
+        "_peer",
         "_refuse",
         "body",
+        "candidate",
         "half_closed",
         "is_answered",
         "is_delivered",
@@ -64,9 +91,23 @@ class Connection(RequestHandler):
         "violation",
     )
 
-    def __init__(self, server: web.Server, refuse: Refuse, violation: Violation | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        server: web.Server,
+        refuse: Refuse,
+        violation: Violation | None = None,
+        *,
+        keeper: Keeper | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__(server, **settings)
         self._refuse = refuse
+        self._keeper = keeper
+        self._kept: KeptAnswers | None = None
+        self._is_between = keeper is not None and violation is None
+        """Whether the parser holds nothing, so that the next byte is the first of a request."""
+        self._peer = ""
+        self.candidate: Candidate | None = None
         self.violation = violation
         self._broken = False
         self._head_size = 0
@@ -87,6 +128,9 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self._broken:
             return
+        is_between = self._is_between
+        if is_between and self._answer_again(data):
+            return
         # Not by super(), no isinstance, and no call that can be saved: this is the hottest path there is.
         messages, heads = self._messages, self._request_count
         body = messages[-1][1] if messages else self.body
@@ -94,6 +138,8 @@ class Connection(RequestHandler):
         if len(data) > SHORT:
             self.may_have_long_head = True
         RequestHandler.data_received(self, data)
+        if is_between:
+            self._look_between(data, received=self._request_count - heads)
         if self._request_count != heads:
             self._head_size = 0
             if type(messages[-1][0]) is _ErrInfo:
@@ -104,6 +150,69 @@ class Connection(RequestHandler):
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
                 self._refuse_head()
+
+    def _answer_again(self, data: bytes) -> bool:
+        """Answers a request that was answered before, if all is quiet; returns whether it did."""
+        kept = self._kept
+        if kept is None or not kept.is_open:
+            kept = self._find_kept()
+            if kept is None:
+                return False
+        answer = kept.find(data)
+        if answer is None:
+            return False
+        began, transport, keeper = perf_counter(), self.transport, self._keeper
+        if transport is None or keeper is None or not self._is_quiet(transport):
+            return False
+        transport.write(answer.message())
+        self.is_delivered = False
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        keeper.answered_again(self)
+        answer.tell(self._peer, perf_counter() - began)
+        return True
+
+    def _is_quiet(self, transport: asyncio.Transport) -> bool:
+        """Whether the handler's task waits for a request, nothing is being sent, and nothing is about to end."""
+        waiter = self._waiter
+        return (
+            waiter is not None
+            and not waiter.done()
+            and not self._messages
+            and not self._close
+            and not self._force_close
+            and not self.is_ending
+            and not self._upgraded
+            and self._payload_parser is None
+            and not self._paused
+            and not self._reading_paused
+            and not self._buffer_paused
+            and self._keepalive_handle is not None
+            and not transport.is_closing()
+            and transport.get_write_buffer_size() == 0
+        )
+
+    def _find_kept(self) -> KeptAnswers | None:
+        """Finds the answers for this peer; where none are kept, this connection never asks again."""
+        assert self._keeper is not None
+        self._kept = kept = self._keeper.answers_for(self)
+        if kept is None:
+            self._is_between = False
+            return None
+        peer = self.peername
+        self._peer = (str(peer[0]) if isinstance(peer, tuple) else str(peer or "")) or UNIX
+        return kept
+
+    def _look_between(self, data: bytes, *, received: int) -> None:
+        """Notes whether a piece was one request without a body, and whether its answer may be kept."""
+        self._is_between = False
+        if received != 1 or not is_one_head(data):
+            return
+        message, body = self._messages[-1]
+        if body is not EMPTY_PAYLOAD or isinstance(message, _ErrInfo) or self._upgraded or not may_be_kept(message):
+            return
+        self._is_between = True
+        if self._kept is not None and len(self._messages) == 1 and self._kept.see(data):
+            self.candidate = Candidate(self._kept, data, message)
 
     def _refuse_head(self) -> None:
         """Has the head that is coming answered by a refusal, after what came whole before it."""

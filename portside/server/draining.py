@@ -25,6 +25,8 @@ from typing_extensions import override
 from portside.server.connection import Connection
 from portside.server.grammar import SERVER, VIOLATION, Violation, find_violation, refuse
 from portside.server.idle_connections import IdleConnections
+from portside.server.keeping import CopyingWriter
+from portside.server.kept_answers import KeptAnswers
 from portside.server.listening import SEND_SECONDS
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -48,6 +50,8 @@ class DrainingServer(web.Server):
         refusal: answers a request that is not valid HTTP (and has a `VIOLATION`).
         send_seconds: how long a client may receive nothing of its answer.
         is_exempt: whether a connection has no such limit.
+        kept_bytes: so much is kept of answers that may be given again, for each kind of peers; 0 for none.
+        is_trusted: whether a peer's address is one of those whose word about their clients counts.
         settings: of aiohttp's protocol.
     """
 
@@ -58,11 +62,16 @@ class DrainingServer(web.Server):
         refusal: Handler = refuse,
         send_seconds: float = SEND_SECONDS,
         is_exempt: Callable[[Connection], bool] = lambda _: False,
+        kept_bytes: int = 0,
+        is_trusted: Callable[[str], bool] = lambda _: False,
         **settings: Any,
     ) -> None:
         super().__init__(self._answer, handler_cancellation=True, **settings)
         self._handler = handler
         self._refusal = refusal
+        self._kept_bytes = kept_bytes
+        self._is_trusted = is_trusted
+        self._kept: dict[tuple[bool, bool], KeptAnswers] = {}
         self._idle = IdleConnections(send_seconds, is_exempt=is_exempt)
         self._checking: asyncio.TimerHandle | None = None
         self._open: dict[Connection, asyncio.Transport] = {}
@@ -73,6 +82,39 @@ class DrainingServer(web.Server):
     def answer_by(self, handler: Handler, *, refusal: Handler) -> None:
         """Has requests from now on answered by other handlers."""
         self._handler, self._refusal = handler, refusal
+        self.forget_answers()
+
+    def kept_answers(self, address: str, *, is_secure: bool) -> KeptAnswers | None:
+        """Returns the answers that may be given again to a peer; None where none are kept.
+
+        Args:
+            address: its IP address; "" for a unix socket's.
+            is_secure: whether it speaks TLS.
+        """
+        if not self._kept_bytes or self._draining:
+            return None
+        kind = (self._is_trusted(address), is_secure)
+        kept = self._kept.get(kind)
+        if kept is None:
+            kept = self._kept[kind] = KeptAnswers(self._kept_bytes)
+        return kept
+
+    def forget_answers(self) -> None:
+        """Forgets all answers: settings have changed by which they were made."""
+        for kept in self._kept.values():
+            kept.close()
+        self._kept.clear()
+
+    def answered_again(self, connection: Connection) -> None:
+        """Takes note of a request that was answered without a handler."""
+        self.requests_count += 1
+        self._fresh.discard(connection)
+
+    def answers_for(self, connection: Connection) -> KeptAnswers | None:
+        """Returns the answers that may be given again to a connection's peer; None where none are kept."""
+        peer = connection.peername
+        address = str(peer[0]) if isinstance(peer, tuple) else ""
+        return self.kept_answers(address, is_secure=connection.ssl_context is not None)
 
     def part(self) -> None:
         """Closes every connection that is open now, as soon as it is not at work: their clients may come again."""
@@ -86,7 +128,8 @@ class DrainingServer(web.Server):
 
     @override
     def __call__(self, violation: Violation | None = None) -> Connection:
-        return Connection(self, self._refuse, violation, loop=self._loop, **self._kwargs)
+        keeper = self if self._kept_bytes else None
+        return Connection(self, self._refuse, violation, keeper=keeper, loop=self._loop, **self._kwargs)
 
     @override
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
@@ -124,6 +167,12 @@ class DrainingServer(web.Server):
         connection: Connection = protocol  # type: ignore[assignment] # all are of our own class
         connection.body = payload
         connection.is_answered = connection.is_delivered = False
+        candidate = connection.candidate
+        if candidate is not None:
+            if candidate.message is message:
+                writer = CopyingWriter(connection, self._loop, candidate)
+            else:
+                connection.candidate = None
         return web.BaseRequest(message, payload, protocol, writer, task, self._loop)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -132,14 +181,19 @@ class DrainingServer(web.Server):
         self._busy.add(connection)
         try:
             violation = connection.violation or find_violation(request, may_be_long=connection.may_have_long_head)
-            if violation is None:
+            candidate, connection.candidate = connection.candidate, None
+            if violation is not None:
+                response = await self._refuse(request, violation)
+            elif candidate is None:
                 response = await self._handler(request)
             else:
-                response = await self._refuse(request, violation)
+                response = await candidate.watch(self._handler(request))
             if hdrs.SERVER not in response.headers:
                 response.headers[hdrs.SERVER] = SERVER  # aiohttp would name itself, Python, and their versions
             if self._draining or (connection.is_ending and connection.is_last()):
                 response.force_close()
+            if candidate is not None:
+                candidate.judge(response)
             # aiohttp writes it to the transport's buffer before anything else runs.
             return response
         finally:
@@ -162,6 +216,7 @@ class DrainingServer(web.Server):
             arriving: whether there are connections whose protocol is still being detected.
         """
         self._draining = True
+        self.forget_answers()
         loop = asyncio.get_running_loop()
         start = loop.time()
         while loop.time() < start + seconds:

@@ -23,6 +23,7 @@ BACKLOG = 1024
 DEFER_SECONDS = 10
 MAX_PORT = 65535
 SEND_SECONDS = 60.0
+KEPT_BYTES = 16 * 1024 * 1024
 SOCKET_MODE = 0o660
 
 
@@ -76,10 +77,12 @@ class Limits:
     Attributes:
         send_seconds: how long a client may receive nothing of its answer.
         connections: how many connections an address may have to each worker process; 0 for any number.
+        kept_bytes: so much does each worker process keep of answers that may be given again; 0 for none.
     """
 
     send_seconds: float = SEND_SECONDS
     connections: int = 0
+    kept_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,8 @@ def _server(services: Services, listener: Listener, peers: TrustedPeers) -> Drai
         refusal=peers.marking(services.refusals[listener.name]),
         send_seconds=listener.limits.send_seconds,
         is_exempt=lambda connection: _host(connection.peername) in peers,
+        kept_bytes=listener.limits.kept_bytes,
+        is_trusted=peers.__contains__,
         auto_decompress=False,
         access_log=None,
         logger=_log,
@@ -188,6 +190,8 @@ async def _take_over(
         handler, refusal = services.handlers[listener.name], services.refusals[listener.name]
         server.answer_by(peers.marking(handler), refusal=peers.marking(refusal))
     services.change(change.services)
+    for server in servers:
+        server.forget_answers()  # made by what held before
 
 
 def _host(peername: object) -> str:

@@ -351,6 +351,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "gateway.sendtimeout": "How long a client may take nothing of its answer.",
     "gateway.connectionsperaddress": "How many connections an address may have to each process; 0 for any number.",
     "gateway.uploadsatonce": "How many layers each process receives at once; 0 for any number.",
+    "gateway.keptanswers": "So much does each process keep of answers that it may give again; 0 for none.",
     "gateway.profile": "Whose rules hold for pushed manifests.",
     "gateway.requirelayers": "Whether a manifest is refused while its layers are missing.",
 }

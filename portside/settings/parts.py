@@ -73,7 +73,7 @@ def make_settings(
         storage = StorageSettings("inmemory")
     v1_storage = StorageSettings("filesystem", gateway.v1.storagepath, room) if gateway.v1.storagepath else storage
     drain = next((each for each in (gateway.draintimeout, http.draintimeout) if each is not None), DEFAULT_DRAIN)
-    limits = Limits(gateway.sendtimeout, gateway.connectionsperaddress)
+    limits = Limits(gateway.sendtimeout, gateway.connectionsperaddress, gateway.keptanswers)
     workers = gateway.workers
     if role is not Role.PROXY and "inmemory" in {storage.driver, v1_storage.driver}:
         if workers > 1:

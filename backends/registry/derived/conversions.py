@@ -1,5 +1,7 @@
 """Conversions: what a tag names, in the form that a client reads; and what was made so far, by its digest.
 
+No answer with one of them is kept (`backends/dependencies.py`): what it depends on is more than its files.
+
 Invariants:
 - what is returned is stored, durably, so its digest can be asked for after a restart, on every worker;
 - it is there as long as its source is: membership is asked of storage each time;
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from backends.dependencies import NOTED, refuse_keeping
 from backends.model.conversion.derived import DerivedManifest, Record
 from backends.model.conversion.plans import Form, Plan
 from backends.model.conversion.policy import ConversionPolicy, Permission, refusal
@@ -124,6 +127,7 @@ class Conversions:
             RegistryError: MANIFEST_UNKNOWN: the target is not in this repository any more.
             StorageError: it cannot be stored, so it must not be sent.
         """
+        refuse_keeping()
         wanted = Conversion(name, target, plan, tag if plan.form is Form.SCHEMA1 else "", is_new)
         if self._policy.permission(name) is not Permission.FORBID:
             known = await self._making.remembered(wanted)
@@ -165,7 +169,10 @@ class Conversions:
 
     def expects_manifest(self, name: RepositoryName, digest: Digest) -> bool:
         """Whether a derived manifest was found lately, so that it is quicker to look for it here first."""
-        return self._records.expects_manifest(name, digest)
+        is_expected = self._records.expects_manifest(name, digest)
+        if not is_expected and (noted := NOTED.get()) is not None:
+            noted.add(lambda: not self._records.expects_manifest(name, digest))
+        return is_expected
 
     def expects_blob(self, name: RepositoryName, digest: Digest) -> bool:
         """The same of a blob."""
@@ -173,6 +180,7 @@ class Conversions:
 
     async def find(self, name: RepositoryName, digest: Digest) -> DerivedManifest | None:
         """Returns a derived manifest of a repository by its digest; None where there is none, or its source is gone."""
+        refuse_keeping()
         if self._policy.permission(name) is Permission.FORBID:
             return None
         found = await self._records.find(name, digest)
@@ -183,6 +191,7 @@ class Conversions:
 
         None where conversions are forbidden: who cannot get a manifest cannot name it either.
         """
+        refuse_keeping()
         if self._policy.permission(name) is Permission.FORBID:
             return ()
         return await self._records.living_sources(name, digest)
@@ -196,10 +205,12 @@ class Conversions:
 
     async def open_blob(self, name: RepositoryName, digest: Digest) -> Blob | None:
         """Opens a blob that a repository has by a derived manifest; None where it has not, or the source is gone."""
+        refuse_keeping()
         return await self._blobs.open(name, digest)
 
     async def blob_size(self, name: RepositoryName, digest: Digest) -> int | None:
         """Returns the size in bytes of such a blob; None as in `open_blob`."""
+        refuse_keeping()
         return await self._blobs.size(name, digest)
 
     async def forget(self, name: RepositoryName, digest: Digest) -> None:

@@ -13,7 +13,7 @@ from backends.notify.settings import DISK_BYTES, SEGMENT_BYTES
 from backends.registry.index_settings import IndexSettings
 from backends.storage.room import RoomSettings
 from backends.v1.settings import V1Settings
-from portside.server.listening import SEND_SECONDS
+from portside.server.listening import KEPT_BYTES, SEND_SECONDS
 from portside.settings.schema.section import Section, lazy
 from portside.settings.schema.values import (
     AddressText,
@@ -211,5 +211,6 @@ class Gateway(Section):
     sendtimeout: BoundedWait = SEND_SECONDS
     connectionsperaddress: int = Field(default=0, ge=0)
     uploadsatonce: int = Field(default=UPLOADS_AT_ONCE, ge=0)
+    keptanswers: Size = KEPT_BYTES
     profile: Annotated[Literal["oci", "distribution"], BeforeValidator(lower)] | None = None
     requirelayers: bool | None = None
