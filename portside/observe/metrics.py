@@ -162,6 +162,11 @@ class Metrics:
             name: Gauge(f"portside_storage_{name}", text, ("storage",), registry=own, multiprocess_mode="mostrecent")
             for name, text in ROOM.items()
         }
+        self._answered_again = Counter(
+            "portside_answered_again_total",
+            "Requests to which an answer was given again that had been made before.",
+            registry=own,
+        )
         self._purged = Counter(
             "portside_purged_total",
             "Abandoned uploads and temporary files that were taken away.",
@@ -179,6 +184,7 @@ class Metrics:
         self._tallies: dict[tuple[str, str, str, int, str], _Tally] = {}
         self._decided: dict[tuple[str, str, str], int] = {}
         self._under_way: dict[str, int] = {}
+        self._again = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, listener: str) -> None:
@@ -249,6 +255,7 @@ class Metrics:
         decisions = self._decided
 
         def count(seconds: float) -> None:
+            self._again += 1
             tally.requests += 1
             tally.seconds += seconds
             tally.sent += sent
@@ -316,6 +323,8 @@ class Metrics:
         for route, times in self._decided.items():
             self._routes.labels(*route).inc(times)
         self._decided.clear()
+        self._answered_again.inc(self._again)
+        self._again = 0
         for listener, number in self._under_way.items():
             self._flying.labels(listener).set(number)
 
