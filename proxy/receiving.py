@@ -33,7 +33,7 @@ class ClientBody:
         self.failure: RegistryError | None = None
         self.when_begun: Callable[[], None] = nothing
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
+    async def chunks(self) -> AsyncGenerator[bytes | memoryview, None]:
         """Yields the body as it comes.
 
         Raises:

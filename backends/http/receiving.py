@@ -40,8 +40,12 @@ def require_expectation(request: BaseRequest) -> None:
         raise RegistryError(ErrorCode.UNSUPPORTED, f"Expect: {expected[:60]!a} is not supported", status=417)
 
 
-async def body_chunks(request: BaseRequest, *, idle_seconds: float = BODY_IDLE_SECONDS) -> AsyncGenerator[bytes, None]:
-    """Yields the body as it comes. Called only when the request is acceptable: a client that waits gets `100 Continue`.
+async def body_chunks(
+    request: BaseRequest, *, idle_seconds: float = BODY_IDLE_SECONDS
+) -> AsyncGenerator[bytes | memoryview, None]:
+    """Yields the body as it comes, in pieces of any size, which are never changed afterwards.
+
+    Called only when the request is acceptable: a client that waits gets `100 Continue`.
 
     Args:
         request: the request.
@@ -59,6 +63,8 @@ async def body_chunks(request: BaseRequest, *, idle_seconds: float = BODY_IDLE_S
             while chunk := await content.readany():
                 deadline.reschedule(None)
                 yield chunk
+                while chunk := content.read_nowait():  # what came with it: a timer costs more than a piece
+                    yield chunk
                 deadline.reschedule(loop.time() + idle_seconds)
     except TimeoutError:
         detail = f"the request's body stopped coming: nothing for {idle_seconds:g} seconds; send it again"
@@ -86,7 +92,7 @@ async def read_body(
     length = request.content_length
     if length is not None and length > limit:
         raise _too_large(too_large, limit)
-    parts: list[bytes] = []
+    parts: list[bytes | memoryview] = []
     size = 0
     loop = asyncio.get_running_loop()
     end = loop.time() + BODY_TOTAL_SECONDS

@@ -104,7 +104,7 @@ async def _append(parts: Parts, request: BaseRequest, session: UploadSession) ->
             await session.append(chunks)
 
 
-def _body(parts: Parts, request: BaseRequest) -> AsyncGenerator[bytes, None]:
+def _body(parts: Parts, request: BaseRequest) -> AsyncGenerator[bytes | memoryview, None]:
     return body_chunks(request, idle_seconds=parts.settings.body_idle_seconds)
 
 

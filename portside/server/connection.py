@@ -4,6 +4,7 @@
   silently, and the handler would wait for the rest for ever.
 - A client that has said all it has to say (it shut down its side of a plain connection) still gets its answers.
 - What is not valid HTTP is answered by `grammar`, never by aiohttp, whose page names itself.
+- Bodies of requests are read by `bodies`, where their heads came whole and at a message's beginning.
 - A head that does not end is refused: aiohttp's parser bounds a header, and how many there are, but not their sum.
 - A request that was answered before is answered again without being read anew (`kept_answers`).
 
@@ -21,13 +22,16 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import HttpRequestParser
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from typing_extensions import override
 
 from backends.http.request_info import UNIX
+from portside.server.bodies import Body, framing_of
 from portside.server.grammar import MAX_AUTHORIZATION, MAX_HEAD, SERVER, HeadTooLong, Violation, explain
-from portside.server.keeping import Candidate, is_one_head, may_be_kept
+from portside.server.keeping import END_OF_HEAD, Candidate, is_one_head, may_be_kept
 from portside.server.kept_answers import KeptAnswers
 from portside.server.sockets import GONE, hangup
 
@@ -46,6 +50,7 @@ Refuse = Callable[[web.BaseRequest, Violation], Awaitable[web.StreamResponse]]
 
 SHORT = MAX_AUTHORIZATION // 2
 """Of pieces that are no longer, a head beyond `MAX_AUTHORIZATION` takes three, and no head ends in the second."""
+_VERSION = b" HTTP/1.1"
 
 
 class Connection(RequestHandler):
@@ -60,6 +65,9 @@ class Connection(RequestHandler):
 
     Attributes:
         body: the body of the last request that was given to a handler.
+        reading: the body that is being read here, not by aiohttp's parser.
+        is_between: whether the parser holds nothing, so that the next byte is the first of a request; False where that
+            is not certain.
         is_answered: whether that handler is done.
         is_delivered: whether the client is known to have received all answers so far.
         half_closed: when the client shut down its sending side, by the loop's clock; 0.0 if it has not.
@@ -73,21 +81,25 @@ class Connection(RequestHandler):
 
     __slots__ = (
         "_broken",
+        "_decompresses",
         "_head_size",
-        "_is_between",
+        "_is_beginning",
         "_keeper",
         "_kept",
+        "_may_be_answered_again",
         "_peer",
         "_refuse",
         "body",
         "candidate",
         "half_closed",
         "is_answered",
+        "is_between",
         "is_delivered",
         "is_ending",
         "is_parting",
         "may_have_long_head",
         "on_lost",
+        "reading",
         "violation",
     )
 
@@ -104,14 +116,17 @@ class Connection(RequestHandler):
         self._refuse = refuse
         self._keeper = keeper
         self._kept: KeptAnswers | None = None
-        self._is_between = keeper is not None and violation is None
-        """Whether the parser holds nothing, so that the next byte is the first of a request."""
+        self._may_be_answered_again = keeper is not None and violation is None
+        self._decompresses: bool = settings.get("auto_decompress", True)
+        self._is_beginning = False
         self._peer = ""
         self.candidate: Candidate | None = None
         self.violation = violation
         self._broken = False
         self._head_size = 0
         self.body: StreamReader = EMPTY_PAYLOAD
+        self.reading: Body | None = None
+        self.is_between = True
         self.is_answered = self.is_delivered = True
         self.half_closed = 0.0
         self.is_ending = self.is_parting = self.may_have_long_head = False
@@ -128,11 +143,20 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self._broken:
             return
-        is_between = self._is_between
-        if is_between and self._answer_again(data):
+        if self.reading is not None:
+            if not self._force_close and not self._close:
+                self.reading.receive(data)
+            return
+        is_between = self.is_between
+        if is_between and self._may_be_answered_again and self._answer_again(data):
             return
         # Not by super(), no isinstance, and no call that can be saved: this is the hottest path there is.
-        messages, heads = self._messages, self._request_count
+        messages, heads, rest = self._messages, self._request_count, None
+        if is_between and not messages and data.startswith(b"P"):  # POST, PUT or PATCH
+            end = data.find(END_OF_HEAD)
+            if end >= 0 and data.startswith(_VERSION, data.find(b"\r") - len(_VERSION)):
+                end += len(END_OF_HEAD)
+                data, rest = data[:end], data[end:]
         body = messages[-1][1] if messages else self.body
         in_head = body is EMPTY_PAYLOAD or body.is_eof()
         if len(data) > SHORT:
@@ -145,11 +169,76 @@ class Connection(RequestHandler):
             if type(messages[-1][0]) is _ErrInfo:
                 self._broken = self.is_ending = True
                 self._end_broken_body(messages[-1][0])
+            elif rest is not None:
+                self._begin_body(rest)
         elif in_head and data:  # before this piece: the end of a body may be one that is longer than any head
             self.may_have_long_head = True
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
                 self._refuse_head()
+
+    def _begin_body(self, rest: bytes) -> None:
+        """Reads the body of the request whose head has just been parsed here, if that can be."""
+        message, payload = self._messages[-1]
+        is_expected = type(payload) is StreamReader and not payload.is_eof() and not payload.total_bytes
+        framing = framing_of(message) if is_expected and not isinstance(message, _ErrInfo) else None
+        if framing is None:
+            if rest:
+                self.data_received(rest)
+        else:
+            self.reading = Body(self, framing, self, limit=self._read_bufsize, loop=self._loop)
+            self._messages[-1] = (message, self.reading)
+            if rest:
+                self._is_beginning = True
+                self.reading.receive(rest)
+                self._is_beginning = False
+        if self._broken and type(self._messages[-1][0]) is _ErrInfo:
+            refused = self._messages.pop()  # alone, as where the parser finds it in one piece with what was before it
+            self._messages.clear()
+            self._messages.append(refused)
+
+    def hold_body(self) -> None:
+        """Pauses reading: nobody takes the body."""
+        self._reading_paused = True
+        self._pause_transport_reading()
+
+    def release_body(self) -> None:
+        """Goes on with reading."""
+        self._reading_paused = False
+        if not self._buffer_paused:
+            self._resume_transport_reading()
+
+    def is_body_held(self) -> bool:
+        """Whether reading is paused since nobody takes the body."""
+        return self._reading_paused
+
+    def end_body(self, rest: bytes) -> None:
+        """Gives what comes after a body that was read here to a parser that knows nothing of it."""
+        self.reading = None
+        self._parser = HttpRequestParser(
+            self,
+            self._loop,
+            self._read_bufsize,
+            max_line_size=self.max_line_size,
+            max_field_size=self.max_field_size,
+            max_headers=self.max_headers,
+            payload_exception=RequestPayloadError,
+            auto_decompress=self._decompresses,
+            max_msg_queue_size=self._max_msg_queue_size,
+        )
+        self.is_between = True
+        if rest:
+            self.data_received(rest)
+
+    def break_body(self, error: HttpProcessingError) -> None:
+        """Ends a broken body: its request is refused if it has only just come, else its reader gets an error."""
+        self._broken = self.is_ending = True
+        body, self.reading = self.reading, None
+        if self._is_beginning:
+            self._messages[-1] = (_ErrInfo(status=400, exc=error, message=error.message), EMPTY_PAYLOAD)
+        elif body is not None:
+            body.set_exception(RequestPayloadError(explain(error).sentence))
+            body.feed_eof()
 
     def _answer_again(self, data: bytes) -> bool:
         """Answers a request that was answered before, if all is quiet; returns whether it did."""
@@ -196,7 +285,7 @@ class Connection(RequestHandler):
         assert self._keeper is not None
         self._kept = kept = self._keeper.answers_for(self)
         if kept is None:
-            self._is_between = False
+            self._may_be_answered_again = False
             return None
         peer = self.peername
         self._peer = (str(peer[0]) if isinstance(peer, tuple) else str(peer or "")) or UNIX
@@ -204,14 +293,22 @@ class Connection(RequestHandler):
 
     def _look_between(self, data: bytes, *, received: int) -> None:
         """Notes whether a piece was one request without a body, and whether its answer may be kept."""
-        self._is_between = False
-        if received != 1 or not is_one_head(data):
+        self.is_between = False
+        if received != 1 or data.find(END_OF_HEAD) != len(data) - len(END_OF_HEAD):
             return
         message, body = self._messages[-1]
-        if body is not EMPTY_PAYLOAD or isinstance(message, _ErrInfo) or self._upgraded or not may_be_kept(message):
+        if body is not EMPTY_PAYLOAD or isinstance(message, _ErrInfo) or self._upgraded:
             return
-        self._is_between = True
-        if self._kept is not None and len(self._messages) == 1 and self._kept.see(data):
+        if message.should_close or message.upgrade:
+            return
+        self.is_between = True
+        if (
+            self._kept is not None
+            and len(self._messages) == 1
+            and is_one_head(data)
+            and may_be_kept(message)
+            and self._kept.see(data)
+        ):
             self.candidate = Candidate(self._kept, data, message)
 
     def _refuse_head(self) -> None:
