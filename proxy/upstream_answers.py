@@ -26,7 +26,7 @@ class Body:
         expects: whether the registry is to say first that it wants it (`100 Continue`).
     """
 
-    chunks: AsyncGenerator[bytes, None]
+    chunks: AsyncGenerator[bytes | memoryview, None]
     chunked: bool
     expects: bool
 

@@ -122,7 +122,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.waits_since = 0.0
         return self._head is None
 
-    async def send_body(self, chunks: AsyncGenerator[bytes, None], *, chunked: bool) -> None:
+    async def send_body(self, chunks: AsyncGenerator[bytes | memoryview, None], *, chunked: bool) -> None:
         """Sends the body as it comes, no faster than the registry takes it.
 
         Raises:
