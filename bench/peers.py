@@ -127,9 +127,11 @@ def roles(folder: Path, credentials: Credentials, programs: Programs, *, name: s
     upstreams: dict[str, Any] = {}
     for role in ("v1", "v2"):
         place = f"unix:{folder / role}.sock"
-        settings = {**_storage(folder), "http": {"addr": place}}
+        # As compose/portside.yml has it; an earlier build may not know it.
+        shared = {"files": str(folder / "data")} if name == ROLES else {}
+        settings = {**_storage(folder), "http": {"addr": place}, "gateway": {role: shared}}
         commands[role] = (programs.portside, role, _written(folder / f"{role}.yml", settings))
-        upstreams[role] = {"upstream": place}
+        upstreams[role] = {"upstream": place, **shared}
     settings = {"version": 0.1, "http": _front(port, credentials), "gateway": upstreams}
     commands["proxy"] = (programs.portside, "proxy", _written(folder / "proxy.yml", settings))
     return Contestant(name, port, credentials, folder, folder / "data", commands)

@@ -370,8 +370,13 @@ def _elsewhere(settings: Settings) -> dict[Backend, Forwarder]:
         from proxy.forwarding import Forwarder  # noqa: PLC0415 - slow to import, and seldom is a registry elsewhere
 
         key = _certificate_key(settings) if elsewhere.credentials is None else None
+        files = None
+        if elsewhere.files:
+            from portside.shared_files import SharedFiles  # noqa: PLC0415 - it has threads and a storage's imports
+
+            files = SharedFiles(elsewhere.files, key=f"gateway.{backend.value}.files")
         try:
-            upstreams[backend] = Forwarder(backend, elsewhere, certificate_key=key)
+            upstreams[backend] = Forwarder(backend, elsewhere, certificate_key=key, files=files)
         except UnusableFile as error:
             raise Problem(str(error)) from None
         except OSError as error:  # ssl's own errors are among them

@@ -14,50 +14,41 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import string
-import time
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from urllib.parse import quote
 
 from aiohttp import web
 from multidict import CIMultiDict
 
 from backends import request_context
-from backends.http.accel import NOT_BY_NGINX, is_for_layer
 from backends.http.address_doubts import AddressDoubts
-from backends.http.certificate_header import HEADER as CERTIFICATE_HEADER
-from backends.http.certificate_header import asked_for, seal
-from backends.http.client_certificates import peer_certificate
 from backends.http.connections import break_off, close_if_out_of_step
+from backends.http.handed_files import HandedFile
 from backends.http.receiving import expects_continue, require_expectation
-from backends.http.request_info import client_authority, client_scheme, location_origin, path_for_log
+from backends.http.request_info import client_authority, location_origin, path_for_log
 from backends.http.sending import add_outer_headers
 from backends.http.text import printable
 from backends.model.cache import Cache
 from backends.model.errors import ErrorCode, RegistryError
 from proxy.answer_heads import AnswerHead
 from proxy.answers import registry_error
-from proxy.credentials import KEPT, PASSED, PASSED_TO_V1, OwnCredentials
-from proxy.headers import Addresses, Header, request_headers, response_headers
-from proxy.message_heads import encode_head
+from proxy.credentials import KEPT, OwnCredentials
+from proxy.handed_files import SharedFolder, handed_by, open_handed, send_handed
+from proxy.headers import Addresses, Header, response_headers
 from proxy.passing_back import KEPT_BYTES, Asked, KeptAnswer, KeptHead, make_kept, may_be_kept, takes_kept, weigh
 from proxy.receiving import ClientBody, nothing
 from proxy.replying import reply
+from proxy.request_heads import RequestHeads, encode_request
 from proxy.routing import Backend, origin_form
 from proxy.settings import HEALTH_PATH, UpstreamSettings
 from proxy.upstream_address import UpstreamAddress
-from proxy.upstream_answers import REPEATABLE, Body, UpstreamAnswer, ask
+from proxy.upstream_answers import Body, UpstreamAnswer, ask
 from proxy.upstream_failures import UpstreamFailure
 from proxy.upstream_pool import UpstreamPool
 
 SMALL_BODY = 64 * 1024
 PROBE_SECONDS = 3.0
-HEADS_REMEMBERED = 1024 * 1024
-"""Bytes of requests' heads that are not made again when the same request comes again."""
-_NO_LENGTH = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-"""Methods that say nothing of a length where they have no body."""
 _CATALOG = ("registry:catalog:*",)
 
 _log = logging.getLogger("portside.proxy")
@@ -88,15 +79,23 @@ class Forwarder:
         backend: which registry it is.
         settings: where it is.
         certificate_key: what it is told of a client's certificate is sealed with this; None: it is told nothing.
+        files: the folder of which it may hand files over; None: it sends all bytes itself.
 
     Raises:
         OSError: its CA cannot be used.
         UnusableFile: there is no password for it.
     """
 
-    def __init__(self, backend: Backend, settings: UpstreamSettings, *, certificate_key: bytes | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        settings: UpstreamSettings,
+        *,
+        certificate_key: bytes | None = None,
+        files: SharedFolder | None = None,
+    ) -> None:
         self._backend = backend
-        self._certificate_key = certificate_key
+        self._files = files
         self._settings = settings
         self._address = UpstreamAddress(settings, name=backend.value)
         self._pool = UpstreamPool(self._address, read_seconds=settings.read_seconds)
@@ -104,10 +103,15 @@ class Forwarder:
         key = f"gateway.{backend.value}.credentials"
         own = settings.credentials
         self._credentials = OwnCredentials(own, key=key, ca=settings.ca) if own is not None else None
-        self._passed = PASSED_TO_V1 if backend is Backend.V1 else PASSED
         self._refused = ""
         self._doubts = AddressDoubts()
-        self._heads: Cache[object, bytes] = Cache(bound=HEADS_REMEMBERED, weigh=lambda _, head: 1024 + 3 * len(head))
+        self._heads = RequestHeads(
+            backend,
+            self._address,
+            own=self._credentials,
+            certificate_key=certificate_key,
+            takes_files=files is not None,
+        )
         self._kept: Cache[Asked, KeptHead | None] = Cache(bound=KEPT_BYTES, weigh=weigh)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -120,20 +124,26 @@ class Forwarder:
                 if answer.head.status == HTTPStatus.UNAUTHORIZED and body is None:
                     answer = await self._ask_again(request, answer, self._credentials)
                 self._require_welcome(answer, self._credentials)
-            small = await _small_body(request, answer)
+            async with answer:
+                return await self._answer(request, answer)
         except RegistryError as error:
             return self._error(request, error)
         except UpstreamFailure as failure:
             return self._failed(request, body, failure)
-        async with answer:
-            return await self._answer(request, answer, small)
 
-    async def _answer(
-        self, request: web.BaseRequest, answer: UpstreamAnswer, small: bytes | None
-    ) -> web.StreamResponse:
-        """Gives the client an answer whose body is there, if it is small."""
+    async def _answer(self, request: web.BaseRequest, answer: UpstreamAnswer) -> web.StreamResponse:
+        """Gives the client an answer.
+
+        Raises:
+            UpstreamFailure: it breaks off, and nothing has been sent to the client.
+            RegistryError: a file was handed over that cannot be sent.
+        """
         head = answer.head
         carries = request.method != "HEAD" and not head.has_no_content
+        small = await _small_body(answer) if carries else b""
+        if self._files is not None and request.method == "GET" and (file := handed_by(head)) is not None:
+            answer.close()  # its connection serves others while the file is sent
+            return await self._send_file(request, head, self._files, file)
         if small is not None and (kept := self._kept_head(request, head, has_content=bool(small))) is not None:
             response: web.Response = KeptAnswer(head, kept, small)
         elif small is None or not carries:
@@ -145,6 +155,21 @@ class Forwarder:
             add_outer_headers(request, response)
         close_if_out_of_step(request, response)
         return response
+
+    async def _send_file(
+        self, request: web.BaseRequest, head: AnswerHead, files: SharedFolder, file: HandedFile
+    ) -> web.StreamResponse:
+        """Sends a file that the registry has handed over.
+
+        Raises:
+            RegistryError: UNAVAILABLE, 502: it cannot be sent.
+        """
+        try:
+            opened = await open_handed(files, file)
+        except RegistryError as error:
+            _log.error("%s: %s", printable(path_for_log(request)), printable(error.detail))
+            raise
+        return await send_handed(request, self._streaming(request, head), opened, file)
 
     async def _ask(self, request: web.BaseRequest, body: ClientBody | None) -> UpstreamAnswer:
         """Sends the request and returns the answer as soon as its head is there."""
@@ -163,50 +188,12 @@ class Forwarder:
         return await self._send(request, body, expects=False)
 
     async def _send(self, request: web.BaseRequest, body: ClientBody | None, *, expects: bool) -> UpstreamAnswer:
-        method = request.method
-        if body is not None:
-            head = await self._head(request, body, expects=expects)
-            sent = Body(body.chunks(), chunked="Content-Length" not in request.headers, expects=expects)
-            return await ask(self._pool, head, method=method, body=sent)
-        if self._credentials is not None or (self._certificate_key is not None and peer_certificate(request)):
-            return await ask(self._pool, await self._head(request, None), method=method)
-        asked = (
-            method,
-            request.raw_path,
-            request.raw_headers,
-            request.remote,
-            request.scheme,
-            request_context.TRUSTED_PEER in request,
-            request_context.DROP_AUTHORIZATION in request,
-        )
-        try:
-            head = self._heads[asked]
-        except KeyError:
-            head = await self._head(request, None)
-            self._heads.put(asked, head)
-        return await ask(self._pool, head, method=method)
-
-    async def _head(self, request: web.BaseRequest, body: ClientBody | None, *, expects: bool = False) -> bytes:
-        """Returns the head that the registry is sent."""
-        is_trusted = request_context.TRUSTED_PEER in request
-        headers = request_headers(
-            list(request.headers.items()),
-            peer=request.remote or "",
-            scheme=client_scheme(request),
-            trusted=is_trusted,
-            drop_authorization=request_context.DROP_AUTHORIZATION in request,
-        )
-        if self._credentials is not None:
-            own = await self._credentials.headers(request.get(request_context.SCOPES, ()))
-            headers = [each for each in headers if each[0].lower() in self._passed] + own
-        if self._backend is Backend.V1 and not is_trusted and is_for_layer(request.raw_path):
-            headers.append((NOT_BY_NGINX, "no"))
-        target = self._address.hidden + _ascii(origin_form(request.raw_path))
-        if self._certificate_key is not None:
-            headers += self._certificate(request, target, self._certificate_key)
-        if "Host" not in request.headers:
-            headers.insert(0, ("Host", self._address.host))
-        return _request_head(request.method, target, headers, body=body, expects=expects)
+        if body is None:
+            return await ask(self._pool, await self._heads.of(request), method=request.method)
+        has_length = "Content-Length" in request.headers
+        head = await self._heads.with_body(request, chunked=not has_length, expects=expects)
+        sent = Body(body.chunks(), chunked=not has_length, expects=expects)
+        return await ask(self._pool, head, method=request.method, body=sent)
 
     async def _ask_again(self, request: web.BaseRequest, answer: UpstreamAnswer, own: OwnCredentials) -> UpstreamAnswer:
         """Asks once more with another token, where there may be one: nothing was done, and no body is gone."""
@@ -261,20 +248,8 @@ class Forwarder:
     async def _get(self, target: str, headers: list[Header]) -> UpstreamAnswer:
         """Asks for something for the proxy itself."""
         named = [("Host", self._address.host), *headers]
-        head = _request_head("GET", self._address.hidden + target, named, body=None)
+        head = encode_request("GET", self._address.hidden + target, named)
         return await ask(self._pool, head, method="GET")
-
-    def _certificate(self, request: web.BaseRequest, target: str, key: bytes) -> list[Header]:
-        """Returns the header that tells the client's certificate, if it has shown one."""
-        certificate = peer_certificate(request)
-        if certificate is None:
-            return []
-        asked = asked_for(self._backend.value, request.method, target)
-        try:
-            return [(CERTIFICATE_HEADER, seal(certificate, key, asked=asked, now=time.time()))]
-        except ValueError as error:
-            _log.warning("%s; the %s registry is told of none", error, self._backend.value)
-            return []
 
     def _headers_back(self, request: web.BaseRequest, head: AnswerHead) -> CIMultiDict[str]:
         passed = response_headers(head.headers, partial(self._addresses, request))
@@ -314,14 +289,19 @@ class Forwarder:
         )
 
     async def _stream_back(self, request: web.BaseRequest, answer: UpstreamAnswer) -> web.StreamResponse:
-        head = answer.head
-        response = web.StreamResponse(status=head.status, reason=head.reason, headers=self._headers_back(request, head))
-        add_outer_headers(request, response)
-        close_if_out_of_step(request, response)
+        response = self._streaming(request, answer.head)
         await response.prepare(request)
         while chunk := await self._next(request, answer):
             await response.write(chunk)
         await response.write_eof()
+        return response
+
+    def _streaming(self, request: web.BaseRequest, head: AnswerHead) -> web.StreamResponse:
+        """Returns an answer whose body is yet to be written."""
+        headers = self._headers_back(request, head)
+        response = web.StreamResponse(status=head.status, reason=head.reason, headers=headers)
+        add_outer_headers(request, response)
+        close_if_out_of_step(request, response)
         return response
 
     async def _next(self, request: web.BaseRequest, answer: UpstreamAnswer) -> bytes:
@@ -386,6 +366,8 @@ class Forwarder:
     async def close(self) -> None:
         """Closes the pooled connections."""
         await self._pool.close()
+        if self._files is not None:
+            await self._files.close()
         if self._credentials is not None:
             await self._credentials.close()
 
@@ -399,11 +381,9 @@ def _findings(body: bytes) -> str:
     return "; ".join(f"{what}: {reason}" for what, reason in found.items()) if isinstance(found, dict) else ""
 
 
-async def _small_body(request: web.BaseRequest, answer: UpstreamAnswer) -> bytes | None:
+async def _small_body(answer: UpstreamAnswer) -> bytes | None:
     """Returns a body that is small and of known length whole, so that head and body are sent in one write."""
     head = answer.head
-    if request.method == "HEAD" or head.has_no_content:
-        return b""
     if head.length is None or head.chunked or head.length > SMALL_BODY:
         return None
     return await answer.read_whole()
@@ -415,27 +395,3 @@ async def _read_some(answer: UpstreamAnswer) -> bytes:
     while len(body) < SMALL_BODY and (chunk := await answer.read()):
         body += chunk
     return bytes(body)
-
-
-def _request_head(
-    method: str, target: str, headers: list[Header], *, body: ClientBody | None, expects: bool = False
-) -> bytes:
-    """Returns the head of a request to a registry, with how its body is framed and its connection is used."""
-    framing: list[Header] = []
-    has_length = any(name.lower() == "content-length" for name, _ in headers)
-    if body is not None and not has_length:
-        framing.append(("Transfer-Encoding", "chunked"))
-    elif not has_length and method not in _NO_LENGTH:
-        framing.append(("Content-Length", "0"))
-    if expects:
-        framing.append(("Expect", "100-continue"))
-    if body is not None or method not in REPEATABLE:
-        framing.append(("Connection", "close"))
-    return encode_head(f"{method} {target} HTTP/1.1", (*headers, *framing)) + b"\r\n"
-
-
-def _ascii(target: str) -> str:
-    """Returns a target with bytes beyond ASCII percent-encoded: no request line may hold them as they are."""
-    if target.isascii():
-        return target
-    return quote(target.encode("utf-8", "surrogateescape"), safe=string.printable)

@@ -16,6 +16,7 @@ from urllib.parse import urljoin
 
 from backends.http.certificate_header import HEADER as CERTIFICATE_HEADER
 from backends.http.forwarded import client_ip, is_scheme
+from backends.http.handed_files import FILE, TAKES
 from backends.model.clients import MAX_AGENT
 
 Header = tuple[str, str]
@@ -36,7 +37,8 @@ HOP_BY_HOP = frozenset(
 _FORWARDED = frozenset(
     {"x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "forwarded"}
 )
-_DROPPED = HOP_BY_HOP | _FORWARDED | {"expect", CERTIFICATE_HEADER.lower()}
+_DROPPED = HOP_BY_HOP | _FORWARDED | {"expect", CERTIFICATE_HEADER.lower(), TAKES.lower(), FILE.lower()}
+_DROPPED_BACK = HOP_BY_HOP | {FILE.lower()}
 _NEVER_NAMED = frozenset({"host", "content-length"})
 """What frames and addresses a message; a `Connection` header that names these does not make them disappear."""
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
@@ -109,7 +111,7 @@ def response_headers(headers: Sequence[Header], addresses: Callable[[], Addresse
         headers: as the registry sent them.
         addresses: what addresses in them are read and written by; asked only where there are any.
     """
-    dropped = HOP_BY_HOP | _named_by_connection(headers)
+    dropped = _DROPPED_BACK | _named_by_connection(headers)
     passed: list[Header] = []
     for name, value in headers:
         lower = name.lower()

@@ -56,6 +56,7 @@ class UpstreamSettings:
         relative_urls: `Location` without them (`http.relativeurls`).
         prefix: what stands before `/v2/` in clients' paths, and so in those of a v2 registry.
         credentials: the proxy's own there; None where clients' credentials and its challenges pass through.
+        files: the folder of which the registry may hand files over, as the proxy sees it; "" for none.
     """
 
     address: str
@@ -67,6 +68,7 @@ class UpstreamSettings:
     relative_urls: bool = False
     prefix: str = ""
     credentials: UpstreamCredentials | None = None
+    files: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class UpstreamAnswer:
         head: what it begins with.
     """
 
-    __slots__ = ("_connection", "_pool", "_sending", "head")
+    __slots__ = ("_connection", "_is_open", "_pool", "_sending", "head")
 
     def __init__(
         self, pool: UpstreamPool, connection: UpstreamConnection, head: AnswerHead, sending: asyncio.Task[None] | None
@@ -46,6 +46,7 @@ class UpstreamAnswer:
         self._pool = pool
         self._connection = connection
         self._sending = sending
+        self._is_open = True
         self.head = head
 
     async def __aenter__(self) -> Self:
@@ -80,6 +81,9 @@ class UpstreamAnswer:
 
     def close(self) -> None:
         """Has the rest, if any is to come, not be read."""
+        if not self._is_open:
+            return
+        self._is_open = False
         if self._sending is not None:
             self._sending.cancel()
         self._pool.give_back(self._connection)

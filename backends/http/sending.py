@@ -6,11 +6,12 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from aiohttp.web import BaseRequest, Response, StreamResponse
 
 from backends import request_context
+from backends.http.handed_files import FILE, SMALLEST, TAKES, HandedFile, format_handed, path_below
 from backends.model.etags import range_holds
 from backends.model.ranges import ByteRange, Unsatisfiable, parse_ranges
 
@@ -35,6 +36,28 @@ class Content(Protocol):
     def chunks(self, offset: int, length: int) -> AsyncGenerator[Chunk, None]:
         """Yields `length` bytes from `offset`."""
         ...
+
+
+@runtime_checkable
+class InFile(Protocol):
+    """Content that is a file from its beginning to its end.
+
+    Attributes:
+        file: its absolute path.
+    """
+
+    @property
+    def file(self) -> str: ...
+
+
+class HandedOver(Response):
+    """An answer whose bytes our own proxy sends.
+
+    Attributes:
+        length: how many these are.
+    """
+
+    length: int
 
 
 def respond(request: BaseRequest, status: int, headers: Mapping[str, str], body: bytes | None = None) -> Response:
@@ -67,6 +90,7 @@ async def send_content(
     *,
     ranges_of_head: bool = False,
     with_ranges: bool = True,
+    files: str = "",
 ) -> StreamResponse:
     """Answers GET and HEAD with a file's bytes, honouring `Range`.
 
@@ -76,6 +100,7 @@ async def send_content(
         headers: of an answer with the whole content, `Content-Type` among them.
         ranges_of_head: honour `Range` of a HEAD too, as docker-registry does; RFC 9110 section 14.2 ignores it.
         with_ranges: honour `Range` at all.
+        files: the folder of which our own proxy may be handed files; "" for none.
 
     Raises:
         Unsatisfiable: the ranges lie outside the content; each protocol has its own answer to that.
@@ -93,10 +118,27 @@ async def send_content(
         headers = {**headers, "Content-Range": f"bytes {asked.first}-{asked.last}/{size}"}
     if request.method == "HEAD":
         return respond(request, status, {**headers, "Content-Length": str(asked.length)})
+    if files and (handed := _handed(request, content, asked, files)) is not None:
+        return _hand_over(request, status, headers, handed)
     chunks = content.chunks(asked.first, asked.length)
     if asked.length <= SMALL:
         return respond(request, status, headers, await _join(chunks))
     return await _stream(request, status, headers, chunks, length=asked.length)
+
+
+def _handed(request: BaseRequest, content: Content, asked: ByteRange, files: str) -> HandedFile | None:
+    """Returns what our own proxy is to send in our place; None where it is not to."""
+    if asked.length <= SMALLEST or TAKES not in request.headers or request_context.TRUSTED_PEER not in request:
+        return None
+    path = path_below(files, content.file) if isinstance(content, InFile) else None
+    return None if path is None else HandedFile(path, asked.first, asked.last, content.size)
+
+
+def _hand_over(request: BaseRequest, status: int, headers: Mapping[str, str], handed: HandedFile) -> Response:
+    response = HandedOver(status=status, headers={**headers, FILE: format_handed(handed)}, body=b"")
+    add_outer_headers(request, response)
+    response.length = handed.length
+    return response
 
 
 async def _send_parts(

@@ -22,7 +22,13 @@ IOV_MAX = 512
 
 
 class Disk(Protocol):
-    """What an open file needs of its driver: its threads."""
+    """What an open file needs of its driver: its threads, and where it is.
+
+    Attributes:
+        folder: the driver's root, an absolute path.
+    """
+
+    folder: str
 
     def read_size(self) -> int:
         """How many bytes a reader reads at once."""
@@ -46,7 +52,17 @@ class Disk(Protocol):
 
 
 class FileReader:
-    """A `Reader` of one descriptor."""
+    """A `Reader` of one descriptor.
+
+    Args:
+        fd: it.
+        size: of the file in bytes.
+        path: below the driver's root.
+        disk: the driver's.
+
+    Attributes:
+        file: the file's absolute path.
+    """
 
     def __init__(self, fd: int, size: int, path: str, disk: Disk) -> None:
         self._fd = fd
@@ -57,6 +73,10 @@ class FileReader:
     @property
     def size(self) -> int:
         return self._size
+
+    @property
+    def file(self) -> str:
+        return f"{self._disk.folder}{self._path}"
 
     async def chunks(self, offset: int, length: int) -> AsyncGenerator[Chunk, None]:
         end = offset + length

@@ -59,6 +59,7 @@ class FilesystemDriver:
     def __init__(self, root: Path) -> None:
         with map_os_errors(str(root)):
             self._root = make_root(root)
+        self.folder = str(root.absolute())
         self._opener = Opener(self._root)
         self._atomic = AtomicWrites(self._root, self._opener)
         self._checks = FolderChecks(root.absolute(), self._root, self._opener)

@@ -90,7 +90,7 @@ async def send_layer(parts: Parts, request: BaseRequest, image: ImageId, reader:
             sent = await send_elsewhere(parts, request, image, headers, size=reader.size)
             if sent is not None:
                 return sent
-        return await send_content(request, reader, headers, ranges_of_head=True)
+        return await send_content(request, reader, headers, ranges_of_head=True, files=parts.settings.files)
     except Unsatisfiable:
         outside = {"Content-Range": f"bytes */{reader.size}", "Content-Length": "0"}
         return respond(request, 416, {**headers, **outside}, b"")

@@ -30,6 +30,8 @@ class V1Settings:
             (`gateway.v1.xaccelredirect`).
         redirects_layers: whether layers are had from where others serve the files (`gateway.v1.storageredirect`).
         uploads_at_once: how many layers a process receives at once; 0 for any number (`gateway.uploadsatonce`).
+        files: the folder of which our own proxy may be handed files in place of their bytes; "" for none
+            (`gateway.v1.files`).
         issue: what `GET /` says.
         debug: whether `_ping` tells of host, command line and versions.
         flavor: what `_ping` then calls the settings; docker-registry's has several in one file.
@@ -45,6 +47,7 @@ class V1Settings:
     accel_prefix: str = ""
     redirects_layers: bool = False
     uploads_at_once: int = UPLOADS_AT_ONCE
+    files: str = ""
     issue: str = ISSUE
     debug: bool = False
     flavor: str = "portside"

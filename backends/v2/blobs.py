@@ -43,7 +43,7 @@ async def get_blob(parts: Parts, request: BaseRequest, name: RepositoryName, dig
             _tell(parts, request, name, digest, size)
         if is_unchanged(request, etag):
             return respond(request, 304, {name: headers[name] for name in headers if name not in OF_CONTENT})
-        return await send_content(request, blob.reader, headers)
+        return await send_content(request, blob.reader, headers, files=parts.settings.files)
     except Unsatisfiable:
         raise RegistryError(
             ErrorCode.RANGE_INVALID,

@@ -25,6 +25,8 @@ class V2Settings:
         patience_seconds: how long a client waits for a conversion before it is told to ask again
             (`gateway.conversions.patience`).
         uploads_at_once: how many layers a process receives at once; 0 for any number (`gateway.uploadsatonce`).
+        files: the folder of which our own proxy may be handed files in place of their bytes; "" for none
+            (`gateway.v2.files`).
     """
 
     prefix: str = ""
@@ -36,3 +38,4 @@ class V2Settings:
     body_idle_seconds: float = BODY_IDLE_SECONDS
     patience_seconds: float = PATIENCE_SECONDS
     uploads_at_once: int = UPLOADS_AT_ONCE
+    files: str = ""

@@ -18,7 +18,7 @@ from backends.dependencies import NOTED, Dependencies, refuse_keeping
 from backends.http.configured_headers import ConfiguredHeaders
 from backends.http.connections import break_off
 from backends.http.request_info import client_agent, path_for_log, remote_address, told_address
-from backends.http.sending import add_outer_headers
+from backends.http.sending import HandedOver, add_outer_headers
 from backends.model.errors import ErrorCode, RegistryError
 from backends.v1.errors import render as render_v1
 from backends.v2.errors import render as render_v2
@@ -177,6 +177,8 @@ def _size(request: web.BaseRequest, response: web.StreamResponse) -> int:
     """The bytes of the answer's body."""
     if request.method == "HEAD":
         return 0
+    if isinstance(response, HandedOver):
+        return response.length
     if isinstance(response, web.Response):
         return len(response.body) if isinstance(response.body, bytes | bytearray) else 0
     length = response.content_length

@@ -286,6 +286,10 @@ DESCRIPTIONS: Mapping[str, str] = {
             (".ca", "A PEM file that an https upstream is checked against."),
             (".connecttimeout", "How long connecting to an upstream may take."),
             (".readtimeout", "How long an upstream may say nothing."),
+            (
+                ".files",
+                "The folder of its data, as this process sees it: of it, files are handed to the proxy to send.",
+            ),
             (".storagepath", "Its data in a place of its own; for v1 only."),
             (".credentials", "The proxy's own at the upstream, for which it asks clients itself."),
             (".credentials.user", "Its name there."),

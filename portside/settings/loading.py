@@ -25,7 +25,7 @@ from portside.settings.mistakes import describe_mistake
 from portside.settings.older_names import remarks as older_names
 from portside.settings.parts import make_settings
 from portside.settings.places import settings_path
-from portside.settings.rare import access_remarks, rare_mistakes, rare_notes, v1_remarks
+from portside.settings.rare import access_remarks, files_remarks, rare_mistakes, rare_notes, v1_remarks
 from portside.settings.remarks import Kind, Remark, ignored, remarks_of
 from portside.settings.schema.config import Config
 from portside.settings.settings import Role, Settings
@@ -196,6 +196,7 @@ def _settings(role: Role, config: Config, profile: Profile) -> tuple[Settings | 
     mail, of_mail = _mail(config)
     of_access = access_remarks(config, role, ports.listeners)
     remarks = [*conflicts(config), *of_access, *of_middleware, *of_keys, *of_mail, *v1_remarks(config, role, steps)]
+    remarks += files_remarks(config, role)
     remarks += remarks_of(Kind.REFUSED, sentences)
     profile = Profile(config.gateway.profile) if config.gateway.profile else profile
     sentences = [*validation_notes(config, profile), *rare_notes(config)]

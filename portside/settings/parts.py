@@ -105,6 +105,7 @@ def make_settings(
             accel_prefix=gateway.v1.xaccelredirect,
             redirects_layers=gateway.v1.storageredirect,
             uploads_at_once=gateway.uploadsatonce,
+            files=gateway.v1.files,
             issue=gateway.v1.issue,
             debug=gateway.v1.debug,
             flavor=gateway.v1.flavor,
@@ -123,6 +124,7 @@ def make_settings(
             body_idle_seconds=gateway.bodytimeout,
             patience_seconds=patience,
             uploads_at_once=gateway.uploadsatonce,
+            files=gateway.v2.files,
         ),
         headers={name: ", ".join(values) for name, values in http.headers.items() if values},
         proxy=ProxySettings(
@@ -322,6 +324,7 @@ def _upstream(backend: Backend, config: Config) -> UpstreamSettings | None:
         relative_urls=config.http.relativeurls,
         prefix=config.http.prefix,
         credentials=_credentials(backend),
+        files=backend.files,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from backends.storage.addresses import Step
 from portside.server.listening import Listener
-from portside.settings.remarks import Remark
+from portside.settings.remarks import Remark, ignored
 from portside.settings.schema.config import Config
 from portside.settings.settings import Role
 
@@ -32,6 +32,16 @@ def rare_notes(config: Config) -> list[str]:
     from portside.settings.caching import cache_notes  # noqa: PLC0415 - as above
 
     return cache_notes(config)
+
+
+def files_remarks(config: Config, role: Role) -> list[Remark]:
+    """Returns what is to be said of files that nobody can be handed."""
+    found = []
+    for name, backend in (("v1", config.gateway.v1), ("v2", config.gateway.v2)):
+        if backend.files and role in {Role.SERVE, Role.PROXY} and not backend.upstream:
+            why = f"has no effect: there is no gateway.{name}.upstream that could hand files over"
+            found.append(ignored(f"gateway.{name}.files", why))
+    return found
 
 
 def v1_remarks(config: Config, role: Role, steps: Sequence[Step]) -> list[Remark]:

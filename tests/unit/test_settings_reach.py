@@ -52,6 +52,7 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
             "index": ("gateway.v1.standalone", False),
             "accel_prefix": ("gateway.v1.xaccelredirect", "/accel"),
             "redirects_layers": ("gateway.v1.storageredirect", True),
+            "files": ("gateway.v1.files", "/data"),
         },
     ),
     (
@@ -79,6 +80,7 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
             "body_idle_seconds": BODY,
             "patience_seconds": PATIENCE,
             "uploads_at_once": ATONCE,
+            "files": ("gateway.v2.files", "/data"),
         },
     ),
     (
@@ -106,6 +108,7 @@ KEYS: list[tuple[type, Part, Mapping[str, tuple[str, object]]]] = [
         {
             "address": ("gateway.v2.upstream", "http://r"),
             "ca": ("gateway.v2.ca", "/ca"),
+            "files": ("gateway.v2.files", "/data"),
             "connect_seconds": ("gateway.v2.connecttimeout", "7s"),
             "read_seconds": ("gateway.v2.readtimeout", "7s"),
             "body_idle_seconds": BODY,

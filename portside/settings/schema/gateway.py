@@ -74,12 +74,20 @@ class Backend(Section):
     connecttimeout: Duration = CONNECT_SECONDS
     readtimeout: Duration = READ_SECONDS
     storagepath: str = ""
+    files: str = ""
     credentials: Credentials | None = None
 
     @field_validator("credentials")
     @classmethod
     def _none_where_nothing_is_said(cls, value: Credentials | None) -> Credentials | None:
         return value if value is not None and value.model_fields_set else None
+
+    @field_validator("files")
+    @classmethod
+    def _folder(cls, value: str) -> str:
+        if value and not value.startswith("/"):
+            raise ValueError("write the whole path of the folder, such as /var/lib/registry")
+        return value.rstrip("/") if value.strip("/") else value
 
     @field_validator("upstream")
     @classmethod
