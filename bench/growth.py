@@ -1,95 +1,185 @@
 """Whether a request costs more where there is much: two Portsides side by side, one with few, one with many.
 
-Both get the same small image through the interface; then one's disk is given many tags, repositories, blobs and uploads
-in distribution's layout, which is Portside's own.
+Both get the same small image through the interface, and have converted a v1 image; then one's disk is given many tags,
+repositories, blobs, uploads, referrers, v1 images, conversions and events in the layout of the programs that write them
+(`many`). An endpoint that is down is told of every push, so events wait.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-from collections.abc import Iterator
+import gzip
+import io
+import itertools
+import json
+import os
+import secrets
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID
 
-from bench.contents import MANIFEST_TYPE, REPOSITORY, Contents, make_contents, put_image
-from bench.contestants import Contestant, Credentials
+from bench import proc
+from bench.contents import AGENT, MANIFEST_TYPE, REPOSITORY, Contents, make_contents, put_image
+from bench.contestants import HOST, Contestant, Credentials, free_port
+from bench.converting import Client, write_v1_image
 from bench.load import Load
+from bench.many import (
+    OCI_MANIFEST,
+    OLD,
+    append_events,
+    fill_v1,
+    fill_v2,
+    multiply_conversions,
+    note_as_purged,
+    referrer,
+)
 from bench.peers import portside
-from bench.programs import Programs
+from bench.programs import Hindrance, Programs
 
 FEW = 10
-STARTED = "2026-01-01T00:00:00Z"
-ACCEPT = f"-header=Accept: {MANIFEST_TYPE}"
+SECONDS = 0.15
+"""One measurement of a request that is repeated: a thousand of them."""
+PUSHES = 10
+"""One measurement of a push."""
+QUIET_SECONDS = 0.5
+QUIET_CPU = 0.02
+SETTLE_SECONDS = 30.0
+_ACCEPT = f"-header=Accept: {MANIFEST_TYPE}"
+
+Costs = Mapping[str, Callable[[], float]]
+"""What measures a request of each kind: CPU seconds of all server processes for one of them."""
 
 
 def measure_growth(
-    folder: Path,
-    credentials: Credentials,
-    programs: Programs,
-    load: Load,
-    *,
-    rounds: int,
-    seconds: float,
-    many: int,
+    folder: Path, credentials: Credentials, programs: Programs, load: Load, *, rounds: int, many: int
 ) -> Iterator[dict[str, float]]:
     """Yields, for each round, the CPU of each kind of request with many divided by that with few."""
     contents = make_contents(load, large=4096, several=4096)
-    requests = _requests(contents, seconds)
+    endpoint = {"name": "down", "url": f"http://{HOST}:{free_port()}/", "threshold": 1, "backoff": "1h"}
     with contextlib.ExitStack() as stack:
-        pair: list[Contestant] = []
+        pair: list[Costs] = []
         for name, count in (("few", FEW), ("many", many)):
             own = folder / name
-            (own / "data").mkdir(parents=True)
-            contestant = portside(own, credentials, programs, name=name)
+            note_as_purged(own / "data")
+            contestant = portside(own, credentials, programs, name=name, endpoints=[endpoint])
             stack.callback(contestant.stop)
             contestant.start()
             put_image(contestant, contents, load)
-            fill(contestant.data, contents, count=count)
-            pair.append(contestant)
-            for verb, arguments in requests.values():  # what is made once and kept may cost what it costs
-                load.measure(contestant, verb, *arguments)
-        for _ in range(rounds):
-            yield {
-                name: _cost(load, pair[1], verb, arguments) / _cost(load, pair[0], verb, arguments)
-                for name, (verb, arguments) in requests.items()
-            }
+            one = _Registry(contestant, contents, load, itertools.count(many))
+            one.fill(count)
+            pair.append(one.costs())
+            for cost in pair[-1].values():  # what is made once and kept may cost what it costs
+                cost()
+            settle(contestant)
+        for number in range(rounds):
+            found: dict[str, float] = {}
+            for name in pair[0]:
+                few, many_ = (pair[index][name]() for index in ((0, 1) if number % 2 else (1, 0)))
+                found[name] = many_ / few if number % 2 else few / many_
+            yield found
 
 
-def fill(data: Path, contents: Contents, *, count: int) -> None:
-    """Puts `count` more tags, repositories, blobs and uploads below a registry's root, each with what makes it one."""
-    root = data / "docker/registry/v2"
-    image = root / "repositories" / REPOSITORY
-    for number in range(count):
-        _link(image / "_manifests/tags" / f"tag-{number:06}" / "current", contents.manifest_digest)
-        (root / "repositories/many" / f"r{number:06}" / "_manifests").mkdir(parents=True)
-        content = number.to_bytes(8, "big")
-        name = hashlib.sha256(content).hexdigest()
-        _file(root / "blobs/sha256" / name[:2] / name, "data", content)
-        _link(image / "_layers/sha256" / name, f"sha256:{name}")
-        _file(image / "_uploads" / str(UUID(int=number, version=4)), "startedat", STARTED.encode())
+def settle(contestant: Contestant) -> None:
+    """Waits until its processes do nothing by themselves.
+
+    Raises:
+        Hindrance: they go on and on.
+    """
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < deadline:
+        before = proc.usage(contestant.pids())
+        time.sleep(QUIET_SECONDS)
+        if proc.used_between(before, proc.usage(contestant.pids())).cpu < QUIET_CPU * QUIET_SECONDS:
+            return
+    raise Hindrance(f"{contestant.name} is still busy {SETTLE_SECONDS:.0f} seconds after its last request")
 
 
-def _requests(contents: Contents, seconds: float) -> dict[str, tuple[str, tuple[str, ...]]]:
-    duration = f"-seconds={seconds}"
-    return {
-        "tag": ("small", (duration, f"-path={contents.tag_path}", ACCEPT)),
-        "head": ("small", (duration, "-method=HEAD", f"-path={contents.small.path}")),
-        "upload": ("uploads", (duration, f"-path=/v2/{REPOSITORY}/blobs/uploads/")),
-        "list": ("small", (duration, f"-path=/v2/{REPOSITORY}/tags/list?n={FEW}")),
-        "catalog": ("small", (duration, f"-path=/v2/_catalog?n={FEW}")),
-    }
+@dataclass(frozen=True, slots=True)
+class _Registry:
+    """One of the two.
+
+    Attributes:
+        numbers: of referrers that are pushed, none twice.
+    """
+
+    contestant: Contestant
+    contents: Contents
+    load: Load
+    numbers: Iterator[int]
+
+    def fill(self, count: int) -> None:
+        """Puts so many of everything below its root."""
+        data = self.contestant.data
+        write_v1_image(data, OLD, "latest", [_layer()])
+        with self._client() as client:
+            client.get(f"/v2/{OLD}/manifests/latest", AGENT)
+        fill_v2(data, self.contents, count=count)
+        fill_v1(data, _layer(), count=count)
+        multiply_conversions(data)
+        append_events(data, count=count)
+
+    def costs(self) -> Costs:
+        with self._client() as client:
+            image_id = client.v1_image(OLD, "latest")
+            converted = json.loads(client.get(f"/v2/{OLD}/manifests/latest", AGENT))
+        [layer] = converted["layers"]
+        image, contents = f"/v2/{REPOSITORY}", self.contents
+        return {
+            "tag": self._small(f"-path={contents.tag_path}", _ACCEPT),
+            "head": self._small("-method=HEAD", f"-path={contents.small.path}"),
+            "blob": self._small(f"-path={contents.small.path}"),
+            "upload": self._load("uploads", f"-path={image}/blobs/uploads/"),
+            "push": self._pushes(lambda client: client.push_blob(REPOSITORY, os.urandom(64))),
+            "list": self._small(f"-path={image}/tags/list?n={FEW}"),
+            "catalog": self._small(f"-path=/v2/_catalog?n={FEW}"),
+            "referrers": self._small(f"-path={image}/referrers/{contents.manifest_digest}?n={FEW}"),
+            "refer": self._pushes(self._refer),
+            "told": self._pushes(
+                lambda client: client.push_manifest(REPOSITORY, "told", contents.manifest, MANIFEST_TYPE)
+            ),
+            "converted": self._small(f"-path=/v2/{OLD}/manifests/latest", _ACCEPT),
+            "converted_layer": self._small("-method=HEAD", f"-path=/v2/{OLD}/blobs/{layer['digest']}"),
+            "search": self._small(f"-path=/v1/search?q=r00000&n={FEW}"),
+            "v1_tag": self._small(f"-path=/v1/repositories/{OLD}/tags/latest"),
+            "v1_list": self._small(f"-path=/v2/{OLD}/tags/list?n={FEW}"),
+            "v1_image": self._small(f"-path=/v1/images/{image_id}/json"),
+            "v1_push": self._pushes(lambda client: client.push_v1(OLD, "pushed", [secrets.token_bytes(64)])),
+        }
+
+    def _refer(self, client: Client) -> None:
+        manifest = referrer(self.contents, next(self.numbers))
+        client.push_manifest(REPOSITORY, "refers", manifest, OCI_MANIFEST)
+
+    def _small(self, *arguments: str) -> Callable[[], float]:
+        return self._load("small", *arguments)
+
+    def _load(self, verb: str, *arguments: str) -> Callable[[], float]:
+        def measure() -> float:
+            found = self.load.measure(self.contestant, verb, f"-seconds={SECONDS}", "-connections=8", *arguments)
+            return found.used.cpu / found.result.requests
+
+        return measure
+
+    def _pushes(self, push: Callable[[Client], object]) -> Callable[[], float]:
+        def measure() -> float:
+            with self._client() as client:
+                push(client)  # connects
+                before = proc.usage(self.contestant.pids())
+                for _ in range(PUSHES):
+                    push(client)
+                return proc.used_between(before, proc.usage(self.contestant.pids())).cpu / PUSHES
+
+        return measure
+
+    def _client(self) -> contextlib.closing[Client]:
+        return contextlib.closing(Client(self.contestant))
 
 
-def _cost(load: Load, contestant: Contestant, verb: str, arguments: tuple[str, ...]) -> float:
-    found = load.measure(contestant, verb, *arguments)
-    return found.used.cpu / found.result.requests
-
-
-def _link(folder: Path, digest: str) -> None:
-    _file(folder, "link", digest.encode())
-
-
-def _file(folder: Path, name: str, content: bytes) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(content)
+def _layer() -> bytes:
+    """The same bytes whenever it is called."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as made:
+        made.addfile(tarfile.TarInfo("empty"))
+    return gzip.compress(archive.getvalue(), mtime=0)

@@ -91,7 +91,7 @@ def portside(
     programs: Programs,
     *,
     name: str = PORTSIDE,
-    endpoints: Sequence[Mapping[str, str]] = (),
+    endpoints: Sequence[Mapping[str, Any]] = (),
     gateway: Mapping[str, Any] | None = None,
     auth: Mapping[str, Any] | None = None,
     authorization: str = "",

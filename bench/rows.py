@@ -225,7 +225,6 @@ def _growth(bench: Bench, _: Row) -> Figures:
             bench.programs,
             bench.load,
             rounds=bench.scale.rounds,
-            seconds=bench.scale.small_seconds,
             many=bench.scale.many,
         )
         yield from ((PORTSIDE, figures) for figures in found)

@@ -26,7 +26,7 @@ class Scale:
         layer_of_ten: each layer of the image that twenty clients pull at once.
         pushed_each: each of eight layers that are pushed at once.
         moved_each: what each of 32 clients moves while memory is watched.
-        many: tags, repositories, blobs and uploads where a request's cost must not grow.
+        many: how much there is of everything where a request's cost must not grow (`many`).
         converted_each: each layer's tar where images are converted.
         listed_tags, listed_repositories, listed_referrers: so long are listings of which pages are asked for.
         slow_rounds: rounds while the disk is slow.
@@ -73,7 +73,7 @@ FULL = Scale(
     layer_of_ten=4 * MIB,
     pushed_each=32 * MIB,
     moved_each=GIB,
-    many=20_000,
+    many=5_000,
     converted_each=80 * MIB,
     listed_tags=100_000,
     listed_repositories=10_000,

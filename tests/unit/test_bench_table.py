@@ -154,6 +154,11 @@ ASKED = {
     ("memory.idle", PORTSIDE, None): (65, 55),
     ("memory.worker", PORTSIDE, None): (40, 40),
     ("growth.tag", PORTSIDE, None): (1.25, 1.25),
+    ("growth.refer", PORTSIDE, None): (1.25, 1.25),
+    ("growth.told", PORTSIDE, None): (1.25, 1.25),
+    ("growth.converted", PORTSIDE, None): (1.25, 1.25),
+    ("growth.search", PORTSIDE, None): (1.25, 1.25),
+    ("growth.v1_push", PORTSIDE, None): (1.25, 1.25),
 }
 """Floors and aims of PERFORMANCE, section 2: by figure, form and the contestant that it is compared with."""
 
