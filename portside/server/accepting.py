@@ -17,6 +17,7 @@ from typing import Any
 from portside.server.address_limit import QUIET_SECONDS, AddressLimit
 from portside.server.connection import Connection
 from portside.server.grammar import Violation
+from portside.server.opening import Opening
 from portside.server.sockets import peer_name
 from portside.tls.contexts import ReloadingContext
 from portside.tls.handshakes import ALERT_SECONDS, CURRENT, Handshake, explain
@@ -25,7 +26,6 @@ FIRST_BYTE_SECONDS = 30.0
 HANDSHAKE_SECONDS = 30.0
 PAUSE_SECONDS = 0.5
 AT_ONCE = 8
-WRITE_BUFFER = 128 * 1024
 TLS_HELLO = 0x16
 
 _log = logging.getLogger("portside.server.accepting")
@@ -53,7 +53,7 @@ class Acceptor:
     def __init__(
         self,
         sockets: tuple[socket.socket, ...],
-        factory: Callable[..., Connection],
+        factory: Callable[..., Connection | Opening],
         tls: ReloadingContext | None,
         *,
         address: str,
@@ -108,13 +108,13 @@ class Acceptor:
             return False
         connection.setblocking(False)
         if self._limit is None or connection.family == socket.AF_UNIX:
-            task = self._loop.create_task(self._greet(connection))
+            task = self._loop.create_task(self._greet(connection, peer))
         else:
             release = self._limit.admit(peer[0])
             if release is None:
                 connection.close()
                 return True
-            task = self._loop.create_task(self._greet_counted(connection, release))
+            task = self._loop.create_task(self._greet_counted(connection, peer, release))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return True
@@ -135,21 +135,21 @@ class Acceptor:
             self._logged_full = now
             _log.error("no more connections can be taken for now: %s; raise the limit of open files", error)
 
-    async def _greet_counted(self, connection: socket.socket, release: Callable[[], None]) -> None:
+    async def _greet_counted(self, connection: socket.socket, peer: object, release: Callable[[], None]) -> None:
         """Greets a counted connection, and has `release` called when it has ended, however it ends."""
         protocol = None
         try:
-            protocol = await self._greet(connection)
+            protocol = await self._greet(connection, peer)
         finally:
             if protocol is not None and protocol.connected:
                 protocol.on_lost = release
             else:
                 release()
 
-    async def _greet(self, connection: socket.socket) -> Connection | None:
+    async def _greet(self, connection: socket.socket, peer: object) -> Connection | Opening | None:
         """Detects what a client speaks and hands its connection to a protocol; None if the client left before that."""
         if connection.family == socket.AF_UNIX:
-            return (await self._loop.connect_accepted_socket(self._factory, connection))[1]
+            return await self._take(connection, self._factory)
         try:
             first = await self._first_byte(connection)
         except (OSError, TimeoutError):
@@ -158,16 +158,23 @@ class Acceptor:
             connection.close()
             return None
         if first[0] == TLS_HELLO:
-            return await self._secure(connection)
+            return await self._secure(connection, peer)
         if self._tls is None:
-            return (await self._loop.connect_accepted_socket(self._factory, connection))[1]
-        _log.warning("a plain HTTP request from %s on %s, which speaks TLS", _peer(connection), self._address)
+            return await self._take(connection, self._factory)
+        _log.warning("a plain HTTP request from %s on %s, which speaks TLS", peer_name(peer), self._address)
         return await self._refuse(connection, "This port speaks TLS: use https://{host}/")
 
-    async def _refuse(self, connection: socket.socket, sentence: str) -> Connection:
+    async def _refuse(self, connection: socket.socket, sentence: str) -> Connection | Opening | None:
         """Hands a connection to a protocol that answers every request with 400 and this sentence."""
-        factory = partial(self._factory, Violation(400, sentence, host=_shown(self._address)))
-        return (await self._loop.connect_accepted_socket(factory, connection))[1]
+        return await self._take(
+            connection, partial(self._factory, Violation(400, sentence, host=_shown(self._address)))
+        )
+
+    async def _take(
+        self, connection: socket.socket, factory: Callable[[], Connection | Opening]
+    ) -> Connection | Opening | None:
+        """Hands a connection without TLS to a protocol; returns the one that it has by now."""
+        return _protocol((await self._loop.connect_accepted_socket(factory, connection))[0])
 
     async def _first_byte(self, connection: socket.socket) -> bytes:
         try:
@@ -183,14 +190,13 @@ class Acceptor:
             self._loop.remove_reader(connection)
         return connection.recv(1, socket.MSG_PEEK)
 
-    async def _secure(self, connection: socket.socket) -> Connection | None:
-        peer = _peer(connection)
+    async def _secure(self, connection: socket.socket, peer: object) -> Connection | Opening | None:
         if self._tls is None:
             # docker, podman and crane begin so with every plain registry, and go on in plain HTTP.
             _log.info(
                 "a TLS hello from %s on %s, which speaks plain HTTP: a client that does not go on so must use http://"
                 " or another port",
-                peer,
+                peer_name(peer),
                 self._address,
             )
             # Go's programs, docker among them, know this answer: "server gave HTTP response to HTTPS client".
@@ -203,19 +209,17 @@ class Acceptor:
                 transport, _ = await self._loop.connect_accepted_socket(
                     self._factory, connection, ssl=self._tls.current, ssl_handshake_timeout=HANDSHAKE_SECONDS
                 )
-            # By default a TLS transport takes half a megabyte of a slow reader's answer: too much for many of them.
-            transport.set_write_buffer_limits(high=WRITE_BUFFER, low=WRITE_BUFFER // 4)
         except (OSError, TimeoutError) as error:  # ssl's own errors are among them
             failure = handshake.error or error
             if isinstance(failure, ssl.SSLError):
-                _log.warning("TLS handshake error from %s: %s", peer, explain(failure))
+                _log.warning("TLS handshake error from %s: %s", peer_name(peer), explain(failure))
             else:
-                _log.info("TLS handshake error from %s: %s", peer, str(error) or "the client went away")
+                _log.info("TLS handshake error from %s: %s", peer_name(peer), str(error) or "the client went away")
             return None
-        # uvloop returns its own TLS protocol beside the transport, asyncio the application's.
-        protocol = transport.get_protocol()
-        assert isinstance(protocol, Connection)
-        if narrowed != self._tls.narrowed:  # it was verified by what held when the handshake began
+        protocol = _protocol(transport)
+        if (
+            protocol is not None and narrowed != self._tls.narrowed
+        ):  # it was verified by what held when the handshake began
             protocol.part()
         return protocol
 
@@ -225,11 +229,11 @@ def _wake(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-def _peer(connection: socket.socket) -> str:
-    try:
-        return peer_name(connection.getpeername())
-    except OSError:
-        return "a client that has gone"
+def _protocol(transport: asyncio.Transport) -> Connection | Opening | None:
+    """Returns the protocol that a connection has by now (uvloop returns its own for TLS); None where it has ended."""
+    protocol: object = transport.get_protocol()
+    assert protocol is None or isinstance(protocol, Connection | Opening)
+    return protocol
 
 
 def _shown(address: str) -> str:

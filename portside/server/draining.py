@@ -28,12 +28,15 @@ from portside.server.idle_connections import IdleConnections
 from portside.server.keeping import CopyingWriter
 from portside.server.kept_answers import KeptAnswers
 from portside.server.listening import SEND_SECONDS
+from portside.server.opening import Opening
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 FIRST_REQUEST_SECONDS = 1.0
 TAIL_SECONDS = 1.0
 TICK_SECONDS = 0.02
+WRITE_BUFFER = 128 * 1024
+"""By default a TLS transport takes half a megabyte of a slow reader's answer: too much for many of them."""
 _UNREADABLE = ERROR._replace(
     method="-", path="-", version=HttpVersion11, headers=CIMultiDictProxy(CIMultiDict()), raw_headers=()
 )
@@ -43,10 +46,11 @@ _log = logging.getLogger("portside.server.serving")
 
 
 class DrainingServer(web.Server):
-    """`web.Server` with a `drain` of its own, and `Connection`s.
+    """`web.Server` with a `drain` of its own, and `Connection`s, which begin as `Opening`s.
 
     Args:
         handler: answers requests.
+        keepalive_timeout: how long a connection may be open without a request, in seconds.
         refusal: answers a request that is not valid HTTP (and has a `VIOLATION`).
         send_seconds: how long a client may receive nothing of its answer.
         is_exempt: whether a connection has no such limit.
@@ -59,14 +63,15 @@ class DrainingServer(web.Server):
         self,
         handler: Handler,
         *,
+        keepalive_timeout: float,
         refusal: Handler = refuse,
         send_seconds: float = SEND_SECONDS,
-        is_exempt: Callable[[Connection], bool] = lambda _: False,
+        is_exempt: Callable[[Connection | Opening], bool] = lambda _: False,
         kept_bytes: int = 0,
         is_trusted: Callable[[str], bool] = lambda _: False,
         **settings: Any,
     ) -> None:
-        super().__init__(self._answer, handler_cancellation=True, **settings)
+        super().__init__(self._answer, handler_cancellation=True, keepalive_timeout=keepalive_timeout, **settings)
         self._handler = handler
         self._refusal = refusal
         self._kept_bytes = kept_bytes
@@ -74,8 +79,9 @@ class DrainingServer(web.Server):
         self._kept: dict[tuple[bool, bool], KeptAnswers] = {}
         self._idle = IdleConnections(send_seconds, is_exempt=is_exempt)
         self._checking: asyncio.TimerHandle | None = None
-        self._open: dict[Connection, asyncio.Transport] = {}
-        self._fresh: set[RequestHandler] = set()
+        self._keepalive_timeout = keepalive_timeout
+        self._open: dict[Connection | Opening, asyncio.Transport] = {}
+        self._fresh: set[RequestHandler | Opening] = set()
         self._busy: set[RequestHandler] = set()
         self._draining = False
 
@@ -127,16 +133,44 @@ class DrainingServer(web.Server):
         return len(self._busy)
 
     @override
-    def __call__(self, violation: Violation | None = None) -> Connection:
+    def __call__(self, violation: Violation | None = None) -> Connection | Opening:  # type: ignore[override] # see top
+        return Opening(self) if violation is None else self._make(violation)
+
+    def _make(self, violation: Violation | None = None) -> Connection:
         keeper = self if self._kept_bytes else None
         return Connection(self, self._refuse, violation, keeper=keeper, loop=self._loop, **self._kwargs)
+
+    def opened(self, opening: Opening, transport: asyncio.Transport) -> None:
+        """Takes note of a new connection."""
+        opening.until = self._loop.time() + self._keepalive_timeout
+        self._add(opening, transport)
+
+    def closed(self, opening: Opening) -> None:
+        """Takes note of the end of one that had not become a `Connection`."""
+        self._open.pop(opening, None)
+        self._fresh.discard(opening)
+
+    def succeed(self, opening: Opening, transport: asyncio.Transport) -> Connection:
+        """Makes a `Connection`, and has it take an opening's place."""
+        connection = self._make()
+        if opening.ssl_context is not None:
+            transport.set_write_buffer_limits(high=WRITE_BUFFER, low=WRITE_BUFFER // 4)
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+        if opening not in self._fresh:
+            self._fresh.discard(connection)
+        self.closed(opening)
+        return connection
 
     @override
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
         assert isinstance(handler, Connection)
-        self._open[handler] = transport
-        self._fresh.add(handler)
+        self._add(handler, transport)
+
+    def _add(self, connection: Connection | Opening, transport: asyncio.Transport) -> None:
+        self._open[connection] = transport
+        self._fresh.add(connection)
         if self._checking is None:
             self._checking = self._loop.call_later(self._idle.interval, self._check_idle)
 
@@ -241,6 +275,13 @@ class DrainingServer(web.Server):
         await self.shutdown(0.1)
         if self._checking is not None:
             self._checking.cancel()
+
+    @override
+    async def shutdown(self, timeout: float | None = None) -> None:
+        for connection in tuple(self._open):
+            if isinstance(connection, Opening):
+                connection.force_close()
+        await super().shutdown(timeout)
 
     def _close_idle(self) -> None:
         for connection in tuple(self._open):

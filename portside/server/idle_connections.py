@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from portside.server.connection import Connection
+from portside.server.opening import Opening
 from portside.server.sockets import GONE, SENDS_NO_MORE, hangup, peer_name, queued, taken
 
 HALF_CLOSED_SECONDS = 5.0
@@ -51,20 +52,23 @@ class IdleConnections:
             nothing while a slow one of them drains its buffer.
     """
 
-    def __init__(self, send_seconds: float, *, is_exempt: Callable[[Connection], bool]) -> None:
+    def __init__(self, send_seconds: float, *, is_exempt: Callable[[Connection | Opening], bool]) -> None:
         self._send_seconds = send_seconds
         self._is_exempt = is_exempt
-        self._idle: dict[Connection, tuple[_Idleness, float]] = {}
+        self._idle: dict[Connection | Opening, tuple[_Idleness, float]] = {}
 
     @property
     def interval(self) -> float:
         """Seconds between two checks."""
         return min(INTERVAL_SECONDS, self._send_seconds / 4)
 
-    def check(self, connections: Mapping[Connection, asyncio.Transport], now: float) -> None:
+    def check(self, connections: Mapping[Connection | Opening, asyncio.Transport], now: float) -> None:
         """Checks each connection once, and ends those that have done nothing for too long."""
-        idle: dict[Connection, tuple[_Idleness, float]] = {}
+        idle: dict[Connection | Opening, tuple[_Idleness, float]] = {}
         for connection, transport in tuple(connections.items()):
+            if isinstance(connection, Opening) and now >= connection.until:
+                connection.force_close()
+                continue
             found = self._inspect(connection, transport)
             if found is None:
                 continue
@@ -77,12 +81,14 @@ class IdleConnections:
             transport.abort()
         self._idle = idle
 
-    def _inspect(self, connection: Connection, transport: asyncio.Transport) -> _Idleness | None:
+    def _inspect(self, connection: Connection | Opening, transport: asyncio.Transport) -> _Idleness | None:
         if connection.has_unsent() or _has_undelivered(connection, transport):
             if self._is_exempt(connection):
                 return None
             sentence = f"the client received nothing of its answer for {self._send_seconds:g} seconds"
             return _Idleness(taken(transport), self._send_seconds, sentence)
+        if isinstance(connection, Opening):
+            return None
         if connection.half_closed:
             connection.close_if_finished()
             if connection.is_idle() or connection.answer_begun():
@@ -98,7 +104,7 @@ class IdleConnections:
         return _Idleness(seen, HALF_CLOSED_SECONDS, "the client has shut down its side, and its answer has not begun")
 
 
-def _has_undelivered(connection: Connection, transport: asyncio.Transport) -> bool:
+def _has_undelivered(connection: Connection | Opening, transport: asyncio.Transport) -> bool:
     """Whether the kernel or TLS still buffers part of an answer that the handler has finished."""
     if not connection.is_idle() or connection.is_delivered:
         return False

@@ -1,0 +1,171 @@
+"""A connection before its first byte: no protocol of aiohttp yet, but closed, counted and drained like all others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from portside.server.connection import Connection
+from portside.server.draining import DrainingServer
+from portside.server.opening import Opening
+from tests.support.certificate import CertificateFiles, make_certificate
+from tests.support.served import running_server
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server in this loop.
+
+    Attributes:
+        trust: what clients speak TLS with; None for plain HTTP.
+    """
+
+    server: DrainingServer
+    port: int
+    trust: ssl.SSLContext | None
+
+    @contextlib.asynccontextmanager
+    async def client(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        name = None if self.trust is None else "localhost"
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=self.trust, server_hostname=name)
+        try:
+            yield reader, writer
+        finally:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def wait_until_open(self, *kinds: type) -> None:
+        """Waits until what is open is of these kinds."""
+        for _ in range(500):
+            if self.kinds() == list(kinds):
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(self.kinds())
+
+    def kinds(self) -> list[type]:
+        """What is open, as the server sees it."""
+        return [type(each) for each in self.server._open]
+
+
+@pytest.fixture(params=["plain", "tls"])
+async def served(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Served]:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(body=await request.read() or b"hello")
+
+    server = DrainingServer(handler, keepalive_timeout=0.6, send_seconds=0.4)
+    own = trust = None
+    if request.param == "tls":
+        files = make_certificate(tmp_path)
+        own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        own.load_cert_chain(files.chain, files.key)
+        trust = ssl.create_default_context(cafile=str(files.ca))
+    listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0, ssl=own)
+    yield Served(server, listening.sockets[0].getsockname()[1], trust)
+    listening.close()
+    await server.shutdown(0.1)
+
+
+async def test_a_client_that_says_nothing_costs_no_protocol_and_one_that_speaks_gets_it(served: Served) -> None:
+    async with asyncio.timeout(10), served.client() as (reader, writer):
+        await served.wait_until_open(Opening)
+        assert served.server.connections == []
+        writer.write(REQUEST[:7])
+        await served.wait_until_open(Connection)
+        for each in REQUEST[7:]:
+            writer.write(bytes((each,)))
+            await asyncio.sleep(0)
+        assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 OK\r\n")
+        writer.write(REQUEST.replace(b"GET", b"HEAD"))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
+    await served.wait_until_open()
+
+
+async def test_a_first_piece_may_be_more_than_a_request(served: Served) -> None:
+    post = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nworld"
+    async with asyncio.timeout(10), served.client() as (reader, writer):
+        writer.write(post + REQUEST)
+        assert (await reader.readuntil(b"world")).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_a_client_that_says_nothing_is_closed_in_time(served: Served) -> None:
+    async with asyncio.timeout(10), served.client() as (reader, _):
+        begun = time.monotonic()
+        assert await reader.read() == b""
+        assert 0.5 < time.monotonic() - begun < 3
+    await served.wait_until_open()
+
+
+async def test_it_is_closed_at_once_when_its_certificate_is_no_longer_good(served: Served) -> None:
+    async with asyncio.timeout(10), served.client() as (reader, _):
+        await served.wait_until_open(Opening)
+        served.server.part()
+        begun = time.monotonic()
+        assert await reader.read() == b""
+        assert time.monotonic() - begun < 0.4
+
+
+async def test_one_that_has_just_come_may_still_ask_while_others_are_drained(served: Served) -> None:
+    async with asyncio.timeout(10), served.client() as (reader, writer), served.client() as (silent, _):
+        await served.wait_until_open(Opening, Opening)
+        draining = asyncio.create_task(served.server.drain(8, arriving=lambda: False))
+        await asyncio.sleep(0.1)
+        writer.write(REQUEST)
+        answer = await reader.read()
+        assert answer.endswith(b"hello")
+        assert b"\r\nConnection: close\r\n" in answer
+        assert await silent.read() == b""
+        await draining
+    assert served.kinds() == []
+
+
+async def test_one_that_hangs_up_is_forgotten(served: Served) -> None:
+    async with served.client():
+        await served.wait_until_open(Opening)
+    async with asyncio.timeout(10):
+        await served.wait_until_open()
+
+
+async def test_one_that_has_said_all_it_has_to_say_gets_its_answer(served: Served) -> None:
+    if served.trust is not None:
+        pytest.skip("TLS connections are not half-closed")
+    async with asyncio.timeout(10), served.client() as (reader, writer), served.client() as (silent, writer_too):
+        writer.write(REQUEST)
+        writer.write_eof()
+        assert (await reader.read()).endswith(b"hello")
+        writer_too.write_eof()
+        assert await silent.read() == b""
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> CertificateFiles:
+    return make_certificate(tmp_path)
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_clients_that_only_shake_hands_do_not_keep_a_program_from_ending(
+    tmp_path: Path, files: CertificateFiles, loop: str
+) -> None:
+    trust = ssl.create_default_context(cafile=str(files.ca))
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(running_server(tmp_path, loop=loop, tls={"chains": [(files.chain, files.key)]}))
+        for _ in range(5):
+            raw = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            stack.enter_context(trust.wrap_socket(raw, server_hostname="localhost"))
+        begun = time.monotonic()
+        assert server.end(signal.SIGTERM) == 0
+        assert time.monotonic() - begun < 5
+        assert "Traceback" not in server.log()
