@@ -20,7 +20,7 @@ from portside.server.grammar import Violation
 from portside.server.opening import Opening
 from portside.server.sockets import peer_name
 from portside.tls.contexts import ReloadingContext
-from portside.tls.handshakes import ALERT_SECONDS, CURRENT, Handshake, explain
+from portside.tls.handshakes import CURRENT, Handshake, explain
 
 FIRST_BYTE_SECONDS = 30.0
 HANDSHAKE_SECONDS = 30.0
@@ -151,8 +151,10 @@ class Acceptor:
         if connection.family == socket.AF_UNIX:
             return await self._take(connection, self._factory)
         try:
+            first = connection.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
             first = await self._first_byte(connection)
-        except (OSError, TimeoutError):
+        except OSError:
             first = b""
         if not first:
             connection.close()
@@ -177,18 +179,17 @@ class Acceptor:
         return _protocol((await self._loop.connect_accepted_socket(factory, connection))[0])
 
     async def _first_byte(self, connection: socket.socket) -> bytes:
-        try:
-            return connection.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            pass
+        """Waits for it; b"" where it does not come."""
         readable: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(connection, _wake, readable)
         try:
             async with asyncio.timeout(FIRST_BYTE_SECONDS):
                 await readable
+            return connection.recv(1, socket.MSG_PEEK)
+        except OSError:  # TimeoutError is one
+            return b""
         finally:
             self._loop.remove_reader(connection)
-        return connection.recv(1, socket.MSG_PEEK)
 
     async def _secure(self, connection: socket.socket, peer: object) -> Connection | Opening | None:
         if self._tls is None:
@@ -201,15 +202,13 @@ class Acceptor:
             )
             # Go's programs, docker among them, know this answer: "server gave HTTP response to HTTPS client".
             return await self._refuse(connection, "This port speaks plain HTTP: use http://{host}/")
-        patience, narrowed = asyncio.timeout(None), self._tls.narrowed
-        handshake = Handshake(lambda: patience.reschedule(self._loop.time() + ALERT_SECONDS))
+        narrowed, handshake = self._tls.narrowed, Handshake(self._loop, connection)
         CURRENT.set(handshake)
         try:
-            async with patience:
-                transport, _ = await self._loop.connect_accepted_socket(
-                    self._factory, connection, ssl=self._tls.current, ssl_handshake_timeout=HANDSHAKE_SECONDS
-                )
-        except (OSError, TimeoutError) as error:  # ssl's own errors are among them
+            transport, _ = await self._loop.connect_accepted_socket(
+                self._factory, connection, ssl=self._tls.current, ssl_handshake_timeout=HANDSHAKE_SECONDS
+            )
+        except OSError as error:  # ssl's own errors and TimeoutError are among them
             failure = handshake.error or error
             if isinstance(failure, ssl.SSLError):
                 _log.warning("TLS handshake error from %s: %s", peer_name(peer), explain(failure))
@@ -217,10 +216,8 @@ class Acceptor:
                 _log.info("TLS handshake error from %s: %s", peer_name(peer), str(error) or "the client went away")
             return None
         protocol = _protocol(transport)
-        if (
-            protocol is not None and narrowed != self._tls.narrowed
-        ):  # it was verified by what held when the handshake began
-            protocol.part()
+        if protocol is not None and narrowed != self._tls.narrowed:
+            protocol.part()  # it was verified by what held when the handshake began
         return protocol
 
 

@@ -10,10 +10,11 @@ Invariant: a handshake that has failed never succeeds later, and what its client
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
 import ssl
-from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
 from typing_extensions import override
@@ -47,52 +48,68 @@ _UNKNOWN_ISSUER = frozenset({2, 18, 19, 20, 21})
 """OpenSSL's X509_V_ERR codes of a chain that does not end at a trusted CA."""
 
 
-@dataclass(slots=True)
 class Handshake:
     """A handshake in progress.
 
+    Args:
+        loop: its event loop.
+        connection: its socket.
+
     Attributes:
-        on_alert: called once when an alert is pending: the connection is to be ended when it has been sent.
         error: why the handshake failed; None as long as it has not.
     """
 
-    on_alert: Callable[[], None]
-    error: ssl.SSLError | None = None
+    __slots__ = ("_connection", "_loop", "error")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+        self._loop = loop
+        self._connection = connection
+        self.error: ssl.SSLError | None = None
+
+    def fail(self, error: ssl.SSLError) -> None:
+        """Takes note of an error of which the client is being told, and sees to it that the connection ends."""
+        self.error = error
+        self._loop.call_later(ALERT_SECONDS, self._hang_up)
+
+    def _hang_up(self) -> None:
+        """Has the event loop read the end of the connection, if that has not come by itself."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
 
 
-CURRENT: ContextVar[Handshake] = ContextVar("portside.handshake")
+CURRENT: ContextVar[Handshake | None] = ContextVar("portside.handshake", default=None)
 """The handshake of the task that greets a client; the event loop calls into OpenSSL within that task's context."""
 
 
 class AlertingObject(ssl.SSLObject):
-    """An `SSLObject` whose failed handshake sends its alert."""
+    """An `SSLObject` whose failed handshake sends its alert.
 
-    _handshake: Handshake | None
-    _incoming: ssl.MemoryBIO
-    _outgoing: ssl.MemoryBIO
+    Attributes:
+        handshake: to be told; None for nobody.
+        incoming, outgoing: the buffers that it was made with.
+    """
 
-    def follow(self, handshake: Handshake | None, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
-        """Reports to a handshake; `incoming` and `outgoing` are the buffers this object was made with."""
-        self._handshake, self._incoming, self._outgoing = handshake, incoming, outgoing
+    handshake: Handshake | None
+    incoming: ssl.MemoryBIO
+    outgoing: ssl.MemoryBIO
 
     @override
     def do_handshake(self) -> None:
-        handshake = self._handshake
-        if handshake is None:
-            super().do_handshake()
-            return
-        if handshake.error is not None:
-            self._incoming.read()
+        handshake = self.handshake
+        if handshake is not None and handshake.error is not None:
+            self.incoming.read()
             raise ssl.SSLWantReadError
         try:
-            super().do_handshake()
+            ssl.SSLObject.do_handshake(self)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
         except ssl.SSLError as error:
-            handshake.error = error
-            if not self._outgoing.pending:
+            if handshake is None:
                 raise
-            handshake.on_alert()
+            if not self.outgoing.pending:
+                handshake.error = error
+                raise
+            handshake.fail(error)
             raise ssl.SSLWantReadError from None
 
 
@@ -103,9 +120,8 @@ class AlertingContext(ssl.SSLContext):
 
     @override
     def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **settings: Any) -> ssl.SSLObject:
-        wrapped = super().wrap_bio(incoming, outgoing, *args, **settings)
-        assert isinstance(wrapped, AlertingObject)
-        wrapped.follow(CURRENT.get(None), incoming, outgoing)
+        wrapped: AlertingObject = ssl.SSLContext.wrap_bio(self, incoming, outgoing, *args, **settings)  # type: ignore[assignment] # by its class
+        wrapped.handshake, wrapped.incoming, wrapped.outgoing = CURRENT.get(), incoming, outgoing
         return wrapped
 
 
