@@ -17,6 +17,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any, Protocol
@@ -28,21 +29,32 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from typing_extensions import override
 
-from backends.http.request_info import UNIX
 from portside.server.bodies import Body, framing_of
 from portside.server.grammar import MAX_AUTHORIZATION, MAX_HEAD, SERVER, HeadTooLong, Violation, explain
 from portside.server.keeping import END_OF_HEAD, Candidate, is_one_head, may_be_kept
 from portside.server.kept_answers import KeptAnswers
-from portside.server.sockets import GONE, hangup
+from portside.server.sockets import GONE, hangup, peer_address
+
+
+class Peer(Protocol):
+    """A connection, as far as it matters to whom it leads."""
+
+    @property
+    def peername(self) -> object:
+        """The socket address of the client's end."""
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """What it speaks TLS by; None for plain HTTP."""
 
 
 class Keeper(Protocol):
     """The server, as far as it keeps answers that may be given again."""
 
-    def answers_for(self, connection: Connection) -> KeptAnswers | None:
+    def answers_for(self, connection: Peer) -> KeptAnswers | None:
         """Returns those for a connection's peer; None where none are kept."""
 
-    def answered_again(self, connection: Connection) -> None:
+    def answered_again(self, connection: Peer) -> None:
         """Takes note of a request that was answered by one of them."""
 
 
@@ -257,6 +269,8 @@ class Connection(RequestHandler):
         self.is_delivered = False
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         keeper.answered_again(self)
+        if answer.closes:
+            self.force_close()
         answer.tell(self._peer, perf_counter() - began)
         return True
 
@@ -287,8 +301,7 @@ class Connection(RequestHandler):
         if kept is None:
             self._may_be_answered_again = False
             return None
-        peer = self.peername
-        self._peer = (str(peer[0]) if isinstance(peer, tuple) else str(peer or "")) or UNIX
+        self._peer = peer_address(self.peername)
         return kept
 
     def _look_between(self, data: bytes, *, received: int) -> None:
@@ -299,9 +312,9 @@ class Connection(RequestHandler):
         message, body = self._messages[-1]
         if body is not EMPTY_PAYLOAD or isinstance(message, _ErrInfo) or self._upgraded:
             return
-        if message.should_close or message.upgrade:
+        if message.upgrade:
             return
-        self.is_between = True
+        self.is_between = not message.should_close
         if (
             self._kept is not None
             and len(self._messages) == 1

@@ -22,7 +22,7 @@ from aiohttp.web_protocol import ERROR, RequestHandler
 from multidict import CIMultiDict, CIMultiDictProxy
 from typing_extensions import override
 
-from portside.server.connection import Connection
+from portside.server.connection import Connection, Peer
 from portside.server.grammar import SERVER, VIOLATION, Violation, find_violation, refuse
 from portside.server.idle_connections import IdleConnections
 from portside.server.keeping import CopyingWriter
@@ -81,7 +81,7 @@ class DrainingServer(web.Server):
         self._checking: asyncio.TimerHandle | None = None
         self._keepalive_timeout = keepalive_timeout
         self._open: dict[Connection | Opening, asyncio.Transport] = {}
-        self._fresh: set[RequestHandler | Opening] = set()
+        self._fresh: set[Peer] = set()
         self._busy: set[RequestHandler] = set()
         self._draining = False
 
@@ -111,12 +111,12 @@ class DrainingServer(web.Server):
             kept.close()
         self._kept.clear()
 
-    def answered_again(self, connection: Connection) -> None:
+    def answered_again(self, connection: Peer) -> None:
         """Takes note of a request that was answered without a handler."""
         self.requests_count += 1
         self._fresh.discard(connection)
 
-    def answers_for(self, connection: Connection) -> KeptAnswers | None:
+    def answers_for(self, connection: Peer) -> KeptAnswers | None:
         """Returns the answers that may be given again to a connection's peer; None where none are kept."""
         peer = connection.peername
         address = str(peer[0]) if isinstance(peer, tuple) else ""
@@ -134,7 +134,7 @@ class DrainingServer(web.Server):
 
     @override
     def __call__(self, violation: Violation | None = None) -> Connection | Opening:  # type: ignore[override] # see top
-        return Opening(self) if violation is None else self._make(violation)
+        return Opening(self, self._loop, self._keepalive_timeout) if violation is None else self._make(violation)
 
     def _make(self, violation: Violation | None = None) -> Connection:
         keeper = self if self._kept_bytes else None
@@ -142,7 +142,6 @@ class DrainingServer(web.Server):
 
     def opened(self, opening: Opening, transport: asyncio.Transport) -> None:
         """Takes note of a new connection."""
-        opening.until = self._loop.time() + self._keepalive_timeout
         self._add(opening, transport)
 
     def closed(self, opening: Opening) -> None:

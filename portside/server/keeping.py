@@ -33,15 +33,15 @@ def is_one_head(piece: bytes) -> bool:
 
 
 def may_be_kept(message: RawRequestMessage) -> bool:
-    """Whether an answer to a request could be kept, by its head: it has no body, and says nothing of its connection."""
+    """Whether an answer to a request could be kept, by its head: it has no body, and may be a connection's last."""
     return (
         message.method in _METHODS
         and message.version is HttpVersion11
-        and not message.should_close
         and not message.upgrade
         and not message.chunked
         and not any(name in message.headers for name in _SAY_MORE)
-        and all(value.lower() == "keep-alive" for value in message.headers.getall(hdrs.CONNECTION, ()))
+        and {value.lower() for value in message.headers.getall(hdrs.CONNECTION, ())}
+        <= {"close" if message.should_close else "keep-alive"}
     )
 
 
@@ -90,7 +90,9 @@ class Candidate:
         begin = at + len(_DATE)
         end_of_date = sent.index(b"\r\n", begin)
         parts = sent[:begin], sent[end_of_date:]
-        self._answers.keep(self._head, parts, questions=noted.questions, tells=noted.tells)
+        self._answers.keep(
+            self._head, parts, closes=self.message.should_close, questions=noted.questions, tells=noted.tells
+        )
 
 
 class _Watched:

@@ -59,10 +59,11 @@ class KeptAnswer:
     """An answer.
 
     Attributes:
+        closes: whether it is the last one of its connection, as its request wants.
         size: of the message in bytes.
     """
 
-    __slots__ = ("_after", "_before", "_dates", "_mark", "_questions", "_tells", "size")
+    __slots__ = ("_after", "_before", "_dates", "_mark", "_questions", "_tells", "closes", "size")
 
     def __init__(
         self,
@@ -70,6 +71,8 @@ class KeptAnswer:
         before: bytes,
         after: bytes,
         dates: Dates,
+        *,
+        closes: bool,
         questions: Sequence[Question],
         tells: Sequence[Tell],
     ) -> None:
@@ -79,6 +82,7 @@ class KeptAnswer:
         self._dates = dates
         self._questions = tuple(questions)
         self._tells = tuple(tells)
+        self.closes = closes
         self.size = len(before) + len(after)
 
     def is_for(self, head: bytes) -> bool:
@@ -156,19 +160,26 @@ class KeptAnswers:
         return FIRST_TRY <= times <= LAST_TRY
 
     def keep(
-        self, head: bytes, parts: tuple[bytes, bytes], *, questions: Sequence[Question], tells: Sequence[Tell]
+        self,
+        head: bytes,
+        parts: tuple[bytes, bytes],
+        *,
+        closes: bool,
+        questions: Sequence[Question],
+        tells: Sequence[Tell],
     ) -> None:
         """Keeps an answer.
 
         Args:
             head: of its request.
             parts: what comes before the value of its `Date`, and after.
+            closes: whether its request is the last one of a connection.
             questions: all must be true when it is given again.
             tells: are called each time.
         """
         if not self.is_open or len(head) > LONGEST_HEAD or sum(map(len, parts)) > LARGEST:
             return
-        answer = KeptAnswer(sha256(head).digest(), *parts, self._dates, questions, tells)
+        answer = KeptAnswer(sha256(head).digest(), *parts, self._dates, closes=closes, questions=questions, tells=tells)
         self._answers.put(hash(head), answer)
 
     def close(self) -> None:

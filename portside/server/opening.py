@@ -1,10 +1,12 @@
-"""What a connection is before there is anything to parse.
+"""What a connection is before there is anything to parse, and as long as there is not.
 
 A protocol of aiohttp costs a quarter of a new TLS connection: a parser, a task, a timer. So a connection begins as an
-`Opening`, which has next to nothing. With the first bytes it becomes a `Connection`, which gets them as if it had been
-there from the beginning.
+`Opening`, which has next to nothing. It answers what was answered before (`kept_answers`), which needs no more. With
+the first piece that is anything else it becomes a `Connection`, which gets that as if it had been there all the time.
 
-Invariant: an opening holds no byte that a client sent: it has passed on what it received before it returns.
+Invariants:
+- an opening holds no byte that a client sent: it has answered or passed on what it received before it returns;
+- so each piece that it received was one whole request, and it takes one only when nothing is being sent.
 """
 
 from __future__ import annotations
@@ -12,14 +14,17 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from time import perf_counter
 from typing import Protocol
 
 from typing_extensions import override
 
-from portside.server.connection import Connection
+from portside.server.connection import Connection, Keeper
+from portside.server.kept_answers import KeptAnswers
+from portside.server.sockets import peer_address
 
 
-class Owner(Protocol):
+class Owner(Keeper, Protocol):
     """The server that a connection belongs to."""
 
     def opened(self, opening: Opening, transport: asyncio.Transport) -> None:
@@ -37,18 +42,35 @@ class Opening(asyncio.Protocol):
 
     Args:
         owner: the server it belongs to.
+        loop: the event loop.
+        keepalive_timeout: how many seconds it may be open without a request.
 
     Attributes:
-        is_delivered: as of a `Connection`.
+        is_delivered: whether the client is known to have received all answers so far.
         on_lost: called when the connection has ended.
         transport: None before it begins, and after it was closed, ended or became a `Connection`.
         until: when it is closed if nothing comes, by the loop's clock.
     """
 
-    __slots__ = ("_is_paused", "_owner", "is_delivered", "on_lost", "transport", "until")
+    __slots__ = (
+        "_is_paused",
+        "_keepalive_timeout",
+        "_kept",
+        "_loop",
+        "_owner",
+        "_peer",
+        "is_delivered",
+        "on_lost",
+        "transport",
+        "until",
+    )
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, keepalive_timeout: float) -> None:
         self._owner = owner
+        self._loop = loop
+        self._keepalive_timeout = keepalive_timeout
+        self._kept: KeptAnswers | None = None
+        self._peer = ""
         self._is_paused = False
         self.is_delivered = True
         self.on_lost: Callable[[], None] | None = None
@@ -73,6 +95,7 @@ class Opening(asyncio.Protocol):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment] # of a stream
+        self.until = self._loop.time() + self._keepalive_timeout
         self._owner.opened(self, transport)  # type: ignore[arg-type] # the same
 
     @override
@@ -86,14 +109,38 @@ class Opening(asyncio.Protocol):
     @override
     def data_received(self, data: bytes) -> None:
         transport = self.transport
-        if transport is None:  # it was closed
-            return
+        if transport is not None and not self._answer_again(data, transport):  # None where it was closed
+            self._become_connection(transport).data_received(data)
+
+    def _answer_again(self, data: bytes, transport: asyncio.Transport) -> bool:
+        """Answers a request that was answered before, if that is all there is to do; returns whether it did."""
+        kept = self._kept
+        if kept is None or not kept.is_open:
+            self._kept = kept = self._owner.answers_for(self)
+            if kept is None:
+                return False
+            self._peer = peer_address(self.peername)
+        answer = kept.find(data)
+        if answer is None or transport.is_closing() or self.has_unsent():
+            return False
+        began = perf_counter()
+        transport.write(answer.message())
+        self.is_delivered = False
+        self.until = self._loop.time() + self._keepalive_timeout
+        self._owner.answered_again(self)
+        if answer.closes:
+            self.force_close()
+        answer.tell(self._peer, perf_counter() - began)
+        return True
+
+    def _become_connection(self, transport: asyncio.Transport) -> Connection:
         connection = self._owner.succeed(self, transport)
-        self.transport = None
+        connection.is_delivered = self.is_delivered
         connection.on_lost, self.on_lost = self.on_lost, None
         if self._is_paused:
             connection.pause_writing()
-        connection.data_received(data)
+        self.transport = None
+        return connection
 
     @override
     def pause_writing(self) -> None:

@@ -9,6 +9,8 @@ import socket
 import struct
 import termios
 
+from backends.http.request_info import UNIX
+
 GONE = select.POLLERR | select.POLLHUP
 """The peer has reset the connection, or (unix sockets) closed it in both directions."""
 SENDS_NO_MORE = select.POLLRDHUP
@@ -24,6 +26,11 @@ def peer_name(address: object) -> str:
         return "a unix socket"
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
+
+def peer_address(address: object) -> str:
+    """Returns the IP address in a peer's socket address; `unix` for a unix socket's."""
+    return (str(address[0]) if isinstance(address, tuple) else str(address or "")) or UNIX
 
 
 def hangup(transport: asyncio.Transport) -> int:

@@ -271,7 +271,7 @@ def test_an_answer_that_is_given_again_is_the_same_to_the_byte(site: Site, name:
 NEVER = {
     "a part": blob("same", "Range: bytes=0-9"),
     "what is not there": get("/v2/same/manifests/none", ACCEPT),
-    "the last of a connection": tag("same", "Connection: close"),
+    "two minds about its connection": tag("same", "Connection: close, keep-alive"),
     "HTTP/1.0": tag("same", "Connection: keep-alive").replace(b"HTTP/1.1", b"HTTP/1.0"),
     "a body of no bytes": tag("same", "Content-Length: 0"),
     "a list": get("/v2/same/tags/list"),
@@ -293,6 +293,39 @@ def test_some_answers_are_never_given_again(site: Site, name: str) -> None:
             for _ in range(8):
                 wire.ask(NEVER[name])
     assert site.again() == before
+
+
+def test_the_last_of_a_connection_is_given_again_and_is_the_last(site: Site) -> None:
+    last, before = tag("same", "Connection: close"), site.again()
+    answers, deadline = set(), time.monotonic() + 20
+    while site.again() < before + 3:
+        with site.connection() as wire:
+            answers.add(wire.ask(last))
+            with pytest.raises(EOFError):
+                wire.read()
+        assert time.monotonic() < deadline
+    with site.connection() as wire:
+        site.learn(wire, tag("same"))
+        answers.add(wire.ask(last))
+        with pytest.raises(EOFError):
+            wire.read()
+    (answer,) = answers
+    assert b"\r\nConnection: close" in answer.head
+
+
+def test_the_first_of_a_connection_is_given_again(site: Site) -> None:
+    known = tag("same", "User-Agent: first/1.0")
+    with site.connection() as wire:
+        answer = site.learn(wire, known)
+    before = site.again()
+    with site.connection() as wire:
+        given = [wire.ask(piece) for piece in (known, known, get("/v2/?never=before"), known)]
+        assert [given[0], given[1], given[3]] == [answer] * 3
+        assert site.again() == before + 3
+        wire.socket.sendall(known[:-1])
+        wire.socket.sendall(known[-1:] + known)
+        assert [wire.read(), wire.read()] == [answer, answer]
+    assert site.again() == before + 3
 
 
 def test_what_was_written_a_moment_ago_is_not_given_again(site: Site) -> None:

@@ -18,6 +18,7 @@ from aiohttp import web
 from portside.server.connection import Connection
 from portside.server.draining import DrainingServer
 from portside.server.opening import Opening
+from portside.tls.contexts import CertificateChain, TlsSettings, build_context
 from tests.support.certificate import CertificateFiles, make_certificate
 from tests.support.served import running_server
 
@@ -55,6 +56,15 @@ class Served:
             await asyncio.sleep(0.01)
         raise AssertionError(self.kinds())
 
+    def keep(self, head: bytes, body: bytes, *, closes: bool = False) -> list[str]:
+        """Keeps an answer; returns the addresses of clients to which it was given again."""
+        told: list[str] = []
+        kept = self.server.kept_answers("127.0.0.1", is_secure=self.trust is not None)
+        assert kept is not None
+        parts = b"HTTP/1.1 200 OK\r\nDate: ", b"\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+        kept.keep(head, parts, closes=closes, questions=(), tells=(lambda peer, _: told.append(peer),))
+        return told
+
     def kinds(self) -> list[type]:
         """What is open, as the server sees it."""
         return [type(each) for each in self.server._open]
@@ -65,12 +75,11 @@ async def served(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(body=await request.read() or b"hello")
 
-    server = DrainingServer(handler, keepalive_timeout=0.6, send_seconds=0.4)
+    server = DrainingServer(handler, keepalive_timeout=0.6, send_seconds=0.4, kept_bytes=1 << 20)
     own = trust = None
     if request.param == "tls":
         files = make_certificate(tmp_path)
-        own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        own.load_cert_chain(files.chain, files.key)
+        own = build_context(TlsSettings((CertificateChain(files.chain, files.key),)))
         trust = ssl.create_default_context(cafile=str(files.ca))
     listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0, ssl=own)
     yield Served(server, listening.sockets[0].getsockname()[1], trust)
@@ -148,6 +157,107 @@ async def test_one_that_has_said_all_it_has_to_say_gets_its_answer(served: Serve
         assert (await reader.read()).endswith(b"hello")
         writer_too.write_eof()
         assert await silent.read() == b""
+
+
+KNOWN = b"GET /known HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+async def test_what_is_known_is_answered_without_a_protocol(served: Served) -> None:
+    told = served.keep(KNOWN, b"known")
+    async with asyncio.timeout(10), served.client() as (reader, writer):
+        for _ in range(3):
+            writer.write(KNOWN)
+            assert (await reader.readuntil(b"known")).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert (served.kinds(), told) == ([Opening], ["127.0.0.1"] * 3)
+        writer.write(KNOWN + KNOWN)  # two are not one
+        await reader.readuntil(b"hello")
+        await reader.readuntil(b"hello")
+        assert served.kinds() == [Connection]
+        assert len(told) == 3
+    served.server.forget_answers()
+    async with asyncio.timeout(10), served.client() as (reader, writer):
+        writer.write(KNOWN)
+        await reader.readuntil(b"hello")
+
+
+async def test_a_known_request_that_is_the_last_ends_the_connection(served: Served) -> None:
+    told = served.keep(KNOWN, b"known", closes=True)
+    async with asyncio.timeout(10), served.client() as (reader, writer):
+        begun = time.monotonic()
+        writer.write(KNOWN)
+        assert (await reader.read()).endswith(b"known")
+        assert time.monotonic() - begun < 0.4
+    await served.wait_until_open()
+    assert told == ["127.0.0.1"]
+
+
+async def test_each_answer_moves_the_time_on_after_which_a_silent_one_is_closed(served: Served) -> None:
+    served.keep(KNOWN, b"known")
+    async with asyncio.timeout(10), served.client() as (reader, writer):
+        begun = time.monotonic()
+        while time.monotonic() < begun + 1.2:
+            writer.write(KNOWN)
+            await reader.readuntil(b"known")
+            await asyncio.sleep(0.1)
+        assert await reader.read() == b""
+        assert 1.6 < time.monotonic() - begun < 4
+
+
+async def ask_what_is_known(peer: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+    peer[1].write(KNOWN)
+    await peer[0].readuntil(b"known")
+
+
+async def test_one_that_was_answered_is_closed_with_its_certificate(served: Served) -> None:
+    served.keep(KNOWN, b"known")
+    async with asyncio.timeout(10), served.client() as peer:
+        await ask_what_is_known(peer)
+        begun = time.monotonic()
+        served.server.part()
+        assert await peer[0].read() == b""
+        assert time.monotonic() - begun < 0.4
+
+
+async def test_one_that_was_answered_is_not_waited_for_at_the_end(served: Served) -> None:
+    served.keep(KNOWN, b"known")
+    async with asyncio.timeout(10), served.client() as peer:
+        await ask_what_is_known(peer)
+        begun = time.monotonic()
+        draining = asyncio.create_task(served.server.drain(8, arriving=lambda: False))
+        assert await peer[0].read() == b""
+        assert time.monotonic() - begun < 0.4
+        await draining
+
+
+async def test_one_that_reads_nothing_is_cut_off(served: Served) -> None:
+    """What is being sent to it is bounded: nothing is answered while something is on its way."""
+    told = served.keep(KNOWN, bytes(60_000))
+
+    def ask_without_reading(raw: socket.socket) -> socket.socket:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        raw.settimeout(10)
+        raw.connect(("127.0.0.1", served.port))
+        asking = raw if served.trust is None else served.trust.wrap_socket(raw, server_hostname="localhost")
+        for _ in range(50):
+            asking.sendall(KNOWN)
+            time.sleep(0.002)
+        return asking
+
+    async with asyncio.timeout(20):
+        with socket.socket() as raw, await asyncio.to_thread(ask_without_reading, raw):
+            await served.wait_until_open()
+    assert 0 < len(told) < 120
+
+
+async def test_a_known_request_of_one_that_has_said_all_it_has_to_say_is_answered(served: Served) -> None:
+    if served.trust is not None:
+        pytest.skip("TLS connections are not half-closed")
+    served.keep(KNOWN, b"known")
+    async with asyncio.timeout(10), served.client() as (reader, writer):
+        writer.write(KNOWN)
+        writer.write_eof()
+        assert (await reader.read()).endswith(b"known")
 
 
 @pytest.fixture
