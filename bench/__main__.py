@@ -9,6 +9,7 @@ import datetime as dt
 import json
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,7 +36,8 @@ FORMS = {"one": PORTSIDE, "roles": ROLES}
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--quick", is_flag=True, help="Two minutes: three short rounds of everything.")
+@click.option("--quick", is_flag=True, help="Two minutes: a few short rounds of everything.")
+@click.option("--rounds", type=click.IntRange(min=1), help="Measure everything so often.")
 @click.option("--only", multiple=True, metavar="SUBSTRING", help="Only rows with this in name or title; repeatable.")
 @click.option(
     "--contestants",
@@ -58,6 +60,7 @@ def main(
     context: click.Context,
     *,
     quick: bool,
+    rounds: int | None,
     only: tuple[str, ...],
     contestants: str | None,
     json_path: Path | None,
@@ -78,6 +81,8 @@ def main(
         click.echo("\n".join(f"{row.name:12} {row.title}" for row in ROWS))
         return
     scale = QUICK if quick else FULL
+    if rounds is not None:
+        scale = replace(scale, rounds=rounds, small_rounds=rounds, costly_rounds=rounds)
     names = _contestants(contestants, before=before is not None)
     try:
         rows = rows_named(only)
@@ -87,8 +92,8 @@ def main(
         lines, left_out = run_bench(rows, names, scale, place=place, before=before)
     except Hindrance as hindrance:
         _fail(hindrance)
-    rounds = f"{scale.rounds} rounds ({scale.small_rounds} of small requests)"
-    about = f"{scale.name}: {rounds}, medians (least..most); {machine(place)}"
+    turns = f"{scale.rounds} rounds ({scale.small_rounds} of small requests)"
+    about = f"{scale.name}: {turns}, medians (least..most); {machine(place)}"
     click.echo(f"{about}\n{render(lines, names)}")
     if json_path is not None:
         result = {"date": f"{dt.datetime.now(dt.UTC):%Y-%m-%d}", "about": about, "lines": as_json(lines)}

@@ -27,7 +27,6 @@ PROBES = 1000
 DIRTY = 16 * MIB
 MEASURED = 0.8
 """Of the time that the disk needs for everything; the rest is a push's end."""
-QUIET_SECONDS = 1.0
 
 
 def measure_beside_pushes(
@@ -56,7 +55,7 @@ def measure_beside_pushes(
             contestant.start()
             put_image(contestant, contents, load)
             running.append(contestant)
-        for _ in range(scale.slow_rounds):
+        for _ in range(scale.costly_rounds):
             for contestant in running:
                 yield contestant.name, _round(contestant, contents, load, scale, seeds)
 
@@ -65,7 +64,7 @@ def _round(
     contestant: Contestant, contents: Contents, load: Load, scale: Scale, seeds: Iterator[int]
 ) -> dict[str, float]:
     kept = set(blobs_of(contestant))
-    quiet = load.measure(contestant, "paced", *_probing(QUIET_SECONDS)).result.p999_ms
+    quiet = load.measure(contestant, "paced", *_probing(scale.paced_seconds)).result.p999_ms
     seconds = MEASURED * EIGHT * scale.slow_each / scale.slow_speed
     numbers = [f"-seed={seed}" for seed in itertools.islice(seeds, EIGHT)]
     asked = (f"-path={contents.tag_path}", f"-header=Accept: {MANIFEST_TYPE}", f"-length={len(contents.manifest)}")

@@ -33,9 +33,6 @@ from bench.scale import Scale
 LAYERS = 3
 """Of each image."""
 
-IMAGES = 3
-"""In each round, one after another: a conversion is short, and nothing else of the machine should count."""
-
 OLD, NEW, NATIVE = "bench/old", "bench/new", "bench/native"
 OLD_AGENT = "docker/1.5.0 go/go1.4.1 git-commit/a8a31ef kernel/3.13.0 os/linux arch/amd64"
 NO_ZSTD_AGENT = "docker/20.10.24 go/go1.18.7 git-commit/5d6db84 kernel/6.1.0 os/linux arch/amd64"
@@ -87,7 +84,7 @@ class Converting:
             return f"/v2/{OLD}/manifests/{tag}", write_v1_image(self._contestant.data, OLD, tag, layers)
 
         for cpu, ratio in self._beside_bare("inflate", prepare, AGENT):
-            yield {"ratio": ratio, "cpu": cpu / (IMAGES * self._gigabytes)}
+            yield {"ratio": ratio, "cpu": cpu / (self._scale.converted_images * self._gigabytes)}
 
     def gzip(self) -> Iterator[dict[str, float]]:
         """The manifest for a client that cannot unpack zstd, and the gzips for it, beside a bare loop."""
@@ -109,7 +106,7 @@ class Converting:
             self._client.push_manifest(NEW, tag, json.dumps(manifest).encode(), OCI_MANIFEST)
             return f"/v2/{NEW}/manifests/{tag}", [_blob_file(self._contestant.data, digest) for digest in digests]
 
-        size = IMAGES * sum(layer.size for layer in self._layers) / 1e9
+        size = self._scale.converted_images * sum(layer.size for layer in self._layers) / 1e9
         for cpu, ratio in self._beside_bare("gzip", prepare, NO_ZSTD_AGENT):
             yield {"ratio": ratio, "cpu": cpu / size}
 
@@ -117,7 +114,7 @@ class Converting:
         self, verb: str, prepare: Callable[[], tuple[str, list[Path]]], agent: str
     ) -> Iterator[tuple[float, float]]:
         for number in range(self._scale.rounds + 1):
-            images = [prepare() for _ in range(IMAGES)]
+            images = [prepare() for _ in range(self._scale.converted_images)]
             files = [file for _, layers in images for file in layers]
 
             def convert(images: Sequence[tuple[str, list[Path]]] = images) -> float:

@@ -25,9 +25,6 @@ from portside.password_files.hashing import make_hash
 USER = "bench"
 COST = 10
 GUESSES = 200
-PULLS = 16
-SETTLED_SECONDS = 2.0
-"""After so long the first guesses have been checked, and the others are put off."""
 ACCEPT = f"-header=Accept: {MANIFEST_TYPE}"
 
 
@@ -84,9 +81,9 @@ class LoggedIn:
 
     def flood(self) -> Iterator[dict[str, float]]:
         """What becomes of those who are logged in while others guess."""
-        much = f"-bytes={PULLS * self._scale.large}"  # or the check of one guess would be as much as all of the pull
+        much = f"-bytes={self._scale.guessed_at}"  # or the check of one guess would be as much as all of the pull
         self._pull(self._guarded, much)
-        for _ in range(self._scale.rounds):
+        for _ in range(self._scale.costly_rounds):
             quiet, p99 = self._pull(self._guarded, much), self._p99()
             with self._guesses(addresses=1):
                 guessed_at = {"pull": self._pull(self._guarded, much) / quiet, "p99": self._p99() / p99}
@@ -100,7 +97,7 @@ class LoggedIn:
         arguments = (f"-rate={GUESSES}", f"-user={USER}", f"-addresses={addresses}")
         with self._load.run(self._guarded, "guesses", *arguments) as run:
             run.begin()
-            time.sleep(SETTLED_SECONDS)
+            time.sleep(self._scale.settled_seconds)  # then the first are checked, and the others put off
             yield
 
     def _small(self, contestant: Contestant, *request: str) -> float:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from bench import proc
 from bench.beside_pushes import measure_beside_pushes
@@ -34,6 +35,28 @@ Samples = dict[str, dict[str, list[float]]]
 """Figures of each round: by metric, by contestant."""
 
 ACCEPT = f"-header=Accept: {MANIFEST_TYPE}"
+T = TypeVar("T")
+
+
+class Shared:
+    """Servers that several rows of one kind share: started by the first of them, ended behind the last."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._started: dict[Any, Any] = {}
+
+    def started(self, start: Callable[..., contextlib.AbstractContextManager[T]], bench: Bench) -> T:
+        """Returns what `start` starts, now or for an earlier row."""
+        if start not in self._started:
+            context = start(bench.folder, bench.credentials, bench.programs, bench.load, bench.scale)
+            self._started[start] = self._stack.enter_context(context)
+        found: T = self._started[start]
+        return found
+
+    def end(self) -> None:
+        """Ends them."""
+        self._started.clear()
+        self._stack.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +66,7 @@ class Bench:
     Attributes:
         contestants: running, with the contents in them, in the table's order.
         seeds: numbers of contents that nobody has pushed yet.
+        shared: servers of several rows of one kind.
     """
 
     contestants: Sequence[Contestant]
@@ -53,10 +77,15 @@ class Bench:
     credentials: Credentials
     folder: Path
     seeds: Iterator[int] = field(default_factory=lambda: itertools.count(1000))
+    shared: Shared = field(default_factory=Shared)
 
     @property
     def registries(self) -> list[Contestant]:
         return [each for each in self.contestants if each.takes_pushes]
+
+
+def kind_of(row: Row) -> str:
+    return row.name.partition(".")[0]
 
 
 def measure_row(bench: Bench, row: Row) -> Samples:
@@ -65,9 +94,8 @@ def measure_row(bench: Bench, row: Row) -> Samples:
     Raises:
         Hindrance: an answer was wrong, or a server ended.
     """
-    kind = row.name.partition(".")[0]
     samples = {metric.key: dict[str, list[float]]() for metric in row.metrics}
-    for contestant, figures in _MEASURES[kind](bench, row):
+    for contestant, figures in _MEASURES[kind_of(row)](bench, row):
         for metric in row.metrics:
             if (figure := figures.get(_figure(metric))) is not None:
                 samples[metric.key].setdefault(contestant, []).append(figure)
@@ -232,22 +260,28 @@ def _growth(bench: Bench, _: Row) -> Figures:
 
 def _told(bench: Bench, _: Row) -> Figures:
     if any(contestant.name == PORTSIDE for contestant in bench.contestants):
-        found = measure_told(bench.folder, bench.credentials, bench.programs, rounds=bench.scale.rounds)
+        found = measure_told(
+            bench.folder,
+            bench.credentials,
+            bench.programs,
+            rounds=bench.scale.rounds,
+            pushes=bench.scale.told_pushes,
+        )
         yield from ((PORTSIDE, figures) for figures in found)
 
 
 def _auth(bench: Bench, row: Row) -> Figures:
     if any(contestant.name == PORTSIDE for contestant in bench.contestants):
-        with logged_in(bench.folder, bench.credentials, bench.programs, bench.load, bench.scale) as one:
-            measures = {"requests": one.requests, "flood": one.flood}
-            yield from ((PORTSIDE, figures) for figures in measures[row.name.partition(".")[2]]())
+        one = bench.shared.started(logged_in, bench)
+        measures = {"requests": one.requests, "flood": one.flood}
+        yield from ((PORTSIDE, figures) for figures in measures[row.name.partition(".")[2]]())
 
 
 def _convert(bench: Bench, row: Row) -> Figures:
     if any(contestant.name == PORTSIDE for contestant in bench.contestants):
-        with converting(bench.folder, bench.credentials, bench.programs, bench.load, bench.scale) as one:
-            measures = {"first": one.first, "again": one.again, "push": one.push, "gzip": one.gzip}
-            yield from ((PORTSIDE, figures) for figures in measures[row.name.partition(".")[2]]())
+        one = bench.shared.started(converting, bench)
+        measures = {"first": one.first, "again": one.again, "push": one.push, "gzip": one.gzip}
+        yield from ((PORTSIDE, figures) for figures in measures[row.name.partition(".")[2]]())
 
 
 def _v1(bench: Bench, row: Row) -> Figures:
@@ -255,7 +289,7 @@ def _v1(bench: Bench, row: Row) -> Figures:
     if row.name == "v1.push":
         for number in range(bench.scale.rounds + 1):
             for contestant in speakers:
-                spent = measure_v1_push(contestant)
+                spent = measure_v1_push(contestant, bench.scale.v1_chains)
                 if number > 0:
                     yield contestant.name, {"cpu": spent * 1e3}
         return
@@ -264,7 +298,10 @@ def _v1(bench: Bench, row: Row) -> Figures:
         held = [(each.name, stack.enter_context(v1_images(each, large=large))) for each in speakers]
         for number in range(bench.scale.rounds + 1):
             for name, images in held:
-                figures = {"cpu": images.pull() * 1e3, "layer": images.layer(bench.load, bench.contents)}
+                figures = {
+                    "cpu": images.pull(bench.scale.v1_pulls) * 1e3,
+                    "layer": images.layer(bench.load, bench.contents),
+                }
                 if number > 0:
                     yield name, figures
 

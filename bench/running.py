@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import platform
 import shutil
@@ -18,7 +19,7 @@ from bench.floors import DISTRIBUTION, REFERENCE, STATIC, Row
 from bench.load import Load
 from bench.peers import make_contestant
 from bench.programs import Hindrance, Unavailable, find_programs
-from bench.rows import Bench, measure_row
+from bench.rows import Bench, kind_of, measure_row
 from bench.scale import GIB, Scale
 from bench.table import Line, lines_of
 from portside.tls.certificates import ensure_certificates
@@ -42,13 +43,17 @@ def run_bench(
     with opened(contestants, scale, place=place, before=before) as bench:
         lines: list[Line] = []
         left_out: list[str] = []
-        for row in rows:
+        for row, following in itertools.pairwise([*rows, None]):
+            assert row is not None, "only what follows the last one is none"
             begun = time.perf_counter()
             try:
                 samples = measure_row(bench, row)
             except Unavailable as why:
                 left_out.append(f"row {row.name} was left out: {why}")
                 continue
+            finally:
+                if following is None or kind_of(following) != kind_of(row):
+                    bench.shared.end()
             tell(f"{row.title} ({time.perf_counter() - begun:.0f} s)")
             lines += [line for metric in row.metrics for line in lines_of(metric, samples[metric.key])]
         return lines, left_out
@@ -84,7 +89,9 @@ def opened(contestants: Sequence[str], scale: Scale, *, place: Path, before: Pat
             seconds = time.perf_counter() - begun
             tell(f"{each} answers rightly, over {spoken}, with {len(contestant.pids())} processes ({seconds:.0f} s)")
             running.append(contestant)
-        yield Bench(running, contents, load, scale, programs, credentials, folder)
+        bench = Bench(running, contents, load, scale, programs, credentials, folder)
+        stack.callback(bench.shared.end)
+        yield bench
 
 
 def make_credentials(folder: Path) -> Credentials:

@@ -19,6 +19,7 @@ class Scale:
         rounds: how often each row goes through its contestants, one after another.
         small_rounds: the same for small requests, which a burst of other work on the machine hits hardest.
         small_seconds: one measurement of a small request.
+        varied: tags, User-Agents or tokens that are asked with in turn.
         new_requests: requests that nobody has asked before, in one measurement.
         paced_seconds: one measurement at a fixed rate.
         large: the large layer.
@@ -28,16 +29,23 @@ class Scale:
         moved_each: what each of 32 clients moves while memory is watched.
         many: how much there is of everything where a request's cost must not grow (`many`).
         converted_each: each layer's tar where images are converted.
+        converted_images: of three such layers each, in one round: nothing else of the machine should count.
         listed_tags, listed_repositories, listed_referrers: so long are listings of which pages are asked for.
-        slow_rounds: rounds while the disk is slow.
+        costly_rounds: rounds of what takes longest: pushes to a slow disk, and guesses at passwords.
         slow_each: each of eight layers that are pushed to it at once.
         slow_speed: bytes a second that it takes.
+        guessed_at: bytes of one pull beside which passwords are guessed at.
+        settled_seconds: how long they are guessed at before that is measured: until then the first are checked.
+        v1_chains: chains of images that one measurement of the v1 protocol pushes.
+        v1_pulls: pulls of such a chain in another.
+        told_pushes: of each kind, in one round.
     """
 
     name: str
     rounds: int
     small_rounds: int
     small_seconds: float
+    varied: int
     new_requests: int
     paced_seconds: float
     large: int
@@ -47,12 +55,18 @@ class Scale:
     moved_each: int
     many: int
     converted_each: int
+    converted_images: int
     listed_tags: int
     listed_repositories: int
     listed_referrers: int
-    slow_rounds: int
+    costly_rounds: int
     slow_each: int
     slow_speed: int
+    guessed_at: int
+    settled_seconds: float
+    v1_chains: int
+    v1_pulls: int
+    told_pushes: int
 
     @property
     def room(self) -> int:
@@ -65,41 +79,55 @@ FULL = Scale(
     "full",
     rounds=5,
     small_rounds=7,
-    small_seconds=2,
-    new_requests=2_000,
-    paced_seconds=6,
+    small_seconds=0.8,
+    varied=500,
+    new_requests=1_500,
+    paced_seconds=3,
     large=256 * MIB,
     pulled_each=64 * MIB,
     layer_of_ten=4 * MIB,
     pushed_each=32 * MIB,
-    moved_each=GIB,
+    moved_each=512 * MIB,
     many=5_000,
     converted_each=80 * MIB,
+    converted_images=3,
     listed_tags=100_000,
     listed_repositories=10_000,
     listed_referrers=100_000,
-    slow_rounds=2,
+    costly_rounds=3,
     slow_each=256 * MIB,
-    slow_speed=150 * MIB,
+    slow_speed=200 * MIB,
+    guessed_at=2 * GIB,
+    settled_seconds=2,
+    v1_chains=6,
+    v1_pulls=24,
+    told_pushes=8,
 )
 QUICK = Scale(
     "quick",
-    rounds=3,
-    small_rounds=5,
-    small_seconds=0.35,
-    new_requests=600,
-    paced_seconds=1,
-    large=128 * MIB,
-    pulled_each=32 * MIB,
-    layer_of_ten=2 * MIB,
-    pushed_each=16 * MIB,
-    moved_each=64 * MIB,
-    many=2_000,
-    converted_each=24 * MIB,
-    listed_tags=20_000,
-    listed_repositories=2_000,
-    listed_referrers=20_000,
-    slow_rounds=1,
-    slow_each=24 * MIB,
+    rounds=2,
+    small_rounds=3,
+    small_seconds=0.12,
+    varied=100,
+    new_requests=100,
+    paced_seconds=0.6,
+    large=48 * MIB,
+    pulled_each=16 * MIB,
+    layer_of_ten=MIB,
+    pushed_each=6 * MIB,
+    moved_each=16 * MIB,
+    many=500,
+    converted_each=12 * MIB,
+    converted_images=1,
+    listed_tags=12_000,
+    listed_repositories=1_000,
+    listed_referrers=2_000,
+    costly_rounds=1,
+    slow_each=12 * MIB,
     slow_speed=64 * MIB,
+    guessed_at=256 * MIB,
+    settled_seconds=1,
+    v1_chains=2,
+    v1_pulls=8,
+    told_pushes=4,
 )

@@ -23,16 +23,21 @@ from bench.peers import portside
 from bench.programs import Hindrance, Programs
 from bench.scale import MIB
 
-PUSHES = 8
-"""Of each kind, of each of the two, in turn, in a round; their medians count."""
-
 _ROOT = Path(__file__).parents[1]
 
 
 def measure_told(
-    folder: Path, credentials: Credentials, programs: Programs, *, rounds: int
+    folder: Path, credentials: Credentials, programs: Programs, *, rounds: int, pushes: int
 ) -> Iterator[dict[str, float]]:
-    """Yields, for each round, the time of each kind of push with an endpoint divided by that without."""
+    """Yields, for each round, the time of each kind of push with an endpoint divided by that without.
+
+    Args:
+        folder: for both.
+        credentials: their certificate.
+        programs: what is started.
+        rounds: how many.
+        pushes: of each kind, of each of the two, in turn, in a round; their medians count.
+    """
     numbers = itertools.count()
     context = ssl.create_default_context(cafile=str(credentials.ca))
     with contextlib.ExitStack() as stack:
@@ -52,7 +57,7 @@ def measure_told(
             stack.callback(pair[-1].close)
         for _ in range(rounds):
             times: list[dict[str, list[float]]] = [{}, {}]
-            for turn in range(PUSHES):
+            for turn in range(pushes):
                 for index in (0, 1) if turn % 2 else (1, 0):
                     for kind, took in pair[index].push().items():
                         times[index].setdefault(kind, []).append(took)

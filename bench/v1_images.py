@@ -14,22 +14,20 @@ from bench.converting import Client
 from bench.load import Load
 
 REPOSITORY = "bench/small"
-CHAINS = 6
 LAYERS = 8
 LAYER_BYTES = 1024
-PULLS = 24
 TAG, LARGE = "t0", "large"
 
 
-def measure_v1_push(contestant: Contestant) -> float:
-    """Pushes some chains and removes them; returns the CPU seconds of all server processes for each image."""
+def measure_v1_push(contestant: Contestant, chains: int) -> float:
+    """Pushes chains and removes them; returns the CPU seconds of all server processes for each image."""
     with contextlib.closing(Client(contestant)) as client:
         before = proc.usage(contestant.pids())
-        for chain in range(CHAINS):
+        for chain in range(chains):
             client.push_v1(REPOSITORY, f"t{chain}", _small_layers())
         used = proc.used_between(before, proc.usage(contestant.pids()))
     _remove(contestant)
-    return used.cpu / (CHAINS * LAYERS)
+    return used.cpu / (chains * LAYERS)
 
 
 @contextlib.contextmanager
@@ -50,12 +48,12 @@ class V1Images:
         self._client = client
         self._large = large
 
-    def pull(self) -> float:
-        """Pulls the chain some times; returns the CPU seconds of all server processes for each pull."""
+    def pull(self, times: int) -> float:
+        """Pulls the chain so many times; returns the CPU seconds of all server processes for each pull."""
         before = proc.usage(self._contestant.pids())
-        for _ in range(PULLS):
+        for _ in range(times):
             self._client.pull_v1(REPOSITORY, TAG, [LAYER_BYTES] * LAYERS)
-        return proc.used_between(before, proc.usage(self._contestant.pids())).cpu / PULLS
+        return proc.used_between(before, proc.usage(self._contestant.pids())).cpu / times
 
     def layer(self, load: Load, contents: Contents) -> float:
         """Returns the CPU of the large layer's bytes divided by that of as many of a blob of the v2 protocol."""

@@ -23,9 +23,6 @@ from bench.peers import distribution, portside
 from bench.programs import Programs
 from bench.scale import Scale
 
-TAGS = 500
-AGENTS = 300
-TOKENS = 300
 BLOB_BYTES = 8
 MANIFEST = f"-header=Accept: {MANIFEST_TYPE}"
 Found = Iterator[tuple[str, dict[str, float]]]
@@ -60,12 +57,12 @@ def asked_of(what: str, contents: Contents, scale: Scale) -> Asked:
     count = scale.small_rounds * scale.new_requests
     match what:
         case "agents":
-            return Asked([_of_agent(contents.tag_path, number) for number in range(AGENTS)], manifest)
+            return Asked([_of_agent(contents.tag_path, number) for number in range(scale.varied)], manifest)
         case "new-blob":
             lines = [f"/v2/{REPOSITORY}/blobs/{_digest(number)}" for number in range(count)]
             return Asked(lines, ("-method=HEAD", f"-length={BLOB_BYTES}", "-warmup=0"), blobs=count, once=True)
         case "tags" | "new":
-            tags = [f"varied-{number:06}" for number in range(TAGS if what == "tags" else count)]
+            tags = [f"varied-{number:06}" for number in range(scale.varied if what == "tags" else count)]
             lines = [f"/v2/{REPOSITORY}/manifests/{tag}" for tag in tags]
             return Asked(lines, manifest, tags, once=what == "new")
         case _:
@@ -106,7 +103,7 @@ def measure_tokens(
     own = folder / "tokens"
     contents = make_contents(load, large=4096, several=4096)
     signer = new_signer()
-    shown = [signer.header(REPOSITORY, ["pull"], number=number) for number in range(TOKENS)]
+    shown = [signer.header(REPOSITORY, ["pull"], number=number) for number in range(scale.varied)]
     asked = folder / "tokens-requests"
     asked.write_text("".join(f"{contents.tag_path}\tAuthorization: {each}\n" for each in shown))
     with contextlib.ExitStack() as stack:
@@ -115,7 +112,7 @@ def measure_tokens(
             (own / name / "data").mkdir(parents=True)
             auth = signer.settings(own / name)
             contestant = _guarded(name, own / name, credentials, programs, auth)
-            contestant.authorization = signer.header(REPOSITORY, ["pull", "push"], number=TOKENS)
+            contestant.authorization = signer.header(REPOSITORY, ["pull", "push"], number=scale.varied)
             stack.callback(contestant.stop)
             contestant.start()
             put_image(contestant, contents, load)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 const (
@@ -26,6 +27,8 @@ const (
 // server is where to connect, from where, whom to trust, and what to show it.
 type server struct {
 	address, local, ca, authorization string
+	trust                             sync.Once
+	roots                             *x509.CertPool
 }
 
 func (s *server) flags(flags *flag.FlagSet) {
@@ -69,12 +72,16 @@ type connection struct {
 }
 
 func (s *server) connect() (*connection, error) {
-	pem, err := os.ReadFile(s.ca)
+	var err error
+	s.trust.Do(func() {
+		var pem []byte
+		pem, err = os.ReadFile(s.ca)
+		s.roots = x509.NewCertPool()
+		s.roots.AppendCertsFromPEM(pem)
+	})
 	if err != nil {
 		return nil, err
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(pem)
 	host, _, err := net.SplitHostPort(s.address)
 	if err != nil {
 		return nil, err
@@ -90,7 +97,7 @@ func (s *server) connect() (*connection, error) {
 	below := &buffered{
 		socket, bufio.NewReaderSize(socket, wireBuffer), bufio.NewWriterSize(socket, wireBuffer), true,
 	}
-	above := tls.Client(below, &tls.Config{RootCAs: roots, ServerName: host, DynamicRecordSizingDisabled: true})
+	above := tls.Client(below, &tls.Config{RootCAs: s.roots, ServerName: host, DynamicRecordSizingDisabled: true})
 	if err := above.Handshake(); err != nil {
 		return nil, fmt.Errorf("TLS with %s: %w", s.address, err)
 	}
