@@ -66,11 +66,10 @@ class IdleConnections:
         """Checks each connection once, and ends those that have done nothing for too long."""
         idle: dict[Connection | Opening, tuple[_Idleness, float]] = {}
         for connection, transport in tuple(connections.items()):
-            if isinstance(connection, Opening) and now >= connection.until:
-                connection.force_close()
-                continue
             found = self._inspect(connection, transport)
             if found is None:
+                if isinstance(connection, Opening) and now >= connection.until:
+                    connection.force_close()
                 continue
             before = self._idle.get(connection)
             since = before[1] if before is not None and before[0] == found else now

@@ -252,6 +252,31 @@ async def test_one_that_reads_nothing_is_cut_off(served: Served) -> None:
     assert len(told) == (1 if served.trust is None else 3)
 
 
+async def test_one_that_reads_slowly_and_then_nothing_is_cut_off_too(served: Served) -> None:
+    """Its time without a request passes while it is still being sent to, and what is left must not stay for ever."""
+    served.keep(KNOWN, bytes(60_000))
+
+    def begin(raw: socket.socket) -> socket.socket:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        raw.settimeout(10)
+        raw.connect(("127.0.0.1", served.port))
+        return raw if served.trust is None else served.trust.wrap_socket(raw, server_hostname="localhost")
+
+    async with asyncio.timeout(20):
+        with socket.socket() as raw, await asyncio.to_thread(begin, raw) as asking:
+            await served.wait_until_open(Opening)
+            (opening,) = served.server._open
+            while not opening.has_unsent():
+                await asyncio.to_thread(asking.sendall, KNOWN)
+                await asyncio.sleep(0.01)
+            assert served.kinds() == [Opening]
+            for _ in range(20):  # progress, for longer than its time without a request
+                await asyncio.to_thread(asking.recv, 1000)
+                await asyncio.sleep(0.06)
+            await served.wait_until_open()
+
+
 async def test_a_known_request_of_one_that_has_said_all_it_has_to_say_is_answered(served: Served) -> None:
     if served.trust is not None:
         pytest.skip("TLS connections are not half-closed")
