@@ -66,6 +66,8 @@ def require_beginning(data: bytes) -> None:
     """
     if not data.startswith(_BEGINNING[: len(data)]):
         raise MalformedAnswer("it does not begin with HTTP/1.")
+    if data.count(b"\n") != data.count(b"\r\n"):  # others may see its end here, and none would come
+        raise MalformedAnswer("a line of its head does not end with CR LF")
     if len(data) > MAX_HEAD:
         raise MalformedAnswer(f"its head is longer than {MAX_HEAD} bytes")
 
