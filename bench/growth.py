@@ -32,8 +32,9 @@ from bench.many import (
     fill_v1,
     fill_v2,
     multiply_conversions,
-    note_as_purged,
+    note_passes,
     referrer,
+    write_search_index,
 )
 from bench.peers import portside
 from bench.programs import Hindrance, Programs
@@ -62,7 +63,7 @@ def measure_growth(
         pair: list[Costs] = []
         for name, count in (("few", FEW), ("many", many)):
             own = folder / name
-            note_as_purged(own / "data")
+            note_passes(own / "data")
             contestant = portside(own, credentials, programs, name=name, endpoints=[endpoint])
             stack.callback(contestant.stop)
             contestant.start()
@@ -119,6 +120,7 @@ class _Registry:
         fill_v1(data, _layer(), count=count)
         multiply_conversions(data)
         append_events(data, count=count)
+        write_search_index(data)
 
     def costs(self) -> Costs:
         with self._client() as client:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
 
 from backends.notify.appending import Appender
 from backends.notify.records import Kind, split
+from backends.registry.search.snapshot import Snapshot, encode_snapshot, new_changes
 from bench.contents import REPOSITORY, Contents
 from bench.converting import write_v1_image
 
@@ -21,15 +23,20 @@ ARTIFACT = "application/vnd.example.signature"
 STARTED = "2026-01-01T00:00:00Z"
 _SEGMENT = 4 * 1024 * 1024
 _AT_ONCE = 1000
+_IDENTITY = "0123456789abcdef"
+_PASS_SECONDS = 60.0
+_STARTED_WITHIN = 60.0
 _FRACTION = b"123456789"
 """Of a second: when the images of `write_v1_image` were made."""
 
 
-def note_as_purged(data: Path) -> None:
-    """Has a registry look for what can be purged tomorrow: not while it is measured."""
-    folder = data / "docker/registry/portside"
-    folder.mkdir(parents=True)
-    (folder / "purged").touch()
+def note_passes(data: Path) -> None:
+    """Has a registry that is started soon go through everything tomorrow, and not while it is measured."""
+    own = data / "docker/registry/portside"
+    (own / "index").mkdir(parents=True)
+    (own / "purged").touch()
+    for name in ("referrers-built", "layers-read"):
+        (own / "index" / name).write_text(f"{time.time() + _STARTED_WITHIN:.3f}\n")
 
 
 def fill_v2(data: Path, contents: Contents, *, count: int) -> None:
@@ -121,6 +128,21 @@ def append_events(data: Path, *, count: int) -> None:
         appender.close()
     finally:
         os.close(root)
+
+
+def write_search_index(data: Path) -> None:
+    """Writes the index of a search as a pass leaves it that took so long that the next one is not due for a while."""
+    folder = data / "docker/registry/portside/index/search"
+    folder.mkdir(parents=True)
+    v2 = (data / "docker/registry/v2/repositories").glob("*/*")
+    v1 = (data / "repositories").glob("*/*")
+    names = sorted({f"{path.parent.name}/{path.name}" for path in (*v2, *v1)})
+    begun = new_changes(_IDENTITY)
+    snapshot = Snapshot(
+        names, ["="] * len(names), _IDENTITY, len(begun), time.time(), took=_PASS_SECONDS, described=time.time()
+    )
+    (folder / "names").write_bytes(encode_snapshot(snapshot))
+    (folder / "changes").write_bytes(begun)
 
 
 def _replaced(text: str, texts: Mapping[str, str]) -> str:

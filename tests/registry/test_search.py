@@ -90,7 +90,7 @@ async def described(store: Store, name: str) -> str:
 async def test_of_many_searches_only_a_few_hold_all_names(reopen: Reopen, monkeypatch: pytest.MonkeyPatch) -> None:
     holding, most = 0, 0
 
-    matching = service._matching
+    matching = service.Search._matching
 
     async def slowly(*arguments: Any) -> Sequence[int]:
         nonlocal holding, most
@@ -99,7 +99,7 @@ async def test_of_many_searches_only_a_few_hold_all_names(reopen: Reopen, monkey
         holding -= 1
         return await matching(*arguments)
 
-    monkeypatch.setattr(service, "_matching", slowly)
+    monkeypatch.setattr(service.Search, "_matching", slowly)
     async with stores(reopen, 1) as (store,):
         await put_image(store, NAME, LATEST)
         found = await asyncio.gather(*(store.search.find("app", start=0, limit=1) for _ in range(30)))
@@ -143,6 +143,27 @@ async def test_what_any_process_has_changed_is_seen_by_the_next_search(reopen: R
         for digest in [each async for each in _manifests(other, NAME)]:
             await other.open(NAME).delete_manifest(digest, actor=ACTOR)
         assert await names_found(searching, "") == ["team/untagged"]
+
+
+@pytest.mark.parametrize("kept_bytes", [service.KEPT_BYTES, 0], ids=["kept", "too large"])
+async def test_what_is_kept_between_searches_is_what_the_disk_has(
+    reopen: Reopen, monkeypatch: pytest.MonkeyPatch, kept_bytes: int
+) -> None:
+    monkeypatch.setattr(service, "KEPT_BYTES", kept_bytes)
+    async with stores(reopen, 2) as (searching, other):
+        await put_described(other, NAME, LATEST, annotation="first")
+        assert await described(searching, "team/app") == "first"
+        kept = searching.search._kept
+        assert (kept is not None) == bool(kept_bytes)
+        await until_found(searching, ["team/app"])
+        assert searching.search._kept is kept  # it was read once
+        await put_described(other, NAME, LATEST, annotation="another")
+        assert await described(other, "team/app") == "another"  # by the other one, which has written it
+        found = await searching.search.find("another", start=0, limit=1)
+        assert list(found.results) == [("team/app", "another")]
+        await searching.storage.driver.delete(layout.SEARCH_NAMES)
+        await put_image(other, RepositoryName("team/later"), LATEST)
+        assert await names_found(searching, "later") == ["team/later"]
 
 
 async def _manifests(store: Store, name: RepositoryName) -> AsyncIterator[Digest]:

@@ -14,6 +14,7 @@ from backends.auth.identity import Identity
 from backends.auth.rules_text import parse_rules
 from backends.model.actions import Action
 from backends.registry.search.matching import match
+from backends.registry.search.texts import Texts
 from backends.registry.visible import Visible
 
 component = st.sampled_from(["a", "b", "ab", "a-b", "a.b", "library", "Team", "x_", "0"])
@@ -55,6 +56,25 @@ def test_a_search_finds_what_a_slow_one_finds(
     sorted_names = sorted(found)
     places = match(sorted_names, ["=" + found[name] for name in sorted_names], term, visible=visible)
     assert [sorted_names[place] for place in places] == slowly(found, term, visible)
+
+
+anything = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), max_size=6)
+
+
+@given(
+    st.dictionaries(names | anything, st.sampled_from(["", "ab", "of A", "İ", "b/a"]) | anything, max_size=12),
+    terms | anything | st.just("a\nb"),
+)
+@settings(max_examples=600)
+def test_among_prepared_texts_the_same_is_found_in_the_same_order(found: dict[str, str], term: str) -> None:
+    sorted_names = sorted(found)
+    descriptions = ["=" + found[name] for name in sorted_names]
+    texts = Texts(sorted_names, descriptions)
+    expected = match(sorted_names, descriptions, term, visible=None)
+    places = texts.match(term, most=len(found))
+    assert places is not None
+    assert list(places) == expected
+    assert not term or (texts.match(term, most=0) is None) == bool(expected)
 
 
 class _Ten:

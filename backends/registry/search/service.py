@@ -32,6 +32,7 @@ from backends.registry.search.snapshot import (
     encode_snapshot,
     new_changes,
 )
+from backends.registry.search.texts import Texts
 from backends.registry.visible import Visible
 from backends.storage import layout
 from backends.storage.driver import InvalidPath, PathNotFound, StorageError, StorageFull, StorageReadOnly
@@ -60,7 +61,10 @@ SEARCHES_AT_ONCE = 4
 """So many hold all names in memory. Others wait, and lose nothing by it: most of a search is work of one core."""
 
 MATCHED_AT_ONCE = 1000
-"""More names are compared in a thread."""
+"""More names are compared, or prepared, in a thread."""
+
+KEPT_BYTES = 512 * 1024
+"""An index on disk up to this size, that of some ten thousand repositories, stays in memory between searches."""
 
 WRITES = 20
 """So many times it is written, at most, while all its descriptions are looked up."""
@@ -103,6 +107,22 @@ class _State:
         return {} if self.changes is None else self.changes.names(self.snapshot.offset)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What one process keeps of the index on disk between searches.
+
+    Attributes:
+        looks: how the file looked, size and time; another process replaces it.
+        texts: what a term is looked for in for who may pull everything.
+        is_described: whether no description is to be looked up.
+    """
+
+    looks: tuple[int, float]
+    snapshot: Snapshot
+    texts: Texts
+    is_described: bool
+
+
 class Search:
     """Finds repositories of one store.
 
@@ -131,6 +151,7 @@ class Search:
         self._writes = writes
         self._turns = asyncio.Semaphore(SEARCHES_AT_ONCE)
         self._unwritten: Snapshot | None = None
+        self._kept: _Kept | None = None
         self._first: asyncio.Task[_State] | None = None
         self._upkeep: asyncio.Task[None] | None = None
         self._rests_until = 0.0
@@ -155,7 +176,7 @@ class Search:
     async def _find(self, term: str, *, start: int, limit: int, visible: Visible | None) -> Found:
         state = await self._read() or await self._made_first()
         snapshot = await self._with_changes(state)
-        places = await _matching(snapshot, term, visible)
+        places = await self._matching(snapshot, term, visible)
         results: list[tuple[str, str]] = []
         gone: list[str] = []
         while start < len(places) and len(results) < limit:
@@ -201,12 +222,27 @@ class Search:
             return None
         found = decode_changes(changes)
         if snapshot.changes != found.identity or snapshot.offset > found.size:
+            self._kept = None
             return None
         return _State(snapshot, found)
 
     async def _names(self) -> Snapshot | None:
+        """Returns what is on disk. It is read again when the file looks otherwise: an older one misses no change."""
+        try:
+            info = await self._driver.stat(layout.SEARCH_NAMES)
+        except (PathNotFound, InvalidPath):
+            return None
+        looks = info.size, info.modified
+        if self._kept is not None and self._kept.looks == looks:
+            return self._kept.snapshot
+        self._kept = None
         content = await self._content(layout.SEARCH_NAMES)
-        return None if content is None else await parse_off_loop(content, decode_snapshot)
+        snapshot = None if content is None else await parse_off_loop(content, decode_snapshot)
+        if snapshot is not None and info.size <= KEPT_BYTES:
+            prepare = partial(Texts, snapshot.names, snapshot.descriptions)
+            texts = prepare() if len(snapshot.names) <= MATCHED_AT_ONCE else await asyncio.to_thread(prepare)
+            self._kept = _Kept(looks, snapshot, texts, next(snapshot.undescribed(), None) is None)
+        return snapshot
 
     async def _content(self, path: str) -> bytes | None:
         try:
@@ -231,6 +267,14 @@ class Search:
             gone=[name for name in changed if not known[name]],
             there={name: None for name in changed if known[name]},
         )
+
+    async def _matching(self, snapshot: Snapshot, term: str, visible: Visible | None) -> Sequence[int]:
+        if visible is None and self._kept is not None and self._kept.snapshot is snapshot:
+            found = self._kept.texts.match(term, most=MATCHED_AT_ONCE)
+            if found is not None:
+                return found
+        everything = partial(match, snapshot.names, snapshot.descriptions, term, visible=visible)
+        return everything() if len(snapshot.names) <= MATCHED_AT_ONCE else await asyncio.to_thread(everything)
 
     # made, and kept up
 
@@ -259,6 +303,8 @@ class Search:
         return self._misses_many or not 0 <= age < max(EVERY_SECONDS, TIMES_AS_LONG * snapshot.took)
 
     def _is_behind(self, state: _State) -> bool:
+        if self._kept is not None and self._kept.snapshot is state.snapshot:
+            return bool(state.changed()) or not self._kept.is_described
         return bool(state.changed()) or next(state.snapshot.undescribed(), None) is not None
 
     async def _bring_up_to_date(self) -> None:
@@ -360,8 +406,3 @@ class Search:
             _log.warning("the index of a search is kept in memory: %s", error)
             return False
         return True
-
-
-async def _matching(snapshot: Snapshot, term: str, visible: Visible | None) -> Sequence[int]:
-    everything = partial(match, snapshot.names, snapshot.descriptions, term, visible=visible)
-    return everything() if len(snapshot.names) <= MATCHED_AT_ONCE else await asyncio.to_thread(everything)
