@@ -119,9 +119,11 @@ def _small(bench: Bench, row: Row) -> Figures:
         "head": ("-method=HEAD", f"-path={contents.small.path}", f"-length={contents.small.size}"),
         "blob": (f"-path={contents.small.path}", f"-length={contents.small.size}"),
     }[row.name.partition(".")[2]]
-    for _ in range(bench.scale.small_rounds):
+    for number in range(bench.scale.small_rounds + 1):
         for contestant in bench.contestants:
             found = bench.load.measure(contestant, "small", f"-seconds={bench.scale.small_seconds}", *request)
+            if number == 0:  # warms up what keeps answers
+                continue
             requests = found.result.requests
             yield (
                 contestant.name,

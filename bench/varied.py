@@ -88,12 +88,14 @@ def measure_varied(
         stack.callback(listed.unlink, missing_ok=True)
         for contestant in contestants:
             stack.enter_context(_more(contestant, contents, asked))
-        for number in range(scale.small_rounds):
+        for number in range(0 if asked.once else -1, scale.small_rounds):
             begin = number * scale.new_requests
             lines = asked.lines[begin : begin + scale.new_requests] if asked.once else asked.lines
             listed.write_text("".join(f"{line}\n" for line in lines))
             for contestant in contestants:
-                yield contestant.name, _cost(load, contestant, f"-vary={listed}", *how, *asked.arguments)
+                found = _cost(load, contestant, f"-vary={listed}", *how, *asked.arguments)
+                if number >= 0:  # before it, one warms up
+                    yield contestant.name, found
 
 
 def measure_tokens(
