@@ -11,7 +11,7 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from backends.http.receiving import body_chunks
+from backends.http.receiving import RequestBody
 from backends.model.errors import RegistryError
 
 
@@ -41,7 +41,7 @@ class ClientBody:
         """
         self.when_begun()
         try:
-            async with aclosing(body_chunks(self._request, idle_seconds=self._idle_seconds)) as chunks:
+            async with aclosing(RequestBody(self._request, idle_seconds=self._idle_seconds)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         except RegistryError as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
 
 from aiohttp import HttpVersion11
 from aiohttp.web import BaseRequest, RequestPayloadError
@@ -12,6 +14,7 @@ from backends import request_context
 from backends.http.settings import BODY_IDLE_SECONDS, BODY_TOTAL_SECONDS
 from backends.http.text import printable
 from backends.model.errors import ErrorCode, RegistryError
+from backends.storage.pouring import Take
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -40,12 +43,10 @@ def require_expectation(request: BaseRequest) -> None:
         raise RegistryError(ErrorCode.UNSUPPORTED, f"Expect: {expected[:60]!a} is not supported", status=417)
 
 
-async def body_chunks(
-    request: BaseRequest, *, idle_seconds: float = BODY_IDLE_SECONDS
-) -> AsyncGenerator[bytes | memoryview, None]:
-    """Yields the body as it comes, in pieces of any size, which are never changed afterwards.
+class RequestBody:
+    """The body of a request, to be read once: by iteration, or poured (`backends.storage.pouring`).
 
-    Called only when the request is acceptable: a client that waits gets `100 Continue`.
+    Read only when the request is acceptable: a client that waits gets `100 Continue`.
 
     Args:
         request: the request.
@@ -54,24 +55,72 @@ async def body_chunks(
     Raises:
         RegistryError: SIZE_INVALID: the client paused for too long (status 408), or the body broke off or is malformed.
     """
-    require_expectation(request)
-    await _send_continue(request)
-    content = request.content
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(idle_seconds) as deadline:
-            while chunk := await content.readany():
-                deadline.reschedule(None)
-                yield chunk
-                while chunk := content.read_nowait():  # what came with it: a timer costs more than a piece
+
+    def __init__(self, request: BaseRequest, *, idle_seconds: float = BODY_IDLE_SECONDS) -> None:
+        self._request = request
+        self._idle_seconds = idle_seconds
+        self._pieces = self._read()
+
+    def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
+        return self._pieces
+
+    async def __anext__(self) -> bytes | memoryview:
+        return await anext(self._pieces)
+
+    async def aclose(self) -> None:
+        """Ends reading."""
+        await self._pieces.aclose()
+
+    async def _read(self) -> AsyncGenerator[bytes | memoryview, None]:
+        require_expectation(self._request)
+        await _send_continue(self._request)
+        content = self._request.content
+        loop = asyncio.get_running_loop()
+        with self._errors():
+            async with asyncio.timeout(self._idle_seconds) as deadline:
+                while chunk := await content.readany():
+                    deadline.reschedule(None)
                     yield chunk
-                deadline.reschedule(loop.time() + idle_seconds)
-    except TimeoutError:
-        detail = f"the request's body stopped coming: nothing for {idle_seconds:g} seconds; send it again"
-        raise RegistryError(ErrorCode.SIZE_INVALID, detail, status=408) from None
-    except RequestPayloadError as error:
-        detail = f"the request's body broke off or is malformed ({printable(str(error)[:200])}); send it again"
-        raise RegistryError(ErrorCode.SIZE_INVALID, detail) from None
+                    while chunk := content.read_nowait():  # what came with it: a timer costs more than a piece
+                        yield chunk
+                    deadline.reschedule(loop.time() + self._idle_seconds)
+
+    async def pour(self, take: Take) -> bool:
+        """Gives the body to `take` in the moment that it is received, where the connection can; else piece by piece."""
+        require_expectation(self._request)
+        await _send_continue(self._request)
+        content = self._request.content
+        if not isinstance(content, PouringContent):
+            async for piece in self._pieces:
+                if not take((piece,)):
+                    return False
+            return True
+        with self._errors():
+            return await content.pour(take, idle_seconds=self._idle_seconds)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError:
+            detail = f"the request's body stopped coming: nothing for {self._idle_seconds:g} seconds; send it again"
+            raise RegistryError(ErrorCode.SIZE_INVALID, detail, status=408) from None
+        except RequestPayloadError as error:
+            detail = f"the request's body broke off or is malformed ({printable(str(error)[:200])}); send it again"
+            raise RegistryError(ErrorCode.SIZE_INVALID, detail) from None
+
+
+@runtime_checkable
+class PouringContent(Protocol):
+    """The content of a request whose connection gives its bytes to who takes them at once."""
+
+    async def pour(self, take: Take, *, idle_seconds: float) -> bool:
+        """See `Pours`.
+
+        Raises:
+            TimeoutError: nothing came for that long.
+        """
+        ...
 
 
 async def read_body(
@@ -86,7 +135,7 @@ async def read_body(
         idle_seconds: how long the client may pause between two pieces.
 
     Raises:
-        RegistryError: `too_large`; SIZE_INVALID: as `body_chunks`, and for one that takes longer than
+        RegistryError: `too_large`; SIZE_INVALID: as `RequestBody`, and for one that takes longer than
             `BODY_TOTAL_SECONDS`.
     """
     length = request.content_length
@@ -96,7 +145,7 @@ async def read_body(
     size = 0
     loop = asyncio.get_running_loop()
     end = loop.time() + BODY_TOTAL_SECONDS
-    async for chunk in body_chunks(request, idle_seconds=idle_seconds):
+    async for chunk in RequestBody(request, idle_seconds=idle_seconds):
         if loop.time() > end:
             detail = f"the request's body took longer than {BODY_TOTAL_SECONDS:g} seconds; send it again, faster"
             raise RegistryError(ErrorCode.SIZE_INVALID, detail, status=408)

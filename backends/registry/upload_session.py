@@ -35,6 +35,7 @@ from backends.storage import layout
 from backends.storage.completion import run_to_completion
 from backends.storage.driver import Chunk, PathNotFound, StorageDriver, StorageError, StorageFull, Writer
 from backends.storage.locks import Locks
+from backends.storage.pouring import write_from
 
 if TYPE_CHECKING:
     from backends.model.layers import LayerFacts
@@ -119,8 +120,7 @@ class UploadSession:
         """
         await self._catch_up()
         try:
-            async for chunk in chunks:
-                await self._writer.write(chunk)
+            await write_from(chunks, self._writer)
             await self._writer.flush()
         except StorageFull:
             self._enter(Event.NO_ROOM)

@@ -32,7 +32,7 @@ from backends.registry.upload_session import Measuring, UploadSession
 from backends.registry.upload_states import State
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import Chunk, PathNotFound, StorageError, StorageFull
+from backends.storage.driver import Chunk, PathNotFound, SlowTee, StorageError, StorageFull
 from backends.storage.locks import LockHeld
 from backends.storage.storage import Storage
 
@@ -189,7 +189,7 @@ class Uploads:
             meter = self._meters.forget(key)
             if meter is None and measured and self._layers is not None and not running.offset:
                 meter = self._layers().begin_meter(running)
-            tee = running.take if meter is None else partial(_take_both, running, meter)
+            tee = running.take if meter is None else SlowTee(partial(_take_both, running, meter))
             try:
                 writer = await self._driver.writer(layout.upload_data(name, upload_id), append=True, tee=tee)
             except PathNotFound:

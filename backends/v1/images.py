@@ -10,7 +10,7 @@ from typing import Protocol
 from aiohttp.web import BaseRequest, StreamResponse
 from multidict import CIMultiDict
 
-from backends.http.receiving import body_chunks
+from backends.http.receiving import RequestBody
 from backends.http.request_info import client_agent
 from backends.http.sending import Content, respond, send_content
 from backends.model.clients import parse_user_agent
@@ -104,7 +104,7 @@ async def put_layer(parts: Parts, request: BaseRequest, image: ImageId) -> Strea
     if client.product == "docker" and () < client.version < FIRST_WITH_PAYLOAD_CHECKSUM:
         raise RegistryError(ErrorCode.CHECKSUM_MISSING, "This endpoint does not support Docker daemons older than 0.10")
     with parts.receiving.one():
-        async with aclosing(body_chunks(request, idle_seconds=parts.settings.body_idle_seconds)) as chunks:
+        async with aclosing(RequestBody(request, idle_seconds=parts.settings.body_idle_seconds)) as chunks:
             await parts.store.v1_view.images.put_layer(image, chunks, parts.viewer(request).sight)
     return done(request)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, aclosing
 
 from aiohttp.web import BaseRequest, StreamResponse
 
-from backends.http.receiving import body_chunks
+from backends.http.receiving import RequestBody
 from backends.http.request_info import parse_query
 from backends.http.sending import respond
 from backends.model.clients import Generation, parse_user_agent
@@ -104,8 +103,8 @@ async def _append(parts: Parts, request: BaseRequest, session: UploadSession) ->
             await session.append(chunks)
 
 
-def _body(parts: Parts, request: BaseRequest) -> AsyncGenerator[bytes | memoryview, None]:
-    return body_chunks(request, idle_seconds=parts.settings.body_idle_seconds)
+def _body(parts: Parts, request: BaseRequest) -> RequestBody:
+    return RequestBody(request, idle_seconds=parts.settings.body_idle_seconds)
 
 
 def _require_offset(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from aiohttp import HttpVersion11, hdrs
@@ -23,6 +24,9 @@ from aiohttp.http_exceptions import TransferEncodingError
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from typing_extensions import override
+
+from backends.storage.driver import Chunk
+from backends.storage.pouring import Take
 
 MAX_PIECES: Final = 1024
 """Of so many that nobody has taken, reading pauses, however small they are: each has some hundred bytes of its own."""
@@ -222,7 +226,7 @@ class Body(StreamReader):
         loop: the event loop.
     """
 
-    __slots__ = ("_backlog", "_framing", "_source")
+    __slots__ = ("_backlog", "_failure", "_framing", "_received", "_silence", "_source", "_take")
 
     def __init__(
         self, source: Source, framing: Framing, protocol: BaseProtocol, *, limit: int, loop: asyncio.AbstractEventLoop
@@ -231,6 +235,10 @@ class Body(StreamReader):
         self._source = source
         self._framing = framing
         self._backlog = b""
+        self._take: Take | None = None
+        self._failure: Exception | None = None
+        self._received = 0.0
+        self._silence: asyncio.TimerHandle | None = None
 
     def receive(self, data: bytes) -> None:
         """Takes what has been received next; the source is told of the end, and of what is no body."""
@@ -245,15 +253,22 @@ class Body(StreamReader):
             self._source.break_body(error)
             return
         if pieces:
-            self._keep(pieces, received=len(data))
+            self._received = self._loop.time()
+            if 2 * (size := sum(map(len, pieces))) < len(data) or size < SMALL * (len(pieces) - 1):
+                pieces = [b"".join(pieces)]  # few bytes do not keep all in memory that was received with them
+            self.total_bytes += size
+            if self._take is not None:
+                self._give(self._take, pieces)
+            else:
+                self._size += size
+                self._buffer.extend(pieces)  # type: ignore[arg-type] # a slice serves as bytes, where it is taken below
+                self._wake()
         if framing.ended:
             self._end()
             self._source.end_body(data[used:])
             return
         if used < len(data):
             self._backlog = data[used:]
-        if pieces:
-            self._wake()
         if framing.has_more:
             self._hold()
             if not self._is_full():
@@ -261,13 +276,55 @@ class Body(StreamReader):
         elif self._is_full():
             self._hold()
 
-    def _keep(self, pieces: list[bytes | memoryview], *, received: int) -> None:
-        size = sum(map(len, pieces))
-        if 2 * size < received or size < SMALL * (len(pieces) - 1):
-            pieces = [b"".join(pieces)]  # few bytes do not keep all in memory that was received with them
-        self._size += size
-        self.total_bytes += size
-        self._buffer.extend(pieces)  # type: ignore[arg-type] # a slice serves as bytes, where it is taken below
+    def _give(self, take: Take, pieces: Sequence[Chunk]) -> None:
+        """Gives pieces to who takes them at once; from then on they are kept, when that one wants to be waited for."""
+        try:
+            if take(pieces):
+                return
+        except Exception as error:  # noqa: BLE001 - raised by `pour`
+            self._failure = error
+        self._take = None
+        self._wake()
+
+    async def pour(self, take: Take, *, idle_seconds: float) -> bool:
+        """Calls `take` with what has come, and with what comes in the moment that it does; see `pouring`.
+
+        Raises:
+            RequestPayloadError: the body broke off or is malformed.
+            TimeoutError: nothing came for that long.
+        """
+        if self._exception is not None:
+            raise self._exception
+        while self._buffer:
+            if not take((self._read_nowait_chunk(-1),)):
+                return False
+        if self._eof:
+            return True
+        self._take = take
+        self._received = self._loop.time()
+        self._look(idle_seconds)
+        try:
+            await self._wait("pour")
+        finally:
+            self._take = None
+            if self._silence is not None:
+                self._silence.cancel()
+                self._silence = None
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        return self._eof and not self._buffer
+
+    def _look(self, idle_seconds: float) -> None:
+        """Ends pouring when nothing has come for too long: a timer for all pieces, not one for each."""
+        end = self._received + idle_seconds
+        if self._loop.time() < end:
+            self._silence = self._loop.call_at(end, self._look, idle_seconds)
+            return
+        self._silence = None
+        self._failure = TimeoutError()
+        self._take = None
+        self._wake()
 
     def _is_full(self) -> bool:
         return self._size > self._high_water or len(self._buffer) > MAX_PIECES
@@ -295,6 +352,7 @@ class Body(StreamReader):
     def _end(self) -> None:
         self._eof = True
         self._wake()
+        self._take = None
         if (waiter := self._eof_waiter) is not None and not waiter.done():
             waiter.set_result(None)
         self._eof_waiter = None

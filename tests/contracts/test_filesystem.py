@@ -22,6 +22,7 @@ from backends.storage.driver import (
     Chunk,
     InvalidPath,
     PathNotFound,
+    SlowTee,
     StorageBusy,
     StorageError,
     StorageFull,
@@ -136,10 +137,20 @@ async def test_a_disk_without_inodes_is_full_too(tmp_path: Path, opening: Open) 
         await driver.delete(written[0])
 
 
-async def test_a_growing_file_keeps_what_fitted_and_its_hash_is_of_that(small_disk: Path, opening: Open) -> None:
+def as_it_is(tee: Tee) -> Tee:
+    return tee
+
+
+here_and_in_threads = pytest.mark.parametrize("rated", [as_it_is, SlowTee], ids=["here", "in threads"])
+
+
+@here_and_in_threads
+async def test_a_growing_file_keeps_what_fitted_and_its_hash_is_of_that(
+    small_disk: Path, opening: Open, rated: Callable[[Tee], Tee]
+) -> None:
     driver = opening(small_disk)
     running = hashlib.sha256()
-    writer = await driver.writer("/upload/data", tee=hashing(running))
+    writer = await driver.writer("/upload/data", tee=rated(hashing(running)))
     with pytest.raises(StorageFull):
         await write_many(writer, 200_000)
     await writer.close()
@@ -153,20 +164,21 @@ async def test_a_growing_file_keeps_what_fitted_and_its_hash_is_of_that(small_di
     assert reader.size == kept
     reader.close()
     make_larger(small_disk)
-    writer = await driver.writer("/upload/data", append=True, tee=hashing(running))
+    writer = await driver.writer("/upload/data", append=True, tee=rated(hashing(running)))
     await writer.write(b"rest")
     await writer.sync()
     await writer.close()
     assert running.hexdigest() == hashlib.sha256((small_disk / "upload/data").read_bytes()).hexdigest()
 
 
+@here_and_in_threads
 @pytest.mark.parametrize("pause", [0.0, 0.001, 0.01])
 async def test_cancelled_while_the_disk_fills_length_and_hash_still_agree(
-    small_disk: Path, opening: Open, pause: float
+    small_disk: Path, opening: Open, rated: Callable[[Tee], Tee], pause: float
 ) -> None:
     driver = opening(small_disk)
     running = hashlib.sha256()
-    writer = await driver.writer("/upload/data", tee=hashing(running))
+    writer = await driver.writer("/upload/data", tee=rated(hashing(running)))
     task = asyncio.ensure_future(write_many(writer, 300_000))
     await asyncio.sleep(pause)
     task.cancel()
@@ -178,6 +190,70 @@ async def test_cancelled_while_the_disk_fills_length_and_hash_still_agree(
     assert writer.size == len(content)
     assert running.hexdigest() == hashlib.sha256(content).hexdigest()
     assert content == b"".join(bytes([number]) * 300_000 for number in range(100))[: len(content)]
+
+
+async def test_what_is_written_here_and_in_threads_in_turns_is_in_order(tmp_path: Path, opening: Open) -> None:
+    """As when a disk is slow now and then."""
+    driver = opening(tmp_path)
+    running, where = hashlib.sha256(), set[int]()
+    hashed = hashing(running)
+
+    def tee(chunks: Sequence[Chunk]) -> None:
+        where.add(threading.get_ident())
+        hashed(chunks)
+
+    writer = await driver.writer("/upload/data", tee=tee)
+    content = bytearray()
+    for number in range(60):
+        driver.write_back._is_crowded = number // 7 % 2 == 1
+        chunk = bytes([number]) * 70_000
+        content += chunk
+        if number % 3:
+            await writer.write(chunk)
+        elif not writer.take((chunk[:100], chunk[100:])):
+            await writer.catch_up()
+    await writer.sync()
+    await writer.close()
+    assert (tmp_path / "upload/data").read_bytes() == content
+    assert running.hexdigest() == hashlib.sha256(content).hexdigest()
+    assert threading.get_ident() in where
+    assert len(where) > 1
+
+
+async def test_who_writes_without_a_pause_lets_others_run(tmp_path: Path, opening: Open) -> None:
+    driver = opening(tmp_path)
+    turns = 0
+
+    async def run() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    running = asyncio.ensure_future(run())
+    writer = await driver.writer("/upload/data")
+    turns = 0
+    for _ in range(8):
+        await writer.write(bytes(500_000))
+    running.cancel()
+    await writer.close()
+    assert turns >= 8
+
+
+async def test_a_slow_tee_is_never_called_in_the_event_loop(tmp_path: Path, opening: Open) -> None:
+    driver = opening(tmp_path)
+    where = set[int]()
+    writer = await driver.writer("/upload/data", tee=SlowTee(lambda _: where.add(threading.get_ident())))
+    for _ in range(8):
+        if not writer.take((bytes(300_000),)):
+            await writer.catch_up()
+    await writer.flush()
+    await writer.write(b"rest")
+    await writer.sync()
+    await writer.write(b"rest")
+    await writer.close()
+    assert where
+    assert threading.get_ident() not in where
 
 
 async def test_on_a_full_disk_files_are_still_moved_linked_and_deleted(small_disk: Path, opening: Open) -> None:

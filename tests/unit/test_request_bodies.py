@@ -275,3 +275,122 @@ def test_a_body_that_breaks_off_is_told_to_who_reads_it() -> None:
             body.read_nowait()
 
     asyncio.run(check())
+
+
+class Sink:
+    """Takes pieces as they come, until it has `most` bytes."""
+
+    def __init__(self, most: int = 1 << 40) -> None:
+        self.content = bytearray()
+        self.most = most
+
+    def take(self, pieces: Sequence[bytes | bytearray | memoryview]) -> bool:
+        for piece in pieces:
+            self.content += piece
+        return len(self.content) < self.most
+
+
+async def opened(framing: Framing) -> tuple[Connection, Body]:
+    loop = asyncio.get_running_loop()
+    connection = Connection(loop)
+    connection.transport = asyncio.Transport()  # as if it were connected
+    return connection, Body(connection, framing, connection, limit=LIMIT, loop=loop)
+
+
+@given(encoded, places, st.integers(1, 60))
+def test_what_is_poured_is_the_body_however_often_it_has_to_wait(text: bytes, where: list[int], most: int) -> None:
+    found = read_by_the_parser(CHUNKED, [text + NEXT])
+
+    async def check() -> None:
+        connection, body = await opened(Chunks())
+        sink = Sink(most)
+
+        async def pour() -> None:
+            while not await body.pour(sink.take, idle_seconds=5):
+                sink.most += most
+
+        pouring = asyncio.ensure_future(pour())
+        for part in cut(text + NEXT, where):
+            if connection.rest is None:
+                body.receive(part)
+            else:
+                connection.rest += part
+            await asyncio.sleep(0)
+        await asyncio.wait_for(pouring, 5)
+        assert (bytes(sink.content), connection.rest) == (found.content, NEXT)
+        assert body.total_bytes == len(sink.content)
+
+    asyncio.run(check())
+
+
+def test_a_body_is_poured_in_the_moment_that_it_is_received() -> None:
+    async def check() -> None:
+        _, body = await opened(Length(10))
+        sink = Sink()
+        body.receive(b"abc")
+        pouring = asyncio.ensure_future(body.pour(sink.take, idle_seconds=5))
+        await asyncio.sleep(0)
+        body.receive(b"def")
+        assert sink.content == b"abcdef"
+        pouring.cancel()
+        body.receive(b"g")  # who is cancelled has not ended yet
+        assert sink.content == b"abcdefg"
+        await asyncio.wait([pouring])
+        body.receive(b"hi")  # now it has, and what it wrote to may be closed
+        assert sink.content == b"abcdefg"
+        assert await body.readany() == b"hi"
+
+    asyncio.run(check())
+
+
+def test_what_the_taker_raises_is_raised_where_it_is_awaited() -> None:
+    def fail(pieces: Sequence[object]) -> bool:
+        raise OSError(f"no room for {len(pieces)}")
+
+    async def check() -> None:
+        _, body = await opened(Length(10))
+        pouring = asyncio.ensure_future(body.pour(fail, idle_seconds=5))
+        await asyncio.sleep(0)
+        body.receive(b"abc")
+        body.receive(b"def")
+        with pytest.raises(OSError, match="no room for 1"):
+            await pouring
+        assert await body.readany() == b"def"
+        body.receive(b"ghij")
+        with pytest.raises(OSError, match="no room for 1"):
+            await body.pour(fail, idle_seconds=5)
+
+    asyncio.run(check())
+
+
+def test_a_client_that_says_nothing_is_not_waited_for_and_a_slow_one_is() -> None:
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        _, body = await opened(Length(100))
+        sink = Sink()
+        pouring = asyncio.ensure_future(body.pour(sink.take, idle_seconds=0.3))
+        for _ in range(5):
+            await asyncio.sleep(0.15)
+            body.receive(b"x")
+        last = loop.time()
+        with pytest.raises(TimeoutError):
+            await pouring
+        assert 0.25 < loop.time() - last < 1
+        assert sink.content == b"xxxxx"
+
+    asyncio.run(check())
+
+
+def test_a_body_that_breaks_off_ends_pouring() -> None:
+    async def check() -> None:
+        connection, body = await opened(Chunks())
+        pouring = asyncio.ensure_future(body.pour(Sink().take, idle_seconds=5))
+        await asyncio.sleep(0)
+        body.receive(b"zz")
+        assert connection.is_broken
+        body.set_exception(RequestPayloadError("gone"))
+        body.feed_eof()
+        with pytest.raises(RequestPayloadError, match="gone"):
+            await pouring
+
+    asyncio.run(check())

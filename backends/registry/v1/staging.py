@@ -35,8 +35,9 @@ from backends.registry.noted_layer import note_of, noted_facts
 from backends.storage import layout
 from backends.storage.capabilities import clear
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import Chunk, PathNotFound, StorageDriver, StorageFull, Writer
+from backends.storage.driver import Chunk, PathNotFound, SlowTee, StorageDriver, StorageFull, Writer
 from backends.storage.locks import LockHeld
+from backends.storage.pouring import write_from
 from backends.storage.storage import Storage
 
 if TYPE_CHECKING:
@@ -310,7 +311,7 @@ class StagedLayer:
             if meter is not None:
                 meter.take(chunks)
 
-        writer = await driver.writer(layout.v1_staged(place, f"layer-{name}"), durable=False, tee=tee)
+        writer = await driver.writer(layout.v1_staged(place, f"layer-{name}"), durable=False, tee=SlowTee(tee))
         try:
             yield cls(driver, writer, blob, payloads, meter, place=place, name=name)
         finally:
@@ -318,8 +319,7 @@ class StagedLayer:
 
     async def receive(self, chunks: AsyncIterator[Chunk]) -> None:
         """Receives all of it, and records a candidate for each text."""
-        async for chunk in chunks:
-            await self._writer.write(chunk)
+        await write_from(chunks, self._writer)
         await self._writer.sync()
         digest = f"sha256:{self._blob.value.hexdigest()}"
         facts = self._meter.finish() if self._meter is not None else None
