@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
@@ -14,7 +14,9 @@ from backends import request_context
 from backends.http.settings import BODY_IDLE_SECONDS, BODY_TOTAL_SECONDS
 from backends.http.text import printable
 from backends.model.errors import ErrorCode, RegistryError
-from backends.storage.pouring import Take
+
+Take = Callable[[Sequence[bytes | bytearray | memoryview]], bool]
+"""Takes pieces of a body, at once and all of them; returns whether it can take more before it has been waited for."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -44,7 +46,7 @@ def require_expectation(request: BaseRequest) -> None:
 
 
 class RequestBody:
-    """The body of a request, to be read once: by iteration, or poured (`backends.storage.pouring`).
+    """The body of a request, to be read once: by iteration, or poured: then storage takes each piece in the moment that it is received.
 
     Read only when the request is acceptable: a client that waits gets `100 Continue`.
 
@@ -86,7 +88,11 @@ class RequestBody:
                     deadline.reschedule(loop.time() + self._idle_seconds)
 
     async def pour(self, take: Take) -> bool:
-        """Gives the body to `take` in the moment that it is received, where the connection can; else piece by piece."""
+        """Gives the body to `take` in the moment that it is received, where the connection can; else piece by piece.
+
+        Returns:
+            whether that was all; else `take` wants to be waited for.
+        """
         require_expectation(self._request)
         await _send_continue(self._request)
         content = self._request.content
@@ -115,7 +121,10 @@ class PouringContent(Protocol):
     """The content of a request whose connection gives its bytes to who takes them at once."""
 
     async def pour(self, take: Take, *, idle_seconds: float) -> bool:
-        """See `Pours`.
+        """Calls `take` with what has come, and with what comes, until it wants to be waited for or nothing more comes.
+
+        Returns:
+            whether that was all.
 
         Raises:
             TimeoutError: nothing came for that long.

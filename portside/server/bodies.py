@@ -25,8 +25,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from typing_extensions import override
 
-from backends.storage.driver import Chunk
-from backends.storage.pouring import Take
+from backends.http.receiving import Take
 
 MAX_PIECES: Final = 1024
 """Of so many that nobody has taken, reading pauses, however small they are: each has some hundred bytes of its own."""
@@ -276,7 +275,7 @@ class Body(StreamReader):
         elif self._is_full():
             self._hold()
 
-    def _give(self, take: Take, pieces: Sequence[Chunk]) -> None:
+    def _give(self, take: Take, pieces: Sequence[bytes | memoryview]) -> None:
         """Gives pieces to who takes them at once; from then on they are kept, when that one wants to be waited for."""
         try:
             if take(pieces):
@@ -287,7 +286,7 @@ class Body(StreamReader):
         self._wake()
 
     async def pour(self, take: Take, *, idle_seconds: float) -> bool:
-        """Calls `take` with what has come, and with what comes in the moment that it does; see `pouring`.
+        """Calls `take` with what has come, and with what comes in the moment that it does; see `PouringContent`.
 
         Raises:
             RequestPayloadError: the body broke off or is malformed.
