@@ -46,7 +46,7 @@ def require_expectation(request: BaseRequest) -> None:
 
 
 class RequestBody:
-    """The body of a request, to be read once: by iteration, or poured: then storage takes each piece in the moment that it is received.
+    """The body of a request, to be read once: by iteration, or poured into storage.
 
     Read only when the request is acceptable: a client that waits gets `100 Continue`.
 

@@ -36,6 +36,8 @@ SMALL: Final = 4096
 MAX_LINE: Final = 4096
 """Bytes of a chunk's size with its extensions, and of all trailers."""
 MAX_DIGITS: Final = 16
+TURN_BYTES: Final = 512 * 1024
+"""So much is poured in one turn of the event loop: libuv reads a full buffer up to 32 times before it goes on."""
 _CRLF: Final = b"\r\n"
 _HEX: Final = b"0123456789abcdefABCDEF"
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
@@ -49,6 +51,28 @@ _SIZE_SO_FAR: Final = re.compile(rb"(?:[0-9a-fA-F]+(?:;%b*)?\r?)?" % _TEXT)
 _TRAILER: Final = re.compile(rb"(%b+):%b*" % (_TOKEN, _TEXT))
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _TRAILER_SO_FAR: Final = re.compile(rb"(?:%b+(?::%b*)?)?\r?" % (_TOKEN, _TEXT))
+
+
+class Turn:
+    """What the bodies of all connections pour in one turn of the event loop.
+
+    Args:
+        loop: the event loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._poured = 0
+
+    def is_over(self, poured: int) -> bool:
+        """Whether the connection that has poured so many bytes is to let others go on."""
+        if not self._poured:
+            self._loop.call_soon(self._end)
+        self._poured += poured
+        return self._poured >= TURN_BYTES
+
+    def _end(self) -> None:
+        self._poured = 0
 
 
 class Source(Protocol):
@@ -221,16 +245,25 @@ class Body(StreamReader):
     Args:
         source: the connection, and what aiohttp knows of it.
         framing: of the body.
+        turn: of the event loop.
         limit: at twice so many bytes that nobody has taken reading pauses; below it, it goes on.
         loop: the event loop.
     """
 
-    __slots__ = ("_backlog", "_failure", "_framing", "_received", "_silence", "_source", "_take")
+    __slots__ = ("_backlog", "_failure", "_framing", "_received", "_silence", "_source", "_take", "_turn")
 
     def __init__(
-        self, source: Source, framing: Framing, protocol: BaseProtocol, *, limit: int, loop: asyncio.AbstractEventLoop
+        self,
+        source: Source,
+        framing: Framing,
+        protocol: BaseProtocol,
+        *,
+        turn: Turn,
+        limit: int,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         super().__init__(protocol, limit, loop=loop)
+        self._turn = turn
         self._source = source
         self._framing = framing
         self._backlog = b""
@@ -258,6 +291,9 @@ class Body(StreamReader):
             self.total_bytes += size
             if self._take is not None:
                 self._give(self._take, pieces)
+                if self._turn.is_over(size) and not framing.ended and not framing.has_more:
+                    self._hold()
+                    self._loop.call_soon(self._go_on)
             else:
                 self._size += size
                 self._buffer.extend(pieces)  # type: ignore[arg-type] # a slice serves as bytes, where it is taken below

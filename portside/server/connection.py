@@ -29,7 +29,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from typing_extensions import override
 
-from portside.server.bodies import Body, framing_of
+from portside.server.bodies import Body, Turn, framing_of
 from portside.server.grammar import MAX_AUTHORIZATION, MAX_HEAD, SERVER, HeadTooLong, Violation, explain
 from portside.server.keeping import END_OF_HEAD, Candidate, is_one_head, may_be_kept
 from portside.server.kept_answers import KeptAnswers
@@ -101,6 +101,7 @@ class Connection(RequestHandler):
         "_may_be_answered_again",
         "_peer",
         "_refuse",
+        "_turn",
         "body",
         "candidate",
         "half_closed",
@@ -122,9 +123,11 @@ class Connection(RequestHandler):
         violation: Violation | None = None,
         *,
         keeper: Keeper | None = None,
+        turn: Turn | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(server, **settings)
+        self._turn = turn or Turn(self._loop)
         self._refuse = refuse
         self._keeper = keeper
         self._kept: KeptAnswers | None = None
@@ -198,7 +201,7 @@ class Connection(RequestHandler):
             if rest:
                 self.data_received(rest)
         else:
-            self.reading = Body(self, framing, self, limit=self._read_bufsize, loop=self._loop)
+            self.reading = Body(self, framing, self, turn=self._turn, limit=self._read_bufsize, loop=self._loop)
             self._messages[-1] = (message, self.reading)
             if rest:
                 self._is_beginning = True

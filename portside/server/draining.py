@@ -22,6 +22,7 @@ from aiohttp.web_protocol import ERROR, RequestHandler
 from multidict import CIMultiDict, CIMultiDictProxy
 from typing_extensions import override
 
+from portside.server.bodies import Turn
 from portside.server.connection import Connection, Peer
 from portside.server.grammar import SERVER, VIOLATION, Violation, find_violation, refuse
 from portside.server.idle_connections import IdleConnections
@@ -84,6 +85,7 @@ class DrainingServer(web.Server):
         self._fresh: set[Peer] = set()
         self._busy: set[RequestHandler] = set()
         self._draining = False
+        self._turn = Turn(self._loop)
 
     def answer_by(self, handler: Handler, *, refusal: Handler) -> None:
         """Has requests from now on answered by other handlers."""
@@ -138,7 +140,9 @@ class DrainingServer(web.Server):
 
     def _make(self, violation: Violation | None = None) -> Connection:
         keeper = self if self._kept_bytes else None
-        return Connection(self, self._refuse, violation, keeper=keeper, loop=self._loop, **self._kwargs)
+        return Connection(
+            self, self._refuse, violation, keeper=keeper, turn=self._turn, loop=self._loop, **self._kwargs
+        )
 
     def opened(self, opening: Opening, transport: asyncio.Transport) -> None:
         """Takes note of a new connection."""

@@ -14,7 +14,7 @@ from aiohttp.web import RequestPayloadError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portside.server.bodies import CHUNKS_AT_ONCE, MAX_LINE, MAX_PIECES, Body, Chunks, Framing, Length
+from portside.server.bodies import CHUNKS_AT_ONCE, MAX_LINE, MAX_PIECES, TURN_BYTES, Body, Chunks, Framing, Length, Turn
 
 LIMIT = 256 * 1024
 
@@ -57,7 +57,7 @@ def read_here(framing: Framing, parts: Sequence[bytes]) -> Found:
     async def read() -> Found:
         loop = asyncio.get_running_loop()
         connection = Connection(loop)
-        body = Body(connection, framing, connection, limit=LIMIT, loop=loop)
+        body = Body(connection, framing, connection, turn=Turn(loop), limit=LIMIT, loop=loop)
         content = bytearray()
         for part in parts:
             if connection.is_broken:
@@ -207,7 +207,7 @@ def test_reading_pauses_while_nobody_takes_and_goes_on_when_somebody_does() -> N
     async def check() -> None:
         loop = asyncio.get_running_loop()
         connection = Connection(loop)
-        body = Body(connection, Length(1 << 30), connection, limit=LIMIT, loop=loop)
+        body = Body(connection, Length(1 << 30), connection, turn=Turn(loop), limit=LIMIT, loop=loop)
         piece = b"x" * LIMIT
         for _ in range(2):
             body.receive(piece)
@@ -230,7 +230,7 @@ def test_small_chunks_keep_little_in_memory_and_the_loop_for_a_short_time() -> N
     async def check() -> None:
         loop = asyncio.get_running_loop()
         connection = Connection(loop)
-        body = Body(connection, Chunks(), connection, limit=LIMIT, loop=loop)
+        body = Body(connection, Chunks(), connection, turn=Turn(loop), limit=LIMIT, loop=loop)
         many = CHUNKS_AT_ONCE * 20
         body.receive(b"1\r\na\r\n" * many + b"0\r\n\r\n" + NEXT)
         assert body.total_bytes <= CHUNKS_AT_ONCE
@@ -248,7 +248,7 @@ def test_a_piece_that_is_mostly_framing_is_copied_out_of_it() -> None:
     async def check() -> None:
         loop = asyncio.get_running_loop()
         connection = Connection(loop)
-        body = Body(connection, Chunks(), connection, limit=LIMIT, loop=loop)
+        body = Body(connection, Chunks(), connection, turn=Turn(loop), limit=LIMIT, loop=loop)
         body.receive(b"1;a=" + b"b" * 4000 + b"\r\na\r\n")
         assert type(await body.readany()) is bytes
         body.receive(b"2000\r\n" + b"x" * 8192 + b"\r\n" + b"2000\r\n" + b"x" * 8192 + b"\r\n")
@@ -263,7 +263,7 @@ def test_a_body_that_breaks_off_is_told_to_who_reads_it() -> None:
     async def check() -> None:
         loop = asyncio.get_running_loop()
         connection = Connection(loop)
-        body = Body(connection, Length(10), connection, limit=LIMIT, loop=loop)
+        body = Body(connection, Length(10), connection, turn=Turn(loop), limit=LIMIT, loop=loop)
         connection.transport = asyncio.Transport()  # as if it were connected
         reading = asyncio.ensure_future(body.readany())
         await asyncio.sleep(0)
@@ -294,7 +294,7 @@ async def opened(framing: Framing) -> tuple[Connection, Body]:
     loop = asyncio.get_running_loop()
     connection = Connection(loop)
     connection.transport = asyncio.Transport()  # as if it were connected
-    return connection, Body(connection, framing, connection, limit=LIMIT, loop=loop)
+    return connection, Body(connection, framing, connection, turn=Turn(loop), limit=LIMIT, loop=loop)
 
 
 @given(encoded, places, st.integers(1, 60))
@@ -392,5 +392,28 @@ def test_a_body_that_breaks_off_ends_pouring() -> None:
         body.feed_eof()
         with pytest.raises(RequestPayloadError, match="gone"):
             await pouring
+
+    asyncio.run(check())
+
+
+def test_one_connection_after_another_pours_in_a_turn_of_the_loop() -> None:
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        turn = Turn(loop)
+        all_of_them = []
+        for _ in range(3):
+            connection = Connection(loop)
+            connection.transport = asyncio.Transport()  # as if it were connected
+            body = Body(connection, Length(1 << 30), connection, turn=turn, limit=LIMIT, loop=loop)
+            asyncio.ensure_future(body.pour(Sink().take, idle_seconds=5))  # noqa: RUF006 - it ends with the loop
+            all_of_them.append((connection, body))
+        await asyncio.sleep(0)
+        half = b"x" * (TURN_BYTES // 2)
+        for (connection, body), is_held in zip(all_of_them, (False, True, True), strict=True):
+            body.receive(half)
+            assert connection.is_held == is_held
+        await asyncio.sleep(0)
+        for connection, _ in all_of_them:
+            assert not connection.is_held
 
     asyncio.run(check())
