@@ -405,15 +405,14 @@ def test_one_connection_after_another_pours_in_a_turn_of_the_loop() -> None:
             connection = Connection(loop)
             connection.transport = asyncio.Transport()  # as if it were connected
             body = Body(connection, Length(1 << 30), connection, turn=turn, limit=LIMIT, loop=loop)
-            asyncio.ensure_future(body.pour(Sink().take, idle_seconds=5))  # noqa: RUF006 - it ends with the loop
-            all_of_them.append((connection, body))
+            all_of_them.append((connection, body, asyncio.ensure_future(body.pour(Sink().take, idle_seconds=5))))
         await asyncio.sleep(0)
         half = b"x" * (TURN_BYTES // 2)
-        for (connection, body), is_held in zip(all_of_them, (False, True, True), strict=True):
+        for (connection, body, _), is_held in zip(all_of_them, (False, True, True), strict=True):
             body.receive(half)
             assert connection.is_held == is_held
         await asyncio.sleep(0)
-        for connection, _ in all_of_them:
+        for connection, _, _ in all_of_them:
             assert not connection.is_held
 
     asyncio.run(check())
