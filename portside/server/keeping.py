@@ -29,7 +29,11 @@ _SAY_MORE = (hdrs.CONTENT_LENGTH, hdrs.EXPECT, hdrs.TRANSFER_ENCODING, hdrs.UPGR
 
 def is_one_head(piece: bytes) -> bool:
     """Whether a piece is one head and nothing else, as far as one can see without reading it."""
-    return len(piece) <= LONGEST_HEAD and piece.find(END_OF_HEAD) == len(piece) - len(END_OF_HEAD)
+    return (
+        len(piece) <= LONGEST_HEAD
+        and piece.endswith(END_OF_HEAD)
+        and piece.find(END_OF_HEAD) == len(piece) - len(END_OF_HEAD)
+    )
 
 
 def may_be_kept(message: RawRequestMessage) -> bool:

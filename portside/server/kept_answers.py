@@ -32,9 +32,6 @@ OVERHEAD = 1024
 SIGHT_SECONDS = 2.0
 SIGHTS = 4096
 """So many heads are remembered as seen within the last seconds."""
-FIRST_TRY = 2
-LAST_TRY = 12
-"""An answer is tried to be kept when its head is seen for the second time, and given up after so many."""
 
 
 class Dates:
@@ -157,7 +154,9 @@ class KeptAnswers:
             self._seen.clear()
         number = hash(head)
         times = self._seen[number] = self._seen.get(number, 0) + 1
-        return FIRST_TRY <= times <= LAST_TRY
+        # The second, fourth, eighth … time: what cannot be kept costs next to nothing, and what cannot be kept yet is
+        # tried again.
+        return times > 1 and not times & (times - 1)
 
     def keep(
         self,
