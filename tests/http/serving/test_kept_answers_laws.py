@@ -114,16 +114,14 @@ streams = st.one_of(
     st.sampled_from(GARBAGE),
     st.binary(min_size=1, max_size=40),
 )
-sends = st.tuples(streams, st.lists(st.integers(0, 4000), max_size=2), st.booleans()).map(
-    lambda each: [Send(piece, each[2]) for piece in cut(each[0], each[1])]
+sends: st.SearchStrategy[list[Step]] = st.tuples(
+    streams, st.lists(st.integers(0, 4000), max_size=2), st.booleans()
+).map(lambda each: [Send(piece, each[2]) for piece in cut(each[0], each[1])])
+whole: st.SearchStrategy[list[Step]] = st.sampled_from(KNOWN).map(lambda head: [Send(head, waits=True)])
+others: st.SearchStrategy[list[Step]] = st.sampled_from([[Take(everything=False)], [Take(everything=True)], [End()]])
+plans: st.SearchStrategy[list[Step]] = st.lists(st.one_of(sends, sends, whole, whole, others), max_size=8).map(
+    lambda parts: [step for part in parts for step in part]
 )
-whole = st.sampled_from(KNOWN).map(lambda head: [Send(head, waits=True)])
-plans = st.lists(
-    st.one_of(
-        sends, sends, whole, whole, st.sampled_from([[Take(everything=False)], [Take(everything=True)], [End()]])
-    ),
-    max_size=8,
-).map(lambda parts: [step for part in parts for step in part])
 
 
 class Both:
@@ -201,7 +199,7 @@ def test_what_was_played_was_answered_again(both: Both) -> None:
     assert both.ordinary.again == 0
 
 
-EACH = {
+EACH: dict[str, list[Step]] = {
     "after the first half of a head": [Send(KNOWN[0][:10], waits=True), Send(KNOWN[0], waits=True)],
     "after a head that came in two pieces": [
         *(Send(piece, waits=True) for piece in cut(KNOWN[0], [9])),
