@@ -17,8 +17,9 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
+from backends.dependencies import Question
 from backends.model.cache import Cache
 from backends.storage.cached_reads import Opener
 
@@ -67,6 +68,21 @@ class Absences:
             known.until = now + KNOWN_SECONDS
             self._submit(self._find, paths).add_done_callback(partial(_learn, known))
         return bool(known.folders)
+
+    def still_absent(self, paths: tuple[str, ...]) -> Question:
+        """Returns the question whether surely none of some paths exists, which is known now."""
+        known = ref(self._known[paths])  # it must not keep folders open that are forgotten
+
+        def ask() -> bool:
+            found = known()
+            if found is None or not found.folders or time.monotonic() > found.until:
+                return self.are_absent(paths)
+            for folder in found.folders:  # noqa: SIM110 - the quick way to the same
+                if os.fstat(folder.fd).st_ctime_ns != folder.changed:
+                    return False
+            return True
+
+        return ask
 
     def close(self) -> None:
         """Forgets all, and closes the folders."""
@@ -151,7 +167,7 @@ class _Known:
         folders: while none of these changes, none of the paths exists; no folders if that is not known.
     """
 
-    __slots__ = ("folders", "until")
+    __slots__ = ("__weakref__", "folders", "until")
 
     def __init__(self) -> None:
         self.until = 0.0

@@ -14,7 +14,6 @@ import secrets
 import stat as stat_module
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -176,7 +175,7 @@ class FilesystemDriver:
         if not self._absences.are_absent(paths):
             return False
         if (noted := NOTED.get()) is not None:
-            noted.add_of_storage(partial(self._absences.are_absent, paths))
+            noted.add_of_storage(self._absences.still_absent(paths))
         return True
 
     async def list(self, path: str) -> Sequence[str]:

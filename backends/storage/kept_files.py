@@ -14,6 +14,8 @@ import os
 import stat
 import time
 from collections.abc import Callable
+from os import fstat
+from time import monotonic
 
 from backends.dependencies import Question
 from backends.model.cache import Cache
@@ -64,14 +66,14 @@ class KeptFiles:
             kept = self._kept[path]
         except KeyError:
             return None
-        if os.fstat(kept.fd).st_ctime_ns == kept.changed and (time.monotonic() < kept.until or self._is_at(path, kept)):
+        if fstat(kept.fd).st_ctime_ns == kept.changed and (monotonic() < kept.until or self._is_at(path, kept)):
             return kept
         self._kept.forget(path)
         return None
 
     def _is_at(self, path: str, kept: _Kept) -> bool:
         """Whether a path still leads to the file that is kept; so it is for another second then."""
-        now = time.monotonic()
+        now = monotonic()
         try:
             fd = self._look_up(path[1:].encode())
         except FileNotFoundError:
@@ -88,20 +90,21 @@ class KeptFiles:
 
     def still_reads(self, path: str, content: bytes) -> Question:
         """Returns the question whether a file surely holds what it held."""
-        find = self._find
 
         def ask() -> bool:
-            kept = find(path)
+            kept = self._kept.get(path)
+            if kept is not None and monotonic() < kept.until:  # the quick way to the same
+                return fstat(kept.fd).st_ctime_ns == kept.changed and kept.content == content
+            kept = self._find(path)
             return kept is not None and kept.content == content
 
         return ask
 
     def still_has(self, path: str, info: FileInfo) -> Question:
         """Returns the question whether a file surely has the size and the time that it had."""
-        find = self._find
 
         def ask() -> bool:
-            kept = find(path)
+            kept = self._find(path)
             return kept is not None and kept.info == info
 
         return ask
@@ -125,10 +128,13 @@ class KeptFiles:
             kept = self._kept[path]
         if not os.path.sameopenfile(fd, kept.fd):
             return None
-        changed, find = kept.changed, self._find
+        changed = kept.changed
 
         def ask() -> bool:
-            kept = find(path)
+            kept = self._kept.get(path)
+            if kept is not None and monotonic() < kept.until:
+                return kept.changed == changed == fstat(kept.fd).st_ctime_ns
+            kept = self._find(path)
             return kept is not None and kept.changed == changed
 
         return ask
@@ -144,14 +150,14 @@ class KeptFiles:
         Returns:
             whether the descriptor is taken over.
         """
-        now = time.monotonic()
+        now = monotonic()
         if now > self._asked_until or len(self._asked) >= ASKED:
             self._asked_until = now + KEPT_SECONDS
             self._asked.clear()
         if path not in self._asked:
             self._asked.add(path)
             return False
-        info = os.fstat(fd)
+        info = fstat(fd)
         if not stat.S_ISREG(info.st_mode) or info.st_dev != self._device or info.st_size > LARGEST:
             return False
         is_old = time.time_ns() - info.st_ctime_ns > RACY_SECONDS * 1_000_000_000

@@ -310,22 +310,15 @@ class Connection(RequestHandler):
     def _look_between(self, data: bytes, *, received: int) -> None:
         """Notes whether a piece was one request without a body, and whether its answer may be kept."""
         self.is_between = False
-        if received != 1 or data.find(END_OF_HEAD) != len(data) - len(END_OF_HEAD):
+        if received != 1 or not is_one_head(data):
             return
         message, body = self._messages[-1]
-        if body is not EMPTY_PAYLOAD or isinstance(message, _ErrInfo) or self._upgraded:
-            return
-        if message.upgrade:
+        if body is not EMPTY_PAYLOAD or isinstance(message, _ErrInfo) or message.upgrade or self._upgraded:
             return
         self.is_between = not message.should_close
-        if (
-            self._kept is not None
-            and len(self._messages) == 1
-            and is_one_head(data)
-            and may_be_kept(message)
-            and self._kept.see(data)
-        ):
-            self.candidate = Candidate(self._kept, data, message)
+        kept = self._kept
+        if kept is not None and kept.see(data) and len(self._messages) == 1 and may_be_kept(message):
+            self.candidate = Candidate(kept, data, message)
 
     def _refuse_head(self) -> None:
         """Has the head that is coming answered by a refusal, after what came whole before it."""

@@ -30,7 +30,7 @@ from portside.server.draining import DrainingServer
 from portside.server.grammar import refuse
 
 PEER = ("192.0.2.7", 50000)
-HIGH_WATER = 64 * 1024
+HIGH_WATER = 4 * 1024
 SETTLE_SECONDS = 20.0
 _AGAIN = "portside_answered_again_total"
 
@@ -50,6 +50,7 @@ class MemoryTransport(asyncio.Transport):
         self._has_ended = False
         self.takes = True
         self.sent = bytearray()
+        self.most_unsent = 0
         self._socket, self._client = socket.socketpair()
         connection.connection_made(self)
 
@@ -100,6 +101,7 @@ class MemoryTransport(asyncio.Transport):
             self.sent += data
             return
         self._unsent += data
+        self.most_unsent = max(self.most_unsent, len(self._unsent))
         if len(self._unsent) > HIGH_WATER and not self._connection.writing_paused:
             self._connection.pause_writing()
 
@@ -165,6 +167,7 @@ class Played:
     lines: list[str]
     counted: dict[str, float]
     requests: int
+    most_unsent: int
 
 
 class Side:
@@ -216,7 +219,7 @@ class Side:
         transport._connection.close_if_finished()  # as it is looked for every two seconds
         lines, counted, requests = self._take()
         sent = re.sub(rb"\r\nDate: [^\r]*|[0-9a-f]{8}-[0-9a-f-]{27}|_state=[^\r]*", b"", bytes(transport.sent))
-        return Played(sent, transport.fate, lines, counted, requests)
+        return Played(sent, transport.fate, lines, counted, requests, transport.most_unsent)
 
     def _take(self) -> tuple[list[str], dict[str, float], int]:
         self._metrics.flush()
