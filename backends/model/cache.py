@@ -71,6 +71,13 @@ class Cache(dict[K, V], Generic[K, V]):
         self[key] = value
         self._weight += weight
 
+    @property
+    def weight(self) -> int:
+        """What all that is remembered counts for."""
+        if self._weigh is None:
+            return len(self) + len(self._old)
+        return self._weight + sum(self._weigh(key, value) for key, value in self._old.items())
+
     def find(self, key: K) -> V | None:
         """Returns what is remembered, and None for nothing, without making any: for what is seldom there."""
         found = self.get(key)

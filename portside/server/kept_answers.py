@@ -181,6 +181,11 @@ class KeptAnswers:
         answer = KeptAnswer(sha256(head).digest(), *parts, self._dates, closes=closes, questions=questions, tells=tells)
         self._answers.put(hash(head), answer)
 
+    @property
+    def size(self) -> int:
+        """Bytes that are kept."""
+        return self._answers.weight
+
     def close(self) -> None:
         """Forgets all, and keeps nothing any more."""
         self.is_open = False

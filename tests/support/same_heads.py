@@ -121,18 +121,20 @@ def running_site(
         gateway: more keys below `gateway:`.
     """
     data = folder / "data"
+    folder.mkdir(exist_ok=True)
     own: dict[str, Any] = {"workers": 1, "metrics": {"addr": "127.0.0.1:0"}, **gateway}
     if kept is not None:
         own["keptanswers"] = kept
-    if role == "serve":
-        own |= {"addr": "127.0.0.1:0", "plain": {"addr": "127.0.0.1:0"}, "v1": {"addr": ""}, "v2": {"addr": ""}}
+    if role in {"serve", "proxy"}:
+        at_the_proxy: dict[str, Any] = {"addr": "127.0.0.1:0", "plain": {"addr": "127.0.0.1:0"}}
+        own = {"v1": {"addr": ""}, "v2": {"addr": ""}, **at_the_proxy, **own} if role == "serve" else at_the_proxy | own
     settings: dict[str, Any] = {
         "version": 0.1,
         "storage": {"filesystem": {"rootdirectory": str(data)}, "delete": {"enabled": True}},
         "gateway": own,
         **(more or {}),
     }
-    if role != "serve":
+    if role not in {"serve", "proxy"}:
         settings.setdefault("http", {})["addr"] = "127.0.0.1:0"
     (folder / "config.yml").write_text(json.dumps(settings))
     with running_command(role, "config.yml", folder=folder) as running:
@@ -141,6 +143,6 @@ def running_site(
 
 def _plain_port(said: str, role: str) -> int:
     """Returns the port at which a program speaks plain HTTP."""
-    name = "proxy" if role == "serve" else role
+    name = "proxy" if role in {"serve", "proxy"} else role
     (port,) = re.findall(rf'msg="listening on \S*?:(\d+)" listener={name}\b', said)
     return int(port)

@@ -40,7 +40,7 @@ class MemoryTransport(asyncio.Transport):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
-        self._connection = connection
+        self.connection = connection
         self._loop = asyncio.get_running_loop()
         self._waiting: list[bytes] = []
         self._is_reading = True
@@ -75,8 +75,8 @@ class MemoryTransport(asyncio.Transport):
         if everything and self._unsent:
             self.sent += self._unsent
             self._unsent.clear()
-            if self._connection.writing_paused:
-                self._connection.resume_writing()
+            if self.connection.writing_paused:
+                self.connection.resume_writing()
             if self._is_closing:
                 self._loop.call_soon(self._lose)
 
@@ -87,10 +87,10 @@ class MemoryTransport(asyncio.Transport):
 
     def _deliver(self) -> None:
         while self._waiting and self._is_reading and not self._is_closing:
-            self._connection.data_received(self._waiting.pop(0))
+            self.connection.data_received(self._waiting.pop(0))
         if self._has_ended and not self._waiting and self._is_reading and not self._is_closing:
             self._has_ended = False
-            if not self._connection.eof_received():
+            if not self.connection.eof_received():
                 self.close()
 
     # what the server does
@@ -102,8 +102,8 @@ class MemoryTransport(asyncio.Transport):
             return
         self._unsent += data
         self.most_unsent = max(self.most_unsent, len(self._unsent))
-        if len(self._unsent) > HIGH_WATER and not self._connection.writing_paused:
-            self._connection.pause_writing()
+        if len(self._unsent) > HIGH_WATER and not self.connection.writing_paused:
+            self.connection.pause_writing()
 
     @override
     def get_write_buffer_size(self) -> int:
@@ -137,7 +137,7 @@ class MemoryTransport(asyncio.Transport):
     def _lose(self) -> None:
         if not self._is_lost:
             self._is_lost = True
-            self._connection.connection_lost(None)
+            self.connection.connection_lost(None)
             self._socket.close()
             self._client.close()
 
@@ -200,7 +200,7 @@ class Side:
 
     async def settle(self, transport: MemoryTransport) -> None:
         """Waits until the server has done all that it can do by itself."""
-        connection = transport._connection
+        connection = transport.connection
         deadline = asyncio.get_running_loop().time() + SETTLE_SECONDS
         quiet = 0
         while quiet < 4:
@@ -216,7 +216,7 @@ class Side:
 
     def played(self, transport: MemoryTransport) -> Played:
         """Returns what became of the last connection."""
-        transport._connection.close_if_finished()  # as it is looked for every two seconds
+        transport.connection.close_if_finished()  # as it is looked for every two seconds
         lines, counted, requests = self._take()
         sent = re.sub(rb"\r\nDate: [^\r]*|[0-9a-f]{8}-[0-9a-f-]{27}|_state=[^\r]*", b"", bytes(transport.sent))
         return Played(sent, transport.fate, lines, counted, requests, transport.most_unsent)

@@ -153,6 +153,7 @@ class Both:
                         for _ in range(turns):
                             await asyncio.sleep(0)
                     case Take(everything):
+                        await side.settle(transport)
                         transport.take(everything=everything)
                         await side.settle(transport)
                     case End():  # an answer that is made after it says that it is the last
