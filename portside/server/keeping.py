@@ -17,7 +17,7 @@ from aiohttp.http_writer import StreamWriter
 from typing_extensions import override
 
 from backends.dependencies import NOTED, Dependencies
-from portside.server.kept_answers import LARGEST, LONGEST_HEAD, KeptAnswers
+from portside.server.kept_answers import LARGEST, KeptAnswers
 
 END_OF_HEAD = b"\r\n\r\n"
 STATUSES = frozenset({200, 304})
@@ -29,11 +29,7 @@ _SAY_MORE = (hdrs.CONTENT_LENGTH, hdrs.EXPECT, hdrs.TRANSFER_ENCODING, hdrs.UPGR
 
 def is_one_head(piece: bytes) -> bool:
     """Whether a piece is one head and nothing else, as far as one can see without reading it."""
-    return (
-        len(piece) <= LONGEST_HEAD
-        and piece.endswith(END_OF_HEAD)
-        and piece.find(END_OF_HEAD) == len(piece) - len(END_OF_HEAD)
-    )
+    return piece.endswith(END_OF_HEAD) and piece.find(END_OF_HEAD) == len(piece) - len(END_OF_HEAD)
 
 
 def may_be_kept(message: RawRequestMessage) -> bool:

@@ -148,6 +148,8 @@ class KeptAnswers:
 
     def see(self, head: bytes) -> bool:
         """Takes note of a request that has no answer here; returns whether it comes often enough to keep one."""
+        if len(head) > LONGEST_HEAD:
+            return False
         now = self._clock()
         if now > self._seen_until or len(self._seen) >= SIGHTS:
             self._seen_until = now + SIGHT_SECONDS

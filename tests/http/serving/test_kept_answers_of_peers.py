@@ -12,7 +12,7 @@ import pytest
 
 from tests.http.serving.test_kept_answers import fill, tag, tag_link
 from tests.support.same_heads import RACY_SECONDS, Wire, get, running_site
-from tests.support.two_servers import PEER, Side
+from tests.support.two_servers import PEER, MemoryTransport, Side
 
 HEAD = tag("same")
 
@@ -27,9 +27,17 @@ async def side(tmp_path: Path) -> AsyncIterator[Side]:
     await made.close()
 
 
-async def test_a_connection_that_is_in_use_is_kept_alive(side: Side) -> None:
+async def parsed(side: Side) -> MemoryTransport:
+    """Opens a connection, and has a request parsed there."""
     transport = side.open()
+    transport.send(get("/v2/", "X-First: 1"))
     await side.settle(transport)
+    side.played(transport)
+    return transport
+
+
+async def test_a_connection_that_is_in_use_is_kept_alive(side: Side) -> None:
+    transport = await parsed(side)
     connection = transport.connection
     connection._next_keepalive_close_time = before = connection._loop.time()
     again = side.again
@@ -41,8 +49,7 @@ async def test_a_connection_that_is_in_use_is_kept_alive(side: Side) -> None:
 
 
 async def test_an_idle_connection_that_was_answered_again_is_closed_at_once_when_the_server_ends(side: Side) -> None:
-    transport = side.open()
-    await side.settle(transport)
+    transport = await parsed(side)
     transport.send(HEAD)
     assert transport.connection not in side.server._fresh
     began = time.monotonic()
@@ -63,8 +70,7 @@ async def test_nothing_is_given_again_once_the_end_has_begun(side: Side) -> None
 
 
 async def test_an_answer_that_is_not_taken_is_not_taken_for_delivered(side: Side) -> None:
-    transport = side.open()
-    await side.settle(transport)
+    transport = await parsed(side)
     transport.connection.is_delivered = True
     transport.send(HEAD)
     assert not transport.connection.is_delivered
@@ -73,8 +79,7 @@ async def test_an_answer_that_is_not_taken_is_not_taken_for_delivered(side: Side
 
 
 async def test_other_handlers_answer_the_next_request_themselves(side: Side) -> None:
-    transport = side.open()
-    await side.settle(transport)
+    transport = await parsed(side)
     before = side.again
     transport.send(HEAD)
     side.played(transport)
@@ -93,8 +98,7 @@ async def test_other_handlers_answer_the_next_request_themselves(side: Side) -> 
 
 async def test_what_is_kept_is_bounded(side: Side) -> None:
     heads = [tag("same", f"X-Number: {number}", f"X-Long: {'x' * 900}") for number in range(1500)]
-    transport = side.open()
-    await side.settle(transport)
+    transport = await parsed(side)
     for head in heads:
         for _ in range(4):
             transport.send(head)
