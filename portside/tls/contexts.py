@@ -1,22 +1,27 @@
 """TLS: settings, the context built of them, and its renewal when a file changes.
 
-Invariant: a running server always has a working context; new files replace it only after they were loaded whole.
+Invariant: a running server always has a working context; new files are used only after they were loaded whole.
+A new certificate is loaded into the context that is in use, whose sessions go on; whatever else changes, above all a
+client CA that is withdrawn, which no context can forget, makes a new one.
 Docker 1.0.1 to 1.13 speak at most TLS 1.2 (WIRE section 7); HTTP/2 is never offered.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import ssl
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from portside.problems import NOT_THERE, CertificateProblem, Problem, TlsProblem
 from portside.tls.handshakes import AlertingContext
+from portside.tls.key_algorithms import key_algorithm
 
 _log = logging.getLogger("portside.tls.contexts")
 
@@ -216,6 +221,31 @@ def _trust(context: ssl.SSLContext, path: Path) -> None:
         raise CertificateProblem(f"could not add CA to pool: {path} holds no CA certificate")
 
 
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """A context, and what it was built of.
+
+    Attributes:
+        chains: certificate and key of each, as they were read.
+        kinds: of their keys; empty where they are not known.
+    """
+
+    context: ssl.SSLContext
+    chains: tuple[tuple[bytes, bytes], ...]
+    kinds: frozenset[bytes]
+
+
+def _build(settings: TlsSettings) -> _Built:
+    """Builds a context; raises what `build_context` does."""
+    context = build_context(settings)
+    chains: tuple[tuple[bytes, bytes], ...] = ()
+    kinds: frozenset[bytes] = frozenset()
+    with contextlib.suppress(OSError, ValueError):  # changed meanwhile: they are looked at again soon
+        chains = tuple((each.certificate.read_bytes(), each.key.read_bytes()) for each in settings.chains)
+        kinds = frozenset(key_algorithm(certificate) for certificate, _ in chains)
+    return _Built(context, chains, kinds)
+
+
 class ReloadingContext:
     """A context that follows its files.
 
@@ -228,7 +258,8 @@ class ReloadingContext:
     def __init__(self, settings: TlsSettings) -> None:
         self._settings = settings
         self._seen = _look(settings.files)
-        self.current = build_context(settings)
+        built = _build(settings)
+        self.current, self._kinds = built.context, built.kinds
         self.narrowed = 0
         self.on_narrowed: Callable[[], None] | None = None
 
@@ -243,8 +274,10 @@ class ReloadingContext:
 
     def take_over(self, other: ReloadingContext) -> None:
         """Serves as the other one does from now on."""
+        if other._settings == self._settings and other._seen == self._seen:
+            return
         self._settings, self._seen = other._settings, other._seen
-        self._use(other.current)
+        self._replace(other.current, other._kinds)
 
     async def refresh(self) -> None:
         """Looks at the files once."""
@@ -252,31 +285,63 @@ class ReloadingContext:
         seen = await asyncio.to_thread(_look, settings.files)
         if seen == self._seen or settings is not self._settings:
             return
-        context, trouble = None, ""
+        built, trouble = None, ""
         try:
-            context = await asyncio.to_thread(build_context, settings)
+            built = await asyncio.to_thread(_build, settings)
         except Problem as problem:
             trouble = str(problem)
         if settings is not self._settings:  # other settings were taken over meanwhile: what was built is of the past
             return
         self._seen = seen
-        if context is None:
+        if built is None:
             _log.error("the changed certificates are not used, the old ones stay in use: %s", trouble)
             return
-        self._use(context)
+        if not self._renews(built) or not _load_into(self.current, built.chains):
+            self._replace(built.context, built.kinds)
         _log.info("certificates were reloaded: %s", ", ".join(map(str, settings.files)))
 
-    def _use(self, context: ssl.SSLContext) -> None:
-        before, self.current = self.current, context
+    def _renews(self, built: _Built) -> bool:
+        """Whether certificates take the place of others, and nothing else has changed."""
+        return bool(self._kinds) and built.kinds == self._kinds and _cas(built.context) == _cas(self.current)
+
+    def _replace(self, context: ssl.SSLContext, kinds: frozenset[bytes]) -> None:
+        before, self.current, self._kinds = self.current, context, kinds
         if _lets_in_fewer(context, than=before):
             self.narrowed += 1
             if self.on_narrowed is not None:
                 self.on_narrowed()
 
 
+def _load_into(context: ssl.SSLContext, chains: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Loads chains into a context that is in use, from memory: the event loop must not wait for a disk.
+
+    Returns:
+        False where that failed, and the context must not be used any more.
+    """
+    try:
+        for each in chains:
+            with contextlib.ExitStack() as stack:
+                context.load_cert_chain(*(stack.enter_context(_in_memory(content)) for content in each))
+    except OSError:  # ssl's own among them: files that were read in the middle of a change, or no /proc
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _in_memory(content: bytes) -> Iterator[str]:
+    """Gives bytes a path for as long as the block lasts; nothing of them is on a disk."""
+    with open(os.memfd_create("portside", os.MFD_CLOEXEC), "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+        file.write(content)
+        yield f"/proc/self/fd/{file.fileno()}"
+
+
+def _cas(context: ssl.SSLContext) -> frozenset[bytes]:
+    return frozenset(context.get_ca_certs(binary_form=True))
+
+
 def _lets_in_fewer(context: ssl.SSLContext, *, than: ssl.SSLContext) -> bool:
     """Whether a client CA has been withdrawn, or certificates are asked for more strictly."""
-    withdrawn = set(than.get_ca_certs(binary_form=True)) - set(context.get_ca_certs(binary_form=True))
+    withdrawn = _cas(than) - _cas(context)
     return bool(withdrawn) or context.verify_mode > than.verify_mode
 
 

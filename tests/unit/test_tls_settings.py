@@ -64,6 +64,22 @@ async def test_files_that_are_being_read_do_not_displace_settings_that_are_taken
         assert context.current is asking.current
 
 
+async def test_what_has_not_changed_is_not_made_anew(chain: CertificateChain, files: CertificateFiles) -> None:
+    """A reload of the settings takes no session from anybody; a CA more or less makes another context."""
+    context = ReloadingContext(TlsSettings((chain,), client_cas=(files.ca,)))
+    before = context.current
+    context.take_over(ReloadingContext(TlsSettings((chain,), client_cas=(files.ca,))))
+    assert context.current is before
+    chain.certificate.touch()
+    await context.refresh()
+    assert (context.current, context.narrowed) == (before, 0)
+    files.ca.write_bytes(files.ca.read_bytes() * 2)
+    await context.refresh()
+    assert (context.current, context.narrowed) == (before, 0)
+    context.take_over(ReloadingContext(TlsSettings((chain,))))
+    assert context.current is not before
+
+
 def test_two_chains_of_one_kind_are_refused(chain: CertificateChain) -> None:
     with pytest.raises(TlsProblem, match="both have ECDSA keys, and only one of a kind can be served"):
         build_context(TlsSettings((chain, chain)))

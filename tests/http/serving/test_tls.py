@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -221,20 +222,61 @@ def reloading(tmp_path: Path, live: CertificateFiles) -> Iterator[RunningServer]
         yield server
 
 
+def wait_for_two_reloads(server: RunningServer) -> None:
+    """Waits until both workers have the new files."""
+    server.wait_for_line("certificates were reloaded")
+    while server.log().count("certificates were reloaded") < 2:
+        time.sleep(0.02)
+
+
 def test_changed_files_are_read_anew_by_every_worker(
     reloading: RunningServer, live: CertificateFiles, files: CertificateFiles, other: CertificateFiles
 ) -> None:
     first = serial(reloading, files)
     with handshake(reloading, trusting(files)) as old:
         replace(live, other)
-        reloading.wait_for_line("certificates were reloaded")
-        while reloading.log().count("certificates were reloaded") < 2:
-            pass
+        wait_for_two_reloads(reloading)
         second = x509.load_pem_x509_certificate(other.chain.read_bytes()).serial_number
         assert {serial(reloading, other) for _ in range(10)} == {second}
         assert first != second
         old.sendall(b"GET / HTTP/1.0\r\n\r\n")  # a connection goes on with what it began with
         assert old.recv(65536).startswith(b"HTTP/1.")
+
+
+def test_sessions_go_on_when_a_certificate_is_renewed(
+    reloading: RunningServer, live: CertificateFiles, files: CertificateFiles, other: CertificateFiles
+) -> None:
+    context = trusting(files)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with handshake(reloading, context) as connection:
+        session = connection.session
+    replace(live, other)
+    wait_for_two_reloads(reloading)
+    for _ in range(10):  # both workers
+        raw = socket.create_connection(("127.0.0.1", reloading.port), timeout=10)
+        with context.wrap_socket(raw, server_hostname="localhost", session=session) as connection:
+            assert connection.session_reused
+    assert serial(reloading, other) == x509.load_pem_x509_certificate(other.chain.read_bytes()).serial_number
+
+
+def test_a_certificate_of_another_kind_takes_the_place_of_the_one_before(
+    reloading: RunningServer, live: CertificateFiles, tmp_path: Path
+) -> None:
+    rsa, key = tmp_path / "domain.crt", tmp_path / "domain.key"
+    guide = "openssl req -newkey rsa:2048 -nodes -keyout {} -x509 -days 365 -subj /CN=localhost -out {}"
+    subprocess.run(guide.format(key, rsa).split(), check=True, capture_output=True, timeout=30)
+    replace(live, CertificateFiles(rsa, rsa, key))
+    wait_for_two_reloads(reloading)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")
+    for _ in range(5):
+        handshake(reloading, context).close()
+    context.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
+    for _ in range(5):
+        with pytest.raises(ssl.SSLError):
+            handshake(reloading, context)
 
 
 @pytest.mark.parametrize("broken", ["garbage", "gone", "another's key"])
