@@ -70,15 +70,15 @@ class Served:
         return [type(each) for each in self.server._open]
 
 
-@pytest.fixture(params=["plain", "tls"])
-async def served(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Served]:
+@contextlib.asynccontextmanager
+async def serving(kind: str, folder: Path, *, keepalive_timeout: float) -> AsyncIterator[Served]:
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(body=await request.read() or b"hello")
 
-    server = DrainingServer(handler, keepalive_timeout=0.6, send_seconds=0.4, kept_bytes=1 << 20)
+    server = DrainingServer(handler, keepalive_timeout=keepalive_timeout, send_seconds=0.4, kept_bytes=1 << 20)
     own = trust = None
-    if request.param == "tls":
-        files = make_certificate(tmp_path)
+    if kind == "tls":
+        files = make_certificate(folder)
         own = build_context(TlsSettings((CertificateChain(files.chain, files.key),)))
         trust = ssl.create_default_context(cafile=str(files.ca))
     listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0, ssl=own)
@@ -86,6 +86,18 @@ async def served(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     yield Served(server, listening.sockets[0].getsockname()[1], trust)
     listening.close()
     await server.shutdown(0.1)
+
+
+@pytest.fixture(params=["plain", "tls"])
+async def served(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Served]:
+    async with serving(request.param, tmp_path, keepalive_timeout=60) as found:
+        yield found
+
+
+@pytest.fixture(params=["plain", "tls"])
+async def impatient(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Served]:
+    async with serving(request.param, tmp_path, keepalive_timeout=0.6) as found:
+        yield found
 
 
 async def test_a_client_that_says_nothing_costs_no_protocol_and_one_that_speaks_gets_it(served: Served) -> None:
@@ -111,12 +123,12 @@ async def test_a_first_piece_may_be_more_than_a_request(served: Served) -> None:
         assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-async def test_a_client_that_says_nothing_is_closed_in_time(served: Served) -> None:
-    async with asyncio.timeout(10), served.client() as (reader, _):
+async def test_a_client_that_says_nothing_is_closed_in_time(impatient: Served) -> None:
+    async with asyncio.timeout(10), impatient.client() as (reader, _):
         begun = time.monotonic()
         assert await reader.read() == b""
         assert 0.5 < time.monotonic() - begun < 3
-    await served.wait_until_open()
+    await impatient.wait_until_open()
 
 
 async def test_it_is_closed_at_once_when_its_certificate_is_no_longer_good(served: Served) -> None:
@@ -192,9 +204,9 @@ async def test_a_known_request_that_is_the_last_ends_the_connection(served: Serv
     assert told == ["127.0.0.1"]
 
 
-async def test_each_answer_moves_the_time_on_after_which_a_silent_one_is_closed(served: Served) -> None:
-    served.keep(KNOWN, b"known")
-    async with asyncio.timeout(10), served.client() as (reader, writer):
+async def test_each_answer_moves_the_time_on_after_which_a_silent_one_is_closed(impatient: Served) -> None:
+    impatient.keep(KNOWN, b"known")
+    async with asyncio.timeout(10), impatient.client() as (reader, writer):
         begun = time.monotonic()
         while time.monotonic() < begun + 1.2:
             writer.write(KNOWN)
@@ -252,29 +264,29 @@ async def test_one_that_reads_nothing_is_cut_off(served: Served) -> None:
     assert len(told) == (1 if served.trust is None else 3)
 
 
-async def test_one_that_reads_slowly_and_then_nothing_is_cut_off_too(served: Served) -> None:
+async def test_one_that_reads_slowly_and_then_nothing_is_cut_off_too(impatient: Served) -> None:
     """Its time without a request passes while it is still being sent to, and what is left must not stay for ever."""
-    served.keep(KNOWN, bytes(60_000))
+    impatient.keep(KNOWN, bytes(60_000))
 
     def begin(raw: socket.socket) -> socket.socket:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         raw.settimeout(10)
-        raw.connect(("127.0.0.1", served.port))
-        return raw if served.trust is None else served.trust.wrap_socket(raw, server_hostname="localhost")
+        raw.connect(("127.0.0.1", impatient.port))
+        return raw if impatient.trust is None else impatient.trust.wrap_socket(raw, server_hostname="localhost")
 
     async with asyncio.timeout(20):
         with socket.socket() as raw, await asyncio.to_thread(begin, raw) as asking:
-            await served.wait_until_open(Opening)
-            (opening,) = served.server._open
+            await impatient.wait_until_open(Opening)
+            (opening,) = impatient.server._open
             while not opening.has_unsent():
                 await asyncio.to_thread(asking.sendall, KNOWN)
                 await asyncio.sleep(0.01)
-            assert served.kinds() == [Opening]
+            assert impatient.kinds() == [Opening]
             for _ in range(20):  # progress, for longer than its time without a request
                 await asyncio.to_thread(asking.recv, 1000)
                 await asyncio.sleep(0.06)
-            await served.wait_until_open()
+            await impatient.wait_until_open()
 
 
 async def test_a_known_request_of_one_that_has_said_all_it_has_to_say_is_answered(served: Served) -> None:
