@@ -9,7 +9,7 @@ from backends.model.digest import Digest
 from backends.registry.hashing import RunningHash
 from backends.storage import layout
 from backends.storage.capabilities import LinksFiles, capability
-from backends.storage.driver import StorageDriver, StorageError
+from backends.storage.driver import SlowTee, StorageDriver, StorageError
 
 
 async def link_or_copy(source: StorageDriver, path: str, digest: Digest, driver: StorageDriver, target: str) -> None:
@@ -33,7 +33,7 @@ async def link_or_copy(source: StorageDriver, path: str, digest: Digest, driver:
     running = RunningHash(digest.algorithm)
     reader = await source.open(path)
     try:
-        writer = await driver.writer(copy, durable=False, tee=running.take)
+        writer = await driver.writer(copy, durable=False, tee=SlowTee(running.take))
         try:
             async for chunk in reader.chunks(0, reader.size):
                 await writer.write(chunk)

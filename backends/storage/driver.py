@@ -20,7 +20,7 @@ from typing import ClassVar, Protocol
 Chunk = bytes | bytearray | memoryview
 
 Tee = Callable[[Sequence[Chunk]], None]
-"""Receives all that a `Writer` writes, once and in order, in the thread that wrote it: often that of the event loop.
+"""Receives all that a `Writer` writes, once and in order, in the event loop.
 
 It is called after a write has succeeded and before the next one, so a count or a hash that is kept here always agrees
 with the file's length.
@@ -29,7 +29,7 @@ with the file's length.
 
 @dataclass(frozen=True, slots=True)
 class SlowTee:
-    """A `Tee` that does more than to hash: it is never called in the event loop."""
+    """A `Tee` that does more than to hash: it is called in the thread that wrote."""
 
     take: Tee
 

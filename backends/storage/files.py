@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
-import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -17,15 +15,10 @@ from backends.storage.cached_reads import read_cached
 from backends.storage.completion import run_to_completion
 from backends.storage.driver import Chunk, SlowTee, StorageError, Tee
 from backends.storage.os_errors import map_os_errors
-from backends.storage.write_back import GrowingFile, WriteBack
 
 T = TypeVar("T")
 
 IOV_MAX = 512
-QUICK_BATCH = 64 * 1024
-"""Bytes that are written in the event loop together, at least; at most so many more as are received at once."""
-STALL_SECONDS = 0.01
-"""A write in the event loop that takes longer, asleep, has waited for the disk. Others wait for the interpreter."""
 
 
 class Disk(Protocol):
@@ -33,13 +26,9 @@ class Disk(Protocol):
 
     Attributes:
         folder: the driver's root, an absolute path.
-        write_back: what is on its way to the disk.
     """
 
     folder: str
-
-    @property
-    def write_back(self) -> WriteBack: ...
 
     def read_size(self) -> int:
         """How many bytes a reader reads at once."""
@@ -114,23 +103,25 @@ class FileReader:
 
 
 class FileWriter:
-    """A `Writer`: it writes, and passes to `tee`, in the event loop as long as that is quick.
+    """A `Writer`: while it collects a batch of chunks, a thread writes the previous one.
 
-    Where the disk is slow, or `tee` is, a thread writes one batch of chunks while the next is collected.
+    `tee` gets a batch when it has been written, in the event loop: a thread that hashes takes the interpreter's lock
+    in turns with the loop that decrypts, and both wait for each other. One that is slow gets it in the thread.
     """
 
     def __init__(self, fd: int, path: str, tee: Tee | None, disk: Disk) -> None:
         self._fd = fd
         self._path = path
-        self._tee = tee
+        is_slow = isinstance(tee, SlowTee)
+        self._tee = None if is_slow else tee
+        self._slow_tee = tee if is_slow else None
         self._disk = disk
         self._written = os.fstat(fd).st_size
         os.lseek(fd, self._written, os.SEEK_SET)
-        self._growing = GrowingFile(fd, self._written, disk.write_back)
-        self._may_be_quick = not isinstance(tee, SlowTee)
         self._pending: list[Chunk] = []
         self._pending_bytes = 0
         self._running: asyncio.Future[None] | None = None
+        self._batch: list[Chunk] = []
         self._closed = False
 
     @property
@@ -138,47 +129,32 @@ class FileWriter:
         return self._written + self._pending_bytes
 
     async def write(self, chunk: Chunk) -> None:
-        written = self._written
         if not self.take((chunk,)):
             await self.catch_up()
-        elif self._written != written:
-            await asyncio.sleep(0)  # whoever copies a file from the kernel's memory waits for nothing else
 
     def take(self, chunks: Sequence[Chunk]) -> bool:
         """Appends chunks, which must not be changed afterwards; see `pouring`."""
         self._pending += chunks
         for chunk in chunks:
             self._pending_bytes += len(chunk)
-        if self._pending_bytes < QUICK_BATCH and len(self._pending) < IOV_MAX:
+        if not self._is_batch():
             return True
-        if self._running is not None or not self._is_quick():
-            return False
-        self._write_here()
-        return not self._growing.is_due(self._written)
+        if self._running is not None:
+            if not self._running.done():
+                return False
+            self._settle(self._running)
+        self._start(sync=False)
+        return True
 
     async def catch_up(self) -> None:
-        """Has a thread write what has been collected, if that is enough; waits where the disk has too much to do."""
-        written = self._written
-        if self._pending_bytes >= self._disk.write_batch_size() or len(self._pending) >= IOV_MAX:
-            await self._await_batch()
-            written = self._written
+        """Waits until the previous batch has been written, and has the next one be."""
+        await self._await_batch()
+        if self._is_batch():
             self._start(sync=False)
-        elif self._running is not None and self._is_quick():
-            await self._await_batch()
-            written = self._written
-        if self._growing.is_due(written):
-            await self._growing.send(written)
-
-    def _is_quick(self) -> bool:
-        return self._may_be_quick and self._disk.write_back.is_quick()
 
     async def flush(self) -> None:
         await self._await_batch()
-        if not self._pending:
-            return
-        if self._is_quick():
-            self._write_here()
-        else:
+        if self._pending:
             self._start(sync=False)
             await self._await_batch()
 
@@ -194,57 +170,44 @@ class FileWriter:
         try:
             await self.flush()
         finally:
-            self._growing.close()
             os.close(self._fd)
             self._disk.transfer_finished()
 
-    def _start(self, *, sync: bool) -> None:
-        batch, before = self._take_pending()
-        self._running = self._disk.submit(self._work, batch, before, sync)
+    def _is_batch(self) -> bool:
+        return self._pending_bytes >= self._disk.write_batch_size() or len(self._pending) >= IOV_MAX
 
-    def _take_pending(self) -> tuple[list[Chunk], int]:
-        """Returns what has been collected, and where in the file it belongs."""
-        batch, self._pending = self._pending, []
+    def _start(self, *, sync: bool) -> None:
+        self._batch, self._pending = self._pending, []
         size, self._pending_bytes = self._pending_bytes, 0
         before, self._written = self._written, self._written + size
-        return batch, before
-
-    def _write_here(self) -> None:
-        """Writes what has been collected in the event loop."""
-        batch, before = self._take_pending()
-        sleeps, begun = _sleeps(), time.perf_counter()
-        try:
-            self._write(batch, before)
-        except BaseException:
-            self._written = os.fstat(self._fd).st_size
-            raise
-        # Longer than that it takes when the process is not running; only when it slept the disk was slow.
-        if time.perf_counter() - begun > STALL_SECONDS and _sleeps() != sleeps:
-            self._disk.write_back.stalled()
-        if self._tee is not None:
-            self._tee(batch)
+        self._running = self._disk.submit(self._work, self._batch, before, sync)
 
     async def _await_batch(self) -> None:
-        running, self._running = self._running, None
+        running = self._running
         if running is None:
             return
         try:
             await run_to_completion(running)
         finally:
-            # Cancelled or not: when a batch could not be written, what came after it has no place in the file.
-            if not running.cancelled() and running.exception() is not None:
-                self._written = os.fstat(self._fd).st_size
-                self._pending, self._pending_bytes = [], 0
+            if self._running is running:
+                self._settle(running, raises=False)
+
+    def _settle(self, running: asyncio.Future[None], *, raises: bool = True) -> None:
+        """Gives a batch that has been written to `tee`.
+
+        When it could not be written, what came after it has no place in the file.
+        """
+        self._running = None
+        batch, self._batch = self._batch, []
+        if running.cancelled() or running.exception() is not None:
+            self._written = os.fstat(self._fd).st_size
+            self._pending, self._pending_bytes = [], 0
+            if raises:
+                running.result()
+        elif self._tee is not None:
+            self._tee(batch)
 
     def _work(self, batch: list[Chunk], before: int, sync: bool) -> None:  # noqa: FBT001 - run_in_executor passes by position
-        self._write(batch, before)
-        if self._tee is not None:
-            self._tee(batch)
-        if sync:
-            with map_os_errors(self._path):
-                os.fsync(self._fd)
-
-    def _write(self, batch: list[Chunk], before: int) -> None:
         with map_os_errors(self._path):
             try:
                 write_all(self._fd, batch)
@@ -253,11 +216,10 @@ class FileWriter:
                 os.ftruncate(self._fd, before)
                 os.lseek(self._fd, before, os.SEEK_SET)
                 raise
-
-
-def _sleeps() -> int:
-    """How often this thread has gone to sleep of itself: within write(2), when that waits for the disk."""
-    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+            if self._slow_tee is not None:
+                self._slow_tee(batch)
+            if sync:
+                os.fsync(self._fd)
 
 
 def write_all(fd: int, chunks: Sequence[Chunk]) -> None:

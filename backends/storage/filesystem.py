@@ -32,7 +32,6 @@ from backends.storage.listings import Listings
 from backends.storage.mounts import tells_changes
 from backends.storage.os_errors import map_os_errors, map_write_errors
 from backends.storage.repairing import rewrite_differences
-from backends.storage.write_back import WriteBack
 
 T = TypeVar("T")
 
@@ -64,7 +63,6 @@ class FilesystemDriver:
         self._atomic = AtomicWrites(self._root, self._opener)
         self._checks = FolderChecks(root.absolute(), self._root, self._opener)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
-        self.write_back = WriteBack()
         self._moving = 0
         self._listings = Listings(self._opener)
         self._absences = Absences(self._opener, self.submit)
@@ -233,7 +231,6 @@ class FilesystemDriver:
         return FileWriter(fd, path, tee, self)
 
     def _open_to_append(self, path: str) -> int:
-        self.write_back.look_now()
         with map_os_errors(path):
             fd = self._opener.open(path[1:].encode(), os.O_RDWR)
         info = os.fstat(fd)
@@ -246,7 +243,6 @@ class FilesystemDriver:
 
     def _open_anew(self, path: str, durable: bool) -> int:  # noqa: FBT001 - run_in_executor passes by position
         """Creates an empty file; a file that it replaces keeps its content under its other hard links."""
-        self.write_back.look_now()
         made: list[int] = []
 
         def fill(folder: int, name: str) -> None:
@@ -422,7 +418,6 @@ class FilesystemDriver:
 
     def _close(self) -> None:
         self._executor.shutdown()
-        self.write_back.close()
         self._atomic.close()
         self._listings.close()
         self._absences.close()

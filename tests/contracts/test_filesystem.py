@@ -31,6 +31,7 @@ from backends.storage.driver import (
     Writer,
 )
 from backends.storage.filesystem import FilesystemDriver
+from backends.storage.pouring import TakesAtOnce
 from tests.support.mounts import fill_up, make_larger, make_read_only, mounted_tmpfs
 from tests.support.trees import read_tree
 
@@ -192,58 +193,18 @@ async def test_cancelled_while_the_disk_fills_length_and_hash_still_agree(
     assert content == b"".join(bytes([number]) * 300_000 for number in range(100))[: len(content)]
 
 
-async def test_what_is_written_here_and_in_threads_in_turns_is_in_order(tmp_path: Path, opening: Open) -> None:
-    """As when a disk is slow now and then."""
-    driver = opening(tmp_path)
-    running, where = hashlib.sha256(), set[int]()
-    hashed = hashing(running)
-
-    def tee(chunks: Sequence[Chunk]) -> None:
-        where.add(threading.get_ident())
-        hashed(chunks)
-
-    writer = await driver.writer("/upload/data", tee=tee)
-    content = bytearray()
-    for number in range(60):
-        driver.write_back._is_crowded = number // 7 % 2 == 1
-        chunk = bytes([number]) * 70_000
-        content += chunk
-        if number % 3:
-            await writer.write(chunk)
-        elif not writer.take((chunk[:100], chunk[100:])):
-            await writer.catch_up()
-    await writer.sync()
-    await writer.close()
-    assert (tmp_path / "upload/data").read_bytes() == content
-    assert running.hexdigest() == hashlib.sha256(content).hexdigest()
-    assert threading.get_ident() in where
-    assert len(where) > 1
-
-
-async def test_who_writes_without_a_pause_lets_others_run(tmp_path: Path, opening: Open) -> None:
-    driver = opening(tmp_path)
-    turns = 0
-
-    async def run() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    running = asyncio.ensure_future(run())
-    writer = await driver.writer("/upload/data")
-    turns = 0
-    for _ in range(8):
-        await writer.write(bytes(500_000))
-    running.cancel()
-    await writer.close()
-    assert turns >= 8
-
-
-async def test_a_slow_tee_is_never_called_in_the_event_loop(tmp_path: Path, opening: Open) -> None:
+@pytest.mark.parametrize("is_slow", [False, True])
+async def test_a_tee_is_called_in_the_event_loop_and_a_slow_one_in_threads(
+    tmp_path: Path, opening: Open, *, is_slow: bool
+) -> None:
     driver = opening(tmp_path)
     where = set[int]()
-    writer = await driver.writer("/upload/data", tee=SlowTee(lambda _: where.add(threading.get_ident())))
+
+    def tee(_: Sequence[Chunk]) -> None:
+        where.add(threading.get_ident())
+
+    writer = await driver.writer("/upload/data", tee=SlowTee(tee) if is_slow else tee)
+    assert isinstance(writer, TakesAtOnce)
     for _ in range(8):
         if not writer.take((bytes(300_000),)):
             await writer.catch_up()
@@ -253,7 +214,74 @@ async def test_a_slow_tee_is_never_called_in_the_event_loop(tmp_path: Path, open
     await writer.write(b"rest")
     await writer.close()
     assert where
+    assert (threading.get_ident() in where) is not is_slow
+
+
+async def test_nothing_is_written_in_the_event_loop(
+    tmp_path: Path, opening: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """write(2) waits where the kernel has too much to write, or a journal is full: for seconds."""
+    where = set[int]()
+    real = os.writev
+
+    def writev(fd: int, buffers: Sequence[Chunk]) -> int:
+        where.add(threading.get_ident())
+        return real(fd, buffers)
+
+    monkeypatch.setattr(os, "writev", writev)
+    driver = opening(tmp_path)
+    writer = await driver.writer("/upload/data")
+    assert isinstance(writer, TakesAtOnce)
+    for _ in range(30):
+        if not writer.take((bytes(100_000), bytes(10))):
+            await writer.catch_up()
+    await writer.sync()
+    await writer.write(b"rest")
+    await writer.close()
+    assert where
     assert threading.get_ident() not in where
+
+
+async def test_what_is_taken_and_what_is_written_is_in_order(tmp_path: Path, opening: Open) -> None:
+    driver = opening(tmp_path)
+    running = hashlib.sha256()
+    writer = await driver.writer("/upload/data", tee=hashing(running))
+    assert isinstance(writer, TakesAtOnce)
+    content = bytearray()
+    for number in range(60):
+        chunk = bytes([number]) * 70_000
+        content += chunk
+        if number % 3:
+            await writer.write(chunk)
+        elif not writer.take((chunk[:100], chunk[100:])):
+            await writer.catch_up()
+        if number % 7 == 0:
+            await asyncio.sleep(0.01)
+    await writer.sync()
+    await writer.close()
+    assert (tmp_path / "upload/data").read_bytes() == content
+    assert running.hexdigest() == hashlib.sha256(content).hexdigest()
+
+
+async def test_whoever_takes_too_much_for_a_full_disk_learns_it_there(small_disk: Path, opening: Open) -> None:
+    driver = opening(small_disk)
+    running = hashlib.sha256()
+    writer = await driver.writer("/upload/data", tee=hashing(running))
+    assert isinstance(writer, TakesAtOnce)
+
+    async def take_all() -> None:
+        for number in range(100):
+            if not writer.take((bytes([number]) * 200_000,)):
+                await asyncio.sleep(0.02)  # the thread is done: the next one finds that out
+                if number % 2:
+                    await writer.catch_up()
+
+    with pytest.raises(StorageFull):
+        await take_all()
+    await writer.close()
+    content = (small_disk / "upload/data").read_bytes()
+    assert len(content) == writer.size > 0
+    assert running.hexdigest() == hashlib.sha256(content).hexdigest()
 
 
 async def test_on_a_full_disk_files_are_still_moved_linked_and_deleted(small_disk: Path, opening: Open) -> None:

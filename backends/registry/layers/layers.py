@@ -33,7 +33,7 @@ from backends.registry.layers.upload_meter import UploadMeter
 from backends.registry.low_room import require_room
 from backends.storage import layout
 from backends.storage.completion import run_to_completion
-from backends.storage.driver import Chunk, FileInfo, PathNotFound, StorageError, Writer
+from backends.storage.driver import Chunk, FileInfo, PathNotFound, SlowTee, StorageError, Writer
 from backends.storage.storage import Storage
 
 DEFAULTS = LayerSettings()
@@ -327,7 +327,7 @@ class Layers:
         transcoder = Transcoder(outer, self._meter(between) if is_twice else None, between)
         async with self._slots:
             try:
-                writer = await driver.writer(temporary, tee=hashed.take)
+                writer = await driver.writer(temporary, tee=SlowTee(hashed.take))
                 try:
                     await self._transcode(source, stored, transcoder, writer, progress)
                     await writer.sync()
