@@ -20,7 +20,7 @@ from backends.notify.memory_log import MemoryLog
 from backends.notify.senders import QueueObserver, Senders
 from backends.notify.settings import EndpointSettings, MediaType, NotifySettings
 from backends.storage.driver import StorageError
-from backends.storage.factory import StorageSettings
+from backends.storage.settings import StorageSettings
 from portside.observe.health import Check, Finding
 
 if TYPE_CHECKING:

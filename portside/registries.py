@@ -19,7 +19,8 @@ from backends.registry.purging import Purger, Source
 from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.driver import StorageError
-from backends.storage.factory import StorageSettings, open_storage
+from backends.storage.factory import open_storage
+from backends.storage.settings import StorageSettings
 from backends.storage.storage import Storage
 from backends.web.gates import make_gates
 from portside.folders import is_folder

@@ -17,7 +17,8 @@ from backends.registry.index_pass import IndexPass, Progress
 from backends.registry.indexing import indexing_alone, make
 from backends.storage import layout
 from backends.storage.driver import PathNotFound, StorageError
-from backends.storage.factory import StorageSettings, open_storage
+from backends.storage.factory import open_storage
+from backends.storage.settings import StorageSettings
 from portside.problems import Problem
 from portside.settings.docker_registry.recognizing import is_meant
 from portside.settings.loading import Role, load_settings

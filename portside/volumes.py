@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from backends.model.actor import Actor
 from backends.registry.events import NO_EVENTS, Events
 from backends.storage.driver import StorageError
-from backends.storage.factory import StorageSettings, open_memory, open_storage
+from backends.storage.factory import open_memory, open_storage
+from backends.storage.settings import StorageSettings
 from backends.storage.storage import Storage
 from portside.folders import is_folder
 from portside.problems import Problem

@@ -21,6 +21,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
+from backends.registry.purge_settings import PurgeSettings
 from backends.storage import layout
 from backends.storage.capabilities import SweepsTemporary, capability
 from backends.storage.driver import PathNotFound, StorageError
@@ -38,23 +39,6 @@ ROOM_SECONDS = 300.0
 """Where everything was looked through and room is still low, it is looked through again after so long."""
 
 _log = logging.getLogger("portside.purging")
-
-
-@dataclass(frozen=True, slots=True)
-class PurgeSettings:
-    """What is purged and when (`storage.maintenance.uploadpurging`).
-
-    Attributes:
-        enabled: whether anything is, low room included.
-        age_seconds: so long nobody must have touched it.
-        interval_seconds: how often it is looked for.
-        dry_run: it is only logged.
-    """
-
-    enabled: bool = True
-    age_seconds: float = 168 * 3600.0
-    interval_seconds: float = 24 * 3600.0
-    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from backends.storage.file_locks import FileLocks
 from backends.storage.filesystem import FilesystemDriver
 from backends.storage.locks import MemoryLocks
 from backends.storage.room import RoomSettings, RoomWatch
+from backends.storage.settings import StorageSettings
 from backends.storage.storage import Storage
 
 if TYPE_CHECKING:
     from backends.storage.addresses import Step
-
-
-@dataclass(frozen=True, slots=True)
-class StorageSettings:
-    """Which driver, where its root is, what must be left there, and at which addresses others serve its files.
-
-    Attributes:
-        room: of a file system.
-        addresses: how they are made, step by step; () for none.
-    """
-
-    driver: Literal["filesystem", "inmemory"] = "filesystem"
-    root: str = "data"
-    room: RoomSettings = field(default_factory=RoomSettings)
-    addresses: tuple[Step, ...] = ()
 
 
 def open_storage(settings: StorageSettings) -> Storage:

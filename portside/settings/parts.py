@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from backends.registry.index_settings import IndexSettings
 from backends.registry.layers.settings import LayerSettings
-from backends.registry.purging import PurgeSettings
+from backends.registry.purge_settings import PurgeSettings
 from backends.registry.still_working import PATIENCE_SECONDS
 from backends.storage.addresses import Step
-from backends.storage.factory import StorageSettings
 from backends.storage.room import RoomSettings
+from backends.storage.settings import StorageSettings
 from backends.v1.settings import V1Settings
 from backends.v2.settings import V2Settings
 from backends.web.settings import GateSettings

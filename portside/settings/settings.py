@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from backends.registry.index_settings import IndexSettings
 from backends.registry.layers.settings import LayerSettings
-from backends.registry.purging import PurgeSettings
+from backends.registry.purge_settings import PurgeSettings
 from backends.registry.validation import Validation
-from backends.storage.factory import StorageSettings
+from backends.storage.settings import StorageSettings
 from backends.v1.settings import V1Settings
 from backends.v2.settings import V2Settings
 from backends.web.settings import GateSettings

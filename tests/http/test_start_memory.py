@@ -25,8 +25,9 @@ OWN = 16e6
 def test_idle_processes_share_what_they_can(tmp_path: Path, workers: int) -> None:
     port = free_port()
     (tmp_path / "portside.yml").write_text(
-        f"{{storage: {{filesystem: {{rootdirectory: {tmp_path}/data}}}}, gateway: {{plain: {{addr: '127.0.0.1:{port}'}},"
-        f" addr: '127.0.0.1:0', certs: {tmp_path}/certs, workers: {workers}, metrics: {{addr: '127.0.0.1:0'}},"
+        f"{{storage: {{filesystem: {{rootdirectory: {tmp_path}/data}}}},"
+        f" gateway: {{plain: {{addr: '127.0.0.1:{port}'}}, addr: '127.0.0.1:0', certs: {tmp_path}/certs,"
+        f" workers: {workers}, metrics: {{addr: '127.0.0.1:0'}},"
         " v1: {addr: ''}, v2: {addr: ''}}}"
     )
     command = [sys.executable, "-m", "portside.cli", "serve", str(tmp_path / "portside.yml")]
@@ -34,11 +35,11 @@ def test_idle_processes_share_what_they_can(tmp_path: Path, workers: int) -> Non
         try:
             wait_for_port(port, process)
             for _ in range(8 * workers):
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=10) as answer:  # noqa: S310
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=10) as answer:
                     assert answer.status == 200
             time.sleep(0.5)
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            found = [_memory(int(pid)) for pid in (process.pid, *children)]
+            found = [_memory(pid) for pid in (process.pid, *map(int, children))]
         finally:
             process.terminate()
     assert len(found) == workers + 1

@@ -17,7 +17,8 @@ from backends.model.errors import ErrorCode, RegistryError
 from backends.model.image_places import ImageCopy
 from backends.model.names import ImageId, RepositoryName, UploadId
 from backends.registry.abandoned_uploads import AbandonedUploads
-from backends.registry.purging import Purger, PurgeSettings, Source, show_age
+from backends.registry.purge_settings import PurgeSettings
+from backends.registry.purging import Purger, Source, show_age
 from backends.registry.store import Store
 from backends.registry.v1.abandoned_images import AbandonedImages
 from backends.storage import layout

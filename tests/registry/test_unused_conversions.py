@@ -12,7 +12,8 @@ from backends.model.names import ImageId, RepositoryName, TagName
 from backends.model.targets import V2Target
 from backends.model.v1names import parse_v1_name
 from backends.registry.derived.unused import UnusedDerivations
-from backends.registry.purging import Abandoned, Purger, PurgeSettings, Source
+from backends.registry.purge_settings import PurgeSettings
+from backends.registry.purging import Abandoned, Purger, Source
 from backends.registry.store import Store
 from backends.registry.v1_view.unused import UnusedV1Images
 from backends.registry.v1_view.viewer import Viewer

@@ -561,6 +561,28 @@ print(*sys.modules)
     assert {f"aiohttp.{name}" for name in of_aiohttp} & {*imported} == set()
 
 
+def test_a_proxy_imports_no_registry() -> None:
+    """What it needs of them is what the settings' values are made of, and their words for errors."""
+    program = """
+import sys
+from portside.running import _import_what_serves
+from portside.settings.settings import Role
+_import_what_serves(Role.PROXY)
+print(*sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    imported = done.stdout.split()
+    assert {name for name in imported if name.startswith("backends.registry.")} <= {
+        *(f"backends.registry.{name}" for name in ("index_settings", "purge_settings", "still_working", "validation")),
+        *("backends.registry.layers", "backends.registry.layers.settings"),
+    }
+    assert {name.rpartition(".")[2] for name in imported if name.startswith(("backends.v1.", "backends.v2."))} <= {
+        *("errors", "headers", "settings"),
+    }
+    for name in ("backends.storage.filesystem", "backends.storage.layout", "backends.web.dispatch"):
+        assert name not in imported
+
+
 def test_health_cannot_guess_a_port(tmp_path: Path) -> None:
     (tmp_path / "any.yml").write_text("gateway: {addr: '127.0.0.1:0'}")
     assert "choose the port" in _sentence(portside("health", "any.yml", folder=tmp_path))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from backends.storage.factory import StorageSettings
+from backends.storage.settings import StorageSettings
 from portside.server.listening import TcpAddress
 from portside.settings.loading import Role, Settings
 from tests.support.settings_files import Load, mistakes_of, roots

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backends.storage.factory import StorageSettings
+from backends.storage.settings import StorageSettings
 from portside.server.listening import TcpAddress
 from portside.settings.loading import Role
 from portside.tls.contexts import ClientAuth, TlsVersion

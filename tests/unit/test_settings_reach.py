@@ -12,10 +12,10 @@ import yaml
 from backends.model.conversion.policy import ConversionPolicy
 from backends.registry.cache_settings import CacheSettings
 from backends.registry.layers.settings import LayerSettings
-from backends.registry.purging import PurgeSettings
+from backends.registry.purge_settings import PurgeSettings
 from backends.registry.redis.settings import RedisSettings
-from backends.storage.factory import StorageSettings
 from backends.storage.room import RoomSettings
+from backends.storage.settings import StorageSettings
 from backends.v1.mirror.settings import MirrorSettings
 from backends.v1.settings import V1Settings
 from backends.v2.settings import V2Settings

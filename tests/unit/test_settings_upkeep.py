@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backends.registry.purging import PurgeSettings
+from backends.registry.purge_settings import PurgeSettings
 from backends.storage.room import RoomSettings
 from portside.observe.health import HealthSettings
 from portside.settings.loading import Role, SettingsProblem

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import model_validator
 
-from backends.registry.purging import PurgeSettings
-from backends.storage.factory import StorageSettings
+from backends.registry.purge_settings import PurgeSettings
+from backends.storage.settings import StorageSettings
 from portside.settings.schema.section import Section, lazy
 from portside.settings.schema.values import Age
 from portside.settings.yaml_values import is_empty, plain

@@ -16,7 +16,8 @@ import pytest
 from backends.model.digest import parse_digest
 from backends.registry.abandoned_uploads import AbandonedUploads
 from backends.registry.index_pass import IndexPass
-from backends.registry.purging import Purger, PurgeSettings
+from backends.registry.purge_settings import PurgeSettings
+from backends.registry.purging import Purger
 from backends.registry.store import Store
 from backends.storage import layout
 from backends.storage.factory import open_folder

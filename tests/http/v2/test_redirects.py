@@ -14,7 +14,8 @@ import yaml
 from backends.model.events import EventAction
 from backends.registry.store import Store
 from backends.storage.addresses import Redirect
-from backends.storage.factory import StorageSettings, open_storage
+from backends.storage.factory import open_storage
+from backends.storage.settings import StorageSettings
 from backends.v2.registry import Registry
 from backends.v2.settings import V2Settings
 from portside.settings.loading import Role
