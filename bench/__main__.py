@@ -82,7 +82,7 @@ def main(
         return
     scale = QUICK if quick else FULL
     if rounds is not None:
-        scale = replace(scale, rounds=rounds, small_rounds=rounds, costly_rounds=rounds)
+        scale = replace(scale, rounds=rounds, small_rounds=rounds, image_rounds=rounds, costly_rounds=rounds)
     names = _contestants(contestants, before=before is not None)
     try:
         rows = rows_named(only)

@@ -23,7 +23,7 @@ def measure_image_pulls(
     )
     for contestant in contestants:
         put_image(contestant, image, load)
-    for number in range(scale.rounds + 1):
+    for number in range(scale.image_rounds + 1):
         for contestant in contestants:
             more = ["-verify"] if number == 0 else []
             found = load.measure(contestant, "images", f"-clients={CLIENTS}", *_asked(image), *more)

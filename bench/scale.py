@@ -24,6 +24,7 @@ class Scale:
         paced_seconds: one measurement at a fixed rate.
         large: the large layer.
         pulled_each: each of eight layers that are pulled at once.
+        image_rounds: rounds of pulls of an image by twenty clients.
         layer_of_ten: each layer of the image that twenty clients pull at once.
         pushed_each: each of eight layers that are pushed at once.
         moved_each: what each of 32 clients moves while memory is watched.
@@ -50,6 +51,7 @@ class Scale:
     paced_seconds: float
     large: int
     pulled_each: int
+    image_rounds: int
     layer_of_ten: int
     pushed_each: int
     moved_each: int
@@ -85,6 +87,7 @@ FULL = Scale(
     paced_seconds=2,
     large=256 * MIB,
     pulled_each=64 * MIB,
+    image_rounds=5,
     layer_of_ten=4 * MIB,
     pushed_each=32 * MIB,
     moved_each=256 * MIB,
@@ -107,12 +110,13 @@ QUICK = Scale(
     "quick",
     rounds=2,
     small_rounds=3,
-    small_seconds=0.12,
+    small_seconds=0.1,
     varied=100,
     new_requests=100,
     paced_seconds=0.6,
     large=48 * MIB,
     pulled_each=16 * MIB,
+    image_rounds=1,
     layer_of_ten=MIB,
     pushed_each=6 * MIB,
     moved_each=16 * MIB,
