@@ -95,9 +95,12 @@ class AlertingObject(ssl.SSLObject):
 
     @override
     def do_handshake(self) -> None:
+        incoming = self.incoming
+        if not incoming.pending and not incoming.eof:  # the event loop asks before anything has come
+            raise ssl.SSLWantReadError
         handshake = self.handshake
         if handshake is not None and handshake.error is not None:
-            self.incoming.read()
+            incoming.read()
             raise ssl.SSLWantReadError
         try:
             ssl.SSLObject.do_handshake(self)
