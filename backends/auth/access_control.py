@@ -81,6 +81,19 @@ class AccessControl:
                 return known
         return None
 
+    def recalling(self, authorization: str) -> Callable[[], Identity | None]:
+        """Returns what asks the same as `recall` again and again, without holding these credentials."""
+        asked = [each.recalling(authorization) for each in self.schemes if isinstance(each, Recalling)]
+
+        def ask() -> Identity | None:
+            for recall in asked:
+                known = recall()
+                if known is not None:
+                    return known
+            return None
+
+        return asked[0] if len(asked) == 1 else ask
+
     async def identify(self, authorization: str | None, caller: Caller, wanted: Sequence[Wanted] = ()) -> Identity:
         """Returns who sends an `Authorization` header, which is None without one: ANONYMOUS if need be.
 

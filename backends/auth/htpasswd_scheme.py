@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from backends.auth.credentials import Basic, Credentials
 from backends.auth.htpasswd import basic_challenge
@@ -46,6 +46,16 @@ class HtpasswdScheme:
         """Returns the user whose credentials these are, where they were right before and are remembered."""
         user = self._passwords.recall(authorization)
         return None if user is None else self._identities[user]
+
+    def recalling(self, authorization: str) -> Callable[[], Identity | None]:
+        """Returns the same question without these credentials."""
+        recall, identities = self._passwords.recalling(authorization), self._identities
+
+        def ask() -> Identity | None:
+            user = recall()
+            return None if user is None else identities[user]
+
+        return ask
 
     def challenge(self, caller: Caller, wanted: Sequence[Wanted], error: str = "") -> str | None:  # noqa: ARG002 - a scheme
         """Returns what asks for user and password, as distribution writes it."""

@@ -12,6 +12,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from backends.auth.challenges import quoted
 from backends.auth.claim_texts import Texts, flatten, only_text
@@ -104,8 +105,15 @@ class OpenIdScheme:
 
     def recall(self, authorization: str) -> Identity | None:
         """Returns whom a header names that was good before, while its token and its key still hold."""
+        return self._recall(_mark(authorization))
+
+    def recalling(self, authorization: str) -> Callable[[], Identity | None]:
+        """Returns the same question without the token."""
+        return partial(self._recall, _mark(authorization))
+
+    def _recall(self, mark: bytes) -> Identity | None:
         try:
-            known = self._headers[_mark(authorization)]
+            known = self._headers[mark]
         except KeyError:
             return None
         if known.by is not known.keys.current or self._clock() > known.expires:

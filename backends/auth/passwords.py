@@ -28,6 +28,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from hashlib import blake2b
 from typing import Protocol
 
@@ -190,7 +191,14 @@ class Passwords:
             authorization: `Basic` and the rest, as clients write it.
         """
         # It is asked at every request, so it calls as little as it can.
-        mark = blake2b(authorization.encode("utf-8", "surrogateescape"), key=self._key, person=_HEADER).digest()
+        secret = authorization.encode("utf-8", "surrogateescape")
+        return self._recall(blake2b(secret, key=self._key, person=_HEADER).digest())
+
+    def recalling(self, authorization: str) -> Callable[[], str | None]:
+        """Returns what asks the same again and again, and holds the credentials' mark alone."""
+        return partial(self._recall, self._header_mark(authorization))
+
+    def _recall(self, mark: bytes) -> str | None:
         try:
             right = self._headers[mark]
         except KeyError:

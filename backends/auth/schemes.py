@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, Protocol, runtime_checkable
@@ -128,4 +128,8 @@ class Recalling(Protocol):
         Args:
             authorization: the header as it was received.
         """
+        ...
+
+    def recalling(self, authorization: str) -> Callable[[], Identity | None]:
+        """Returns what asks that again and again, and holds nothing by which anybody could say who they are."""
         ...

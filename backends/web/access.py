@@ -122,12 +122,10 @@ class AccessGate:
     ) -> None:
         """Has the same decided for each request to which the answer is given again, and a login told."""
         control, are_allowed = self._control, self._are_allowed
-        recall = control.recall
+        recall = control.recalling(authorization)
 
         def ask() -> bool:
-            return recall(authorization) is identity and (
-                _may_do_everything(control, identity) or are_allowed(identity, accesses)
-            )
+            return recall() is identity and (_may_do_everything(control, identity) or are_allowed(identity, accesses))
 
         noted.add(ask)
         if operation.action is Action.LOGIN and identity.user:

@@ -24,6 +24,7 @@ from backends.auth.schemes import Busy, Failure, Wanted, WrongCredentials
 from backends.model.base64url import decode, encode
 from portside.fetching_keys import fetch_keys
 from tests.support import issuer as issuers
+from tests.support.held import texts_held_by
 from tests.support.issuer import AUDIENCE, page, running_issuer
 from tests.support.tokens import make_rsa, make_token, public_jwk
 
@@ -272,6 +273,20 @@ def header(credentials: Bearer | Basic) -> str:
     if isinstance(credentials, Bearer):
         return f"Bearer {credentials.token}"
     return "Basic " + b64encode(f"{credentials.user}:{credentials.password}".encode()).decode()
+
+
+async def test_the_question_whether_a_header_is_known_holds_no_token(issuer: issuers.Issuer) -> None:
+    clock = Clock()
+    scheme, token = scheme_of(issuer, clock=clock), issuer.token(exp=int(time.time()) + 300)
+    identity = await scheme.identify(Bearer(token), CALLER)
+    ask = scheme.recalling(header(Bearer(token)))
+    assert ask() is identity
+    held = texts_held_by(ask)
+    assert identity is not None
+    assert identity.user in held
+    assert not any(token.rpartition(".")[2] in each for each in held)
+    clock.ahead = 365
+    assert ask() is None
 
 
 async def test_a_header_is_known_again_while_its_token_and_its_key_hold(issuer: issuers.Issuer) -> None:

@@ -25,6 +25,7 @@ from backends.auth.password_file import LOOK_SECONDS, YOUNG_SECONDS, PasswordFil
 from backends.auth.passwords import REMEMBERED_SECONDS, WRONG_SECONDS, Outcome, Passwords
 from backends.auth.schemes import Busy, Failure, WrongCredentials
 from backends.auth.slowing import AT_ONCE, RECOVERY_SECONDS, Slowing
+from tests.support.held import texts_held_by
 
 HERE = "192.0.2.1"
 
@@ -534,6 +535,19 @@ async def test_a_header_is_known_again_while_it_is_in_use(world: World) -> None:
     assert recall(shown("alice", "wonder")) is None
     assert await world.check("alice", "wonder")
     assert world.told.checks == 2
+
+
+async def test_the_question_whether_a_header_is_known_holds_no_credentials(world: World) -> None:
+    """Answers that are given again keep it for as long as they are kept themselves."""
+    await world.settle()
+    assert await world.check("alice", "wonder")
+    ask = world.passwords.recalling(shown("alice", "wonder"))
+    assert ask() == "alice"
+    held = texts_held_by(ask)
+    assert "alice" in held
+    assert not any("wonder" in each or shown("alice", "wonder")[6:] in each for each in held)
+    world.clock.now += REMEMBERED_SECONDS
+    assert ask() is None
 
 
 async def test_two_passwords_with_the_same_72_bytes_are_each_known_again(world: World) -> None:
