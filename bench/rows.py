@@ -254,7 +254,7 @@ def _growth(bench: Bench, _: Row) -> Figures:
             bench.credentials,
             bench.programs,
             bench.load,
-            rounds=bench.scale.rounds,
+            rounds=bench.scale.small_rounds,
             many=bench.scale.many,
         )
         yield from ((PORTSIDE, figures) for figures in found)
