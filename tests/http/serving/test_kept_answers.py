@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
+import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import bcrypt
@@ -404,6 +408,36 @@ def test_the_proxy_gives_answers_again_by_what_it_decided(tmp_path: Path) -> Non
             refused = wire.ask(old)
             assert refused.status == 404
             assert all(wire.ask(old) == refused for _ in range(6))
+
+
+def test_new_tls_connections_are_answered_again_from_their_first_request(tmp_path: Path) -> None:
+    fill(tmp_path / "data", "same")
+    with running_site(tmp_path, role="serve") as site:
+        time.sleep(RACY_SECONDS)
+        ports = re.findall(r'msg="listening on [^"]*?:(\d+)[^"]*" listener=proxy\b', site.running.err.read_text())
+        (port,) = {int(each) for each in ports} - {site.port}
+        trust = ssl.create_default_context(cafile=str(next(tmp_path.rglob("ca.crt"))))
+
+        @contextmanager
+        def connection() -> Iterator[Wire]:
+            raw = socket.create_connection(("127.0.0.1", port), timeout=20)
+            with trust.wrap_socket(raw, server_hostname="localhost") as opened:
+                yield Wire(opened)
+
+        for known in (tag("same"), tag("same", "Connection: close")):
+            answers = []
+            before = site.again()
+            while site.again() < before + 5:
+                with connection() as wire:
+                    answers.append(wire.ask(known))
+                    if b"close" in known:
+                        with pytest.raises(EOFError):
+                            wire.read()
+                    else:
+                        answers.append(wire.ask(known))
+                        assert wire.ask(get("/v2/same/tags/list")).body == b'{"name":"same","tags":["latest"]}\n'
+                assert len(answers) < 200
+            assert all(answer == answers[0] for answer in answers)
 
 
 # access
