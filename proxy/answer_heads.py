@@ -16,8 +16,9 @@ MAX_HEAD = 128 * 1024
 """Bytes of an answer's head."""
 END = b"\r\n\r\n"
 _BEGINNING = b"HTTP/1."
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?")
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)")
+# No possessive quantifiers: with fullmatch, early versions of Python 3.11 take half a match for a whole one.
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)")
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 _NO_CONTENT = frozenset({204, 304})
 _SWITCHING = 101
@@ -109,7 +110,7 @@ def _field(line: bytes) -> Header:
     found = _FIELD.fullmatch(line)
     if found is None:
         raise MalformedAnswer("one of its headers is not valid")
-    return found[1].decode("ascii"), found[2].rstrip(b" \t").decode("utf-8", "surrogateescape")
+    return found[1].decode("ascii"), found[2].strip(b" \t").decode("utf-8", "surrogateescape")
 
 
 def _values(headers: tuple[Header, ...], wanted: str) -> list[str]:

@@ -15,8 +15,9 @@ MAX_LINE = 4096
 """Bytes of the line with a chunk's size, which may have extensions, and of each field behind the last chunk."""
 MAX_TRAILER = 16 * 1024
 LAST_CHUNK = b"0\r\n\r\n"
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?")
-_FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+")
+# No possessive quantifiers: with fullmatch, early versions of Python 3.11 take half a match for a whole one.
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
 
 
 class _At(Enum):

@@ -20,7 +20,7 @@ TAKES = "X-Portside-Takes-Files"
 FILE = "X-Portside-File"
 SMALLEST = 64 * 1024
 """Bytes; less is sent by the registry itself: to open the file twice costs more."""
-_VALUE = re.compile(r"([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}) (/[!-~]++)", re.ASCII)
+_VALUE = re.compile(r"([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}) (/[!-~]+)", re.ASCII)
 _LONGEST = 4096
 
 
