@@ -11,15 +11,61 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 Question = Callable[[], bool]
 """Whether something is still as it was."""
 
 Tell = Callable[[str, float], None]
 """Called with the address of a client and the seconds that its answer took."""
+
+
+class Passing(Protocol):
+    """A request that has gone on to a registry in another process without being read here."""
+
+    def message(self, *, closes: bool) -> bytes | None:
+        """Returns the whole answer as it is to be sent, once `done` was called.
+
+        Args:
+            closes: whether the connection ends with it.
+
+        Returns:
+            None where it takes a handler to give it: one that finds this under `request_context.PASSED_ON`.
+        """
+        ...
+
+    def tell(self, peer: str, seconds: float) -> None:
+        """Leaves what such a request leaves, once its message was sent."""
+        ...
+
+    def leave(self, peer: str, seconds: float) -> None:
+        """Says that the client has gone before its answer was there, and leaves what such a request leaves."""
+        ...
+
+    def drop(self) -> None:
+        """Says that nobody takes the answer."""
+        ...
+
+
+class Passage(Protocol):
+    """How requests of the very same bytes go on to a registry in another process without being read again.
+
+    Attributes:
+        tells: returns what an answer leaves behind, of its status and the bytes of its body.
+    """
+
+    tells: Callable[[int, int], Sequence[Tell]]
+
+    def begin(self, peer: str, done: Callable[[], None]) -> Passing | None:
+        """Passes a request on; None where that takes waiting.
+
+        Args:
+            peer: the address of its client.
+            done: called once, when its answer is there, or is not to be given without a handler.
+        """
+        ...
 
 
 class Dependencies:
@@ -32,14 +78,16 @@ class Dependencies:
         asks_storage: whether storage was asked, and can be asked again.
         questions: all of these must be true.
         tells: what each such answer leaves behind: a line, counts, a login.
+        passage: how its request may go on to a registry in another process, if that is where answers are made.
     """
 
-    __slots__ = ("asks_storage", "is_permitted", "is_refused", "needs_storage", "questions", "tells")
+    __slots__ = ("asks_storage", "is_permitted", "is_refused", "needs_storage", "passage", "questions", "tells")
 
     def __init__(self) -> None:
         self.is_permitted = self.is_refused = self.needs_storage = self.asks_storage = False
         self.questions: list[Question] = []
         self.tells: list[Tell] = []
+        self.passage: Passage | None = None
 
     @property
     def are_known(self) -> bool:

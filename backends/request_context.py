@@ -50,6 +50,10 @@ DROP_AUTHORIZATION = RequestKey("portside.drop_authorization", bool)
 REQUEST_ID = RequestKey("portside.request_id", str)
 """Identifies the request wherever something says what it changed."""
 
+PASSED_ON = RequestKey("portside.passed_on", object)
+"""The request has gone on already to the registry that is to answer it (`dependencies.Passing`): whoever forwards
+requests takes the answer, in place of asking."""
+
 CONTINUED = RequestKey("portside.continued", bool)
 """`100 Continue` was sent: the client may send its body."""
 

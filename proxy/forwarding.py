@@ -22,6 +22,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from backends import request_context
+from backends.dependencies import NOTED
 from backends.http.address_doubts import AddressDoubts
 from backends.http.connections import break_off, close_if_out_of_step
 from backends.http.handed_files import HandedFile
@@ -31,11 +32,13 @@ from backends.http.sending import add_outer_headers
 from backends.http.text import printable
 from backends.model.cache import Cache
 from backends.model.errors import ErrorCode, RegistryError
+from backends.request_context import OuterHeaders
 from proxy.answer_heads import AnswerHead
 from proxy.answers import registry_error
 from proxy.credentials import KEPT, OwnCredentials
 from proxy.handed_files import SharedFolder, handed_by, open_handed, send_handed
 from proxy.headers import Addresses, Header, response_headers
+from proxy.passages import Passage, Passing, split_at_address
 from proxy.passing_back import KEPT_BYTES, Asked, KeptAnswer, KeptHead, make_kept, may_be_kept, takes_kept, weigh
 from proxy.receiving import ClientBody, nothing
 from proxy.replying import reply
@@ -144,7 +147,10 @@ class Forwarder:
         if self._files is not None and request.method == "GET" and (file := handed_by(head)) is not None:
             answer.close()  # its connection serves others while the file is sent
             return await self._send_file(request, head, self._files, file)
-        if small is not None and (kept := self._kept_head(request, head, has_content=bool(small))) is not None:
+        kept = None
+        if small is not None and self._credentials is None and takes_kept(request):  # else more is changed further out
+            kept = self._kept_head(request.get(request_context.RESPONSE_HEADERS), head, bool(small))
+        if kept is not None and small is not None:
             response: web.Response = KeptAnswer(head, kept, small)
         elif small is None or not carries:
             return await self._stream_back(request, answer)
@@ -173,6 +179,9 @@ class Forwarder:
 
     async def _ask(self, request: web.BaseRequest, body: ClientBody | None) -> UpstreamAnswer:
         """Sends the request and returns the answer as soon as its head is there."""
+        passed = request.get(request_context.PASSED_ON)
+        if isinstance(passed, Passing) and (answer := await passed.answer()) is not None:
+            return answer
         if body is None or not expects_continue(request):
             return await self._send(request, body, expects=False)
         patience = asyncio.timeout(EXPECT_SECONDS)
@@ -189,11 +198,23 @@ class Forwarder:
 
     async def _send(self, request: web.BaseRequest, body: ClientBody | None, *, expects: bool) -> UpstreamAnswer:
         if body is None:
-            return await ask(self._pool, await self._heads.of(request), method=request.method)
+            head = await self._heads.of(request)
+            noted = NOTED.get()
+            if noted is not None:
+                noted.passage = self._passage(request, head)
+            return await ask(self._pool, head, method=request.method)
         has_length = "Content-Length" in request.headers
         head = await self._heads.with_body(request, chunked=not has_length, expects=expects)
         sent = Body(body.chunks(), chunked=not has_length, expects=expects)
         return await ask(self._pool, head, method=request.method, body=sent)
+
+    def _passage(self, request: web.BaseRequest, head: bytes) -> Passage | None:
+        """Returns how requests of the same bytes may go on; None where more than these and the address decides."""
+        if not self._heads.are_by_bytes or request_context.TRUSTED_PEER in request:
+            return None
+        parts = split_at_address(head, request.remote or "")
+        kept = partial(self._kept_head, request.get(request_context.RESPONSE_HEADERS))
+        return None if parts is None else Passage(self._pool, parts, kept, is_head=request.method == "HEAD")
 
     async def _ask_again(self, request: web.BaseRequest, answer: UpstreamAnswer, own: OwnCredentials) -> UpstreamAnswer:
         """Asks once more with another token, where there may be one: nothing was done, and no body is gone."""
@@ -259,19 +280,13 @@ class Forwarder:
         headers_back.setdefault("Server", "Portside")
         return headers_back
 
-    def _kept_head(self, request: web.BaseRequest, head: AnswerHead, *, has_content: bool) -> KeptHead | None:
+    def _kept_head(self, outer: OuterHeaders | None, head: AnswerHead, has_content: bool) -> KeptHead | None:  # noqa: FBT001 - a key
         """Returns what a head becomes for clients of HTTP/1.1, where it is the same for all of them."""
-        if not takes_kept(request) or self._credentials is not None:  # then more is changed in it, further out
-            return None
-        asked = (head, request.get(request_context.RESPONSE_HEADERS), has_content)
+        asked = (head, outer, has_content)
         try:
             return self._kept[asked]
         except KeyError:
-            kept = None
-            if may_be_kept(head):
-                response = web.StreamResponse(headers=self._headers_back(request, head))
-                add_outer_headers(request, response)
-                kept = make_kept(head, response.headers, has_content=has_content)
+            kept = make_kept(head, outer, has_content=has_content) if may_be_kept(head) else None
             self._kept.put(asked, kept)
             return kept
 

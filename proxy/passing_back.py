@@ -14,9 +14,11 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 from typing_extensions import override
 
+from backends.http.handed_files import FILE
+from backends.http.sending import put_outer_headers
 from backends.request_context import OuterHeaders
 from proxy.answer_heads import AnswerHead
-from proxy.headers import ADDRESSES_IN
+from proxy.headers import ADDRESSES_IN, Addresses, response_headers
 from proxy.message_heads import encode_head
 
 _CLOSE = b"Connection: close\r\n\r\n"
@@ -54,23 +56,35 @@ def may_be_kept(head: AnswerHead) -> bool:
     if head.status == _NO_CONTENT or head.chunked:
         return False
     names = {name.lower() for name, _ in head.headers}
-    return "date" in names and not names & ADDRESSES_IN
+    return "date" in names and not names & (ADDRESSES_IN | {FILE.lower()})
 
 
-def make_kept(head: AnswerHead, headers: CIMultiDict[str], *, has_content: bool) -> KeptHead:
-    """Makes a head for clients of HTTP/1.1.
+def make_kept(head: AnswerHead, outer: OuterHeaders | None, *, has_content: bool) -> KeptHead:
+    """Makes a head for clients of HTTP/1.1 of one that may be kept.
 
     Args:
         head: the registry's.
-        headers: what the client is to see of it, with what the layers around want.
+        outer: what the layers around want on the answer.
         has_content: whether a body follows.
     """
-    headers = headers.copy()
+    headers = CIMultiDict(response_headers(head.headers, _no_addresses))
+    headers.setdefault("Server", "Portside")
+    if outer is not None:
+        put_outer_headers(outer, headers)
     if head.status == _NOT_MODIFIED:
         headers.popall("Content-Length", None)  # as aiohttp does
     if has_content:
         headers.setdefault("Content-Type", "application/octet-stream")
     return KeptHead(encode_head(f"HTTP/1.1 {head.status} {head.reason}", headers.items()), headers)
+
+
+def _no_addresses() -> Addresses:
+    raise AssertionError("a head with an address is not kept")
+
+
+def message_of(kept: KeptHead, body: bytes, *, closes: bool) -> bytes:
+    """Returns an answer as it is sent."""
+    return b"".join((kept.data, _CLOSE if closes else _END, body))
 
 
 class KeptAnswer(web.Response):
@@ -84,7 +98,7 @@ class KeptAnswer(web.Response):
 
     def __init__(self, head: AnswerHead, kept: KeptHead, body: bytes) -> None:
         super().__init__(status=head.status, reason=head.reason, headers=kept.headers, body=body)
-        self._kept = kept.data
+        self._kept = kept
         self._asked: web.BaseRequest | None = None
 
     @property
@@ -103,8 +117,7 @@ class KeptAnswer(web.Response):
     async def write_eof(self, data: bytes = b"") -> None:
         assert self._asked is not None
         assert isinstance(self.body, bytes)
-        end = _END if self.keep_alive else _CLOSE
-        await self._asked.writer.write(b"".join((self._kept, end, self.body)))
+        await self._asked.writer.write(message_of(self._kept, self.body, closes=not self.keep_alive))
 
 
 def takes_kept(request: web.BaseRequest) -> bool:

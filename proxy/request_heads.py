@@ -65,6 +65,11 @@ class RequestHeads:
         self._passed = PASSED_TO_V1 if backend is Backend.V1 else PASSED
         self._heads: Cache[object, bytes] = Cache(bound=HEADS_REMEMBERED, weigh=lambda _, head: 1024 + 3 * len(head))
 
+    @property
+    def are_by_bytes(self) -> bool:
+        """Whether the bytes of a request and its client's address decide what its head becomes."""
+        return self._own is None and self._certificate_key is None
+
     async def of(self, request: web.BaseRequest) -> bytes:
         """Returns the head of a request without a body."""
         if self._own is not None or (self._certificate_key is not None and peer_certificate(request)):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from typing_extensions import override
@@ -46,14 +46,15 @@ class UpstreamConnection(asyncio.Protocol):
         waits_since: since when the registry has been silent while it should say something, by the loop's clock; 0.0
             while it need not.
         is_idle: whether it waits for a request.
+        failure: why it has ended, if it has; what came before that can still be read.
+        head: of the answer, once it has come.
+        progress: called when more of the answer has come, or nothing more will, in place of waking who waits.
     """
 
     __slots__ = (
         "_body",
         "_buffer",
         "_drained",
-        "_failure",
-        "_head",
         "_heads",
         "_informational",
         "_is_continued",
@@ -68,7 +69,10 @@ class UpstreamConnection(asyncio.Protocol):
         "_transport",
         "_waiter",
         "_wants_head_only",
+        "failure",
+        "head",
         "is_idle",
+        "progress",
         "waits_since",
     )
 
@@ -76,12 +80,12 @@ class UpstreamConnection(asyncio.Protocol):
         self._heads = heads
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._failure: UpstreamFailure | None = None
+        self.failure: UpstreamFailure | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._pieces: deque[bytes] = deque()
         self._buffer = b""
-        self._head: AnswerHead | None = None
+        self.head: AnswerHead | None = None
         self._body: ChunkedBody | None = None
         self._left: int | None = None
         self._size = self._informational = 0
@@ -89,27 +93,32 @@ class UpstreamConnection(asyncio.Protocol):
         self._is_sent = self._is_whole = True
         self.is_idle = True
         self.waits_since = 0.0
+        self.progress: Callable[[], None] | None = None
 
     # What is asked
 
-    def begin(self, head: bytes, *, is_whole: bool, wants_head_only: bool) -> None:
+    def begin(
+        self, head: bytes, *, is_whole: bool, wants_head_only: bool, progress: Callable[[], None] | None = None
+    ) -> None:
         """Sends a request's head.
 
         Args:
             head: with its empty line.
             is_whole: whether no body follows.
             wants_head_only: whether it is a HEAD, whose answer has no body.
+            progress: see above.
 
         Raises:
             UpstreamFailure: the connection has ended.
         """
         transport = self._transport
-        if transport is None or self._failure is not None or transport.is_closing():
+        if transport is None or self.failure is not None or transport.is_closing():
             raise _disconnected(unanswered=True)
         self.is_idle = self._is_whole = self._is_continued = self._is_heard = False
         self._is_sent = is_whole
+        self.progress = progress
         self._wants_head_only = wants_head_only
-        self._head = self._body = self._left = None
+        self.head = self._body = self._left = None
         self._informational = 0
         self.waits_since = self._loop.time() if is_whole else 0.0
         transport.write(head)
@@ -117,10 +126,10 @@ class UpstreamConnection(asyncio.Protocol):
     async def wait_for_continue(self) -> bool:
         """Waits until the registry says that it wants the body; False when it answers at once instead."""
         self.waits_since = self._loop.time()
-        while not self._is_continued and self._head is None:
+        while not self._is_continued and self.head is None:
             await self._wait()
         self.waits_since = 0.0
-        return self._head is None
+        return self.head is None
 
     async def send_body(self, chunks: AsyncGenerator[bytes | memoryview, None], *, chunked: bool) -> None:
         """Sends the body as it comes, no faster than the registry takes it.
@@ -153,7 +162,7 @@ class UpstreamConnection(asyncio.Protocol):
         Raises:
             UpstreamFailure: there is none.
         """
-        while (head := self._head) is None:
+        while (head := self.head) is None:
             await self._wait()
         return head
 
@@ -181,6 +190,11 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether all of the answer has come."""
         return self._is_whole
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether part of the body has come and has not been read."""
+        return bool(self._pieces)
+
     def take_all(self) -> bytes:
         """Returns what has come of the body and has not been read."""
         found = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
@@ -193,18 +207,18 @@ class UpstreamConnection(asyncio.Protocol):
     def is_usable(self) -> bool:
         """Whether it waits for a request, and nobody has ended it."""
         return (
-            self.is_idle and self._failure is None and self._transport is not None and not self._transport.is_closing()
+            self.is_idle and self.failure is None and self._transport is not None and not self._transport.is_closing()
         )
 
     def may_serve_on(self) -> bool:
         """Makes it idle, if it can be used again."""
-        head = self._head
+        head = self.head
         if (
             head is None
             or not head.keeps_open
             or not self._is_whole
             or not self._is_sent
-            or self._failure is not None
+            or self.failure is not None
             or self._pieces
             or self._is_paused
             or self._transport is None
@@ -218,8 +232,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def fail(self, failure: UpstreamFailure) -> None:
         """Ends it at once; whoever waits gets the failure, the first one that there was."""
-        if self._failure is None:
-            self._failure = failure
+        if self.failure is None:
+            self.failure = failure
         self.waits_since = 0.0
         self._wake()
         self.close()
@@ -237,13 +251,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     @override
     def data_received(self, data: bytes) -> None:
-        if self._failure is not None:
+        if self.failure is not None:
             return
         if self.is_idle or self._is_whole:
             self.fail(UpstreamFailure("it broke off (it says more than it was asked)"))
             return
         try:
-            if self._head is None:
+            if self.head is None:
                 self._take_head(data)
             else:
                 self._take_body(data)
@@ -277,7 +291,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.waits_since = self._loop.time()
 
     def _begin_body(self, head: AnswerHead, data: bytes) -> None:
-        self._head = head
+        self.head = head
         if self._wants_head_only or head.has_no_content:
             self._left = 0
         elif head.chunked:
@@ -286,7 +300,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._left = head.length
         if data or self._left == 0:
             self._take_body(data)
-        elif self.waits_since:
+            return
+        if self.waits_since:
             self.waits_since = self._loop.time()
         self._wake()
 
@@ -327,10 +342,10 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self.waits_since = 0.0
-        if self._head is not None and self._body is None and self._left is None and not self._is_whole and exc is None:
+        if self.head is not None and self._body is None and self._left is None and not self._is_whole and exc is None:
             self._is_whole = True  # such an answer ends with its connection
-        elif self._failure is None:
-            self._failure = _disconnected(exc, unanswered=not self._is_heard)
+        elif self.failure is None:
+            self.failure = _disconnected(exc, unanswered=not self._is_heard)
         self._wake()
         self.resume_writing()
 
@@ -346,8 +361,8 @@ class UpstreamConnection(asyncio.Protocol):
             drained.set_result(None)
 
     def _open_transport(self) -> asyncio.Transport:
-        if self._transport is None or self._failure is not None:
-            raise self._failure or _disconnected(unanswered=not self._is_heard)
+        if self._transport is None or self.failure is not None:
+            raise self.failure or _disconnected(unanswered=not self._is_heard)
         return self._transport
 
     async def _wait(self) -> None:
@@ -356,8 +371,8 @@ class UpstreamConnection(asyncio.Protocol):
         Raises:
             UpstreamFailure: nothing more will.
         """
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
         waiter = self._waiter = self._loop.create_future()
         try:
             await waiter
@@ -365,6 +380,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._waiter = None
 
     def _wake(self) -> None:
+        if self.progress is not None:
+            self.progress()
+            return
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, MutableMapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -17,6 +17,7 @@ from backends.model.ranges import ByteRange, Unsatisfiable, parse_ranges
 
 if TYPE_CHECKING:
     from backends.http.multipart import Multipart
+    from backends.request_context import OuterHeaders
 
 Chunk = bytes | bytearray | memoryview
 
@@ -73,9 +74,12 @@ def respond(request: BaseRequest, status: int, headers: Mapping[str, str], body:
 def add_outer_headers(request: BaseRequest, response: StreamResponse) -> None:
     """Adds the headers that the layers around a handler want on every answer."""
     outer = request.get(request_context.RESPONSE_HEADERS)
-    if outer is None:
-        return
-    headers = response.headers
+    if outer is not None:
+        put_outer_headers(outer, response.headers)
+
+
+def put_outer_headers(outer: OuterHeaders, headers: MutableMapping[str, str]) -> None:
+    """Adds such headers to others, whose names are found in any case."""
     for name, value in outer.replacing:
         headers[name] = value
     for name, value in outer.adding:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
 from aiohttp import HttpVersion10, web
 
 from backends import request_context
-from backends.dependencies import NOTED, Dependencies, refuse_keeping
+from backends.dependencies import NOTED, Dependencies, Tell, refuse_keeping
 from backends.http.configured_headers import ConfiguredHeaders
 from backends.http.connections import break_off
 from backends.http.request_info import client_agent, path_for_log, remote_address, told_address
@@ -63,6 +64,7 @@ def observed(
             add_outer_headers(request, response)
             return response
         start = perf_counter()
+        noting = NOTED.get() if is_routed else None
         if metrics is not None:
             metrics.begin(listener)
         status, sent = CLIENT_GONE, -1
@@ -85,6 +87,8 @@ def observed(
             if noted is not None and status != CLIENT_GONE:
                 told = Told(listener, backend, status, sent, is_routed=is_routed)
                 _leave_again(noted, request, told, access=access, metrics=metrics)
+            if noting is not None and noting.passage is not None:
+                noting.passage.tells = partial(_tells_of, request, listener, backend, access, metrics)
             if metrics is not None:
                 metrics.end(
                     listener,
@@ -159,6 +163,21 @@ def _leave_again(
             request.get(request_context.USER) or "",
         )
         noted.tell((lambda _, seconds: line(address, seconds)) if address else line)
+
+
+def _tells_of(
+    request: web.BaseRequest,
+    listener: str,
+    backend: str,
+    access: AccessLog | None,
+    metrics: Metrics | None,
+    status: int,
+    sent: int,
+) -> Sequence[Tell]:
+    """Returns what each such request leaves that is answered by this status and so many bytes."""
+    noted = Dependencies()
+    _leave_again(noted, request, Told(listener, backend, status, sent, is_routed=True), access=access, metrics=metrics)
+    return noted.tells
 
 
 def _failed(request: web.BaseRequest, listener: str, error: Exception) -> web.StreamResponse:

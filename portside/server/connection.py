@@ -29,10 +29,12 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from typing_extensions import override
 
+from backends.dependencies import Passage, Passing
 from portside.server.bodies import Body, Turn, framing_of
 from portside.server.grammar import MAX_AUTHORIZATION, MAX_HEAD, SERVER, HeadTooLong, Violation, explain
 from portside.server.keeping import END_OF_HEAD, Candidate, is_one_head, may_be_kept
 from portside.server.kept_answers import KeptAnswers
+from portside.server.passing_on import PassedOn
 from portside.server.sockets import GONE, hangup, peer_address
 
 
@@ -56,6 +58,16 @@ class Keeper(Protocol):
 
     def answered_again(self, connection: Peer) -> None:
         """Takes note of a request that was answered by one of them."""
+
+    def passing_on(self, connection: Connection) -> None:
+        """Takes note of a request that is being passed on."""
+
+    def passed_on(self, connection: Connection) -> None:
+        """Takes note of the end of that."""
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether connections end with the answers that are under way."""
 
 
 Refuse = Callable[[web.BaseRequest, Violation], Awaitable[web.StreamResponse]]
@@ -89,6 +101,7 @@ class Connection(RequestHandler):
         violation: see above.
         on_lost: called when the connection has ended.
         candidate: the request that was received last, where its answer may be kept.
+        passed: a request that was passed on, and whose answer takes a handler: the next one that is made.
     """
 
     __slots__ = (
@@ -99,6 +112,7 @@ class Connection(RequestHandler):
         "_keeper",
         "_kept",
         "_may_be_answered_again",
+        "_passed_on",
         "_peer",
         "_refuse",
         "_turn",
@@ -112,6 +126,7 @@ class Connection(RequestHandler):
         "is_parting",
         "may_have_long_head",
         "on_lost",
+        "passed",
         "reading",
         "violation",
     )
@@ -136,6 +151,8 @@ class Connection(RequestHandler):
         self._is_beginning = False
         self._peer = ""
         self.candidate: Candidate | None = None
+        self._passed_on: PassedOn | None = None
+        self.passed: Passing | None = None
         self.violation = violation
         self._broken = False
         self._head_size = 0
@@ -149,6 +166,13 @@ class Connection(RequestHandler):
 
     @override
     def connection_lost(self, exc: BaseException | None) -> None:
+        passed_on, self._passed_on = self._passed_on, None
+        if self._keeper is not None and (passed_on is not None or self.passed is not None):
+            self._keeper.passed_on(self)
+        if passed_on is not None:
+            passed_on.leave()
+        if self.passed is not None:
+            self.passed.drop()
         super().connection_lost(exc)
         if self.on_lost is not None:
             self.on_lost()
@@ -157,6 +181,9 @@ class Connection(RequestHandler):
     @override
     def data_received(self, data: bytes) -> None:
         if self._broken:
+            return
+        if self._passed_on is not None:
+            self._hold(data, self._passed_on)
             return
         if self.reading is not None:
             if not self._force_close and not self._close:
@@ -264,7 +291,8 @@ class Connection(RequestHandler):
                 return False
         answer = kept.find(data)
         if answer is None:
-            return False
+            passage = kept.find_passage(data)
+            return passage is not None and self._pass_on(passage, data)
         began, transport, keeper = perf_counter(), self.transport, self._keeper
         if transport is None or keeper is None or not self._is_quiet(transport):
             return False
@@ -276,6 +304,60 @@ class Connection(RequestHandler):
             self.force_close()
         answer.tell(self._peer, perf_counter() - began)
         return True
+
+    def _pass_on(self, passage: Passage, data: bytes) -> bool:
+        """Passes a request on that was passed on before, if all is quiet; returns whether it did."""
+        transport, keeper = self.transport, self._keeper
+        if transport is None or keeper is None or not self._is_quiet(transport):
+            return False
+        passed_on = self._passed_on = PassedOn(data, self._peer)
+        if not passed_on.begin(passage, self._answer_passed):
+            self._passed_on = None
+            return False
+        self.is_answered = False
+        keeper.passing_on(self)
+        return True
+
+    def _hold(self, data: bytes, passed_on: PassedOn) -> None:
+        """Keeps what comes behind a request that was passed on until that is answered, and reads no further."""
+        passed_on.held += data
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def _answer_passed(self) -> None:
+        """Sends the answer to a request that was passed on, or has a handler send it."""
+        passed_on, self._passed_on = self._passed_on, None
+        transport, keeper = self.transport, self._keeper
+        if passed_on is None or passed_on.passing is None or transport is None or keeper is None:
+            return
+        self.is_answered = True
+        ends = keeper.is_draining or self.is_ending
+        message = passed_on.passing.message(closes=ends)
+        if message is None:
+            if self.passed is not None:
+                self.passed.drop()
+            self.passed = passed_on.passing
+            RequestHandler.data_received(self, passed_on.head)
+            self._look_between(passed_on.head, received=1)
+        else:
+            keeper.passed_on(self)
+            transport.write(message)
+            self.is_delivered = False
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+            passed_on.tell()
+            if ends:
+                self.force_close()
+                return
+        if passed_on.held:
+            transport.resume_reading()
+            self.data_received(passed_on.held)
+
+    @override
+    def _process_keepalive(self) -> None:
+        if self._passed_on is None:
+            super()._process_keepalive()
+        else:  # aiohttp takes this for an idle connection
+            self._keepalive_handle = self._loop.call_later(self._keepalive_timeout, self._process_keepalive)
 
     def _is_quiet(self, transport: asyncio.Transport) -> bool:
         """Whether the handler's task waits for a request, nothing is being sent, and nothing is about to end."""
@@ -357,7 +439,7 @@ class Connection(RequestHandler):
 
     def is_idle(self) -> bool:
         """Whether every request has been answered."""
-        return (
+        return self._passed_on is None and (
             self._request_count == 0
             or (self._waiter is not None and not self._waiter.done())
             or (self.is_answered and not self._messages and not self.has_unsent())
@@ -388,7 +470,8 @@ class Connection(RequestHandler):
 
     def is_reading_paused(self) -> bool:
         """Whether reading from the client is paused, so that the event loop does not notice when it disconnects."""
-        return self._reading_paused or self._buffer_paused
+        is_held = self._passed_on is not None and bool(self._passed_on.held)
+        return is_held or self._reading_paused or self._buffer_paused
 
     @override
     def _make_error_handler(self, err_info: _ErrInfo) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:

@@ -22,6 +22,7 @@ from aiohttp.web_protocol import ERROR, RequestHandler
 from multidict import CIMultiDict, CIMultiDictProxy
 from typing_extensions import override
 
+from backends import request_context
 from portside.server.bodies import Turn
 from portside.server.connection import Connection, Peer
 from portside.server.grammar import SERVER, VIOLATION, Violation, find_violation, refuse
@@ -118,6 +119,21 @@ class DrainingServer(web.Server):
         self.requests_count += 1
         self._fresh.discard(connection)
 
+    def passing_on(self, connection: Connection) -> None:
+        """Takes note of a request that is passed on without a handler."""
+        self.requests_count += 1
+        self._fresh.discard(connection)
+        self._busy.add(connection)
+
+    def passed_on(self, connection: Connection) -> None:
+        """Takes note of the end of that."""
+        self._busy.discard(connection)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether connections end with the answers that are under way."""
+        return self._draining
+
     def answers_for(self, connection: Peer) -> KeptAnswers | None:
         """Returns the answers that may be given again to a connection's peer; None where none are kept."""
         peer = connection.peername
@@ -210,7 +226,10 @@ class DrainingServer(web.Server):
                 writer = CopyingWriter(connection, self._loop, candidate)
             else:
                 connection.candidate = None
-        return web.BaseRequest(message, payload, protocol, writer, task, self._loop)
+        request = web.BaseRequest(message, payload, protocol, writer, task, self._loop)
+        if connection.passed is not None:
+            request[request_context.PASSED_ON], connection.passed = connection.passed, None
+        return request
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         connection: Connection = request.protocol  # type: ignore[assignment] # all are of our own class

@@ -68,6 +68,9 @@ class Candidate:
 
     def judge(self, response: web.StreamResponse) -> None:
         """Looks at the answer before it is sent."""
+        passage = self._noted.passage
+        if passage is not None and response.keep_alive is not False and not self.message.should_close:
+            self._answers.keep_passage(self._head, passage, questions=self._noted.questions)
         if (
             not isinstance(response, web.Response)
             or response.status not in STATUSES

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 
 from aiohttp.helpers import rfc822_formatted_time
 
-from backends.dependencies import Question, Tell
+from backends.dependencies import Passage, Question, Tell
 from backends.model.cache import Cache
 
 LONGEST_HEAD = 4096
@@ -29,6 +30,8 @@ LARGEST = 64 * 1024
 """Larger answers are not kept, whatever room there is."""
 OVERHEAD = 1024
 """Bytes that an answer takes up beside its own: questions, and what is told of it."""
+PASSAGES = 512
+"""So many requests are known that go on to a registry in another process; each takes up to 20 KiB."""
 SIGHT_SECONDS = 2.0
 SIGHTS = 4096
 """So many heads are remembered as seen within the last seconds."""
@@ -113,6 +116,21 @@ class KeptAnswer:
             tell(peer, seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class KeptPassage:
+    """How a request goes on to a registry in another process.
+
+    Attributes:
+        mark: the SHA-256 of its head.
+        passage: this.
+        questions: all must be true.
+    """
+
+    mark: bytes
+    passage: Passage
+    questions: tuple[Question, ...]
+
+
 class KeptAnswers:
     """The answers of one listener to one kind of peers.
 
@@ -124,10 +142,11 @@ class KeptAnswers:
         is_open: whether any are kept: not after `close`; then there are others in their place, or none.
     """
 
-    __slots__ = ("_answers", "_clock", "_dates", "_seen", "_seen_until", "is_open")
+    __slots__ = ("_answers", "_clock", "_dates", "_passages", "_seen", "_seen_until", "is_open")
 
     def __init__(self, bound: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._answers: Cache[int, KeptAnswer] = Cache(bound=bound, weigh=_weight)
+        self._passages: Cache[int, KeptPassage] = Cache(bound=PASSAGES)
         self._dates = Dates()
         self._clock = clock
         self._seen: dict[int, int] = {}
@@ -188,9 +207,29 @@ class KeptAnswers:
         """Bytes that are kept."""
         return self._answers.weight
 
+    def find_passage(self, head: bytes) -> Passage | None:
+        """Returns how a request goes on, which must be whole and have no body; None where nothing is known of it."""
+        number = hash(head)
+        found = self._passages.find(number)
+        if found is None or sha256(head).digest() != found.mark:
+            return None
+        return found.passage if all(ask() for ask in found.questions) else None
+
+    def keep_passage(self, head: bytes, passage: Passage, *, questions: Sequence[Question]) -> None:
+        """Keeps how a request goes on to a registry in another process.
+
+        Args:
+            head: of the request.
+            passage: for it.
+            questions: all must be true when it is used.
+        """
+        if self.is_open and len(head) <= LONGEST_HEAD:
+            self._passages.put(hash(head), KeptPassage(sha256(head).digest(), passage, tuple(questions)))
+
     def close(self) -> None:
         """Forgets all, and keeps nothing any more."""
         self.is_open = False
+        self._passages = Cache(bound=1)
         self._answers = Cache(bound=1)
         self._seen.clear()
 

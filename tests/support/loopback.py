@@ -44,7 +44,7 @@ class Answer:
 
 
 @contextlib.asynccontextmanager
-async def serve(handler: Handler, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+async def serve(handler: Handler, *, tls: ssl.SSLContext | None = None, kept_bytes: int = 0) -> AsyncIterator[int]:
     """Serves a handler on a free port; several over one storage are as several processes."""
     server = DrainingServer(
         handler,
@@ -55,6 +55,7 @@ async def serve(handler: Handler, *, tls: ssl.SSLContext | None = None) -> Async
         max_headers=MAX_HEADER_COUNT,
         read_bufsize=READ_BUFFER,
         keepalive_timeout=KEEPALIVE_SECONDS,
+        kept_bytes=kept_bytes,
     )
     runner = web.ServerRunner(server, shutdown_timeout=1)
     await runner.setup()

@@ -63,6 +63,7 @@ async def running_proxy(
     *,
     settings: ProxySettings | None = None,
     trusted: bool = False,
+    kept_bytes: int = 0,
 ) -> AsyncIterator[RunningProxy]:
     """Runs a proxy.
 
@@ -70,6 +71,7 @@ async def running_proxy(
         upstreams: for each registry its address, its settings, or a handler in this process.
         settings: rule and header.
         trusted: believe what every peer says of forwarding.
+        kept_bytes: for answers that are given again; with any, requests are passed on without being read again.
     """
     parts = {backend: _upstream(backend, upstream) for backend, upstream in upstreams.items()}
     proxy = Proxy(settings or ProxySettings(), parts)
@@ -82,7 +84,7 @@ async def running_proxy(
         return await proxy.handle(request)
 
     try:
-        async with serve(handle) as port:
+        async with serve(handle, kept_bytes=kept_bytes) as port:
             yield RunningProxy(port, requests)
     finally:
         await proxy.close()
