@@ -336,6 +336,7 @@ def test_any_bytes_are_answered_as_without(pieces: list[str], cuts: list[int], p
                             await client.send(sent[first:last])
                             if pauses:
                                 await asyncio.sleep(0.003)
+                        await asyncio.sleep(0.03)  # what is whole is answered before the end is seen
                         client.writer.write_eof()
                     found, is_broken = await reading
                     return b"\r\n".join([line for line in found.split(b"\r\n") if _is_same(line)]), is_broken
