@@ -331,7 +331,7 @@ class Connection(RequestHandler):
         if passed_on is None or passed_on.passing is None or transport is None or keeper is None:
             return
         self.is_answered = True
-        ends = keeper.is_draining or self.is_ending
+        ends = keeper.is_draining or (self.is_ending and (self.is_parting or not passed_on.held))
         message = passed_on.passing.message(closes=ends)
         if message is None:
             if self.passed is not None:
