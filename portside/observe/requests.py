@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
 from aiohttp import HttpVersion10, web
 
 from backends import request_context
-from backends.dependencies import NOTED, Dependencies, Tell, refuse_keeping
+from backends.dependencies import NOTED, Tell, refuse_keeping
 from backends.http.configured_headers import ConfiguredHeaders
 from backends.http.connections import break_off
 from backends.http.request_info import client_agent, path_for_log, remote_address, told_address
@@ -85,10 +84,12 @@ def observed(
                 sent = request.writer.output_size
             noted = NOTED.get()
             if noted is not None and status != CLIENT_GONE:
-                told = Told(listener, backend, status, sent, is_routed=is_routed)
-                _leave_again(noted, request, told, access=access, metrics=metrics)
+                told = _told(request, listener, backend, status=status, sent=sent)
+                for tell in _tells(told, access, metrics):
+                    noted.tell(tell)
             if noting is not None and noting.passage is not None:
-                noting.passage.tells = partial(_tells_of, request, listener, backend, access, metrics)
+                told = _told(request, listener, backend, status=status, sent=sent)
+                noting.passage.tells = _telling(told, access, metrics)
             if metrics is not None:
                 metrics.end(
                     listener,
@@ -120,64 +121,79 @@ def observed(
 
 
 class Told(NamedTuple):
-    """What is told of an answer."""
+    """What is told of an answer, and of the request that it is given to.
+
+    Attributes:
+        address: the client's, where a trusted peer forwards for it; "" for that of whoever asks.
+    """
 
     listener: str
     backend: str
     status: int
     sent: int
-    is_routed: bool
+    method: str
+    path: str
+    version: str
+    agent: str
+    handler: str
+    decided: tuple[str, str] | None
+    reason: str
+    user: str
+    address: str
 
 
-def _leave_again(
-    noted: Dependencies,
-    request: web.BaseRequest,
-    told: Told,
-    *,
-    access: AccessLog | None,
-    metrics: Metrics | None,
-) -> None:
-    """Has each request to which this answer is given again leave what this one leaves."""
-    address = told_address(request)
+def _told(request: web.BaseRequest, listener: str, backend: str, *, status: int, sent: int) -> Told:
+    return Told(
+        listener,
+        backend,
+        status,
+        sent,
+        request.method,
+        request.raw_path,
+        "HTTP/1.0" if request.version is HttpVersion10 else "HTTP/1.1",
+        client_agent(request) or "-",
+        request.get(request_context.HANDLER, ""),
+        request.get(request_context.DECIDED) if listener == "proxy" else None,
+        request.get(request_context.ROUTE, ""),
+        request.get(request_context.USER) or "",
+        told_address(request),
+    )
+
+
+def _tells(told: Told, access: AccessLog | None, metrics: Metrics | None) -> list[Tell]:
+    """Returns what has each request leave what this one leaves that is answered so."""
+    found: list[Tell] = []
     if metrics is not None:
         count = metrics.counting(
             told.listener,
             told.backend,
             told.status,
-            request.method,
+            told.method,
             sent=told.sent,
-            handler=request.get(request_context.HANDLER, ""),
-            decided=request.get(request_context.DECIDED) if told.is_routed else None,
+            handler=told.handler,
+            decided=told.decided,
         )
-        noted.tell(lambda _, seconds: count(seconds))
+        found.append(lambda _, seconds: count(seconds))
     if access is not None:
+        address = told.address
         line = access.lines(
-            request.method,
-            request.raw_path,
-            "HTTP/1.0" if request.version is HttpVersion10 else "HTTP/1.1",
-            client_agent(request) or "-",
+            told.method,
+            told.path,
+            told.version,
+            told.agent,
             told.status,
             told.sent,
             told.backend,
-            request.get(request_context.ROUTE, ""),
-            request.get(request_context.USER) or "",
+            told.reason,
+            told.user,
         )
-        noted.tell((lambda _, seconds: line(address, seconds)) if address else line)
+        found.append((lambda _, seconds: line(address, seconds)) if address else line)
+    return found
 
 
-def _tells_of(
-    request: web.BaseRequest,
-    listener: str,
-    backend: str,
-    access: AccessLog | None,
-    metrics: Metrics | None,
-    status: int,
-    sent: int,
-) -> Sequence[Tell]:
-    """Returns what each such request leaves that is answered by this status and so many bytes."""
-    noted = Dependencies()
-    _leave_again(noted, request, Told(listener, backend, status, sent, is_routed=True), access=access, metrics=metrics)
-    return noted.tells
+def _telling(told: Told, access: AccessLog | None, metrics: Metrics | None) -> Callable[[int, int], Sequence[Tell]]:
+    """Returns what such a request leaves, by the status of its answer and the bytes of its body."""
+    return lambda status, sent: _tells(told._replace(status=status, sent=sent), access, metrics)
 
 
 def _failed(request: web.BaseRequest, listener: str, error: Exception) -> web.StreamResponse:
