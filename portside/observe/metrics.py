@@ -244,18 +244,21 @@ class Metrics:
         sent: int,
         handler: str = "",
         decided: tuple[str, str] | None = None,
+        is_passed_on: bool = False,
     ) -> Callable[[float], None]:
         """Returns what counts a request without a body that comes again and again, with what is said of it to `end`.
 
-        What is returned is called with the seconds from its head to the end of the handler.
+        Where it `is_passed_on` to a registry elsewhere, it is not among those that are answered again here. What is
+        returned is called with the seconds from its head to the end of the handler.
         """
         tally = self._tally((listener, backend, handler or "other", status, METHODS.get(method, "other")))
         nothing, size = bisect_left(SIZES, 0), bisect_left(SIZES, sent)
         route = None if decided is None else (backend, *decided)
         decisions = self._decided
+        again = 0 if is_passed_on else 1
 
         def count(seconds: float) -> None:
-            self._again += 1
+            self._again += again
             tally.requests += 1
             tally.seconds += seconds
             tally.sent += sent

@@ -160,8 +160,8 @@ def _told(request: web.BaseRequest, listener: str, backend: str, *, status: int,
     )
 
 
-def _tells(told: Told, access: AccessLog | None, metrics: Metrics | None) -> list[Tell]:
-    """Returns what has each request leave what this one leaves that is answered so."""
+def _tells(told: Told, access: AccessLog | None, metrics: Metrics | None, *, is_passed_on: bool = False) -> list[Tell]:
+    """Returns what has each request leave what this one leaves that is answered so, from here or elsewhere."""
     found: list[Tell] = []
     if metrics is not None:
         count = metrics.counting(
@@ -172,6 +172,7 @@ def _tells(told: Told, access: AccessLog | None, metrics: Metrics | None) -> lis
             sent=told.sent,
             handler=told.handler,
             decided=told.decided,
+            is_passed_on=is_passed_on,
         )
         found.append(lambda _, seconds: count(seconds))
     if access is not None:
@@ -193,7 +194,7 @@ def _tells(told: Told, access: AccessLog | None, metrics: Metrics | None) -> lis
 
 def _telling(told: Told, access: AccessLog | None, metrics: Metrics | None) -> Callable[[int, int], Sequence[Tell]]:
     """Returns what such a request leaves, by the status of its answer and the bytes of its body."""
-    return lambda status, sent: _tells(told._replace(status=status, sent=sent), access, metrics)
+    return lambda status, sent: _tells(told._replace(status=status, sent=sent), access, metrics, is_passed_on=True)
 
 
 def _failed(request: web.BaseRequest, listener: str, error: Exception) -> web.StreamResponse:
