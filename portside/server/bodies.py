@@ -248,9 +248,12 @@ class Body(StreamReader):
         turn: of the event loop.
         limit: at twice so many bytes that nobody has taken reading pauses; below it, it goes on.
         loop: the event loop.
+
+    Attributes:
+        is_last: whether its request is the last one of its connection.
     """
 
-    __slots__ = ("_backlog", "_failure", "_framing", "_received", "_silence", "_source", "_take", "_turn")
+    __slots__ = ("_backlog", "_failure", "_framing", "_received", "_silence", "_source", "_take", "_turn", "is_last")
 
     def __init__(
         self,
@@ -267,6 +270,7 @@ class Body(StreamReader):
         self._source = source
         self._framing = framing
         self._backlog = b""
+        self.is_last = False
         self._take: Take | None = None
         self._failure: Exception | None = None
         self._received = 0.0

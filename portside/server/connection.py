@@ -222,13 +222,15 @@ class Connection(RequestHandler):
     def _begin_body(self, rest: bytes) -> None:
         """Reads the body of the request whose head has just been parsed here, if that can be."""
         message, payload = self._messages[-1]
-        is_expected = type(payload) is StreamReader and not payload.is_eof() and not payload.total_bytes
-        framing = framing_of(message) if is_expected and not isinstance(message, _ErrInfo) else None
+        framing = None
+        if not isinstance(message, _ErrInfo) and type(payload) is StreamReader:
+            framing = None if payload.is_eof() or payload.total_bytes else framing_of(message)
         if framing is None:
             if rest:
                 self.data_received(rest)
         else:
             self.reading = Body(self, framing, self, turn=self._turn, limit=self._read_bufsize, loop=self._loop)
+            self.reading.is_last = not isinstance(message, _ErrInfo) and message.should_close
             self._messages[-1] = (message, self.reading)
             if rest:
                 self._is_beginning = True
@@ -256,7 +258,10 @@ class Connection(RequestHandler):
 
     def end_body(self, rest: bytes) -> None:
         """Gives what comes after a body that was read here to a parser that knows nothing of it."""
-        self.reading = None
+        body, self.reading = self.reading, None
+        if body is not None and body.is_last:
+            self._broken = self.is_ending = True  # what follows is nothing that a client says
+            return
         self._parser = HttpRequestParser(
             self,
             self._loop,
