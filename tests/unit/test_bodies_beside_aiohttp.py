@@ -18,6 +18,7 @@ from backends.model.errors import RegistryError
 from portside.server.draining import DrainingServer
 
 BUFFER = 64
+LINGERING_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ async def play(parts: Sequence[bytes], *, is_read_here: bool) -> Fate:
         auto_decompress=False,
         access_log=None,
         read_bufsize=BUFFER,
-        lingering_time=0.01,
+        lingering_time=LINGERING_SECONDS,
     )
     connection, transport = server._make(), Transport()
     connection.is_between = is_read_here
@@ -124,7 +125,7 @@ async def play(parts: Sequence[bytes], *, is_read_here: bool) -> Fate:
             break
         connection.data_received(part)
         await settle()
-    await asyncio.sleep(0.03 if any(b"/unread" in part for part in parts) else 0)
+    await asyncio.sleep(2 * LINGERING_SECONDS if any(b"/unread" in part for part in parts) else 0)
     fate = Fate(tuple(handled), re.sub(rb"\r\nDate: [^\r]*", b"", bytes(transport.sent)), transport.is_closed)
     connection.connection_lost(None)
     await settle()
@@ -138,7 +139,8 @@ async def settle() -> None:
 
 def both(parts: Sequence[bytes]) -> tuple[Fate, Fate]:
     async def run() -> tuple[Fate, Fate]:
-        return await play(parts, is_read_here=True), await play(parts, is_read_here=False)
+        here, there = await asyncio.gather(play(parts, is_read_here=True), play(parts, is_read_here=False))
+        return here, there
 
     return asyncio.run(run())
 
@@ -232,7 +234,7 @@ def test_what_follows_the_last_request_is_not_answered(*, is_cut: bool) -> None:
     assert here.is_closed
 
 
-@pytest.mark.parametrize("number", range(1, 6))
+@pytest.mark.parametrize("number", [1, 3, 6])
 def test_a_body_that_nobody_reads_ends_the_connection_alike(number: int) -> None:
     content = b"x" * BUFFER * number
     whole = head("PUT", "/unread", f"Content-Length: {len(content)}") + content
