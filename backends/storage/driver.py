@@ -20,7 +20,7 @@ from typing import ClassVar, Protocol
 Chunk = bytes | bytearray | memoryview
 
 Tee = Callable[[Sequence[Chunk]], None]
-"""Receives all that a `Writer` writes, once and in order, in the event loop.
+"""Receives all that a `Writer` writes, once and in order, never two calls at once: in a thread or in the event loop.
 
 It is called after a write has succeeded and before the next one, so a count or a hash that is kept here always agrees
 with the file's length.

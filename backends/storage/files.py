@@ -38,6 +38,10 @@ class Disk(Protocol):
         """How many bytes a writer collects before a thread takes them."""
         ...
 
+    def are_transfers_few(self) -> bool:
+        """Whether a thread may do for one of them what takes time, while the loop does something else."""
+        ...
+
     def transfer_started(self) -> None:
         """Says that a reader or writer begins to transfer bytes."""
         ...
@@ -105,16 +109,17 @@ class FileReader:
 class FileWriter:
     """A `Writer`: while it collects a batch of chunks, a thread writes the previous one.
 
-    `tee` gets a batch when it has been written, in the event loop: a thread that hashes takes the interpreter's lock
-    in turns with the loop that decrypts, and both wait for each other. One that is slow gets it in the thread.
+    `tee` gets a batch when it has been written. A slow one gets it in the thread, and so does any while few transfers
+    go on: the other cores are free. While there are many, it is called in the event loop: threads that hash and the
+    loop that decrypts would take the interpreter's lock in turns, and wait for each other.
     """
 
     def __init__(self, fd: int, path: str, tee: Tee | None, disk: Disk) -> None:
         self._fd = fd
         self._path = path
-        is_slow = isinstance(tee, SlowTee)
-        self._tee = None if is_slow else tee
-        self._slow_tee = tee if is_slow else None
+        self._tee = tee
+        self._is_slow = isinstance(tee, SlowTee)
+        self._is_teed = False
         self._disk = disk
         self._written = os.fstat(fd).st_size
         os.lseek(fd, self._written, os.SEEK_SET)
@@ -180,7 +185,8 @@ class FileWriter:
         self._batch, self._pending = self._pending, []
         size, self._pending_bytes = self._pending_bytes, 0
         before, self._written = self._written, self._written + size
-        self._running = self._disk.submit(self._work, self._batch, before, sync)
+        self._is_teed = self._tee is None or self._is_slow or self._disk.are_transfers_few()
+        self._running = self._disk.submit(self._work, self._batch, before, self._tee if self._is_teed else None, sync)
 
     async def _await_batch(self) -> None:
         running = self._running
@@ -204,10 +210,10 @@ class FileWriter:
             self._pending, self._pending_bytes = [], 0
             if raises:
                 running.result()
-        elif self._tee is not None:
+        elif self._tee is not None and not self._is_teed:
             self._tee(batch)
 
-    def _work(self, batch: list[Chunk], before: int, sync: bool) -> None:  # noqa: FBT001 - run_in_executor passes by position
+    def _work(self, batch: list[Chunk], before: int, tee: Tee | None, sync: bool) -> None:  # noqa: FBT001 - run_in_executor passes by position
         with map_os_errors(self._path):
             try:
                 write_all(self._fd, batch)
@@ -216,8 +222,8 @@ class FileWriter:
                 os.ftruncate(self._fd, before)
                 os.lseek(self._fd, before, os.SEEK_SET)
                 raise
-            if self._slow_tee is not None:
-                self._slow_tee(batch)
+            if tee is not None:
+                tee(batch)
             if sync:
                 os.fsync(self._fd)
 

@@ -42,6 +42,7 @@ BATCH_LARGE = 1024 * 1024
 BATCH_SMALL = 128 * 1024
 PIECE_LARGE = 512 * 1024
 PIECE_SMALL = 64 * 1024
+FEW = 2
 MOVING_TOTAL = 4 * 1024 * 1024
 
 
@@ -391,6 +392,10 @@ class FilesystemDriver:
     def write_batch_size(self) -> int:
         """How many bytes a writer collects for a thread to write: fewer the more transfers there are."""
         return max(BATCH_SMALL, min(BATCH_LARGE, MOVING_TOTAL // max(1, self._moving)))
+
+    def are_transfers_few(self) -> bool:
+        """Whether so few transfer bytes that threads and the event loop are not in each other's way."""
+        return self._moving <= FEW
 
     def transfer_started(self) -> None:
         """Says that a reader or writer begins to transfer bytes."""
