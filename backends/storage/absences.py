@@ -24,6 +24,7 @@ from backends.model.cache import Cache
 from backends.storage.cached_reads import Opener
 
 Submit = Callable[..., asyncio.Future[Any]]
+OpenFolder = Callable[[bytes], int]
 
 KNOWN_SECONDS = 1.0
 RACY_SECONDS = 2
@@ -60,13 +61,22 @@ class Absences:
         except KeyError:
             known = _Known()
             self._known.put(paths, known)
-        if not all(map(_is_unchanged, known.folders)):
+        try:
+            for folder in known.folders:
+                if os.fstat(folder.fd).st_ctime_ns != folder.changed:
+                    known.folders = ()
+                    break
+        except OSError:  # another machine has removed it from a volume that both have mounted
             known.folders = ()
         if now > known.until + KNOWN_SECONDS:  # what is asked for seldom is not worth more than a look
             known.until, known.folders = now, ()
         elif now > known.until:
             known.until = now + KNOWN_SECONDS
-            self._submit(self._find, paths).add_done_callback(partial(_learn, known))
+            found = self._find_at_once(paths)
+            if found is None:
+                self._submit(self._find, paths).add_done_callback(partial(_learn, known))
+            else:
+                known.folders = found
         return bool(known.folders)
 
     def still_absent(self, paths: tuple[str, ...]) -> Question:
@@ -88,29 +98,60 @@ class Absences:
         """Forgets all, and closes the folders."""
         self._known = Cache(bound=BOUND)
 
-    def _find(self, paths: Sequence[str]) -> Sequence[_Folder]:
-        """Returns the folders that prove that all paths are absent; none where one is there. Called in a thread."""
+    def _find_at_once(self, paths: Sequence[str]) -> Sequence[_Folder] | None:
+        """Finds what `_find` does in what the kernel has in memory; None where that takes a thread.
+
+        In a busy process a thread takes some hundred milliseconds for it: it waits for its turn after each call.
+        """
+        if not self._opener.cached:
+            return None
+        try:
+            return self._find(paths, self._open_cached)
+        except BlockingIOError:
+            return None
+
+    def _open_cached(self, path: bytes) -> int:
+        fd = self._opener.open_cached(path)
+        if fd < 0:
+            raise BlockingIOError
+        return fd
+
+    def _open(self, path: bytes) -> int:
+        return self._opener.open(path, os.O_RDONLY | os.O_DIRECTORY)
+
+    def _find(self, paths: Sequence[str], open_folder: OpenFolder | None = None) -> Sequence[_Folder]:
+        """Returns the folders that prove that all paths are absent; none where one is there.
+
+        Args:
+            paths: as in `are_absent`.
+            open_folder: opens a path; None where it may block, in a thread.
+
+        Raises:
+            BlockingIOError: it takes a thread.
+        """
         found: dict[_Folder, None] = {}
         for path in paths:
-            folder = self._deepest(path)
+            folder = self._deepest(path, open_folder or self._open)
             if folder is None:
                 return ()
             found[folder] = None
         return tuple(found)
 
-    def _deepest(self, path: str) -> _Folder | None:
+    def _deepest(self, path: str, open_folder: OpenFolder) -> _Folder | None:
         """Returns the deepest folder above an absent path; None where the path is there, or may be made unseen."""
         above, fd, changed = "", -1, 0
         try:
             for part in ("", *path[1:].split("/")):
                 below = f"{above}/{part}" if above else part
                 try:
-                    found = self._opener.open(below.encode() or b".", os.O_RDONLY | os.O_DIRECTORY)
+                    found = open_folder(below.encode() or b".")
                 except FileNotFoundError:
                     return self._keep(above, fd, changed)
                 if fd >= 0:
                     os.close(fd)
                 above, fd, changed = below, found, os.fstat(found).st_ctime_ns
+        except BlockingIOError:
+            raise
         except OSError:  # there is something, or it cannot be told
             return None
         finally:
@@ -127,13 +168,6 @@ class Absences:
             if kept is None or kept.changed != changed or not os.path.sameopenfile(kept.fd, fd):
                 kept = self._folders[path] = _Folder(os.dup(fd), changed)
             return kept
-
-
-def _is_unchanged(folder: _Folder) -> bool:
-    try:
-        return os.fstat(folder.fd).st_ctime_ns == folder.changed
-    except OSError:  # another machine has removed it from a volume that both have mounted
-        return False
 
 
 def _learn(known: _Known, finding: asyncio.Future[Sequence[_Folder]]) -> None:

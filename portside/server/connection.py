@@ -93,6 +93,7 @@ class Connection(RequestHandler):
         is_between: whether the parser holds nothing, so that the next byte is the first of a request; False where that
             is not certain.
         is_answered: whether that handler is done.
+        is_staying: whether the connection goes on after the last answer.
         is_delivered: whether the client is known to have received all answers so far.
         half_closed: when the client shut down its sending side, by the loop's clock; 0.0 if it has not.
         is_ending: whether no further request can come.
@@ -124,6 +125,7 @@ class Connection(RequestHandler):
         "is_delivered",
         "is_ending",
         "is_parting",
+        "is_staying",
         "may_have_long_head",
         "on_lost",
         "passed",
@@ -159,7 +161,7 @@ class Connection(RequestHandler):
         self.body: StreamReader = EMPTY_PAYLOAD
         self.reading: Body | None = None
         self.is_between = True
-        self.is_answered = self.is_delivered = True
+        self.is_answered = self.is_staying = self.is_delivered = True
         self.half_closed = 0.0
         self.is_ending = self.is_parting = self.may_have_long_head = False
         self.on_lost: Callable[[], None] | None = None
@@ -365,11 +367,14 @@ class Connection(RequestHandler):
             self._keepalive_handle = self._loop.call_later(self._keepalive_timeout, self._process_keepalive)
 
     def _is_quiet(self, transport: asyncio.Transport) -> bool:
-        """Whether the handler's task waits for a request, nothing is being sent, and nothing is about to end."""
-        waiter = self._waiter
+        """Whether every request has been answered and sent, nothing is on its way, and nothing is about to end.
+
+        Whether the handler's task waits already does not matter: where many clients ask at once, it seldom does.
+        """
         return (
-            waiter is not None
-            and not waiter.done()
+            self.is_answered
+            and self.is_staying
+            and not self._request_in_progress
             and not self._messages
             and not self._close
             and not self._force_close

@@ -219,7 +219,7 @@ class DrainingServer(web.Server):
             message = _UNREADABLE
         connection: Connection = protocol  # type: ignore[assignment] # all are of our own class
         connection.body = payload
-        connection.is_answered = connection.is_delivered = False
+        connection.is_answered = connection.is_staying = connection.is_delivered = False
         candidate = connection.candidate
         if candidate is not None:
             if candidate.message is message:
@@ -250,6 +250,7 @@ class DrainingServer(web.Server):
                 response.force_close()
             if candidate is not None:
                 candidate.judge(response)
+            connection.is_staying = response.keep_alive is not False
             # aiohttp writes it to the transport's buffer before anything else runs.
             return response
         finally:

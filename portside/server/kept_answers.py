@@ -35,6 +35,10 @@ PASSAGES = 512
 SIGHT_SECONDS = 2.0
 SIGHTS = 4096
 """So many heads are remembered as seen within the last seconds."""
+FIRST_PAUSE = 0.002
+LONGEST_PAUSE = 0.03
+"""An answer is tried to be kept when its head is seen again. What cannot be kept, or not yet, is tried again after a
+pause, each twice as long as the one before."""
 
 
 class Dates:
@@ -149,7 +153,7 @@ class KeptAnswers:
         self._passages: Cache[int, KeptPassage] = Cache(bound=PASSAGES)
         self._dates = Dates()
         self._clock = clock
-        self._seen: dict[int, int] = {}
+        self._seen: dict[int, tuple[float, float]] = {}
         self._seen_until = 0.0
         self.is_open = True
 
@@ -174,10 +178,15 @@ class KeptAnswers:
             self._seen_until = now + SIGHT_SECONDS
             self._seen.clear()
         number = hash(head)
-        times = self._seen[number] = self._seen.get(number, 0) + 1
-        # The second, fourth, eighth … time: what cannot be kept costs next to nothing, and what cannot be kept yet is
-        # tried again.
-        return times > 1 and not times & (times - 1)
+        seen = self._seen.get(number)
+        if seen is None:
+            self._seen[number] = (now, FIRST_PAUSE)
+            return False
+        again_at, pause = seen
+        if now < again_at:
+            return False
+        self._seen[number] = (now + pause, min(2 * pause, LONGEST_PAUSE))
+        return True
 
     def keep(
         self,

@@ -24,6 +24,7 @@ READ = (
     "_next_keepalive_close_time",
     "_payload_parser",
     "_request_count",
+    "_request_in_progress",
     "_waiter",
 )
 OF_EVERY_PROTOCOL = ("_buffer_paused", "_loop", "_paused", "_reading_paused", "_upgraded", "transport")
