@@ -252,7 +252,7 @@ EACH: dict[str, list[Step]] = {
     "after the end": [Send(KNOWN[0], waits=False), End(), Send(KNOWN[0], waits=True)],
     "with more behind it": [Send(KNOWN[0] + b"G", waits=True), Send(KNOWN[0][1:], waits=True)],
     "with half of another behind it": [
-        Send(KNOWN[0] + b"GET /v2/ HTTP/1.1\r\nX: ", waits=True),
+        Send(KNOWN[0] + b"GET /v2/none HTTP/1.1\r\nX: ", waits=True),
         Send(KNOWN[0], waits=True),
     ],
     "with a whole one behind it": [Send(KNOWN[0] * 2, waits=True), Send(KNOWN[0], waits=True)],
