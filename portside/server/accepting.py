@@ -107,7 +107,7 @@ class Acceptor:
             self._pause(listening)
             return False
         connection.setblocking(False)
-        if self._limit is None or connection.family == socket.AF_UNIX:
+        if self._limit is None or not isinstance(peer, tuple):
             task = self._loop.create_task(self._greet(connection, peer))
         else:
             release = self._limit.admit(peer[0])
@@ -148,7 +148,7 @@ class Acceptor:
 
     async def _greet(self, connection: socket.socket, peer: object) -> Connection | Opening | None:
         """Detects what a client speaks and hands its connection to a protocol; None if the client left before that."""
-        if connection.family == socket.AF_UNIX:
+        if not isinstance(peer, tuple):  # a unix socket: its path; to ask for its family is slow
             return await self._take(connection, self._factory)
         try:
             first = connection.recv(1, socket.MSG_PEEK)

@@ -59,6 +59,7 @@ class Opening(asyncio.Protocol):
         "_loop",
         "_owner",
         "_peer",
+        "_peername",
         "is_delivered",
         "on_lost",
         "transport",
@@ -71,6 +72,7 @@ class Opening(asyncio.Protocol):
         self._keepalive_timeout = keepalive_timeout
         self._kept: KeptAnswers | None = None
         self._peer = ""
+        self._peername: object = None
         self._is_paused = False
         self.is_delivered = True
         self.on_lost: Callable[[], None] | None = None
@@ -85,7 +87,9 @@ class Opening(asyncio.Protocol):
     @property
     def peername(self) -> object:
         """The socket address of the client's end."""
-        return None if self.transport is None else self.transport.get_extra_info("peername")
+        if self._peername is None and self.transport is not None:
+            self._peername = self.transport.get_extra_info("peername")
+        return self._peername
 
     @property
     def ssl_context(self) -> ssl.SSLContext | None:
