@@ -140,7 +140,7 @@ def build_context(settings: TlsSettings) -> ssl.SSLContext:
     # Clients know best what their machine does fast; Python cannot order TLS 1.3 suites itself.
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.num_tickets = 0  # of TLS 1.3; clients of TLS 1.2 that ask for a ticket get one
+    context.num_tickets = 0  # of TLS 1.3; clients of TLS 1.2 that ask for a ticket get one (ADR 36)
     context.set_alpn_protocols(["http/1.1"])
     ciphers = _ciphers(settings.ciphers)
     if settings.minimum in _OLD_VERSIONS or settings.profile is TlsProfile.LEGACY:
