@@ -28,11 +28,6 @@ class _At(Enum):
     END = "end"
 
 
-def size_line(chunk: bytes | bytearray | memoryview) -> bytes:
-    """Returns what stands before a chunk, which must not be empty."""
-    return b"%x\r\n" % len(chunk)
-
-
 class ChunkedBody:
     """Reads a body as it comes.
 

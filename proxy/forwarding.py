@@ -205,7 +205,7 @@ class Forwarder:
             return await ask(self._pool, head, method=request.method)
         has_length = "Content-Length" in request.headers
         head = await self._heads.with_body(request, chunked=not has_length, expects=expects)
-        sent = Body(body.chunks(), chunked=not has_length, expects=expects)
+        sent = Body(body.pour, body.close, chunked=not has_length, expects=expects)
         return await ask(self._pool, head, method=request.method, body=sent)
 
     def _passage(self, request: web.BaseRequest, head: bytes) -> Passage | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from proxy.answer_heads import AnswerHead
-from proxy.upstream_connection import UpstreamConnection
+from proxy.upstream_connection import Pour, UpstreamConnection
 from proxy.upstream_failures import UpstreamFailure
 from proxy.upstream_pool import UpstreamPool
 
@@ -21,12 +21,14 @@ class Body:
     """The body of a request.
 
     Attributes:
-        chunks: its bytes as they come, read once.
+        pour: gives what comes of it to whom it is told, and returns whether that was all.
+        close: ends reading it.
         chunked: whether it is sent with the transfer coding chunked; it has a length otherwise.
         expects: whether the registry is to say first that it wants it (`100 Continue`).
     """
 
-    chunks: AsyncGenerator[bytes | memoryview, None]
+    pour: Pour
+    close: Callable[[], Awaitable[None]]
     chunked: bool
     expects: bool
 
@@ -120,7 +122,7 @@ async def _ask_on(
     try:
         connection.begin(head, is_whole=body is None, wants_head_only=method == "HEAD")
         if body is not None and (not body.expects or await connection.wait_for_continue()):
-            sending = asyncio.create_task(connection.send_body(body.chunks, chunked=body.chunked))
+            sending = asyncio.create_task(_send(connection, body))
             sending.add_done_callback(lambda done: _sent(connection, done))
         return UpstreamAnswer(pool, connection, await connection.answered(), sending)
     except BaseException:
@@ -128,6 +130,13 @@ async def _ask_on(
             sending.cancel()
         pool.give_back(connection)
         raise
+
+
+async def _send(connection: UpstreamConnection, body: Body) -> None:
+    try:
+        await connection.send_body(body.pour, chunked=body.chunked)
+    finally:
+        await body.close()
 
 
 def _sent(connection: UpstreamConnection, sending: asyncio.Task[None]) -> None:

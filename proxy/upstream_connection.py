@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Sequence
 
 from typing_extensions import override
 
+from backends.http.receiving import Take
 from backends.model.cache import Cache
 from proxy.answer_heads import END, MAX_HEAD, AnswerHead, MalformedAnswer, parse_head, require_beginning
-from proxy.chunked import LAST_CHUNK, ChunkedBody, size_line
+from proxy.chunked import LAST_CHUNK, ChunkedBody
 from proxy.upstream_failures import UpstreamFailure
 
 HIGH_WATER = 512 * 1024
@@ -29,6 +29,8 @@ HEADS_REMEMBERED = 1024 * 1024
 """Bytes of heads that are not read again when they come again; a registry repeats itself within a second."""
 
 Heads = Cache[bytes, AnswerHead]
+Pour = Callable[[Take], Awaitable[bool]]
+"""Gives what comes of a body to who takes it, until that one wants to be waited for; returns whether that was all."""
 
 
 def make_heads() -> Heads:
@@ -131,23 +133,26 @@ class UpstreamConnection(asyncio.Protocol):
         self.waits_since = 0.0
         return self.head is None
 
-    async def send_body(self, chunks: AsyncGenerator[bytes | memoryview, None], *, chunked: bool) -> None:
-        """Sends the body as it comes, no faster than the registry takes it.
+    async def send_body(self, pour: Pour, *, chunked: bool) -> None:
+        """Sends the body in the moment that it comes, no faster than the registry takes it.
 
         Raises:
-            UpstreamFailure: the connection has ended; whatever `chunks` raises.
+            UpstreamFailure: the connection has ended; whatever `pour` raises.
         """
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                transport = self._open_transport()
-                if chunked:
-                    transport.writelines((size_line(chunk), chunk, b"\r\n"))
-                else:
-                    transport.write(chunk)
-                if self._drained is not None:
-                    self.waits_since = self._loop.time()
-                    await asyncio.shield(self._drained)
-                    self.waits_since = 0.0
+
+        def take(pieces: Sequence[bytes | bytearray | memoryview]) -> bool:
+            transport = self._open_transport()
+            if chunked:
+                transport.writelines((b"%x\r\n" % sum(map(len, pieces)), *pieces, b"\r\n"))
+            else:
+                transport.writelines(pieces)
+            return self._drained is None
+
+        while not await pour(take):
+            if self._drained is not None:
+                self.waits_since = self._loop.time()
+                await asyncio.shield(self._drained)
+                self.waits_since = 0.0
         if chunked:
             self._open_transport().write(LAST_CHUNK)
         self._is_sent = True

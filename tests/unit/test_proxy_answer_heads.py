@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.answer_heads import MAX_HEAD, AnswerHead, MalformedAnswer, parse_head, require_beginning
-from proxy.chunked import LAST_CHUNK, MAX_LINE, MAX_TRAILER, ChunkedBody, size_line
+from proxy.chunked import LAST_CHUNK, MAX_LINE, MAX_TRAILER, ChunkedBody
 from proxy.message_heads import encode_head
 
 
@@ -115,7 +115,7 @@ def _in_pieces(data: bytes, cuts: list[int]) -> list[bytes]:
 
 @given(st.lists(st.binary(min_size=1, max_size=40)), st.lists(st.integers(0, 300)), st.binary(max_size=9))
 def test_chunks_are_read_wherever_they_are_cut(chunks: list[bytes], cuts: list[int], rest: bytes) -> None:
-    sent = b"".join(size_line(chunk) + chunk + b"\r\n" for chunk in chunks) + LAST_CHUNK + rest
+    sent = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + LAST_CHUNK + rest
     body, found, behind = ChunkedBody(), b"", b""
     for piece in _in_pieces(sent, cuts):
         if body.is_whole:
