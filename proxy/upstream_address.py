@@ -7,6 +7,7 @@ next one as soon as one does not answer at once (RFC 8305): one of two families 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from asyncio.staggered import staggered_race
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ from proxy.settings import UpstreamSettings
 from proxy.upstream_connection import UpstreamConnection
 from proxy.upstream_failures import UpstreamFailure
 
+SEND_BUFFER = 1024 * 1024
+"""Bytes of a body that the kernel may hold for a registry behind a unix socket."""
 NEXT_ADDRESS_SECONDS = 0.25
 ADDRESSES_SECONDS = 10.0
 _PORTS = {"http": 80, "https": 443}
@@ -72,7 +75,10 @@ class UpstreamAddress:
         try:
             async with patience:
                 if self._unix:
-                    return (await asyncio.get_running_loop().create_unix_connection(make, self._unix))[1]
+                    transport, made = await asyncio.get_running_loop().create_unix_connection(make, self._unix)
+                    # By the usual buffer a push stops and goes on for each piece; the kernel has a limit of its own.
+                    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+                    return made
                 return await self._connect_by_name(make)
         except TimeoutError as error:
             if patience.expired():
