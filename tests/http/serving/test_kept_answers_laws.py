@@ -76,7 +76,12 @@ OTHERS = [
     get("/v2/same/manifests/new", "Transfer-Encoding: chunked", method="PUT") + b"ff\r\n",
     get("/v2/", method="OPTIONS"),
     get("/v2/", method="TRACE"),
+    b"GET /v2/ HTTP/1.1\r\nHost: not a host\r\n\r\n",
 ]
+
+
+REFUSED = b"GET /v2/ HTTP/1.1\r\nHost: not a host\r\n\r\n"
+"""A request that the parser accepts, and whose answer ends the connection."""
 
 
 class Send(NamedTuple):
@@ -210,7 +215,7 @@ EACH: dict[str, list[Step]] = {
         *(Send(piece, waits=True) for piece in cut(KNOWN[0], [9])),
         Send(KNOWN[0], waits=True),
     ],
-    "as a body": [Send(OTHERS[-4], waits=True), Send(KNOWN[0], waits=True), Send(KNOWN[0], waits=True)],
+    "as a body": [Send(OTHERS[-5], waits=True), Send(KNOWN[0], waits=True), Send(KNOWN[0], waits=True)],
     "as the middle of a body": [
         Send(get("/v2/same/manifests/new", "Content-Length: 400", method="PUT"), waits=True),
         Send(KNOWN[0], waits=True),
@@ -236,6 +241,14 @@ EACH: dict[str, list[Step]] = {
             Send(OTHERS[0], waits=False, turns=turns),
             Send(KNOWN[0], waits=False, turns=turns),
             Send(KNOWN[2], waits=False),
+        ]
+        for turns in range(8)
+    },
+    **{
+        f"behind one that is refused, {turns} turns later": [
+            Send(REFUSED, waits=False, turns=turns),
+            Send(KNOWN[0], waits=False, turns=turns),
+            Send(KNOWN[2], waits=True),
         ]
         for turns in range(8)
     },
