@@ -27,6 +27,7 @@ from portside.settings.settings import Role, Settings
 
 if TYPE_CHECKING:
     from portside.access_control import PreparedAccess
+    from proxy.settings import ProxySettings
 
 _log = logging.getLogger("portside")
 
@@ -130,21 +131,36 @@ def _import_what_is_wanted(settings: Settings) -> None:
         from portside.caching import import_redis  # noqa: PLC0415 - it is slow, and an extra
 
         import_redis()
-    elsewhere = settings.proxy.v1 is not None or settings.proxy.v2 is not None
     with _no_default_cas():
-        if elsewhere:
-            import proxy.forwarding  # noqa: F401, PLC0415
+        _import_what_forwards(settings.proxy)
         if settings.notifications is not None and settings.notifications.endpoints:
             import portside.notifying  # noqa: PLC0415
             import portside.observe.notification_metrics  # noqa: PLC0415
         if settings.health.configured:
             import portside.observe.configured_checks  # noqa: PLC0415
             import portside.observe.stopping  # noqa: F401, PLC0415
+
+            run_module("aiohttp")
         if settings.mirroring is not None and settings.runs_v1:
             import backends.v1.mirror.handlers  # noqa: PLC0415
             import backends.v1.mirror.mirror  # noqa: F401, PLC0415
-        if elsewhere or settings.health.configured:
-            run_module("aiohttp")
+
+
+def _import_what_forwards(settings: ProxySettings) -> None:
+    for upstream in (settings.v1, settings.v2):
+        if upstream is None:
+            continue
+        import proxy.forwarding  # noqa: PLC0415
+
+        if upstream.files:
+            import portside.shared_files  # noqa: PLC0415
+        if upstream.credentials is not None:
+            import portside.checked_v1_upstream  # noqa: PLC0415
+            import portside.checked_v2_upstream  # noqa: PLC0415
+            import portside.registries  # noqa: F401, PLC0415
+
+            if upstream.credentials.realm:
+                import proxy.upstream_tokens  # noqa: F401, PLC0415
 
 
 def _serve(

@@ -488,10 +488,34 @@ def test_what_forwards_is_imported_only_where_a_registry_is_elsewhere() -> None:
 def test_what_a_worker_serves_with_is_imported_once_before_the_workers_are_forked(
     tmp_path: Path, role: str, access: str
 ) -> None:
+    assert _imported_by_a_worker(tmp_path, role, access) == "[]\n"
+
+
+_UPSTREAM = "upstream: 'http://127.0.0.1:1'"
+_LOGIN = "user: u, passwordfile: password"
+
+
+@pytest.mark.parametrize(
+    "gateway",
+    [
+        f"v2: {{{_UPSTREAM}}}",
+        f"v2: {{{_UPSTREAM}, files: /srv}}",
+        f"access: rules, v2: {{{_UPSTREAM}, credentials: {{{_LOGIN}}}}}",
+        f"access: rules, v2: {{{_UPSTREAM}, credentials: {{{_LOGIN}, realm: 'http://127.0.0.1:1/', service: s}}}}",
+    ],
+)
+def test_what_a_proxy_forwards_with_is_imported_once_before_the_workers_are_forked(
+    tmp_path: Path, gateway: str
+) -> None:
+    assert _imported_by_a_worker(tmp_path, "proxy", f", gateway: {{{gateway}}}") == "[]\n"
+
+
+def _imported_by_a_worker(tmp_path: Path, role: str, settings: str) -> str:
     """What each of them imports by itself costs them its time and its memory each."""
     storage = f"storage: {{filesystem: {{rootdirectory: {tmp_path}}}}}"
-    (tmp_path / "portside.yml").write_text(f"{{version: 0.1, {storage}{access}}}")
+    (tmp_path / "portside.yml").write_text(f"{{version: 0.1, {storage}{settings}}}")
     (tmp_path / "rules").write_text("- {allow: pull, to: anyone}")
+    (tmp_path / "password").write_text("p")
     program = f"""
 import asyncio, sys
 from pathlib import Path
@@ -526,7 +550,8 @@ asyncio.run(work())
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
-    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 ASKED_BY_EVERY_REQUEST = {
