@@ -242,3 +242,36 @@ def test_a_body_that_nobody_reads_ends_the_connection_alike(number: int) -> None
     for text in (whole + head("GET", "/read"), half):
         here, there = both(cut(text, range(0, len(text), 50)))
         assert here == there
+
+
+CHUNKED = head("PUT", "/read", "Transfer-Encoding: chunked")
+
+
+@pytest.mark.parametrize(
+    ("parts", "handled", "status"),
+    [
+        ([CHUNKED + b"zz\r\n"], (), b"400"),  # refused: nobody has been told of it
+        ([CHUNKED + b"1\r\naXX"], (), b"400"),
+        ([CHUNKED, b"zz\r\n"], ("PUT /read SIZE_INVALID",), b"400"),  # its handler has, and is told that it broke
+        ([CHUNKED + b"1\r\na\r\n", b"zz\r\n"], ("PUT /read SIZE_INVALID",), b"400"),
+    ],
+)
+def test_a_body_that_is_broken_at_once_is_refused_and_later_its_handler_is_told(
+    parts: list[bytes], handled: tuple[str, ...], status: bytes
+) -> None:
+    here, there = both(parts)
+    assert here.handled == there.handled == handled
+    assert here.sent.startswith(b"HTTP/1.1 " + status)
+    assert here.is_closed
+    assert there.is_closed
+
+
+@pytest.mark.parametrize("path", ["/read", "/poured"])
+def test_what_looks_like_a_request_within_a_body_is_the_body(path: str) -> None:
+    """Also where the parser reads it, as when the head came in two pieces."""
+    inner = head("PUT", "/inner", "Content-Length: 3") + b"abc"
+    outer = head("PUT", path, f"Content-Length: {2 * len(inner)}")
+    for parts in ([outer[:30], outer[30:], inner, inner], [outer, inner, inner], [outer + inner, inner]):
+        here, there = both([*parts, head("GET", "/read")])
+        assert here == there
+        assert here.handled == (f"PUT {path} {inner + inner!r}", "GET /read b''")
