@@ -28,7 +28,7 @@ LONGEST_HEAD = 4096
 """Longer heads are not looked up."""
 LARGEST = 64 * 1024
 """Larger answers are not kept, whatever room there is."""
-OVERHEAD = 1024
+OVERHEAD = 4096
 """Bytes that an answer takes up beside its own: questions, and what is told of it."""
 PASSAGES = 512
 """So many requests are known that go on to a registry in another process; each takes up to 20 KiB."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import time
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -108,6 +110,28 @@ async def test_what_is_kept_is_bounded(side: Side) -> None:
     assert kept.find(heads[-1]) is not None
     assert kept.find(heads[0]) is None
     assert kept.size <= 1 << 20
+    transport.abort()
+
+
+async def test_what_is_kept_takes_no_more_than_it_is_counted_for(side: Side) -> None:
+    transport = await parsed(side)
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            head = tag("same", f"X-Number: {number}")
+            for _ in range(4):
+                transport.send(head)
+                await side.settle(transport)
+        kept = side.server.kept_answers(PEER[0], is_secure=False)
+        assert kept is not None
+        counted = kept.size
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        side.server.forget_answers()
+        gc.collect()
+        assert 200_000 < before - tracemalloc.get_traced_memory()[0] <= counted
+    finally:
+        tracemalloc.stop()
     transport.abort()
 
 
