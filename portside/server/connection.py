@@ -286,8 +286,7 @@ class Connection(RequestHandler):
         if self._is_beginning:
             self._messages[-1] = (_ErrInfo(status=400, exc=error, message=error.message), EMPTY_PAYLOAD)
         elif body is not None:
-            body.set_exception(RequestPayloadError(explain(error).sentence))
-            body.feed_eof()
+            self._fail_body(body, error)
 
     def _answer_again(self, data: bytes) -> bool:
         """Answers a request that was answered before, if all is quiet; returns whether it did."""
@@ -425,10 +424,17 @@ class Connection(RequestHandler):
         """Ends the body in which the parser stopped: its reader gets an exception; its handler alone answers."""
         for body in (self.body, *(payload for _, payload in self._messages)):
             if not body.is_eof():
-                body.set_exception(RequestPayloadError(explain(found.exc).sentence))
-                body.feed_eof()
+                self._fail_body(body, found.exc)
                 self._messages.pop()
                 return
+
+    def _fail_body(self, body: StreamReader, error: BaseException) -> None:
+        """Has a body's reader get an error; behind its answer only aiohttp reads it, which would log a traceback."""
+        if body is self.body and self.is_answered:
+            self.close()
+        else:
+            body.set_exception(RequestPayloadError(explain(error).sentence))
+        body.feed_eof()
 
     @override
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio asks whether to stay open; aiohttp never does

@@ -242,6 +242,20 @@ def test_a_body_that_breaks_in_the_middle_is_told_to_its_handler_at_once(endpoin
     assert b"\r\nServer: Portside\r\n" in answer
 
 
+@pytest.mark.parametrize("method", [b"POST", b"DELETE"])  # their bodies are read by different readers
+@pytest.mark.parametrize("nonsense", BROKEN_LATER)
+def test_a_body_that_breaks_behind_its_answer_ends_the_connection_without_a_traceback(
+    endpoint: Endpoint, nonsense: bytes, method: bytes
+) -> None:
+    before, start = endpoint.server.log().count("Traceback"), time.monotonic()
+    request = head(CHUNKED, method=method, target=b"/") + b"1\r\na\r\n"
+    answer = exchange(endpoint.connect(), request, nonsense + SECOND, pause=0.2)
+    assert time.monotonic() - start < 3
+    assert answer.endswith(b"hello")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert endpoint.server.log().count("Traceback") == before
+
+
 def test_nothing_that_was_refused_left_a_traceback_or_what_was_sent(endpoint: Endpoint) -> None:
     for _, request in REFUSED.values():
         exchange(endpoint.connect(), request.replace(b"Host: x\r\n", b"Host: x\r\nAuthorization: Basic c2VjcmV0\r\n"))
