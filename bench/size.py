@@ -20,7 +20,8 @@ from bench.programs import Hindrance, Programs, find_programs
 from bench.running import make_credentials
 from bench.scale import GIB
 
-IDLE_FLOOR = 90e6
+IDLE_FLOOR = 65e6
+"""Of the largest process, in one process group and in roles."""
 GROWTH_FLOOR = 64e6
 SEED = 77
 
