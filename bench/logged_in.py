@@ -25,6 +25,8 @@ from portside.password_files.hashing import make_hash
 USER = "bench"
 COST = 10
 GUESSES = 200
+CHECKED_SECONDS = 2.0
+"""After so long the first guesses have been checked, and the others are put off."""
 ACCEPT = f"-header=Accept: {MANIFEST_TYPE}"
 
 
@@ -70,14 +72,15 @@ class LoggedIn:
         tag = (f"-path={self._contents.tag_path}", ACCEPT)
         small = {"base": ("-path=/v2/",), "tag": tag, "head": ("-method=HEAD", f"-path={self._contents.small.path}")}
         duration = f"-seconds={self._scale.small_seconds}"
-        for number in range(self._scale.small_rounds):
+        for number in range(self._scale.small_rounds + 1):
             order = (self._open, self._guarded) if number % 2 else (self._guarded, self._open)
             costs: dict[str, dict[str, float]] = {}
             for contestant in order:
                 found = {name: self._small(contestant, duration, *request) for name, request in small.items()}
                 found |= {"pull": self._pull(contestant), "push": self._push(contestant)}
                 costs[contestant.name] = found
-            yield {name: cost / costs[self._open.name][name] for name, cost in costs[self._guarded.name].items()}
+            if number > 0:  # the first one warms up what keeps answers
+                yield {name: cost / costs[self._open.name][name] for name, cost in costs[self._guarded.name].items()}
 
     def flood(self) -> Iterator[dict[str, float]]:
         """What becomes of those who are logged in while others guess."""
@@ -97,7 +100,7 @@ class LoggedIn:
         arguments = (f"-rate={GUESSES}", f"-user={USER}", f"-addresses={addresses}")
         with self._load.run(self._guarded, "guesses", *arguments) as run:
             run.begin()
-            time.sleep(self._scale.settled_seconds)  # then the first are checked, and the others put off
+            time.sleep(CHECKED_SECONDS)
             yield
 
     def _small(self, contestant: Contestant, *request: str) -> float:

@@ -36,7 +36,6 @@ class Scale:
         slow_each: each of eight layers that are pushed to it at once.
         slow_speed: bytes a second that it takes.
         guessed_at: bytes of one pull beside which passwords are guessed at.
-        settled_seconds: how long they are guessed at before that is measured: until then the first are checked.
         v1_chains: chains of images that one measurement of the v1 protocol pushes.
         v1_pulls: pulls of such a chain in another.
         told_pushes: of each kind, in one round.
@@ -65,7 +64,6 @@ class Scale:
     slow_each: int
     slow_speed: int
     guessed_at: int
-    settled_seconds: float
     v1_chains: int
     v1_pulls: int
     told_pushes: int
@@ -101,7 +99,6 @@ FULL = Scale(
     slow_each=256 * MIB,
     slow_speed=200 * MIB,
     guessed_at=2 * GIB,
-    settled_seconds=2,
     v1_chains=6,
     v1_pulls=24,
     told_pushes=8,
@@ -130,7 +127,6 @@ QUICK = Scale(
     slow_each=12 * MIB,
     slow_speed=64 * MIB,
     guessed_at=GIB,
-    settled_seconds=2,
     v1_chains=2,
     v1_pulls=8,
     told_pushes=4,
