@@ -1,4 +1,4 @@
-"""`python -m bench`: Portside against nginx + distribution and nginx with static files, as one table.
+"""`python -m bench`: Portside against distribution, nginx in front of it, and nginx with static files, as one table.
 
 Status 0: every floor is kept; 1: a line is below its floor; 2: something was not measured, and a sentence says why.
 """
@@ -78,7 +78,7 @@ def main(
     if context.invoked_subcommand is not None:
         return
     if show:
-        click.echo("\n".join(f"{row.name:12} {row.title}" for row in ROWS))
+        click.echo("\n".join(f"{row.name:17} {row.title}" for row in ROWS))
         return
     scale = QUICK if quick else FULL
     if rounds is not None:

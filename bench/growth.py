@@ -46,7 +46,7 @@ PUSHES = 10
 """One measurement of a push."""
 QUIET_SECONDS = 0.5
 QUIET_CPU = 0.02
-SETTLE_SECONDS = 30.0
+BUSY_SECONDS = 30.0
 _ACCEPT = f"-header=Accept: {MANIFEST_TYPE}"
 
 Costs = Mapping[str, Callable[[], float]]
@@ -73,28 +73,28 @@ def measure_growth(
             pair.append(one.costs())
             for cost in pair[-1].values():  # what is made once and kept may cost what it costs
                 cost()
-            settle(contestant)
+            wait_until_idle(contestant)
         for number in range(rounds):
             found: dict[str, float] = {}
             for name in pair[0]:
-                few, many_ = (pair[index][name]() for index in ((0, 1) if number % 2 else (1, 0)))
-                found[name] = many_ / few if number % 2 else few / many_
+                spent = {index: pair[index][name]() for index in ((0, 1) if number % 2 else (1, 0))}
+                found[name] = spent[1] / spent[0]
             yield found
 
 
-def settle(contestant: Contestant) -> None:
+def wait_until_idle(contestant: Contestant) -> None:
     """Waits until its processes do nothing by themselves.
 
     Raises:
         Hindrance: they go on and on.
     """
-    deadline = time.monotonic() + SETTLE_SECONDS
+    deadline = time.monotonic() + BUSY_SECONDS
     while time.monotonic() < deadline:
         before = proc.usage(contestant.pids())
         time.sleep(QUIET_SECONDS)
         if proc.used_between(before, proc.usage(contestant.pids())).cpu < QUIET_CPU * QUIET_SECONDS:
             return
-    raise Hindrance(f"{contestant.name} is still busy {SETTLE_SECONDS:.0f} seconds after its last request")
+    raise Hindrance(f"{contestant.name} is still busy {BUSY_SECONDS:.0f} seconds after its last request")
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,8 +53,8 @@ class Shared:
         found: T = self._started[start]
         return found
 
-    def end(self) -> None:
-        """Ends them."""
+    def close(self) -> None:
+        """Ends them; further rows start others."""
         self._started.clear()
         self._stack.close()
 

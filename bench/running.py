@@ -43,19 +43,17 @@ def run_bench(
     with opened(contestants, scale, place=place, before=before) as bench:
         lines: list[Line] = []
         left_out: list[str] = []
-        for row, following in itertools.pairwise([*rows, None]):
-            assert row is not None, "only what follows the last one is none"
-            begun = time.perf_counter()
-            try:
-                samples = measure_row(bench, row)
-            except Unavailable as why:
-                left_out.append(f"row {row.name} was left out: {why}")
-                continue
-            finally:
-                if following is None or kind_of(following) != kind_of(row):
-                    bench.shared.end()
-            tell(f"{row.title} ({time.perf_counter() - begun:.0f} s)")
-            lines += [line for metric in row.metrics for line in lines_of(metric, samples[metric.key])]
+        for _, alike in itertools.groupby(rows, key=kind_of):
+            with contextlib.closing(bench.shared):
+                for row in alike:
+                    begun = time.perf_counter()
+                    try:
+                        samples = measure_row(bench, row)
+                    except Unavailable as why:
+                        left_out.append(f"row {row.name} was left out: {why}")
+                        continue
+                    tell(f"{row.title} ({time.perf_counter() - begun:.0f} s)")
+                    lines += [line for metric in row.metrics for line in lines_of(metric, samples[metric.key])]
         return lines, left_out
 
 
@@ -89,9 +87,7 @@ def opened(contestants: Sequence[str], scale: Scale, *, place: Path, before: Pat
             seconds = time.perf_counter() - begun
             tell(f"{each} answers rightly, over {spoken}, with {len(contestant.pids())} processes ({seconds:.0f} s)")
             running.append(contestant)
-        bench = Bench(running, contents, load, scale, programs, credentials, folder)
-        stack.callback(bench.shared.end)
-        yield bench
+        yield Bench(running, contents, load, scale, programs, credentials, folder)
 
 
 def make_credentials(folder: Path) -> Credentials:
