@@ -44,8 +44,8 @@ class Roles:
 
 
 @contextmanager
-def roles(folder: Path, *, files: bool) -> Iterator[Roles]:
-    """v1, v2 and the proxy, joined by unix sockets, over one folder."""
+def roles(folder: Path, *, files: bool, seen: str = "data") -> Iterator[Roles]:
+    """v1, v2 and the proxy, joined by unix sockets, over one folder; the proxy sees it as `seen`."""
     with tempfile.TemporaryDirectory(prefix="ps-") as sockets, ExitStack() as stack:
         both = {name: {"unix": f"{sockets}/{name}", "upstream": f"unix:{sockets}/{name}"} for name in ("v1", "v2")}
         if files:
@@ -64,7 +64,10 @@ def roles(folder: Path, *, files: bool) -> Iterator[Roles]:
         for role in ("v1", "v2", "proxy"):
             own = folder / role
             own.mkdir()
-            (own / "roles.yml").write_text(yaml.safe_dump(settings))
+            text = yaml.safe_dump(settings)
+            if role == "proxy":
+                text = text.replace(f"files: {folder}/data", f"files: {folder}/{seen}")
+            (own / "roles.yml").write_text(text)
             running[role] = stack.enter_context(running_command(role, "roles.yml", folder=own))
         yield Roles(
             Client("127.0.0.1", running["proxy"].port("proxy")), Client("127.0.0.1", running["v2"].port("v2")), running
@@ -126,3 +129,20 @@ async def test_every_answer_is_as_without(tmp_path: Path, files: bool) -> None: 
         assert (layer.status, layer.body) == (200, LAYER.layer)
         rest = await client.ask("GET", f"/v1/images/{LAYER.id}/layer", {**agent, "Range": "bytes=5-"})
         assert (rest.status, rest.body) == (206, LAYER.layer[5:])
+
+
+async def test_the_bytes_are_those_that_the_proxy_sees(tmp_path: Path) -> None:
+    digest = _digest(LARGE)
+    place = "docker/registry/v2/blobs/sha256"
+    mirror = tmp_path / "seen" / place / digest[7:9] / digest[7:] / "data"
+    mirror.parent.mkdir(parents=True)
+    mirror.write_bytes(LARGE[::-1])  # what no registry would have
+    with roles(tmp_path, files=True, seen="seen") as running:
+        client = running.client
+        assert (await client.ask("POST", f"/v2/a/blobs/uploads/?digest={digest}", body=LARGE)).status == 201
+        assert (await client.ask("GET", f"/v2/a/blobs/{digest}")).body == LARGE[::-1]
+        mirror.write_bytes(LARGE[1:])
+        assert (await client.ask("GET", f"/v2/a/blobs/{digest}")).status == 502
+        mirror.unlink()
+        assert (await client.ask("GET", f"/v2/a/blobs/{digest}")).status == 502
+        assert (await client.ask("GET", f"/v2/a/blobs/{digest}", {"Range": "bytes=0-9"})).body == LARGE[:10]
