@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # aiohttp 3.14.5: `web.FileResponse` sends a strong ETag and `Accept-Ranges: bytes`, and takes no notice of that ETag in `If-Range`:
 # of a file that has been replaced in the meantime, `Range: bytes=5-` with the old ETag is answered with a part (206) of the new
-# one, where RFC 9110, section 13.1.5, asks for the whole (200). What a client puts together so is neither file. A date in
+# one, where RFC 9110, section 13.1.5, asks for the whole (200). A client that joins the two has neither file. A date in
 # `If-Range` is understood, and so is the ETag in `If-None-Match` and `If-Match`; nginx 1.22.1 answers 200.
 #
 # Blobs never change, but what is exported or listed beside them under a name does: whoever serves it so must compare by himself.

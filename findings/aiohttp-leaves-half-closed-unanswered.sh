@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # aiohttp 3.14.5: a client that has sent its whole request and then closes its sending side (shutdown, as `nc -N` and some health
-# checks do) gets no byte of an answer, though the handler runs to its end: a push takes effect, and who sent it never hears of
+# checks do) gets no byte of an answer, though the handler runs to its end: a push takes effect, and its sender never hears of
 # it. nginx 1.22.1 does likewise where it is a proxy and the side is closed while it waits for the answer (it logs 499), unless
 # `proxy_ignore_client_abort` is on; where it serves files it answers. So does distribution 2.8.2.
 #
-# TCP lets one side end before the other; who takes that for a client that has gone answers nobody. A check of `/v2/` that is well
-# against the registry itself can so fail through what stands in front of it, and the slower the answer the more often.
+# TCP lets one side end before the other; a server that takes this for a client that has left answers nobody. A check of `/v2/` that
+# succeeds against the registry itself can fail through what stands in front of it, and more often the slower the answer is.
 #
 # Needs: Debian 12 (apt-get, dpkg-deb) with nginx's libraries, Python 3 with venv, pip. Takes twenty seconds. Status 0: still so; 1:
 # the behaviour has changed.

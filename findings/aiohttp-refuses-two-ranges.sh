@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # aiohttp 3.14.5: `web.FileResponse` says `Accept-Ranges: bytes`, and answers `Range: bytes=0-3,10-13` with 416 and
-# `Content-Range: bytes */26`, although both ranges are in the file: to RFC 9110, section 15.5.17, 416 says that none is. A server
+# `Content-Range: bytes */26`, although both ranges are in the file: by RFC 9110, section 15.5.17, 416 says that none is. A server
 # that reads only one may pass over the header (200), and nginx 1.22.1 and distribution 2.8.2 send both (206,
 # multipart/byteranges).
 #

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # crane 0.22.1: `crane catalog` asks for pages of 1000 names (`n=1000`), and cannot be told another number. distribution (2.8.2 and
-# 3.1.2) refuses pages that are larger than `catalog.maxentries`: with 100 there, as one sets it against expensive listings, crane
+# 3.1.2) refuses pages that are larger than `catalog.maxentries`: with 100 there, as one sets it to make listings cheap, crane
 # ends with PAGINATION_NUMBER_INVALID and lists nothing, also where the registry has three repositories. oras 1.3.6 names no number,
 # and lists them all, page by page.
 #

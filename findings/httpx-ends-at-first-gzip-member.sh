@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# httpx 0.28.1: of a body with `Content-Encoding: gzip` that is two gzip members, one after the other, it gives out the first, and
-# no error: the rest is thrown away. GNU Wget 1.21.3 does so too, with status 0. To RFC 1952, section 2.2, several members are one
+# httpx 0.28.1: of a body with `Content-Encoding: gzip` that is two gzip members, one after the other, it gives out the first and
+# throws the rest away, without an error. GNU Wget 1.21.3 does so too, with status 0. By RFC 1952, section 2.2, several members are one
 # valid gzip file: `cat a.gz b.gz`, bgzip and eStargz make such. aiohttp 3.14.5, requests 2.34.2 and Go read both; curl 7.88.1
 # writes the first and ends with status 23.
 #

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # @snyk/docker-registry-v2-client 4.0.5 (npm): `getTagsPaginated`, which its documentation recommends for repositories with many tags, asks
 # for 1000 and takes a page of fewer for the last, whatever `Link` says: of a registry whose pages are smaller it gives out the
-# first, and no error. distribution 3.1.2 has such pages where `tags.maxtags` is below 1000 (here 5, of 13 tags); to OCI's
+# first, and no error. distribution 3.1.2 has such pages where `tags.maxtags` is below 1000 (here 5, of 13 tags); by OCI's
 # distribution-spec 1.1 a page may be shorter than was asked if there is a `Link`. `getTags`, which it advises against, follows it and
 # gives out all 13, as oras 1.3.6 does.
 #
