@@ -1,14 +1,11 @@
 """What is measured, what Portside must reach and what it aims at (PERFORMANCE section 2). PURE.
 
-A bound says: the subject's median, divided by the other's median where there is one, keeps a limit. Separate processes
-have floors for CPU alone; everything else is asked of the one-process form.
+Separate processes have floors for CPU alone; everything else is asked of the one-process form.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
+from bench.judging import Better, Bound, Metric, Row
 
 REFERENCE = "n+d2"
 DISTRIBUTION = "d3"
@@ -21,90 +18,6 @@ BEFORE = "before"
 BEFORE_ROLES = "before roles"
 EARLIER = {PORTSIDE: BEFORE, ROLES: BEFORE_ROLES}
 """Each form, and the same form of an earlier build that is measured beside it (`--before`)."""
-
-
-class Better(Enum):
-    """Which way is better."""
-
-    LESS = "≤"
-    MORE = "≥"
-
-
-class Verdict(Enum):
-    """What a bound, or a line with several, says; the worst first."""
-
-    BELOW = "below floor"
-    FLOOR = "floor kept"
-    AIM = "aim reached"
-    OPEN = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """What is asked.
-
-    Attributes:
-        subject: the contestant that must keep it.
-        against: the contestant whose median divides the subject's; None for absolute figures.
-        floor: the limit that must be kept.
-        aim: the limit that one wishes to keep; None for none.
-    """
-
-    subject: str
-    against: str | None
-    floor: float
-    aim: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One figure of a row.
-
-    Attributes:
-        key: `row.figure`, as in `small.tag.cpu`.
-        title: what it is, for readers.
-        unit: of its samples.
-    """
-
-    key: str
-    title: str
-    unit: str
-    better: Better
-    bounds: tuple[Bound, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What is measured together."""
-
-    name: str
-    title: str
-    metrics: tuple[Metric, ...]
-
-
-def keeps(value: float, limit: float, better: Better) -> bool:
-    return value <= limit if better is Better.LESS else value >= limit
-
-
-def judge(metric: Metric, bound: Bound, medians: Mapping[str, float]) -> Verdict:
-    """Says whether a bound is kept; OPEN when a contestant was not measured."""
-    value = compared(bound.subject, bound.against, medians)
-    if value is None:
-        return Verdict.OPEN
-    if not keeps(value, bound.floor, metric.better):
-        return Verdict.BELOW
-    return Verdict.AIM if bound.aim is not None and keeps(value, bound.aim, metric.better) else Verdict.FLOOR
-
-
-def compared(subject: str, against: str | None, medians: Mapping[str, float]) -> float | None:
-    """Returns a median, or the ratio of two; None when there is none."""
-    if subject not in medians:
-        return None
-    if against is None:
-        return medians[subject]
-    other = medians.get(against)
-    return medians[subject] / other if other else None
-
 
 NO_WORSE = 1.05
 """Against an earlier build: what is meant for some requests must not make others dearer."""

@@ -16,9 +16,10 @@ from bench.beside_pushes import measure_beside_pushes
 from bench.contents import MANIFEST_TYPE, Contents, blobs_of, forget_pushes
 from bench.contestants import Contestant, Credentials
 from bench.converting import converting
-from bench.floors import BEFORE, EARLIER, PORTSIDE, REFERENCE, Metric, Row
+from bench.floors import BEFORE, EARLIER, PORTSIDE, REFERENCE
 from bench.growth import measure_growth
 from bench.image_pulls import measure_image_pulls
+from bench.judging import Metric, Row
 from bench.listings import measure_listings
 from bench.load import Load
 from bench.logged_in import logged_in

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from bench.contents import check, make_contents, put_image
 from bench.contestants import Contestant, Credentials
-from bench.floors import DISTRIBUTION, REFERENCE, STATIC, Row
+from bench.floors import DISTRIBUTION, REFERENCE, STATIC
+from bench.judging import Row
 from bench.load import Load
 from bench.peers import make_contestant
 from bench.programs import Hindrance, Unavailable, find_programs

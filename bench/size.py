@@ -12,7 +12,8 @@ from pathlib import Path
 from bench import proc
 from bench.contents import PUSHED, blobs_of
 from bench.contestants import Contestant
-from bench.floors import PORTSIDE, ROLES, Verdict
+from bench.floors import PORTSIDE, ROLES
+from bench.judging import Verdict
 from bench.load import Load
 from bench.moving import grown, idle
 from bench.peers import make_contestant

@@ -8,7 +8,8 @@ from fractions import Fraction
 from statistics import median
 from typing import Any
 
-from bench.floors import EARLIER, PEERS, PORTSIDE, Better, Bound, Metric, Verdict, compared, judge
+from bench.floors import EARLIER, PEERS, PORTSIDE
+from bench.judging import Better, Bound, Metric, Verdict, compared, judge
 
 _ORDER = tuple(Verdict)
 _LARGEST_DENOMINATOR = 20

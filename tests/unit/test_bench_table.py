@@ -4,20 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.floors import (
-    DISTRIBUTION,
-    PORTSIDE,
-    REFERENCE,
-    ROLES,
-    ROWS,
-    STATIC,
-    Better,
-    Bound,
-    Metric,
-    Verdict,
-    judge,
-    rows_named,
-)
+from bench.floors import DISTRIBUTION, PORTSIDE, REFERENCE, ROLES, ROWS, STATIC, rows_named
+from bench.judging import Better, Bound, Metric, Verdict, judge
 from bench.table import Line, as_json, below_floor, figure, lines_of, number, render
 
 CPU = Metric(
