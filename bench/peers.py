@@ -127,7 +127,7 @@ def roles(folder: Path, credentials: Credentials, programs: Programs, *, name: s
     upstreams: dict[str, Any] = {}
     for role in ("v1", "v2"):
         place = f"unix:{folder / role}.sock"
-        # As compose/portside.yml has it; an earlier build may not know it.
+        # As compose/docker-compose.yml has it; an earlier build may not know it.
         shared = {"files": str(folder / "data")} if name == ROLES else {}
         settings = {**_storage(folder), "http": {"addr": place}, "gateway": {role: shared}}
         commands[role] = (programs.portside, role, _written(folder / f"{role}.yml", settings))

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from backends.auth.schemes import Failure
 from portside.settings.loading import Role
@@ -51,9 +52,21 @@ def test_the_page_on_foreign_registries_loads_as_it_is(load: Load) -> None:
 
 
 def test_the_containers_settings_load_for_every_role(load: Load) -> None:
-    text = (DOCS.parent / "compose" / "portside.yml").read_text()
-    for role in (Role.PROXY, Role.V1, Role.V2):
-        assert load(role, text).notes == ()
+    compose = DOCS.parent / "compose"
+    text = (compose / "portside.yml").read_text()
+    services = yaml.safe_load((compose / "docker-compose.yml").read_text())["services"]
+    for role, name in ((Role.PROXY, "proxy"), (Role.V1, "registryv1"), (Role.V2, "registryv2")):
+        assert load(role, text).notes == ()  # with a compose file of one's own
+        service = services[name]
+        environment = {key: value for key, value in service["environment"].items() if "$" not in value}
+        settings = load(role, text, environment)
+        assert settings.notes == ()
+        seen = [each.files for each in (settings.proxy.v1, settings.proxy.v2) if each is not None]
+        if role is not Role.PROXY:
+            seen = [settings.v1.files if role is Role.V1 else settings.v2.files]
+        mounted = {each.removesuffix(":ro").rpartition(":")[2] for each in service["volumes"]}
+        assert seen, name
+        assert {*seen} <= mounted
 
 
 def test_every_reason_for_which_a_request_is_refused_stands_on_the_page() -> None:
