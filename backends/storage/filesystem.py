@@ -68,7 +68,7 @@ class FilesystemDriver:
         self._listings = Listings(self._opener)
         self._absences = Absences(self._opener, self.submit)
         is_told = self._opener.cached and tells_changes(str(root))
-        self._kept = KeptFiles(os.fstat(self._root).st_dev, self._opener.open_cached) if is_told else None
+        self._kept = KeptFiles(self._root) if is_told else None
         self.boot_id = _boot_id()
 
     # reading

@@ -5,7 +5,8 @@ can set back. So while an open descriptor shows the time at which it was read, i
 that costs a fraction of opening and reading it anew. Storage is asked at every read all the same: what another process
 has removed is gone for the next.
 
-Whoever renames a folder above changes nothing of the file, so after a second it is looked up by its path again.
+Whoever renames a folder above changes nothing of the file, so after a second it is looked up by its path again; what
+would be opened by its path at each read is looked up each time.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable
 from os import fstat
 from time import monotonic
 
@@ -39,14 +39,12 @@ class KeptFiles:
     """The files below one root that are kept; not for several threads.
 
     Args:
-        device: the one that they must be on: what is mounted below the root may not tell of changes.
-        look_up: opens a path for reading where the kernel can look it up in memory; -1 where that takes a thread, and
-            FileNotFoundError where it is not there.
+        root: a descriptor of it. They must be on its device: what is mounted below may not tell of changes.
     """
 
-    def __init__(self, device: int, look_up: Callable[[bytes], int]) -> None:
-        self._device = device
-        self._look_up = look_up
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._device = fstat(root).st_dev
         self._kept: Cache[str, _Kept] = Cache(bound=BOUND)
         self._asked: set[str] = set()
         self._asked_until = 0.0
@@ -75,19 +73,17 @@ class KeptFiles:
         return None
 
     def _is_at(self, path: str, kept: _Kept) -> bool:
-        """Whether a path still leads to the file that is kept; so it is for another second then."""
+        """Whether a path still leads to the file that is kept, unchanged; so it is for another second then.
+
+        It does not wait for a disk: an open file keeps its path in memory, and who changes one has changed it there.
+        """
         now = monotonic()
         try:
-            fd = self._look_up(path[1:].encode())
-        except FileNotFoundError:
+            found = os.stat(path[1:], dir_fd=self._root)
+        except OSError:
             return False
-        if fd < 0:
+        if found.st_ino != kept.inode or found.st_ctime_ns != kept.changed or found.st_dev != self._device:
             return False
-        try:
-            if not os.path.sameopenfile(fd, kept.fd):
-                return False
-        finally:
-            os.close(fd)
         kept.until = now + KEPT_SECONDS
         return True
 
@@ -135,10 +131,7 @@ class KeptFiles:
 
         def ask() -> bool:
             kept = self._kept.get(path)
-            if kept is not None and monotonic() < kept.until:
-                return kept.changed == changed == fstat(kept.fd).st_ctime_ns
-            kept = self._find(path)
-            return kept is not None and kept.changed == changed
+            return kept is not None and kept.changed == changed and self._is_at(path, kept)
 
         return ask
 
@@ -166,8 +159,7 @@ class KeptFiles:
         is_old = time.time_ns() - info.st_ctime_ns > RACY_SECONDS * 1_000_000_000
         if not is_old or (content is not None and len(content) != info.st_size):
             return False
-        found = FileInfo(info.st_size, info.st_mtime, is_directory=False)
-        self._kept.put(path, _Kept(fd, info.st_ctime_ns, now + KEPT_SECONDS, content, found))
+        self._kept.put(path, _Kept(fd, info, now + KEPT_SECONDS, content))
         return True
 
     def close(self) -> None:
@@ -180,20 +172,22 @@ class _Kept:
 
     Attributes:
         fd: keeps it open.
+        inode: its number on its device.
         changed: when it was changed last, in nanoseconds since 1970.
         until: when it is to be read by its path again, by `time.monotonic`.
         content: all of it; None where nobody has read it.
         info: its size and when it was written.
     """
 
-    __slots__ = ("changed", "content", "fd", "info", "until")
+    __slots__ = ("changed", "content", "fd", "info", "inode", "until")
 
-    def __init__(self, fd: int, changed: int, until: float, content: bytes | None, info: FileInfo) -> None:
+    def __init__(self, fd: int, found: os.stat_result, until: float, content: bytes | None) -> None:
         self.fd = fd
-        self.changed = changed
+        self.inode = found.st_ino
+        self.changed = found.st_ctime_ns
         self.until = until
         self.content = content
-        self.info = info
+        self.info = FileInfo(found.st_size, found.st_mtime, is_directory=False)
 
     def __del__(self) -> None:
         os.close(self.fd)

@@ -185,6 +185,11 @@ def move_the_repository_away(site: Site, name: str) -> None:
     time.sleep(1.2)  # who renames a folder above is seen when the path is looked up again
 
 
+def move_the_folder_of_the_blob_away(site: Site, name: str) -> None:
+    folder = blob_file(site.data, layer_of(name)).parent
+    folder.rename(folder.with_name(f"{folder.name}-moved"))
+
+
 CHANGES: list[tuple[Callable[..., bytes], Callable[[Site, str], None]]] = [
     *(
         (ask, change)
@@ -206,6 +211,7 @@ CHANGES: list[tuple[Callable[..., bytes], Callable[[Site, str], None]]] = [
     (by_digest, remove_the_revision),
     (by_digest, delete_the_repository),
     (by_digest, move_the_repository_away),
+    (blob, move_the_folder_of_the_blob_away),
     *(
         (ask, change)
         for ask in (blob, head_of_blob)
