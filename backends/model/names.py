@@ -21,7 +21,7 @@ LIBRARY = "library"
 """v1's namespace of names without one."""
 
 MAX_REPOSITORY_NAME = 255
-_COMPONENT = re.compile(r"[a-z0-9]++(?:(?:\.|_{1,2}|-++)[a-z0-9]++)*+", re.ASCII)
+_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*", re.ASCII)
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _IMAGE_ID = re.compile(r"(?:[0-9a-f]{64}|[0-9a-f]{16})", re.ASCII)
