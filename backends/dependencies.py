@@ -58,10 +58,11 @@ class Passage(Protocol):
 
     tells: Callable[[int, int], Sequence[Tell]]
 
-    def begin(self, peer: str, done: Callable[[], None]) -> Passing | None:
+    def begin(self, head: bytes, peer: str, done: Callable[[], None]) -> Passing | None:
         """Passes a request on; None where that takes waiting.
 
         Args:
+            head: the request's bytes.
             peer: the address of its client.
             done: called once, when its answer is there, or is not to be given without a handler.
         """

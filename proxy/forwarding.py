@@ -42,7 +42,7 @@ from proxy.passages import Passage, Passing, split_at_address
 from proxy.passing_back import KEPT_BYTES, Asked, KeptAnswer, KeptHead, make_kept, may_be_kept, takes_kept, weigh
 from proxy.receiving import ClientBody, nothing
 from proxy.replying import reply
-from proxy.request_heads import RequestHeads, encode_request
+from proxy.request_heads import KeptRequest, RequestHeads, encode_request
 from proxy.routing import Backend, origin_form
 from proxy.settings import HEALTH_PATH, UpstreamSettings
 from proxy.upstream_address import UpstreamAddress
@@ -198,23 +198,25 @@ class Forwarder:
 
     async def _send(self, request: web.BaseRequest, body: ClientBody | None, *, expects: bool) -> UpstreamAnswer:
         if body is None:
-            head = await self._heads.of(request)
+            head, kept = await self._heads.of(request)
             noted = NOTED.get()
-            if noted is not None:
-                noted.passage = self._passage(request, head)
+            if noted is not None and kept is not None:
+                noted.passage = self._passage(request, kept)
             return await ask(self._pool, head, method=request.method)
         has_length = "Content-Length" in request.headers
         head = await self._heads.with_body(request, chunked=not has_length, expects=expects)
         sent = Body(body.pour, body.close, chunked=not has_length, expects=expects)
         return await ask(self._pool, head, method=request.method, body=sent)
 
-    def _passage(self, request: web.BaseRequest, head: bytes) -> Passage | None:
+    def _passage(self, request: web.BaseRequest, asked: KeptRequest) -> Passage | None:
         """Returns how requests of the same bytes may go on; None where more than these and the address decides."""
         if not self._heads.are_by_bytes or request_context.TRUSTED_PEER in request:
             return None
-        parts = split_at_address(head, request.remote or "")
+        parts = split_at_address(asked.data, request.remote or "")
+        if parts is None:
+            return None
         kept = partial(self._kept_head, request.get(request_context.RESPONSE_HEADERS))
-        return None if parts is None else Passage(self._pool, parts, kept, is_head=request.method == "HEAD")
+        return Passage(self._pool, parts, kept, shows=asked.shows, is_head=request.method == "HEAD")
 
     async def _ask_again(self, request: web.BaseRequest, answer: UpstreamAnswer, own: OwnCredentials) -> UpstreamAnswer:
         """Asks once more with another token, where there may be one: nothing was done, and no body is gone."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from backends.dependencies import Tell
 from proxy.answer_heads import AnswerHead
+from proxy.message_heads import end_of_head
 from proxy.passing_back import KeptHead, message_of
 from proxy.upstream_answers import UpstreamAnswer
 from proxy.upstream_connection import UpstreamConnection
@@ -45,7 +46,8 @@ class Passage:
 
     Args:
         pool: of the registry.
-        parts: of the head that it gets, before and after the client's address.
+        parts: of the head that it gets, before and after the client's address, without its end.
+        shows: the name of the client's header with credentials that it gets too, as the client writes it; b"" for none.
         kept: what an answer's head becomes for the client, and whether content follows; None where that depends.
         is_head: whether it is a HEAD.
 
@@ -53,16 +55,19 @@ class Passage:
         tells: returns what an answer leaves behind, of its status and the bytes of its body.
     """
 
-    def __init__(self, pool: UpstreamPool, parts: tuple[bytes, bytes], kept: Kept, *, is_head: bool) -> None:
+    def __init__(
+        self, pool: UpstreamPool, parts: tuple[bytes, bytes], kept: Kept, *, shows: bytes, is_head: bool
+    ) -> None:
         self.pool = pool
         self._parts = parts
+        self._shows = shows
         self.kept = kept
         self.is_head = is_head
         self.tells: Callable[[int, int], Sequence[Tell]] = lambda *_: ()
         self._told: dict[tuple[int, int], Sequence[Tell]] = {}
 
-    def begin(self, peer: str, done: Callable[[], None]) -> Passing | None:
-        """Passes a request on; None where that takes a new connection."""
+    def begin(self, head: bytes, peer: str, done: Callable[[], None]) -> Passing | None:
+        """Passes a request on, given its bytes; None where that takes a new connection."""
         connection = self.pool.take_idle()
         if connection is None:
             return None
@@ -70,7 +75,7 @@ class Passage:
         passing = Passing(self, connection, done)
         try:
             connection.begin(
-                b"".join((before, address_lines(peer), after)),
+                b"".join((before, address_lines(peer), after, end_of_head(self._shows, head))),
                 is_whole=True,
                 wants_head_only=self.is_head,
                 progress=passing.look,

@@ -1,15 +1,19 @@
 """The heads of requests to a registry elsewhere: made of a client's by the pure functions in `headers`.
 
-A client that sends the same again has the same head made of it, so heads are kept by what they were made of: unless
-they hold the proxy's own credentials or tell of a certificate, which end with their time.
+A client that sends the same again has the same head made of it, so heads are kept by what they were made of.
+
+Invariant: no credentials are kept. A client's `Authorization` is put at the end of a kept head each time; a head with
+other secrets, with the proxy's own credentials or with a certificate is made anew each time.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import string
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from aiohttp import web
@@ -20,11 +24,12 @@ from backends.http.certificate_header import HEADER as CERTIFICATE_HEADER
 from backends.http.certificate_header import asked_for, seal
 from backends.http.client_certificates import peer_certificate
 from backends.http.handed_files import TAKES
+from backends.http.masking import masked
 from backends.http.request_info import client_scheme
 from backends.model.cache import Cache
 from proxy.credentials import PASSED, PASSED_TO_V1, OwnCredentials
 from proxy.headers import Header, request_headers
-from proxy.message_heads import encode_head
+from proxy.message_heads import encode_head, end_with
 from proxy.routing import Backend, origin_form
 from proxy.upstream_address import UpstreamAddress
 from proxy.upstream_answers import REPEATABLE
@@ -33,8 +38,24 @@ HEADS_REMEMBERED = 1024 * 1024
 """Bytes of heads that are not made again when the same request comes again."""
 _NO_LENGTH = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods that say nothing of a length where they have no body."""
+_SECRETS = frozenset({b"cookie", b"cookie2", b"proxy-authorization"})
+_ONE_LINE = re.compile(rb"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?")
 
 _log = logging.getLogger("portside.proxy")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRequest:
+    """A head that may be kept: without its client's credentials.
+
+    Attributes:
+        data: its bytes without its empty line.
+        shows: the name of the client's header with credentials that the registry is to see, as the client writes it;
+            b"" for none.
+    """
+
+    data: bytes
+    shows: bytes
 
 
 class RequestHeads:
@@ -63,32 +84,40 @@ class RequestHeads:
         self._certificate_key = certificate_key
         self._takes_files = takes_files
         self._passed = PASSED_TO_V1 if backend is Backend.V1 else PASSED
-        self._heads: Cache[object, bytes] = Cache(bound=HEADS_REMEMBERED, weigh=lambda _, head: 1024 + 3 * len(head))
+        self._heads: Cache[object, KeptRequest] = Cache(
+            bound=HEADS_REMEMBERED, weigh=lambda _, head: 1024 + 3 * len(head.data)
+        )
 
     @property
     def are_by_bytes(self) -> bool:
         """Whether the bytes of a request and its client's address decide what its head becomes."""
         return self._own is None and self._certificate_key is None
 
-    async def of(self, request: web.BaseRequest) -> bytes:
-        """Returns the head of a request without a body."""
-        if self._own is not None or (self._certificate_key is not None and peer_certificate(request)):
-            return self._encode(request, await self._headers(request), ())
+    async def of(self, request: web.BaseRequest) -> tuple[bytes, KeptRequest | None]:
+        """Returns the head of a request without a body, and what of it may be kept; None for nothing."""
+        plain = _without_credentials(request)
+        if plain is None or self._own is not None or (self._certificate_key is not None and peer_certificate(request)):
+            return self._encode(request, await self._headers(request), ()), None
+        headers, name, credentials = plain
         asked = (
             request.method,
             request.raw_path,
-            request.raw_headers,
+            headers,
+            name,
             request.remote,
             request.scheme,
             request_context.TRUSTED_PEER in request,
             request_context.DROP_AUTHORIZATION in request,
         )
         try:
-            return self._heads[asked]
+            kept = self._heads[asked]
         except KeyError:
-            head = self._encode(request, await self._headers(request), ())
-            self._heads.put(asked, head)
-            return head
+            made = await self._headers(request)
+            shown = [each for each in made if each[0].lower() != "authorization"]
+            data = self._encode(request, shown, ()).removesuffix(b"\r\n")
+            kept = KeptRequest(data, name if len(shown) < len(made) else b"")
+            self._heads.put(asked, kept)
+        return kept.data + end_with(credentials if kept.shows else b""), kept
 
     async def with_body(self, request: web.BaseRequest, *, chunked: bool, expects: bool) -> bytes:
         """Returns the head of a request with a body.
@@ -142,6 +171,28 @@ class RequestHeads:
         except ValueError as error:
             _log.warning("%s; the %s registry is told of none", error, self._backend.value)
             return []
+
+
+def _without_credentials(request: web.BaseRequest) -> tuple[tuple[tuple[bytes, bytes], ...], bytes, bytes] | None:
+    """Returns a request's headers without credentials, and these: name and value of `Authorization`, b"" for none.
+
+    None where secrets are elsewhere too, or `Authorization` is not one plain line.
+    """
+    name = credentials = b""
+    rest = []
+    for header in request.raw_headers:
+        lower = header[0].lower()
+        if lower == b"authorization":
+            if name or _ONE_LINE.fullmatch(header[1]) is None:
+                return None
+            name, credentials = header
+        elif lower in _SECRETS:
+            return None
+        else:
+            rest.append(header)
+    if masked(request.raw_path) != request.raw_path:
+        return None
+    return tuple(rest), name, credentials
 
 
 def encode_request(method: str, target: str, headers: Sequence[Header]) -> bytes:

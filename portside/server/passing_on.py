@@ -37,7 +37,7 @@ class PassedOn:
 
     def begin(self, passage: Passage, done: Callable[[], None]) -> bool:
         """Passes it on; returns whether that could be done at once."""
-        self.passing = passage.begin(self._peer, done)
+        self.passing = passage.begin(self.head, self._peer, done)
         return self.passing is not None
 
     def tell(self) -> None:

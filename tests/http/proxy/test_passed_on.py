@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
+import secrets
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import FunctionType, ModuleType
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from portside.server.kept_answers import KeptAnswers, KeptPassage
+from proxy.passages import Passage
+from proxy.request_heads import RequestHeads
 from proxy.routing import Backend
 from proxy.settings import UpstreamSettings
+from proxy.upstream_pool import UpstreamPool
 from tests.support.proxies import RunningProxy, answered, running_proxy
 from tests.support.upstreams import Conversation, Head, Peer, Registry, spoken_by_hand
 
@@ -87,6 +94,35 @@ async def test_the_registry_is_asked_each_time_and_gets_the_same(registry: Regis
         assert proxy.requests == []
         assert len(script.heads) == before + 5
         assert len({(head.line, head.headers) for head in script.heads}) == 1
+
+
+@pytest.mark.parametrize("line", ["Authorization: Basic {}", "aUTHORIZATION:\tBearer a {}  ", "Cookie: session={}"])
+async def test_no_credentials_are_kept(registry: Registry, line: str) -> None:
+    script = _Script()
+    secret = secrets.token_hex(16)
+    head = _head("/v2/", line.format(secret))
+    async with passing(registry, script) as (proxy, client):
+        if not line.startswith("Cookie"):
+            await _learn(proxy, client, head)
+        proxy.requests.clear()
+        for _ in range(6):
+            await client.send(head)
+            await answered(client)
+        assert len(proxy.requests) == (6 if line.startswith("Cookie") else 0)
+        name, _, value = line.format(secret).partition(":")
+        assert [each.value(name) for each in script.heads[-6:]] == [value.strip()] * 6
+        kept = [
+            each for each in gc.get_objects() if isinstance(each, RequestHeads | Passage | KeptPassage | KeptAnswers)
+        ]
+        assert {type(each) for each in kept} == {RequestHeads, Passage, KeptPassage, KeptAnswers}
+        seen: dict[int, object] = {}
+        while kept:
+            each = kept.pop()
+            if id(each) not in seen and not isinstance(each, type | ModuleType | FunctionType | UpstreamPool):
+                seen[id(each)] = each
+                assert secret not in repr(each if isinstance(each, str | bytes) else "")
+                kept += gc.get_referents(each)
+        assert any(isinstance(each, bytes) and b"X-Real-IP" in each for each in seen.values())
 
 
 async def test_each_client_is_told_by_its_own_address(registry: Registry) -> None:
