@@ -8,7 +8,7 @@ import socket
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from tests.support.commands import RunningCommand, running_command
 
 RACY_SECONDS = 2.2
 """So long after a file was written it is known to be old."""
+INSISTENCE = 20
+"""So often, 10 ms apart, a request is sent by whom wants its answer kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,18 @@ class Site:
             if self.again() > before:
                 return answer
             assert time.monotonic() < deadline, f"it is never answered again: {answer}"
+
+    def insist(self, head: bytes) -> int:
+        """Sends a request as often as it takes to have an answer kept, and used; returns how many were given again."""
+        before = self.again()
+        with ExitStack() as stack:
+            wire = stack.enter_context(self.connection())
+            for _ in range(INSISTENCE):
+                answer = wire.ask(head)
+                if b"\r\nConnection: close" in answer.head or b" HTTP/1.0\r\n" in head:
+                    wire = stack.enter_context(self.connection())
+                time.sleep(0.01)
+        return self.again() - before
 
 
 @dataclass(frozen=True, slots=True)

@@ -294,15 +294,13 @@ NEVER = {
 
 @pytest.mark.parametrize("name", NEVER)
 def test_some_answers_are_never_given_again(site: Site, name: str) -> None:
-    before = site.again()
-    for _ in range(8):
-        with site.connection() as wire:
-            wire.ask(NEVER[name])
-    if b"close" not in NEVER[name] and b"HTTP/1.0" not in NEVER[name]:
-        with site.connection() as wire:
-            for _ in range(8):
-                wire.ask(NEVER[name])
-    assert site.again() == before
+    assert site.insist(NEVER[name]) == 0
+
+
+@pytest.mark.parametrize("lines", [(), ("Connection: keep-alive",), ("Connection: close",)])
+def test_that_often_others_are_given_again(site: Site, lines: tuple[str, ...]) -> None:
+    for ask in (tag, blob, head_of_tag):
+        assert site.insist(ask("same", f"X-Often: {ask.__name__}", *lines)) > 0
 
 
 def test_the_last_of_a_connection_is_given_again_and_is_the_last(site: Site) -> None:
@@ -325,13 +323,18 @@ def test_the_last_of_a_connection_is_given_again_and_is_the_last(site: Site) -> 
 
 def test_the_first_of_a_connection_is_given_again(site: Site) -> None:
     known = tag("same", "User-Agent: first/1.0")
-    with site.connection() as wire:
-        answer = site.learn(wire, known)
-    before = site.again()
-    with site.connection() as wire:
-        given = [wire.ask(piece) for piece in (known, known, get("/v2/?never=before"), known)]
+    deadline = time.monotonic() + 20
+    while True:  # on a busy machine it may have to be learnt anew in between
+        with site.connection() as wire:
+            answer = site.learn(wire, known)
+        before = site.again()
+        with site.connection() as wire:
+            given = [wire.ask(piece) for piece in (known, known, get("/v2/?never=before"), known)]
         assert [given[0], given[1], given[3]] == [answer] * 3
-        assert site.again() == before + 3
+        if site.again() == before + 3:
+            break
+        assert time.monotonic() < deadline
+    with site.connection() as wire:
         wire.socket.sendall(known[:-1])
         wire.socket.sendall(known[-1:] + known)
         assert [wire.read(), wire.read()] == [answer, answer]
