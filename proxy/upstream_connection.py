@@ -10,6 +10,7 @@ more. Reading pauses while the client does not take what has come, writing while
 from __future__ import annotations
 
 import asyncio
+import select
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -54,6 +55,7 @@ class UpstreamConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_arrived",
         "_body",
         "_buffer",
         "_drained",
@@ -82,6 +84,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._heads = heads
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._arrived = select.poll()
         self.failure: UpstreamFailure | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -169,6 +172,8 @@ class UpstreamConnection(asyncio.Protocol):
         """
         while (head := self.head) is None:
             await self._wait()
+        if self.failure is not None and not self._is_whole:  # its client has got nothing yet, and may be told why
+            raise self.failure
         return head
 
     async def read(self) -> bytes:
@@ -215,6 +220,10 @@ class UpstreamConnection(asyncio.Protocol):
             self.is_idle and self.failure is None and self._transport is not None and not self._transport.is_closing()
         )
 
+    def is_silent(self) -> bool:
+        """Whether nothing has come that the loop has not read yet: before a request, it would look like the answer."""
+        return not self._arrived.poll(0)
+
     def may_serve_on(self) -> bool:
         """Makes it idle, if it can be used again."""
         head = self.head
@@ -253,6 +262,7 @@ class UpstreamConnection(asyncio.Protocol):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment] # uvloop's transports are of no class of asyncio's
+        self._arrived.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     @override
     def data_received(self, data: bytes) -> None:

@@ -42,9 +42,10 @@ class UpstreamPool:
         """Returns a connection that was used before, the last one first; None when there is none."""
         while self._idle:
             connection, _ = self._idle.pop()
-            if connection.is_usable():
+            if connection.is_usable() and connection.is_silent():
                 self._busy.add(connection)
                 return connection
+            connection.close()
         return None
 
     async def open(self) -> UpstreamConnection:

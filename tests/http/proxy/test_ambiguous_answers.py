@@ -8,6 +8,10 @@ import json
 import pytest
 
 from proxy.routing import Backend
+from proxy.settings import UpstreamSettings
+from proxy.upstream_address import UpstreamAddress
+from proxy.upstream_answers import ask
+from proxy.upstream_pool import UpstreamPool
 from tests.support.proxies import answered, running_proxy
 from tests.support.upstreams import Peer, Registry
 
@@ -44,6 +48,19 @@ async def test_it_is_502(registry: Registry, said: str) -> None:
 
     async with registry(converse) as upstream, running_proxy({Backend.V2: upstream.address}) as proxy:
         answer = await proxy.ask("GET", "/v2/")
+        assert answer.status == 502
+        assert "its answer is not HTTP" in json.loads(answer.body)["errors"][0]["detail"]["reason"]
+
+
+@pytest.mark.parametrize("said", ["5\nhello\r\n0\r\n\r\n", "2\r\n{}\r\n2\r\n{}}\r\n"])
+async def test_malformed_chunks_in_one_piece_with_their_head_are_502(registry: Registry, said: str) -> None:
+    async def converse(peer: Peer) -> None:
+        await peer.read_head()
+        await peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", said)
+        await peer.other_side_closed()
+
+    async with registry(converse) as upstream, running_proxy({Backend.V2: upstream.address}) as proxy:
+        answer = await proxy.ask("GET", "/v2/a/blobs/x")
         assert answer.status == 502
         assert "its answer is not HTTP" in json.loads(answer.body)["errors"][0]["detail"]["reason"]
 
@@ -97,6 +114,30 @@ async def test_what_follows_an_answer_is_nobody_s(registry: Registry, first: str
             assert answer.head.value("X-Of") is None
             await asyncio.sleep(0.1)
             assert upstream.connections == asked
+
+
+async def test_what_came_before_it_was_asked_is_no_answer(registry: Registry) -> None:
+    peers: list[Peer] = []
+    dropped = asyncio.Event()
+
+    async def converse(peer: Peer) -> None:
+        peers.append(peer)
+        await peer.read_head()
+        await peer.answer("200 OK", body=b"{}")
+        await peer.other_side_closed()
+        dropped.set()
+
+    async with registry(converse) as upstream:
+        pool = UpstreamPool(UpstreamAddress(UpstreamSettings(upstream.address), name="v2"), read_seconds=5.0)
+        try:
+            async with await ask(pool, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", method="GET") as answer:
+                assert await answer.read_whole() == b"{}"
+            peers[0].writer.write(OTHERS.encode())  # sent at once, and not read before the loop goes on
+            assert pool.take_idle() is None
+            async with asyncio.timeout(5):
+                await dropped.wait()
+        finally:
+            await pool.close()
 
 
 async def test_the_answer_to_head_has_no_body_and_what_looks_like_one_is_nobody_s(registry: Registry) -> None:
