@@ -14,6 +14,10 @@ from proxy.answer_heads import MalformedAnswer
 MAX_LINE = 4096
 """Bytes of the line with a chunk's size, which may have extensions, and of each field behind the last chunk."""
 MAX_TRAILER = 16 * 1024
+CHUNKS_AT_ONCE = 512
+"""So many are read before the event loop goes on: hostile ones have one byte."""
+SMALL = 4096
+"""Smaller pieces are joined: to pass one on costs more than to copy it."""
 LAST_CHUNK = b"0\r\n\r\n"
 # No possessive quantifiers: with fullmatch, early versions of Python 3.11 take half a match for a whole one.
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
@@ -35,10 +39,11 @@ class ChunkedBody:
         rest: what came behind its end.
     """
 
-    __slots__ = ("_at", "_left", "_line", "_trailer", "rest")
+    __slots__ = ("_at", "_backlog", "_left", "_line", "_trailer", "rest")
 
     def __init__(self) -> None:
         self._at = _At.SIZE
+        self._backlog = b""
         self._left = 0
         self._line = b""
         self._trailer = 0
@@ -49,15 +54,23 @@ class ChunkedBody:
         """Whether the body's end has come."""
         return self._at is _At.END
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there is more in what was taken than was read at once; go on with `feed(b"")`."""
+        return bool(self._backlog)
+
     def feed(self, data: bytes) -> list[bytes]:
         """Takes bytes and returns what they hold of the body.
 
         Raises:
             MalformedAnswer: they are not chunks.
         """
+        if self._backlog:
+            data = self._backlog + data
+            self._backlog = b""
         found: list[bytes] = []
         at, end = 0, len(data)
-        while at < end and self._at is not _At.END:
+        while at < end and self._at is not _At.END and len(found) < CHUNKS_AT_ONCE:
             if self._at is _At.DATA:
                 piece = data[at : at + self._left]
                 found.append(piece)
@@ -67,9 +80,11 @@ class ChunkedBody:
                     self._at = _At.END_OF_DATA
                 continue
             at = self._take_line(data, at)
-        if at < end:
+        if at < end and self._at is _At.END:
             self.rest = data[at:]
-        return found
+        elif at < end:
+            self._backlog = data[at:]
+        return [b"".join(found)] if end < SMALL * len(found) else found
 
     def _take_line(self, data: bytes, at: int) -> int:
         """Reads what is there of a line; returns where it goes on behind that."""

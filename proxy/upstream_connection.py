@@ -188,11 +188,7 @@ class UpstreamConnection(asyncio.Protocol):
             await self._wait()
         piece = self._pieces.popleft()
         self._size -= len(piece)
-        if self._is_paused and self._size <= HIGH_WATER // 2:
-            self._is_paused = False
-            self.waits_since = 0.0 if self._is_whole or not self._is_sent else self._loop.time()
-            if self._transport is not None:
-                self._transport.resume_reading()
+        self._resume_reading()
         return piece
 
     @property
@@ -321,9 +317,13 @@ class UpstreamConnection(asyncio.Protocol):
         self._wake()
 
     def _take_body(self, data: bytes) -> None:
+        has_more = False
         if self._body is not None:
             for piece in self._body.feed(data):
                 self._add(piece)
+            has_more = self._body.has_more
+            if has_more:
+                self._loop.call_soon(self._go_on)
             rest, is_whole = self._body.rest, self._body.is_whole
         elif self._left is None:  # to the end of the connection
             self._add(data)
@@ -341,13 +341,28 @@ class UpstreamConnection(asyncio.Protocol):
             self.waits_since = 0.0
             if rest:  # the answer is whole, and the last one here
                 self.close()
-        elif self._size > HIGH_WATER and not self._is_paused and self._transport is not None:
+        elif (self._size > HIGH_WATER or has_more) and not self._is_paused and self._transport is not None:
             self._is_paused = True
             self.waits_since = 0.0
             self._transport.pause_reading()
         elif self.waits_since:
             self.waits_since = self._loop.time()
         self._wake()
+
+    def _go_on(self) -> None:
+        """Reads on in a body of so many chunks that others had to have their turn."""
+        if self._body is not None and self._body.has_more:
+            self.data_received(b"")
+            self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        """Goes on with reading if it pauses, and what has come allows it."""
+        if not self._is_paused or self._size > HIGH_WATER // 2 or (self._body is not None and self._body.has_more):
+            return
+        self._is_paused = False
+        self.waits_since = 0.0 if self._is_whole or not self._is_sent else self._loop.time()
+        if self._transport is not None:
+            self._transport.resume_reading()
 
     def _add(self, piece: bytes) -> None:
         self._pieces.append(piece)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.answer_heads import MAX_HEAD, AnswerHead, MalformedAnswer, parse_head, require_beginning
-from proxy.chunked import LAST_CHUNK, MAX_LINE, MAX_TRAILER, ChunkedBody
+from proxy.chunked import CHUNKS_AT_ONCE, LAST_CHUNK, MAX_LINE, MAX_TRAILER, ChunkedBody
 from proxy.message_heads import encode_head
 
 
@@ -124,6 +124,16 @@ def test_chunks_are_read_wherever_they_are_cut(chunks: list[bytes], cuts: list[i
         found += b"".join(body.feed(piece))
         behind += body.rest
     assert (found, body.is_whole, behind) == (b"".join(chunks), True, rest)
+
+
+def test_so_many_chunks_are_read_at_once_and_no_more() -> None:
+    body = ChunkedBody()
+    found = [body.feed(b"1\r\na\r\n" * 3 * CHUNKS_AT_ONCE)]
+    while body.has_more:
+        found.append(body.feed(b""))
+    assert found == [[b"a" * CHUNKS_AT_ONCE]] * 3 + [[]] * (len(found) - 3)
+    assert b"".join(body.feed(b"5\r\nhello\r\n" + LAST_CHUNK + b"rest")) == b"hello"
+    assert (body.is_whole, body.has_more, body.rest) == (True, False, b"rest")
 
 
 @pytest.mark.parametrize(

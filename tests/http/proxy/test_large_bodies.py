@@ -147,3 +147,24 @@ async def _until_still(amount: Callable[[], int]) -> None:
     while last != (now := amount()) or not now:
         last = now
         await asyncio.sleep(0.3)
+
+
+async def test_an_answer_in_chunks_of_one_byte_arrives_whole_and_its_connection_serves_on(registry: Registry) -> None:
+    body = bytes(range(256)) * 300
+    sent = b"".join(_chunk(body[at : at + 1]) for at in range(len(body))) + b"0\r\n\r\n"
+
+    async def converse(peer: Peer) -> None:
+        while True:
+            await peer.read_head()
+            await peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", sent)
+
+    async with (
+        registry(converse) as upstream,
+        running_proxy({Backend.V2: upstream.address}) as proxy,
+        asyncio.timeout(30),
+        proxy.connection() as client,
+    ):
+        for _ in range(3):
+            await client.send("GET /v2/a/blobs/x HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert (await answered(client)).body == body
+        assert upstream.connections == 1
