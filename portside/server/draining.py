@@ -23,8 +23,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from typing_extensions import override
 
 from backends import request_context
+from portside.server.answering_again import Peer
 from portside.server.bodies import Turn
-from portside.server.connection import Connection, Peer
+from portside.server.connection import Connection
 from portside.server.grammar import SERVER, VIOLATION, Violation, find_violation, refuse
 from portside.server.idle_connections import IdleConnections
 from portside.server.keeping import CopyingWriter
@@ -119,13 +120,13 @@ class DrainingServer(web.Server):
         self.requests_count += 1
         self._fresh.discard(connection)
 
-    def passing_on(self, connection: Connection) -> None:
+    def passing_on(self, connection: RequestHandler) -> None:
         """Takes note of a request that is passed on without a handler."""
         self.requests_count += 1
         self._fresh.discard(connection)
         self._busy.add(connection)
 
-    def passed_on(self, connection: Connection) -> None:
+    def passed_on(self, connection: RequestHandler) -> None:
         """Takes note of the end of that."""
         self._busy.discard(connection)
 

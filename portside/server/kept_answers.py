@@ -4,7 +4,7 @@ A client that polls, and each that pulls what others pulled, sends the same head
 what it asks for and to write the answer's head costs ten times what is left when none of this is done twice: to ask
 storage and access again whether anything has changed (`backends/dependencies.py`), and to leave a line and counts.
 
-Here is what is kept; `connection` decides whether a piece is a request at all, `keeping` makes what is kept.
+Here is what is kept; `answering_again` decides whether a piece is a request at all, `keeping` makes what is kept.
 
 Invariants:
 - a head is known by its SHA-256 alone, for it may hold credentials, within one listener and one kind of peers;

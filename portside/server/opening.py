@@ -19,7 +19,8 @@ from typing import Protocol
 
 from typing_extensions import override
 
-from portside.server.connection import Connection, Keeper
+from portside.server.answering_again import Keeper
+from portside.server.connection import Connection
 from portside.server.kept_answers import KeptAnswers
 from portside.server.sockets import peer_address
 
