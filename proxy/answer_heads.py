@@ -15,6 +15,8 @@ from proxy.headers import Header
 MAX_HEAD = 128 * 1024
 """Bytes of an answer's head."""
 END = b"\r\n\r\n"
+_SECRET = frozenset({"set-cookie", "set-cookie2", "x-docker-token", "location"})
+"""A session, a token of v1, a URL that is signed or names an upload."""
 _BEGINNING = b"HTTP/1."
 # No possessive quantifiers: with fullmatch, early versions of Python 3.11 take half a match for a whole one.
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
@@ -57,6 +59,11 @@ class AnswerHead:
     def has_no_content(self) -> bool:
         """Whether no body follows, whatever was asked."""
         return self.is_informational or self.status in _NO_CONTENT
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether it may hold what is for one client alone, and so is not kept."""
+        return any(name.lower() in _SECRET for name, _ in self.headers)
 
 
 def require_beginning(data: bytes) -> None:

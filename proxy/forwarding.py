@@ -115,7 +115,7 @@ class Forwarder:
             certificate_key=certificate_key,
             takes_files=files is not None,
         )
-        self._kept: Cache[Asked, KeptHead | None] = Cache(bound=KEPT_BYTES, weigh=weigh)
+        self._kept: Cache[Asked, KeptHead] = Cache(bound=KEPT_BYTES, weigh=weigh)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Forwards a request and streams the answer back."""
@@ -288,7 +288,9 @@ class Forwarder:
         try:
             return self._kept[asked]
         except KeyError:
-            kept = make_kept(head, outer, has_content=has_content) if may_be_kept(head) else None
+            if not may_be_kept(head):
+                return None
+            kept = make_kept(head, outer, has_content=has_content)
             self._kept.put(asked, kept)
             return kept
 

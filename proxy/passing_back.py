@@ -46,14 +46,14 @@ Asked = tuple[AnswerHead, OuterHeaders | None, bool]
 """What a kept head was made of: the registry's, what the layers around want on the answer, whether content follows."""
 
 
-def weigh(_: Asked, kept: KeptHead | None) -> int:
+def weigh(_: Asked, kept: KeptHead) -> int:
     """Returns about how many bytes a kept head takes."""
-    return 1024 if kept is None else 1024 + 3 * len(kept.data)
+    return 1024 + 3 * len(kept.data)
 
 
 def may_be_kept(head: AnswerHead) -> bool:
     """Whether a head can be kept for clients of HTTP/1.1."""
-    if head.status == _NO_CONTENT or head.chunked:
+    if head.status == _NO_CONTENT or head.chunked or head.has_secret:
         return False
     names = {name.lower() for name, _ in head.headers}
     return "date" in names and not names & (ADDRESSES_IN | {FILE.lower()})

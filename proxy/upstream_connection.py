@@ -36,7 +36,11 @@ Pour = Callable[[Take], Awaitable[bool]]
 
 def make_heads() -> Heads:
     """Returns the heads of a registry, by their bytes."""
-    return Cache(parse_head, bound=HEADS_REMEMBERED, weigh=lambda data, _: 4 * len(data) + 512)
+    return Cache(parse_head, bound=HEADS_REMEMBERED, weigh=_weight)
+
+
+def _weight(data: bytes, head: AnswerHead) -> int:
+    return HEADS_REMEMBERED if head.has_secret else 4 * len(data) + 512  # what weighs so much is not kept
 
 
 class UpstreamConnection(asyncio.Protocol):
