@@ -9,16 +9,20 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Protocol, TypeVar
+from time import perf_counter
+from typing import Final, Protocol, TypeVar
 
 from backends.storage.cached_reads import read_cached
 from backends.storage.completion import run_to_completion
+from backends.storage.disk_pace import DiskPace
 from backends.storage.driver import Chunk, SlowTee, StorageError, Tee
 from backends.storage.os_errors import map_os_errors
 
 T = TypeVar("T")
 
 IOV_MAX = 512
+WRITTEN_HERE: Final = 256 * 1024
+"""Bytes that the event loop writes and hashes at once: a fifth of a millisecond."""
 
 
 class Disk(Protocol):
@@ -26,9 +30,11 @@ class Disk(Protocol):
 
     Attributes:
         folder: the driver's root, an absolute path.
+        pace: whether it keeps up with what is written to it.
     """
 
     folder: str
+    pace: DiskPace
 
     def read_size(self) -> int:
         """How many bytes a reader reads at once."""
@@ -107,11 +113,13 @@ class FileReader:
 
 
 class FileWriter:
-    """A `Writer`: while it collects a batch of chunks, a thread writes the previous one.
+    """A `Writer`.
 
-    `tee` gets a batch when it has been written. A slow one gets it in the thread, and so does any while few transfers
-    go on: the other cores are free. While there are many, it is called in the event loop: threads that hash and the
-    loop that decrypts would take the interpreter's lock in turns, and wait for each other.
+    While the disk keeps up, the event loop writes: threads and a loop that decrypts take the interpreter's lock in
+    turns, and wait for each other. Else, and for a slow `tee`, a thread writes a batch while the next is collected.
+
+    `tee` gets a batch when it has been written. A slow one gets it in the thread, and so does any that a thread has
+    written while few transfers go on: the other cores are free.
     """
 
     def __init__(self, fd: int, path: str, tee: Tee | None, disk: Disk) -> None:
@@ -125,7 +133,7 @@ class FileWriter:
         os.lseek(fd, self._written, os.SEEK_SET)
         self._pending: list[Chunk] = []
         self._pending_bytes = 0
-        self._running: asyncio.Future[None] | None = None
+        self._running: asyncio.Future[float] | None = None
         self._batch: list[Chunk] = []
         self._closed = False
 
@@ -142,6 +150,10 @@ class FileWriter:
         self._pending += chunks
         for chunk in chunks:
             self._pending_bytes += len(chunk)
+        if self._may_write_here():
+            if self._pending_bytes >= WRITTEN_HERE or len(self._pending) >= IOV_MAX:
+                self._write_here()
+            return True
         if not self._is_batch():
             return True
         if self._running is not None:
@@ -159,14 +171,21 @@ class FileWriter:
 
     async def flush(self) -> None:
         await self._await_batch()
-        if self._pending:
+        if self._pending and self._may_write_here():
+            self._write_here()
+        elif self._pending:
             self._start(sync=False)
             await self._await_batch()
 
     async def sync(self) -> None:
         await self._await_batch()
-        self._start(sync=True)
-        await self._await_batch()
+        seconds: float | None = None
+        self._disk.pace.sync_began()
+        try:
+            self._start(sync=True)
+            seconds = await self._await_batch()
+        finally:
+            self._disk.pace.sync_ended(self._written, seconds)
 
     async def close(self) -> None:
         if self._closed:
@@ -178,6 +197,24 @@ class FileWriter:
             os.close(self._fd)
             self._disk.transfer_finished()
 
+    def _may_write_here(self) -> bool:
+        return self._disk.pace.keeps_up and not self._is_slow and self._running is None
+
+    def _write_here(self) -> None:
+        batch, self._pending = self._pending, []
+        size, self._pending_bytes = self._pending_bytes, 0
+        began = perf_counter()
+        try:
+            self._write(batch, self._written)
+        except StorageError:
+            self._written = os.fstat(self._fd).st_size
+            raise
+        finally:
+            self._disk.pace.wrote(size, perf_counter() - began)
+        self._written += size
+        if self._tee is not None:
+            self._tee(batch)
+
     def _is_batch(self) -> bool:
         return self._pending_bytes >= self._disk.write_batch_size() or len(self._pending) >= IOV_MAX
 
@@ -185,20 +222,22 @@ class FileWriter:
         self._batch, self._pending = self._pending, []
         size, self._pending_bytes = self._pending_bytes, 0
         before, self._written = self._written, self._written + size
+        self._disk.pace.wrote(size)
         self._is_teed = self._tee is None or self._is_slow or self._disk.are_transfers_few()
         self._running = self._disk.submit(self._work, self._batch, before, self._tee if self._is_teed else None, sync)
 
-    async def _await_batch(self) -> None:
+    async def _await_batch(self) -> float:
+        """Waits for what a thread is doing; returns what its fsync took, in seconds."""
         running = self._running
         if running is None:
-            return
+            return 0.0
         try:
-            await run_to_completion(running)
+            return await run_to_completion(running)
         finally:
             if self._running is running:
                 self._settle(running, raises=False)
 
-    def _settle(self, running: asyncio.Future[None], *, raises: bool = True) -> None:
+    def _settle(self, running: asyncio.Future[float], *, raises: bool = True) -> None:
         """Gives a batch that has been written to `tee`.
 
         When it could not be written, what came after it has no place in the file.
@@ -213,7 +252,19 @@ class FileWriter:
         elif self._tee is not None and not self._is_teed:
             self._tee(batch)
 
-    def _work(self, batch: list[Chunk], before: int, tee: Tee | None, sync: bool) -> None:  # noqa: FBT001 - run_in_executor passes by position
+    def _work(self, batch: list[Chunk], before: int, tee: Tee | None, sync: bool) -> float:  # noqa: FBT001 - run_in_executor passes by position
+        self._write(batch, before)
+        if tee is not None:
+            tee(batch)
+        if not sync:
+            return 0.0
+        began = perf_counter()
+        with map_os_errors(self._path):
+            os.fsync(self._fd)
+        return perf_counter() - began
+
+    def _write(self, batch: list[Chunk], before: int) -> None:
+        """Writes a batch where the file ends, or nothing of it."""
         with map_os_errors(self._path):
             try:
                 write_all(self._fd, batch)
@@ -222,10 +273,6 @@ class FileWriter:
                 os.ftruncate(self._fd, before)
                 os.lseek(self._fd, before, os.SEEK_SET)
                 raise
-            if tee is not None:
-                tee(batch)
-            if sync:
-                os.fsync(self._fd)
 
 
 def write_all(fd: int, chunks: Sequence[Chunk]) -> None:

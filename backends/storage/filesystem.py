@@ -23,6 +23,7 @@ from backends.storage.absences import Absences
 from backends.storage.atomic_writes import AtomicWrites
 from backends.storage.cached_reads import Opener, read_cached
 from backends.storage.capabilities import Room
+from backends.storage.disk_pace import DiskPace
 from backends.storage.driver import FileInfo, InvalidPath, PathNotFound, StorageReadOnly, Tee
 from backends.storage.files import FileReader, FileWriter, write_all
 from backends.storage.folder_checks import FolderChecks
@@ -65,6 +66,7 @@ class FilesystemDriver:
         self._checks = FolderChecks(root.absolute(), self._root, self._opener)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
         self._moving = 0
+        self.pace = DiskPace()
         self._listings = Listings(self._opener)
         self._absences = Absences(self._opener, self.submit)
         is_told = self._opener.cached and tells_changes(str(root))

@@ -15,9 +15,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from backends.model.digest import Hash
 from backends.storage import layout, listings
+from backends.storage.disk_pace import DiskPace
 from backends.storage.driver import (
     Chunk,
     InvalidPath,
@@ -143,13 +145,16 @@ def as_it_is(tee: Tee) -> Tee:
 
 
 here_and_in_threads = pytest.mark.parametrize("rated", [as_it_is, SlowTee], ids=["here", "in threads"])
+whatever_the_pace = pytest.mark.parametrize("keeps_up", [False, True], ids=["a disk not known", "one that keeps up"])
 
 
 @here_and_in_threads
+@whatever_the_pace
 async def test_a_growing_file_keeps_what_fitted_and_its_hash_is_of_that(
-    small_disk: Path, opening: Open, rated: Callable[[Tee], Tee]
+    small_disk: Path, opening: Open, rated: Callable[[Tee], Tee], *, keeps_up: bool
 ) -> None:
     driver = opening(small_disk)
+    driver.pace.keeps_up = keeps_up
     running = hashlib.sha256()
     writer = await driver.writer("/upload/data", tee=rated(hashing(running)))
     with pytest.raises(StorageFull):
@@ -173,11 +178,13 @@ async def test_a_growing_file_keeps_what_fitted_and_its_hash_is_of_that(
 
 
 @here_and_in_threads
+@whatever_the_pace
 @pytest.mark.parametrize("pause", [0.0, 0.001, 0.01])
 async def test_cancelled_while_the_disk_fills_length_and_hash_still_agree(
-    small_disk: Path, opening: Open, rated: Callable[[Tee], Tee], pause: float
+    small_disk: Path, opening: Open, rated: Callable[[Tee], Tee], pause: float, *, keeps_up: bool
 ) -> None:
     driver = opening(small_disk)
+    driver.pace.keeps_up = keeps_up
     running = hashlib.sha256()
     writer = await driver.writer("/upload/data", tee=rated(hashing(running)))
     task = asyncio.ensure_future(write_many(writer, 300_000))
@@ -220,29 +227,60 @@ async def test_a_tee_is_called_in_the_event_loop_when_many_write_and_a_slow_one_
     assert (threading.get_ident() in where) == is_here
 
 
-async def test_nothing_is_written_in_the_event_loop(
-    tmp_path: Path, opening: Open, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("keeps_up", "is_slow", "is_here"), [(False, False, False), (True, False, True), (True, True, False)]
+)
+async def test_the_event_loop_writes_to_a_disk_that_keeps_up_alone(
+    tmp_path: Path, opening: Open, monkeypatch: pytest.MonkeyPatch, *, keeps_up: bool, is_slow: bool, is_here: bool
 ) -> None:
     """write(2) waits where the kernel has too much to write, or a journal is full: for seconds."""
-    where = set[int]()
-    real = os.writev
+    where = set[bool]()
+    here, real = threading.get_ident(), os.writev
 
     def writev(fd: int, buffers: Sequence[Chunk]) -> int:
-        where.add(threading.get_ident())
+        where.add(threading.get_ident() == here)
         return real(fd, buffers)
 
     monkeypatch.setattr(os, "writev", writev)
+    running = hashlib.sha256()
     driver = opening(tmp_path)
-    writer = await driver.writer("/upload/data")
+    driver.pace.keeps_up = keeps_up
+    tee = hashing(running)
+    writer = await driver.writer("/upload/data", tee=SlowTee(tee) if is_slow else tee)
     assert isinstance(writer, TakesAtOnce)
     for _ in range(30):
         if not writer.take((bytes(100_000), bytes(10))):
             await writer.catch_up()
+    await writer.flush()
+    assert where == {is_here}
     await writer.sync()
     await writer.write(b"rest")
     await writer.close()
-    assert where
-    assert threading.get_ident() not in where
+    content = bytes(30 * 100_010) + b"rest"
+    assert (tmp_path / "upload/data").read_bytes() == content
+    assert running.hexdigest() == hashlib.sha256(content).hexdigest()
+
+
+async def test_a_disk_is_believed_after_a_large_sync_and_not_after_a_small_one(tmp_path: Path, opening: Open) -> None:
+    driver = opening(tmp_path)
+    told: list[tuple[int, float | None]] = []
+
+    class Told(DiskPace):
+        @override
+        def sync_ended(self, size: int, seconds: float | None) -> None:
+            told.append((size, seconds))
+            super().sync_ended(size, seconds)
+
+    driver.pace = Told()
+    writer = await driver.writer("/upload/data")
+    await writer.write(b"x" * 300_000)
+    await writer.sync()
+    assert not driver.pace.keeps_up
+    await writer.write(b"x" * 5_000_000)
+    await writer.sync()
+    await writer.close()
+    assert [size for size, _ in told] == [300_000, 5_300_000]
+    assert all(seconds is not None and 0 < seconds < 60 for _, seconds in told)
 
 
 async def test_what_is_taken_and_what_is_written_is_in_order(tmp_path: Path, opening: Open) -> None:
@@ -260,6 +298,8 @@ async def test_what_is_taken_and_what_is_written_is_in_order(tmp_path: Path, ope
             await writer.catch_up()
         if number % 7 == 0:
             driver._moving += 5 if number % 2 else -5  # as if others came and went
+        driver.pace.keeps_up = number % 10 < 5  # as if the disk were slow now and then
+        if number % 7 == 0:
             await asyncio.sleep(0.01)
     await writer.sync()
     await writer.close()
@@ -267,8 +307,12 @@ async def test_what_is_taken_and_what_is_written_is_in_order(tmp_path: Path, ope
     assert running.hexdigest() == hashlib.sha256(content).hexdigest()
 
 
-async def test_whoever_takes_too_much_for_a_full_disk_learns_it_there(small_disk: Path, opening: Open) -> None:
+@whatever_the_pace
+async def test_whoever_takes_too_much_for_a_full_disk_learns_it_there(
+    small_disk: Path, opening: Open, *, keeps_up: bool
+) -> None:
     driver = opening(small_disk)
+    driver.pace.keeps_up = keeps_up
     running = hashlib.sha256()
     writer = await driver.writer("/upload/data", tee=hashing(running))
     assert isinstance(writer, TakesAtOnce)

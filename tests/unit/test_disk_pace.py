@@ -1,0 +1,96 @@
+"""When a disk is believed to keep up with what is written to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from backends.storage.disk_pace import CALM_SECONDS, FAST, RECENT_SECONDS, SLOW_SECONDS, TELLING_BYTES, DiskPace
+
+BYTES = 2 * TELLING_BYTES
+QUICK = BYTES / FAST
+
+
+class Clock:
+    """A clock that stands still."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def synced(pace: DiskPace, size: int, seconds: float | None) -> bool:
+    pace.wrote(size)
+    pace.sync_began()
+    pace.sync_ended(size, seconds)
+    return pace.keeps_up
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds", "keeps_up"),
+    [
+        (BYTES, QUICK, True),
+        (BYTES, QUICK * 1.01, False),
+        (TELLING_BYTES, TELLING_BYTES / FAST / 2, True),
+        (TELLING_BYTES - 1, 1e-6, False),
+        (0, 1e-6, False),
+        (BYTES, None, False),
+    ],
+)
+def test_a_disk_keeps_up_that_took_some_megabytes_fast(size: int, seconds: float | None, *, keeps_up: bool) -> None:
+    assert synced(DiskPace(Clock()), size, seconds) is keeps_up
+
+
+def test_nothing_is_believed_at_first_and_a_slow_sync_ends_it() -> None:
+    pace = DiskPace(Clock())
+    assert not pace.keeps_up
+    assert synced(pace, BYTES, QUICK)
+    assert not synced(pace, BYTES, QUICK * 2)
+
+
+def test_syncs_at_once_share_what_a_disk_takes() -> None:
+    pace = DiskPace(Clock())
+    for _ in range(4):
+        pace.wrote(BYTES)
+        pace.sync_began()
+    pace.sync_ended(BYTES, 4 * QUICK)
+    assert pace.keeps_up
+    for _ in range(3):
+        pace.sync_ended(BYTES, 4 * QUICK)
+    assert not pace.keeps_up  # the last one had the disk alone, as far as is known
+
+
+def test_a_file_of_which_little_was_written_lately_tells_nothing() -> None:
+    clock = Clock()
+    pace = DiskPace(clock)
+    pace.wrote(100 * BYTES)
+    clock.now += 3 * RECENT_SECONDS
+    pace.wrote(TELLING_BYTES - 1)
+    pace.sync_began()
+    pace.sync_ended(100 * BYTES, 1e-3)
+    assert not pace.keeps_up
+
+
+def test_what_was_written_long_ago_tells_nothing() -> None:
+    clock = Clock()
+    pace = DiskPace(clock)
+    pace.wrote(BYTES)
+    clock.now += 3 * RECENT_SECONDS
+    pace.sync_began()
+    pace.sync_ended(BYTES, 1e-3)
+    assert not pace.keeps_up
+
+
+def test_a_write_that_took_long_is_remembered_for_a_while() -> None:
+    clock = Clock()
+    pace = DiskPace(clock)
+    synced(pace, BYTES, QUICK)
+    pace.wrote(1, SLOW_SECONDS)
+    assert pace.keeps_up
+    pace.wrote(1, SLOW_SECONDS * 1.01)
+    assert not pace.keeps_up
+    clock.now += CALM_SECONDS * 0.99
+    assert not synced(pace, BYTES, QUICK)
+    clock.now += CALM_SECONDS * 0.02
+    assert synced(pace, BYTES, QUICK)
