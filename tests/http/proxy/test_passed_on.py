@@ -110,6 +110,15 @@ async def test_no_credentials_are_kept(registry: Registry, line: str) -> None:
         assert len(proxy.requests) == (6 if line.startswith("Cookie") else 0)
         name, _, value = line.format(secret).partition(":")
         assert [each.value(name) for each in script.heads[-6:]] == [value.strip()] * 6
+        for name in ("Set-Cookie", "X-Docker-Token", "Location"):
+            script.then = (f"HTTP/1.1 200 OK\r\n{DATE}\r\n{name}: {secret}\r\nContent-Length: 0\r\n\r\n",)
+            for _ in range(3):
+                await client.send(_head("/v2/"))
+                assert secret in ((await answered(client)).head.value(name) or "")
+        script.then = ()
+        for _ in range(3):
+            await client.send(_head("/v2/"))
+            await answered(client)
         kept = [
             each for each in gc.get_objects() if isinstance(each, RequestHeads | Passage | KeptPassage | KeptAnswers)
         ]
