@@ -155,6 +155,27 @@ async def test_a_client_that_goes_away_or_is_slow_harms_nobody(registry: Registr
             assert len((await answered(peer)).body) == 50_000_000
 
 
+async def test_a_file_that_shrinks_while_it_is_sent_breaks_the_clients_connection(
+    registry: Registry, folder: Path
+) -> None:
+    large = folder / "blobs" / "large"
+    large.write_bytes(b"x" * 50_000_000)
+
+    async def converse(peer: Peer) -> None:
+        while True:
+            await peer.read_head()
+            await peer.answer("200 OK", f"{FILE}: 0-49999999/50000000 /blobs/large")
+
+    async with registry(converse) as upstream, proxy_over(folder, upstream.address) as client, asyncio.timeout(20):
+        async with client.connection() as peer:
+            await peer.send("GET /v2/a HTTP/1.1\r\nHost: h\r\n\r\n")
+            head = await peer.read_head()
+            large.write_bytes(b"x")
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                await peer.read_body(head)
+        assert (await client.ask("GET", "/v2/a")).status == 502
+
+
 async def test_a_folder_that_is_not_there_keeps_the_proxy_from_starting(tmp_path: Path) -> None:
     with pytest.raises(Problem, match=r"gateway\.v2\.files.*none is not a folder"):
         SharedFiles(str(tmp_path / "none"), key="gateway.v2.files")
