@@ -38,7 +38,7 @@ from proxy.answers import registry_error
 from proxy.credentials import KEPT, OwnCredentials
 from proxy.handed_files import SharedFolder, handed_by, open_handed, send_handed
 from proxy.headers import Addresses, Header, response_headers
-from proxy.passages import Passage, Passing, split_at_address
+from proxy.passages import SMALL_BODY, Passage, Passing, split_at_address
 from proxy.passing_back import KEPT_BYTES, Asked, KeptAnswer, KeptHead, make_kept, may_be_kept, takes_kept, weigh
 from proxy.receiving import ClientBody, nothing
 from proxy.replying import reply
@@ -50,7 +50,6 @@ from proxy.upstream_answers import Body, UpstreamAnswer, ask
 from proxy.upstream_failures import UpstreamFailure
 from proxy.upstream_pool import UpstreamPool
 
-SMALL_BODY = 64 * 1024
 PROBE_SECONDS = 3.0
 _CATALOG = ("registry:catalog:*",)
 
