@@ -89,3 +89,23 @@ def test_room_is_the_same_on_every_root(load: Load, text: str, expected: RoomSet
 def test_room_that_cannot_be_is_a_mistake(load: Load, text: str) -> None:
     with pytest.raises(SettingsProblem, match=r"gateway\.lowroom\."):
         load(Role.V2, f"gateway: {{lowroom: {text}}}")
+
+
+@pytest.mark.parametrize(("text", "files"), [("/srv/data/", "/srv/data"), ("//srv", "//srv"), ("''", "")])
+def test_files_are_a_folder_that_is_named_whole(load: Load, text: str, files: str) -> None:
+    for role in (Role.V1, Role.V2, Role.PROXY):
+        settings = load(role, f"gateway: {{v1: {{upstream: 'unix:/s', files: {text}}}, v2: {{files: {text}}}}}")
+        found = {Role.V1: settings.v1.files, Role.V2: settings.v2.files}.get(role)
+        if found is None:
+            assert settings.proxy.v1 is not None
+            found = settings.proxy.v1.files
+        assert found == files
+
+
+def test_files_that_cannot_be_are_a_mistake_and_those_of_nobody_are_named(load: Load) -> None:
+    with pytest.raises(SettingsProblem, match=r"gateway\.v2\.files: .*whole path"):
+        load(Role.V2, "gateway: {v2: {files: data}}")
+    (note,) = load(Role.SERVE, "gateway: {v2: {files: /data}}").notes
+    assert note.startswith("gateway.v2.files ")
+    assert "no gateway.v2.upstream that could hand files over" in note
+    assert load(Role.V2, "gateway: {v2: {files: /data}}").notes == ()
