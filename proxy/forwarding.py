@@ -338,10 +338,8 @@ class Forwarder:
         return self._error(request, self._unreachable(failure))
 
     def _unreachable(self, failure: UpstreamFailure) -> RegistryError:
-        detail = (
-            f"{self._where} does not answer: {printable(failure.why)};"
-            f" start it or correct gateway.{self._backend.value}.upstream"
-        )
+        remedy = failure.remedy.replace("{}", f"gateway.{self._backend.value}")
+        detail = f"{self._where} does not answer: {printable(failure.why)}; {remedy}"
         _log.error("%s", detail)
         return RegistryError(ErrorCode.UNAVAILABLE, detail, status=failure.status)
 
@@ -349,7 +347,7 @@ class Forwarder:
         return reply(request, registry_error(self._backend, error))
 
     async def available(self) -> bool:
-        """Whether the registry answers now."""
+        """Whether the registry answers now; 400 is what servers of TLS say to who speaks plain HTTP."""
         path = f"{self._settings.prefix}/v2/" if self._backend is Backend.V2 else "/v1/_ping"
         try:
             async with asyncio.timeout(PROBE_SECONDS):
@@ -357,7 +355,8 @@ class Forwarder:
                 async with await self._get(path, own) as answer:
                     if self._credentials is not None:
                         self._require_welcome(answer, self._credentials)
-                    return answer.head.status < 500  # noqa: PLR2004 - HTTP's own border between their fault and ours
+                    status = answer.head.status
+                    return status < 500 and status != HTTPStatus.BAD_REQUEST  # noqa: PLR2004 - HTTP's own border
         except (UpstreamFailure, TimeoutError, RegistryError):
             return False
 
@@ -379,7 +378,12 @@ class Forwarder:
             return f"{where} does not answer: {printable(failure.why)}"
         if found:
             return f"{where} is not well: {printable(found)}"
-        return "" if await self.available() else self._refused or f"{where} does not answer its own ping"
+        if await self.available():
+            return ""
+        if status == HTTPStatus.BAD_REQUEST and not self._address.is_https:
+            name = f"gateway.{self._backend.value}.upstream"
+            return f"{where} answers 400: where it speaks TLS, write https:// in {name}"
+        return self._refused or f"{where} does not answer its own ping"
 
     async def close(self) -> None:
         """Closes the pooled connections."""

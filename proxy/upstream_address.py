@@ -25,6 +25,8 @@ SEND_BUFFER = 1024 * 1024
 NEXT_ADDRESS_SECONDS = 0.25
 ADDRESSES_SECONDS = 10.0
 _PORTS = {"http": 80, "https": 443}
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})
+"""What OpenSSL, before and since 3.2, says of bytes that are not TLS."""
 
 Make = Callable[[], UpstreamConnection]
 
@@ -40,6 +42,7 @@ class UpstreamAddress:
         origin: its URL without what stands after the path, as in `http://registry:5000/prefix`.
         hidden: the path in that, "" for none.
         host: what `Host` says of it where a client says nothing.
+        is_https: whether it is asked by TLS.
 
     Raises:
         OSError: its CA cannot be used.
@@ -56,8 +59,8 @@ class UpstreamAddress:
         self._port = parts.port or _PORTS[parts.scheme]
         # Its own context also without a CA of its own: aiohttp's default one is made without the system's CAs, which
         # take a tenth of the cold start to load.
-        is_https = parts.scheme == "https"
-        self._tls = ssl.create_default_context(cafile=settings.ca or None) if is_https else None
+        self.is_https = parts.scheme == "https"
+        self._tls = ssl.create_default_context(cafile=settings.ca or None) if self.is_https else None
         self._resolver = OwnResolver()
         self._found: Sequence[str] = ()
         self._found_at = 0.0
@@ -85,7 +88,10 @@ class UpstreamAddress:
                 raise UpstreamFailure(f"no connection within {self._seconds:g} seconds", status=504) from None
             raise _unreachable(error) from None
         except ssl.SSLCertVerificationError as error:
-            raise UpstreamFailure(f"its certificate is not trusted ({error})") from None
+            remedy = "name its CA in {}.ca, or the name of its certificate in {}.upstream"
+            raise UpstreamFailure(f"its certificate is not trusted ({error})", remedy=remedy) from None
+        except ssl.SSLError as error:
+            raise _without_session(error) from None
         except OSError as error:
             raise _unreachable(error) from None
 
@@ -123,6 +129,12 @@ class UpstreamAddress:
     async def close(self) -> None:
         """Ends the lookups."""
         await self._resolver.close()
+
+
+def _without_session(error: ssl.SSLError) -> UpstreamFailure:
+    if error.reason in _NO_TLS:
+        return UpstreamFailure("it speaks plain HTTP", remedy="write http:// in {}.upstream")
+    return _unreachable(error)
 
 
 def _unreachable(error: OSError) -> UpstreamFailure:

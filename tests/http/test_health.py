@@ -366,6 +366,10 @@ def test_a_registry_that_is_not_ours_must_only_answer(tmp_path: Path) -> None:
                 until(port, 200)
                 answers["/v2/"] = 500
                 until(port, 503, "v2 registry", "ping")
+                answers |= {HEALTH: 400, "/v2/": 400}  # what servers of TLS say to who speaks plain HTTP
+                until(
+                    port, 503, "v2 registry", "answers 400: where it speaks TLS, write https:// in gateway.v2.upstream"
+                )
         finally:
             server.shutdown()
             thread.join()

@@ -111,7 +111,23 @@ async def test_a_certificate_is_checked_and_what_is_wrong_with_it_is_said(tmp_pa
         async with running_proxy({Backend.V2: upstream.address}) as proxy:
             answer = await proxy.ask("GET", "/v2/")
             assert answer.status == 502
-            assert "its certificate is not trusted" in _reason(answer)
+            reason = _reason(answer)
+            assert "its certificate is not trusted" in reason
+            assert reason.endswith(
+                "; name its CA in gateway.v2.ca, or the name of its certificate in gateway.v2.upstream"
+            )
+
+
+async def test_a_registry_of_plain_http_that_is_asked_by_tls_is_told_as_such() -> None:
+    async def converse(peer: Peer) -> None:
+        await peer.answer("400 Bad Request")
+
+    async with spoken_by_hand(converse) as upstream:
+        address = upstream.address.replace("http://", "https://")
+        async with running_proxy({Backend.V2: address}) as proxy:
+            answer = await proxy.ask("GET", "/v2/")
+            assert answer.status == 502
+            assert _reason(answer).endswith("it speaks plain HTTP; write http:// in gateway.v2.upstream")
 
 
 async def test_the_registry_is_asked_again_as_soon_as_it_is_back(registry: Registry) -> None:
