@@ -25,8 +25,7 @@ class SharedFiles:
     def __init__(self, path: str, *, key: str) -> None:
         self._key = key
         folder = Path(path)
-        if not folder.is_dir():  # the driver would make it
-            raise Problem(f"{key}: {folder} is not a folder that the proxy sees; mount the registry's data there")
+        require_folder(folder, key=key)  # the driver would make it
         try:
             self._driver = FilesystemDriver(folder)
         except StorageError as error:
@@ -50,3 +49,13 @@ class SharedFiles:
     async def close(self) -> None:
         """Ends its threads."""
         await self._driver.close()
+
+
+def require_folder(folder: Path, *, key: str) -> None:
+    """Requires that the folder is there which a setting names.
+
+    Raises:
+        Problem: it is not.
+    """
+    if not folder.is_dir():
+        raise Problem(f"{key}: {folder} is not a folder that the proxy sees; mount the registry's data there")

@@ -71,7 +71,11 @@ def check(role: Role, path: Path | None, environment: Mapping[str, str]) -> Repo
     """
     file = read_file(path)
     examined = examine(role, file, environment, {})
-    looked_at = [*_tls_remarks(examined.settings), *_access_remarks(examined.settings)]
+    looked_at = [
+        *_tls_remarks(examined.settings),
+        *_access_remarks(examined.settings),
+        *_folder_remarks(examined.settings),
+    ]
     remarks = [*examined.remarks, *looked_at, *_cautions(examined.settings)]
     by_path: dict[str, list[Remark]] = {}
     for remark in remarks:
@@ -206,6 +210,20 @@ def _access_remarks(settings: Settings | None) -> Iterator[Remark]:
         read_upstream_password(settings.proxy)
     except Problem as problem:
         yield from remarks_of(Kind.REFUSED, [str(problem)])
+
+
+def _folder_remarks(settings: Settings | None) -> Iterator[Remark]:
+    """Yields which folders of files that registries hand over are not there."""
+    if settings is None:
+        return
+    for name, elsewhere in (("v1", settings.proxy.v1), ("v2", settings.proxy.v2)):
+        if elsewhere is not None and elsewhere.files:
+            from portside.shared_files import require_folder  # noqa: PLC0415 - few proxies are told of such
+
+            try:
+                require_folder(Path(elsewhere.files), key=f"gateway.{name}.files")
+            except Problem as problem:
+                yield from remarks_of(Kind.REFUSED, [str(problem)])
 
 
 def _cautions(settings: Settings | None) -> Iterator[Remark]:

@@ -151,6 +151,20 @@ def test_a_certificate_that_is_missing_is_named_once_with_what_to_do(tmp_path: P
     assert "the certificate /none/a.crt does not exist; put it there" in said
 
 
+def test_folders_of_files_that_are_handed_over_are_looked_for_as_at_a_start(tmp_path: Path) -> None:
+    text = "http: {addr: ':5000'}\ngateway:\n" + "".join(
+        f"  {name}:\n    upstream: http://{name}\n    files: {tmp_path}/{name}\n" for name in ("v1", "v2")
+    )
+    starts, lines = look(tmp_path, text, role=Role.PROXY)
+    refused = [each for each in lines if each.verdict is Kind.REFUSED]
+    assert not starts
+    assert [(each.line, each.key) for each in refused] == [(5, "gateway.v1.files"), (8, "gateway.v2.files")]
+    assert all("is not a folder that the proxy sees; mount the registry's data there" in each.text for each in refused)
+    for name in ("v1", "v2"):
+        (tmp_path / name).mkdir()
+    assert look(tmp_path, text, role=Role.PROXY)[0]
+
+
 def test_certificates_are_read_as_at_a_start(tmp_path: Path) -> None:
     certificate = make_certificate(tmp_path)
     text = f"http: {{tls: {{certificate: {certificate.chain}, key: {certificate.key}}}}}\n"
