@@ -19,7 +19,7 @@ FAST: Final = 400e6
 RECENT_SECONDS: Final = 2.0
 """What was written longer ago may be on the disk already, and tells nothing."""
 SLOW_SECONDS: Final = 0.01
-"""A write of 256 KiB to memory takes a hundredth of that, and some milliseconds now and then while others sync."""
+"""A write to memory takes a hundredth of that, and some milliseconds now and then while others sync."""
 CALM_SECONDS: Final = 10.0
 """A disk on which a write was slow is not believed for so long, whatever its fsyncs are like."""
 
@@ -43,12 +43,14 @@ class DiskPace:
         self._syncing = 0
         self.keeps_up = False
 
-    def wrote(self, size: int, seconds: float = 0.0) -> None:
-        """Says that bytes are written.
+    def wrote(self, size: int, seconds: float) -> None:
+        """Says that bytes were written, in the event loop or in a thread.
+
+        What a throttled disk has taken by then makes its fsync look fast; its writes are slow.
 
         Args:
-            size: how many.
-            seconds: what the event loop took for it; 0 where a thread does it.
+            size: how many, a megabyte at most.
+            seconds: what that took.
         """
         now = self._clock()
         if now - self._since > RECENT_SECONDS:

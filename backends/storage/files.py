@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from time import perf_counter
-from typing import Final, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from backends.storage.cached_reads import read_cached
 from backends.storage.completion import run_to_completion
@@ -59,6 +59,13 @@ class Disk(Protocol):
     def transfer_finished(self) -> None:
         """Says that it has finished."""
         ...
+
+
+class _Times(NamedTuple):
+    """What a thread took to write, and to sync, in seconds."""
+
+    write: float
+    sync: float
 
 
 class FileReader:
@@ -133,7 +140,7 @@ class FileWriter:
         os.lseek(fd, self._written, os.SEEK_SET)
         self._pending: list[Chunk] = []
         self._pending_bytes = 0
-        self._running: asyncio.Future[float] | None = None
+        self._running: asyncio.Future[_Times] | None = None
         self._batch: list[Chunk] = []
         self._closed = False
 
@@ -183,7 +190,8 @@ class FileWriter:
         self._disk.pace.sync_began()
         try:
             self._start(sync=True)
-            seconds = await self._await_batch()
+            times = await self._await_batch()
+            seconds = times.sync if times is not None else None
         finally:
             self._disk.pace.sync_ended(self._written, seconds)
 
@@ -222,22 +230,21 @@ class FileWriter:
         self._batch, self._pending = self._pending, []
         size, self._pending_bytes = self._pending_bytes, 0
         before, self._written = self._written, self._written + size
-        self._disk.pace.wrote(size)
         self._is_teed = self._tee is None or self._is_slow or self._disk.are_transfers_few()
         self._running = self._disk.submit(self._work, self._batch, before, self._tee if self._is_teed else None, sync)
 
-    async def _await_batch(self) -> float:
-        """Waits for what a thread is doing; returns what its fsync took, in seconds."""
+    async def _await_batch(self) -> _Times | None:
+        """Waits for what a thread is doing; returns how long it took, None where none is doing anything."""
         running = self._running
         if running is None:
-            return 0.0
+            return None
         try:
             return await run_to_completion(running)
         finally:
             if self._running is running:
                 self._settle(running, raises=False)
 
-    def _settle(self, running: asyncio.Future[float], *, raises: bool = True) -> None:
+    def _settle(self, running: asyncio.Future[_Times], *, raises: bool = True) -> None:
         """Gives a batch that has been written to `tee`.
 
         When it could not be written, what came after it has no place in the file.
@@ -249,19 +256,23 @@ class FileWriter:
             self._pending, self._pending_bytes = [], 0
             if raises:
                 running.result()
-        elif self._tee is not None and not self._is_teed:
+            return
+        self._disk.pace.wrote(sum(map(len, batch)), running.result().write)
+        if self._tee is not None and not self._is_teed:
             self._tee(batch)
 
-    def _work(self, batch: list[Chunk], before: int, tee: Tee | None, sync: bool) -> float:  # noqa: FBT001 - run_in_executor passes by position
+    def _work(self, batch: list[Chunk], before: int, tee: Tee | None, sync: bool) -> _Times:  # noqa: FBT001 - run_in_executor passes by position
+        began = perf_counter()
         self._write(batch, before)
+        written = perf_counter()
         if tee is not None:
             tee(batch)
         if not sync:
-            return 0.0
-        began = perf_counter()
+            return _Times(written - began, 0.0)
+        syncing = perf_counter()
         with map_os_errors(self._path):
             os.fsync(self._fd)
-        return perf_counter() - began
+        return _Times(written - began, perf_counter() - syncing)
 
     def _write(self, batch: list[Chunk], before: int) -> None:
         """Writes a batch where the file ends, or nothing of it."""

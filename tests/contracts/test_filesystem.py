@@ -261,6 +261,32 @@ async def test_the_event_loop_writes_to_a_disk_that_keeps_up_alone(
     assert running.hexdigest() == hashlib.sha256(content).hexdigest()
 
 
+@pytest.mark.parametrize("keeps_up", [True, False])
+async def test_a_disk_that_makes_writes_wait_is_not_believed_wherever_they_are(
+    tmp_path: Path, opening: Open, monkeypatch: pytest.MonkeyPatch, *, keeps_up: bool
+) -> None:
+    """The kernel makes who writes to it wait; what it has written meanwhile makes an fsync look fast."""
+    real = os.writev
+
+    def writev(fd: int, buffers: Sequence[Chunk]) -> int:
+        time.sleep(0.02)
+        return real(fd, buffers)
+
+    driver = opening(tmp_path)
+    driver.pace.keeps_up = keeps_up
+    writer = await driver.writer("/upload/data")
+    monkeypatch.setattr(os, "writev", writev)
+    await writer.write(bytes(1_100_000))
+    await writer.flush()
+    monkeypatch.setattr(os, "writev", real)
+    await writer.write(bytes(5_000_000))
+    await writer.sync()
+    await writer.close()
+    driver.pace.sync_began()
+    driver.pace.sync_ended(5_000_000, 0.001)
+    assert not driver.pace.keeps_up
+
+
 async def test_a_disk_is_believed_after_a_large_sync_and_not_after_a_small_one(tmp_path: Path, opening: Open) -> None:
     driver = opening(tmp_path)
     told: list[tuple[int, float | None]] = []

@@ -21,7 +21,7 @@ class Clock:
 
 
 def synced(pace: DiskPace, size: int, seconds: float | None) -> bool:
-    pace.wrote(size)
+    pace.wrote(size, 0.0001)
     pace.sync_began()
     pace.sync_ended(size, seconds)
     return pace.keeps_up
@@ -52,7 +52,7 @@ def test_nothing_is_believed_at_first_and_a_slow_sync_ends_it() -> None:
 def test_syncs_at_once_share_what_a_disk_takes() -> None:
     pace = DiskPace(Clock())
     for _ in range(4):
-        pace.wrote(BYTES)
+        pace.wrote(BYTES, 0.0001)
         pace.sync_began()
     pace.sync_ended(BYTES, 4 * QUICK)
     assert pace.keeps_up
@@ -64,9 +64,9 @@ def test_syncs_at_once_share_what_a_disk_takes() -> None:
 def test_a_file_of_which_little_was_written_lately_tells_nothing() -> None:
     clock = Clock()
     pace = DiskPace(clock)
-    pace.wrote(100 * BYTES)
+    pace.wrote(100 * BYTES, 0.0001)
     clock.now += 3 * RECENT_SECONDS
-    pace.wrote(TELLING_BYTES - 1)
+    pace.wrote(TELLING_BYTES - 1, 0.0001)
     pace.sync_began()
     pace.sync_ended(100 * BYTES, 1e-3)
     assert not pace.keeps_up
@@ -75,7 +75,7 @@ def test_a_file_of_which_little_was_written_lately_tells_nothing() -> None:
 def test_what_was_written_long_ago_tells_nothing() -> None:
     clock = Clock()
     pace = DiskPace(clock)
-    pace.wrote(BYTES)
+    pace.wrote(BYTES, 0.0001)
     clock.now += 3 * RECENT_SECONDS
     pace.sync_began()
     pace.sync_ended(BYTES, 1e-3)
