@@ -230,7 +230,8 @@ class FileWriter:
         self._batch, self._pending = self._pending, []
         size, self._pending_bytes = self._pending_bytes, 0
         before, self._written = self._written, self._written + size
-        self._is_teed = self._tee is None or self._is_slow or self._disk.are_transfers_few()
+        # With an fsync in the thread too: if that fails, what was written stays.
+        self._is_teed = self._tee is None or self._is_slow or sync or self._disk.are_transfers_few()
         self._running = self._disk.submit(self._work, self._batch, before, self._tee if self._is_teed else None, sync)
 
     async def _await_batch(self) -> _Times | None:

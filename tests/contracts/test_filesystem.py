@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import resource
@@ -258,6 +259,33 @@ async def test_the_event_loop_writes_to_a_disk_that_keeps_up_alone(
     await writer.close()
     content = bytes(30 * 100_010) + b"rest"
     assert (tmp_path / "upload/data").read_bytes() == content
+    assert running.hexdigest() == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("others", [0, 5])
+async def test_after_an_fsync_that_failed_length_and_hash_still_agree(
+    tmp_path: Path, opening: Open, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    driver = opening(tmp_path)
+    running = hashlib.sha256()
+    open_too = [await driver.writer(f"/upload/other-{number}") for number in range(others)]
+    writer = await driver.writer("/upload/data", tee=hashing(running))
+    await writer.write(b"x" * 1000)
+
+    def fsync(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fsync)
+        with pytest.raises(StorageError):
+            await writer.sync()
+    await writer.write(b"rest")
+    await writer.sync()
+    await writer.close()
+    for other in open_too:
+        await other.close()
+    content = (tmp_path / "upload/data").read_bytes()
+    assert content == b"x" * 1000 + b"rest"
     assert running.hexdigest() == hashlib.sha256(content).hexdigest()
 
 
