@@ -100,6 +100,10 @@ async def impatient(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIter
         yield found
 
 
+half_closed = pytest.mark.parametrize("served", ["plain"], indirect=True)
+"""TLS connections cannot be."""
+
+
 async def test_a_client_that_says_nothing_costs_no_protocol_and_one_that_speaks_gets_it(served: Served) -> None:
     async with asyncio.timeout(10), served.client() as (reader, writer):
         await served.wait_until_open(Opening)
@@ -161,9 +165,8 @@ async def test_one_that_hangs_up_is_forgotten(served: Served) -> None:
         await served.wait_until_open()
 
 
+@half_closed
 async def test_one_that_has_said_all_it_has_to_say_gets_its_answer(served: Served) -> None:
-    if served.trust is not None:
-        pytest.skip("TLS connections are not half-closed")
     async with asyncio.timeout(10), served.client() as (reader, writer), served.client() as (silent, writer_too):
         writer.write(REQUEST)
         writer.write_eof()
@@ -289,9 +292,8 @@ async def test_one_that_reads_slowly_and_then_nothing_is_cut_off_too(impatient: 
             await impatient.wait_until_open()
 
 
+@half_closed
 async def test_a_known_request_of_one_that_has_said_all_it_has_to_say_is_answered(served: Served) -> None:
-    if served.trust is not None:
-        pytest.skip("TLS connections are not half-closed")
     served.keep(KNOWN, b"known")
     async with asyncio.timeout(10), served.client() as (reader, writer):
         writer.write(KNOWN)
