@@ -134,43 +134,43 @@ def _import_what_is_wanted(settings: Settings) -> None:
     with _no_default_cas():
         _import_what_forwards(settings.proxy)
         if settings.notifications is not None and settings.notifications.endpoints:
-            import portside.notifying  # noqa: PLC0415
-            import portside.observe.notification_metrics  # noqa: PLC0415
+            import portside.notifying  # noqa: PLC0415 - few settings ask for it
+            import portside.observe.notification_metrics  # noqa: PLC0415 - few settings ask for it
         if settings.health.configured:
-            import portside.observe.configured_checks  # noqa: PLC0415
-            import portside.observe.stopping  # noqa: F401, PLC0415
+            import portside.observe.configured_checks  # noqa: PLC0415 - few settings ask for it
+            import portside.observe.stopping  # noqa: F401, PLC0415 - few settings ask for it
 
             run_module("aiohttp")
         if settings.mirroring is not None and settings.runs_v1:
-            import backends.v1.mirror.handlers  # noqa: PLC0415
-            import backends.v1.mirror.mirror  # noqa: F401, PLC0415
+            import backends.v1.mirror.handlers  # noqa: PLC0415 - few settings ask for it
+            import backends.v1.mirror.mirror  # noqa: F401, PLC0415 - few settings ask for it
 
 
 def _import_what_forwards(settings: ProxySettings) -> None:
     for upstream in (settings.v1, settings.v2):
         if upstream is None:
             continue
-        import proxy.forwarding  # noqa: PLC0415
+        import proxy.forwarding  # noqa: PLC0415 - few settings ask for it
 
         if upstream.files:
-            import portside.shared_files  # noqa: PLC0415
+            import portside.shared_files  # noqa: PLC0415 - few settings ask for it
         if upstream.credentials is not None:
-            import portside.checked_v1_upstream  # noqa: PLC0415
-            import portside.checked_v2_upstream  # noqa: PLC0415
-            import portside.registries  # noqa: F401, PLC0415
+            import portside.checked_v1_upstream  # noqa: PLC0415 - few settings ask for it
+            import portside.checked_v2_upstream  # noqa: PLC0415 - few settings ask for it
+            import portside.registries  # noqa: F401, PLC0415 - few settings ask for it
 
             if upstream.credentials.realm:
-                import proxy.upstream_tokens  # noqa: F401, PLC0415
+                import proxy.upstream_tokens  # noqa: F401, PLC0415 - few settings ask for it
 
 
 def _serve(
     live: LiveSettings, bound: tuple[BoundListener, ...], identity: Identity, prepared: PreparedAccess | None
 ) -> int:
     # `_import_what_serves` has them.
-    from portside.observe.metrics import MetricsFolder  # noqa: PLC0415
-    from portside.observe.voice import Voice  # noqa: PLC0415
-    from portside.server.workers import serve  # noqa: PLC0415
-    from portside.wiring import build  # noqa: PLC0415
+    from portside.observe.metrics import MetricsFolder  # noqa: PLC0415 - few settings ask for it
+    from portside.observe.voice import Voice  # noqa: PLC0415 - few settings ask for it
+    from portside.server.workers import serve  # noqa: PLC0415 - few settings ask for it
+    from portside.wiring import build  # noqa: PLC0415 - few settings ask for it
 
     _import_what_is_wanted(live.settings)
 
