@@ -167,10 +167,10 @@ def _serve(
     live: LiveSettings, bound: tuple[BoundListener, ...], identity: Identity, prepared: PreparedAccess | None
 ) -> int:
     # `_import_what_serves` has them.
-    from portside.observe.metrics import MetricsFolder  # noqa: PLC0415 - few settings ask for it
-    from portside.observe.voice import Voice  # noqa: PLC0415 - few settings ask for it
-    from portside.server.workers import serve  # noqa: PLC0415 - few settings ask for it
-    from portside.wiring import build  # noqa: PLC0415 - few settings ask for it
+    from portside.observe.metrics import MetricsFolder  # noqa: PLC0415 - while the child reads the settings
+    from portside.observe.voice import Voice  # noqa: PLC0415 - while the child reads the settings
+    from portside.server.workers import serve  # noqa: PLC0415 - while the child reads the settings
+    from portside.wiring import build  # noqa: PLC0415 - while the child reads the settings
 
     _import_what_is_wanted(live.settings)
 
