@@ -1,7 +1,9 @@
 """Reading the log on disk for one endpoint.
 
 It reads without a lock. A line without an end may still be being written, so it is read again; once there is a later
-file, nobody writes to this one any more.
+file, nobody writes to this one any more. A read that meets a write may even have its end and not its beginning: zeros
+before content. Whoever sees the end of a write finds all of it in the next read, so only zeros that are there twice are
+what a power cut has left.
 
 Everything here may wait for the disk, so it is called in threads. It raises OSError.
 """
@@ -105,7 +107,7 @@ class LogReader:
         """
         length = PIECE
         while True:
-            chunk = read_at(self._fd, self._offset, length)
+            chunk = self._read_settled(length)
             records, whole = split(chunk)
             rest = chunk[whole:]
             if whole or len(chunk) < length or b"\0" in rest:
@@ -116,6 +118,16 @@ class LogReader:
             if length > LARGEST_LINE:
                 return [], len(chunk)  # nothing that we have written
             length *= 4
+
+    def _read_settled(self, length: int) -> bytes:
+        """Reads on; what has zeros before a line's end is as it was found by two reads."""
+        chunk = read_at(self._fd, self._offset, length)
+        while 0 <= chunk.find(b"\0") < (end := chunk.rfind(b"\n") + 1):
+            again = read_at(self._fd, self._offset, length)
+            if again.startswith(chunk[:end]):
+                break
+            chunk = again
+        return chunk
 
     def _open_first(self) -> bool:
         """Opens the file that has what comes next, or the oldest that there is."""
