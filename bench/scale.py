@@ -101,7 +101,7 @@ FULL = Scale(
     guessed_at=2 * GIB,
     v1_chains=6,
     v1_pulls=24,
-    told_pushes=8,
+    told_pushes=30,
 )
 QUICK = Scale(
     "quick",
@@ -129,5 +129,5 @@ QUICK = Scale(
     guessed_at=GIB,
     v1_chains=2,
     v1_pulls=8,
-    told_pushes=4,
+    told_pushes=16,
 )

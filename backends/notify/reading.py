@@ -18,7 +18,8 @@ from backends.notify.positions import Position
 from backends.notify.records import Record, split
 from backends.notify.segments import Segments, read_at
 
-PIECE = 256 * 1024
+PIECE = 32 * 1024
+"""So much is read at once. Behind a few events that were just appended, the rest of it is padding."""
 LARGEST_LINE = 32 * 1024 * 1024
 
 
