@@ -90,13 +90,15 @@ class FileLog:
             return None
         try:
             place = await self.submit(path, self._places.read, key)
+            state = await self.submit(path, self._places.read_state, key)
         except BaseException:
             os.close(lock)
             raise
         waker = asyncio.Event()
         self._wakers.add(waker)
         # Without a place it was removed since this process started: then everything that is there is sent.
-        return FileQueue(self._root, self._places, key, place or Place(UNKNOWN), self, waker=waker, lock=lock)
+        place = place or Place(UNKNOWN)
+        return FileQueue(self._root, self._places, key, place, self, state=state, waker=waker, lock=lock)
 
     async def watch(self) -> NoReturn:
         while True:

@@ -44,13 +44,23 @@ class FileQueue:
         places: of all endpoints.
         key: of this one.
         place: where it is.
+        state: what its sender last said.
         threads: the log.
         waker: set when this process has appended something.
         lock: a descriptor that keeps other processes out as long as it is open.
     """
 
     def __init__(
-        self, root: int, places: Places, key: str, place: Place, threads: Threads, *, waker: asyncio.Event, lock: int
+        self,
+        root: int,
+        places: Places,
+        key: str,
+        place: Place,
+        threads: Threads,
+        *,
+        state: SenderState,
+        waker: asyncio.Event,
+        lock: int,
     ) -> None:
         self._places = places
         self._key = key
@@ -60,6 +70,7 @@ class FileQueue:
         self._reader = LogReader(root, place.sequence)
         self._file = 0
         self.place = place
+        self.state = state
 
     async def read(self) -> Batch:
         self._waker.clear()

@@ -112,6 +112,11 @@ class Queue(Protocol):
         """How far the endpoint is, what `advance` was last told."""
         ...
 
+    @property
+    def state(self) -> SenderState:
+        """What `tell` was last told when this was opened, perhaps by another process."""
+        ...
+
     async def read(self) -> Batch:
         """Returns what comes next after the last batch; without events when nothing has come yet."""
         ...

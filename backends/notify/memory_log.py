@@ -49,7 +49,8 @@ class MemoryLog:
     async def open_queue(self, key: str) -> MemoryQueue:
         waker = asyncio.Event()
         self._wakers.add(waker)
-        return MemoryQueue(self, key, self._places.setdefault(key, Place(self._last)), waker)
+        place = self._places.setdefault(key, Place(self._last))
+        return MemoryQueue(self, key, place, self._states.get(key, SenderState()), waker)
 
     async def watch(self) -> NoReturn:
         while True:
@@ -129,12 +130,13 @@ class MemoryLog:
 class MemoryQueue:
     """`Queue` of a log in memory."""
 
-    def __init__(self, log: MemoryLog, key: str, place: Place, waker: asyncio.Event) -> None:
+    def __init__(self, log: MemoryLog, key: str, place: Place, state: SenderState, waker: asyncio.Event) -> None:
         self._log = log
         self._key = key
         self._waker = waker
         self._position = Position(place.sequence)
         self.place = place
+        self.state = state
 
     async def read(self) -> Batch:
         self._waker.clear()

@@ -2,7 +2,8 @@
 
 Invariants:
 - the place is moved only behind events that the endpoint has accepted, or that it ignores;
-- attempts never overlap, so the endpoint gets events in the order of the log; after a restart it may get some again.
+- attempts never overlap, so the endpoint gets events in the order of the log; after a restart it may get some again;
+- an endpoint that does not take events is well again when it has taken one, and not when another process sends.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ class Sender:
         self._breaker = Breaker(endpoint.threshold, endpoint.backoff_seconds)
         self._place = queue.place
         self._saved_at = time.monotonic() - SAVE_SECONDS  # so that whoever dies at once gets ahead all the same
-        self._state = SenderState(endpoint.name, endpoint.shown_url)
-        self._told: SenderState | None = None
+        self._state = replace(queue.state, name=endpoint.name, url=endpoint.shown_url)
+        self._told = queue.state
         self._told_at = -REST_SECONDS
         self._redirected = False
         self._save_failed = False
@@ -102,6 +103,7 @@ class Sender:
 
     async def _rest(self) -> None:
         """Waits for events; writes down first what was sent, unless more comes soon."""
+        self._state = _well(self._state)  # what it did not take has been dropped, if there was any
         if self._state != self._told or time.monotonic() - self._told_at >= REST_SECONDS:
             await self._tell()
         if self._place == self._queue.place:
@@ -124,11 +126,13 @@ class Sender:
         self._observer.count_taken(self._endpoint.name)
         body = await _lay_out(parsed, len(event.content))
         while not await self._attempt(event.sequence, body):
-            if time.monotonic() - self._told_at >= TELL_SECONDS:
-                await self._tell()
             wait = self._breaker.wait(time.monotonic())
+            if max(wait, time.monotonic() - self._told_at) >= TELL_SECONDS:
+                await self._tell()
             await self._save(within=SAVE_SECONDS)
             await asyncio.sleep(wait)
+        if self._state != self._told and time.monotonic() - self._told_at >= TELL_SECONDS:
+            await self._tell()  # many may wait behind it
 
     async def _attempt(self, sequence: int, body: bytes) -> bool:
         posting = asyncio.ensure_future(self._poster.post(body))
@@ -162,11 +166,11 @@ class Sender:
             )
         if self._state.failures:
             _log.info("endpoint %s takes events again", self._endpoint.name)
-            self._state = replace(self._state, failures=0, failing_since=0.0, error="")
+            self._state = _well(self._state)
         self._breaker.succeeded()
 
     def _failed(self, outcome: Outcome) -> None:
-        if not self._state.failures:
+        if not self._breaker.failures:
             _log.warning(
                 "endpoint %s does not take events: %s; they wait for it, and are tried again until it does",
                 self._endpoint.name,
@@ -174,7 +178,8 @@ class Sender:
             )
         self._breaker.failed(time.monotonic())
         since = self._state.failing_since or time.time()
-        self._state = replace(self._state, failures=self._breaker.failures, failing_since=since, error=outcome.reason)
+        failures = self._state.failures + 1
+        self._state = replace(self._state, failures=failures, failing_since=since, error=outcome.reason)
 
     def _pass_over(self, sequence: int, *, events: int, pulls: int) -> None:
         """Moves the place behind what has been dropped, and counts it."""
@@ -213,6 +218,10 @@ class Sender:
         except StorageError as error:
             _log.debug("it cannot be written down how endpoint %s does: %s", self._endpoint.name, error)
         self._told, self._told_at = self._state, time.monotonic()
+
+
+def _well(state: SenderState) -> SenderState:
+    return replace(state, failures=0, failing_since=0.0, error="")
 
 
 async def _lay_out(event: Parsed, size: int) -> bytes:

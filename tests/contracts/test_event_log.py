@@ -183,7 +183,11 @@ async def test_reports_say_how_long_queues_are(reopen: Reopen) -> None:
     assert (reports[A].pending, reports[A].state) == (6, state)
     assert (reports[B].pending, reports[B].state) == (10, SenderState())
     assert reports[B].losing == 0
+    assert queue.state == SenderState()
     await queue.close()
+    after = await queue_of(reopen(), A)
+    assert after.state == state, "whoever sends next goes on from there"
+    await after.close()
 
 
 async def test_at_the_bound_the_oldest_pulls_go_first_and_then_the_oldest_events(reopen: Reopen) -> None:

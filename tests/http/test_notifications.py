@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+from backends.notify.breaker import LEAST_SECONDS
+from portside.notifying import CHECK_SECONDS
 from tests.support.commands import RunningCommand, children, portside, running_command
 from tests.support.mounts import fill_up, mounted_tmpfs
 from tests.support.serving_here import OCI_MANIFEST, digest_of, make_manifest
@@ -87,6 +89,11 @@ def until(condition: Callable[[], object], *, seconds: float = 15.0) -> None:
         time.sleep(0.02)
 
 
+def found_wrong(metrics: int) -> list[list[str]]:
+    """What several answers in a row name: each worker looks for itself, every few seconds."""
+    return [list(json.loads(ask(metrics, "GET", "/debug/health")[1])) for _ in range(20)]
+
+
 def told(receiver: Webhook) -> list[tuple[str, str]]:
     """Action and tag, or the end of the address, of each event where it came first."""
     events = {event["id"]: event for request in list(receiver.received) for event in request.events}
@@ -152,7 +159,7 @@ def test_a_dead_endpoint_is_seen_everywhere_and_changes_nothing_else(tmp_path: P
         push(port, "one")
         until(lambda: len(told(receiver)) == 3)
         running.wait_for_line(running.err, "endpoint dead does not take events", "Connection refused")
-        until(lambda: b"endpoint dead" in ask(metrics, "GET", "/debug/health")[1])
+        until(lambda: all(names == ["endpoint dead"] for names in found_wrong(metrics)), seconds=30)
         status, body = ask(metrics, "GET", "/debug/health")
         assert status == 200, "as in distribution, it is as ready as ever"
         assert list(json.loads(body)) == ["endpoint dead"]
@@ -181,6 +188,31 @@ def test_a_dead_endpoint_is_seen_everywhere_and_changes_nothing_else(tmp_path: P
         said = running.err.read_text() + running.out.read_text() + shown.stdout + table.stdout + page + body.decode()
         assert SECRET not in said
         assert said.count("does not take events") == 1, "one warning"
+        assert running.end() == 0
+
+
+@pytest.mark.slow
+def test_a_dead_endpoint_is_well_again_when_it_has_taken_an_event_and_not_before(
+    tmp_path: Path, receiver: Webhook
+) -> None:
+    """Whichever worker sends: who takes over from one that was killed has tried it fewer times than `threshold`."""
+    receiver.behaviour = "500 No"
+    threshold = int(1.2 * CHECK_SECONDS / LEAST_SECONDS)  # trying as often takes longer than what was found counts
+    endpoint = {"name": "dead", "url": receiver.url, "threshold": threshold, "backoff": "1s"}
+    with registry(tmp_path, endpoint) as running:
+        port, metrics = running.port("v2"), running.port("metrics")
+        push(port, "one")
+        until(lambda: all(names == ["endpoint dead"] for names in found_wrong(metrics)), seconds=30)
+        for _ in range(2):  # one of the two sends
+            before = children(running.process.pid)
+            os.kill(before.pop(), signal.SIGKILL)
+            end = time.monotonic() + CHECK_SECONDS + 3
+            while time.monotonic() < end:
+                assert all(names == ["endpoint dead"] for names in found_wrong(metrics))
+            until(lambda before=before: len(children(running.process.pid) - before) == 1)  # type: ignore[misc]
+        receiver.behaviour = "200 OK"
+        until(lambda: not any(found_wrong(metrics)), seconds=30)
+        assert len(told(receiver)) == 3
         assert running.end() == 0
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from backends.notify.envelope import encode_envelope, parse_event
 from backends.notify.file_log import FileLog
-from backends.notify.log import EventLog
+from backends.notify.log import EventLog, QueueReport
 from backends.notify.memory_log import MemoryLog
 from backends.notify.posting import Outcome
 from backends.notify.senders import Senders
@@ -27,6 +27,7 @@ from tests.support.certificate import make_certificate
 from tests.support.webhooks import CLOSE, ENDLESS, GARBAGE, HALF, HANG, SILENT_CLOSE, SLOW, Webhook, firsts, webhook
 
 SECRET = "hunter2hunter2"
+THRESHOLD = 3
 
 
 def event(number: object, action: str = "push", media_type: str = "application/x") -> bytes:
@@ -61,7 +62,11 @@ class Process:
     def __init__(self, log: EventLog, settings: NotifySettings) -> None:
         self.log = log
         self.counts = Counts()
-        self.task = asyncio.create_task(Senders(log, settings, self.counts).watch())
+        self.settings = settings
+        self.start_senders()
+
+    def start_senders(self) -> None:
+        self.task = asyncio.create_task(Senders(self.log, self.settings, self.counts).watch())
 
     async def stop(self) -> None:
         self.task.cancel()
@@ -100,7 +105,7 @@ def receiver() -> Iterator[Webhook]:
 
 
 def endpoint(receiver: Webhook, name: str = "a", **more: object) -> EndpointSettings:
-    given = {"timeout_seconds": 0.5, "threshold": 3, "backoff_seconds": 0.2, **more}
+    given = {"timeout_seconds": 0.5, "threshold": THRESHOLD, "backoff_seconds": 0.2, **more}
     return EndpointSettings(name, receiver.url, **given)  # type: ignore[arg-type]
 
 
@@ -109,6 +114,15 @@ async def until(condition: Callable[[], object], *, seconds: float = 10.0) -> No
     while not condition():
         assert time.monotonic() < deadline, "it has not happened"
         await asyncio.sleep(0.01)
+
+
+async def report_when(process: Process, condition: Callable[[QueueReport], object]) -> QueueReport:
+    """What others are told, within a second, of the first endpoint, once it is so."""
+    deadline = time.monotonic() + 20
+    while not condition(report := (await process.log.report())[0]):
+        assert time.monotonic() < deadline, report
+        await asyncio.sleep(0.05)
+    return report
 
 
 async def test_each_event_is_one_post_in_the_order_of_the_log(start: Start, receiver: Webhook) -> None:
@@ -206,18 +220,47 @@ async def test_an_endpoint_that_is_gone_gets_everything_when_it_is_back(start: S
     await process.log.append([event(number) for number in range(20)])
     await until(lambda: len(process.counts.outcomes) >= 5)
     assert {outcome.status for _, outcome in process.counts.outcomes} == {0}
-    deadline = time.monotonic() + 10
-    while not (report := (await process.log.report())[0]).state.failures:  # others are told within a second
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.05)
+    report = await report_when(process, lambda report: report.state.failures)
     assert report.state.error == "it cannot be reached (Connection refused)"
     receiver.start()
     await until(lambda: len(receiver.received) >= 20)
     assert receiver.ids == [str(number) for number in range(20)]
-    while (report := (await process.log.report())[0]).state.failures:
-        assert time.monotonic() < deadline + 10
-        await asyncio.sleep(0.05)
+    report = await report_when(process, lambda report: not report.state.failures)
     assert report.state.error == ""
+
+
+async def test_it_is_not_well_again_because_another_process_sends(start: Start, receiver: Webhook) -> None:
+    receiver.behaviour = "503 Busy"
+    process = await start(endpoint(receiver))
+    await process.log.append([event(1)])
+    before = (await report_when(process, lambda report: report.state.failures >= THRESHOLD)).state
+    process.task.cancel()
+    await asyncio.wait([process.task])
+    attempts = len(process.counts.outcomes)
+    process.start_senders()
+    await until(lambda: len(process.counts.outcomes) >= attempts + 2)
+    after = (await process.log.report())[0].state
+    assert after.failures > before.failures
+    assert after.failing_since == before.failing_since
+    receiver.behaviour = "200 OK"
+    await report_when(process, lambda report: not report.state.failures)
+
+
+async def test_others_are_told_of_failures_before_a_long_wait(start: Start, receiver: Webhook) -> None:
+    receiver.behaviour = "503 Busy"
+    process = await start(endpoint(receiver, backoff_seconds=60.0))
+    await process.log.append([event(1)])
+    await report_when(process, lambda report: report.state.failures == THRESHOLD)
+
+
+async def test_that_it_takes_events_again_is_told_while_many_still_wait(start: Start, receiver: Webhook) -> None:
+    receiver.behaviour = "503 Busy"
+    process = await start(endpoint(receiver, timeout_seconds=30.0))
+    await process.log.append([event(1), event(2)])
+    await report_when(process, lambda report: report.state.failures >= THRESHOLD)
+    receiver.behaviour = SLOW
+    report = await report_when(process, lambda report: not report.state.failures)
+    assert report.pending > 0
 
 
 async def test_attempts_follow_at_once_up_to_the_threshold_and_then_wait(start: Start, receiver: Webhook) -> None:
