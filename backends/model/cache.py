@@ -60,7 +60,15 @@ class Cache(dict[K, V], Generic[K, V]):
 
     def put(self, key: K, value: V) -> None:
         """Remembers a value, in place of another one of this key; what takes more than half the bound is not kept."""
-        weight = 1 if self._weigh is None else self._weigh(key, value)
+        if self._weigh is None:  # the same in fewer steps: what is asked for once pays for this each time
+            if self._old:
+                self._old.pop(key, None)
+            if len(self) >= self._half and key not in self:
+                self._old = dict(self)
+                self.clear()
+            self[key] = value
+            return
+        weight = self._weigh(key, value)
         self.forget(key)
         if weight > self._half:
             return
@@ -93,5 +101,6 @@ class Cache(dict[K, V], Generic[K, V]):
         value: V | _Nothing = self.pop(key, NOTHING)
         if isinstance(value, _Nothing):
             return old
-        self._weight -= 1 if self._weigh is None else self._weigh(key, value)
+        if self._weigh is not None:
+            self._weight -= self._weigh(key, value)
         return value

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import NewType
 
+from backends.model.cache import Cache
 from backends.model.errors import ErrorCode, RegistryError
 
 RepositoryName = NewType("RepositoryName", str)
@@ -38,12 +39,19 @@ def parse_repository_name(text: str) -> RepositoryName:
             ErrorCode.NAME_INVALID,
             f"the repository name has {len(text)} characters; {MAX_REPOSITORY_NAME} are allowed",
         )
+    return _repository_names[text]
+
+
+def _parse_repository_name(text: str) -> RepositoryName:
     if not all(_COMPONENT.fullmatch(component) for component in text.split("/")):
         raise RegistryError(
             ErrorCode.NAME_INVALID,
             f"{text!r} is not a valid repository name; use lower-case letters and digits, separated by . _ __ - or /",
         )
     return RepositoryName(text)
+
+
+_repository_names = Cache(_parse_repository_name, bound=2048)
 
 
 def canonical_name(name: str) -> str:

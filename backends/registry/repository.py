@@ -67,7 +67,7 @@ class Repository:
             if blob is not None:
                 return blob
         try:
-            target = await read_link(self._driver, layout.layer_link(self.name, digest))
+            target = await read_link(self._driver, layout.layer_link(self.name, digest), likely=digest)
             return Blob(digest, await self._blobs.open(target))
         except PathNotFound:
             blob = await self._conversions.open_blob(self.name, digest)
@@ -82,7 +82,7 @@ class Repository:
     async def blob_size(self, digest: Digest) -> int | None:
         """Returns the size in bytes of a blob that this repository has; None when it does not have it."""
         try:
-            target = await read_link(self._driver, layout.layer_link(self.name, digest))
+            target = await read_link(self._driver, layout.layer_link(self.name, digest), likely=digest)
         except PathNotFound:
             size = None
         else:
@@ -96,7 +96,7 @@ class Repository:
             RegistryError: BLOB_UNKNOWN.
         """
         with suppress(PathNotFound):
-            target = await read_link(self._driver, layout.layer_link(self.name, digest))
+            target = await read_link(self._driver, layout.layer_link(self.name, digest), likely=digest)
             size = await self._blobs.size(target)
             if size is not None:
                 return size, await self._blobs.url_of(target)

@@ -64,6 +64,7 @@ class Route:
 @dataclass(frozen=True, slots=True)
 class _Compiled:
     path: re.Pattern[str]
+    part: str  # of each path that fits: to look for it costs a tenth of a match that fails
     parsers: Sequence[tuple[str, Parser]]
     operations: Mapping[str, tuple[Operation, Sequence[Gate]]]
     allow: str
@@ -167,9 +168,8 @@ class Dispatcher:
         """
         path = request.raw_path.partition("?")[0]
         key = (request.method, path)
-        try:
-            found = self._found[key]
-        except KeyError:
+        found = self._found.get(key) or self._found.find(key)
+        if found is None:
             if request.method == "OPTIONS":
                 return self._options(request, path)
             try:
@@ -223,6 +223,8 @@ class Dispatcher:
 
     def _find(self, method: str, path: str) -> _Found:
         for route in self._routes:
+            if route.part not in path:
+                continue
             match = route.path.fullmatch(path)
             if match is None:
                 continue
@@ -280,16 +282,15 @@ def _compile(
         names.append(match[1])
         return "(.+)" if match[2] else "([^/]+)"
 
-    text = "".join(
-        _PARAMETER.sub(group, part) if part.startswith("{") else re.escape(part)
-        for part in re.split(r"(\{\w+\*?\})", route.pattern)
-    )
+    parts = re.split(r"(\{\w+\*?\})", route.pattern)
+    text = "".join(_PARAMETER.sub(group, part) if part.startswith("{") else re.escape(part) for part in parts)
     operations = dict(route.operations)
     if "GET" in operations:
         operations.setdefault("HEAD", operations["GET"])
     closed = frozenset[Action]().union(*(gate.actions for gate in gates if gate.closes))
     return _Compiled(
         re.compile(text),
+        max((part for part in parts if not part.startswith("{")), key=len),
         [(name, parsers[name]) for name in names],
         {
             method: (each, [gate for gate in gates if each.action in gate.actions])

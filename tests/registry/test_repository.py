@@ -176,6 +176,34 @@ async def test_a_blob_of_which_half_is_missing_is_unknown_and_no_reference(reope
         await process.open(NAME).tags()
 
 
+@pytest.mark.parametrize("held", ["its own", "its own and a line's end", "another one", "damaged"])
+async def test_a_blob_is_what_its_link_says(reopen: Reopen, held: str) -> None:
+    storage = reopen()
+    process = Store(storage)
+    for blob in (CONFIG, LAYER):
+        await push_blob(process, blob)
+    digest = Digest.of(LAYER)
+    text = {
+        "its own": f"{digest}",
+        "its own and a line's end": f"{digest}\n",
+        "another one": f"{Digest.of(CONFIG)}",
+        "damaged": f"{digest}"[:-1],
+    }[held]
+    await storage.driver.write(layout.layer_link(NAME, digest), text.encode())
+    repository = process.open(NAME)
+    if held == "damaged":
+        assert not await repository.has_blob(digest)
+        with pytest.raises(RegistryError) as caught:
+            await repository.open_blob(digest)
+        assert caught.value.code is ErrorCode.BLOB_UNKNOWN
+        return
+    wanted = CONFIG if held == "another one" else LAYER
+    assert await repository.blob_size(digest) == len(wanted)
+    found = await repository.open_blob(digest)
+    assert b"".join([bytes(chunk) async for chunk in found.reader.chunks(0, found.size)]) == wanted
+    found.reader.close()
+
+
 async def test_missing_references_are_named_but_not_by_the_hundred(reopen: Reopen) -> None:
     content = make_manifest(CONFIG, *(b"layer %d" % number for number in range(200)))
     with pytest.raises(RegistryError) as caught:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from backends.model.cache import Cache
 
 KEYS = st.integers(0, 12)
+FEW = st.integers(0, 3)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["put", "get", "forget"]), KEYS, st.integers(1, 6))), st.integers(1, 20))
@@ -50,6 +51,21 @@ def test_what_was_used_within_half_the_bound_is_there(keys: list[int], half: int
         recent.move_to_end(key)
         while len(recent) > half:
             recent.popitem(last=False)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["put", "get", "forget"]), FEW, FEW), min_size=5), st.integers(1, 7))
+def test_entries_that_are_not_weighed_count_for_one(steps: list[tuple[str, int, int]], bound: int) -> None:
+    plain: Cache[int, int] = Cache(bound=bound)
+    weighed: Cache[int, int] = Cache(bound=bound, weigh=lambda _key, _value: 1)
+    for what, key, value in steps:
+        if what == "put":
+            plain.put(key, value)
+            weighed.put(key, value)
+        elif what == "forget":
+            assert plain.forget(key) == weighed.forget(key)
+        else:
+            assert plain.find(key) == weighed.find(key)
+        assert (dict(plain), plain._old, plain.weight) == (dict(weighed), weighed._old, weighed.weight)
 
 
 def test_it_makes_what_is_not_there_once_as_long_as_it_is_in_use() -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from aiohttp.test_utils import make_mocked_request
 from aiohttp.web import BaseRequest, Response, StreamResponse
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backends.model.actions import Action
 from backends.model.errors import ErrorCode, RegistryError
+from backends.v2.routes import PARSERS as V2_PARSERS
+from backends.v2.routes import ROUTES as V2_ROUTES
 from backends.web.dispatch import REMEMBERED, Dispatcher, Route
 from backends.web.gates import Gate
 from backends.web.operations import Operation, Values
@@ -92,3 +98,36 @@ async def test_any_number_of_paths_is_answered_right() -> None:
         seen.clear()
         await ask(what, "GET", f"/things/{number}")
         assert seen == [f"handler {{'thing': '{number}'}}"]
+
+
+PIECES = [
+    "/v2/",
+    "/manifests/",
+    "/blobs/",
+    "/blobs/uploads/",
+    "/referrers/",
+    "/tags/list",
+    "/_portside/repository",
+    "/_catalog",
+    "/",
+    "a",
+    "%2Fblobs%2F",
+    "sha256:" + "0" * 64,
+    "0" * 8 + "-0000-0000-0000-" + "0" * 12,
+    "..",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=7).map("".join), st.sampled_from(["GET", "PUT", "POST", "DELETE"]))
+def test_routes_that_are_passed_over_for_a_part_of_their_pattern_would_not_have_fitted(path: str, method: str) -> None:
+    def found(where: Dispatcher) -> object:
+        try:
+            return where._find(method, path)
+        except RegistryError as error:
+            return error.code, error.detail, error.headers
+
+    quick, thorough = (
+        Dispatcher(V2_ROUTES, V2_PARSERS, None, gates=(), what="this test", headers={}) for _ in range(2)
+    )
+    thorough._routes = [replace(route, part="") for route in thorough._routes]
+    assert found(quick) == found(thorough)
