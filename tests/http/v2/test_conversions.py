@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +28,7 @@ from backends.model.names import ImageId
 from backends.model.v1names import parse_v1_name
 from backends.registry.store import Store
 from backends.registry.validation import Validation
+from backends.storage import layout
 from backends.storage.factory import open_folder
 from backends.v2.registry import Registry
 from backends.v2.settings import V2Settings
@@ -373,35 +373,45 @@ async def test_what_is_shown_outlives_the_process_that_made_it(tmp_path: Path) -
 # waiting
 
 
-def large_v1(seed: int) -> Pushed:
-    """An image whose layer takes a while to read, but no memory."""
-    return make_pushed(f"{seed:x}", layer=random.Random(seed).randbytes(24 * 1024 * 1024))
+@contextlib.asynccontextmanager
+async def held(root: Path) -> AsyncIterator[None]:
+    """Until the end of the block another process holds the repository, for which every conversion in it waits."""
+    storage = open_folder(root)
+    async with storage.locks.hold(layout.repository_lock(NAME)):
+        yield
+    await storage.close()
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_who_waits_long_is_sent_to_the_same_address_until_the_image_is_ready(tmp_path: Path, method: str) -> None:
     async with running(tmp_path, replace(V2Settings(), patience_seconds=0.004)) as world:
-        await world.push_v1("x", [large_v1(1)])
-        target, seen = f"/v2/{NAME}/manifests/x?ns=docker.io", []
-        answer = await world.client.ask(method, target, CONTAINERD)
-        while answer.status == 307:
-            assert answer.body == b""
-            seen.append(answer["Location"])
-            target = answer.path
-            answer = await world.client.ask(method, target.replace("wait=8", "wait=7"), CONTAINERD)
+        await world.push_v1("x", [make_pushed("a")])
+        origin = f"http://{world.client.authority}"
+        target = f"/v2/{NAME}/manifests/x?ns=docker.io"
+        async with held(tmp_path):
+            for count in range(1, 9):
+                answer = await world.client.ask(method, target, CONTAINERD)
+                assert (answer.status, answer.body) == (307, b"")
+                target = f"/v2/{NAME}/manifests/x?ns=docker.io&portside-wait={count}"
+                assert answer["Location"] == f"{origin}{target}"
+        target = f"/v2/{NAME}/manifests/x?ns=docker.io"
+        while (answer := await world.client.ask(method, target, CONTAINERD)).status == 307:
+            target = answer.path.replace("wait=8", "wait=7")
         assert (answer.status, answer["Content-Type"]) == (200, SCHEMA2)
-        origin = f"http://{world.client.authority}/v2/{NAME}/manifests/x?ns=docker.io&portside-wait="
-        assert seen[:2] == [f"{origin}{count}" for count in (1, 2)]
 
 
 async def test_after_eight_redirects_a_client_is_told_to_come_again(tmp_path: Path) -> None:
     async with running(tmp_path, replace(V2Settings(), patience_seconds=0.001)) as world:
-        await world.push_v1("x", [large_v1(2)])
-        answer = await world.client.ask("GET", path_of("x") + "?portside-wait=8", CONTAINERD)
-        assert answer.told == (503, "UNAVAILABLE")
-        assert int(answer["Retry-After"]) >= 1
-        assert "layer 1 of 1" in answer.json["errors"][0]["detail"]["reason"]
-        deadline = time.monotonic() + 30
+        await world.push_v1("x", [make_pushed("a")])
+        deadline = time.monotonic() + 60
+        async with held(tmp_path):
+            reason = ""
+            while "layer 1 of 1" not in reason:  # before that, the conversion has only just begun
+                assert time.monotonic() < deadline, reason
+                answer = await world.client.ask("GET", path_of("x") + "?portside-wait=8", CONTAINERD)
+                assert answer.told == (503, "UNAVAILABLE")
+                assert int(answer["Retry-After"]) >= 1
+                reason = answer.json["errors"][0]["detail"]["reason"]
         while (await world.get("x", CONTAINERD)).status != 200:  # the work goes on although nobody waited
             assert time.monotonic() < deadline
 
@@ -410,20 +420,22 @@ async def test_after_eight_redirects_a_client_is_told_to_come_again(tmp_path: Pa
 async def test_who_is_about_to_push_over_a_large_old_image_is_not_kept_waiting(tmp_path: Path, form: str) -> None:
     """containerd's pusher asks for its own form, or anything; it pushes after a 404 alone, and follows redirects."""
     async with running(tmp_path, replace(V2Settings(), patience_seconds=0.001)) as world:
-        await world.push_v1("x", [large_v1(4)])
+        await world.push_v1("x", [make_pushed("a")])
         pusher = {"User-Agent": "containerd/2.2.7", "Accept": f"{form}, */*"}
-        answer = await world.get("x", pusher, method="HEAD")
-        assert (answer.status, answer["Vary"]) == (404, "Accept, User-Agent")
-        if form in {SCHEMA2, OCI_MANIFEST}:  # who wants the image itself waits for it, as who asks for several forms
-            assert (await world.get("x", pusher)).status == 307
-        assert (await world.get("x", CONTAINERD, method="HEAD")).status == 307
+        async with held(tmp_path):
+            answer = await world.get("x", pusher, method="HEAD")
+            assert (answer.status, answer["Vary"]) == (404, "Accept, User-Agent")
+            if form in {SCHEMA2, OCI_MANIFEST}:  # who wants the image itself waits, as who asks for several forms
+                assert (await world.get("x", pusher)).status == 307
+            assert (await world.get("x", CONTAINERD, method="HEAD")).status == 307
 
 
 @pytest.mark.parametrize("said", ["0", "-1", "9", "99999999999999999999", "x", "", "%31", "1&portside-wait=2"])
 async def test_a_count_that_we_did_not_write_begins_anew(tmp_path: Path, said: str) -> None:
     async with running(tmp_path, replace(V2Settings(), patience_seconds=0.001)) as world:
-        await world.push_v1("x", [large_v1(3)])
-        answer = await world.client.ask("GET", f"{path_of('x')}?portside-wait={said}", CONTAINERD)
+        await world.push_v1("x", [make_pushed("a")])
+        async with held(tmp_path):
+            answer = await world.client.ask("GET", f"{path_of('x')}?portside-wait={said}", CONTAINERD)
         assert answer.status == 307
         assert answer.path in {f"{path_of('x')}?portside-wait={count}" for count in (1, 2)}
 
@@ -449,12 +461,13 @@ async def test_the_proxy_passes_redirects_and_what_is_said_of_a_conversion(
     handle = Registry(store, settings).handle
     async with serve(handle) as port:
         world = World(store, Client("127.0.0.1", port))
-        await world.push_v1("x", [large_v1(4)])
+        await world.push_v1("x", [make_pushed("a")])
         upstream = handle if here else f"http://127.0.0.1:{port}"
         async with running_proxy({Backend.V2: upstream}, settings=ProxySettings(prefix=prefix)) as proxy:
             client = Client("127.0.0.1", proxy.port)
             target = f"{prefix}/v2/{NAME}/manifests/x"
-            answer = await client.ask("GET", target, CONTAINERD)
+            async with held(tmp_path):
+                answer = await client.ask("GET", target, CONTAINERD)
             assert answer.status == 307
             while answer.status == 307:
                 assert answer["Location"].startswith(f"http://{client.authority}{prefix}/v2/{NAME}/manifests/x?")
