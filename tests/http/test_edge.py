@@ -44,8 +44,8 @@ class World:
     folder: Path
 
     def ask(self, what: str, *parts: bytes, secure: bool = False) -> bytes:
-        """Sends bytes to a listener and returns what comes until it closes, or for two seconds."""
-        raw = socket.create_connection(("127.0.0.1", self.running.port(what)), timeout=2)
+        """Sends bytes to a listener and returns what comes until it closes."""
+        raw = socket.create_connection(("127.0.0.1", self.running.port(what)), timeout=20)
         if secure:
             raw = ssl.create_default_context(cafile=str(self.files.ca)).wrap_socket(raw, server_hostname="localhost")
         with raw:

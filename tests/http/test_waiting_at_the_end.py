@@ -19,7 +19,7 @@ from tests.support.old_volumes import write_0_9_1
 from tests.support.serving_here import OCI_MANIFEST, Answer, Client, describe
 from tests.support.v1server import make_pushed
 
-DRAIN_SECONDS = 9
+DRAIN_SECONDS = 30
 SETTINGS = f"""
 storage: {{filesystem: {{rootdirectory: data}}}}
 http: {{draintimeout: {DRAIN_SECONDS}s}}
@@ -69,7 +69,7 @@ async def end_while_it_waits(
     running.process.send_signal(signal.SIGTERM)
     answer = await asking
     seconds = time.monotonic() - began
-    assert await asyncio.to_thread(running.process.wait, 15) == 0
+    assert await asyncio.to_thread(running.process.wait, DRAIN_SECONDS / 2) == 0
     return Waited(answer, seconds)
 
 

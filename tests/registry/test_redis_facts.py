@@ -282,11 +282,12 @@ async def test_killed_and_brought_back_under_load(server: RedisServer, storage: 
                 assert found[True] == before
                 await asyncio.to_thread(server.start)
                 assert await facts.probe() == ""
-                await asyncio.sleep(0.3)
-                assert found[True] > before
+                async with asyncio.timeout(20):
+                    while found[True] == before:  # noqa: ASYNC110 - what others count
+                        await asyncio.sleep(0.01)
             ended = True
         assert all(each.exception() is None for each in tasks)
-    assert slowest < 0.5
+    assert slowest < 3
     assert 0 < len(errors) < 200  # what was in flight, and no more
 
 
@@ -295,9 +296,9 @@ async def test_one_that_hangs_costs_its_timeout_once(server: RedisServer, storag
         await facts.put(DIGEST, FACTS)
         server.freeze()
         first = await asyncio.gather(*(seconds_of(facts.find(DIGEST, ManifestFacts)) for _ in range(40)))
-        assert max(first) < 0.5
-        assert await seconds_of(asyncio.gather(*(facts.find(DIGEST, ManifestFacts) for _ in range(1000)))) < 0.1
-        assert 0.05 < await seconds_of(facts.probe()) < 0.5
+        assert max(first) < 3  # one after another they take four
+        assert await seconds_of(asyncio.gather(*(facts.find(DIGEST, ManifestFacts) for _ in range(1000)))) < 2
+        assert 0.05 < await seconds_of(facts.probe()) < 3
         assert (await facts.probe()).startswith(f"Redis at {server.address} does not answer: it ")
         server.thaw()
         assert await facts.probe() == ""
@@ -376,7 +377,7 @@ async def test_noise_is_no_fact_and_no_failure(noise: bytes, way: str, storage: 
     facts = RedisFacts(open_redis(settings), FactKey(storage, writes=True), where=where)
     async with server:
         for _ in range(2):
-            assert await seconds_of(facts.find(DIGEST, ManifestFacts)) < 1
+            assert await seconds_of(facts.find(DIGEST, ManifestFacts)) < 5
             assert await facts.find(DIGEST, ManifestFacts) is None
             await facts.put(DIGEST, FACTS)
         assert await facts.probe() != ""
@@ -390,9 +391,9 @@ async def test_noise_is_no_fact_and_no_failure(noise: bytes, way: str, storage: 
 
 async def test_with_all_connections_busy_nobody_waits(server: RedisServer) -> None:
     redis = open_redis(replace(SHORT, addresses=(server.address,), connections=3, read_seconds=5.0))
-    busy = [asyncio.ensure_future(redis.ask("BLPOP", "nothing", 1)) for _ in range(3)]
+    busy = [asyncio.ensure_future(redis.ask("BLPOP", "nothing", 4)) for _ in range(3)]
     await asyncio.sleep(0.2)
-    assert await seconds_of(redis.ask("SET", "a", "b")) < 0.05
+    assert await seconds_of(redis.ask("SET", "a", "b")) < 3
     assert server.ask("EXISTS", "a") == "0"
     await asyncio.gather(*busy)
     assert await redis.ask("SET", "a", "b") is not None

@@ -297,11 +297,11 @@ async def test_ten_thousand_tags_of_fifty_layers_are_known_within_seconds_and_ho
     longest = max(cpu for cpu, _ in seen)
     assert took < 20, f"it took {took:.1f} s"
     assert longest < CPU_SECONDS, f"the event loop worked for {longest:.3f} s at one go"
-    began = time.perf_counter()
+    began = time.process_time()
     for number in range(1, 100):
         assert await store.v1_view.tagged.is_held(ImageId(f"{number:032x}{5:032x}"), only("team/app"), first="team/app")
-    each = (time.perf_counter() - began) / 100
-    assert each < 0.02, f"an image of a known tag took {each * 1000:.1f} ms"
+    each = (time.process_time() - began) / 100
+    assert each < 0.02, f"an image of a known tag took {each * 1000:.1f} ms of CPU"
 
 
 class Broken(ForwardingDriver):

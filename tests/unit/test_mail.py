@@ -215,11 +215,11 @@ def test_a_silent_server_delays_neither_a_line_nor_the_end(server: MailServer, l
     began = time.monotonic()
     for number in range(1000):
         logger.error("line %d", number)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < mail_module.ANSWER_SECONDS / 2
     time.sleep(0.2)
     began = time.monotonic()
     handler.stop()
-    assert time.monotonic() - began < mail_module.STOP_SECONDS + 1
+    assert time.monotonic() - began < mail_module.STOP_SECONDS + 8
 
 
 def test_what_is_waiting_is_sent_at_the_end(server: MailServer, logger: logging.Logger) -> None:

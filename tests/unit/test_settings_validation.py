@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ import yaml
 from backends.registry.validation import AnyUrl, Validation
 from portside.settings.loading import Role
 from portside.settings.url_patterns import PatternRule
+from tests.support.cpu_time import cpu_seconds
 from tests.support.settings_files import Load, mistakes_of
 
 OCI = Validation(layers=False, children=False, urls=AnyUrl())
@@ -198,6 +198,6 @@ def test_which_addresses_a_layer_may_name(rule: PatternRule, url: str, *, permit
 
 def test_no_address_makes_a_pattern_slow() -> None:
     rule = PatternRule((r"^https://([^/]+\.)*example\.com/$", r"(a+)+$"))
-    began = time.perf_counter()
-    assert not rule.permits("https://" + "a." * 1000 + "a" * 1000 + "!")
-    assert time.perf_counter() - began < 1
+    address = "https://" + "a." * 1000 + "a" * 1000 + "!"
+    assert not rule.permits(address)
+    assert cpu_seconds(lambda: rule.permits(address)) < 1

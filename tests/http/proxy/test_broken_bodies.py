@@ -27,7 +27,7 @@ async def test_malformed_chunks_never_seem_whole_and_are_no_fault_of_the_registr
         settings = UpstreamSettings(upstream.address, body_idle_seconds=0.3)
         async with (
             running_proxy({Backend.V2: settings}) as proxy,
-            asyncio.timeout(5),
+            asyncio.timeout(20),
             proxy.connection() as client,
         ):
             await client.send("PUT /v2/a/blobs/uploads/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -46,7 +46,7 @@ async def test_a_body_that_stops_coming_is_408(registry: Registry, begun: str) -
         settings = UpstreamSettings(upstream.address, body_idle_seconds=0.3)
         async with (
             running_proxy({Backend.V2: settings}) as proxy,
-            asyncio.timeout(5),
+            asyncio.timeout(20),
             proxy.connection() as client,
         ):
             await client.send("PUT /v2/a/blobs/uploads/x HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n", begun)
@@ -65,7 +65,7 @@ async def test_a_request_that_could_be_read_in_two_ways_never_reaches_a_registry
     async with (
         registry(_reads) as upstream,
         running_proxy({Backend.V2: upstream.address}) as proxy,
-        asyncio.timeout(5),
+        asyncio.timeout(20),
         proxy.connection() as client,
     ):
         await client.send(

@@ -44,7 +44,7 @@ async def test_a_registry_that_is_not_there_is_502_at_once(
         start = time.perf_counter()
         answer = await proxy.ask(method, "/v2/a/blobs/x", body=body)
         assert answer.status == 502
-        assert time.perf_counter() - start < 3
+        assert time.perf_counter() - start < 15
         if method != "HEAD":
             assert f"{where} does not answer: it cannot be reached (" in _reason(answer)
         old = await proxy.ask("GET", "/v1/_ping")
@@ -71,16 +71,16 @@ async def test_a_body_that_is_being_sent_slowly_is_not_silence(registry: Registr
         await peer.answer("201 Created")
 
     async with registry(converse) as upstream:
-        settings = UpstreamSettings(upstream.address, read_seconds=0.3)
+        settings = UpstreamSettings(upstream.address, read_seconds=1.5)
         async with (
             running_proxy({Backend.V2: settings}) as proxy,
-            asyncio.timeout(10),
+            asyncio.timeout(30),
             proxy.connection() as client,
         ):
             await client.send("PUT /v2/a/blobs/uploads/x HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\n")
             for _ in range(8):
                 await client.send(b"x")
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.3)
             assert (await client.read_head()).status == 201
 
 

@@ -200,12 +200,12 @@ def test_a_client_that_stays_after_its_alert_is_cut_off_and_what_it_sends_is_not
         assert alert[5] == 2  # fatal
         pid = int(Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text())
         start, before, sent = time.monotonic(), resident(pid), 0
-        while time.monotonic() < start + 10:
+        while time.monotonic() < start + 30:
             try:
                 sent += connection.send(b"x" * (1 << 20))
             except ConnectionError:
                 break
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 15
         assert sent > 16 << 20
         assert resident(pid) - before < 8 << 20
 

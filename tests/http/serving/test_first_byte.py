@@ -148,7 +148,7 @@ def test_silent_and_slow_clients_delay_nobody(secure: RunningServer, files: Cert
             each.sendall(b"\x16")
         start = time.monotonic()
         assert ask_securely(secure, files) == b"hello"
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 8
     finally:
         for each in silent + slow:
             each.close()

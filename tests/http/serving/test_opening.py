@@ -22,6 +22,10 @@ from portside.tls.contexts import CertificateChain, TlsSettings, build_context
 from tests.support.certificate import CertificateFiles, make_certificate
 from tests.support.served import running_server
 
+KEEPALIVE_SECONDS = 1.5
+SOON_SECONDS = 5.0
+"""What happens within so long was not waited for, on a machine however busy: all else takes 8 s and more."""
+
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -96,7 +100,7 @@ async def served(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 @pytest.fixture(params=["plain", "tls"])
 async def impatient(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Served]:
-    async with serving(request.param, tmp_path, keepalive_timeout=0.6) as found:
+    async with serving(request.param, tmp_path, keepalive_timeout=KEEPALIVE_SECONDS) as found:
         yield found
 
 
@@ -128,10 +132,10 @@ async def test_a_first_piece_may_be_more_than_a_request(served: Served) -> None:
 
 
 async def test_a_client_that_says_nothing_is_closed_in_time(impatient: Served) -> None:
-    async with asyncio.timeout(10), impatient.client() as (reader, _):
+    async with asyncio.timeout(30), impatient.client() as (reader, _):
         begun = time.monotonic()
         assert await reader.read() == b""
-        assert 0.5 < time.monotonic() - begun < 3
+        assert KEEPALIVE_SECONDS - 0.1 < time.monotonic() - begun < KEEPALIVE_SECONDS + SOON_SECONDS
     await impatient.wait_until_open()
 
 
@@ -141,7 +145,7 @@ async def test_it_is_closed_at_once_when_its_certificate_is_no_longer_good(serve
         served.server.part()
         begun = time.monotonic()
         assert await reader.read() == b""
-        assert time.monotonic() - begun < 0.4
+        assert time.monotonic() - begun < SOON_SECONDS
 
 
 async def test_one_that_has_just_come_may_still_ask_while_others_are_drained(served: Served) -> None:
@@ -202,21 +206,21 @@ async def test_a_known_request_that_is_the_last_ends_the_connection(served: Serv
         begun = time.monotonic()
         writer.write(KNOWN)
         assert (await reader.read()).endswith(b"known")
-        assert time.monotonic() - begun < 0.4
+        assert time.monotonic() - begun < SOON_SECONDS
     await served.wait_until_open()
     assert told == ["127.0.0.1"]
 
 
 async def test_each_answer_moves_the_time_on_after_which_a_silent_one_is_closed(impatient: Served) -> None:
     impatient.keep(KNOWN, b"known")
-    async with asyncio.timeout(10), impatient.client() as (reader, writer):
+    async with asyncio.timeout(30), impatient.client() as (reader, writer):
         begun = time.monotonic()
-        while time.monotonic() < begun + 1.2:
+        while time.monotonic() < begun + 2 * KEEPALIVE_SECONDS:
             writer.write(KNOWN)
             await reader.readuntil(b"known")
             await asyncio.sleep(0.1)
         assert await reader.read() == b""
-        assert 1.6 < time.monotonic() - begun < 4
+        assert 2.9 * KEEPALIVE_SECONDS < time.monotonic() - begun < 3 * KEEPALIVE_SECONDS + SOON_SECONDS
 
 
 async def ask_what_is_known(peer: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
@@ -231,7 +235,7 @@ async def test_one_that_was_answered_is_closed_with_its_certificate(served: Serv
         begun = time.monotonic()
         served.server.part()
         assert await peer[0].read() == b""
-        assert time.monotonic() - begun < 0.4
+        assert time.monotonic() - begun < SOON_SECONDS
 
 
 async def test_one_that_was_answered_is_not_waited_for_at_the_end(served: Served) -> None:
@@ -241,7 +245,7 @@ async def test_one_that_was_answered_is_not_waited_for_at_the_end(served: Served
         begun = time.monotonic()
         draining = asyncio.create_task(served.server.drain(8, arriving=lambda: False))
         assert await peer[0].read() == b""
-        assert time.monotonic() - begun < 0.4
+        assert time.monotonic() - begun < SOON_SECONDS
         await draining
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.commands import running_command
 
-SOON_SECONDS = 3.0
+SOON_SECONDS = 8.0
 """glibc gives a lookup up after ten."""
 
 CHECKS = """
