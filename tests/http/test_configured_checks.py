@@ -51,7 +51,7 @@ def ask(
     return found
 
 
-def until(port: int, expected: Mapping[str, str], *, seconds: float = 10.0) -> None:
+def until(port: int, expected: Mapping[str, str], *, seconds: float = 45.0) -> None:
     """Asks for health until the body is this."""
     deadline = time.monotonic() + seconds
     while True:
@@ -62,7 +62,7 @@ def until(port: int, expected: Mapping[str, str], *, seconds: float = 10.0) -> N
         time.sleep(0.02)
 
 
-def until_answered(port: int, path: str, status: int, *, seconds: float = 10.0) -> None:
+def until_answered(port: int, path: str, status: int, *, seconds: float = 45.0) -> None:
     """Asks until all workers answer with this status: one after the other finds what has changed."""
     deadline = time.monotonic() + seconds
     while {ask(port, path)[0] for _ in range(20)} != {status}:

@@ -64,7 +64,7 @@ OURS = [sys.executable, "-m", "portside.cli", "v2"]
 async def test_figures_are_of_all_workers_and_hold_no_secret(tmp_path: Path) -> None:
     with serving(tmp_path / "ours", OURS, gateway={"workers": 2}) as (client, debug):
         await client.push_image("a/b", "latest")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 45
         while True:
             page = read(debug)
             found = json.loads(page)

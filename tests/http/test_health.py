@@ -47,7 +47,7 @@ def ask(
     return answer.status, json.loads(body) if body else {}
 
 
-def until(port: int, status: int, *words: str, seconds: float = 10.0) -> dict[str, str]:
+def until(port: int, status: int, *words: str, seconds: float = 45.0) -> dict[str, str]:
     """Asks until the status is this and the body has these words."""
     deadline = time.monotonic() + seconds
     while True:

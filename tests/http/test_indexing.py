@@ -75,7 +75,7 @@ async def test_a_read_only_registry_writes_no_index(tmp_path: Path) -> None:
     assert not (data / "docker/registry/portside/index").exists()
 
 
-async def marked(index: Path, *, seconds: float = 20.0) -> None:
+async def marked(index: Path, *, seconds: float = 45.0) -> None:
     """Waits until the pass has seen everything."""
     deadline = time.monotonic() + seconds
     while not (index / "referrers-built").exists():
@@ -106,7 +106,7 @@ async def referrers_at(client: Client) -> list[str]:
     return [each["digest"] for each in answer.json["manifests"]]
 
 
-async def appears(client: Client, digests: Sequence[str], *, seconds: float = 20.0) -> None:
+async def appears(client: Client, digests: Sequence[str], *, seconds: float = 45.0) -> None:
     deadline = time.monotonic() + seconds
     while await referrers_at(client) != sorted(digests):
         assert time.monotonic() < deadline, await referrers_at(client)

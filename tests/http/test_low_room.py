@@ -43,7 +43,7 @@ class Running:
         connection.close()
         return answer.status, text
 
-    def until(self, path: str, true: Callable[[str], bool], *, seconds: float = 15.0) -> str:
+    def until(self, path: str, true: Callable[[str], bool], *, seconds: float = 45.0) -> str:
         deadline = time.monotonic() + seconds
         while not true(text := self.page(path)[1]):
             assert time.monotonic() < deadline, text
@@ -52,7 +52,11 @@ class Running:
 
     def until_room_is(self, *, low: bool) -> None:
         self.until("/metrics", lambda page: value(page, "low_room") == int(low))
-        time.sleep(2.2)  # both workers have measured
+        time.sleep(2.2)  # both workers have measured, unless they could not
+        deadline = time.monotonic() + 45
+        while not all((" room" in self.page("/debug/health")[1]) == low for _ in range(20)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def value(page: str, name: str) -> float:

@@ -38,7 +38,7 @@ def _value(page: str, series: str) -> float:
     return float(found[1]) if found is not None else 0.0
 
 
-async def _until(port: int, true: Callable[[str], bool], *, seconds: float = 10.0) -> str:
+async def _until(port: int, true: Callable[[str], bool], *, seconds: float = 45.0) -> str:
     """Workers write down what they counted four times a second."""
     deadline = time.monotonic() + seconds
     while not true(page := await _page(port)):

@@ -82,7 +82,7 @@ def put_manifest(port: int, tag: str, name: str = "team/app") -> int:
     return ask(port, "PUT", path, MANIFEST, {"Content-Type": OCI_MANIFEST, "User-Agent": "x<y>"})[0]
 
 
-def until(condition: Callable[[], object], *, seconds: float = 15.0) -> None:
+def until(condition: Callable[[], object], *, seconds: float = 45.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it has not happened"

@@ -50,7 +50,7 @@ def left(data: Path) -> set[str]:
     return {path.partition(mark)[2].partition("/")[0] for path in tree for mark in marks if mark in path}
 
 
-async def until(data: Path, wanted: set[str], *, seconds: float = 20.0) -> None:
+async def until(data: Path, wanted: set[str], *, seconds: float = 45.0) -> None:
     deadline = time.monotonic() + seconds
     while (found := left(data)) != wanted:
         assert time.monotonic() < deadline, (found, wanted)

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -80,17 +79,21 @@ def counted(metrics: int) -> dict[str, float]:
     }
 
 
-def until_health(metrics: int, expected: str, *, seconds: float = 15.0) -> None:
-    """Asks until the body has these words, or is empty; the status is always 200."""
+def until_health(metrics: int, expected: str, *, seconds: float = 45.0) -> None:
+    """Asks until the body has these words, or is empty, by all workers: each finds out for itself."""
     deadline = time.monotonic() + seconds
-    while True:
-        status, _, body = ask(metrics, "GET", "/debug/health")
-        assert status == 200
-        found: dict[str, Any] = json.loads(body)
-        if expected in found.get("redis", "") and bool(expected) == bool(found):
-            return
-        assert time.monotonic() < deadline, body
+    while not all(expected in (said := redis_by(metrics)) and bool(expected) == bool(said) for _ in range(20)):
+        assert time.monotonic() < deadline, expected
         time.sleep(0.05)
+
+
+def redis_by(metrics: int) -> str:
+    """What health says of Redis, by some worker; the status is always 200, and all else is well."""
+    status, _, body = ask(metrics, "GET", "/debug/health")
+    assert status == 200
+    found: dict[str, str] = json.loads(body)
+    assert not found.keys() - {"redis"}
+    return found.get("redis", "")
 
 
 def test_facts_outlive_the_process_and_are_counted(tmp_path: Path, server: RedisServer) -> None:
@@ -176,7 +179,7 @@ def test_killed_and_brought_back_under_load(tmp_path: Path, server: RedisServer)
         ] * 2
         assert all("level=warn" in line for line in lines[::2])
         assert "Traceback" not in running.err.read_text()
-    assert slowest < 3
+    assert slowest < 8
 
 
 def test_what_was_acknowledged_is_there_whatever_was_killed(tmp_path: Path, server: RedisServer) -> None:

@@ -109,7 +109,7 @@ def endpoint(receiver: Webhook, name: str = "a", **more: object) -> EndpointSett
     return EndpointSettings(name, receiver.url, **given)  # type: ignore[arg-type]
 
 
-async def until(condition: Callable[[], object], *, seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], *, seconds: float = 45.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it has not happened"

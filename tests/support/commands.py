@@ -61,7 +61,7 @@ class RunningCommand:
         assert found is not None, said
         return int(found[1])
 
-    def wait_for_line(self, path: Path, *words: str, seconds: float = 10.0) -> str:
+    def wait_for_line(self, path: Path, *words: str, seconds: float = 45.0) -> str:
         """Wait for a line of a log that has all the words."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -47,7 +47,7 @@ class MailServer:
     logins: list[tuple[str, bool]] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)
 
-    def wait_for(self, number: int, *, seconds: float = 10.0) -> list[EmailMessage]:
+    def wait_for(self, number: int, *, seconds: float = 45.0) -> list[EmailMessage]:
         """Waits until so many mails are there."""
         deadline = time.monotonic() + seconds
         while len(self.mails) < number:

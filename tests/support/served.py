@@ -51,7 +51,7 @@ class RunningServer:
     def log(self) -> str:
         return self.output.read_text(errors="replace")
 
-    def wait_for_line(self, *words: str, seconds: float = 10.0) -> str:
+    def wait_for_line(self, *words: str, seconds: float = 45.0) -> str:
         """Wait for a line of the log that has all the words."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -61,14 +61,14 @@ class RunningServer:
             time.sleep(0.02)
         raise AssertionError(f"no line with {words} after {seconds} s:\n{self.log()}")
 
-    def wait_for_mark(self, name: str, *, seconds: float = 10.0) -> None:
+    def wait_for_mark(self, name: str, *, seconds: float = 45.0) -> None:
         """Wait until a handler has left a mark."""
         deadline = time.monotonic() + seconds
         while not (self.folder / name).exists():
             assert time.monotonic() < deadline, f"no mark {name} after {seconds} s:\n{self.log()}"
             time.sleep(0.02)
 
-    def end(self, number: signal.Signals = signal.SIGTERM, *, seconds: float = 15.0) -> int:
+    def end(self, number: signal.Signals = signal.SIGTERM, *, seconds: float = 45.0) -> int:
         """Ask it to end and return its status."""
         self.process.send_signal(number)
         return self.process.wait(seconds)

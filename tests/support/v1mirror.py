@@ -131,7 +131,7 @@ async def running_source(usual: Say | None = None, *, tls: ssl.SSLContext | None
         yield source
 
 
-async def until(true: Callable[[], bool], *, seconds: float = 10.0) -> None:
+async def until(true: Callable[[], bool], *, seconds: float = 45.0) -> None:
     """Waits until something holds."""
     async with asyncio.timeout(seconds):
         while not true():  # noqa: ASYNC110 - what another task does tells nobody

@@ -94,7 +94,7 @@ class Webhook:
         """Whether an event has come."""
         return event_id in self.ids
 
-    def wait_for(self, count: int, *, seconds: float = 10.0) -> None:
+    def wait_for(self, count: int, *, seconds: float = 45.0) -> None:
         """Waits until it has read so many requests."""
         deadline = time.monotonic() + seconds
         while len(self.received) < count:

@@ -142,7 +142,7 @@ def test_the_password_is_sent_encrypted_to_whom_the_certificate_names_alone(
     assert PASSWORD not in caplog.text
 
 
-def wait_for_line(caplog: pytest.LogCaptureFixture, words: str, *, seconds: float = 10.0) -> logging.LogRecord:
+def wait_for_line(caplog: pytest.LogCaptureFixture, words: str, *, seconds: float = 45.0) -> logging.LogRecord:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         for record in caplog.records:

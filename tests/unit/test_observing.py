@@ -38,7 +38,7 @@ class Observed:
         self.metrics = metrics
         self._log = log
 
-    async def line(self, number: int = 0, *, seconds: float = 5.0) -> str:
+    async def line(self, number: int = 0, *, seconds: float = 45.0) -> str:
         """A line of the access log, once it is there."""
         deadline = time.monotonic() + seconds
         while len(self.lines()) <= number:

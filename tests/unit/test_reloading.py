@@ -39,7 +39,7 @@ class Reloaded:
         """Sends SIGHUP and returns the line with which it was met, which must have these words."""
         before = len(self._lines())
         self.running.process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 45
         while not (lines := [line for line in self._lines()[before:] if words in line]):
             assert time.monotonic() < deadline, self.running.err.read_text()
             time.sleep(0.02)
@@ -223,7 +223,7 @@ def test_certificates_and_client_cas_change_and_a_file_that_cannot_be_used_chang
 
 
 def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 45
     while True:
         try:
             if holds():

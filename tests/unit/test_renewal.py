@@ -39,7 +39,7 @@ def ends(port: int, ca: Path) -> dt.datetime:
     return x509.load_der_x509_certificate(content).not_valid_after_utc
 
 
-def until(holds: Callable[[], bool], *, seconds: float = 25.0) -> None:
+def until(holds: Callable[[], bool], *, seconds: float = 45.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline

@@ -27,7 +27,7 @@ def may_pull(file: RulesFile) -> bool:
     return file.current().decide(ANONYMOUS, Action.PULL, "base").is_allowed
 
 
-def until(file: RulesFile, met: Callable[[], bool], *, seconds: float = 5.0) -> list[str]:
+def until(file: RulesFile, met: Callable[[], bool], *, seconds: float = 45.0) -> list[str]:
     """Looks again and again; returns what there was to tell."""
     told: list[str] = []
     deadline = time.monotonic() + seconds

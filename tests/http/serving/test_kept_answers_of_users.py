@@ -102,7 +102,7 @@ def test_settings_that_are_reloaded_hold_for_the_next_request(guarded: Site, tmp
         config.write_text(config.read_text().replace('"before"', '"after"'))
         guarded.running.process.send_signal(signal.SIGHUP)
         guarded.running.wait_for_line(guarded.running.err, "settings and certificates were reloaded")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 45
         while b"\r\nX-Here: after" not in wire.ask(tag("same", credentials("alice", "secret"), "X-Fresh: 1")).head:
             assert time.monotonic() < deadline
         assert b"\r\nX-Here: after" in wire.ask(head).head

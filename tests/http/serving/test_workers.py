@@ -36,7 +36,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def wait_until_gone(pids: set[int], seconds: float = 10.0) -> None:
+def wait_until_gone(pids: set[int], seconds: float = 45.0) -> None:
     deadline = time.monotonic() + seconds
     while any(is_alive(pid) for pid in pids):
         assert time.monotonic() < deadline, f"still there: {pids}"
@@ -58,7 +58,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nobody_notices(tmp_path: Path) 
             wait_until_gone({victim})
             for _ in range(5):
                 assert worker_that_answers(server) != victim
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 45
             while len(children(server.process.pid) - {victim}) < 2:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
@@ -156,7 +156,7 @@ def test_as_pid_1_it_reaps_orphans(tmp_path: Path) -> None:
         init = init_of(server)
         nsenter = ["nsenter", "--target", str(init), "--pid", "--mount"]
         subprocess.run([*nsenter, "sh", "-c", "(sleep 0.2 &)"], check=True, timeout=10)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 45
         time.sleep(0.4)
         while len(children(init)) > 1:
             assert time.monotonic() < deadline, "an orphan was not reaped"
