@@ -44,7 +44,7 @@ class Serving:
 
     def until_all(self, status: int) -> None:
         """Waits until no worker answers otherwise: twelve answers in a row."""
-        deadline, row = time.monotonic() + 15, 0
+        deadline, row = time.monotonic() + 45, 0
         while row < 12:
             row = row + 1 if self.status() == status else 0
             assert time.monotonic() < deadline, self.running.err.read_text()
@@ -53,7 +53,7 @@ class Serving:
         return [line for line in self.running.err.read_text().splitlines() if words in line]
 
     def until_said(self, words: str, times: int) -> None:
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 45
         while len(self.said(words)) < times:
             assert time.monotonic() < deadline, self.running.err.read_text()
             time.sleep(0.02)
@@ -102,7 +102,7 @@ def test_a_worker_that_replaces_another_has_the_rules_that_hold(serving: Serving
     assert len(before) == 2
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 45
     while len(after := children(serving.running.process.pid)) != 2 or after & before:
         assert time.monotonic() < deadline, serving.running.err.read_text()
         time.sleep(0.02)

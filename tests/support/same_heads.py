@@ -43,6 +43,16 @@ class Site:
             lines = page.read().decode().splitlines()
         return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
+    def lines(self, mark: str, *wires: Wire) -> list[str]:
+        """Returns the lines of the access log with a mark, which every request on some connections has."""
+        deadline = time.monotonic() + 30
+        while True:
+            found = [line for line in self.running.out.read_text().splitlines() if mark in line]
+            if len(found) >= sum(wire.asked for wire in wires):
+                return found
+            assert time.monotonic() < deadline, found
+            time.sleep(0.02)
+
     def again(self) -> int:
         """Returns how many requests were answered by what was kept."""
         return int(self.counted().get("portside_answered_again_total", 0.0))
@@ -88,11 +98,13 @@ class Wire:
     """A connection."""
 
     def __init__(self, opened: socket.socket) -> None:
+        self.asked = 0
         self.socket = opened
         self._rest = b""
 
     def ask(self, head: bytes) -> Answer:
         """Sends a request in one piece, and reads its answer."""
+        self.asked += 1
         self.socket.sendall(head)
         return self.read(has_body=not head.startswith(b"HEAD"))
 

@@ -89,7 +89,7 @@ def test_a_login_is_told_each_second(guarded: Site) -> None:
         wire.ask(head)
         wire.ask(head)
         assert guarded.again() == again + 2
-    time.sleep(0.3)
+    guarded.lines("login/1.0", wire)
     after = guarded.running.err.read_text().count("alice at 127.0.0.1 logged in (htpasswd, login/1.0)")
     assert after == before + 1
 
