@@ -203,7 +203,7 @@ async def test_a_restart_does_not_forget(serve: Callable[..., Running], tmp_path
 async def test_how_much_is_a_setting(serve: Callable[..., Running], lowroom: str, low: bool) -> None:  # noqa: FBT001 - a column of the table
     running = serve(lowroom)
     fill(running.disk, leave=1 * MIB if not low else 34 * MIB)
-    await asyncio.sleep(2.5)
+    await asyncio.to_thread(running.until_room_is, low=low)
     if low:
         await refused(running)
     else:

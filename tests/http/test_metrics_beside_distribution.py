@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -83,17 +83,25 @@ def _alike(name: str, value: str) -> str:
     return str(float(value)) if name == "le" else value
 
 
+def _counted(series: Mapping[Series, float]) -> dict[Series, float]:
+    return {each: value for each, value in series.items() if each[0] in COUNTED and value}
+
+
 @pytest.mark.parametrize("program", ["docker-registry", "registry"])
 async def test_what_distribution_counts_is_counted_by_the_same_names(tmp_path: Path, program: str) -> None:
     with serving([find_program(program), "serve"], tmp_path / "theirs") as (client, debug):
         await use(client)
-        await asyncio.sleep(0.5)  # what is counted after an answer
-        theirs = await asyncio.to_thread(read, debug)
-    wanted = {series: value for series, value in theirs.items() if series[0] in COUNTED and value}
+        theirs: dict[Series, float] = {}
+        for _ in range(60):
+            await asyncio.sleep(0.5)  # what is counted after an answer
+            before, theirs = theirs, await asyncio.to_thread(read, debug)
+            if _counted(before) == _counted(theirs):
+                break
+    wanted = _counted(theirs)
     with serving([sys.executable, "-m", "portside.cli", "v2"], tmp_path / "ours") as (client, debug):
         await use(client)
         ours = await asyncio.to_thread(read, debug)
-        for _ in range(100):
+        for _ in range(900):
             if all(ours.get(series, 0.0) >= value for series, value in wanted.items()):
                 break
             await asyncio.sleep(0.05)  # a worker has yet to write down what it counted, or the rest of it

@@ -161,7 +161,7 @@ async def test_a_start_waits_for_no_issuer_and_an_outage_takes_nobodys_access(si
         command.wait_for_line(command.err, "cannot be had", "it answers 503", "its tokens cannot be checked")
         assert command.err.read_text().count("cannot be had: ") == 1, "each worker says it"
         metrics = Client("127.0.0.1", command.port("metrics"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(45):
             while not (health := await metrics.ask("GET", "/debug/health")).json:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.1)
         assert health.status == 200, "pulls work"

@@ -49,6 +49,10 @@ def _counted(running: RunningCommand) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("portside_route_total{"))
 
 
+def _lines(running: RunningCommand) -> list[str]:
+    return [line for line in running.out.read_text().splitlines() if "/tags/list" in line]
+
+
 async def test_each_leaves_its_line_and_its_counts(tmp_path: Path) -> None:
     async def converse(peer: Peer) -> None:
         while True:
@@ -59,10 +63,11 @@ async def test_each_leaves_its_line_and_its_counts(tmp_path: Path) -> None:
         for _ in range(30):
             await client.send(ASKED)
             assert (await answered(client)).body == b"{}"
-        await asyncio.sleep(0.6)
-        lines = [line for line in running.out.read_text().splitlines() if "/tags/list" in line]
-        assert len(lines) == 30
-        assert [line for line in lines if LINE.fullmatch(line) is None] == []
+        async with asyncio.timeout(30):
+            while await asyncio.to_thread(_counted, running) < 30 or len(_lines(running)) < 30:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.05)
+        assert len(_lines(running)) == 30
+        assert [line for line in _lines(running) if LINE.fullmatch(line) is None] == []
         assert await asyncio.to_thread(_counted, running) == 30
 
 

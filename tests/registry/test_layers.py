@@ -215,6 +215,7 @@ async def test_only_so_many_layers_are_read_at_once(reopen: Callable[[], Storage
         digest, _ = await store(storage.driver, content)
         sources.append((digest, Source(storage.driver, layout.blob_data(digest), held=True)))
     asked = [asyncio.create_task(layers.facts(digest, source)) for digest, source in sources]
+    await until(lambda: sum(source.opened for _, source in sources) == 2)
     await asyncio.sleep(0.3)
     assert sum(source.opened for _, source in sources) == 2
     for _, source in sources:
