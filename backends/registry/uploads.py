@@ -31,6 +31,7 @@ from backends.registry.low_room import require_room
 from backends.registry.upload_session import Measuring, UploadSession
 from backends.registry.upload_states import State
 from backends.storage import layout
+from backends.storage.capabilities import write_several
 from backends.storage.completion import run_to_completion
 from backends.storage.driver import Chunk, PathNotFound, SlowTee, StorageError, StorageFull
 from backends.storage.locks import LockHeld
@@ -93,15 +94,15 @@ class Uploads:
         return upload_id
 
     async def _begin(self, name: RepositoryName, upload_id: UploadId, owner: str) -> None:
-        # A power cut may take an upload, since it takes what was not synced of its bytes anyway.
-        writer = await self._driver.writer(layout.upload_data(name, upload_id), durable=False)
-        await writer.close()
+        files = [(layout.upload_data(name, upload_id), b"")]
         if owner:
-            content = owner.encode(errors="surrogatepass")
-            await self._driver.write(layout.upload_owner(name, upload_id), content, durable=False)
-            self._owners.put((name, upload_id), owner)
+            files.append((layout.upload_owner(name, upload_id), owner.encode(errors="surrogatepass")))
         started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        await self._driver.write(layout.upload_started_at(name, upload_id), started.encode(), durable=False)
+        files.append((layout.upload_started_at(name, upload_id), started.encode()))
+        # A power cut may take an upload, since it takes what was not synced of its bytes anyway.
+        await write_several(self._driver, files, durable=False)
+        if owner:
+            self._owners.put((name, upload_id), owner)
 
     async def _require_owner(self, name: RepositoryName, upload_id: UploadId, user: str | None) -> None:
         """Requires that an upload may be had by a user; one that nobody with a name has begun, by all.

@@ -18,6 +18,7 @@ _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
 _RESOLVE_CACHED = 0x20
+_GROWING = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class _OpenHow(ctypes.Structure):
@@ -43,6 +44,8 @@ class Opener:
         # O_NONBLOCK means nothing to files, but without it a named pipe in a foreign volume would block the loop.
         self._read_cached = _OpenHow(os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, 0, beneath | _RESOLVE_CACHED)
         self._read_cached_address = ctypes.addressof(self._read_cached)
+        self._grow_cached = _OpenHow(_GROWING, 0, beneath | _RESOLVE_CACHED)
+        self._grow_cached_address = ctypes.addressof(self._grow_cached)
         self._beneath = beneath
         self.confined = self._works(0)
         self.cached = self._works(_RESOLVE_CACHED)
@@ -67,6 +70,17 @@ class Opener:
         fd: int = self._quick(_OPENAT2, self._root, path, self._read_cached_address, self._size)
         if fd < 0 and ctypes.get_errno() == errno.ENOENT:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return fd
+
+    def open_to_write_cached(self, path: bytes) -> int:
+        """Opens a file that is there for reading and writing if the kernel can look up its path in memory.
+
+        Nothing but a local file system (`mounts.tells_changes`) opens a file for writing without waiting for others.
+
+        Returns:
+            a descriptor, or -1 when that takes a thread, which also says what is wrong.
+        """
+        fd: int = self._quick(_OPENAT2, self._root, path, self._grow_cached_address, self._size)
         return fd
 
     def open(self, path: bytes, flags: int, mode: int = 0o644) -> int:

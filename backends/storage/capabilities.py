@@ -257,7 +257,7 @@ async def remove_empty(driver: StorageDriver, path: str) -> bool:
 class ChangesSeveral(Protocol):
     """A driver that makes several small changes for the price of one wait."""
 
-    async def write_several(self, files: Sequence[tuple[str, bytes]]) -> None:
+    async def write_several(self, files: Sequence[tuple[str, bytes]], *, durable: bool = True) -> None:
         """Writes files, each as `write` does, in this order: what the first failure leaves is the ones before it."""
         ...
 
@@ -269,14 +269,14 @@ class ChangesSeveral(Protocol):
         ...
 
 
-async def write_several(driver: StorageDriver, files: Sequence[tuple[str, bytes]]) -> None:
+async def write_several(driver: StorageDriver, files: Sequence[tuple[str, bytes]], *, durable: bool = True) -> None:
     """Writes several files in this order: as `ChangesSeveral` says, with any driver."""
     several = capability(driver, ChangesSeveral)
     if several is not None:
-        await several.write_several(files)
+        await several.write_several(files, durable=durable)
         return
     for path, content in files:
-        await driver.write(path, content)
+        await driver.write(path, content, durable=durable)
 
 
 async def clear(driver: StorageDriver, folder: str, names: Sequence[str]) -> None:

@@ -35,6 +35,7 @@ from backends.storage.cached_reads import Opener
 from backends.storage.completion import run_to_completion
 from backends.storage.folders import make_folders
 from backends.storage.locks import LockHeld, MemoryLocks
+from backends.storage.mounts import tells_changes
 from backends.storage.os_errors import NO_ROOM, map_os_errors
 
 FIRST_PAUSE = 0.005
@@ -43,6 +44,7 @@ EXCLUDED_SECONDS = 2.0
 """Who asks once waits so long while the file is being created, which says nothing about the lock itself."""
 THREADS = 2
 
+_LOCKS = layout.LOCKS[1:].encode()
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _FLOCK = struct.Struct("@hhqqi4x")  # struct flock: type, whence, start, length, process (0 for these locks)
 
@@ -66,6 +68,8 @@ class FileLocks:
         with map_os_errors(str(root)):
             self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._opener = Opener(self._root)
+        # On these file systems a lock is something in this kernel's memory, so no thread need wait for it.
+        self._is_quick = self._opener.cached and tells_changes(str(root))
         self._here = MemoryLocks()
         self._all = _AllLocks(self._root)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="locks")
@@ -80,7 +84,10 @@ class FileLocks:
             pause = FIRST_PAUSE
             try:
                 while True:
-                    outcome = await run_to_completion(loop.run_in_executor(self._executor, self._try_lock, attempt))
+                    if self._is_quick and self._open_cached(attempt):
+                        outcome = self._try_open(attempt)
+                    else:
+                        outcome = await run_to_completion(loop.run_in_executor(self._executor, self._try_lock, attempt))
                     if outcome is _Outcome.LOCKED:
                         break
                     least = EXCLUDED_SECONDS if outcome is _Outcome.EXCLUDED else 0.0
@@ -105,6 +112,11 @@ class FileLocks:
                         return _Outcome.EXCLUDED
                     if attempt.all is not None:
                         return _Outcome.LOCKED
+            return self._try_open(attempt)
+
+    def _try_open(self, attempt: _Attempt) -> _Outcome:
+        """Tries to get the lock by the attempt's descriptor, without waiting."""
+        with map_os_errors(layout.LOCKS):
             try:
                 fcntl.fcntl(attempt.fd, fcntl.F_OFD_SETLK, _FLOCK.pack(attempt.kind, os.SEEK_SET, attempt.offset, 1, 0))
             except OSError as error:
@@ -113,13 +125,20 @@ class FileLocks:
                 raise
             return _Outcome.LOCKED
 
+    def _open_cached(self, attempt: _Attempt) -> bool:
+        """Opens the file of locks for a first try, if the kernel has its path in memory; a thread does all else."""
+        if attempt.fd < 0:
+            attempt.fd = self._opener.open_to_write_cached(_LOCKS)
+            return attempt.fd >= 0
+        return False
+
     def _open(self) -> int:
         """Opens the file of locks.
 
         Each held lock has a descriptor of its own, so that none is open for writing while no lock is held: that would
         keep the volume from being remounted read-only.
         """
-        return self._opener.open(layout.LOCKS[1:].encode(), _FLAGS)
+        return self._opener.open(_LOCKS, _FLAGS)
 
     def _make(self) -> int:
         """Creates the file of locks, when it is first needed."""

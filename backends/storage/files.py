@@ -17,12 +17,15 @@ from backends.storage.completion import run_to_completion
 from backends.storage.disk_pace import DiskPace
 from backends.storage.driver import Chunk, SlowTee, StorageError, Tee
 from backends.storage.os_errors import map_os_errors
+from backends.storage.preallocation import Ahead, allocate, give_back
 
 T = TypeVar("T")
 
 IOV_MAX = 512
 WRITTEN_HERE: Final = 256 * 1024
 """Bytes that the event loop writes and hashes at once: a fifth of a millisecond."""
+WRITTEN_HERE_OF_FEW: Final = 1024 * 1024
+"""The same while few transfers go on: calls and the file system's bookkeeping cost less of each byte then."""
 
 
 class Disk(Protocol):
@@ -31,10 +34,12 @@ class Disk(Protocol):
     Attributes:
         folder: the driver's root, an absolute path.
         pace: whether it keeps up with what is written to it.
+        preallocates: whether large files are written faster where room has been asked for.
     """
 
     folder: str
     pace: DiskPace
+    preallocates: bool
 
     def read_size(self) -> int:
         """How many bytes a reader reads at once."""
@@ -142,6 +147,8 @@ class FileWriter:
         self._pending_bytes = 0
         self._running: asyncio.Future[_Times] | None = None
         self._batch: list[Chunk] = []
+        self._ahead = Ahead(self._written) if disk.preallocates else None
+        self._allocating: asyncio.Future[None] | None = None
         self._closed = False
 
     @property
@@ -158,7 +165,8 @@ class FileWriter:
         for chunk in chunks:
             self._pending_bytes += len(chunk)
         if self._may_write_here():
-            if self._pending_bytes >= WRITTEN_HERE or len(self._pending) >= IOV_MAX:
+            enough = WRITTEN_HERE_OF_FEW if self._disk.are_transfers_few() else WRITTEN_HERE
+            if self._pending_bytes >= enough or len(self._pending) >= IOV_MAX:
                 self._write_here()
             return True
         if not self._is_batch():
@@ -186,6 +194,7 @@ class FileWriter:
 
     async def sync(self) -> None:
         await self._await_batch()
+        await self._await_room()
         seconds: float | None = None
         self._disk.pace.sync_began()
         try:
@@ -202,6 +211,7 @@ class FileWriter:
         try:
             await self.flush()
         finally:
+            await self._await_room()
             os.close(self._fd)
             self._disk.transfer_finished()
 
@@ -220,8 +230,24 @@ class FileWriter:
         finally:
             self._disk.pace.wrote(size, perf_counter() - began)
         self._written += size
+        self._ask_for_room()
         if self._tee is not None:
             self._tee(batch)
+
+    def _ask_for_room(self) -> None:
+        """Has a thread ask for room for what comes next, when it is time."""
+        if self._ahead is None or self._allocating is not None or (step := self._ahead.step(self._written)) is None:
+            return
+        self._allocating = self._disk.submit(allocate, self._fd, *step)
+        self._allocating.add_done_callback(self._has_room)
+
+    def _has_room(self, _: asyncio.Future[None]) -> None:
+        self._allocating = None
+
+    async def _await_room(self) -> None:
+        """Waits for that thread: its descriptor must stay what it is."""
+        if self._allocating is not None:
+            await run_to_completion(self._allocating)
 
     def _is_batch(self) -> bool:
         return self._pending_bytes >= self._disk.write_batch_size() or len(self._pending) >= IOV_MAX
@@ -230,6 +256,8 @@ class FileWriter:
         self._batch, self._pending = self._pending, []
         size, self._pending_bytes = self._pending_bytes, 0
         before, self._written = self._written, self._written + size
+        if not sync:
+            self._ask_for_room()
         # With an fsync in the thread too: if that fails, what was written stays.
         self._is_teed = self._tee is None or self._is_slow or sync or self._disk.are_transfers_few()
         self._running = self._disk.submit(self._work, self._batch, before, self._tee if self._is_teed else None, sync)
@@ -272,6 +300,8 @@ class FileWriter:
             return _Times(written - began, 0.0)
         syncing = perf_counter()
         with map_os_errors(self._path):
+            if self._disk.preallocates:
+                give_back(self._fd)
             os.fsync(self._fd)
         return _Times(written - began, perf_counter() - syncing)
 

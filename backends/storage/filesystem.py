@@ -30,8 +30,9 @@ from backends.storage.folder_checks import FolderChecks
 from backends.storage.folders import make_root
 from backends.storage.kept_files import KeptFiles
 from backends.storage.listings import Listings
-from backends.storage.mounts import tells_changes
+from backends.storage.mounts import file_system_type, tells_changes
 from backends.storage.os_errors import map_os_errors, map_write_errors
+from backends.storage.preallocation import FILE_SYSTEMS
 from backends.storage.repairing import rewrite_differences
 
 T = TypeVar("T")
@@ -67,10 +68,11 @@ class FilesystemDriver:
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
         self._moving = 0
         self.pace = DiskPace()
+        self.preallocates = file_system_type(str(root)) in FILE_SYSTEMS
         self._listings = Listings(self._opener)
         self._absences = Absences(self._opener, self.submit)
-        is_told = self._opener.cached and tells_changes(str(root))
-        self._kept = KeptFiles(self._root) if is_told else None
+        self._opens_at_once = self._opener.cached and tells_changes(str(root))
+        self._kept = KeptFiles(self._root) if self._opens_at_once else None
         self.boot_id = _boot_id()
 
     # reading
@@ -228,20 +230,19 @@ class FilesystemDriver:
     async def writer(
         self, path: str, *, append: bool = False, durable: bool = True, tee: Tee | None = None
     ) -> FileWriter:
-        opening = (self._open_to_append, path) if append else (self._open_anew, path, durable)
-        fd = await self._opened(*opening)
+        fd = self._opener.open_to_write_cached(path[1:].encode()) if append and self._opens_at_once else -1
+        if fd >= 0:
+            _require_one_name(fd, path)
+        else:
+            opening = (self._open_to_append, path) if append else (self._open_anew, path, durable)
+            fd = await self._opened(*opening)
         self.transfer_started()
         return FileWriter(fd, path, tee, self)
 
     def _open_to_append(self, path: str) -> int:
         with map_os_errors(path):
             fd = self._opener.open(path[1:].encode(), os.O_RDWR)
-        info = os.fstat(fd)
-        if info.st_nlink > 1 or not stat_module.S_ISREG(info.st_mode):
-            # It has been committed as a blob, and a power cut brought back its old name: it must not grow. Or it is not
-            # a file at all.
-            os.close(fd)
-            raise PathNotFound(path)
+        _require_one_name(fd, path)
         return fd
 
     def _open_anew(self, path: str, durable: bool) -> int:  # noqa: FBT001 - run_in_executor passes by position
@@ -353,12 +354,12 @@ class FilesystemDriver:
         with map_os_errors(path):
             return self._atomic.remove_empty(path)
 
-    async def write_several(self, files: Sequence[tuple[str, bytes]]) -> None:
-        await self.submit(self._write_several, files)
+    async def write_several(self, files: Sequence[tuple[str, bytes]], *, durable: bool = True) -> None:
+        await self.submit(self._write_several, files, durable)
 
-    def _write_several(self, files: Sequence[tuple[str, bytes]]) -> None:
+    def _write_several(self, files: Sequence[tuple[str, bytes]], durable: bool) -> None:  # noqa: FBT001 - run_in_executor passes by position
         for path, content in files:
-            self._write(path, content, durable=True)
+            self._write(path, content, durable)
 
     async def clear(self, folder: str, names: Sequence[str]) -> None:
         await self.submit(self._clear, folder, names)
@@ -436,6 +437,20 @@ class FilesystemDriver:
 def _close_opened(future: asyncio.Future[int]) -> None:
     if not future.cancelled() and future.exception() is None:
         os.close(future.result())
+
+
+def _require_one_name(fd: int, path: str) -> None:
+    """Requires that what was opened may grow; else it is closed.
+
+    A file with two names has been committed as a blob, and a power cut brought back its old one: it must not grow.
+
+    Raises:
+        PathNotFound: it has two, or is not a file at all.
+    """
+    info = os.fstat(fd)
+    if info.st_nlink > 1 or not stat_module.S_ISREG(info.st_mode):
+        os.close(fd)
+        raise PathNotFound(path)
 
 
 def _note(noted: Dependencies, question: Question | None) -> None:

@@ -51,9 +51,9 @@ class ForwardingDriver:
 
     # a capability that every wrapper has, so that what it changes of `write` and `delete` holds here, too
 
-    async def write_several(self, files: Sequence[tuple[str, bytes]]) -> None:
+    async def write_several(self, files: Sequence[tuple[str, bytes]], *, durable: bool = True) -> None:
         for path, content in files:
-            await self.write(path, content)
+            await self.write(path, content, durable=durable)
 
     async def clear(self, folder: str, names: Sequence[str]) -> None:
         for name in names:

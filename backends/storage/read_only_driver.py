@@ -52,7 +52,7 @@ class ReadOnlyDriver(ForwardingDriver):
         _refuse(path)
 
     @override
-    async def write_several(self, files: Sequence[tuple[str, bytes]]) -> None:
+    async def write_several(self, files: Sequence[tuple[str, bytes]], *, durable: bool = True) -> None:
         _refuse(files[0][0])
 
     @override

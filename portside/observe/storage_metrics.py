@@ -84,10 +84,10 @@ class MeteredDriver(ForwardingDriver):
             self._delete.add(began)
 
     @override
-    async def write_several(self, files: Sequence[tuple[str, bytes]]) -> None:
+    async def write_several(self, files: Sequence[tuple[str, bytes]], *, durable: bool = True) -> None:
         began = perf_counter()
         try:
-            await write_several(self.driver, files)
+            await write_several(self.driver, files, durable=durable)
         finally:
             self._write.add(began)
 
