@@ -152,6 +152,8 @@ class Chunks:
 
     def __init__(self) -> None:
         self._left = 0
+        self._size = 0
+        self._same_again = b""  # what stands between a chunk and the next one if both have the same first line
         self._is_after_data = False
         self._trailers = -1  # bytes of trailers so far; -1 before the last chunk
         self.ended = self.has_more = False
@@ -169,9 +171,13 @@ class Chunks:
                         self._left -= size - at
                     return size
                 pieces.append(view[at:end])
+                at = end
+                if data.startswith(self._same_again, at):
+                    at += len(self._same_again)
+                    self._left = self._size
+                    continue
                 self._left = 0
                 self._is_after_data = True
-                at = end
             if self._is_after_data:
                 if data[at : at + 2] != _CRLF:
                     if _CRLF.startswith(data[at : at + 2]):
@@ -185,7 +191,7 @@ class Chunks:
             if end < 0:
                 _require(_SIZE_SO_FAR, data, at)
                 return at
-            digits = data[at:end]
+            digits = line = data[at:end]
             if not 0 < len(digits) <= MAX_DIGITS or digits.translate(None, _HEX):
                 digits = _digits_of(digits)
             at = end + 2
@@ -193,6 +199,9 @@ class Chunks:
             if not self._left:
                 self._trailers = 0
                 return self._cut_trailers(data, at)
+            if self._left != self._size:
+                self._size = self._left
+                self._same_again = b"\r\n%b\r\n" % line
         self.has_more = at < size
         return at
 

@@ -50,7 +50,7 @@ async def opening(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
     def again(root: Path) -> FilesystemDriver:
         driver = FilesystemDriver(root)
         if request.param == "walking":  # a kernel or a container's profile without openat2
-            driver._opener.confined = driver._opener.cached = False
+            driver._opener.confined = driver._opener.cached = driver._opens_at_once = False
         opened.append(driver)
         return driver
 

@@ -1,0 +1,140 @@
+"""Room that a growing file has beyond its end, on a real ext4: it comes, it goes, and nobody else lacks it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from backends.storage.driver import Chunk, SlowTee, StorageFull
+from backends.storage.filesystem import FilesystemDriver
+from backends.storage.preallocation import FIRST, LARGEST, allocate
+from tests.support.mounts import fill_up, mounted_ext4
+
+MIB = 1024 * 1024
+UPLOAD = "/uploads/one/data"
+
+
+@pytest.fixture(scope="module")
+def large_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with mounted_ext4(tmp_path_factory.mktemp("large") / "disk", size="2048M", inodes=10_000) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with mounted_ext4(tmp_path_factory.mktemp("small") / "disk", size="64M") as folder:
+        yield folder
+
+
+@contextlib.asynccontextmanager
+async def driver_of(folder: Path, *, keeps_up: bool) -> AsyncIterator[FilesystemDriver]:
+    driver = FilesystemDriver(folder)
+    driver.pace.keeps_up = keeps_up
+    try:
+        yield driver
+    finally:
+        await driver.close()
+
+
+def beyond_the_end(folder: Path, path: str = UPLOAD) -> int:
+    """Bytes of blocks that a file has and does not need."""
+    info = (folder / path[1:]).stat()
+    return max(0, info.st_blocks * 512 - info.st_size)
+
+
+@pytest.mark.parametrize("keeps_up", [True, False], ids=["the loop writes", "threads write"])
+@pytest.mark.parametrize("is_slow", [False, True], ids=["", "a slow tee"])
+async def test_a_growing_file_has_room_ahead_and_gives_it_back(
+    large_disk: Path, *, keeps_up: bool, is_slow: bool
+) -> None:
+    async with driver_of(large_disk, keeps_up=keeps_up) as driver:
+        seen: list[int] = []
+
+        def count(chunks: Sequence[Chunk]) -> None:
+            seen.extend(map(len, chunks))
+
+        writer = await driver.writer(UPLOAD, tee=SlowTee(count) if is_slow else count)
+        most = 0
+        for number in range(24):
+            await writer.write(bytes([number]) * MIB)
+            await asyncio.sleep(0.01)
+            most = max(most, beyond_the_end(large_disk))
+        await writer.flush()
+        assert FIRST <= most <= LARGEST + 2 * MIB
+        assert (await driver.stat(UPLOAD)).size == writer.size == 24 * MIB
+        await writer.sync()
+        assert beyond_the_end(large_disk) < MIB // 4
+        await writer.close()
+        assert sum(seen) == 24 * MIB
+        content = (large_disk / UPLOAD[1:]).read_bytes()
+        assert content == b"".join(bytes([number]) * MIB for number in range(24))
+
+
+async def test_who_syncs_gives_back_what_a_killed_process_was_given(large_disk: Path) -> None:
+    async with driver_of(large_disk, keeps_up=True) as driver:
+        writer = await driver.writer(UPLOAD)
+        for _ in range(8):
+            await writer.write(bytes(MIB))
+            await asyncio.sleep(0.01)
+        await writer.close()  # without a sync, as a request that breaks off
+    assert beyond_the_end(large_disk) >= FIRST
+    async with driver_of(large_disk, keeps_up=False) as another:
+        writer = await another.writer(UPLOAD, append=True)
+        await writer.sync()
+        await writer.close()
+        assert beyond_the_end(large_disk) < MIB // 4
+        assert (await another.stat(UPLOAD)).size == 8 * MIB
+
+
+async def test_no_other_file_gets_it_that_is_opened_right_after(large_disk: Path) -> None:
+    async with driver_of(large_disk, keeps_up=True) as driver:
+        for number in range(40):
+            writer = await driver.writer(UPLOAD)
+            await writer.write(bytes(MIB))
+            await writer.close()
+            another = large_disk / f"another-{number}"
+            with another.open("wb"):  # its descriptor has the number that the writer's had
+                await asyncio.sleep(0.01)
+                assert another.stat().st_blocks == 0
+
+
+async def test_a_small_file_asks_for_nothing(large_disk: Path) -> None:
+    async with driver_of(large_disk, keeps_up=True) as driver:
+        writer = await driver.writer("/small")
+        await writer.write(bytes(FIRST - 1))
+        await writer.flush()
+        await writer.close()
+        assert beyond_the_end(large_disk, "/small") < MIB // 4
+
+
+async def test_a_disk_with_little_room_keeps_it_for_what_is_written(small_disk: Path) -> None:
+    async with driver_of(small_disk, keeps_up=True) as driver:
+        writer = await driver.writer(UPLOAD)
+        for _ in range(16):
+            await writer.write(bytes(MIB))
+            await asyncio.sleep(0.01)
+            assert beyond_the_end(small_disk) < MIB // 4
+        await writer.sync()
+        filler = fill_up(small_disk)
+        await writer.write(bytes(MIB - 1))
+        with pytest.raises(StorageFull):
+            await writer.flush()
+        await writer.close()
+        assert (await driver.stat(UPLOAD)).size == 16 * MIB
+        filler.unlink()
+
+
+def test_what_a_file_system_refuses_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"content")
+    fd = os.open(file, os.O_RDONLY)
+    try:
+        allocate(fd, 0, 1)
+    finally:
+        os.close(fd)
+    assert file.read_bytes() == b"content"
