@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from backends.storage.driver import Chunk, SlowTee, StorageFull
-from backends.storage.filesystem import FilesystemDriver
+from backends.storage.filesystem import THREADS, FilesystemDriver
 from backends.storage.preallocation import FIRST, LARGEST, allocate
 from tests.support.mounts import fill_up, mounted_ext4
 
@@ -91,16 +92,20 @@ async def test_who_syncs_gives_back_what_a_killed_process_was_given(large_disk: 
         assert (await another.stat(UPLOAD)).size == 8 * MIB
 
 
-async def test_no_other_file_gets_it_that_is_opened_right_after(large_disk: Path) -> None:
+async def test_a_file_is_open_until_the_thread_that_asks_has_finished(large_disk: Path) -> None:
+    """Else another file that gets its descriptor's number would get the room."""
     async with driver_of(large_disk, keeps_up=True) as driver:
-        for number in range(40):
-            writer = await driver.writer(UPLOAD)
-            await writer.write(bytes(MIB))
-            await writer.close()
-            another = large_disk / f"another-{number}"
-            with another.open("wb"):  # its descriptor has the number that the writer's had
-                await asyncio.sleep(0.01)
-                assert another.stat().st_blocks == 0
+        writer = await driver.writer(UPLOAD)
+        busy = threading.Event()
+        waiting = [driver.submit(busy.wait, 10) for _ in range(THREADS)]
+        await writer.write(bytes(MIB))
+        closing = asyncio.create_task(writer.close())
+        await asyncio.sleep(0.05)
+        assert not closing.done()
+        busy.set()
+        await closing
+        await asyncio.gather(*waiting)
+        assert beyond_the_end(large_disk) == MIB
 
 
 async def test_a_small_file_asks_for_nothing(large_disk: Path) -> None:
