@@ -211,9 +211,11 @@ class FileWriter:
         try:
             await self.flush()
         finally:
-            await self._await_room()
-            os.close(self._fd)
-            self._disk.transfer_finished()
+            try:
+                await self._await_room()
+            finally:
+                os.close(self._fd)
+                self._disk.transfer_finished()
 
     def _may_write_here(self) -> bool:
         return self._disk.pace.keeps_up and not self._is_slow and self._running is None

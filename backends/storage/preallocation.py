@@ -58,10 +58,16 @@ class Ahead:
 
 
 def allocate(fd: int, offset: int, length: int) -> None:
-    """Asks for room beyond the end of a file, if the disk has plenty; may block, so call it in a thread."""
+    """Asks for room beyond the end of a file, if the disk has plenty; may block, so call it in a thread.
+
+    Fails at nothing: who waits for it would fail at what he does not need. What is wrong shows at the next write.
+    """
     if _FALLOCATE is None:
         return
-    volume = os.fstatvfs(fd)
+    try:
+        volume = os.fstatvfs(fd)
+    except OSError:
+        return
     if volume.f_bavail * volume.f_frsize >= ROOMY * length:
         _FALLOCATE(fd, _KEEP_SIZE, offset, length)  # what it answers changes nothing: see above
 

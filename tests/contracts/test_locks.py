@@ -19,7 +19,7 @@ Reopen = Callable[[], Locks]
 NAMES = ["", "a", "team/app 0a", "x" * 100_000, "\udcff raw bytes of a path"]
 
 
-@pytest.fixture(params=["files", "memory"])
+@pytest.fixture(params=["files", "files, by threads", "memory"])
 async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Reopen]:
     """Each call opens the same locks, as another process would (memory is one process's)."""
     opened: list[Locks] = []
@@ -27,8 +27,11 @@ async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         opened.append(MemoryLocks())
 
     def again() -> Locks:
-        if request.param == "files":
-            opened.append(FileLocks(tmp_path))
+        if request.param != "memory":
+            locks = FileLocks(tmp_path)
+            if request.param == "files, by threads":  # as on overlayfs and networks, where opening a file may wait
+                locks._is_quick = False
+            opened.append(locks)
         return opened[-1]
 
     yield again

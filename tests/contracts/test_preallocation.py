@@ -48,6 +48,15 @@ def beyond_the_end(folder: Path, path: str = UPLOAD) -> int:
     return max(0, info.st_blocks * 512 - info.st_size)
 
 
+def open_below(folder: Path) -> list[str]:
+    """The files below a folder that this process has open."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            found.append(str(link.readlink().relative_to(folder)))
+    return found
+
+
 @pytest.mark.parametrize("keeps_up", [True, False], ids=["the loop writes", "threads write"])
 @pytest.mark.parametrize("is_slow", [False, True], ids=["", "a slow tee"])
 async def test_a_growing_file_has_room_ahead_and_gives_it_back(
@@ -108,6 +117,23 @@ async def test_a_file_is_open_until_the_thread_that_asks_has_finished(large_disk
         assert beyond_the_end(large_disk) == MIB
 
 
+async def test_who_is_cancelled_while_he_closes_a_file_leaves_no_descriptor(large_disk: Path) -> None:
+    async with driver_of(large_disk, keeps_up=True) as driver:
+        writer = await driver.writer(UPLOAD)
+        busy = threading.Event()
+        waiting = [driver.submit(busy.wait, 10) for _ in range(THREADS)]
+        await writer.write(bytes(MIB))
+        closing = asyncio.create_task(writer.close())
+        await asyncio.sleep(0.05)
+        closing.cancel()
+        await asyncio.sleep(0.05)
+        busy.set()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        await asyncio.gather(*waiting)
+        assert UPLOAD[1:] not in open_below(large_disk)
+
+
 async def test_a_small_file_asks_for_nothing(large_disk: Path) -> None:
     async with driver_of(large_disk, keeps_up=True) as driver:
         writer = await driver.writer("/small")
@@ -143,3 +169,10 @@ def test_what_a_file_system_refuses_changes_nothing(tmp_path: Path) -> None:
     finally:
         os.close(fd)
     assert file.read_bytes() == b"content"
+
+
+def test_a_volume_that_does_not_tell_its_room_is_not_asked_for_any() -> None:
+    """As where it is gone; a descriptor that is closed is told the same way."""
+    fd = os.open("/dev/null", os.O_RDONLY)
+    os.close(fd)
+    allocate(fd, 0, 1)

@@ -34,7 +34,7 @@ async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
             return opened[0]
         driver = FilesystemDriver(tmp_path / "root")
         if request.param == "walking":  # a kernel or a container's profile without openat2
-            driver._opener.confined = driver._opener.cached = False
+            driver._opener.confined = driver._opener.cached = driver._opens_at_once = False
         opened.append(driver)
         if request.param == "metered":
             return MeteredDriver(driver, "filesystem", Metrics())
