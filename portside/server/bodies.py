@@ -36,7 +36,7 @@ SMALL: Final = 4096
 MAX_LINE: Final = 4096
 """Bytes of a chunk's size with its extensions, and of all trailers."""
 MAX_DIGITS: Final = 16
-TURN_BYTES: Final = 2 * 1024 * 1024
+TURN_BYTES: Final = 512 * 1024
 """So much is poured in one turn of the event loop: libuv reads a full buffer up to 32 times before it goes on."""
 _CRLF: Final = b"\r\n"
 _HEX: Final = b"0123456789abcdefABCDEF"
