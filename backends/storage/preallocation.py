@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
+from time import perf_counter
 from typing import Final
 
 FIRST: Final = 1024 * 1024
@@ -57,19 +58,24 @@ class Ahead:
         return offset, length
 
 
-def allocate(fd: int, offset: int, length: int) -> None:
+def allocate(fd: int, offset: int, length: int) -> float:
     """Asks for room beyond the end of a file, if the disk has plenty; may block, so call it in a thread.
 
     Fails at nothing: who waits for it would fail at what he does not need. What is wrong shows at the next write.
+
+    Returns:
+        the seconds that it took.
     """
+    began = perf_counter()
     if _FALLOCATE is None:
-        return
+        return 0.0
     try:
         volume = os.fstatvfs(fd)
     except OSError:
-        return
+        return 0.0
     if volume.f_bavail * volume.f_frsize >= ROOMY * length:
         _FALLOCATE(fd, _KEEP_SIZE, offset, length)  # what it answers changes nothing: see above
+    return perf_counter() - began
 
 
 def give_back(fd: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.storage.disk_pace import DiskPace
 from backends.storage.driver import Chunk, SlowTee, StorageFull
 from backends.storage.filesystem import THREADS, FilesystemDriver
 from backends.storage.preallocation import FIRST, LARGEST, allocate
@@ -35,6 +37,8 @@ def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @contextlib.asynccontextmanager
 async def driver_of(folder: Path, *, keeps_up: bool) -> AsyncIterator[FilesystemDriver]:
     driver = FilesystemDriver(folder)
+    # Each look at this clock is hours after the one before, so that no busy machine's disk is thought slow for long.
+    driver.pace = DiskPace(itertools.count(0.0, 10_000.0).__next__)
     driver.pace.keeps_up = keeps_up
     try:
         yield driver
@@ -72,7 +76,7 @@ async def test_a_growing_file_has_room_ahead_and_gives_it_back(
         most = 0
         for number in range(24):
             await writer.write(bytes([number]) * MIB)
-            await asyncio.sleep(0.01)
+            await writer._await_room()  # the thread that asks for it
             most = max(most, beyond_the_end(large_disk))
         await writer.flush()
         assert FIRST <= most <= LARGEST + 2 * MIB
@@ -90,7 +94,7 @@ async def test_who_syncs_gives_back_what_a_killed_process_was_given(large_disk: 
         writer = await driver.writer(UPLOAD)
         for _ in range(8):
             await writer.write(bytes(MIB))
-            await asyncio.sleep(0.01)
+            await writer._await_room()  # the thread that asks for it
         await writer.close()  # without a sync, as a request that breaks off
     assert beyond_the_end(large_disk) >= FIRST
     async with driver_of(large_disk, keeps_up=False) as another:
@@ -134,6 +138,19 @@ async def test_who_is_cancelled_while_he_closes_a_file_leaves_no_descriptor(larg
         assert UPLOAD[1:] not in open_below(large_disk)
 
 
+async def test_nothing_is_asked_for_where_that_was_slow(large_disk: Path) -> None:
+    async with driver_of(large_disk, keeps_up=True) as driver:
+        driver.pace = DiskPace()
+        driver.pace.keeps_up = True
+        driver.pace.gave_room(1.0)
+        writer = await driver.writer(UPLOAD)
+        for _ in range(8):
+            await writer.write(bytes(MIB))
+            await writer._await_room()  # the thread that asks for it
+            assert beyond_the_end(large_disk) < MIB // 4
+        await writer.close()
+
+
 async def test_a_small_file_asks_for_nothing(large_disk: Path) -> None:
     async with driver_of(large_disk, keeps_up=True) as driver:
         writer = await driver.writer("/small")
@@ -148,7 +165,7 @@ async def test_a_disk_with_little_room_keeps_it_for_what_is_written(small_disk: 
         writer = await driver.writer(UPLOAD)
         for _ in range(16):
             await writer.write(bytes(MIB))
-            await asyncio.sleep(0.01)
+            await writer._await_room()  # the thread that asks for it
             assert beyond_the_end(small_disk) < MIB // 4
         await writer.sync()
         filler = fill_up(small_disk)
