@@ -22,9 +22,6 @@ SLOW_SECONDS: Final = 0.01
 """A write to memory takes a hundredth of that, and some milliseconds now and then while others sync."""
 CALM_SECONDS: Final = 10.0
 """A disk on which a write was slow is not believed for so long, whatever its fsyncs are like."""
-SLOW_ROOM_SECONDS: Final = 0.002
-"""Where places are free, room for what comes next is found in a fortieth of that; who must search spends more on it
-than a write saves, and others who write to the same file spin meanwhile."""
 
 
 class DiskPace:
@@ -37,11 +34,11 @@ class DiskPace:
         keeps_up: whether the event loop may write to it.
     """
 
-    __slots__ = ("_clock", "_no_room_before", "_not_before", "_recent", "_since", "_syncing", "keeps_up")
+    __slots__ = ("_clock", "_not_before", "_recent", "_since", "_syncing", "keeps_up")
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._not_before = self._no_room_before = self._since = float("-inf")
+        self._not_before = self._since = float("-inf")
         self._recent = 0
         self._syncing = 0
         self.keeps_up = False
@@ -79,13 +76,3 @@ class DiskPace:
         told = min(size * at_once, self._recent) if now - self._since <= 2 * RECENT_SECONDS else 0
         if seconds is not None and told >= TELLING_BYTES:
             self.keeps_up = told >= FAST * seconds and now >= self._not_before
-
-    @property
-    def gives_room(self) -> bool:
-        """Whether room may be asked for ahead (`preallocation`): it was quick when it was asked for last."""
-        return self._clock() >= self._no_room_before
-
-    def gave_room(self, seconds: float) -> None:
-        """Says how long it took to be given room."""
-        if seconds > SLOW_ROOM_SECONDS:
-            self._no_room_before = self._clock() + CALM_SECONDS

@@ -148,7 +148,7 @@ class FileWriter:
         self._running: asyncio.Future[_Times] | None = None
         self._batch: list[Chunk] = []
         self._ahead = Ahead(self._written) if disk.preallocates else None
-        self._allocating: asyncio.Future[float] | None = None
+        self._allocating: asyncio.Future[None] | None = None
         self._closed = False
 
     @property
@@ -238,17 +238,13 @@ class FileWriter:
 
     def _ask_for_room(self) -> None:
         """Has a thread ask for room for what comes next, when it is time."""
-        if self._ahead is None or self._allocating is not None or not self._disk.pace.gives_room:
-            return
-        if (step := self._ahead.step(self._written)) is None:
+        if self._ahead is None or self._allocating is not None or (step := self._ahead.step(self._written)) is None:
             return
         self._allocating = self._disk.submit(allocate, self._fd, *step)
         self._allocating.add_done_callback(self._has_room)
 
-    def _has_room(self, asked: asyncio.Future[float]) -> None:
+    def _has_room(self, _: asyncio.Future[None]) -> None:
         self._allocating = None
-        if not asked.cancelled() and asked.exception() is None:
-            self._disk.pace.gave_room(asked.result())
 
     async def _await_room(self) -> None:
         """Waits for that thread: its descriptor must stay what it is."""

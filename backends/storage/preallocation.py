@@ -1,9 +1,9 @@
 """Room on the disk for what a growing file gets next, asked for in large steps before it comes.
 
 ext4 otherwise accounts for each block of 4 KiB alone when it is written, and looks for places for all of them when they
-are synced. Where places are there already, a large file costs a fifteenth less CPU from the socket to the disk, and
-eight at once grow by a quarter faster (docs/profiles.md, "Pushes"). The length of the file does not change. What is not
-used is given back when the file is synced; a file that is never synced keeps it until it is deleted.
+are synced. Where places are there already, a large file costs some hundredths less CPU from the socket to the disk
+(docs/profiles.md, "Pushes"). The length of the file does not change. What is not used is given back when the file is
+synced; a file that is never synced keeps it until it is deleted.
 
 Nothing depends on it: where it cannot be had, what is written finds its places as ever, or says that there are none.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
-from time import perf_counter
 from typing import Final
 
 FIRST: Final = 1024 * 1024
@@ -58,24 +57,19 @@ class Ahead:
         return offset, length
 
 
-def allocate(fd: int, offset: int, length: int) -> float:
+def allocate(fd: int, offset: int, length: int) -> None:
     """Asks for room beyond the end of a file, if the disk has plenty; may block, so call it in a thread.
 
     Fails at nothing: who waits for it would fail at what he does not need. What is wrong shows at the next write.
-
-    Returns:
-        the seconds that it took.
     """
-    began = perf_counter()
     if _FALLOCATE is None:
-        return 0.0
+        return
     try:
         volume = os.fstatvfs(fd)
     except OSError:
-        return 0.0
+        return
     if volume.f_bavail * volume.f_frsize >= ROOMY * length:
         _FALLOCATE(fd, _KEEP_SIZE, offset, length)  # what it answers changes nothing: see above
-    return perf_counter() - began
 
 
 def give_back(fd: int) -> None:

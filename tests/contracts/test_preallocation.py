@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from backends.storage.disk_pace import DiskPace
 from backends.storage.driver import Chunk, SlowTee, StorageFull
 from backends.storage.filesystem import THREADS, FilesystemDriver
 from backends.storage.preallocation import FIRST, LARGEST, allocate
@@ -37,8 +35,6 @@ def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @contextlib.asynccontextmanager
 async def driver_of(folder: Path, *, keeps_up: bool) -> AsyncIterator[FilesystemDriver]:
     driver = FilesystemDriver(folder)
-    # Each look at this clock is hours after the one before, so that no busy machine's disk is thought slow for long.
-    driver.pace = DiskPace(itertools.count(0.0, 10_000.0).__next__)
     driver.pace.keeps_up = keeps_up
     try:
         yield driver
@@ -136,19 +132,6 @@ async def test_who_is_cancelled_while_he_closes_a_file_leaves_no_descriptor(larg
             await closing
         await asyncio.gather(*waiting)
         assert UPLOAD[1:] not in open_below(large_disk)
-
-
-async def test_nothing_is_asked_for_where_that_was_slow(large_disk: Path) -> None:
-    async with driver_of(large_disk, keeps_up=True) as driver:
-        driver.pace = DiskPace()
-        driver.pace.keeps_up = True
-        driver.pace.gave_room(1.0)
-        writer = await driver.writer(UPLOAD)
-        for _ in range(8):
-            await writer.write(bytes(MIB))
-            await writer._await_room()  # the thread that asks for it
-            assert beyond_the_end(large_disk) < MIB // 4
-        await writer.close()
 
 
 async def test_a_small_file_asks_for_nothing(large_disk: Path) -> None:

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backends.storage.disk_pace import (
-    CALM_SECONDS,
-    FAST,
-    RECENT_SECONDS,
-    SLOW_ROOM_SECONDS,
-    SLOW_SECONDS,
-    TELLING_BYTES,
-    DiskPace,
-)
+from backends.storage.disk_pace import CALM_SECONDS, FAST, RECENT_SECONDS, SLOW_SECONDS, TELLING_BYTES, DiskPace
 
 BYTES = 2 * TELLING_BYTES
 QUICK = BYTES / FAST
@@ -102,17 +94,3 @@ def test_a_write_that_took_long_is_remembered_for_a_while() -> None:
     assert not synced(pace, BYTES, QUICK)
     clock.now += CALM_SECONDS * 0.02
     assert synced(pace, BYTES, QUICK)
-
-
-def test_room_that_was_slow_to_come_is_not_asked_for_again_at_once() -> None:
-    clock = Clock()
-    pace = DiskPace(clock)
-    assert pace.gives_room
-    pace.gave_room(SLOW_ROOM_SECONDS)
-    assert pace.gives_room
-    pace.gave_room(SLOW_ROOM_SECONDS * 1.01)
-    assert not pace.gives_room
-    clock.now += CALM_SECONDS * 0.99
-    assert not pace.gives_room
-    clock.now += CALM_SECONDS * 0.02
-    assert pace.gives_room
