@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +52,18 @@ class Served:
     def certificates(self) -> Path:
         """A folder for programs that take `--cert-dir`."""
         return self.folder / "trust"
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder for podman and buildah: sockets need short paths, and of a layout's path they make an image's name.
+
+    A random name of `tempfile` may end with an underscore, which no image's does.
+    """
+    folder = Path(tempfile.gettempdir()) / f"p{uuid.uuid4().hex[:8]}"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -39,15 +37,6 @@ OLD_PUSHES: Final = (
     "schema 1 by Docker 1.9.1",
 )
 OLD_CLIENTS: Final = ("1.0.1", "1.3.3", "1.5.0", "1.6.2", "1.7.1", "1.9.1", "1.10.3", "1.13.1", "18.09.9", "19.03.15")
-
-
-@pytest.fixture
-def short_folder() -> Iterator[Path]:
-    """podman's sockets and buildah's names need short paths."""
-    folder = Path(tempfile.gettempdir()) / f"p{uuid.uuid4().hex[:8]}"
-    folder.mkdir()
-    yield folder
-    shutil.rmtree(folder)
 
 
 def run(*command: str, env: Mapping[str, str] | None = None) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import tempfile
 import uuid
 from pathlib import Path
 
@@ -69,20 +67,10 @@ def test_deletion_is_refused_until_it_is_configured(served: Served, tmp_path: Pa
 
 
 @pytest.mark.parametrize("program", ["podman", "buildah"])
-def test_podman_and_buildah_push_and_pull(program: str, served: Served) -> None:
-    tool = find_program(program)
-    # podman's paths must be shorter than pytest's; buildah makes of the layout's an image's name, which must be valid.
-    folder = Path(tempfile.gettempdir()) / f"p{uuid.uuid4().hex[:8]}"
-    folder.mkdir()
-    try:
-        push_and_pull(tool, program, served, folder)
-    finally:
-        shutil.rmtree(folder)
-
-
-def push_and_pull(tool: str, program: str, served: Served, folder: Path) -> None:
-    layout = make_oci_layout(folder / "in")
-    store = [tool, "--root", str(folder / "root"), "--runroot", str(folder / "run"), "--storage-driver", "vfs"]
+def test_podman_and_buildah_push_and_pull(program: str, served: Served, short_folder: Path) -> None:
+    layout = make_oci_layout(short_folder / "in")
+    store = [find_program(program), "--root", str(short_folder / "root"), "--runroot", str(short_folder / "run")]
+    store += ["--storage-driver", "vfs"]
     trust = ["--cert-dir", str(served.certificates)]
     name = new_name(served, program)
     image_id = run(*store, "pull", "-q", f"oci:{layout}:one").split()[-1]

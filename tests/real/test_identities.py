@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -192,9 +191,10 @@ def test_clients_are_who_their_certificates_say(
         assert done is succeeds, said
 
 
-def test_podman_is_who_its_certificate_says(site: Site, alice: ClientFiles, bob: ClientFiles, home: Path) -> None:
-    run = tempfile.mkdtemp(prefix="run")  # it must be short
-    store = ("podman", "--root", f"{home}/root", "--runroot", run, "--storage-driver", "vfs")
+def test_podman_is_who_its_certificate_says(
+    site: Site, alice: ClientFiles, bob: ClientFiles, home: Path, short_folder: Path
+) -> None:
+    store = ("podman", "--root", f"{home}/root", "--runroot", str(short_folder), "--storage-driver", "vfs")
     name = f"{site.host}/team/by-podman:1"
     done, said = ends(*skopeo(site, site.certificates(alice)), home=home)
     assert done, said
@@ -205,7 +205,6 @@ def test_podman_is_who_its_certificate_says(site: Site, alice: ClientFiles, bob:
     for shown, succeeds in ((bob, False), (None, False), (alice, True)):
         done, said = ends(*store, "push", "--cert-dir", str(site.certificates(shown)), name, home=home)
         assert done is succeeds, said
-    shutil.rmtree(run)
 
 
 LOGINS = {

@@ -104,21 +104,17 @@ def test_docker_pulls_its_layers_from_nginx(docker: Docker, redirecting: Redirec
     assert "Layer already exists" in docker.run("push", name)
 
 
-def test_podman_pulls_from_nginx(redirecting: Redirecting) -> None:
-    podman = find_program("podman")
-    folder = Path(tempfile.mkdtemp(prefix="p"))  # podman's paths must be shorter than pytest's
-    try:
-        layout = make_oci_layout(folder / "in")
-        store = [podman, "--root", str(folder / "root"), "--runroot", str(folder / "run"), "--storage-driver", "vfs"]
-        name = f"docker://{new_name(redirecting)}:a"
-        image_id = run(*store, "pull", "-q", f"oci:{layout}:one").split()[-1]
-        run(*store, "push", "--tls-verify=false", image_id, name)
-        run(*store, "rmi", "-f", image_id)
-        before = len(redirecting.served())
-        run(*store, "pull", "--tls-verify=false", name)
-        assert ("GET", "200") in redirecting.served()[before:]
-    finally:
-        shutil.rmtree(folder)
+def test_podman_pulls_from_nginx(redirecting: Redirecting, short_folder: Path) -> None:
+    layout = make_oci_layout(short_folder / "in")
+    store = [find_program("podman"), "--root", str(short_folder / "root"), "--runroot", str(short_folder / "run")]
+    store += ["--storage-driver", "vfs"]
+    name = f"docker://{new_name(redirecting)}:a"
+    image_id = run(*store, "pull", "-q", f"oci:{layout}:one").split()[-1]
+    run(*store, "push", "--tls-verify=false", image_id, name)
+    run(*store, "rmi", "-f", image_id)
+    before = len(redirecting.served())
+    run(*store, "pull", "--tls-verify=false", name)
+    assert ("GET", "200") in redirecting.served()[before:]
 
 
 def test_crane_oras_regctl_and_skopeo_do_too(redirecting: Redirecting, tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import os
 import subprocess
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -196,26 +195,19 @@ async def push(place: Place, host: str) -> None:
     assert status == 0, said
 
 
-@pytest.fixture
-def short() -> Iterator[Path]:
-    """A folder whose path is short enough for podman's state."""
-    with tempfile.TemporaryDirectory(prefix="p") as folder:
-        yield Path(folder)
-
-
 @pytest.mark.parametrize("client", [crane, skopeo, oras, regctl, podman])
 @pytest.mark.parametrize("kind", [own_tokens, token_server, token_server_with_rsa])
 async def test_nobody_pulls_and_a_user_pushes(
     kind: Callable[[Path], contextlib.AbstractAsyncContextManager[Place]],
     client: Callable[[Place], Sequence[Step]],
     tmp_path: Path,
-    short: Path,
+    short_folder: Path,
 ) -> None:
     find_program("skopeo")
     find_program(client.__name__)
     async with kind(tmp_path) as place:
-        for what, succeeds, command in client(replace(place, folder=short)):
-            status, said = await run(replace(place, folder=short), *command)
+        for what, succeeds, command in client(replace(place, folder=short_folder)):
+            status, said = await run(replace(place, folder=short_folder), *command)
             assert (status == 0) == succeeds, f"{what}: {' '.join(command)}\n{said}"
 
 
