@@ -10,18 +10,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 TELLING_BYTES: Final = 4 * 1024 * 1024
 """An fsync of fewer bytes tells how long a disk takes to answer, not how much it takes."""
 FAST: Final = 400e6
 """Bytes a second, of all that is synced at once: about what a machine of two cores can receive."""
-RECENT_SECONDS: Final = 2.0
-"""What was written longer ago may be on the disk already, and tells nothing."""
+RECENT_SECONDS: Final = 1.0
+"""What was written in this span and the one before counts; what is older may be on the disk already."""
 SLOW_SECONDS: Final = 0.01
 """A write to memory takes a hundredth of that, and some milliseconds now and then while others sync."""
 CALM_SECONDS: Final = 10.0
 """A disk on which a write was slow is not believed for so long, whatever its fsyncs are like."""
+
+
+@dataclass(slots=True)
+class Sync:
+    """An fsync that goes on.
+
+    Attributes:
+        recent: bytes that were written shortly before it.
+        at_once: so many went on at most while it did, itself included.
+    """
+
+    recent: int
+    at_once: int
 
 
 class DiskPace:
@@ -34,13 +48,13 @@ class DiskPace:
         keeps_up: whether the event loop may write to it.
     """
 
-    __slots__ = ("_clock", "_not_before", "_recent", "_since", "_syncing", "keeps_up")
+    __slots__ = ("_before", "_clock", "_not_before", "_now", "_since", "_syncs", "keeps_up")
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._not_before = self._since = float("-inf")
-        self._recent = 0
-        self._syncing = 0
+        self._now = self._before = 0  # bytes that were written in this span and in the one before
+        self._syncs: list[Sync] = []
         self.keeps_up = False
 
     def wrote(self, size: int, seconds: float) -> None:
@@ -53,26 +67,42 @@ class DiskPace:
             seconds: what that took.
         """
         now = self._clock()
-        if now - self._since > RECENT_SECONDS:
-            self._since, self._recent = now, 0
-        self._recent += size
+        self._recent(now)
+        self._now += size
         if seconds > SLOW_SECONDS:
             self.keeps_up = False
             self._not_before = now + CALM_SECONDS
 
-    def sync_began(self) -> None:
-        """Says that an fsync begins."""
-        self._syncing += 1
+    def sync_began(self) -> Sync:
+        """Says that an fsync begins; returns what is to be given back at its end."""
+        at_once = len(self._syncs) + 1
+        for other in self._syncs:
+            other.at_once = max(other.at_once, at_once)
+        sync = Sync(self._recent(self._clock()), at_once)
+        self._syncs.append(sync)
+        return sync
 
-    def sync_ended(self, size: int, seconds: float | None) -> None:
+    def sync_ended(self, sync: Sync, size: int, seconds: float | None) -> None:
         """Says that one has ended.
 
+        Those that went on with it had their share of the disk, whichever of them ends first.
+
         Args:
+            sync: which one.
             size: of the file in bytes.
             seconds: what it took; None where it failed.
         """
-        at_once, self._syncing = self._syncing, self._syncing - 1
+        self._syncs = [each for each in self._syncs if each is not sync]
         now = self._clock()
-        told = min(size * at_once, self._recent) if now - self._since <= 2 * RECENT_SECONDS else 0
+        told = min(size * sync.at_once, max(sync.recent, self._recent(now)))
         if seconds is not None and told >= TELLING_BYTES:
             self.keeps_up = told >= FAST * seconds and now >= self._not_before
+
+    def _recent(self, now: float) -> int:
+        """Bytes that were written lately."""
+        passed = now - self._since
+        if passed >= RECENT_SECONDS:
+            self._before = self._now if passed < 2 * RECENT_SECONDS else 0
+            self._now = 0
+            self._since = now
+        return self._before + self._now

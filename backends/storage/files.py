@@ -196,13 +196,13 @@ class FileWriter:
         await self._await_batch()
         await self._await_room()
         seconds: float | None = None
-        self._disk.pace.sync_began()
+        sync = self._disk.pace.sync_began()
         try:
             self._start(sync=True)
             times = await self._await_batch()
             seconds = times.sync if times is not None else None
         finally:
-            self._disk.pace.sync_ended(self._written, seconds)
+            self._disk.pace.sync_ended(sync, self._written, seconds)
 
     async def close(self) -> None:
         if self._closed:

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from backends.model.digest import Hash
 from backends.storage import layout, listings
-from backends.storage.disk_pace import DiskPace
+from backends.storage.disk_pace import DiskPace, Sync
 from backends.storage.driver import (
     Chunk,
     InvalidPath,
@@ -310,8 +310,7 @@ async def test_a_disk_that_makes_writes_wait_is_not_believed_wherever_they_are(
     await writer.write(bytes(5_000_000))
     await writer.sync()
     await writer.close()
-    driver.pace.sync_began()
-    driver.pace.sync_ended(5_000_000, 0.001)
+    driver.pace.sync_ended(driver.pace.sync_began(), 5_000_000, 0.001)
     assert not driver.pace.keeps_up
 
 
@@ -321,9 +320,9 @@ async def test_a_disk_is_believed_after_a_large_sync_and_not_after_a_small_one(t
 
     class Told(DiskPace):
         @override
-        def sync_ended(self, size: int, seconds: float | None) -> None:
+        def sync_ended(self, sync: Sync, size: int, seconds: float | None) -> None:
             told.append((size, seconds))
-            super().sync_ended(size, seconds)
+            super().sync_ended(sync, size, seconds)
 
     driver.pace = Told()
     writer = await driver.writer("/upload/data")

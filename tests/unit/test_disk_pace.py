@@ -22,8 +22,7 @@ class Clock:
 
 def synced(pace: DiskPace, size: int, seconds: float | None) -> bool:
     pace.wrote(size, 0.0001)
-    pace.sync_began()
-    pace.sync_ended(size, seconds)
+    pace.sync_ended(pace.sync_began(), size, seconds)
     return pace.keeps_up
 
 
@@ -49,26 +48,48 @@ def test_nothing_is_believed_at_first_and_a_slow_sync_ends_it() -> None:
     assert not synced(pace, BYTES, QUICK * 2)
 
 
-def test_syncs_at_once_share_what_a_disk_takes() -> None:
+@pytest.mark.parametrize("first", [0, 3])
+def test_syncs_at_once_share_what_a_disk_takes(first: int) -> None:
+    """Also the last one to end: the disk was not its own before, whichever began first."""
     pace = DiskPace(Clock())
+    syncs = []
     for _ in range(4):
         pace.wrote(BYTES, 0.0001)
-        pace.sync_began()
-    pace.sync_ended(BYTES, 4 * QUICK)
-    assert pace.keeps_up
-    for _ in range(3):
-        pace.sync_ended(BYTES, 4 * QUICK)
-    assert not pace.keeps_up  # the last one had the disk alone, as far as is known
+        syncs.append(pace.sync_began())
+    for sync in syncs if first == 0 else syncs[::-1]:
+        pace.sync_ended(sync, BYTES, 4 * QUICK)
+        assert pace.keeps_up
+    assert not synced(pace, BYTES, 4 * QUICK), "that one had the disk alone"
+
+
+def test_what_was_written_just_before_counts_whenever_a_span_ends() -> None:
+    clock = Clock()
+    pace = DiskPace(clock)
+    pace.wrote(100 * BYTES, 0.0001)
+    for _ in range(30):
+        clock.now += RECENT_SECONDS / 7
+        pace.wrote(BYTES, 0.0001)
+        pace.sync_ended(pace.sync_began(), 100 * BYTES, 6 * QUICK)
+        assert pace.keeps_up
+
+
+def test_a_sync_that_takes_longer_than_what_counts_ends_it() -> None:
+    clock = Clock()
+    pace = DiskPace(clock)
+    assert synced(pace, BYTES, QUICK)
+    sync = pace.sync_began()
+    clock.now += 10 * RECENT_SECONDS
+    pace.sync_ended(sync, BYTES, 10 * RECENT_SECONDS)
+    assert not pace.keeps_up
 
 
 def test_a_file_of_which_little_was_written_lately_tells_nothing() -> None:
     clock = Clock()
     pace = DiskPace(clock)
     pace.wrote(100 * BYTES, 0.0001)
-    clock.now += 3 * RECENT_SECONDS
+    clock.now += 2 * RECENT_SECONDS
     pace.wrote(TELLING_BYTES - 1, 0.0001)
-    pace.sync_began()
-    pace.sync_ended(100 * BYTES, 1e-3)
+    pace.sync_ended(pace.sync_began(), 100 * BYTES, 1e-3)
     assert not pace.keeps_up
 
 
@@ -76,9 +97,8 @@ def test_what_was_written_long_ago_tells_nothing() -> None:
     clock = Clock()
     pace = DiskPace(clock)
     pace.wrote(BYTES, 0.0001)
-    clock.now += 3 * RECENT_SECONDS
-    pace.sync_began()
-    pace.sync_ended(BYTES, 1e-3)
+    clock.now += 2 * RECENT_SECONDS
+    pace.sync_ended(pace.sync_began(), BYTES, 1e-3)
     assert not pace.keeps_up
 
 
