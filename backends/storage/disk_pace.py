@@ -21,8 +21,10 @@ RECENT_SECONDS: Final = 1.0
 """What was written in this span and the one before counts; what is older may be on the disk already."""
 SLOW_SECONDS: Final = 0.01
 """A write to memory takes a hundredth of that, and some milliseconds now and then while others sync."""
+ONCE_SECONDS: Final = 1.0
+"""A disk is not believed for so long after a slow write, whatever its fsyncs are like: any disk has its moments."""
 CALM_SECONDS: Final = 10.0
-"""A disk on which a write was slow is not believed for so long, whatever its fsyncs are like."""
+"""For so long, if another one was not longer ago."""
 
 
 @dataclass(slots=True)
@@ -48,11 +50,12 @@ class DiskPace:
         keeps_up: whether the event loop may write to it.
     """
 
-    __slots__ = ("_before", "_clock", "_not_before", "_now", "_since", "_syncs", "keeps_up")
+    __slots__ = ("_before", "_calm", "_clock", "_not_before", "_now", "_since", "_slow", "_syncs", "keeps_up")
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._not_before = self._since = float("-inf")
+        self._not_before = self._since = self._slow = float("-inf")
+        self._calm = ONCE_SECONDS
         self._now = self._before = 0  # bytes that were written in this span and in the one before
         self._syncs: list[Sync] = []
         self.keeps_up = False
@@ -71,7 +74,11 @@ class DiskPace:
         self._now += size
         if seconds > SLOW_SECONDS:
             self.keeps_up = False
-            self._not_before = now + CALM_SECONDS
+            since = now - self._slow
+            if since > ONCE_SECONDS:  # several writes at once are slow for the same reason
+                self._calm = CALM_SECONDS if since < CALM_SECONDS else ONCE_SECONDS
+                self._slow = now
+            self._not_before = now + self._calm
 
     def sync_began(self) -> Sync:
         """Says that an fsync begins; returns what is to be given back at its end."""

@@ -218,7 +218,9 @@ class FileWriter:
                 self._disk.transfer_finished()
 
     def _may_write_here(self) -> bool:
-        return self._disk.pace.keeps_up and not self._is_slow and self._running is None
+        """Whether the event loop may write: not while a thread asks for room, since the file is locked meanwhile."""
+        is_free = self._running is None and self._allocating is None
+        return is_free and self._disk.pace.keeps_up and not self._is_slow
 
     def _write_here(self) -> None:
         batch, self._pending = self._pending, []

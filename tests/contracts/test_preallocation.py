@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.storage import files
 from backends.storage.driver import Chunk, SlowTee, StorageFull
 from backends.storage.filesystem import THREADS, FilesystemDriver
 from backends.storage.preallocation import FIRST, LARGEST, allocate
@@ -99,6 +100,41 @@ async def test_who_syncs_gives_back_what_a_killed_process_was_given(large_disk: 
         await writer.close()
         assert beyond_the_end(large_disk) < MIB // 4
         assert (await another.stat(UPLOAD)).size == 8 * MIB
+
+
+async def test_the_loop_does_not_write_to_a_file_for_which_room_is_asked(
+    large_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel has locked it, for as long as its journal takes: the loop would wait with all connections."""
+    asking, written_by = threading.Event(), []
+
+    def ask(fd: int, offset: int, length: int) -> None:
+        asking.wait(10)
+        allocate(fd, offset, length)
+
+    real = files.write_all
+
+    def write_all(fd: int, chunks: Sequence[Chunk]) -> None:
+        written_by.append(threading.current_thread() is threading.main_thread())
+        real(fd, chunks)
+
+    monkeypatch.setattr(files, "allocate", ask)
+    monkeypatch.setattr(files, "write_all", write_all)
+    async with driver_of(large_disk, keeps_up=True) as driver:
+        writer = await driver.writer(UPLOAD)
+        await writer.write(bytes(MIB))
+        assert written_by == [True], "and now it asks"
+        for _ in range(3):
+            await writer.write(bytes(MIB))
+        assert not any(written_by[1:])
+        asking.set()
+        await writer._await_room()
+        await writer.flush()
+        await writer.write(bytes(MIB))
+        assert written_by[-1]
+        await writer.sync()
+        await writer.close()
+        assert (await driver.stat(UPLOAD)).size == 5 * MIB
 
 
 async def test_a_file_is_open_until_the_thread_that_asks_has_finished(large_disk: Path) -> None:

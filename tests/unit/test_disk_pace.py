@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from backends.storage.disk_pace import CALM_SECONDS, FAST, RECENT_SECONDS, SLOW_SECONDS, TELLING_BYTES, DiskPace
+from backends.storage.disk_pace import (
+    CALM_SECONDS,
+    FAST,
+    ONCE_SECONDS,
+    RECENT_SECONDS,
+    SLOW_SECONDS,
+    TELLING_BYTES,
+    DiskPace,
+)
 
 BYTES = 2 * TELLING_BYTES
 QUICK = BYTES / FAST
@@ -102,15 +110,32 @@ def test_what_was_written_long_ago_tells_nothing() -> None:
     assert not pace.keeps_up
 
 
-def test_a_write_that_took_long_is_remembered_for_a_while() -> None:
+def test_a_write_that_took_long_is_remembered_for_a_moment() -> None:
     clock = Clock()
     pace = DiskPace(clock)
     synced(pace, BYTES, QUICK)
     pace.wrote(1, SLOW_SECONDS)
     assert pace.keeps_up
+    for _ in range(3):  # at once
+        pace.wrote(1, SLOW_SECONDS * 1.01)
+        assert not pace.keeps_up
+    clock.now += ONCE_SECONDS * 0.99
+    assert not synced(pace, BYTES, QUICK)
+    clock.now += ONCE_SECONDS * 0.02
+    assert synced(pace, BYTES, QUICK)
+
+
+@pytest.mark.parametrize("again", [ONCE_SECONDS * 1.01, CALM_SECONDS * 0.99])
+def test_two_are_remembered_for_longer(again: float) -> None:
+    clock = Clock()
+    pace = DiskPace(clock)
     pace.wrote(1, SLOW_SECONDS * 1.01)
-    assert not pace.keeps_up
+    clock.now += again
+    pace.wrote(1, SLOW_SECONDS * 1.01)
     clock.now += CALM_SECONDS * 0.99
     assert not synced(pace, BYTES, QUICK)
     clock.now += CALM_SECONDS * 0.02
     assert synced(pace, BYTES, QUICK)
+    pace.wrote(1, SLOW_SECONDS * 1.01)
+    clock.now += ONCE_SECONDS * 1.01
+    assert synced(pace, BYTES, QUICK), "the one before was too long ago"
