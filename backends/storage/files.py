@@ -164,6 +164,8 @@ class FileWriter:
         self._pending += chunks
         for chunk in chunks:
             self._pending_bytes += len(chunk)
+        if self._running is not None and self._running.done():
+            self._settle(self._running)
         if self._may_write_here():
             enough = WRITTEN_HERE_OF_FEW if self._disk.are_transfers_few() else WRITTEN_HERE
             if self._pending_bytes >= enough or len(self._pending) >= IOV_MAX:
@@ -172,9 +174,7 @@ class FileWriter:
         if not self._is_batch():
             return True
         if self._running is not None:
-            if not self._running.done():
-                return False
-            self._settle(self._running)
+            return False
         self._start(sync=False)
         return True
 
@@ -182,7 +182,10 @@ class FileWriter:
         """Waits until the previous batch has been written, and has the next one be."""
         await self._await_batch()
         if self._is_batch():
-            self._start(sync=False)
+            if self._may_write_here():
+                self._write_here()
+            else:
+                self._start(sync=False)
 
     async def flush(self) -> None:
         await self._await_batch()
