@@ -1,7 +1,8 @@
 """Open files of the filesystem driver: reading and appending without making the event loop wait for the disk.
 
 Invariant: the length and content of a growing file and what its `Tee` has received always agree, even after a failure
-or a cancellation.
+or a cancellation. But where a batch was written in part, and the disk refuses to cut it off again, the file has more:
+that writer is to be closed, and whoever goes on hashes what the file has.
 """
 
 from __future__ import annotations
@@ -218,6 +219,7 @@ class FileWriter:
                 await self._await_room()
             finally:
                 os.close(self._fd)
+                self._fd = -1
                 self._disk.transfer_finished()
 
     def _may_write_here(self) -> bool:

@@ -47,14 +47,13 @@ class Ahead:
     def step(self, size: int) -> tuple[int, int] | None:
         """Returns what to ask for when the file has so many bytes: (offset, length); None for nothing.
 
-        As much as has been written, up to `LARGEST`: so nobody holds more than twice what he has.
+        Up to as much as has been written, and up to `LARGEST`: so nobody holds more than twice what he has.
         """
         if size < self._first or self._asked - size >= min(ENOUGH, size // 2):
             return None
         offset = max(self._asked, size)
-        length = min(LARGEST, size)
-        self._asked = offset + length
-        return offset, length
+        self._asked = size + min(LARGEST, size)
+        return offset, self._asked - offset
 
 
 def allocate(fd: int, offset: int, length: int) -> None:

@@ -23,7 +23,8 @@ def test_it_asks_for_no_more_than_it_has_and_never_for_what_it_has_asked_for(
             continue
         offset, length = step
         assert offset >= max(size, asked)
-        assert 0 < length <= min(LARGEST, size)
+        assert length > 0
+        assert offset + length - size <= min(LARGEST, size), "with what it has left"
         assert offset - size < ENOUGH
         asked = offset + length
 
