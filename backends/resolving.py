@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
+
+from backends.thread_pool import ThreadPool
 
 
 class OwnResolver(AbstractResolver):
@@ -25,7 +26,7 @@ class OwnResolver(AbstractResolver):
     """
 
     def __init__(self, threads: int = 2) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="names")
+        self._threads = ThreadPool(threads, thread_name_prefix="names")
         self._asking: dict[tuple[str, int, int], asyncio.Future[Sequence[ResolveResult]]] = {}
 
     @override

@@ -25,7 +25,6 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -40,6 +39,7 @@ from backends.auth.schemes import Busy
 from backends.auth.slowing import Slowing
 from backends.model.cache import Cache
 from backends.model.networks import client_of
+from backends.thread_pool import ThreadPool
 
 REMEMBERED_SECONDS = 300.0
 WRONG_SECONDS = 10.0
@@ -154,7 +154,7 @@ class Passwords:
         self._queue: FairQueue[_Check] = FairQueue()
         self._returning: FairQueue[_Check] = FairQueue()
         self._working: asyncio.Task[None] | None = None
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: ThreadPool | None = None
         self._is_closed = False
         self._takes = 0.06
 
@@ -363,7 +363,7 @@ class Passwords:
 
     async def _compare(self, secret: bytes, hashed: bytes) -> bool:
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "bcrypt", initializer=_give_way)
+            self._thread = ThreadPool(1, "bcrypt", initializer=_give_way)
         began = time.perf_counter()  # it counts what it waits for a slot: so long does a check take here and now
         found = await asyncio.get_running_loop().run_in_executor(self._thread, self._compare_in_slot, secret, hashed)
         seconds = time.perf_counter() - began

@@ -8,7 +8,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -25,6 +24,7 @@ from backends.storage import layout
 from backends.storage.completion import run_to_completion
 from backends.storage.driver import StorageError
 from backends.storage.os_errors import map_os_errors
+from backends.thread_pool import ThreadPool
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class FileLog:
         self._appender = Appender(self._root, segment_bytes=settings.segment_bytes, floor=self._places.highest)
         self._commits = GroupCommit(self._write, self._wake)
         self._trimmer = Trimmer(settings.disk_bytes)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="event queues")
+        self._threads = ThreadPool(THREADS, thread_name_prefix="event queues")
         self._is_prepared = False
         self._is_well = False  # whether it could be written when it was tried last
         self._files = 0

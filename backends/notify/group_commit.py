@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from backends.notify.records import Kind
 from backends.storage.completion import run_to_completion
 from backends.storage.driver import StorageError
+from backends.thread_pool import ThreadPool
 
 Entry = tuple[Kind, bytes]
 
@@ -43,7 +43,7 @@ class GroupCommit:
     def __init__(self, write: Callable[[Sequence[Entry], bool], object], on_written: Callable[[], None]) -> None:
         self._write = write
         self._on_written = on_written
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="events")
+        self._executor = ThreadPool(1, thread_name_prefix="events")
         self._waiting: list[_Waiting] = []
         self._noted: deque[Entry] = deque()
         self._noted_bytes = 0

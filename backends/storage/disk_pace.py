@@ -3,7 +3,7 @@
 write(2) copies into the kernel's memory, which takes less time than a thread is told of it. But where a disk falls
 behind, the kernel makes whoever writes wait, up to 200 ms at a time, and in the loop everybody else with it. Where that
 begins is a limit of the machine, a cgroup or a device, which no one place tells. So a disk is believed only after it
-has shown its pace: the last fsync of some megabytes was fast, and no write has taken long since.
+has shown its pace: the last fsync of some megabytes was fast, and no write has taken long for a while.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SLOW_SECONDS: Final = 0.01
 ONCE_SECONDS: Final = 1.0
 """A disk is not believed for so long after a slow write, whatever its fsyncs are like: any disk has its moments."""
 CALM_SECONDS: Final = 10.0
-"""For so long, if another one was not longer ago."""
+"""For so long after a slow write that had another one before it, not longer ago than that."""
 
 
 @dataclass(slots=True)

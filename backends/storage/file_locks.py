@@ -23,7 +23,6 @@ import os
 import struct
 import threading
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -37,6 +36,7 @@ from backends.storage.folders import make_folders
 from backends.storage.locks import LockHeld, MemoryLocks
 from backends.storage.mounts import tells_changes
 from backends.storage.os_errors import NO_ROOM, map_os_errors
+from backends.thread_pool import ThreadPool
 
 FIRST_PAUSE = 0.005
 LONGEST_PAUSE = 0.25
@@ -72,7 +72,7 @@ class FileLocks:
         self._is_quick = self._opener.cached and tells_changes(str(root))
         self._here = MemoryLocks()
         self._all = _AllLocks(self._root)
-        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="locks")
+        self._executor = ThreadPool(THREADS, thread_name_prefix="locks")
 
     @asynccontextmanager
     async def hold(self, name: str, *, patience: float = 0.0, shared: bool = False) -> AsyncIterator[None]:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from backends.storage.cached_reads import read_cached
 from backends.storage.completion import run_to_completion
 from backends.storage.disk_pace import DiskPace
-from backends.storage.driver import Chunk, SlowTee, StorageError, Tee
+from backends.storage.driver import Chunk, SlowTee, StorageBusy, StorageError, Tee
 from backends.storage.os_errors import map_os_errors
 from backends.storage.preallocation import Ahead, allocate, give_back
 
@@ -59,7 +60,11 @@ class Disk(Protocol):
         ...
 
     def submit(self, function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
-        """Starts work in one of the disk's threads."""
+        """Starts work in one of the disk's threads.
+
+        Raises:
+            StorageBusy: there is none, and none can be started.
+        """
         ...
 
     def transfer_finished(self) -> None:
@@ -239,16 +244,17 @@ class FileWriter:
         finally:
             self._disk.pace.wrote(size, perf_counter() - began)
         self._written += size
-        self._ask_for_room()
+        self._ask_for_room(self._written)
         if self._tee is not None:
             self._tee(batch)
 
-    def _ask_for_room(self) -> None:
-        """Has a thread ask for room for what comes next, when it is time."""
-        if self._ahead is None or self._allocating is not None or (step := self._ahead.step(self._written)) is None:
+    def _ask_for_room(self, size: int) -> None:
+        """Has a thread ask for room for what comes after so many bytes, when it is time."""
+        if self._ahead is None or self._allocating is not None or (step := self._ahead.step(size)) is None:
             return
-        self._allocating = self._disk.submit(allocate, self._fd, *step)
-        self._allocating.add_done_callback(self._has_room)
+        with suppress(StorageBusy):  # what is written needs no such room
+            self._allocating = self._disk.submit(allocate, self._fd, *step)
+            self._allocating.add_done_callback(self._has_room)
 
     def _has_room(self, _: asyncio.Future[None]) -> None:
         self._allocating = None
@@ -262,14 +268,15 @@ class FileWriter:
         return self._pending_bytes >= self._disk.write_batch_size() or len(self._pending) >= IOV_MAX
 
     def _start(self, *, sync: bool) -> None:
-        self._batch, self._pending = self._pending, []
+        batch, self._pending = self._pending, []
         size, self._pending_bytes = self._pending_bytes, 0
-        before, self._written = self._written, self._written + size
         if not sync:
-            self._ask_for_room()
+            self._ask_for_room(self._written + size)
         # With an fsync in the thread too: if that fails, what was written stays.
-        self._is_teed = self._tee is None or self._is_slow or sync or self._disk.are_transfers_few()
-        self._running = self._disk.submit(self._work, self._batch, before, self._tee if self._is_teed else None, sync)
+        is_teed = self._tee is None or self._is_slow or sync or self._disk.are_transfers_few()
+        self._running = self._disk.submit(self._work, batch, self._written, self._tee if is_teed else None, sync)
+        self._batch, self._is_teed = batch, is_teed
+        self._written += size
 
     async def _await_batch(self) -> _Times | None:
         """Waits for what a thread is doing; returns how long it took, None where none is doing anything."""

@@ -13,7 +13,6 @@ import os
 import secrets
 import stat as stat_module
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,7 +23,7 @@ from backends.storage.atomic_writes import AtomicWrites
 from backends.storage.cached_reads import Opener, read_cached
 from backends.storage.capabilities import Room
 from backends.storage.disk_pace import DiskPace
-from backends.storage.driver import FileInfo, InvalidPath, PathNotFound, StorageReadOnly, Tee
+from backends.storage.driver import FileInfo, InvalidPath, PathNotFound, StorageBusy, StorageReadOnly, Tee
 from backends.storage.files import FileReader, FileWriter, write_all
 from backends.storage.folder_checks import FolderChecks
 from backends.storage.folders import make_root
@@ -34,6 +33,7 @@ from backends.storage.mounts import file_system_type, tells_changes
 from backends.storage.os_errors import map_os_errors, map_write_errors
 from backends.storage.preallocation import FILE_SYSTEMS
 from backends.storage.repairing import rewrite_differences
+from backends.thread_pool import NoThread, ThreadPool
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class FilesystemDriver:
         self._opener = Opener(self._root)
         self._atomic = AtomicWrites(self._root, self._opener)
         self._checks = FolderChecks(root.absolute(), self._root, self._opener)
-        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
+        self._executor = ThreadPool(THREADS, thread_name_prefix="disk")
         self._moving = 0
         self.pace = DiskPace()
         self.preallocates = file_system_type(str(root)) in FILE_SYSTEMS
@@ -405,8 +405,15 @@ class FilesystemDriver:
         self._moving += 1
 
     def submit(self, function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
-        """Starts work in one of the disk's threads."""
-        return asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+        """Starts work in one of the disk's threads.
+
+        Raises:
+            StorageBusy: there is none, and none can be started.
+        """
+        try:
+            return asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+        except NoThread as error:
+            raise StorageBusy(f"no thread can be started for the registry's disk: {error}") from error
 
     async def _opened(self, function: Callable[..., int], *arguments: object) -> int:
         """Waits for a thread to open a descriptor; closes it if the wait is cancelled."""

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from backends.thread_pool import ThreadPool
 from portside.problems import Problem
 from portside.server.allocator import keep_large_buffers
 from portside.server.listening import BoundListener
@@ -50,6 +51,7 @@ def work(
 
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.get_loop().set_default_executor(ThreadPool(thread_name_prefix="asyncio"))
             runner.run(
                 serve_here(
                     bound,

@@ -37,6 +37,7 @@ from backends.storage.files import FileWriter
 from backends.storage.filesystem import FilesystemDriver
 from backends.storage.pouring import TakesAtOnce
 from tests.support.mounts import fill_up, make_larger, make_read_only, mounted_tmpfs
+from tests.support.threads import no_more_threads
 from tests.support.trees import read_tree
 
 Open = Callable[[Path], FilesystemDriver]
@@ -336,6 +337,34 @@ async def test_a_disk_is_believed_after_a_large_sync_and_not_after_a_small_one(t
     await writer.close()
     assert [size for size, _ in told] == [300_000, 5_300_000]
     assert all(seconds is not None and 0 < seconds < 60 for _, seconds in told)
+
+
+async def test_where_no_more_threads_may_be_files_grow_with_those_that_there_are(tmp_path: Path, opening: Open) -> None:
+    driver = opening(tmp_path)
+    running = hashlib.sha256()
+    writer = await driver.writer("/upload/data", tee=hashing(running))
+    busy = threading.Event()
+    waiting = [driver.submit(busy.wait, 10)]
+    with no_more_threads():
+        growing = asyncio.create_task(write_many(writer, 200_000))
+        waiting += [driver.submit(busy.wait, 10) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        busy.set()
+        await growing
+        await writer.sync()
+        await writer.close()
+    await asyncio.gather(*waiting)
+    content = b"".join(bytes([number]) * 200_000 for number in range(100))
+    assert (tmp_path / "upload/data").read_bytes() == content
+    assert running.hexdigest() == hashlib.sha256(content).hexdigest()
+
+
+async def test_without_any_thread_storage_is_busy_and_nothing_is_done_later(tmp_path: Path, opening: Open) -> None:
+    driver = opening(tmp_path)
+    with no_more_threads(), pytest.raises(StorageBusy, match="thread"):
+        await driver.write("/file", b"first")
+    await driver.write("/other", b"second")
+    assert not (tmp_path / "file").exists()
 
 
 async def test_what_is_taken_and_what_is_written_is_in_order(tmp_path: Path, opening: Open) -> None:

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from backends.storage import files, preallocation
 from backends.storage.disk_pace import DiskPace
-from backends.storage.driver import Chunk, SlowTee, StorageError, StorageFull
+from backends.storage.driver import Chunk, SlowTee, StorageBusy, StorageError, StorageFull
 from backends.storage.files import FileWriter
 
 T = TypeVar("T")
@@ -50,6 +50,8 @@ class Threads:
 
     Attributes:
         jobs: what they have not done yet.
+        are_there: whether there are any.
+        refused: whether somebody has not been told yet that there are none.
         works: whether one of them works now; else the event loop does.
         few: whether few transfers go on.
         closed: how many transfers have finished.
@@ -60,6 +62,8 @@ class Threads:
         self.pace = DiskPace(lambda: 0.0)
         self.preallocates = True
         self.jobs: list[Job] = []
+        self.are_there = True
+        self.refused = False
         self.works = False
         self.few = True
         self.closed = 0
@@ -80,8 +84,11 @@ class Threads:
         self.closed += 1
 
     def submit(self, function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         asks = function is preallocation.allocate
+        if not self.are_there:
+            self.refused = self.refused or not asks
+            raise StorageBusy("there are none")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.jobs.append(Job(future, lambda: function(*arguments), asks))  # type: ignore[arg-type] # the same T
         return future
 
@@ -235,6 +242,10 @@ class Growing(RuleBasedStateMachine):
         self.kernel.fails = None
         self.kernel.cuts = True
 
+    @rule(are_there=st.booleans())
+    def threads_are(self, are_there: bool) -> None:  # noqa: FBT001 - drawn
+        self.threads.are_there = are_there
+
     @precondition(lambda self: self.threads.jobs)
     @rule(turn=st.integers(0, 1), seen=st.booleans())
     def ends(self, turn: int, seen: bool) -> None:  # noqa: FBT001 - drawn
@@ -326,6 +337,7 @@ class Growing(RuleBasedStateMachine):
             self.threads.work(turns[step] if step < len(turns) else 0)
         if task.cancelled():
             self.kernel.failed = None  # nobody is there to be told
+            self.threads.refused = False
             self.lost()
             return False
         return self.told(task.result)
@@ -339,6 +351,11 @@ class Growing(RuleBasedStateMachine):
         """Compares an outcome with what has failed until then; returns whether nothing has."""
         try:
             result(*arguments)
+        except StorageBusy:
+            assert self.threads.refused
+            self.threads.refused = self.must_wait = False
+            self.lost()
+            return False
         except StorageError as error:
             assert self.kernel.failed is not None
             is_full = isinstance(error, StorageFull)
@@ -349,6 +366,7 @@ class Growing(RuleBasedStateMachine):
             return False
         # A batch that a thread was given meanwhile fails for whoever comes next.
         assert self.kernel.failed is None
+        assert not self.threads.refused
         return True
 
     def lost(self) -> None:
@@ -378,6 +396,7 @@ class Growing(RuleBasedStateMachine):
         try:
             if self.writers:
                 self.mends()
+                self.threads.are_there = True
                 self.done(self.writer.close(), [], None)
                 self.closed()
         finally:

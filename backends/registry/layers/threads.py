@@ -6,10 +6,10 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from backends.storage.completion import run_to_completion
+from backends.thread_pool import ThreadPool
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class Threads:
     def __init__(self, count: int, *, below: int) -> None:
         self._count = count
         self._below = below
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: ThreadPool | None = None
         self._ending = threading.Event()
 
     def is_ending(self) -> bool:
@@ -37,7 +37,7 @@ class Threads:
     async def run(self, work: Callable[[], T]) -> T:
         """Runs work in one of them, to its end even if the caller is cancelled."""
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._count, thread_name_prefix="layers", initializer=self._lower)
+            self._pool = ThreadPool(self._count, thread_name_prefix="layers", initializer=self._lower)
         return await run_to_completion(asyncio.get_running_loop().run_in_executor(self._pool, work))
 
     def _lower(self) -> None:
