@@ -21,6 +21,9 @@ T = TypeVar("T")
 LOOK_SECONDS = 1.0
 """How long a file is taken for unchanged without a look at it."""
 
+AHEAD_SECONDS = 0.5
+"""The next look begins so much earlier where somebody asks, so that who is asked all the time need not wait for it."""
+
 PATIENCE_SECONDS = 0.5
 """How long a request waits for such a look."""
 
@@ -65,15 +68,27 @@ class FollowedFile(Generic[T]):
         self._next_look = clock() + LOOK_SECONDS
         self._looking: asyncio.Task[None] | None = None
 
+    def is_current(self) -> bool:
+        """Whether `value` is of the file as it was a second ago; False where `get` has to wait for a look."""
+        now = self._clock()
+        if now >= self._next_look:
+            return False
+        if self._looking is None and now >= self._next_look - AHEAD_SECONDS:
+            self._looking = self._begin_look()
+        return True
+
     async def get(self) -> T:
         """Returns the value, of the file as it was a second ago, or longer where its disk does not answer."""
-        if self._looking is None:
-            if self._clock() < self._next_look:
-                return self.value
-            self._looking = asyncio.create_task(asyncio.to_thread(self.look))
-            self._looking.add_done_callback(self._looked)
-        await asyncio.wait((self._looking,), timeout=PATIENCE_SECONDS)
+        if not self.is_current():
+            if self._looking is None:
+                self._looking = self._begin_look()
+            await asyncio.wait((self._looking,), timeout=PATIENCE_SECONDS)
         return self.value
+
+    def _begin_look(self) -> asyncio.Task[None]:
+        looking = asyncio.create_task(asyncio.to_thread(self.look))
+        looking.add_done_callback(self._looked)
+        return looking
 
     def _looked(self, task: asyncio.Task[None]) -> None:
         self._looking = None

@@ -46,7 +46,11 @@ class FileKeys:
 
     def __init__(self, path: Path, *, what: str) -> None:
         self._file: FollowedFile[KeySet] = FollowedFile(path, parse_jwks, what=what)
-        self.current = None  # somebody has to look whether the file has changed
+
+    @property
+    def current(self) -> KeySet | None:
+        """What `held` returns, while nobody has to look first whether the file has changed."""
+        return self._file.value if self._file.is_current() else None
 
     async def held(self) -> KeySet:
         """Returns the keys of the file as it was within the last second."""

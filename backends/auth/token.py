@@ -10,6 +10,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from backends.auth import certificate_chains
 from backends.auth.access_list import AccessList
@@ -25,7 +26,7 @@ from backends.auth.token_settings import TokenSettings
 from backends.model.cache import Cache
 
 REMEMBERED = 4096
-"""Tokens that were found good, by hash: a request that shows one again costs a lookup."""
+"""Tokens that were found good, and headers with one, by hash: a request that shows one again costs a lookup."""
 
 _log = logging.getLogger("portside.auth.token")
 
@@ -57,6 +58,7 @@ class TokenScheme:
         self._sets: list[KeySet] = []
         self._keys = join(self._sets)
         self._known: Cache[bytes, tuple[Identity, float]] = Cache(bound=REMEMBERED)
+        self._headers: Cache[bytes, tuple[Identity, float]] = Cache(bound=REMEMBERED)
 
     async def identify(self, credentials: Credentials | None, caller: Caller) -> Identity | None:  # noqa: ARG002 - a scheme
         """Returns whom a bearer token names, limited to its access list.
@@ -70,6 +72,7 @@ class TokenScheme:
         if any(new is not old for new, old in zip(sets, self._sets, strict=False)) or not self._sets:
             self._sets, self._keys = sets, join(sets)
             self._known = Cache(bound=REMEMBERED)
+            self._headers = Cache(bound=REMEMBERED)
         now = self._clock()
         name = hashlib.sha256(credentials.token.encode()).digest()
         try:
@@ -82,6 +85,27 @@ class TokenScheme:
             raise WrongCredentials(
                 f"a token of {identity.user!r} has expired", failure=Failure.EXPIRED, error="invalid_token"
             )
+        self._headers.put(_mark(f"Bearer {credentials.token}"), (identity, expires))
+        return identity
+
+    def recall(self, authorization: str) -> Identity | None:
+        """Returns whom a header names that was good before, while its token and the keys still hold."""
+        return self._recall(_mark(authorization))
+
+    def recalling(self, authorization: str) -> Callable[[], Identity | None]:
+        """Returns the same question without the token."""
+        return partial(self._recall, _mark(authorization))
+
+    def _recall(self, mark: bytes) -> Identity | None:
+        try:
+            identity, expires = self._headers[mark]
+        except KeyError:
+            return None
+        if self._clock() > expires:
+            return None
+        for file, keys in zip(self._files, self._sets, strict=True):
+            if not file.is_current() or file.value is not keys:
+                return None
         return identity
 
     def challenge(self, caller: Caller, wanted: Sequence[Wanted], error: str = "") -> str:
@@ -118,6 +142,10 @@ class TokenScheme:
                 raise WrongToken("its signature is not one by its certificate's key")
         else:
             self._keys.verify(token)
+
+
+def _mark(authorization: str) -> bytes:
+    return hashlib.sha256(authorization.encode("utf-8", "surrogateescape")).digest()
 
 
 def _redirected(caller: Caller, path: str) -> str:

@@ -49,6 +49,14 @@ def _may_do_everything(control: AccessControl, identity: Identity) -> bool:
     return control.rules is USERS_ALL and identity.grants is None and is_somebody(identity)
 
 
+def _reach(identity: Identity, action: Action, name: str) -> bool:
+    """Whether somebody's credentials reach an action; whoever pushes reads what is there, and asks for both."""
+    grants = identity.grants
+    if grants is None:
+        return True
+    return grants.allow(action, name) and (action is not Action.PUSH or grants.allow(Action.PULL, name))
+
+
 _log = logging.getLogger("portside.auth")
 
 
@@ -171,11 +179,13 @@ class AccessGate:
     def _are_allowed(self, identity: Identity, accesses: Sequence[Access]) -> bool:
         """Whether the rules surely allow somebody all of this; False says nothing."""
         control = self._control
-        if identity.grants is not None:
-            return False
         for access in accesses:
             if isinstance(access, RepositoryAccess):
-                if not control.decide(identity, access.action, canonical_name(access.name)).is_allowed:
+                name = canonical_name(access.name)
+                if (
+                    not _reach(identity, access.action, name)
+                    or not control.decide(identity, access.action, name).is_allowed
+                ):
                     return False
             elif isinstance(access, ImageAccess) or access.action is not Action.LOGIN or not is_somebody(identity):
                 return False
@@ -231,9 +241,7 @@ class AccessGate:
                 return judge(identity, action, is_granted=True, is_allowed=may, may_pull=False)
             case RepositoryAccess(action=action):
                 name = canonical_name(access.name)
-                # Whoever pushes reads what is there, and asks for both, as of distribution.
-                needed = (Action.PULL, Action.PUSH) if action is Action.PUSH else (action,)
-                is_granted = all(control.grants(identity, each, name) for each in needed)
+                is_granted = _reach(identity, action, name)
                 is_allowed = control.decide(identity, action, name).is_allowed
                 may_pull = action is Action.DELETE and control.may(identity, Action.PULL, name)
                 return judge(identity, action, is_granted=is_granted, is_allowed=is_allowed, may_pull=may_pull)

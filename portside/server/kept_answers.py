@@ -36,9 +36,10 @@ SIGHT_SECONDS = 2.0
 SIGHTS = 4096
 """So many heads are remembered as seen within the last seconds."""
 FIRST_PAUSE = 0.002
-LONGEST_PAUSE = 0.03
+LONGER, LONGEST_PAUSE = 4, 0.5
 """An answer is tried to be kept when its head is seen again. What cannot be kept, or not yet, is tried again after a
-pause, each twice as long as the one before."""
+pause, each four times as long as the one before. A try in vain costs a third of a request: where hundreds of heads that
+cannot be kept come in turn, each is back after tens of milliseconds, and should not be tried each time."""
 
 
 class Dates:
@@ -185,7 +186,7 @@ class KeptAnswers:
         again_at, pause = seen
         if now < again_at:
             return False
-        self._seen[number] = (now + pause, min(2 * pause, LONGEST_PAUSE))
+        self._seen[number] = (now + pause, min(LONGER * pause, LONGEST_PAUSE))
         return True
 
     def keep(

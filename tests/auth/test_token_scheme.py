@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import json
@@ -29,6 +30,7 @@ from backends.auth.token import TokenScheme
 from backends.auth.token_settings import TokenSettings
 from backends.model.actions import Action
 from backends.model.base64url import decode, encode
+from tests.support.held import texts_held_by
 from tests.support.tokens import (
     ISSUER,
     SERVICE,
@@ -137,6 +139,84 @@ async def test_a_key_that_is_replaced_ends_its_tokens_and_the_new_ones_are_good(
     assert await scheme.identify(new, CALLER) is not None
     with pytest.raises(WrongCredentials):
         await scheme.identify(old, CALLER)
+
+
+@pytest.fixture
+def lasting(bundle: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> TokenScheme:
+    """One that need not look at its file."""
+    monkeypatch.setattr(followed_file, "LOOK_SECONDS", 3600.0)
+    return TokenScheme(TokenSettings("r", SERVICE, ISSUER, bundle), clock=clock)
+
+
+async def test_a_header_is_known_again_while_its_token_holds(lasting: TokenScheme, clock: Clock) -> None:
+    token = token_by(FIRST, clock.now, exp=int(clock.now) + 10)
+    header = f"Bearer {token.token}"
+    assert lasting.recall(header) is None
+    identity = await lasting.identify(token, CALLER)
+    assert lasting.recall(header) is identity is lasting.recalling(header)()
+    assert lasting.recall(f"{header}x") is None
+    clock.now += 70
+    assert lasting.recall(header) is identity
+    clock.now += 1
+    assert lasting.recall(header) is None
+    assert lasting.recalling(header)() is None
+
+
+async def test_what_is_refused_is_not_known_again(lasting: TokenScheme, clock: Clock) -> None:
+    for wrong in (token_by(SECOND, clock.now), token_by(FIRST, clock.now, aud="other")):
+        with pytest.raises(WrongCredentials):
+            await lasting.identify(wrong, CALLER)
+        assert lasting.recall(f"Bearer {wrong.token}") is None
+
+
+async def test_the_question_whether_a_header_is_known_holds_no_token(lasting: TokenScheme, clock: Clock) -> None:
+    token = token_by(FIRST, clock.now)
+    await lasting.identify(token, CALLER)
+    held = texts_held_by(lasting.recalling(f"Bearer {token.token}"))
+    assert "alice" in held
+    assert not any(token.token.rpartition(".")[2] in each for each in held)
+
+
+async def test_a_header_is_not_known_again_once_its_key_is_replaced(
+    lasting: TokenScheme, bundle: Path, clock: Clock
+) -> None:
+    token = token_by(FIRST, clock.now)
+    ask = lasting.recalling(f"Bearer {token.token}")
+    await lasting.identify(token, CALLER)
+    assert ask() is not None
+    replace(bundle, public_pem(SECOND))
+    (file,) = lasting._files  # it does so by itself an hour later
+    file.look()
+    assert ask() is None
+    with pytest.raises(WrongCredentials):
+        await lasting.identify(token, CALLER)
+    assert ask() is None
+
+
+async def test_who_asks_all_the_time_waits_for_no_look(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_bytes(b"one")
+    now = 100.0
+    followed = FollowedFile(path, bytes, what="keys", clock=lambda: now)
+    replace(path, b"two")
+    now += followed_file.LOOK_SECONDS - followed_file.AHEAD_SECONDS - 0.01
+    assert followed.is_current()
+    await asyncio.sleep(0)
+    assert followed._looking is None  # nobody looks yet
+    now += 0.02
+    assert followed.is_current()
+    deadline = time.monotonic() + 30
+    while followed._looking is not None:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    assert followed.value == b"two"
+    now += followed_file.LOOK_SECONDS - followed_file.AHEAD_SECONDS - 0.01
+    assert followed.is_current()
+    now += followed_file.AHEAD_SECONDS + 0.02
+    replace(path, b"three")
+    assert not followed.is_current()
+    assert await followed.get() == b"three"
+    assert followed.is_current()
 
 
 @pytest.mark.parametrize("broken", [b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", None])

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from tests.http.serving.test_kept_answers import fill, tag
 from tests.support.gated import basic
 from tests.support.same_heads import RACY_SECONDS, Answer, Site, Wire, get, running_site
+from tests.support.tokens import ISSUER, SERVICE, access, make_claims, make_ec, make_token, public_pem, thumbprint
 
 LOOK_SECONDS = 5.0
 """So long may a change of a file that is followed take to be seen, whether answers are kept or not."""
@@ -26,6 +28,25 @@ def users(**passwords: str) -> str:
 
 def credentials(name: str, password: str) -> str:
     return f"Authorization: {basic(name, password)['Authorization']}"
+
+
+KEY = make_ec()
+
+
+def token(*granted: dict[str, Any], **changes: Any) -> str:
+    claims = make_claims(time.time(), access=list(granted), **changes)
+    return f"Authorization: Bearer {make_token({'alg': 'ES256', 'kid': thumbprint(KEY)}, claims, KEY)}"
+
+
+@pytest.fixture
+def by_tokens(tmp_path: Path) -> Iterator[Site]:
+    fill(tmp_path / "data", "same")
+    (tmp_path / "keys").write_bytes(public_pem(KEY))
+    asked = {"realm": "https://tokens.example/token", "service": SERVICE, "issuer": ISSUER}
+    more = {"auth": {"token": {**asked, "rootcertbundle": str(tmp_path / "keys")}}}
+    with running_site(tmp_path, more) as running:
+        time.sleep(RACY_SECONDS)
+        yield running
 
 
 @pytest.fixture
@@ -77,6 +98,41 @@ def test_a_rule_that_denies_is_obeyed(guarded: Site, tmp_path: Path) -> None:
         guarded.learn(wire, head)
         (tmp_path / "rules.yml").write_text("- {allow: pull, to: bob}\n")
         assert until_status(wire, head, 404).status == 404
+
+
+def test_a_token_is_good_for_what_it_reaches_alone(by_tokens: Site) -> None:
+    head = tag("same", token(access("same", "pull")))
+    elsewhere = tag("same", token(access("other", "pull", "push", "delete")))
+    with by_tokens.connection() as wire:
+        assert by_tokens.learn(wire, head).status == 200
+        for _ in range(30):
+            assert wire.ask(elsewhere).status == 401
+            assert wire.ask(tag("same", token(access("same", "push")))).status == 401
+            assert wire.ask(tag("same")).status == 401
+        assert wire.ask(head.replace(b"GET ", b"DELETE ", 1)).status == 401
+        assert wire.ask(head).status == 200
+    lines = [line for line in by_tokens.running.out.read_text().splitlines() if " 200 " in line]
+    assert all(line.startswith("127.0.0.1 - alice [") for line in lines)
+
+
+def test_a_token_whose_key_is_withdrawn_is_out(by_tokens: Site, tmp_path: Path) -> None:
+    head = tag("same", token(access("same", "pull")))
+    with by_tokens.connection() as wire:
+        by_tokens.learn(wire, head)
+        (tmp_path / "new").write_bytes(public_pem(make_ec()))
+        (tmp_path / "new").rename(tmp_path / "keys")
+        assert until_status(wire, head, 401).status == 401
+
+
+def test_a_token_that_expires_is_out(by_tokens: Site) -> None:
+    leeway = 60  # of clocks that differ
+    head = tag("same", token(access("same", "pull"), exp=int(time.time()) - leeway + 15))
+    with by_tokens.connection() as wire:
+        assert by_tokens.learn(wire, head).status == 200
+        deadline = time.monotonic() + 60
+        while wire.ask(head).status != 401:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_a_login_is_told_each_second(guarded: Site) -> None:
