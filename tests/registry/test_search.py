@@ -166,6 +166,24 @@ async def test_what_is_kept_between_searches_is_what_the_disk_has(
         assert await names_found(searching, "later") == ["team/later"]
 
 
+async def test_after_a_push_to_what_is_known_a_search_need_not_look_at_all_names(
+    reopen: Reopen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stores(reopen, 2) as (searching, other):
+        await put_described(other, NAME, LATEST, annotation="first")
+        assert await described(searching, "team/app") == "first"
+        searching.search._rests_until = float("inf")  # the index stays as it is
+        await put_described(other, NAME, "next", annotation="another")
+        with monkeypatch.context() as patched:
+            patched.setattr(service, "match", lambda *_, **__: pytest.fail("all names are looked at"))
+            found = await searching.search.find("app", start=0, limit=10)
+            assert [name for name, _ in found.results] == ["team/app"]
+        await put_image(other, RepositoryName("team/app2"), LATEST)
+        assert await names_found(searching, "app") == ["team/app", "team/app2"]
+        await other.deletions.delete("team/app", actor=ACTOR)
+        assert await names_found(searching, "app") == ["team/app2"]
+
+
 async def _manifests(store: Store, name: RepositoryName) -> AsyncIterator[Digest]:
     from backends.registry.links import linked_digests  # noqa: PLC0415
 

@@ -14,7 +14,7 @@ from backends.auth.identity import Identity
 from backends.auth.rules_text import parse_rules
 from backends.model.actions import Action
 from backends.registry.search.matching import match
-from backends.registry.search.texts import Texts
+from backends.registry.search.texts import PIECE, SHORT, Texts
 from backends.registry.visible import Visible
 
 component = st.sampled_from(["a", "b", "ab", "a-b", "a.b", "library", "Team", "x_", "0"])
@@ -75,6 +75,15 @@ def test_among_prepared_texts_the_same_is_found_in_the_same_order(found: dict[st
     assert places is not None
     assert list(places) == expected
     assert not term or (texts.match(term, most=0) is None) == bool(expected)
+
+
+@pytest.mark.parametrize("length", [1, 7, SHORT, SHORT + 1])
+@pytest.mark.parametrize("shift", range(-20, 21))
+def test_what_lies_across_two_pieces_of_a_text_is_found_once(length: int, shift: int) -> None:
+    term = "q" * length
+    before = "a" * (PIECE + shift - 1)  # and the end of its line
+    texts = Texts([before, term, "z" * 2 * PIECE, f"zz{term}"], ["="] * 4)
+    assert texts.match(term, most=10) == [1, 3]
 
 
 class _Ten:

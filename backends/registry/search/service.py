@@ -262,8 +262,10 @@ class Search:
         if len(changed) > CHECKED_CHANGES:
             return state.snapshot.changed(there=dict.fromkeys(changed))
         there = await which_exist(self._driver, self._v1_driver, changed)
-        known = dict(zip(changed, there, strict=True))
-        return state.snapshot.changed(
+        snapshot, known = state.snapshot, dict(zip(changed, there, strict=True))
+        if all(is_there is snapshot.has(name) for name, is_there in known.items()):
+            return snapshot  # they were pushed to: what a search finds and shows is the same
+        return snapshot.changed(
             gone=[name for name in changed if not known[name]],
             there={name: None for name in changed if known[name]},
         )

@@ -79,6 +79,10 @@ class Snapshot:
                     descriptions.insert(~place, _written(text, None))
         return replace(self, names=names, descriptions=descriptions, offset=self.offset if offset is None else offset)
 
+    def has(self, name: str) -> bool:
+        """Whether a repository is among them."""
+        return _place(self.names, name) >= 0
+
     def undescribed(self) -> Iterator[str]:
         """Yields the names of those whose descriptions are to be looked up."""
         return (name for name, text in zip(self.names, self.descriptions, strict=True) if text[0] == UNKNOWN)
