@@ -9,7 +9,7 @@ import datetime as dt
 import json
 import signal
 import sys
-from dataclasses import replace
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -72,6 +72,7 @@ def main(
 
     Ratios within one run count; CPU is that of all server processes, in seconds.
     """
+    begun = time.monotonic()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)  # by an exception, so that servers are ended and files removed
@@ -82,7 +83,7 @@ def main(
         return
     scale = QUICK if quick else FULL
     if rounds is not None:
-        scale = replace(scale, rounds=rounds, small_rounds=rounds, image_rounds=rounds, costly_rounds=rounds)
+        scale = scale.of_rounds(rounds)
     names = _contestants(contestants, before=before is not None)
     try:
         rows = rows_named(only)
@@ -100,6 +101,7 @@ def main(
         json_path.write_text(json.dumps(result, indent=2) + "\n")
     for sentence in left_out:
         click.echo(f"bench: {sentence}", err=True)
+    click.echo(f"bench: {len(rows)} row{'s' * (len(rows) > 1)} took {time.monotonic() - begun:.0f} s", err=True)
     sys.exit(1 if below_floor(lines) else 2 if left_out else 0)
 
 

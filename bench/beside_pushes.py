@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.contents import MANIFEST_TYPE, PUSHED, Contents, blobs_of, forget_pushes, make_contents, put_image
-from bench.contestants import Contestant, Credentials
+from bench.contestants import Contestant, Credentials, started_together
 from bench.load import Load
 from bench.peers import make_contestant
 from bench.programs import Programs
@@ -47,14 +47,12 @@ def measure_beside_pushes(
         slow_disk(logs, size=size, speed=scale.slow_speed, dirty=DIRTY) as disk,
         contextlib.ExitStack() as stack,
     ):
-        running: list[Contestant] = []
-        for name in names:
-            contestant = make_contestant(name, disk, credentials, programs)
+        running = [make_contestant(name, disk, credentials, programs) for name in names]
+        for contestant in running:
             contestant.folder = logs  # on a disk that is not slow: what is said there is another matter
-            stack.callback(contestant.stop)
-            contestant.start()
+        stack.enter_context(started_together(running))
+        for contestant in running:
             put_image(contestant, contents, load)
-            running.append(contestant)
         for _ in range(scale.costly_rounds):
             for contestant in running:
                 yield contestant.name, _round(contestant, contents, load, scale, seeds)

@@ -14,7 +14,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,8 @@ POLL_SECONDS = 0.001
 PORTS = (20000, 30000)
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
+_GIVEN: set[int] = set()
+"""Ports that somebody in this run has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Contestant:
     takes_pushes: bool = True
     authorization: str = ""
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _trust: ssl.SSLContext | None = None
 
     def start(self) -> float:
         """Starts it.
@@ -73,12 +76,30 @@ class Contestant:
         Raises:
             Hindrance: it ended at once, or does not answer.
         """
-        context = ssl.create_default_context(cafile=str(self.credentials.ca))
+        begun = self.launch()
+        self.wait(begun)
+        return time.perf_counter() - begun
+
+    def launch(self) -> float:
+        """Starts its programs, and does not wait for them; returns when, by `time.perf_counter`."""
+        self._trust = ssl.create_default_context(cafile=str(self.credentials.ca))
         begun = time.perf_counter()
         for name, command in self.commands.items():
             with (self.folder / f"{name}.log").open("ab") as log:
                 self._running[name] = start_program(command, log.fileno(), folder=self.folder)
-        while not self._answers(context):
+        return begun
+
+    def wait(self, begun: float) -> None:
+        """Waits for its first 200 over TLS.
+
+        Args:
+            begun: what `launch` has returned.
+
+        Raises:
+            Hindrance: it ended at once, or does not answer.
+        """
+        assert self._trust is not None, "it was launched"
+        while not self._answers(self._trust):
             for name, process in self._running.items():
                 if process.poll() is not None:
                     raise Hindrance(f"{self.name}: {name} ended at its start: {self._tail(name)}")
@@ -86,7 +107,6 @@ class Contestant:
                 said = "; ".join(f"{name} said {self._tail(name)!r}" for name in self._running)
                 raise Hindrance(f"{self.name} did not answer within {READY_SECONDS:.0f} s: {said}")
             time.sleep(POLL_SECONDS)
-        return time.perf_counter() - begun
 
     def stop(self) -> None:
         """Ends it; does nothing when it does not run."""
@@ -133,6 +153,23 @@ class Contestant:
         return (self.folder / f"{name}.log").read_text(errors="replace").strip()[-1000:]
 
 
+@contextlib.contextmanager
+def started_together(contestants: Sequence[Contestant]) -> Iterator[None]:
+    """Starts contestants side by side, for where nobody asks how long it takes; ends them after the block.
+
+    Raises:
+        Hindrance: one ended at once, or does not answer.
+    """
+    with contextlib.ExitStack() as stack:
+        launched = []
+        for each in contestants:
+            stack.callback(each.stop)
+            launched.append((each, each.launch()))
+        for each, begun in launched:
+            each.wait(begun)
+        yield
+
+
 def start_program(
     command: Sequence[str], output: int, *, folder: Path, source: int = subprocess.DEVNULL, errors: int | None = None
 ) -> subprocess.Popen[bytes]:
@@ -167,8 +204,11 @@ def _environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Returns a loopback port that is free now, of those that the kernel gives to no outgoing connection."""
+    """Returns a loopback port that is free now, of those that the kernel gives to no outgoing connection; none twice,
+    for several contestants are made before the first one listens."""
     for port in random.sample(range(*PORTS), PORTS[1] - PORTS[0]):
         with contextlib.suppress(OSError), socket.create_server((HOST, port)):
-            return port
+            if port not in _GIVEN:
+                _GIVEN.add(port)
+                return port
     raise Hindrance(f"no port between {PORTS[0]} and {PORTS[1]} is free on {HOST}; end what listens there")

@@ -15,6 +15,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.client import HTTPSConnection
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bench import proc
-from bench.contents import AGENT, MANIFEST_TYPE
+from bench.contents import AGENT, MANIFEST_TYPE, wait_until_old
 from bench.contestants import HOST, Contestant, Credentials
 from bench.layers import Layer, real_layers
 from bench.load import Load
@@ -187,7 +188,8 @@ class Converting:
             "head": (f"/blobs/{large['digest']}", "-method=HEAD", f"-length={large['size']}"),
             "config": (f"/blobs/{config['digest']}", f"-length={config['size']}"),
         }
-        for number in range(self._scale.small_rounds):
+        wait_until_old(time.monotonic())
+        for number in range(self._scale.pair_rounds):
             names = [OLD, NATIVE] if number % 2 else [NATIVE, OLD]
             figures: dict[str, float] = {}
             pulls = dict.fromkeys(names, 0.0)

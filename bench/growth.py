@@ -16,8 +16,8 @@ import os
 import secrets
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import proc
@@ -38,12 +38,12 @@ from bench.many import (
 )
 from bench.peers import portside
 from bench.programs import Hindrance, Programs
+from bench.scale import Scale
 
 FEW = 10
-SECONDS = 0.15
-"""One measurement of a request that is repeated: a thousand of them."""
-SEARCH_SECONDS = 0.6
-"""One of a search, which asks threads: some hundreds of them cost 0.8 to 1.7 times as much as the hundreds before."""
+SEARCHED = 4
+"""So many times as long is a search measured, which asks threads: some hundreds of them cost 0.8 to 1.7 times as much as
+the hundreds before."""
 PUSHES = 10
 """One measurement of a push."""
 QUIET_SECONDS = 0.5
@@ -56,27 +56,30 @@ Costs = Mapping[str, Callable[[], float]]
 
 
 def measure_growth(
-    folder: Path, credentials: Credentials, programs: Programs, load: Load, *, rounds: int, many: int
+    folder: Path, credentials: Credentials, programs: Programs, load: Load, *, scale: Scale
 ) -> Iterator[dict[str, float]]:
     """Yields, for each round, the CPU of each kind of request with many divided by that with few."""
     contents = make_contents(load, large=4096, several=4096)
     endpoint = {"name": "down", "url": f"http://{HOST}:{free_port()}/", "threshold": 1, "backoff": "1h"}
     with contextlib.ExitStack() as stack:
+        both: list[Contestant] = []
         pair: list[Costs] = []
-        for name, count in (("few", FEW), ("many", many)):
+        for name, count in (("few", FEW), ("many", scale.many)):
             own = folder / name
             note_passes(own / "data")
             contestant = portside(own, credentials, programs, name=name, endpoints=[endpoint])
             stack.callback(contestant.stop)
             contestant.start()
+            both.append(contestant)
             put_image(contestant, contents, load)
-            one = _Registry(contestant, contents, load, itertools.count(many))
+            one = _Registry(contestant, contents, load, itertools.count(scale.many), scale.growth_seconds)
             one.fill(count)
             pair.append(one.costs())
-            for cost in pair[-1].values():  # what is made once and kept may cost what it costs
+            warming = replace(one, seconds=one.seconds * scale.warming)
+            for cost in warming.costs().values():  # what is made once and kept may cost what it costs
                 cost()
-            wait_until_idle(contestant)
-        for number in range(rounds):
+        wait_until_idle(both)
+        for number in range(scale.pair_rounds):
             found: dict[str, float] = {}
             for name in pair[0]:
                 spent = {index: pair[index][name]() for index in ((0, 1) if number % 2 else (1, 0))}
@@ -84,19 +87,23 @@ def measure_growth(
             yield found
 
 
-def wait_until_idle(contestant: Contestant) -> None:
-    """Waits until its processes do nothing by themselves.
+def wait_until_idle(contestants: Sequence[Contestant]) -> None:
+    """Waits until all of them do nothing by themselves.
 
     Raises:
         Hindrance: they go on and on.
     """
     deadline = time.monotonic() + BUSY_SECONDS
-    while time.monotonic() < deadline:
-        before = proc.usage(contestant.pids())
+    while True:
+        before = [proc.usage(each.pids()) for each in contestants]
         time.sleep(QUIET_SECONDS)
-        if proc.used_between(before, proc.usage(contestant.pids())).cpu < QUIET_CPU * QUIET_SECONDS:
+        after = [proc.usage(each.pids()) for each in contestants]
+        used = [proc.used_between(*pair).cpu for pair in zip(before, after, strict=True)]
+        if max(used) < QUIET_CPU * QUIET_SECONDS:
             return
-    raise Hindrance(f"{contestant.name} is still busy {BUSY_SECONDS:.0f} seconds after its last request")
+        if time.monotonic() > deadline:
+            busy = contestants[used.index(max(used))].name
+            raise Hindrance(f"{busy} is still busy {BUSY_SECONDS:.0f} seconds after its last request")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +112,14 @@ class _Registry:
 
     Attributes:
         numbers: of referrers that are pushed, none twice.
+        seconds: one measurement of a request that is repeated.
     """
 
     contestant: Contestant
     contents: Contents
     load: Load
     numbers: Iterator[int]
+    seconds: float
 
     def fill(self, count: int) -> None:
         """Puts so many of everything below its root."""
@@ -145,7 +154,7 @@ class _Registry:
             ),
             "converted": self._small(f"-path=/v2/{OLD}/manifests/latest", _ACCEPT),
             "converted_layer": self._small("-method=HEAD", f"-path=/v2/{OLD}/blobs/{layer['digest']}"),
-            "search": self._small(f"-path=/v1/search?q=r00000&n={FEW}", seconds=SEARCH_SECONDS),
+            "search": self._small(f"-path=/v1/search?q=r00000&n={FEW}", times=SEARCHED),
             "v1_tag": self._small(f"-path=/v1/repositories/{OLD}/tags/latest"),
             "v1_list": self._small(f"-path=/v2/{OLD}/tags/list?n={FEW}"),
             "v1_image": self._small(f"-path=/v1/images/{image_id}/json"),
@@ -156,12 +165,13 @@ class _Registry:
         manifest = referrer(self.contents, next(self.numbers))
         client.push_manifest(REPOSITORY, "refers", manifest, OCI_MANIFEST)
 
-    def _small(self, *arguments: str, seconds: float = SECONDS) -> Callable[[], float]:
-        return self._load("small", *arguments, seconds=seconds)
+    def _small(self, *arguments: str, times: float = 1) -> Callable[[], float]:
+        return self._load("small", *arguments, times=times)
 
-    def _load(self, verb: str, *arguments: str, seconds: float = SECONDS) -> Callable[[], float]:
+    def _load(self, verb: str, *arguments: str, times: float = 1) -> Callable[[], float]:
         def measure() -> float:
-            found = self.load.measure(self.contestant, verb, f"-seconds={seconds}", "-connections=8", *arguments)
+            duration = f"-seconds={self.seconds * times}"
+            found = self.load.measure(self.contestant, verb, duration, "-connections=8", *arguments)
             return found.used.cpu / found.result.requests
 
         return measure

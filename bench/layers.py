@@ -13,6 +13,7 @@ import os
 import sysconfig
 import tarfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +70,8 @@ def real_layers(count: int, *, size: int) -> tuple[Layer, ...]:
         Hindrance: there are too few files.
     """
     places = [PLACES[number % len(PLACES) :] + PLACES[: number % len(PLACES)] for number in range(count)]
-    return tuple(_layer(_tar(_files(each), size)) for each in places)
+    with ThreadPoolExecutor() as threads:  # both compressors let others run meanwhile
+        return tuple(threads.map(_layer, [_tar(_files(each), size) for each in places]))
 
 
 def _layer(tar: bytes) -> Layer:

@@ -17,7 +17,7 @@ from http.client import HTTPSConnection
 from pathlib import Path
 
 from bench.contents import AGENT, MANIFEST_TYPE, REPOSITORY, Contents, make_contents, put_image
-from bench.contestants import HOST, Contestant, Credentials
+from bench.contestants import HOST, Contestant, Credentials, started_together
 from bench.floors import REFERENCE
 from bench.load import Load
 from bench.peers import make_contestant
@@ -43,12 +43,11 @@ def measure_listings(
     contents = make_contents(load, large=4096, several=4096)
     with contextlib.ExitStack() as stack:
         asked: list[tuple[Contestant, HTTPSConnection, Mapping[str, Sequence[str]]]] = []
-        for name in names:
-            contestant = make_contestant(name, folder, credentials, programs)
-            stack.callback(contestant.stop)
-            contestant.start()
+        running = [make_contestant(name, folder, credentials, programs) for name in names]
+        stack.enter_context(started_together(running))
+        for contestant in running:
             put_image(contestant, contents, load)
-            pages = fill(contestant.data, contents, scale=scale, referrers=name != REFERENCE)
+            pages = fill(contestant.data, contents, scale=scale, referrers=contestant.name != REFERENCE)
             context = ssl.create_default_context(cafile=str(credentials.ca))
             connection = HTTPSConnection(HOST, contestant.port, timeout=120, context=context)
             stack.callback(connection.close)

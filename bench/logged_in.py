@@ -14,8 +14,17 @@ from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.contents import MANIFEST_TYPE, PUSHED, Contents, check, forget_pushes, make_contents, put_image
-from bench.contestants import Contestant, Credentials
+from bench.contents import (
+    MANIFEST_TYPE,
+    PUSHED,
+    Contents,
+    check,
+    forget_pushes,
+    make_contents,
+    put_image,
+    wait_until_old,
+)
+from bench.contestants import Contestant, Credentials, started_together
 from bench.load import Load
 from bench.peers import portside
 from bench.programs import Programs
@@ -25,8 +34,6 @@ from portside.password_files.hashing import make_hash
 USER = "bench"
 COST = 10
 GUESSES = 200
-CHECKED_SECONDS = 2.0
-"""After so long the first guesses have been checked, and the others are put off."""
 ACCEPT = f"-header=Accept: {MANIFEST_TYPE}"
 
 
@@ -48,23 +55,32 @@ def logged_in(
         auth = {"htpasswd": {"realm": "bench", "path": str(users)}}
         without = portside(own / "open", credentials, programs, name="open")
         guarded = portside(own / "htpasswd", credentials, programs, name="htpasswd", auth=auth, authorization=shown)
+        stack.enter_context(started_together((without, guarded)))
         for contestant in (without, guarded):
-            stack.callback(contestant.stop)
-            contestant.start()
             put_image(contestant, contents, load)
             check(contestant, contents, load)
-        yield LoggedIn(without, guarded, contents, load, scale)
+        yield LoggedIn(without, guarded, contents, load, scale, written=time.monotonic())
 
 
 class LoggedIn:
     """Both, and what is measured of them: each method yields the figures of one round after another."""
 
-    def __init__(self, without: Contestant, guarded: Contestant, contents: Contents, load: Load, scale: Scale) -> None:
+    def __init__(
+        self,
+        without: Contestant,
+        guarded: Contestant,
+        contents: Contents,
+        load: Load,
+        scale: Scale,
+        *,
+        written: float,
+    ) -> None:
         self._open = without
         self._guarded = guarded
         self._contents = contents
         self._load = load
         self._scale = scale
+        self._written = written
         self._seeds = itertools.count(1)
 
     def requests(self) -> Iterator[dict[str, float]]:
@@ -72,7 +88,9 @@ class LoggedIn:
         tag = (f"-path={self._contents.tag_path}", ACCEPT)
         small = {"base": ("-path=/v2/",), "tag": tag, "head": ("-method=HEAD", f"-path={self._contents.small.path}")}
         duration = f"-seconds={self._scale.small_seconds}"
-        for number in range(self._scale.small_rounds + 1):
+        for number in range(self._scale.pair_rounds + 1):
+            if number == 1:
+                wait_until_old(self._written)
             order = (self._open, self._guarded) if number % 2 else (self._guarded, self._open)
             costs: dict[str, dict[str, float]] = {}
             for contestant in order:
@@ -100,7 +118,7 @@ class LoggedIn:
         arguments = (f"-rate={GUESSES}", f"-user={USER}", f"-addresses={addresses}")
         with self._load.run(self._guarded, "guesses", *arguments) as run:
             run.begin()
-            time.sleep(CHECKED_SECONDS)
+            time.sleep(self._scale.checked_seconds)
             yield
 
     def _small(self, contestant: Contestant, *request: str) -> float:

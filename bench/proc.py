@@ -7,6 +7,7 @@ nobody's here, for all contestants alike.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 _CPUCLOCK_SCHED = 2  # clock_getcpuclockid(3)
+_STAT_BYTES = 4096  # 52 numbers and a name of 64 bytes at most
 FORGET_PEAK = "5"  # proc(5), clear_refs: sets the peak of resident memory to what it is now
 
 
@@ -43,9 +45,11 @@ class Memory:
 def tree(roots: Iterable[int]) -> tuple[int, ...]:
     """Returns the processes and all their descendants that are alive."""
     children: dict[int, list[int]] = {}
-    for entry in PROC.iterdir():
-        if entry.name.isdecimal() and (fields := _stat(int(entry.name))):
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    with os.scandir(PROC) as entries:
+        pids = [int(entry.name) for entry in entries if entry.name.isdecimal()]
+    for pid in pids:
+        if fields := _stat(pid):
+            children.setdefault(int(fields[1]), []).append(pid)
     found: list[int] = []
     waiting = [pid for pid in roots if _stat(pid)]
     while waiting:
@@ -96,9 +100,14 @@ def forget_peak(pid: int) -> None:
 def _stat(pid: int) -> list[str]:
     """Fields of /proc/PID/stat from the third one (the state) on; none when there is no such process."""
     try:
-        text = (PROC / str(pid) / "stat").read_text()
+        fd = os.open(f"{PROC}/{pid}/stat", os.O_RDONLY)  # every measurement reads those of the whole machine, twice
+        try:
+            content = os.read(fd, _STAT_BYTES)
+        finally:
+            os.close(fd)
     except (FileNotFoundError, ProcessLookupError):
         return []
+    text = content.decode(errors="replace")
     fields = text[text.rindex(")") + 2 :].split()
     return [] if fields[0] in "ZX" else fields
 

@@ -57,10 +57,11 @@ def measure_push(
         folder: where real layers are written.
         seeds: numbers of contents that nobody has pushed yet.
     """
-    size = scale.large if push.clients == 1 else scale.pushed_each
     files = write_layers(folder, scale) if push.real else []
     from_files = [f"-file={file}" for file in files]
+    counted = scale.large if push.clients == 1 else scale.pushed_each
     for number in range(scale.rounds + 1):
+        size = counted if number else int(counted * scale.warming)
         numbers = tuple(itertools.islice(seeds, push.clients))
         digests = load.digests(numbers, size=size, files=files)
         known = [*(f"-seed={seed}" for seed in numbers), *(f"-digest={digest}" for digest in digests)]

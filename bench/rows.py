@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from bench import proc
 from bench.beside_pushes import measure_beside_pushes
 from bench.contents import MANIFEST_TYPE, Contents, blobs_of, forget_pushes
-from bench.contestants import Contestant, Credentials
+from bench.contestants import Contestant, Credentials, started_together
 from bench.converting import converting
 from bench.floors import BEFORE, EARLIER, PORTSIDE, REFERENCE
 from bench.growth import measure_growth
@@ -121,8 +121,9 @@ def _small(bench: Bench, row: Row) -> Figures:
         "blob": (f"-path={contents.small.path}", f"-length={contents.small.size}"),
     }[row.name.partition(".")[2]]
     for number in range(bench.scale.small_rounds + 1):
+        seconds = bench.scale.small_seconds * (1 if number else bench.scale.warming)
         for contestant in bench.contestants:
-            found = bench.load.measure(contestant, "small", f"-seconds={bench.scale.small_seconds}", *request)
+            found = bench.load.measure(contestant, "small", f"-seconds={seconds}", *request)
             if number == 0:  # warms up what keeps answers
                 continue
             requests = found.result.requests
@@ -182,11 +183,9 @@ def _connect_one(bench: Bench, _: Row) -> Figures:
         for name in names:
             folder = bench.folder / f"one-worker-{name}"
             (folder / "data").mkdir(parents=True)
-            contestant = WITH_ONE_WORKER[name](folder, bench.credentials, bench.programs)
             stack.callback(shutil.rmtree, folder)
-            stack.callback(contestant.stop)
-            contestant.start()
-            running.append(contestant)
+            running.append(WITH_ONE_WORKER[name](folder, bench.credentials, bench.programs))
+        stack.enter_context(started_together(running))
         for number in range(bench.scale.rounds + 1):
             for contestant in running:
                 found = _connected(bench, contestant)
@@ -229,8 +228,9 @@ def _memory(bench: Bench, _: Row) -> Figures:
     for contestant in bench.contestants:
         contestant.stop()
         contestant.start()
-        bench.load.measure(contestant, "small", f"-path={bench.contents.tag_path}", ACCEPT, "-seconds=0.3")
-        time.sleep(0.5)
+        duration = f"-seconds={bench.scale.asked_seconds}"
+        bench.load.measure(contestant, "small", f"-path={bench.contents.tag_path}", ACCEPT, duration)
+        time.sleep(bench.scale.settled_seconds)
         before = idle(contestant)
         figures = {
             "idle": max(each.resident for each in before.values()) / 1e6,
@@ -255,8 +255,7 @@ def _growth(bench: Bench, _: Row) -> Figures:
             bench.credentials,
             bench.programs,
             bench.load,
-            rounds=bench.scale.small_rounds,
-            many=bench.scale.many,
+            scale=bench.scale,
         )
         yield from ((PORTSIDE, figures) for figures in found)
 

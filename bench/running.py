@@ -7,6 +7,7 @@ import itertools
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.contents import check, make_contents, put_image
-from bench.contestants import Contestant, Credentials
+from bench.contestants import Credentials, started_together
 from bench.floors import DISTRIBUTION, REFERENCE, STATIC
 from bench.judging import Row
 from bench.load import Load
@@ -68,6 +69,7 @@ def opened(contestants: Sequence[str], scale: Scale, *, place: Path, before: Pat
         )
     with tempfile.TemporaryDirectory(prefix="portside-bench.", dir=place) as name, contextlib.ExitStack() as stack:
         folder = Path(name)
+        stack.callback(_empty, folder)
         programs = find_programs(
             folder,
             peers=bool({REFERENCE, STATIC} & set(contestants)),
@@ -77,17 +79,14 @@ def opened(contestants: Sequence[str], scale: Scale, *, place: Path, before: Pat
         credentials = make_credentials(folder)
         load = Load(programs.load, folder)
         contents = make_contents(load, large=scale.large, several=scale.pulled_each)
-        running: list[Contestant] = []
-        for each in contestants:
+        running = [make_contestant(each, folder, credentials, programs) for each in contestants]
+        stack.enter_context(started_together(running))
+        for contestant in running:
             begun = time.perf_counter()
-            contestant = make_contestant(each, folder, credentials, programs)
-            stack.callback(contestant.stop)
-            contestant.start()
             put_image(contestant, contents, load)
-            spoken = check(contestant, contents, load)
+            spoken, count = check(contestant, contents, load), len(contestant.pids())
             seconds = time.perf_counter() - begun
-            tell(f"{each} answers rightly, over {spoken}, with {len(contestant.pids())} processes ({seconds:.0f} s)")
-            running.append(contestant)
+            tell(f"{contestant.name} answers rightly, over {spoken}, with {count} processes ({seconds:.0f} s)")
         yield Bench(running, contents, load, scale, programs, credentials, folder)
 
 
@@ -108,6 +107,11 @@ def machine(place: Path) -> str:
 def tell(sentence: str) -> None:
     """Says what is going on, to whoever waits."""
     print(sentence, file=sys.stderr, flush=True)
+
+
+def _empty(folder: Path) -> None:
+    """Removes tens of thousands of files and folders, in half of the time that Python takes."""
+    subprocess.run(["rm", "-rf", "--", *folder.iterdir()], check=True)
 
 
 def _mounted(place: Path) -> str:

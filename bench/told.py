@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench.contents import AGENT, MANIFEST_TYPE, REPOSITORY
-from bench.contestants import HOST, Contestant, Credentials, start_program
+from bench.contestants import HOST, Contestant, Credentials, start_program, started_together
 from bench.peers import portside
 from bench.programs import Hindrance, Programs
 from bench.scale import MIB
@@ -46,15 +46,15 @@ def measure_told(
         stack.callback(taker.kill)
         assert taker.stdout is not None, "it is a pipe"
         endpoint = {"name": "taker", "url": f"http://{HOST}:{int(taker.stdout.readline())}/"}
-        pair: list[_Pusher] = []
+        both: list[Contestant] = []
         for name, endpoints in (("told", [endpoint]), ("untold", [])):
             own = folder / name
             (own / "data").mkdir(parents=True)
-            contestant = portside(own, credentials, programs, name=name, endpoints=endpoints)
-            stack.callback(contestant.stop)
-            contestant.start()
-            pair.append(_Pusher(contestant, context, numbers))
-            stack.callback(pair[-1].close)
+            both.append(portside(own, credentials, programs, name=name, endpoints=endpoints))
+        stack.enter_context(started_together(both))
+        pair = [_Pusher(contestant, context, numbers) for contestant in both]
+        for pusher in pair:
+            stack.callback(pusher.close)
         for _ in range(rounds):
             times: list[dict[str, list[float]]] = [{}, {}]
             for turn in range(pushes):

@@ -10,13 +10,14 @@ import contextlib
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.bearer_tokens import new_signer
-from bench.contents import MANIFEST_TYPE, REPOSITORY, Contents, make_contents, put_image
-from bench.contestants import Contestant, Credentials
+from bench.contents import MANIFEST_TYPE, REPOSITORY, Contents, make_contents, put_image, wait_until_old
+from bench.contestants import Contestant, Credentials, started_together
 from bench.floors import BEFORE, DISTRIBUTION, PORTSIDE
 from bench.load import Load
 from bench.peers import distribution, portside
@@ -83,17 +84,21 @@ def measure_varied(
         folder: where lists of requests are written.
     """
     listed = folder / "requests"
-    how = ("-once",) if asked.once else (f"-seconds={scale.small_seconds}",)
     with contextlib.ExitStack() as stack:
         stack.callback(listed.unlink, missing_ok=True)
         for contestant in contestants:
             stack.enter_context(_more(contestant, contents, asked))
+        written = time.monotonic()
         for number in range(0 if asked.once else -1, scale.small_rounds):
+            if number == 0 and asked.tags and not asked.once:
+                wait_until_old(written)
             begin = number * scale.new_requests
             lines = asked.lines[begin : begin + scale.new_requests] if asked.once else asked.lines
+            seconds = scale.small_seconds * (1 if number >= 0 else scale.warming)
+            how = "-once" if asked.once else f"-seconds={seconds}"
             listed.write_text("".join(f"{line}\n" for line in lines))
             for contestant in contestants:
-                found = _cost(load, contestant, f"-vary={listed}", *how, *asked.arguments)
+                found = _cost(load, contestant, f"-vary={listed}", how, *asked.arguments)
                 if number >= 0:  # before it, one warms up
                     yield contestant.name, found
 
@@ -113,13 +118,12 @@ def measure_tokens(
         for name in names:
             (own / name / "data").mkdir(parents=True)
             auth = signer.settings(own / name)
-            contestant = _guarded(name, own / name, credentials, programs, auth)
-            contestant.authorization = signer.header(REPOSITORY, ["pull", "push"], number=scale.varied)
-            stack.callback(contestant.stop)
-            contestant.start()
+            running.append(_guarded(name, own / name, credentials, programs, auth))
+            running[-1].authorization = signer.header(REPOSITORY, ["pull", "push"], number=scale.varied)
+        stack.enter_context(started_together(running))
+        for contestant in running:
             put_image(contestant, contents, load)
             contestant.authorization = ""  # each request has its own
-            running.append(contestant)
         for _ in range(scale.small_rounds):
             for contestant in running:
                 duration = f"-seconds={scale.small_seconds}"
