@@ -171,9 +171,15 @@ def started_together(contestants: Sequence[Contestant]) -> Iterator[None]:
 
 
 def start_program(
-    command: Sequence[str], output: int, *, folder: Path, source: int = subprocess.DEVNULL, errors: int | None = None
+    command: Sequence[str],
+    output: int,
+    *,
+    folder: Path,
+    source: int = subprocess.DEVNULL,
+    errors: int | None = None,
+    serves: bool = True,
 ) -> subprocess.Popen[bytes]:
-    """Starts a program that ends with the bench, and that Ctrl-C at the terminal does not reach by itself.
+    """Starts a program that ends with the bench, or with its servers, and that Ctrl-C at the terminal does not reach.
 
     Args:
         command: the program and its arguments.
@@ -181,6 +187,7 @@ def start_program(
         folder: where it runs.
         source: file descriptor (or subprocess.PIPE) of its input.
         errors: for its complaints; None for `output`.
+        serves: whether it would go on for ever. Others are started faster: without a copy of this process.
     """
     return subprocess.Popen(
         command,
@@ -190,7 +197,7 @@ def start_program(
         cwd=folder,
         env=_environment(),
         start_new_session=True,
-        preexec_fn=_end_with_parent,  # noqa: PLW1509 - the bench has one thread
+        preexec_fn=_end_with_parent if serves else None,  # noqa: PLW1509 - the bench has one thread
     )
 
 

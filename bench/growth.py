@@ -42,10 +42,8 @@ from bench.scale import Scale
 
 FEW = 10
 SEARCHED = 4
-"""So many times as long is a search measured, which asks threads: some hundreds of them cost 0.8 to 1.7 times as much as
-the hundreds before."""
-PUSHES = 10
-"""One measurement of a push."""
+"""So many times as long is a search measured, which asks threads: some hundreds of them cost 0.8 to 1.7 times as much
+as the hundreds before."""
 QUIET_SECONDS = 0.5
 QUIET_CPU = 0.02
 BUSY_SECONDS = 30.0
@@ -72,7 +70,9 @@ def measure_growth(
             contestant.start()
             both.append(contestant)
             put_image(contestant, contents, load)
-            one = _Registry(contestant, contents, load, itertools.count(scale.many), scale.growth_seconds)
+            one = _Registry(
+                contestant, contents, load, itertools.count(scale.many), scale.growth_seconds, scale.growth_pushes
+            )
             one.fill(count)
             pair.append(one.costs())
             warming = replace(one, seconds=one.seconds * scale.warming)
@@ -113,6 +113,7 @@ class _Registry:
     Attributes:
         numbers: of referrers that are pushed, none twice.
         seconds: one measurement of a request that is repeated.
+        pushes: one of a push.
     """
 
     contestant: Contestant
@@ -120,6 +121,7 @@ class _Registry:
     load: Load
     numbers: Iterator[int]
     seconds: float
+    pushes: int
 
     def fill(self, count: int) -> None:
         """Puts so many of everything below its root."""
@@ -181,9 +183,9 @@ class _Registry:
             with self._client() as client:
                 push(client)  # connects
                 before = proc.usage(self.contestant.pids())
-                for _ in range(PUSHES):
+                for _ in range(self.pushes):
                     push(client)
-                return proc.used_between(before, proc.usage(self.contestant.pids())).cpu / PUSHES
+                return proc.used_between(before, proc.usage(self.contestant.pids())).cpu / self.pushes
 
         return measure
 

@@ -97,6 +97,7 @@ class Load:
             folder=self.folder,
             source=subprocess.PIPE,
             errors=subprocess.PIPE,
+            serves=False,
         )
         try:
             yield LoadRun(process, f"{contestant.name}, {verb}")

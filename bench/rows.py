@@ -123,7 +123,8 @@ def _small(bench: Bench, row: Row) -> Figures:
     for number in range(bench.scale.small_rounds + 1):
         seconds = bench.scale.small_seconds * (1 if number else bench.scale.warming)
         for contestant in bench.contestants:
-            found = bench.load.measure(contestant, "small", f"-seconds={seconds}", *request)
+            duration = (f"-seconds={seconds}", f"-warmup={bench.scale.warmup}")
+            found = bench.load.measure(contestant, "small", *duration, *request)
             if number == 0:  # warms up what keeps answers
                 continue
             requests = found.result.requests
@@ -204,7 +205,7 @@ def _latency(bench: Bench, _: Row) -> Figures:
     for _round in range(bench.scale.rounds):
         for contestant in bench.contestants:
             request = (f"-path={bench.contents.tag_path}", ACCEPT, f"-length={len(bench.contents.manifest)}")
-            pace = (f"-rate={RATE}", f"-seconds={bench.scale.paced_seconds}")
+            pace = (f"-rate={RATE}", f"-seconds={bench.scale.paced_seconds}", f"-warmup={bench.scale.warmup}")
             found = bench.load.measure(contestant, "paced", *pace, *request)
             yield contestant.name, {"p50": found.result.p50_ms, "p99": found.result.p99_ms}
 

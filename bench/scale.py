@@ -21,6 +21,7 @@ class Scale:
         pair_rounds: the same where two Portsides, or two ways to the same bytes, are compared: small requests too.
         small_seconds: one measurement of a small request.
         warming: the share of a measurement, in time or bytes, that is made before the first that counts.
+        warmup: requests on each connection before the clock of a small request starts.
         varied: tags, User-Agents or tokens that are asked with in turn.
         new_requests: requests that nobody has asked before, in one measurement.
         paced_seconds: one measurement at a fixed rate.
@@ -33,6 +34,7 @@ class Scale:
         settled_seconds: from the last of them to the look at idle memory.
         moved_each: what each of 32 clients moves while memory is watched.
         growth_seconds: one measurement of a small request there.
+        growth_pushes: one of a push.
         many: how much there is of everything where a request's cost must not grow (`many`).
         converted_each: each layer's tar where images are converted.
         converted_images: of three such layers each, in one round: nothing else of the machine should count.
@@ -53,6 +55,7 @@ class Scale:
     pair_rounds: int
     small_seconds: float
     warming: float
+    warmup: int
     varied: int
     new_requests: int
     paced_seconds: float
@@ -65,6 +68,7 @@ class Scale:
     settled_seconds: float
     moved_each: int
     growth_seconds: float
+    growth_pushes: int
     many: int
     converted_each: int
     converted_images: int
@@ -105,6 +109,7 @@ FULL = Scale(
     pair_rounds=7,
     small_seconds=0.7,
     warming=1,
+    warmup=3,
     varied=500,
     new_requests=700,
     paced_seconds=2,
@@ -117,6 +122,7 @@ FULL = Scale(
     settled_seconds=0.5,
     moved_each=256 * MIB,
     growth_seconds=0.15,
+    growth_pushes=10,
     many=5_000,
     converted_each=80 * MIB,
     converted_images=3,
@@ -139,11 +145,12 @@ QUICK = Scale(
     pair_rounds=2,
     small_seconds=0.05,
     warming=0.3,
+    warmup=1,
     varied=100,
     new_requests=100,
     paced_seconds=0.4,
     large=48 * MIB,
-    pulled_each=16 * MIB,
+    pulled_each=12 * MIB,
     image_rounds=1,
     layer_of_ten=MIB,
     pushed_each=6 * MIB,
@@ -151,7 +158,8 @@ QUICK = Scale(
     settled_seconds=0.2,
     moved_each=8 * MIB,
     growth_seconds=0.08,
-    many=400,
+    growth_pushes=6,
+    many=300,
     converted_each=12 * MIB,
     converted_images=1,
     listed_tags=12_000,

@@ -98,7 +98,7 @@ def measure_varied(
             how = "-once" if asked.once else f"-seconds={seconds}"
             listed.write_text("".join(f"{line}\n" for line in lines))
             for contestant in contestants:
-                found = _cost(load, contestant, f"-vary={listed}", how, *asked.arguments)
+                found = _cost(load, contestant, f"-warmup={scale.warmup}", f"-vary={listed}", how, *asked.arguments)
                 if number >= 0:  # before it, one warms up
                     yield contestant.name, found
 
