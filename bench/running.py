@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench.contents import check, make_contents, put_image
 from bench.contestants import Credentials, started_together
+from bench.ext4 import spread
 from bench.floors import DISTRIBUTION, REFERENCE, STATIC
 from bench.judging import Row
 from bench.load import Load
@@ -70,6 +71,7 @@ def opened(contestants: Sequence[str], scale: Scale, *, place: Path, before: Pat
     with tempfile.TemporaryDirectory(prefix="portside-bench.", dir=place) as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         stack.callback(_empty, folder)
+        spread(folder)
         programs = find_programs(
             folder,
             peers=bool({REFERENCE, STATIC} & set(contestants)),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.ext4 import is_spread, spread
 from bench.programs import SYSTEM_FOLDERS
 from bench.scale import FULL, QUICK, Scale
 
@@ -33,6 +34,17 @@ def test_a_run_says_how_long_it_took_and_leaves_nothing_behind(tmp_path: Path) -
     said = found.stderr.splitlines()[-1]
     assert re.fullmatch(r"bench: 1 row took \d+ s", said), found.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_of_a_run_lie_apart_where_that_can_be_said(tmp_path: Path) -> None:
+    try:
+        assert not is_spread(tmp_path)
+    except OSError:  # no such thing on this file system: then nothing happens
+        spread(tmp_path)
+    else:
+        spread(tmp_path)
+        on_ext4 = subprocess.check_output(["stat", "-f", "-c", "%T", tmp_path], text=True).startswith("ext")
+        assert is_spread(tmp_path) or not on_ext4
 
 
 @pytest.mark.parametrize("scale", [FULL, QUICK], ids=lambda scale: scale.name)
