@@ -37,6 +37,7 @@ from backends.storage.files import FileWriter
 from backends.storage.filesystem import FilesystemDriver
 from backends.storage.pouring import TakesAtOnce
 from tests.support.mounts import fill_up, make_larger, make_read_only, mounted_tmpfs
+from tests.support.steady_pace import SteadyPace
 from tests.support.threads import no_more_threads
 from tests.support.trees import read_tree
 
@@ -247,7 +248,7 @@ async def test_the_event_loop_writes_to_a_disk_that_keeps_up_alone(
     monkeypatch.setattr(os, "writev", writev)
     running = hashlib.sha256()
     driver = opening(tmp_path)
-    driver.pace.keeps_up = keeps_up
+    driver.pace = SteadyPace(keeps_up=keeps_up)
     tee = hashing(running)
     writer = await driver.writer("/upload/data", tee=SlowTee(tee) if is_slow else tee)
     assert isinstance(writer, FileWriter)

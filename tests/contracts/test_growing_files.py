@@ -22,6 +22,7 @@ from backends.storage import files, preallocation
 from backends.storage.disk_pace import DiskPace
 from backends.storage.driver import Chunk, SlowTee, StorageBusy, StorageError, StorageFull
 from backends.storage.files import FileWriter
+from tests.support.steady_pace import SteadyPace
 
 T = TypeVar("T")
 UNIT = 100
@@ -59,7 +60,7 @@ class Threads:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self.pace = DiskPace(lambda: 0.0)
+        self.pace: DiskPace = SteadyPace(keeps_up=True)
         self.preallocates = True
         self.jobs: list[Job] = []
         self.are_there = True

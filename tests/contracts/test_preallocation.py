@@ -16,6 +16,7 @@ from backends.storage.driver import Chunk, SlowTee, StorageFull
 from backends.storage.filesystem import THREADS, FilesystemDriver
 from backends.storage.preallocation import FIRST, LARGEST, allocate
 from tests.support.mounts import fill_up, mounted_ext4
+from tests.support.steady_pace import SteadyPace
 
 MIB = 1024 * 1024
 UPLOAD = "/uploads/one/data"
@@ -36,7 +37,7 @@ def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @contextlib.asynccontextmanager
 async def driver_of(folder: Path, *, keeps_up: bool) -> AsyncIterator[FilesystemDriver]:
     driver = FilesystemDriver(folder)
-    driver.pace.keeps_up = keeps_up
+    driver.pace = SteadyPace(keeps_up=keeps_up)
     try:
         yield driver
     finally:
