@@ -18,6 +18,7 @@ from typing import NoReturn
 import bcrypt
 import pytest
 
+from backends.auth import passwords
 from backends.auth.credentials import Basic, Bearer
 from backends.auth.htpasswd_scheme import HtpasswdScheme
 from backends.auth.identity import Caller, Identity
@@ -335,6 +336,21 @@ async def test_one_is_checked_at_a_time(world: World) -> None:
     await asyncio.gather(*(world.check(f"u{each}", f"p{each}") for each in range(6)))
     assert world.told.outcomes[Outcome.RIGHT] == 6
     assert sum(each.name.startswith("bcrypt") for each in threading.enumerate()) == 1
+
+
+async def test_checks_keep_to_half_of_the_cores_and_requests_to_all(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cores, kept_to = os.sched_getaffinity(0), list[set[int]]()
+
+    def compare(_: bytes, __: bytes) -> bool:
+        kept_to.append(os.sched_getaffinity(0))
+        return True
+
+    monkeypatch.setattr(passwords, "compare", compare)
+    assert await world.check("alice", "wonder")
+    assert kept_to == [set(sorted(cores)[len(cores) // 2 :])]
+    assert os.sched_getaffinity(0) == cores
 
 
 async def test_remembered_users_never_wait(world: World) -> None:
