@@ -1,8 +1,8 @@
 """Folders of a run lie apart on ext4, so that what was deleted shortly before costs nobody anything.
 
-For five minutes ext4 does not give an inode again that was deleted (`recently_deleted` in fs/ext4/ialloc.c). Where an
-earlier run has left thousands of them, it goes through all of these for each new file and folder: half a millisecond of
-CPU instead of 30 µs, in whichever program makes it.
+For some minutes ext4 without a journal does not give an inode again that was deleted (`recently_deleted` in
+fs/ext4/ialloc.c). Where an earlier run has left thousands of them, it goes through all of these for each new file and
+folder: half a millisecond of CPU instead of 30 µs, in whichever program makes it.
 """
 
 from __future__ import annotations

@@ -403,8 +403,8 @@ def _give_way() -> None:
 
     Where checks began on any core, one request in a hundred waited four times as long as without (docs/profiles.md).
     """
-    cores = sorted(os.sched_getaffinity(0))
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # not everywhere may a thread choose
+        cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(threading.get_native_id(), cores[len(cores) // 2 :])
     with contextlib.suppress(OSError):  # not everywhere may a thread change it
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

@@ -50,13 +50,23 @@ class DiskPace:
         keeps_up: whether the event loop may write to it.
     """
 
-    __slots__ = ("_before", "_calm", "_clock", "_not_before", "_now", "_since", "_slow", "_syncs", "keeps_up")
+    __slots__ = (
+        "_calm",
+        "_clock",
+        "_earlier_bytes",
+        "_not_before",
+        "_since",
+        "_slow",
+        "_syncs",
+        "_written_bytes",
+        "keeps_up",
+    )
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._not_before = self._since = self._slow = float("-inf")
         self._calm = ONCE_SECONDS
-        self._now = self._before = 0  # bytes that were written in this span and in the one before
+        self._written_bytes = self._earlier_bytes = 0  # in this span, and in the one before
         self._syncs: list[Sync] = []
         self.keeps_up = False
 
@@ -71,7 +81,7 @@ class DiskPace:
         """
         now = self._clock()
         self._recent(now)
-        self._now += size
+        self._written_bytes += size
         if seconds > SLOW_SECONDS:
             self.keeps_up = False
             since = now - self._slow
@@ -109,7 +119,7 @@ class DiskPace:
         """Bytes that were written lately."""
         passed = now - self._since
         if passed >= RECENT_SECONDS:
-            self._before = self._now if passed < 2 * RECENT_SECONDS else 0
-            self._now = 0
+            self._earlier_bytes = self._written_bytes if passed < 2 * RECENT_SECONDS else 0
+            self._written_bytes = 0
             self._since = now
-        return self._before + self._now
+        return self._earlier_bytes + self._written_bytes
